@@ -1,0 +1,13 @@
+//! ring-auth: gets a Ring refresh token, keeps it alive through every rotation, and never loses it.
+//!
+//! Ring's refresh tokens work once. Each refresh answers with a new one, and whoever loses that answer is locked out
+//! until a person logs in again. So the manager here writes first and uses afterwards: see `docs/architecture.md`.
+
+#![cfg_attr(not(feature = "binding"), forbid(unsafe_code))]
+
+pub mod error;
+pub mod oauth;
+pub mod secret;
+
+pub use error::{Error, ErrorCode, Result};
+pub use secret::Secret;
