@@ -6,8 +6,11 @@
 #![cfg_attr(not(feature = "binding"), forbid(unsafe_code))]
 
 pub mod error;
+pub mod hardware_id;
+pub mod journal;
 pub mod oauth;
 pub mod secret;
+pub mod token;
 
 pub use error::{Error, ErrorCode, Result};
 pub use secret::Secret;

@@ -1,0 +1,87 @@
+//! The stable device id, derived exactly as ring-client-api does.
+//!
+//! Ring shows one "authorized client device" for each id, and stops notifications when it changes. So a person who
+//! comes from ring-client-api must keep theirs, and everyone must keep the one they started with.
+
+use uuid::Uuid;
+
+/// ring-client-api's own namespace.
+const NAMESPACE: Uuid = Uuid::from_u128(0xe53f_fdc0_e91d_4ce1_bec2_df93_9d94_739d);
+
+/// The id of an installation that names itself: `UUIDv5` of `systemId`.
+pub fn from_system_id(system_id: &str) -> String {
+    Uuid::new_v5(&NAMESPACE, system_id.as_bytes()).to_string()
+}
+
+/// The id of this machine, from what its operating system calls itself; `None` where it has no such name.
+pub fn from_machine() -> Option<String> {
+    machine_id().map(|id| from_system_id(&id))
+}
+
+/// An id of nobody else's, for a machine without a name or a device that Ring has blocked.
+pub fn random() -> String {
+    Uuid::new_v4().to_string()
+}
+
+#[cfg(not(any(target_os = "macos", windows)))]
+fn machine_id() -> Option<String> {
+    // The order of systeminformation, which ring-client-api asks.
+    ["/var/lib/dbus/machine-id", "/etc/machine-id"]
+        .into_iter()
+        .filter_map(|path| std::fs::read_to_string(path).ok())
+        .find_map(|text| named(&text))
+}
+
+#[cfg(target_os = "macos")]
+fn machine_id() -> Option<String> {
+    let output =
+        std::process::Command::new("/usr/sbin/ioreg").args(["-rd1", "-c", "IOPlatformExpertDevice"]).output().ok()?;
+    value_after(&String::from_utf8_lossy(&output.stdout), "\"IOPlatformUUID\" = \"", '"')
+}
+
+#[cfg(windows)]
+fn machine_id() -> Option<String> {
+    let output = std::process::Command::new("reg")
+        .args(["query", r"HKEY_LOCAL_MACHINE\SOFTWARE\Microsoft\Cryptography", "/v", "MachineGuid", "/reg:64"])
+        .output()
+        .ok()?;
+    value_after(&String::from_utf8_lossy(&output.stdout), "REG_SZ", '\n')
+}
+
+/// The value between a marker and its end, in the output of a system's own tool.
+#[cfg(any(target_os = "macos", windows, test))]
+fn value_after(output: &str, marker: &str, end: char) -> Option<String> {
+    let (_, rest) = output.split_once(marker)?;
+    named(rest.split(end).next().unwrap_or(rest))
+}
+
+/// A name in the form that is hashed: trimmed and in lower case.
+fn named(text: &str) -> Option<String> {
+    let name = text.trim().to_lowercase();
+    (!name.is_empty()).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_id_always_gives_the_same_id() {
+        // Computed with the `uuid` package from npm, as ring-client-api does.
+        assert_eq!(from_system_id("my-system"), "1fd67c26-1c8d-580d-adb2-768b61351a1d");
+    }
+
+    #[test]
+    fn the_tools_of_other_systems_are_understood() {
+        let ioreg = "  | \"IOPlatformUUID\" = \"ABCDEF01-2345\"\n  | \"other\" = \"x\"";
+        assert_eq!(value_after(ioreg, "\"IOPlatformUUID\" = \"", '"').as_deref(), Some("abcdef01-2345"));
+        let reg = "\r\nHKEY\r\n    MachineGuid    REG_SZ    0A1B-2C\r\n\r\n";
+        assert_eq!(value_after(reg, "REG_SZ", '\n').as_deref(), Some("0a1b-2c"));
+        assert_eq!(value_after("nothing", "REG_SZ", '\n'), None);
+    }
+
+    #[test]
+    fn random_ids_differ() {
+        assert_ne!(random(), random());
+    }
+}

@@ -1,0 +1,149 @@
+//! Every storage call, in one place: so that a test can stop the process at each, or make each fail.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::platform::{self, Ownership};
+
+/// A journal is a few kilobytes, a quarter of a megabyte after years; more than this is something else.
+const MAX_READ: u64 = 8 * 1024 * 1024;
+
+/// When in a storage call a probe is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Nothing was done yet; an error returned here is the call's.
+    Before,
+    /// Half of the bytes were written.
+    Middle,
+    /// It was done.
+    After,
+}
+
+/// Sees every storage call. Only tests have one.
+pub trait Probe: Send + Sync {
+    /// Called at each moment of each call.
+    ///
+    /// # Errors
+    ///
+    /// What the call is to fail with.
+    fn at(&self, call: &'static str, path: &Path, moment: Moment) -> io::Result<()>;
+}
+
+/// The file system as the journal uses it.
+#[derive(Clone, Default)]
+pub struct Disk {
+    probe: Option<Arc<dyn Probe>>,
+}
+
+impl Disk {
+    /// One whose every call is seen by a probe.
+    pub fn with_probe(probe: Arc<dyn Probe>) -> Self {
+        Self { probe: Some(probe) }
+    }
+
+    /// The bytes of a file; `None` where there is none.
+    pub(super) fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        self.call("read", path, || {
+            let file = match platform::open_for_reading(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                opened => opened?,
+            };
+            if !file.metadata()?.is_file() {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file"));
+            }
+            let mut bytes = Vec::new();
+            file.take(MAX_READ + 1).read_to_end(&mut bytes)?;
+            if bytes.len() as u64 > MAX_READ {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "it is far too large"));
+            }
+            Ok(Some(bytes))
+        })
+    }
+
+    pub(super) fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
+        self.call("stat", path, || match std::fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some),
+        })
+    }
+
+    pub(super) fn create(&self, path: &Path) -> io::Result<File> {
+        self.call("create", path, || platform::create_private(path))
+    }
+
+    pub(super) fn open_for_writing(&self, path: &Path) -> io::Result<File> {
+        self.call("open", path, || platform::open_for_writing(path))
+    }
+
+    pub(super) fn open_lock(&self, path: &Path) -> io::Result<File> {
+        self.call("open-lock", path, || platform::open_lock(path))
+    }
+
+    pub(super) fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.call("mkdir", path, || platform::create_private_dir(path))
+    }
+
+    pub(super) fn set_ownership(&self, file: &File, path: &Path, ownership: Ownership) -> io::Result<()> {
+        self.call("chown", path, || ownership.apply(file))
+    }
+
+    /// Keeps room for that many bytes.
+    pub(super) fn allocate(&self, file: &File, path: &Path, bytes: usize) -> io::Result<()> {
+        let promised = self.call("allocate", path, || platform::allocate(file, bytes as u64))?;
+        if !promised {
+            self.write(file, path, 0, &vec![b' '; bytes])?;
+            self.sync(file, path)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn write(&self, mut file: &File, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.call("write", path, || {
+            file.seek(SeekFrom::Start(offset))?;
+            if self.probe.is_none() {
+                return file.write_all(bytes);
+            }
+            let (first, second) = bytes.split_at(bytes.len() / 2);
+            file.write_all(first)?;
+            self.probe("write", path, Moment::Middle)?;
+            file.write_all(second)
+        })
+    }
+
+    pub(super) fn truncate(&self, file: &File, path: &Path, length: u64) -> io::Result<()> {
+        self.call("truncate", path, || file.set_len(length))
+    }
+
+    pub(super) fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
+        self.call("sync", path, || file.sync_all())
+    }
+
+    pub(super) fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.call("sync-dir", path, || platform::sync_dir(path))
+    }
+
+    pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call("rename", to, || std::fs::rename(from, to))
+    }
+
+    /// Removes a file, if it is there.
+    pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
+        self.call("remove", path, || match std::fs::remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        })
+    }
+
+    fn call<T>(&self, call: &'static str, path: &Path, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        self.probe(call, path, Moment::Before)?;
+        let result = work()?;
+        self.probe(call, path, Moment::After)?;
+        Ok(result)
+    }
+
+    fn probe(&self, call: &'static str, path: &Path, moment: Moment) -> io::Result<()> {
+        self.probe.as_ref().map_or(Ok(()), |probe| probe.at(call, path, moment))
+    }
+}

@@ -1,0 +1,110 @@
+//! One refresh at a time between processes: an operating-system lock, which its holder's death releases.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::disk::Disk;
+use super::platform;
+use crate::{Error, ErrorCode, Result};
+
+/// A lock held. It ends with the value, and with the process at the latest.
+#[derive(Debug)]
+pub(super) struct Lock {
+    // Closing the file is what releases it.
+    _file: File,
+}
+
+impl Lock {
+    /// Tries to take the lock of a journal; `None` while somebody else has it.
+    pub(super) fn try_take(disk: &Disk, journal: &Path) -> Result<Option<Self>> {
+        let beside = sibling(journal, ".lock");
+        match take(disk, &beside) {
+            Ok(lock) => return Ok(lock),
+            Err(Trouble::Unsupported) => {}
+            // Nobody can make a lock in a read-only folder, so everybody takes the one that stands in.
+            Err(Trouble::Unmakeable(_)) if matches!(disk.metadata(&beside), Ok(None)) => {}
+            Err(Trouble::Unmakeable(error)) => return Err(unlockable(&beside, &error)),
+        }
+        let stand_in = stand_in(journal, ".lock").map_err(|error| unlockable(&beside, &error))?;
+        match take(disk, &stand_in) {
+            Ok(lock) => Ok(lock),
+            Err(Trouble::Unmakeable(error)) => Err(unlockable(&stand_in, &error)),
+            Err(Trouble::Unsupported) => Err(unlockable(&stand_in, &io::Error::from(io::ErrorKind::Unsupported))),
+        }
+    }
+}
+
+/// A path beside the journal, told from it by its ending.
+pub(super) fn sibling(journal: &Path, ending: &str) -> PathBuf {
+    let mut name = journal.file_name().unwrap_or_default().to_owned();
+    name.push(ending);
+    journal.with_file_name(name)
+}
+
+/// A path in the user's private runtime folder that belongs to that journal alone.
+pub(super) fn stand_in(journal: &Path, ending: &str) -> io::Result<PathBuf> {
+    let digest = Sha256::digest(journal.as_os_str().as_encoded_bytes());
+    let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    Ok(platform::runtime_dir()?.join(name + ending))
+}
+
+enum Trouble {
+    /// The file system has no locks.
+    Unsupported,
+    /// The file cannot be opened or made.
+    Unmakeable(io::Error),
+}
+
+fn take(disk: &Disk, path: &Path) -> Result<Option<Lock>, Trouble> {
+    // Somebody may tidy the file away between our opening and our locking it: then two files would be locked.
+    for _ in 0..16 {
+        let file = disk.open_lock(path).map_err(Trouble::Unmakeable)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) if platform::means_no_locks(&error) => return Err(Trouble::Unsupported),
+            Err(TryLockError::Error(error)) => return Err(Trouble::Unmakeable(error)),
+        }
+        if platform::is_still_at(&file, path).map_err(Trouble::Unmakeable)? {
+            return Ok(Some(Lock { _file: file }));
+        }
+    }
+    Ok(None)
+}
+
+fn unlockable(path: &Path, error: &io::Error) -> Error {
+    Error::new(
+        ErrorCode::StoreLocked,
+        format!(
+            "The lock {} cannot be taken, so another process could be using the same token. Give this user the right to write it.",
+            path.display()
+        ),
+    )
+    .with_cause(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_at_a_time_and_the_file_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("j.json");
+        let held = Lock::try_take(&Disk::default(), &journal).unwrap();
+        assert!(held.is_some());
+        assert!(Lock::try_take(&Disk::default(), &journal).unwrap().is_none());
+        drop(held);
+        assert!(folder.path().join("j.json.lock").exists());
+        assert!(Lock::try_take(&Disk::default(), &journal).unwrap().is_some());
+    }
+
+    #[test]
+    fn stand_ins_of_two_journals_differ() {
+        let one = stand_in(Path::new("/a/j"), ".lock").unwrap();
+        assert_ne!(one, stand_in(Path::new("/b/j"), ".lock").unwrap());
+    }
+}

@@ -1,0 +1,154 @@
+//! Making a file hold other bytes so that at every moment one whole version of it is on the disk.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::disk::Disk;
+use super::platform::{self, Ownership};
+
+/// How the bytes got there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Another file took its place in one go.
+    Replaced,
+    /// It was written over; a whole copy lay beside it meanwhile.
+    InPlace,
+    /// It could not be changed: the whole copy stays beside it.
+    Beside,
+}
+
+/// A file with room in it, kept for bytes that are yet to come.
+#[derive(Debug)]
+pub(super) struct Room {
+    file: File,
+    path: PathBuf,
+    bytes: usize,
+}
+
+impl Room {
+    /// Keeps room for that many bytes at a path.
+    pub(super) fn keep(disk: &Disk, path: &Path, bytes: usize, ownership: Option<Ownership>) -> io::Result<Self> {
+        let room = Self::empty(disk, path, ownership)?;
+        match disk.allocate(&room.file, path, bytes) {
+            Ok(()) => Ok(Self { bytes, ..room }),
+            Err(error) => {
+                let _ = disk.remove(path);
+                Err(error)
+            }
+        }
+    }
+
+    /// A new private file at a path, in place of whatever a crash left there.
+    pub(super) fn empty(disk: &Disk, path: &Path, ownership: Option<Ownership>) -> io::Result<Self> {
+        disk.remove(path)?;
+        let file = disk.create(path)?;
+        if let Some(ownership) = ownership
+            && let Err(error) = disk.set_ownership(&file, path, ownership)
+        {
+            let _ = disk.remove(path);
+            return Err(error);
+        }
+        Ok(Self { file, path: path.to_owned(), bytes: 0 })
+    }
+
+    /// Fills it, and makes that survive a power cut.
+    fn fill(&self, disk: &Disk, bytes: &[u8]) -> io::Result<()> {
+        disk.write(&self.file, &self.path, 0, bytes)?;
+        if self.bytes > bytes.len() {
+            disk.truncate(&self.file, &self.path, bytes.len() as u64)?;
+        }
+        disk.sync(&self.file, &self.path)
+    }
+
+    /// Gives the room back.
+    pub(super) fn release(self, disk: &Disk) {
+        let _ = disk.remove(&self.path);
+    }
+}
+
+/// Puts bytes into a target by way of a room beside it.
+///
+/// # Errors
+///
+/// What the first failing step said. The target is then as it was, or a whole copy of the new bytes lies in the room.
+pub(super) fn replace(disk: &Disk, room: Room, target: &Path, bytes: &[u8]) -> io::Result<Way> {
+    if let Err(error) = room.fill(disk, bytes) {
+        room.release(disk);
+        return Err(error);
+    }
+    let Err(refused) = disk.rename(&room.path, target) else {
+        sync_folder(disk, target)?;
+        return Ok(Way::Replaced);
+    };
+    if !platform::means_irreplaceable(&refused) || !matches!(disk.metadata(target), Ok(Some(_))) {
+        room.release(disk);
+        return Err(refused);
+    }
+    // From here on the room is the backup: it holds the whole of what is new.
+    sync_folder(disk, &room.path)?;
+    if write_over(disk, target, bytes).is_err() {
+        return Ok(Way::Beside);
+    }
+    room.release(disk);
+    Ok(Way::InPlace)
+}
+
+/// Writes over a file without ever cutting it first. Whoever calls this has a whole copy elsewhere.
+pub(super) fn write_over(disk: &Disk, target: &Path, bytes: &[u8]) -> io::Result<()> {
+    let old = disk.read(target)?.unwrap_or_default();
+    let file = disk.open_for_writing(target)?;
+    if old.len() == bytes.len() {
+        // One write of what differs: nothing else can be torn.
+        let differs = |(a, b): (&u8, &u8)| a != b;
+        if let Some(start) = old.iter().zip(bytes).position(differs) {
+            let end = bytes.len() - old.iter().rev().zip(bytes.iter().rev()).position(differs).unwrap_or(0);
+            disk.write(&file, target, start as u64, &bytes[start..end])?;
+        }
+    } else {
+        disk.write(&file, target, 0, bytes)?;
+        disk.truncate(&file, target, bytes.len() as u64)?;
+    }
+    disk.sync(&file, target)
+}
+
+fn sync_folder(disk: &Disk, path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |folder| disk.sync_dir(folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replaced_file_holds_the_new_bytes_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::default();
+        let (target, next) = (folder.path().join("j"), folder.path().join("j.next"));
+        for bytes in [&b"first, and long"[..], b"second"] {
+            let room = Room::keep(&disk, &next, 4096, None).unwrap();
+            assert_eq!(replace(&disk, room, &target, bytes).unwrap(), Way::Replaced);
+            assert_eq!(std::fs::read(&target).unwrap(), bytes);
+            assert!(!next.exists());
+        }
+    }
+
+    #[test]
+    fn writing_over_changes_all_that_differs() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("j");
+        for (old, new) in [
+            ("abcdef", "abXYef"),
+            ("abc", "abc"),
+            ("abc", "Xbc"),
+            ("abc", "abX"),
+            ("abc", "longer"),
+            ("longer", "a"),
+            ("", "x"),
+        ] {
+            std::fs::write(&target, old).unwrap();
+            write_over(&Disk::default(), &target, new.as_bytes()).unwrap();
+            assert_eq!(std::fs::read_to_string(&target).unwrap(), new);
+        }
+    }
+}

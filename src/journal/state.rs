@@ -1,0 +1,543 @@
+//! What a journal holds, and the rules of lineage: which token is used, and which is never sent again.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::token::{Fingerprint, RefreshToken};
+use crate::{Error, ErrorCode, Secret};
+
+/// Milliseconds since 1970, by the wall clock.
+pub type Millis = u64;
+
+/// How many fingerprints of earlier tokens are kept: at one rotation in four hours, nine years of them.
+pub const MAX_FINGERPRINTS: usize = 20_000;
+const MAX_TOMBSTONES: usize = 1_000;
+
+/// Everything that is known of one account, as it is in the journal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// The origin of `oauthUrl`. A journal is only ever used with its own.
+    pub issuer: String,
+    /// Counts the writes, so that of a journal and its backup the newer one is known.
+    pub sequence: u64,
+    /// The device id, decided before the first login and kept.
+    pub hardware_id: Option<String>,
+    /// The token that is sent next.
+    pub current: Option<Held>,
+    /// The token that `current` came from.
+    pub previous: Option<Held>,
+    /// Whether a token of the current lineage was ever accepted. Until then the lineage set aside may come back.
+    pub proven: bool,
+    /// The lineage that a pasted token or a login displaced.
+    pub aside: Option<Aside>,
+    /// The access token that came with `current`.
+    pub access: Option<Access>,
+    /// A refresh that was begun and has not ended.
+    pub mark: Option<Mark>,
+    /// No requests until it is over.
+    pub cool_down: Option<CoolDown>,
+    /// Every token that was ever used here, oldest first, bounded by [`MAX_FINGERPRINTS`].
+    pub known: Vec<Fingerprint>,
+    /// Every token that was ever given from outside, kept for good.
+    pub given: Vec<Fingerprint>,
+    /// The tokens that Ring rejected with `invalid_grant`.
+    pub rejected: Vec<Tombstone>,
+    /// When a rejected token was last sent again because the caller forced it.
+    pub forced_at: Option<Millis>,
+    /// Keys of later versions of this package.
+    pub unknown: Map<String, Value>,
+}
+
+/// A refresh token and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The token, wrapped.
+    pub token: RefreshToken,
+    /// When it came here.
+    pub obtained_at: Millis,
+    /// Whether Ring ever accepted it.
+    pub succeeded: bool,
+}
+
+/// A lineage that is kept, but not used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Aside {
+    /// Its newest token.
+    pub current: Held,
+    /// The one before.
+    pub previous: Option<Held>,
+    /// Whether a token of it was ever accepted.
+    pub proven: bool,
+}
+
+/// An access token as it was when it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// For the `Authorization` header.
+    pub token: Secret,
+    /// `Bearer`.
+    pub token_type: String,
+    /// `client`.
+    pub scope: String,
+    /// When it came.
+    pub obtained_at: Millis,
+    /// How long it lives from then on.
+    pub lifetime: Duration,
+}
+
+impl Access {
+    /// When it stops working.
+    pub fn expires_at(&self) -> Millis {
+        self.obtained_at.saturating_add(millis(self.lifetime))
+    }
+}
+
+/// The mark of a refresh that was begun: written before its request is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The token that is being sent.
+    pub fingerprint: Fingerprint,
+    /// When it began.
+    pub started_at: Millis,
+    /// When its holder will have given up at the latest.
+    pub deadline: Millis,
+    /// How many starts have found it left behind and tried it again.
+    pub starts: u32,
+}
+
+/// A time without requests, after a refresh that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoolDown {
+    /// When it began. Over, when that lies in the future: a clock was wrong.
+    pub started_at: Millis,
+    /// How long it lasts.
+    pub length: Duration,
+    /// How many refreshes have failed in a row.
+    pub failures: u32,
+    /// Why, as the error to answer with.
+    pub code: ErrorCode,
+    /// The sentence of that error.
+    pub message: String,
+    /// The HTTP status of the last answer.
+    pub http_status: Option<u16>,
+}
+
+impl CoolDown {
+    /// When it ends, or `None` if it is over.
+    pub fn until(&self, now: Millis) -> Option<Millis> {
+        let end = self.started_at.saturating_add(millis(self.length));
+        (self.started_at <= now && now < end).then_some(end)
+    }
+
+    /// The answer to calls within it.
+    pub fn error(&self, now: Millis) -> Error {
+        let error = Error::new(self.code, self.message.clone());
+        let error = match self.http_status {
+            Some(status) => error.with_http_status(status),
+            None => error,
+        };
+        match self.until(now) {
+            Some(end) => error.with_retry_after(Duration::from_millis(end - now)),
+            None => error,
+        }
+    }
+}
+
+/// A token that Ring rejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tombstone {
+    /// Which.
+    pub fingerprint: Fingerprint,
+    /// When.
+    pub at: Millis,
+}
+
+/// What a token from outside is to a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// It is the one in use.
+    Current,
+    /// It is the newest of the lineage set aside.
+    Aside,
+    /// It was in use once, or was given once: an old copy, never sent again.
+    Former,
+    /// Ring rejected it.
+    Rejected,
+    /// It was never seen: somebody has just pasted it.
+    Unknown,
+}
+
+/// Which token a refresh is made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// The current one.
+    Current,
+    /// The one before, because the current one was rejected and had never been accepted.
+    Previous,
+}
+
+impl State {
+    /// A journal with nothing in it yet.
+    pub fn new(issuer: impl Into<String>) -> Self {
+        Self {
+            issuer: issuer.into(),
+            sequence: 0,
+            hardware_id: None,
+            current: None,
+            previous: None,
+            proven: false,
+            aside: None,
+            access: None,
+            mark: None,
+            cool_down: None,
+            known: Vec::new(),
+            given: Vec::new(),
+            rejected: Vec::new(),
+            forced_at: None,
+            unknown: Map::new(),
+        }
+    }
+
+    /// What a token is to this journal.
+    pub fn recognise(&self, fingerprint: Fingerprint) -> Known {
+        let is = |held: &Held| held.token.fingerprint() == fingerprint;
+        if self.is_rejected(fingerprint) {
+            Known::Rejected
+        } else if self.current.as_ref().is_some_and(is) {
+            Known::Current
+        } else if self.aside.as_ref().is_some_and(|aside| is(&aside.current)) {
+            Known::Aside
+        } else if self.known.contains(&fingerprint) || self.given.contains(&fingerprint) {
+            Known::Former
+        } else {
+            Known::Unknown
+        }
+    }
+
+    /// Whether Ring rejected that token.
+    pub fn is_rejected(&self, fingerprint: Fingerprint) -> bool {
+        self.rejected.iter().any(|tombstone| tombstone.fingerprint == fingerprint)
+    }
+
+    /// Whether the token in use is one that Ring rejected.
+    pub fn current_is_rejected(&self) -> bool {
+        self.current.as_ref().is_some_and(|held| self.is_rejected(held.token.fingerprint()))
+    }
+
+    /// Takes over a token from outside: pasted by a person, or come from a login. What it displaces is set aside.
+    pub fn take_over(&mut self, token: RefreshToken, now: Millis) {
+        let fingerprint = token.fingerprint();
+        if let Some(hardware_id) = token.hardware_id() {
+            self.hardware_id = Some(hardware_id.to_owned());
+        }
+        let displaced = self.current.take().map(|current| Aside {
+            current,
+            previous: self.previous.take(),
+            proven: std::mem::take(&mut self.proven),
+        });
+        self.previous = None;
+        self.proven = false;
+        // One lineage is kept: of two, the one that is known to have worked.
+        let keep_former = match (&displaced, &self.aside) {
+            (Some(new), Some(old)) => {
+                let dead = |aside: &Aside| self.is_rejected(aside.current.token.fingerprint());
+                !dead(old) && (dead(new) || (old.proven && !new.proven))
+            }
+            (None, _) => true,
+            (Some(_), None) => false,
+        };
+        if !keep_former {
+            self.aside = displaced;
+        }
+        if self.aside.as_ref().is_some_and(|aside| aside.current.token.fingerprint() == fingerprint) {
+            self.aside = None;
+        }
+        self.current = Some(Held { token, obtained_at: now, succeeded: false });
+        self.access = None;
+        self.mark = None;
+        self.cool_down = None;
+        self.remember(fingerprint);
+        if !self.given.contains(&fingerprint) {
+            self.given.push(fingerprint);
+        }
+    }
+
+    /// Makes the lineage set aside the one in use again, and sets the other aside.
+    pub fn swap_aside(&mut self) {
+        let Some(aside) = self.aside.take() else { return };
+        let displaced = self.current.replace(aside.current);
+        let previous = std::mem::replace(&mut self.previous, aside.previous);
+        let proven = std::mem::replace(&mut self.proven, aside.proven);
+        self.aside = displaced.map(|current| Aside { current, previous, proven });
+        if let Some(hardware_id) = self.current.as_ref().and_then(|held| held.token.hardware_id()) {
+            self.hardware_id = Some(hardware_id.to_owned());
+        }
+        self.access = None;
+        self.mark = None;
+        self.cool_down = None;
+    }
+
+    /// Takes over the wrapping of what is the current token already. Says whether that changed anything.
+    pub fn rewrap(&mut self, token: &RefreshToken) -> bool {
+        match &mut self.current {
+            Some(held) if held.token.fingerprint() == token.fingerprint() && held.token != *token => {
+                let mut token = token.clone();
+                if token.hardware_id().is_none()
+                    && let Some(hardware_id) = held.token.hardware_id()
+                {
+                    // A raw copy of the token says nothing of its wrapping.
+                    if token == RefreshToken::from_raw(token.raw()) {
+                        return false;
+                    }
+                    token = token.rotated(token.raw(), hardware_id);
+                }
+                if token == held.token {
+                    return false;
+                }
+                held.token = token;
+                if let Some(hardware_id) = held.token.hardware_id() {
+                    self.hardware_id = Some(hardware_id.to_owned());
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The token that a refresh sends, if there is one that may be sent.
+    pub fn to_send(&self, sent: Sent) -> Option<&Held> {
+        match sent {
+            Sent::Current => self.current.as_ref(),
+            Sent::Previous => self.previous.as_ref(),
+        }
+    }
+
+    /// Ring accepted what was sent and answered with these.
+    pub fn rotated(&mut self, sent: Sent, raw: &str, hardware_id: &str, access: Access) {
+        let source = match sent {
+            Sent::Current => self.current.take(),
+            Sent::Previous => self.previous.take(),
+        };
+        let Some(mut source) = source else { return };
+        source.succeeded = true;
+        let source_fingerprint = source.token.fingerprint();
+        // Whatever a force or a second thought of Ring's brought back to life is not dead.
+        self.rejected.retain(|tombstone| tombstone.fingerprint != source_fingerprint);
+        let token = source.token.rotated(raw, hardware_id);
+        let fingerprint = token.fingerprint();
+        if fingerprint == source_fingerprint {
+            // Ring kept the token: it is its own successor.
+            source.token = token;
+            self.current = Some(source);
+        } else {
+            self.current = Some(Held { token, obtained_at: access.obtained_at, succeeded: false });
+            self.previous = Some(source);
+            self.remember(fingerprint);
+        }
+        self.hardware_id = Some(hardware_id.to_owned());
+        self.proven = true;
+        self.access = Some(access);
+        self.mark = None;
+        self.cool_down = None;
+        self.forced_at = None;
+    }
+
+    /// Ring rejected what was sent with `invalid_grant`. Says what may be tried instead.
+    pub fn reject(&mut self, sent: Sent, now: Millis) -> AfterRejection {
+        if let Some(fingerprint) = self.to_send(sent).map(|held| held.token.fingerprint())
+            && !self.is_rejected(fingerprint)
+        {
+            self.rejected.push(Tombstone { fingerprint, at: now });
+            let excess = self.rejected.len().saturating_sub(MAX_TOMBSTONES);
+            self.rejected.drain(..excess);
+        }
+        self.mark = None;
+        let never_accepted = self.current.as_ref().is_some_and(|held| !held.succeeded);
+        let previous_alive = self.previous.as_ref().is_some_and(|held| !self.is_rejected(held.token.fingerprint()));
+        if sent == Sent::Current && never_accepted && previous_alive {
+            return AfterRejection::Previous;
+        }
+        let aside_alive = self.aside.as_ref().is_some_and(|aside| !self.is_rejected(aside.current.token.fingerprint()));
+        if !self.proven && aside_alive {
+            self.swap_aside();
+            return AfterRejection::Aside;
+        }
+        AfterRejection::Dead
+    }
+
+    fn remember(&mut self, fingerprint: Fingerprint) {
+        // The newest are at the end, and one that is there already is nearly always there.
+        if self.known.iter().rev().any(|known| *known == fingerprint) {
+            return;
+        }
+        self.known.push(fingerprint);
+        let excess = self.known.len().saturating_sub(MAX_FINGERPRINTS);
+        self.known.drain(..excess);
+    }
+}
+
+/// What may be tried after a rejection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterRejection {
+    /// The token before it: the answer that replaced it may never have counted.
+    Previous,
+    /// The lineage that it displaced, which is the one in use again.
+    Aside,
+    /// Nothing: a person has to log in.
+    Dead,
+}
+
+/// Whole milliseconds; more than 584 million years count as that.
+pub fn millis(duration: Duration) -> Millis {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access(at: Millis) -> Access {
+        Access {
+            token: Secret::new("access"),
+            token_type: "Bearer".into(),
+            scope: "client".into(),
+            obtained_at: at,
+            lifetime: Duration::from_secs(3600),
+        }
+    }
+
+    fn token(raw: &str) -> RefreshToken {
+        RefreshToken::from_raw(raw)
+    }
+
+    fn with(raw: &str) -> State {
+        let mut state = State::new("https://oauth.ring.com");
+        state.take_over(token(raw), 1);
+        state
+    }
+
+    fn current(state: &State) -> &str {
+        state.current.as_ref().map_or("", |held| held.token.raw())
+    }
+
+    fn known(state: &State, raw: &str) -> Known {
+        state.recognise(Fingerprint::of(raw))
+    }
+
+    #[test]
+    fn every_former_token_is_known_again() {
+        let mut state = with("a");
+        state.rotated(Sent::Current, "b", "h", access(2));
+        state.rotated(Sent::Current, "c", "h", access(3));
+        assert_eq!(known(&state, "a"), Known::Former);
+        assert_eq!(known(&state, "b"), Known::Former);
+        assert_eq!(known(&state, "c"), Known::Current);
+        assert_eq!(known(&state, "x"), Known::Unknown);
+        assert_eq!(state.previous.as_ref().unwrap().token.raw(), "b");
+    }
+
+    #[test]
+    fn a_pasted_token_sets_the_lineage_aside_and_its_ancestors_stay_known() {
+        let mut state = with("a");
+        state.rotated(Sent::Current, "b", "h", access(2));
+        state.take_over(token("x"), 3);
+        assert_eq!(current(&state), "x");
+        assert_eq!(known(&state, "b"), Known::Aside);
+        assert_eq!(known(&state, "a"), Known::Former);
+        assert!(state.access.is_none(), "the access token of the other lineage is not handed out");
+        assert!(state.previous.is_none(), "nothing of the other lineage is ever sent for this one");
+    }
+
+    #[test]
+    fn a_pasted_token_that_never_worked_gives_way_to_the_lineage_set_aside() {
+        let mut state = with("a");
+        state.rotated(Sent::Current, "b", "h", access(2));
+        state.take_over(token("x"), 3);
+        assert_eq!(state.reject(Sent::Current, 4), AfterRejection::Aside);
+        assert_eq!(current(&state), "b");
+        assert_eq!(state.previous.as_ref().unwrap().token.raw(), "a");
+        assert_eq!(known(&state, "x"), Known::Rejected);
+    }
+
+    #[test]
+    fn a_pasted_token_that_worked_once_never_does() {
+        let mut state = with("a");
+        state.take_over(token("x"), 3);
+        state.rotated(Sent::Current, "y", "h", access(4));
+        assert_eq!(state.reject(Sent::Current, 5), AfterRejection::Previous);
+        assert_eq!(state.reject(Sent::Previous, 6), AfterRejection::Dead);
+        assert_eq!(current(&state), "y", "a dead token stays, marked");
+    }
+
+    #[test]
+    fn the_previous_token_is_tried_only_for_one_that_was_never_accepted() {
+        let mut state = with("a");
+        state.rotated(Sent::Current, "b", "h", access(2));
+        // Ring kept the token: it was accepted.
+        state.rotated(Sent::Current, "b", "h", access(3));
+        assert_eq!(state.reject(Sent::Current, 4), AfterRejection::Dead);
+    }
+
+    #[test]
+    fn the_previous_token_that_works_is_alive_again() {
+        let mut state = with("a");
+        state.rotated(Sent::Current, "b", "h", access(2));
+        assert_eq!(state.reject(Sent::Current, 3), AfterRejection::Previous);
+        state.rotated(Sent::Previous, "c", "h", access(4));
+        assert_eq!(current(&state), "c");
+        assert_eq!(state.previous.as_ref().unwrap().token.raw(), "a");
+        assert_eq!(known(&state, "b"), Known::Rejected);
+    }
+
+    #[test]
+    fn of_two_lineages_set_aside_the_proven_one_is_kept() {
+        let mut state = with("a");
+        state.rotated(Sent::Current, "b", "h", access(2));
+        state.take_over(token("x"), 3);
+        state.take_over(token("y"), 4);
+        assert_eq!(state.aside.as_ref().unwrap().current.token.raw(), "b");
+        assert_eq!(known(&state, "x"), Known::Former, "and the other one is still an old copy");
+        state.rotated(Sent::Current, "z", "h", access(5));
+        state.take_over(token("q"), 6);
+        assert_eq!(state.aside.as_ref().unwrap().current.token.raw(), "z");
+    }
+
+    #[test]
+    fn a_copy_with_other_wrapping_is_the_same_token() {
+        let mut state = with("a");
+        state.rotated(Sent::Current, "b", "h", access(2));
+        assert!(!state.rewrap(&token("b")), "a raw copy takes nothing away");
+        let with_push = state.current.as_ref().unwrap().token.with_push_credentials(Some(Value::from(1)));
+        assert!(state.rewrap(&with_push));
+        assert!(!state.rewrap(&with_push));
+        assert!(!state.rewrap(&token("c")), "another token is not a copy");
+        assert_eq!(state.current.as_ref().unwrap().token, with_push);
+    }
+
+    #[test]
+    fn fingerprints_are_bounded_but_what_was_given_stays() {
+        let mut state = with("given");
+        for number in 0..MAX_FINGERPRINTS + 5 {
+            state.rotated(Sent::Current, &format!("t{number}"), "h", access(2));
+        }
+        assert_eq!(state.known.len(), MAX_FINGERPRINTS);
+        assert_eq!(known(&state, "given"), Known::Former);
+    }
+
+    #[test]
+    fn a_cool_down_from_the_future_is_over() {
+        let cool_down = CoolDown {
+            started_at: 1_000_000,
+            length: Duration::from_secs(900),
+            failures: 3,
+            code: ErrorCode::ServerError,
+            message: "m".into(),
+            http_status: Some(503),
+        };
+        assert_eq!(cool_down.until(999_999), None);
+        assert_eq!(cool_down.until(1_000_000), Some(1_900_000));
+        assert_eq!(cool_down.until(1_900_000), None);
+        assert_eq!(cool_down.error(1_899_000).retry_after(), Some(Duration::from_secs(1)));
+    }
+}

@@ -1,0 +1,257 @@
+//! The refresh token as people paste it: a wrapper of `{rt, hid, pnc, …}`, byte-compatible with ring-client-api's.
+//!
+//! Since 2023 ring-client-api hands out base64 of a JSON object: `rt` is Ring's own refresh token, `hid` the hardware
+//! id it was got with, `pnc` push-notification credentials. Everything that is not such an object is Ring's own, raw.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::{Error, Result, Secret};
+
+/// The longest token that is taken, in bytes; real ones have some 1500.
+pub const MAX_TOKEN_BYTES: usize = 64 * 1024;
+
+/// A refresh token with what is wrapped around it. Unknown keys survive, in their order.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RefreshToken {
+    fields: Map<String, Value>,
+}
+
+impl RefreshToken {
+    /// Reads what a person pasted, wrapped or raw; white space around it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for what cannot be a token: empty, longer than 64 KiB, or with characters that no token has.
+    pub fn parse(text: &str) -> Result<Self> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(Error::invalid("The refresh token is empty. Get one with `npx ring-auth`."));
+        }
+        if text.len() > MAX_TOKEN_BYTES {
+            return Err(Error::invalid(
+                "The refresh token is longer than 64 KiB, so it cannot be one. Paste the value of \"refreshToken\" alone.",
+            ));
+        }
+        if let Some(fields) = unwrap(text) {
+            return Ok(Self { fields });
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Error::invalid(
+                "The refresh token has characters in it that no token has. Paste the value of \"refreshToken\" alone, in one line.",
+            ));
+        }
+        Ok(Self::from_raw(text))
+    }
+
+    /// Wraps a token as it came from Ring.
+    pub fn from_raw(raw: &str) -> Self {
+        let mut fields = Map::new();
+        fields.insert("rt".to_owned(), Value::String(raw.to_owned()));
+        Self { fields }
+    }
+
+    /// Ring's own refresh token: what is sent, and what makes two wrappers the same token.
+    pub fn raw(&self) -> &str {
+        // `unwrap` and `from_raw` are the only makers, and both put a string there.
+        self.fields.get("rt").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The hardware id wrapped with it. It wins over any other.
+    pub fn hardware_id(&self) -> Option<&str> {
+        self.fields.get("hid").and_then(Value::as_str).filter(|id| !id.is_empty())
+    }
+
+    /// Whether push-notification credentials are wrapped with it.
+    pub fn has_push_credentials(&self) -> bool {
+        self.fields.get("pnc").is_some_and(|credentials| !credentials.is_null())
+    }
+
+    /// The successor that Ring answered with: the same wrapping around another token.
+    #[must_use]
+    pub fn rotated(&self, raw: &str, hardware_id: &str) -> Self {
+        // The order in which ring-client-api writes a key that was not there yet.
+        let mut fields = self.fields.clone();
+        fields.insert("rt".to_owned(), Value::String(raw.to_owned()));
+        fields.insert("hid".to_owned(), Value::String(hardware_id.to_owned()));
+        Self { fields }
+    }
+
+    /// The same token with other push-notification credentials, or without any.
+    #[must_use]
+    pub fn with_push_credentials(&self, credentials: Option<Value>) -> Self {
+        let mut fields = self.fields.clone();
+        match credentials {
+            Some(credentials) => fields.insert("pnc".to_owned(), credentials),
+            None => fields.shift_remove("pnc"),
+        };
+        Self { fields }
+    }
+
+    /// The string that is shown, stored and given to programs.
+    pub fn wrapped(&self) -> Secret {
+        Secret::new(STANDARD.encode(Value::Object(self.fields.clone()).to_string()))
+    }
+
+    /// What may be kept of a token for good: enough to know it again, useless for anything else.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(self.raw())
+    }
+}
+
+impl fmt::Debug for RefreshToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RefreshToken({:?})", self.fingerprint())
+    }
+}
+
+/// The first eight bytes of the SHA-256 of the inner token.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 8]);
+
+impl Fingerprint {
+    /// How many bytes one takes.
+    pub const BYTES: usize = 8;
+
+    /// The fingerprint of a raw refresh token.
+    pub fn of(raw: &str) -> Self {
+        let digest = Sha256::digest(raw.as_bytes());
+        let mut bytes = [0; Self::BYTES];
+        bytes.copy_from_slice(&digest[..Self::BYTES]);
+        Self(bytes)
+    }
+
+    /// One that was kept.
+    pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    /// To keep it.
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
+        self.0
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Base64 as ring-client-api writes it, read with or without its padding, as JavaScript's `Buffer` does.
+const STANDARD: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+fn unwrap(text: &str) -> Option<Map<String, Value>> {
+    // A wrapper copied out of a terminal may have been broken into lines.
+    let compact: String = text.split_ascii_whitespace().collect();
+    let json = STANDARD.decode(compact).ok()?;
+    let Ok(Value::Object(fields)) = serde_json::from_slice(&json) else { return None };
+    let raw = fields.get("rt")?.as_str()?;
+    (!raw.is_empty() && !raw.chars().any(char::is_control)).then_some(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn wrap(json: &str) -> String {
+        STANDARD.encode(json)
+    }
+
+    #[test]
+    fn a_wrapper_round_trips_byte_for_byte() {
+        for json in [
+            r#"{"rt":"eyJ.a.b","hid":"11111111-2222-5333-8444-555555555555"}"#,
+            r#"{"rt":"eyJ.a.b","hid":"h","pnc":{"fcm":{"token":"t","n":[1,2.50,1e+30,12345678901234567890123]},"x":null},"new":true}"#,
+            r#"{"hid":"h","rt":"é\"\\ ✓"}"#,
+        ] {
+            let text = wrap(json);
+            assert_eq!(RefreshToken::parse(&text).unwrap().wrapped().expose(), text);
+        }
+    }
+
+    #[test]
+    fn a_raw_token_is_wrapped_around_itself() {
+        let token = RefreshToken::parse(" eyJhbGciOi.JSUzI1.NiIsInR5cCI \n").unwrap();
+        assert_eq!(token.raw(), "eyJhbGciOi.JSUzI1.NiIsInR5cCI");
+        assert_eq!(token.hardware_id(), None);
+        assert_eq!(token.wrapped().expose(), wrap(r#"{"rt":"eyJhbGciOi.JSUzI1.NiIsInR5cCI"}"#));
+    }
+
+    #[test]
+    fn what_decodes_to_no_object_with_a_token_is_raw() {
+        for json in ["{}", "[]", "null", r#"{"rt":1}"#, r#"{"rt":""}"#, r#""rt""#, "{\"rt\":"] {
+            let text = wrap(json);
+            assert_eq!(RefreshToken::parse(&text).unwrap().raw(), text);
+        }
+    }
+
+    #[test]
+    fn padding_and_line_breaks_do_not_matter() {
+        let text = wrap(r#"{"rt":"eyJ.a.b","hid":"h1"}"#);
+        let bare = text.trim_end_matches('=');
+        let broken = format!("{}\n{}", &text[..10], &text[10..]);
+        assert_eq!(RefreshToken::parse(bare).unwrap(), RefreshToken::parse(&text).unwrap());
+        assert_eq!(RefreshToken::parse(&broken).unwrap(), RefreshToken::parse(&text).unwrap());
+    }
+
+    #[test]
+    fn what_cannot_be_a_token_is_refused() {
+        for text in ["", "  \n", "two words", "bell\u{7}", "naïve", &"x".repeat(MAX_TOKEN_BYTES + 1)] {
+            assert_eq!(RefreshToken::parse(text).unwrap_err().code(), crate::ErrorCode::InvalidArgument);
+        }
+    }
+
+    #[test]
+    fn a_rotation_keeps_everything_else_and_its_order() {
+        let token = RefreshToken::parse(&wrap(r#"{"rt":"a","hid":"h","pnc":{"k":1},"z":2}"#)).unwrap();
+        assert_eq!(token.rotated("b", "h").wrapped().expose(), wrap(r#"{"rt":"b","hid":"h","pnc":{"k":1},"z":2}"#));
+        let raw = RefreshToken::from_raw("a");
+        assert_eq!(raw.rotated("b", "h").wrapped().expose(), wrap(r#"{"rt":"b","hid":"h"}"#));
+    }
+
+    #[test]
+    fn push_credentials_do_not_change_who_it_is() {
+        let token = RefreshToken::from_raw("a");
+        let with = token.with_push_credentials(Some(serde_json::json!({"fcm": "t"})));
+        assert!(with.has_push_credentials() && !token.has_push_credentials());
+        assert_eq!(with.fingerprint(), token.fingerprint());
+        assert_ne!(with.wrapped(), token.wrapped());
+        assert_eq!(with.with_push_credentials(None), token);
+    }
+
+    #[test]
+    fn debug_shows_no_token() {
+        let shown = format!("{:?}", RefreshToken::from_raw("canary-token"));
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_given_panics(text in "\\PC*") {
+            let _ = RefreshToken::parse(&text);
+        }
+
+        #[test]
+        fn any_wrapper_round_trips(rt in "[!-~]{1,40}", hid in "\\PC{0,40}", key in "[a-z]{4,8}", number in any::<f64>()) {
+            let json = serde_json::json!({"rt": rt, "hid": hid, "pnc": {key: number}}).to_string();
+            let text = STANDARD.encode(&json);
+            let token = RefreshToken::parse(&text).unwrap();
+            let wrapped = token.wrapped();
+            prop_assert_eq!(wrapped.expose(), text.as_str());
+            prop_assert_eq!(token.raw(), rt.as_str());
+        }
+    }
+}
