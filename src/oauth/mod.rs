@@ -2,11 +2,116 @@
 //!
 //! The facts are those of the protocol page (`docs/protocol.md`); nothing in here decides when a request is made.
 
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test the panic is the report of the failure")
+)]
+
+mod classify;
+mod cookies;
+mod csrf;
+mod endpoint;
+mod http;
+mod login;
+mod password;
+mod pkce;
+mod refresh;
+mod two_factor;
+
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use crate::{Error, Secret};
+pub use classify::{GrantKind, TokenAnswer, classify};
+pub use endpoint::{Endpoints, Origin};
+pub use http::{
+    API_LIMIT, Answer, Body, Environment, FailureKind, Headers, Http, HttpConfig, HttpFailure, Method, PAGE_LIMIT,
+    Request, ReqwestHttp,
+};
+pub use login::{Login, LoginFlow, LoginRequest, LoginStep};
+pub use two_factor::{TwoFactor, TwoFactorMethod};
+
+use crate::{Error, Result, Secret};
+
+/// The `User-Agent` when none is given: it has to look like Ring's Android app, or Ring's edge answers 403 or 406.
+pub const DEFAULT_USER_AGENT: &str = "android:com.ringapp:3.113.0(70497080)";
+
+/// Ring's authentication server, and how this client presents itself to it.
+pub struct RingOauth {
+    http: Arc<dyn Http>,
+    endpoints: Endpoints,
+    user_agent: Option<Box<str>>,
+}
+
+impl RingOauth {
+    /// `user_agent` defaults to [`DEFAULT_USER_AGENT`]; one that is empty, over 512 bytes, or has control or non-ASCII
+    /// characters is `INVALID_ARGUMENT`.
+    pub fn new(http: Arc<dyn Http>, endpoints: Endpoints, user_agent: Option<&str>) -> Result<Self> {
+        if let Some(text) = user_agent {
+            let fits = text.len() <= 512 && text.trim().len() == text.len() && !text.is_empty();
+            if !fits || !text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+                return Err(Error::invalid(
+                    "userAgent must be 1 to 512 printable ASCII characters without spaces around them. Leave it out \
+                     for the default.",
+                ));
+            }
+        }
+        Ok(Self { http, endpoints, user_agent: user_agent.map(Box::from) })
+    }
+
+    /// Where Ring is.
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    /// What sends the requests.
+    pub fn http(&self) -> &Arc<dyn Http> {
+        &self.http
+    }
+
+    /// The value of the `User-Agent` header.
+    pub fn user_agent(&self) -> &str {
+        self.user_agent.as_deref().unwrap_or(DEFAULT_USER_AGENT)
+    }
+
+    /// Sends a form to the token endpoint. `code` is for the `2fa-code` header, which ring-client-api sends empty where
+    /// there is none.
+    async fn token(
+        &self,
+        kind: GrantKind,
+        fields: &[(&str, &str)],
+        hardware_id: &str,
+        code: &str,
+    ) -> Result<TokenAnswer, WireError> {
+        check_hardware_id(hardware_id).map_err(WireError::not_sent)?;
+        let request = Request {
+            method: Method::Post,
+            url: self.endpoints.oauth.url("/oauth/token"),
+            headers: vec![
+                ("user-agent", self.user_agent().to_owned()),
+                ("accept", "application/json".to_owned()),
+                ("hardware_id", hardware_id.to_owned()),
+                ("2fa-support", "true".to_owned()),
+                ("2fa-code", code.to_owned()),
+            ],
+            body: Some(Body::form(fields)),
+            limit: API_LIMIT,
+        };
+        let answer = self.http.send(request).await?;
+        classify(kind, answer.status, &answer.headers, &answer.body, SystemTime::now())
+    }
+}
+
+impl fmt::Debug for RingOauth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RingOauth")
+            .field("endpoints", &self.endpoints)
+            .field("user_agent", &self.user_agent())
+            .finish_non_exhaustive()
+    }
+}
 
 /// A future that can be held without naming its type.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -36,6 +141,19 @@ pub struct WireError {
     pub ambiguous: bool,
 }
 
+impl WireError {
+    /// A failure before anything was sent.
+    fn not_sent(error: Error) -> Self {
+        Self { error, ambiguous: false }
+    }
+}
+
+impl From<HttpFailure> for WireError {
+    fn from(failure: HttpFailure) -> Self {
+        Self { error: failure.to_error(), ambiguous: failure.ambiguous }
+    }
+}
+
 /// The one request that the life of a token needs. The manager knows the wire by this alone.
 pub trait Refresh: Send + Sync + 'static {
     /// Sends the refresh token once and says what Ring answered. Never retries by itself.
@@ -45,3 +163,23 @@ pub trait Refresh: Send + Sync + 'static {
         hardware_id: &'a str,
     ) -> BoxFuture<'a, Result<Grant, WireError>>;
 }
+
+/// What the Android app calls itself; Ring has required it in the body since September 2024.
+const CLIENT_ID: &str = "ring_official_android";
+
+/// The only scope that anyone has seen.
+const SCOPE: &str = "client";
+
+/// A hardware id can come out of a pasted token, and goes into a header.
+fn check_hardware_id(hardware_id: &str) -> Result<()> {
+    if (1..=256).contains(&hardware_id.len()) && hardware_id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "The hardware id must be 1 to 256 printable ASCII characters without spaces. Log in again to get a token with \
+         a proper one.",
+    ))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,233 @@
+//! One login, from e-mail and password to tokens: one hardware id, one flow, one code.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::pkce::{StartFailure, WebLogin, WebStep};
+use super::{Grant, RingOauth, TokenAnswer, TwoFactor, TwoFactorMethod};
+use crate::{Error, ErrorCode, Result, Secret};
+
+/// Which of Ring's two logins to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LoginFlow {
+    /// The web login; the password grant where there is no web login, or Ring's edge blocks its first page.
+    #[default]
+    Auto,
+    /// The web login only.
+    Pkce,
+    /// The password grant only.
+    Password,
+}
+
+/// Who logs in, and as which device. `Debug` shows neither e-mail nor password.
+#[derive(Clone)]
+pub struct LoginRequest {
+    /// The account's e-mail, as typed.
+    pub email: String,
+    /// The account's password, as typed: spaces at its ends belong to it.
+    pub password: Secret,
+    /// Which login to use.
+    pub flow: LoginFlow,
+    /// The stable id of this installation; the tokens belong to it.
+    pub hardware_id: String,
+    /// What Ring's Control Center shows for it.
+    pub device_name: String,
+}
+
+impl fmt::Debug for LoginRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoginRequest")
+            .field("flow", &self.flow)
+            .field("hardware_id", &self.hardware_id)
+            .field("device_name", &self.device_name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How far a login came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoginStep {
+    /// Ring gave tokens.
+    Authenticated {
+        /// The tokens.
+        grant: Grant,
+        /// Ring's APIs may refuse this access token until it was refreshed once, as after every web login. Whoever
+        /// keeps the tokens stores this grant, and then refreshes.
+        refresh_due: bool,
+    },
+    /// Ring waits for a code: [`Login::submit`] it.
+    TwoFactor(TwoFactor),
+}
+
+/// One login. It repeats nothing by itself: each start makes Ring send another code.
+pub struct Login {
+    oauth: Arc<RingOauth>,
+    request: LoginRequest,
+    waiting: Option<Waiting>,
+}
+
+impl Login {
+    /// Sends nothing yet.
+    pub fn new(oauth: Arc<RingOauth>, request: LoginRequest) -> Self {
+        Self { oauth, request, waiting: None }
+    }
+
+    /// Sends e-mail and password. While a code is awaited it sends nothing, and says again what is awaited.
+    ///
+    /// Fails with `INVALID_ARGUMENT` for an empty e-mail or password, `INVALID_CREDENTIALS` for wrong ones,
+    /// `TWO_FACTOR_RATE_LIMITED` after too many codes, and as any request does.
+    pub async fn start(&mut self) -> Result<LoginStep> {
+        if let Some(waiting) = &self.waiting {
+            return Ok(LoginStep::TwoFactor(waiting.two_factor.clone()));
+        }
+        if self.request.email.is_empty() {
+            return Err(Error::invalid("The e-mail is empty. Give the one of the Ring account."));
+        }
+        if self.request.password.is_empty() {
+            return Err(Error::invalid("The password is empty. Give the one of the Ring account."));
+        }
+        match self.request.flow {
+            LoginFlow::Password => self.start_password().await,
+            LoginFlow::Pkce => self.start_web().await.map_err(|failure| failure.error),
+            LoginFlow::Auto => match self.start_web().await {
+                Err(failure) if failure.other_flow_may_work => self.start_password().await,
+                outcome => outcome.map_err(|failure| failure.error),
+            },
+        }
+    }
+
+    /// Sends the code that Ring waits for. Spaces and dashes in it do not count.
+    ///
+    /// A wrong one is `TWO_FACTOR_INVALID`, and the login goes on waiting, as after any failure but
+    /// `INVALID_CREDENTIALS`. An empty one, or one that nobody waits for, is `INVALID_ARGUMENT`.
+    pub async fn submit(&mut self, code: &Secret) -> Result<LoginStep> {
+        let Some(waiting) = &mut self.waiting else {
+            return Err(Error::invalid("No code is awaited. Start a login first."));
+        };
+        let code = normalized(code)?;
+        let outcome = match &mut waiting.flow {
+            Flow::Password => {
+                let LoginRequest { email, password, hardware_id, .. } = &self.request;
+                match self.oauth.password_grant(email, password, hardware_id, Some(&code)).await {
+                    Ok(TokenAnswer::Granted(grant)) => Ok(LoginStep::Authenticated { grant, refresh_due: false }),
+                    Ok(TokenAnswer::CodeNeeded(two_factor)) => Ok(LoginStep::TwoFactor(two_factor)),
+                    Err(failed) => Err(failed.error),
+                }
+            }
+            Flow::Web(web) => match web.submit(&self.oauth, &code).await {
+                Ok(WebStep::Granted(grant)) => Ok(LoginStep::Authenticated { grant, refresh_due: true }),
+                Ok(WebStep::CodeNeeded(two_factor)) => Ok(LoginStep::TwoFactor(two_factor)),
+                Err(error) => Err(error),
+            },
+        };
+        match &outcome {
+            Ok(LoginStep::Authenticated { .. }) => self.waiting = None,
+            Ok(LoginStep::TwoFactor(two_factor)) => {
+                waiting.two_factor = two_factor.clone();
+                waiting.since = Instant::now();
+            }
+            Err(error) if error.code() == ErrorCode::InvalidCredentials => self.waiting = None,
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    /// Asks for another code, in the same flow. `now` is the monotonic time.
+    ///
+    /// Sends nothing before Ring's own waiting time is over (`TWO_FACTOR_RATE_LIMITED`, with the time that is left), for
+    /// an authenticator app, or when no code is awaited (both `INVALID_ARGUMENT`). When it fails, the code sent before
+    /// can still be submitted.
+    pub async fn resend(&mut self, now: Instant) -> Result<LoginStep> {
+        let Some(waiting) = &self.waiting else {
+            return Err(Error::invalid("No code is awaited. Start a login first."));
+        };
+        if waiting.two_factor.method == TwoFactorMethod::Totp {
+            return Err(Error::invalid("An authenticator app makes its own codes. Enter the one that it shows now."));
+        }
+        let wait = waiting.two_factor.resend_in.unwrap_or_default();
+        let left = wait.saturating_sub(now.saturating_duration_since(waiting.since));
+        if !left.is_zero() {
+            return Err(Error::new(
+                ErrorCode::TwoFactorRateLimited,
+                format!(
+                    "Ring sends no other code yet. Enter the one that was sent, or wait another {} seconds.",
+                    left.as_secs() + u64::from(left.subsec_nanos() > 0)
+                ),
+            )
+            .with_retry_after(left));
+        }
+        match waiting.flow {
+            Flow::Password => self.start_password().await,
+            Flow::Web(_) => self.start_web().await.map_err(|failure| failure.error),
+        }
+    }
+
+    /// The code that is awaited, if one is.
+    pub fn two_factor(&self) -> Option<&TwoFactor> {
+        self.waiting.as_ref().map(|waiting| &waiting.two_factor)
+    }
+
+    async fn start_password(&mut self) -> Result<LoginStep> {
+        let LoginRequest { email, password, hardware_id, .. } = &self.request;
+        match self.oauth.password_grant(email, password, hardware_id, None).await {
+            Ok(TokenAnswer::Granted(grant)) => {
+                self.waiting = None;
+                Ok(LoginStep::Authenticated { grant, refresh_due: false })
+            }
+            Ok(TokenAnswer::CodeNeeded(two_factor)) => Ok(self.wait(two_factor, Flow::Password)),
+            Err(failed) => Err(failed.error),
+        }
+    }
+
+    async fn start_web(&mut self) -> Result<LoginStep, StartFailure> {
+        let LoginRequest { email, password, hardware_id, device_name, .. } = &self.request;
+        match WebLogin::start(&self.oauth, email, password, hardware_id, device_name).await? {
+            (_, WebStep::Granted(grant)) => {
+                self.waiting = None;
+                Ok(LoginStep::Authenticated { grant, refresh_due: true })
+            }
+            (web, WebStep::CodeNeeded(two_factor)) => Ok(self.wait(two_factor, Flow::Web(Box::new(web)))),
+        }
+    }
+
+    fn wait(&mut self, two_factor: TwoFactor, flow: Flow) -> LoginStep {
+        self.waiting = Some(Waiting { two_factor: two_factor.clone(), since: Instant::now(), flow });
+        LoginStep::TwoFactor(two_factor)
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("request", &self.request).finish_non_exhaustive()
+    }
+}
+
+struct Waiting {
+    two_factor: TwoFactor,
+    /// When Ring asked for the code.
+    since: Instant,
+    flow: Flow,
+}
+
+enum Flow {
+    Password,
+    Web(Box<WebLogin>),
+}
+
+/// A code as people type it (`123 456`, `123-456`) as Ring wants it, and fit for a header.
+fn normalized(code: &Secret) -> Result<Secret> {
+    let dash = |c: char| c == '-' || matches!(c, '\u{2010}'..='\u{2015}');
+    let blank = |c: char| c == ' ' || c == '\u{a0}' || dash(c);
+    let text: String = code.expose().trim().chars().filter(|c| !blank(*c)).collect();
+    if text.is_empty() {
+        return Err(Error::invalid("The code is empty. Enter the one that Ring sent."));
+    }
+    if text.len() > 64 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Error::new(
+            ErrorCode::TwoFactorInvalid,
+            "This cannot be one of Ring's codes, so it was not sent. Enter the code again.",
+        ));
+    }
+    Ok(Secret::new(text))
+}

@@ -1,0 +1,357 @@
+//! The web login of 2026: Ring's sign-in page, and an authorization code with PKCE.
+//!
+//! It goes where a browser would, with two differences: redirects are followed by hand and only on Ring's own origin,
+//! and the callback is read out of the last one and never requested.
+
+use std::time::SystemTime;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use super::classify::Facts;
+use super::cookies::Jar;
+use super::refresh::unasked_code;
+use super::{
+    Answer, Body, CLIENT_ID, Grant, GrantKind, Method, PAGE_LIMIT, Request, RingOauth, SCOPE, TokenAnswer, TwoFactor,
+    check_hardware_id, csrf,
+};
+use crate::{Error, ErrorCode, Result, Secret};
+
+/// A web login that waits for its code, or whose code was taken already.
+pub(super) struct WebLogin {
+    hardware_id: String,
+    verifier: Secret,
+    state: Secret,
+    jar: Jar,
+    csrf: Secret,
+    /// The sign-in page, for the `Referer` header.
+    page: Url,
+    /// Ring has taken the code: what is left can be tried again without one.
+    verified: bool,
+}
+
+/// How far a web login came.
+pub(super) enum WebStep {
+    /// The tokens. Ring's APIs may refuse this access token until it was refreshed once.
+    Granted(Grant),
+    /// Ring waits for a code.
+    CodeNeeded(TwoFactor),
+}
+
+/// Why a web login did not start.
+#[derive(Debug)]
+pub(super) struct StartFailure {
+    pub(super) error: Error,
+    /// No code was sent and no password judged, and the cause lies in this flow: the other one may work.
+    pub(super) other_flow_may_work: bool,
+}
+
+impl From<Error> for StartFailure {
+    fn from(error: Error) -> Self {
+        Self { error, other_flow_may_work: false }
+    }
+}
+
+impl WebLogin {
+    /// Opens the sign-in page and sends e-mail and password. That makes Ring send a code: it is never repeated by
+    /// itself.
+    pub(super) async fn start(
+        oauth: &RingOauth,
+        email: &str,
+        password: &Secret,
+        hardware_id: &str,
+        device_name: &str,
+    ) -> Result<(Self, WebStep), StartFailure> {
+        let mut login = Self::open(oauth, hardware_id, device_name).await?;
+        let fields = [("username", email), ("password", password.expose()), ("csrf-token", login.csrf.expose())];
+        let body = Body::form(&fields);
+        let answer = login.post(oauth, "/oauth/v2/signin", body).await?;
+        if let Some(two_factor) = read_sign_in(oauth, &answer)? {
+            return Ok((login, WebStep::CodeNeeded(two_factor)));
+        }
+        let grant = login.finish(oauth).await?;
+        Ok((login, WebStep::Granted(grant)))
+    }
+
+    /// Sends the code, and fetches the tokens. After a failure it can be called again: a code that Ring has taken is
+    /// not sent a second time.
+    pub(super) async fn submit(&mut self, oauth: &RingOauth, code: &Secret) -> Result<WebStep> {
+        if !self.verified {
+            let fields = [("2fa_code", code.expose()), ("csrf-token", self.csrf.expose()), ("remember_me", "false")];
+            let body = Body::form(&fields);
+            let answer = self.post(oauth, "/oauth/v2/2fa/verify", body).await?;
+            if let Some(two_factor) = read_verification(&answer)? {
+                return Ok(WebStep::CodeNeeded(two_factor));
+            }
+            self.verified = true;
+        }
+        self.finish(oauth).await.map(WebStep::Granted)
+    }
+
+    /// Gets the sign-in page with its cookies and its CSRF token.
+    async fn open(oauth: &RingOauth, hardware_id: &str, device_name: &str) -> Result<Self, StartFailure> {
+        check_hardware_id(hardware_id)?;
+        let (verifier, state) = (random()?, random()?);
+        let challenge = BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.expose()));
+        let mut url = oauth.endpoints.oauth.url(AUTHORIZE);
+        url.query_pairs_mut().extend_pairs([
+            ("redirect_uri", REDIRECT_URI),
+            ("client_id", CLIENT_ID),
+            ("response_type", "code"),
+            ("prompt", "login"),
+            ("state", state.expose()),
+            ("scope", SCOPE),
+            ("code_challenge", &challenge),
+            ("code_challenge_method", "S256"),
+            ("device_model", device_name),
+            ("app_version", "3.102.0"),
+            ("dark_mode", "false"),
+            ("device_brand", "google"),
+            ("device_os_version", "14"),
+            ("app_brand", "ring"),
+            ("hardware_id", hardware_id),
+        ]);
+        let mut login = Self {
+            hardware_id: hardware_id.to_owned(),
+            verifier,
+            state,
+            jar: Jar::new(),
+            csrf: Secret::new(""),
+            page: url.clone(),
+            verified: false,
+        };
+        let Landing::Page(answer) = login.walk(oauth, url).await? else {
+            return Err(unfinished().into());
+        };
+        let facts = facts(&answer);
+        match answer.status {
+            200..=299 => {}
+            404 | 405 => return Err(unavailable(&facts)),
+            403 | 406 => return Err(StartFailure { error: facts.blocked(), other_flow_may_work: true }),
+            _ => return Err(facts.common_error().into()),
+        }
+        login.csrf = csrf::find(&answer.body, &login.jar).ok_or_else(|| unavailable(&facts))?;
+        login.page = answer.url;
+        login.page.set_fragment(None);
+        Ok(login)
+    }
+
+    /// Fetches the authorization code, and the tokens for it.
+    async fn finish(&mut self, oauth: &RingOauth) -> Result<Grant> {
+        let url = oauth.endpoints.oauth.url(AUTHORIZE);
+        let callback = match self.walk(oauth, url).await? {
+            Landing::Callback(url) => url,
+            Landing::Page(answer) if answer.status < 300 => return Err(unfinished()),
+            Landing::Page(answer) => return Err(facts(&answer).common_error()),
+        };
+        let code = self.read_callback(&callback)?;
+        let fields = [
+            ("grant_type", "authorization_code"),
+            ("code", code.expose()),
+            ("redirect_uri", REDIRECT_URI),
+            ("code_verifier", self.verifier.expose()),
+            ("client_id", CLIENT_ID),
+        ];
+        match oauth.token(GrantKind::AuthorizationCode, &fields, &self.hardware_id, "").await {
+            Ok(TokenAnswer::Granted(grant)) => Ok(grant),
+            Ok(TokenAnswer::CodeNeeded(_)) => Err(unasked_code()),
+            Err(failed) => Err(failed.error),
+        }
+    }
+
+    /// Reads the code out of the callback, whose origin and path were compared before. Each parameter counts only when
+    /// it is there once.
+    fn read_callback(&self, callback: &Url) -> Result<Secret> {
+        let once = |name: &str| {
+            let mut values = callback.query_pairs().filter(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+            values.next().filter(|_| values.next().is_none()).map(Secret::new)
+        };
+        let (code, state) = (once("code"), once("state"));
+        if !state.is_some_and(|state| same(state.expose(), self.state.expose())) {
+            return Err(Error::new(
+                ErrorCode::Protocol,
+                "Ring's sign-in page answered for another login than this one, so its code was not used. Log in again.",
+            ));
+        }
+        code.filter(|code| !code.is_empty()).ok_or_else(unfinished)
+    }
+
+    /// Gets a page, following redirects on Ring's own origin, up to the callback.
+    async fn walk(&mut self, oauth: &RingOauth, start: Url) -> Result<Landing> {
+        let mut url = start;
+        for _ in 0..=MOST_REDIRECTS {
+            let answer = self.send(oauth, Method::Get, url, None).await?;
+            if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
+                return Ok(Landing::Page(answer));
+            }
+            let facts = facts(&answer);
+            let target = answer.headers.first("location").and_then(|location| answer.url.join(location).ok());
+            let Some(target) = target else { return Err(facts.not_rings()) };
+            if is_callback(&target) {
+                return Ok(Landing::Callback(target));
+            }
+            if !oauth.endpoints.oauth.holds(&target) || has_credentials(&target) {
+                return Err(facts.error(
+                    ErrorCode::Protocol,
+                    "Ring's sign-in page sent us to another site, which was not followed. Check whether a proxy or \
+                     captive portal answers instead of Ring.",
+                ));
+            }
+            url = target;
+        }
+        Err(Error::new(
+            ErrorCode::Protocol,
+            "Ring's sign-in page sent us around in circles. Try again later, or use the password flow.",
+        ))
+    }
+
+    async fn post(&mut self, oauth: &RingOauth, path: &str, body: Body) -> Result<Answer> {
+        self.send(oauth, Method::Post, oauth.endpoints.oauth.url(path), Some(body)).await
+    }
+
+    async fn send(&mut self, oauth: &RingOauth, method: Method, url: Url, body: Option<Body>) -> Result<Answer> {
+        let mut headers = vec![
+            ("user-agent", oauth.user_agent().to_owned()),
+            ("accept", "text/html,application/xhtml+xml,application/json;q=0.9,*/*;q=0.8".to_owned()),
+            ("hardware_id", self.hardware_id.clone()),
+        ];
+        if method == Method::Post {
+            headers.push(("origin", oauth.endpoints.oauth.ascii()));
+            headers.push(("referer", self.page.to_string()));
+        }
+        if let Some(cookies) = self.jar.header(&url) {
+            headers.push(("cookie", cookies));
+        }
+        let request = Request { method, url, headers, body, limit: PAGE_LIMIT };
+        let answer = oauth.http.send(request).await.map_err(|failure| failure.to_error())?;
+        // A token that lives in a cookie has to be the one of the cookie that goes with it, even when that changes.
+        let in_cookie = csrf::in_cookies(&self.jar).as_ref() == Some(&self.csrf);
+        self.jar.store(&answer.headers, &answer.url);
+        if in_cookie && let Some(csrf) = csrf::in_cookies(&self.jar) {
+            self.csrf = csrf;
+        }
+        Ok(answer)
+    }
+}
+
+const AUTHORIZE: &str = "/oauth/v2/authorize";
+
+const REDIRECT_URI: &str = "https://ring.com/signin/callback";
+
+const MOST_REDIRECTS: usize = 5;
+
+/// Where a walk ended.
+enum Landing {
+    Page(Answer),
+    Callback(Url),
+}
+
+/// Reads the answer to e-mail and password: whether a code is needed.
+fn read_sign_in(oauth: &RingOauth, answer: &Answer) -> Result<Option<TwoFactor>, StartFailure> {
+    let facts = facts(answer);
+    if (400..=499).contains(&answer.status) && facts.asked_for_too_many_codes() {
+        return Err(facts.too_many_codes().into());
+    }
+    match answer.status {
+        412 => return Ok(Some(TwoFactor::from_answer(&answer.body))),
+        403 | 406 | 429 | 500.. => {}
+        _ if TwoFactor::is_in(&answer.body) => return Ok(Some(TwoFactor::from_answer(&answer.body))),
+        _ => {}
+    }
+    match answer.status {
+        204 => Ok(None),
+        // Not seen yet, but the answer to a code looks like this.
+        200 | 201 if is_completed(&facts) => {
+            let needed = facts.text("redirect_url").is_some_and(|url| url.contains("/2fa"));
+            Ok(needed.then(|| TwoFactor::from_answer(&answer.body)))
+        }
+        300..=399 => {
+            let target = answer.headers.first("location").and_then(|location| answer.url.join(location).ok());
+            let target = target.ok_or_else(|| facts.not_rings())?;
+            if !oauth.endpoints.oauth.holds(&target) && !is_callback(&target) {
+                return Err(facts.common_error().into());
+            }
+            let needed = target.path().contains("/2fa");
+            Ok(needed.then(|| TwoFactor::from_answer(&answer.body)))
+        }
+        401 => Err(facts.wrong_credentials().into()),
+        // The token of the sign-in page was refused, and so the password was not looked at.
+        403 if facts.is_json_object() && facts.mentions("csrf") => Err(facts
+            .error(
+                ErrorCode::Protocol,
+                "Ring's sign-in page refused its own form. Try again, or use the password flow.",
+            )
+            .into()),
+        404 | 405 => Err(unavailable(&facts)),
+        200..=299 => Err(facts.not_rings().into()),
+        _ => Err(facts.common_error().into()),
+    }
+}
+
+/// Reads the answer to a code: nothing when Ring took it, or what it waits for now.
+fn read_verification(answer: &Answer) -> Result<Option<TwoFactor>> {
+    let facts = facts(answer);
+    match answer.status {
+        400..=499 if facts.asked_for_too_many_codes() => Err(facts.too_many_codes()),
+        200 | 201 if is_completed(&facts) => Ok(None),
+        412 => Ok(Some(TwoFactor::from_answer(&answer.body))),
+        400 if facts.mentions("too many requests") || facts.is_page() => Err(facts.common_error()),
+        400 | 401 => Err(facts.wrong_code()),
+        403 if facts.is_json_object() && facts.mentions("csrf") => {
+            Err(facts.error(ErrorCode::Protocol, "Ring's sign-in page refused its own form. Log in again."))
+        }
+        200..=299 => Err(facts.not_rings()),
+        _ => Err(facts.common_error()),
+    }
+}
+
+/// `{"redirect_url":…,"status":"auth-completed"}`
+fn is_completed(facts: &Facts<'_>) -> bool {
+    facts.text("status") == Some("auth-completed") || facts.text("redirect_url").is_some()
+}
+
+fn facts(answer: &Answer) -> Facts<'_> {
+    Facts::new(answer.status, &answer.headers, &answer.body, SystemTime::now())
+}
+
+fn unavailable(facts: &Facts<'_>) -> StartFailure {
+    let error = facts.error(ErrorCode::Protocol, "Ring offers no web login that is known here. Use the password flow.");
+    StartFailure { error, other_flow_may_work: true }
+}
+
+fn unfinished() -> Error {
+    Error::new(
+        ErrorCode::Protocol,
+        "Ring's sign-in page did not bring the login to its end. Log in again, or use the password flow.",
+    )
+}
+
+/// Whether a URL is the callback: its origin and path, whatever its query.
+fn is_callback(url: &Url) -> bool {
+    Url::parse(REDIRECT_URI).is_ok_and(|callback| callback.origin() == url.origin() && callback.path() == url.path())
+        && !has_credentials(url)
+}
+
+fn has_credentials(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
+}
+
+/// Compares without telling by its time where two texts differ.
+fn same(one: &str, other: &str) -> bool {
+    one.len() == other.len() && one.bytes().zip(other.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
+}
+
+/// 32 random bytes in base64url: 43 characters.
+fn random() -> Result<Secret> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Error::new(
+            ErrorCode::Protocol,
+            "This system gives no random numbers, without which a web login is not safe. Use the password flow.",
+        )
+        .with_cause(error)
+    })?;
+    Ok(Secret::new(BASE64_URL_SAFE_NO_PAD.encode(bytes)))
+}

@@ -1,0 +1,31 @@
+//! The refresh grant: one refresh token in, the next one out.
+
+use super::{BoxFuture, CLIENT_ID, Grant, GrantKind, Refresh, RingOauth, SCOPE, TokenAnswer, WireError};
+use crate::{Error, ErrorCode, Secret};
+
+impl Refresh for RingOauth {
+    fn refresh<'a>(
+        &'a self,
+        refresh_token: &'a Secret,
+        hardware_id: &'a str,
+    ) -> BoxFuture<'a, Result<Grant, WireError>> {
+        Box::pin(async move {
+            let fields = [
+                ("grant_type", "refresh_token"),
+                ("refresh_token", refresh_token.expose()),
+                ("client_id", CLIENT_ID),
+                ("scope", SCOPE),
+            ];
+            match self.token(GrantKind::RefreshToken, &fields, hardware_id, "").await? {
+                TokenAnswer::Granted(grant) => Ok(grant),
+                TokenAnswer::CodeNeeded(_) => Err(WireError { error: unasked_code(), ambiguous: true }),
+            }
+        })
+    }
+}
+
+/// A code was asked for where there is no login. [`classify`](super::classify) never says so of these grants; the types
+/// cannot tell.
+pub(super) fn unasked_code() -> Error {
+    Error::new(ErrorCode::Protocol, "Ring asked for a code although nobody is logging in. Try again later.")
+}

@@ -1,0 +1,125 @@
+//! What Ring says of the code that it waits for.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::classify::seconds;
+
+/// How a code reaches its person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TwoFactorMethod {
+    /// A text message.
+    Sms,
+    /// An e-mail.
+    Email,
+    /// An authenticator app makes it.
+    Totp,
+    /// Ring did not say, or named something that nobody has seen yet.
+    Unknown,
+}
+
+/// A code that Ring waits for. Each of its fields can be missing from Ring's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TwoFactor {
+    /// How it was sent.
+    pub method: TwoFactorMethod,
+    /// Where it was sent, masked by Ring; printable, and 64 characters at most.
+    pub destination: Option<String>,
+    /// How long to wait before another one may be asked for.
+    pub resend_in: Option<Duration>,
+    /// What to ask the person, in the words of ring-client-api.
+    pub prompt: String,
+}
+
+impl TwoFactor {
+    /// Reads the body that came with a 412: `{"next_time_in_secs":60,"phone":"+1xxxxxxxx89","tsv_state":"sms"}`.
+    ///
+    /// Whatever is missing or of another type counts as not said.
+    pub fn from_answer(body: &[u8]) -> Self {
+        let json: Value = serde_json::from_slice(body).unwrap_or_default();
+        let state = json.get("tsv_state").and_then(Value::as_str).and_then(|text| printable(text, 32));
+        let destination = json.get("phone").and_then(Value::as_str).and_then(|text| printable(text, 64));
+        let method = match state.as_deref() {
+            Some("sms") => TwoFactorMethod::Sms,
+            Some("email") => TwoFactorMethod::Email,
+            Some("totp") => TwoFactorMethod::Totp,
+            _ => TwoFactorMethod::Unknown,
+        };
+        let prompt = match (&state, &destination) {
+            (Some(state), _) if state == "totp" => "Please enter the code from your authenticator app".to_owned(),
+            (Some(state), Some(phone)) => format!("Please enter the code sent to {phone} via {state}"),
+            (Some(state), None) => format!("Please enter the code sent via {state}"),
+            (None, Some(phone)) => format!("Please enter the code sent to {phone}"),
+            (None, None) => "Please enter the code sent to your text/email".to_owned(),
+        };
+        Self { method, destination, resend_in: json.get("next_time_in_secs").and_then(seconds), prompt }
+    }
+
+    /// Whether a body speaks of a code at all, under whatever status it came.
+    pub(super) fn is_in(body: &[u8]) -> bool {
+        serde_json::from_slice::<Value>(body)
+            .is_ok_and(|json| json.get("tsv_state").is_some() || json.get("next_time_in_secs").is_some())
+    }
+}
+
+/// Foreign text as a terminal may show it: no control characters, none that turn the direction of writing.
+fn printable(text: &str, longest: usize) -> Option<String> {
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    let text: String = text.chars().filter(|c| !hidden(*c)).take(longest).collect();
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prompt(body: &str) -> String {
+        TwoFactor::from_answer(body.as_bytes()).prompt
+    }
+
+    #[test]
+    fn prompts_are_those_of_ring_client_api() {
+        assert_eq!(
+            prompt(r#"{"next_time_in_secs":60,"phone":"+1xxxxxxxx89","tsv_state":"sms"}"#),
+            "Please enter the code sent to +1xxxxxxxx89 via sms"
+        );
+        assert_eq!(prompt(r#"{"tsv_state":"totp","phone":"x"}"#), "Please enter the code from your authenticator app");
+        for body in ["", "{}", "null", "[]", "\"tsv_state\"", "<html>", r#"{"phone":7,"tsv_state":null}"#] {
+            assert_eq!(prompt(body), "Please enter the code sent to your text/email", "{body}");
+        }
+        assert_eq!(prompt(r#"{"tsv_state":"email"}"#), "Please enter the code sent via email");
+        assert_eq!(prompt(r#"{"phone":"+1xx"}"#), "Please enter the code sent to +1xx");
+    }
+
+    #[test]
+    fn fields_are_read_one_by_one() {
+        let all = TwoFactor::from_answer(br#"{"next_time_in_secs":60,"phone":"m**@x.org","tsv_state":"email"}"#);
+        assert_eq!(all.method, TwoFactorMethod::Email);
+        assert_eq!(all.destination.as_deref(), Some("m**@x.org"));
+        assert_eq!(all.resend_in, Some(Duration::from_secs(60)));
+
+        let odd = TwoFactor::from_answer(br#"{"next_time_in_secs":"60","phone":["x"],"tsv_state":"pigeon"}"#);
+        assert_eq!((odd.method, odd.destination, odd.resend_in), (TwoFactorMethod::Unknown, None, None));
+        for (number, expected) in [("-1", None), ("0", Some(0)), ("1e400", Some(86_400)), ("99999999", Some(86_400))] {
+            let body = format!(r#"{{"next_time_in_secs":{number}}}"#);
+            assert_eq!(
+                TwoFactor::from_answer(body.as_bytes()).resend_in,
+                expected.map(Duration::from_secs),
+                "{number}"
+            );
+        }
+    }
+
+    #[test]
+    fn destination_is_safe_for_a_terminal() {
+        let body = format!(r#"{{"phone":"\u001b[2J+1\n\u202e{}"}}"#, "9".repeat(500));
+        let destination = TwoFactor::from_answer(body.as_bytes()).destination.unwrap();
+        assert!(destination.starts_with("[2J+19") && destination.chars().count() == 64);
+        assert_eq!(TwoFactor::from_answer(br#"{"phone":" \u0007 "}"#).destination, None);
+    }
+}
