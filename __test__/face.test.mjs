@@ -1,0 +1,929 @@
+// The public face over a binding made by hand: what it checks, what it hands on, what it makes of what comes back.
+// No binary is needed.
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterEach, beforeEach, describe, it } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { inspect } from 'node:util'
+
+const require = createRequire(import.meta.url)
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const facePath = join(root, 'face.js')
+const { createFace } = require(facePath)
+
+const SECRET = 'canary-7f3a'
+const AUTH = {
+  accessToken: `access-${SECRET}`,
+  tokenType: 'Bearer',
+  scope: 'client',
+  expiresAt: 1700000000000,
+  refreshToken: `refresh-${SECRET}`,
+  hardwareId: 'hid',
+}
+const FAILURE = { code: 'RATE_LIMITED', message: 'Too many requests', transient: true, httpStatus: 429, retryAfterMs: 5000 }
+
+/** A binding whose manager answers what `answers` says, and which remembers how it was called. */
+function fakeBinding() {
+  const fake = {
+    calls: [],
+    answers: {},
+    listeners: [],
+    openResult: undefined,
+    busy: false,
+    emit(event) {
+      for (const listener of fake.listeners) listener(event)
+    },
+    binding: {
+      open(options, listener) {
+        fake.calls.push(['open', options])
+        fake.listeners.push(listener)
+        return fake.openResult ?? { manager: makeManager() }
+      },
+      parseRefreshToken(token) {
+        fake.calls.push(['parseRefreshToken', token])
+        return fake.answers.parseRefreshToken ?? { raw: token, hasPushCredentials: false }
+      },
+      isBusy: () => fake.busy,
+      settled: async () => {
+        fake.busy = false
+      },
+    },
+  }
+
+  function answer(name, fallback) {
+    return (...args) => {
+      fake.calls.push([name, ...args])
+      const given = fake.answers[name]
+      return typeof given === 'function' ? given(...args) : given === undefined ? fallback() : given
+    }
+  }
+
+  function makeManager() {
+    const step = async () => ({ step: { authenticated: true } })
+    return {
+      cachedAuth: answer('cachedAuth', () => null),
+      cachedAccessToken: answer('cachedAccessToken', () => null),
+      getAuth: answer('getAuth', async () => ({ auth: AUTH })),
+      refresh: answer('refresh', async () => ({ auth: AUTH })),
+      login: answer('login', step),
+      submitTwoFactorCode: answer('submitTwoFactorCode', step),
+      resendTwoFactorCode: answer('resendTwoFactorCode', step),
+      invalidateAccessToken: answer('invalidateAccessToken', () => null),
+      setRefreshToken: answer('setRefreshToken', async () => ({})),
+      setPushCredentials: answer('setPushCredentials', async () => ({})),
+      close: answer('close', async () => {}),
+      get refreshToken() {
+        return AUTH.refreshToken
+      },
+      get hardwareId() {
+        return null
+      },
+      get status() {
+        return fake.answers.status ?? { state: 'ready', persisted: true }
+      },
+    }
+  }
+  return fake
+}
+
+let fake, listenersBefore, RingTokenManager, RingAuthError, parseRefreshToken
+
+beforeEach(() => {
+  listenersBefore = process.listeners('beforeExit')
+  fake = fakeBinding()
+  ;({ RingTokenManager, RingAuthError, parseRefreshToken } = createFace(fake.binding))
+})
+
+// Each test makes a face of its own, with a listener of its own: not one of them may outlive its test.
+afterEach(() => {
+  for (const listener of process.listeners('beforeExit')) {
+    if (!listenersBefore.includes(listener)) process.off('beforeExit', listener)
+  }
+})
+
+const called = () => fake.calls.map(([name]) => name)
+const forever = () => new Promise(() => {})
+const tick = () => new Promise((resolve) => setImmediate(resolve))
+
+function refusal(pattern) {
+  return (error) => {
+    assert.ok(error instanceof RingAuthError, inspect(error))
+    assert.equal(error.code, 'INVALID_ARGUMENT')
+    assert.equal(error.transient, false)
+    assert.match(error.message, pattern)
+    assert.ok(!inspect(error).includes(SECRET))
+    return true
+  }
+}
+
+describe('constructor', () => {
+  it('hands every option on', () => {
+    const logger = () => {}
+    new RingTokenManager({
+      refreshToken: 'token',
+      store: { type: 'file', path: '/data/ring.json' },
+      systemId: 'system',
+      controlCenterDisplayName: 'name',
+      loginFlow: 'pkce',
+      userAgent: 'agent',
+      oauthUrl: 'http://127.0.0.1:1',
+      apiUrl: 'http://127.0.0.1:2',
+      requestTimeoutMs: 1500.9,
+      autoRefresh: true,
+      logger,
+    })
+    assert.deepEqual(fake.calls, [
+      [
+        'open',
+        {
+          refreshToken: 'token',
+          storePath: '/data/ring.json',
+          systemId: 'system',
+          controlCenterDisplayName: 'name',
+          userAgent: 'agent',
+          oauthUrl: 'http://127.0.0.1:1',
+          apiUrl: 'http://127.0.0.1:2',
+          loginFlow: 'pkce',
+          requestTimeoutMs: 1500,
+          autoRefresh: true,
+        },
+      ],
+    ])
+  })
+
+  for (const [what, options] of [
+    ['nothing', undefined],
+    ['no options', {}],
+    ['undefined options', { refreshToken: undefined, store: undefined, logger: undefined, requestTimeoutMs: undefined }],
+    ['the memory store', { store: { type: 'memory' } }],
+    ['no prototype', Object.assign(Object.create(null), { store: { type: 'memory' } })],
+  ]) {
+    it(`takes ${what}`, () => {
+      new RingTokenManager(options)
+      assert.deepEqual(fake.calls, [['open', {}]])
+    })
+  }
+
+  it('takes an empty refresh token: the store may hold one', () => {
+    new RingTokenManager({ refreshToken: '' })
+    assert.deepEqual(fake.calls, [['open', { refreshToken: '' }]])
+  })
+
+  it('takes a refresh token of 64 KiB, in bytes', () => {
+    new RingTokenManager({ refreshToken: 'x'.repeat(65536) })
+    assert.throws(() => new RingTokenManager({ refreshToken: 'x'.repeat(65537) }), refusal(/refreshToken is longer/))
+    assert.throws(() => new RingTokenManager({ refreshToken: 'é'.repeat(32769) }), refusal(/refreshToken is longer/))
+  })
+
+  const throwing = {
+    get refreshToken() {
+      throw new Error(SECRET)
+    },
+  }
+  for (const [options, pattern] of [
+    [null, /^options must be an object, got null$/],
+    [SECRET, /^options must be an object, got a string$/],
+    [[SECRET], /^options must be an object, got an array$/],
+    [throwing, /^options cannot be read/],
+    [{ refreshtoken: SECRET }, /^options\.refreshtoken is not an option; did you mean refreshToken\?$/],
+    [{ refershToken: SECRET }, /did you mean refreshToken\?/],
+    [{ timeout: 5 }, /did you mean requestTimeoutMs\?/],
+    [{ debug: true }, /^options\.debug is not an option; known are refreshToken, store, /],
+    [{ email: SECRET }, /^options\.email is not an option/],
+    [{ __proto__: null, constructor: 1 }, /^options\.constructor is not an option/],
+    [{ ['x'.repeat(5000)]: 1 }, /^options\.x{40}… is not an option/],
+    [{ refreshToken: null }, /^options\.refreshToken must be a string, got null$/],
+    [{ refreshToken: Buffer.from(SECRET) }, /^options\.refreshToken must be a string, got an object$/],
+    [{ systemId: 5 }, /^options\.systemId must be a string, got a number$/],
+    [{ controlCenterDisplayName: '' }, /^options\.controlCenterDisplayName must not be empty$/],
+    [{ userAgent: ' ' }, /^options\.userAgent must not be empty$/],
+    [{ oauthUrl: new URL('https://oauth.ring.com') }, /^options\.oauthUrl must be a string, got an object$/],
+    [{ apiUrl: false }, /^options\.apiUrl must be a string, got a boolean$/],
+    [{ loginFlow: 'oauth' }, /^options\.loginFlow must be "auto", "pkce" or "password"$/],
+    [{ loginFlow: 1 }, /^options\.loginFlow must be .*, got a number$/],
+    [{ requestTimeoutMs: '20000' }, /^options\.requestTimeoutMs must be a number, got a string$/],
+    [{ requestTimeoutMs: 20000n }, /^options\.requestTimeoutMs must be a number, got a bigint$/],
+    [{ requestTimeoutMs: NaN }, /^options\.requestTimeoutMs must be from 1 to 2147483647 milliseconds$/],
+    [{ requestTimeoutMs: Infinity }, /^options\.requestTimeoutMs must be from/],
+    [{ requestTimeoutMs: 0 }, /^options\.requestTimeoutMs must be from/],
+    [{ requestTimeoutMs: -1 }, /^options\.requestTimeoutMs must be from/],
+    [{ requestTimeoutMs: 2 ** 31 }, /^options\.requestTimeoutMs must be from/],
+    [{ autoRefresh: 'yes' }, /^options\.autoRefresh must be a boolean, got a string$/],
+    [{ logger: console }, /^options\.logger must be a function, got an object$/],
+    [{ store: null }, /^options\.store must be an object, got null$/],
+    [{ store: '/data/ring.json' }, /^options\.store must be an object, got a string$/],
+    [{ store: {} }, /^options\.store\.type must be "memory" or "file", got undefined$/],
+    [{ store: { type: 5 } }, /^options\.store\.type must be "memory" or "file", got a number$/],
+    [{ store: { type: SECRET } }, /^options\.store\.type must be "memory" or "file"$/],
+    [{ store: { type: 'homebridge', configPath: '/c' } }, /^options\.store\.type must be .*no "homebridge" store$/],
+    [{ store: { type: 'dotenv', path: '.env' } }, /^options\.store\.type must be .*no "dotenv" store$/],
+    [{ store: { load() {}, save() {} } }, /^options\.store\.type must be .*no stores with load and save$/],
+    [{ store: { type: 'memory', path: '/x' } }, /^options\.store\.path is not an option/],
+    [{ store: { type: 'file', path: '/x', pth: 1 } }, /^options\.store\.pth is not an option/],
+    [{ store: { type: 'file' } }, /^options\.store\.path must be a string, got undefined$/],
+    [{ store: { type: 'file', path: '' } }, /^options\.store\.path must not be empty$/],
+    [{ store: { type: 'file', path: '/x\0y' } }, /^options\.store\.path must not contain a null character$/],
+  ]) {
+    it(`refuses with ${pattern}`, () => {
+      assert.throws(() => new RingTokenManager(options), refusal(pattern))
+      assert.deepEqual(fake.calls, [], 'checks come before anything native')
+    })
+  }
+
+  it('throws the error of the native part', () => {
+    fake.openResult = { error: { code: 'STORE', message: 'Cannot read', transient: false, cause: 'EACCES' } }
+    assert.throws(
+      () => new RingTokenManager(),
+      (error) => error instanceof RingAuthError && error.code === 'STORE' && error.cause === 'EACCES',
+    )
+  })
+})
+
+describe('RingAuthError', () => {
+  async function failure(error) {
+    fake.answers.getAuth = async () => ({ error })
+    return new RingTokenManager().getAuth().then(assert.fail, (caught) => caught)
+  }
+
+  it('has every field that applies', async () => {
+    const error = await failure({ ...FAILURE, cause: 'slow down' })
+    assert.ok(error instanceof Error)
+    assert.equal(error.name, 'RingAuthError')
+    assert.equal(String(error), 'RingAuthError: Too many requests')
+    const { code, message, transient, httpStatus, retryAfterMs, cause } = error
+    assert.deepEqual({ code, message, transient, httpStatus, retryAfterMs, cause }, { ...FAILURE, cause: 'slow down' })
+  })
+
+  it('has no field that does not', async () => {
+    for (const nothing of [undefined, null]) {
+      const error = await failure({
+        code: 'NETWORK',
+        message: 'No answer',
+        transient: true,
+        httpStatus: nothing,
+        retryAfterMs: nothing,
+        cause: nothing,
+      })
+      assert.deepEqual(Object.keys(error), ['code', 'transient'])
+      assert.equal('cause' in error, false)
+    }
+  })
+
+  it('is recognised across two copies of the package', async () => {
+    delete require.cache[facePath]
+    const other = require(facePath)
+    assert.notEqual(other.RingAuthError, RingAuthError)
+    const error = await failure(FAILURE)
+    assert.ok(error instanceof other.RingAuthError)
+    for (const value of [new Error('x'), null, undefined, 'CLOSED', {}, { code: 'CLOSED' }]) {
+      assert.ok(!(value instanceof RingAuthError))
+    }
+  })
+
+  it('leaves a subclass its own meaning', async () => {
+    class Mine extends RingAuthError {}
+    assert.ok(!((await failure(FAILURE)) instanceof Mine))
+    assert.ok(new Mine('CLOSED', 'closed') instanceof Mine)
+    assert.ok(new Mine('CLOSED', 'closed') instanceof RingAuthError)
+  })
+
+  it('has the caller in its stack', async () => {
+    fake.answers.getAuth = async () => {
+      await tick()
+      return { error: FAILURE }
+    }
+    const manager = new RingTokenManager()
+    async function theCaller(options) {
+      return await manager.getAccessToken(options)
+    }
+    for (const options of [undefined, { signal: new AbortController().signal }]) {
+      const error = await theCaller(options).then(assert.fail, (caught) => caught)
+      assert.match(error.stack, /theCaller/)
+    }
+  })
+
+  it('is what a native call that throws or rejects becomes, without its words', async () => {
+    const bad = () => {
+      throw new Error(SECRET)
+    }
+    const manager = new RingTokenManager()
+    fake.answers = { getAuth: async () => bad(), refresh: bad, invalidateAccessToken: bad, close: async () => bad() }
+    const check = (error) => {
+      assert.ok(error instanceof RingAuthError)
+      assert.ok(!inspect(error).includes(SECRET))
+      return true
+    }
+    await assert.rejects(manager.getAuth(), check)
+    await assert.rejects(manager.refresh(), check)
+    assert.throws(() => manager.invalidateAccessToken('x'), check)
+    await assert.rejects(manager.close(), check)
+    fake.answers = { cachedAccessToken: bad, cachedAuth: bad, getAuth: async () => ({}), login: async () => ({}) }
+    await assert.rejects(manager.getAccessToken(), check)
+    await assert.rejects(manager.getAuth(), check)
+    fake.answers = { getAuth: async () => ({}), login: async () => ({}) }
+    await assert.rejects(manager.getAuth(), check)
+    await assert.rejects(manager.login({ email: 'a', password: 'b' }), check)
+  })
+})
+
+describe('access tokens', () => {
+  it('come from the cache without an asynchronous call', async () => {
+    fake.answers = { cachedAccessToken: 'cached', cachedAuth: AUTH }
+    const manager = new RingTokenManager()
+    assert.equal(await manager.getAccessToken(), 'cached')
+    assert.equal(await manager.getAccessToken({}), 'cached')
+    assert.equal(await manager.getAuth(), AUTH)
+    assert.deepEqual(called(), ['open', 'cachedAccessToken', 'cachedAccessToken', 'cachedAuth'])
+  })
+
+  it('are asked for where there is none', async () => {
+    const manager = new RingTokenManager()
+    assert.equal(await manager.getAccessToken(), AUTH.accessToken)
+    assert.deepEqual(await manager.getAuth({ signal: undefined }), AUTH)
+    assert.deepEqual(called(), ['open', 'cachedAccessToken', 'getAuth', 'cachedAuth', 'getAuth'])
+  })
+
+  it('refresh hands force on', async () => {
+    const manager = new RingTokenManager()
+    assert.deepEqual(await manager.refresh(), AUTH)
+    await manager.refresh({ force: undefined })
+    await manager.refresh({ force: true })
+    assert.deepEqual(fake.calls.slice(1), [['refresh', false], ['refresh', false], ['refresh', true]])
+  })
+
+  it('invalidateAccessToken throws what the native part says', () => {
+    const manager = new RingTokenManager()
+    assert.equal(manager.invalidateAccessToken('token'), undefined)
+    fake.answers.invalidateAccessToken = { code: 'CLOSED', message: 'Closed', transient: false }
+    assert.throws(() => manager.invalidateAccessToken('token'), { code: 'CLOSED' })
+    for (const bad of [undefined, null, 5, '', ' ']) {
+      assert.throws(() => manager.invalidateAccessToken(bad), refusal(/^accessToken must /))
+    }
+  })
+
+  it('the options of a call are checked, by a rejection', async () => {
+    const manager = new RingTokenManager()
+    for (const [options, pattern] of [
+      [null, /^options must be an object, got null$/],
+      [true, /^options must be an object, got a boolean$/],
+      [{ singal: 1 }, /^options\.singal is not an option; did you mean signal\?$/],
+      [{ signal: null }, /^options\.signal must be an AbortSignal, got null$/],
+      [{ signal: new AbortController() }, /^options\.signal must be an AbortSignal, got an object$/],
+      [{ signal: Object.create(AbortSignal.prototype) }, /^options\.signal must be an AbortSignal/],
+    ]) {
+      for (const method of ['getAccessToken', 'getAuth', 'refresh']) {
+        await assert.rejects(manager[method](options), refusal(pattern))
+      }
+    }
+    await assert.rejects(manager.getAccessToken({ force: true }), refusal(/^options\.force is not an option/))
+    await assert.rejects(manager.refresh({ force: 1 }), refusal(/^options\.force must be a boolean, got a number$/))
+    assert.deepEqual(called(), ['open'])
+  })
+})
+
+describe('signal', () => {
+  it('aborted before: rejects at once, calls nothing', async () => {
+    fake.answers.cachedAccessToken = 'cached'
+    const manager = new RingTokenManager()
+    const reason = new Error('enough')
+    for (const method of ['getAccessToken', 'getAuth', 'refresh']) {
+      const error = await manager[method]({ signal: AbortSignal.abort(reason) }).then(assert.fail, (caught) => caught)
+      assert.ok(error instanceof RingAuthError)
+      assert.equal(error.code, 'ABORTED')
+      assert.equal(error.transient, false)
+      assert.equal(error.cause, reason)
+    }
+    assert.deepEqual(called(), ['open'])
+  })
+
+  it('aborted meanwhile: rejects, lets the call go on, drops its failure', async () => {
+    let fail
+    fake.answers.getAuth = () => new Promise((_, reject) => (fail = reject))
+    const manager = new RingTokenManager()
+    const controller = new AbortController()
+    let own = 0
+    controller.signal.onabort = () => own++
+    const call = manager.getAccessToken({ signal: controller.signal })
+    controller.abort()
+    await assert.rejects(call, (error) => error.code === 'ABORTED' && error.cause.name === 'AbortError')
+    assert.equal(own, 1)
+    fail(new Error('late'))
+    await tick()
+  })
+
+  it('aborts one of many callers only', async () => {
+    let answer
+    const answered = new Promise((resolve) => (answer = resolve))
+    fake.answers.getAuth = () => answered
+    const manager = new RingTokenManager()
+    const controller = new AbortController()
+    const others = [manager.getAuth(), manager.getAuth({ signal: new AbortController().signal })]
+    const one = manager.getAuth({ signal: controller.signal })
+    controller.abort()
+    await assert.rejects(one, { code: 'ABORTED' })
+    answer({ auth: AUTH })
+    assert.deepEqual(await Promise.all(others), [AUTH, AUTH])
+  })
+
+  it('shared by many calls: one listener, removed afterwards, no warning', async (t) => {
+    const warnings = []
+    const onWarning = (warning) => warnings.push(warning)
+    process.on('warning', onWarning)
+    t.after(() => process.off('warning', onWarning))
+    const { signal } = new AbortController()
+    let listeners = 0
+    let added = 0
+    const { addEventListener, removeEventListener } = signal
+    signal.addEventListener = function (...args) {
+      listeners++
+      added++
+      return addEventListener.apply(this, args)
+    }
+    signal.removeEventListener = function (...args) {
+      listeners--
+      return removeEventListener.apply(this, args)
+    }
+    const manager = new RingTokenManager()
+    for (let round = 1; round <= 2; round++) {
+      await Promise.all(Array.from({ length: 100 }, () => manager.getAuth({ signal })))
+      assert.deepEqual({ listeners, added }, { listeners: 0, added: round })
+    }
+    fake.answers.getAuth = async () => ({ error: FAILURE })
+    await Promise.allSettled(Array.from({ length: 100 }, () => manager.getAuth({ signal })))
+    assert.equal(listeners, 0)
+    await tick()
+    assert.deepEqual(warnings, [])
+  })
+
+  it('shared by many calls: aborts them all', async () => {
+    fake.answers.getAuth = forever
+    const manager = new RingTokenManager()
+    const controller = new AbortController()
+    const calls = Array.from({ length: 20 }, () => manager.getAuth({ signal: controller.signal }))
+    controller.abort('why')
+    for (const { reason } of await Promise.allSettled(calls)) {
+      assert.equal(reason.code, 'ABORTED')
+      assert.equal(reason.cause, 'why')
+    }
+  })
+
+  it('of another maker works; one that cannot be listened to is an error, and nothing is left unhandled', async () => {
+    const manager = new RingTokenManager()
+    const signal = {
+      aborted: false,
+      addEventListener() {
+        throw new Error(SECRET)
+      },
+      removeEventListener() {},
+    }
+    fake.answers.getAuth = async () => {
+      throw new Error('late')
+    }
+    await assert.rejects(manager.getAuth({ signal }), (error) => error instanceof RingAuthError)
+    await tick()
+    const target = new EventTarget()
+    target.aborted = false
+    fake.answers.getAuth = forever
+    const call = manager.getAuth({ signal: target })
+    target.dispatchEvent(new Event('abort'))
+    await assert.rejects(call, (error) => error.code === 'ABORTED' && !('cause' in error))
+  })
+})
+
+describe('login', () => {
+  it('hands the password on as it is', async () => {
+    const manager = new RingTokenManager()
+    assert.deepEqual(await manager.login({ email: 'a@example.com', password: '  p"+ä ' }), { authenticated: true })
+    assert.deepEqual(fake.calls[1], ['login', 'a@example.com', '  p"+ä '])
+    await manager.login({ email: 'a', password: '   ' })
+  })
+
+  it('returns the step without empty fields', async () => {
+    fake.answers.login = async () => ({
+      step: { authenticated: false, twoFactor: { method: 'unknown', destination: null, resendInSeconds: undefined, prompt: 'Code' } },
+    })
+    const manager = new RingTokenManager()
+    assert.deepEqual(await manager.login({ email: 'a', password: 'b' }), {
+      authenticated: false,
+      twoFactor: { method: 'unknown', prompt: 'Code' },
+    })
+    const twoFactor = { method: 'sms', destination: '+1xxxxxxxx89', resendInSeconds: 60, prompt: 'Code' }
+    fake.answers.resendTwoFactorCode = async () => ({ step: { authenticated: false, twoFactor } })
+    assert.deepEqual(await manager.resendTwoFactorCode(), { authenticated: false, twoFactor })
+    assert.deepEqual(await manager.submitTwoFactorCode('012345'), { authenticated: true })
+    assert.deepEqual(fake.calls.at(-1), ['submitTwoFactorCode', '012345'])
+  })
+
+  it('checks its arguments, by a rejection', async () => {
+    const manager = new RingTokenManager()
+    for (const [credentials, pattern] of [
+      [undefined, /^credentials must be an object, got undefined$/],
+      [{}, /^credentials\.email must be a string, got undefined$/],
+      [{ email: '', password: SECRET }, /^credentials\.email must not be empty$/],
+      [{ email: 'a' }, /^credentials\.password must be a string, got undefined$/],
+      [{ email: 'a', password: 12345678 }, /^credentials\.password must be a string, got a number$/],
+      [{ email: 'a', password: '' }, /^credentials\.password must not be empty$/],
+    ]) {
+      await assert.rejects(manager.login(credentials), refusal(pattern))
+    }
+    await assert.rejects(manager.submitTwoFactorCode(123456), refusal(/^code must be a string, got a number: .* 0$/))
+    await assert.rejects(manager.submitTwoFactorCode(' '), refusal(/^code must not be empty$/))
+    await assert.rejects(manager.submitTwoFactorCode(), refusal(/^code must be a string, got undefined$/))
+    assert.deepEqual(called(), ['open'])
+  })
+})
+
+describe('setters', () => {
+  it('setRefreshToken', async () => {
+    const manager = new RingTokenManager()
+    assert.equal(await manager.setRefreshToken('token'), undefined)
+    assert.deepEqual(fake.calls[1], ['setRefreshToken', 'token'])
+    await assert.rejects(manager.setRefreshToken(''), refusal(/^refreshToken must not be empty$/))
+    await assert.rejects(manager.setRefreshToken(null), refusal(/^refreshToken must be a string, got null$/))
+    await assert.rejects(manager.setRefreshToken('x'.repeat(70000)), refusal(/^refreshToken is longer than 64 KiB/))
+    fake.answers.setRefreshToken = async () => ({ error: FAILURE })
+    await assert.rejects(manager.setRefreshToken('token'), { code: 'RATE_LIMITED' })
+  })
+
+  it('setPushCredentials', async () => {
+    const manager = new RingTokenManager()
+    assert.equal(await manager.setPushCredentials({ a: [1], b: undefined }), undefined)
+    await manager.setPushCredentials({})
+    await manager.setPushCredentials(null)
+    assert.deepEqual(fake.calls.slice(1).map(([, json]) => json), ['{"a":[1]}', '{}', null])
+    const cycle = {}
+    cycle.cycle = cycle
+    for (const [pnc, pattern] of [
+      [undefined, /^pnc must be an object or null, got undefined$/],
+      ['{}', /^pnc must be an object or null, got a string$/],
+      [[], /^pnc must be an object or null, got an array$/],
+      [() => {}, /^pnc must be an object or null, got a function$/],
+      [cycle, /^pnc cannot be written as JSON/],
+      [{ a: 1n }, /^pnc cannot be written as JSON/],
+      [new Date(), /^pnc must be an object in JSON too$/],
+      [{ toJSON() {} }, /^pnc must be an object in JSON too$/],
+    ]) {
+      await assert.rejects(manager.setPushCredentials(pnc), refusal(pattern))
+    }
+  })
+})
+
+describe('getters', () => {
+  it('read through', () => {
+    const manager = new RingTokenManager()
+    assert.equal(manager.refreshToken, AUTH.refreshToken)
+    assert.equal(manager.hardwareId, null)
+    assert.deepEqual(manager.status, { state: 'ready', persisted: true })
+    fake.answers.status = { state: 'waiting', code: 'BLOCKED', message: 'Blocked', retryAt: 5, persisted: false }
+    assert.deepEqual(manager.status, fake.answers.status)
+    fake.answers.status = { state: 'idle', code: null, message: null, retryAt: null, persisted: false }
+    assert.deepEqual(Object.keys(manager.status), ['state', 'persisted'])
+  })
+
+  it('can only be read', () => {
+    const manager = new RingTokenManager()
+    for (const name of ['refreshToken', 'hardwareId', 'status', 'onStatus', 'onRefreshTokenUpdated']) {
+      assert.throws(() => {
+        manager[name] = 'x'
+      }, TypeError)
+    }
+  })
+})
+
+describe('observables', () => {
+  const first = { kind: 'token', newRefreshToken: 'one' }
+  const second = { kind: 'token', oldRefreshToken: 'one', newRefreshToken: 'two' }
+
+  it('onRefreshTokenUpdated calls functions and observers, in order, and replays the last one', () => {
+    const manager = new RingTokenManager()
+    const seen = []
+    const observer = {
+      next(value) {
+        assert.equal(this, observer)
+        seen.push(['b', value])
+      },
+    }
+    const a = manager.onRefreshTokenUpdated.subscribe((value) => seen.push(['a', value]))
+    manager.onRefreshTokenUpdated.subscribe(observer)
+    manager.onRefreshTokenUpdated.subscribe({})
+    assert.deepEqual(seen, [])
+    fake.emit(first)
+    assert.deepEqual(seen, [['a', { newRefreshToken: 'one' }], ['b', { newRefreshToken: 'one' }]])
+    a.unsubscribe()
+    a.unsubscribe()
+    fake.emit(second)
+    assert.deepEqual(seen.slice(2), [['b', { oldRefreshToken: 'one', newRefreshToken: 'two' }]])
+    const late = []
+    manager.onRefreshTokenUpdated.subscribe((value) => late.push(value.newRefreshToken))
+    assert.deepEqual(late, ['two'])
+  })
+
+  it('replays a token that came before anybody looked', () => {
+    const manager = new RingTokenManager()
+    fake.emit(first)
+    let seen
+    manager.onRefreshTokenUpdated.subscribe({ next: (value) => (seen = value) })
+    assert.deepEqual(seen, { newRefreshToken: 'one' })
+  })
+
+  it('onStatus replays nothing', () => {
+    const manager = new RingTokenManager()
+    const seen = []
+    const emit = (state) => fake.emit({ kind: 'status', status: { state, persisted: true, code: null } })
+    emit('refreshing')
+    manager.onStatus.subscribe((value) => seen.push(value))
+    emit('ready')
+    assert.deepEqual(seen, [{ state: 'ready', persisted: true }])
+  })
+
+  it('are the same object each time, and one per manager', () => {
+    const manager = new RingTokenManager()
+    assert.equal(manager.onStatus, manager.onStatus)
+    assert.equal(manager.onRefreshTokenUpdated, manager.onRefreshTokenUpdated)
+    assert.notEqual(manager.onStatus, new RingTokenManager().onStatus)
+  })
+
+  it('the same listener can be subscribed twice', () => {
+    const manager = new RingTokenManager()
+    let count = 0
+    const listener = () => count++
+    const one = manager.onStatus.subscribe(listener)
+    manager.onStatus.subscribe(listener)
+    fake.emit({ kind: 'status', status: { state: 'ready', persisted: true } })
+    one.unsubscribe()
+    fake.emit({ kind: 'status', status: { state: 'ready', persisted: true } })
+    assert.equal(count, 3)
+  })
+
+  it('a listener may unsubscribe another one meanwhile', () => {
+    const manager = new RingTokenManager()
+    let other
+    const seen = []
+    manager.onStatus.subscribe(() => {
+      seen.push('first')
+      other.unsubscribe()
+    })
+    other = manager.onStatus.subscribe(() => seen.push('other'))
+    fake.emit({ kind: 'status', status: { state: 'ready', persisted: true } })
+    assert.deepEqual(seen, ['first'])
+  })
+
+  it('refuse what cannot listen', () => {
+    const manager = new RingTokenManager()
+    assert.throws(() => manager.onStatus.subscribe(), refusal(/^the listener of onStatus must be .*, got undefined$/))
+    assert.throws(() => manager.onStatus.subscribe(null), refusal(/got null$/))
+    assert.throws(() => manager.onStatus.subscribe({ next: 5 }), refusal(/^next of the listener of onStatus must be a function/))
+  })
+
+  it('a listener that fails is reported without its words, and stops nobody', async () => {
+    const log = []
+    const manager = new RingTokenManager({ logger: (entry) => log.push(entry) })
+    const failure = Object.assign(new TypeError(`cannot save ${SECRET}`), { code: 'ENOSPC' })
+    const seen = []
+    manager.onRefreshTokenUpdated.subscribe(() => {
+      throw failure
+    })
+    manager.onRefreshTokenUpdated.subscribe(async () => {
+      throw SECRET
+    })
+    manager.onRefreshTokenUpdated.subscribe(() => ({
+      get then() {
+        throw new Error(SECRET)
+      },
+    }))
+    manager.onRefreshTokenUpdated.subscribe((value) => seen.push(value))
+    fake.emit(first)
+    await tick()
+    assert.equal(seen.length, 1)
+    assert.equal(log.length, 3)
+    assert.ok(log.every(({ level, message }) => level === 'error' && message.includes('onRefreshTokenUpdated')))
+    assert.ok(!JSON.stringify(log).includes(SECRET))
+    assert.match(log[0].message, /TypeError, ENOSPC/)
+  })
+
+  it('a listener that fails in the replay does not make subscribe throw', () => {
+    const manager = new RingTokenManager({ logger() {} })
+    fake.emit(first)
+    manager.onRefreshTokenUpdated.subscribe(() => {
+      throw new Error('x')
+    })
+  })
+
+  it('without a logger such a failure is one warning of the process', async () => {
+    const source = `
+      const { createFace } = require(${JSON.stringify(facePath)})
+      let emit
+      const { RingTokenManager } = createFace({
+        open: (_, listener) => ((emit = listener), { manager: {} }), isBusy: () => false, settled: async () => {},
+      })
+      const manager = new RingTokenManager()
+      for (let i = 0; i < 3; i++) {
+        manager.onStatus.subscribe(() => { throw new Error('${SECRET}') })
+        manager.onStatus.subscribe(async () => { throw new Error('${SECRET}') })
+      }
+      emit({ kind: 'status', status: { state: 'ready', persisted: true } })`
+    const { status, stderr } = spawnSync(process.execPath, ['-e', source], { encoding: 'utf8' })
+    assert.equal(status, 0, stderr)
+    assert.equal(stderr.match(/RingAuthWarning/g)?.length, 1, stderr)
+    assert.ok(!stderr.includes(SECRET))
+  })
+
+  it('speak the protocol of RxJS', () => {
+    const manager = new RingTokenManager()
+    assert.equal(manager.onStatus['@@observable'](), manager.onStatus)
+    assert.equal(Symbol.observable, undefined)
+    try {
+      Symbol.observable = Symbol('observable')
+      const { onStatus } = new RingTokenManager()
+      assert.equal(onStatus[Symbol.observable](), onStatus)
+    } finally {
+      delete Symbol.observable
+    }
+    // As firstValueFrom() does it: the subscriber closes itself, and nobody calls unsubscribe().
+    const seen = []
+    const subscriber = {
+      closed: false,
+      next(value) {
+        seen.push(value)
+        this.closed = true
+      },
+    }
+    manager.onStatus.subscribe(subscriber)
+    fake.emit({ kind: 'status', status: { state: 'ready', persisted: true } })
+    fake.emit({ kind: 'status', status: { state: 'idle', persisted: true } })
+    assert.equal(seen.length, 1)
+  })
+
+  it('unknown and broken events are ignored', () => {
+    new RingTokenManager()
+    for (const event of [{ kind: 'new' }, { kind: 'token' }, { kind: 'status' }, { kind: 'log' }, {}, null, undefined]) {
+      fake.emit(event)
+    }
+  })
+})
+
+describe('logger', () => {
+  it('gets the messages', () => {
+    const log = []
+    new RingTokenManager({ logger: (entry) => log.push(entry) })
+    fake.emit({ kind: 'log', level: 'warn', message: 'careful' })
+    assert.deepEqual(log, [{ level: 'warn', message: 'careful' }])
+  })
+
+  it('may throw and reject', async () => {
+    new RingTokenManager({
+      logger() {
+        throw new Error('x')
+      },
+    })
+    new RingTokenManager({
+      async logger() {
+        throw new Error('x')
+      },
+    })
+    fake.emit({ kind: 'log', level: 'warn', message: 'careful' })
+    await tick()
+  })
+})
+
+describe('close', () => {
+  it('is one promise, and leaves the getters', async () => {
+    const manager = new RingTokenManager({ autoRefresh: true })
+    const closing = manager.close()
+    assert.equal(manager.close(), closing)
+    assert.equal(manager[Symbol.asyncDispose](), closing)
+    assert.equal(await closing, undefined)
+    assert.deepEqual(called(), ['open', 'close'])
+    assert.equal(manager.refreshToken, AUTH.refreshToken)
+    assert.equal(manager.status.state, 'ready')
+  })
+
+  it('afterwards calls reject with what the native part says', async () => {
+    const manager = new RingTokenManager()
+    await manager.close()
+    const error = { code: 'CLOSED', message: 'Closed', transient: false }
+    const closed = async () => ({ error })
+    fake.answers = { getAuth: closed, login: closed, refresh: closed }
+    await assert.rejects(manager.getAccessToken(), { code: 'CLOSED' })
+    await assert.rejects(manager.getAuth(), { code: 'CLOSED' })
+    await assert.rejects(manager.refresh(), { code: 'CLOSED' })
+    await assert.rejects(manager.login({ email: 'a', password: 'b' }), { code: 'CLOSED' })
+  })
+})
+
+describe('parseRefreshToken', () => {
+  it('returns what is in it', () => {
+    assert.deepEqual(parseRefreshToken('token'), { raw: 'token', hasPushCredentials: false })
+    fake.answers.parseRefreshToken = { raw: 'r', hardwareId: 'h', hasPushCredentials: true }
+    assert.deepEqual(parseRefreshToken('token'), { raw: 'r', hardwareId: 'h', hasPushCredentials: true })
+  })
+
+  it('throws', () => {
+    for (const bad of [undefined, null, 5, '', ' ', 'x'.repeat(70000)]) {
+      assert.throws(() => parseRefreshToken(bad), refusal(/^token /))
+    }
+    fake.answers.parseRefreshToken = { error: { code: 'INVALID_ARGUMENT', message: 'Not a token', transient: false } }
+    assert.throws(() => parseRefreshToken('token'), refusal(/^Not a token$/))
+  })
+})
+
+describe('secrets', () => {
+  it('are in nothing that is printed', () => {
+    const manager = new RingTokenManager({ refreshToken: `given-${SECRET}`, logger() {} })
+    fake.emit({ kind: 'token', newRefreshToken: SECRET })
+    manager.onRefreshTokenUpdated.subscribe(() => {})
+    for (const value of [manager, manager.onRefreshTokenUpdated, manager.onStatus, { deep: { manager } }]) {
+      const printed = [
+        inspect(value),
+        inspect(value, { depth: null, showHidden: true }),
+        inspect(value, { customInspect: false, depth: null }),
+        JSON.stringify(value),
+        String(value),
+      ]
+      for (const text of printed) assert.ok(!text?.includes(SECRET), text)
+    }
+    assert.equal(JSON.stringify(manager), '{"status":{"state":"ready","persisted":true}}')
+    assert.equal(inspect(manager.onStatus), 'Observable { onStatus }')
+    assert.match(inspect(manager), /^RingTokenManager \{ status: \{ state: 'ready', persisted: true \} \}$/)
+  })
+})
+
+describe('the process', () => {
+  /** Runs a script with a binding that is busy as often as `busy` says. */
+  function run(busy) {
+    const source = `
+      const { createFace } = require(${JSON.stringify(facePath)})
+      let busy = ${busy}
+      let asked = 0
+      const { RingTokenManager } = createFace({
+        open: () => ({ manager: {} }),
+        isBusy: () => busy > 0,
+        settled: () => new Promise((resolve) => setTimeout(() => { asked++; busy--; resolve() }, 50)),
+      })
+      if (process.listenerCount('beforeExit') !== 0) throw new Error('too early')
+      for (let i = 0; i < 10000; i++) new RingTokenManager()
+      if (process.listenerCount('beforeExit') !== 1) throw new Error('not one listener')
+      process.on('exit', () => console.log(asked))`
+    return spawnSync(process.execPath, ['-e', source], { encoding: 'utf8', timeout: 20_000 })
+  }
+
+  it('ends by itself with 10 000 managers open, without a warning', () => {
+    const { status, stdout, stderr } = run(0)
+    assert.deepEqual({ status, stdout, stderr }, { status: 0, stdout: '0\n', stderr: '' })
+  })
+
+  it('waits for a rotation under way', () => {
+    const { status, stdout } = run(1)
+    assert.deepEqual({ status, stdout }, { status: 0, stdout: '1\n' })
+  })
+
+  it('does not wait for one that never ends', () => {
+    const { status, stdout } = run(Infinity)
+    assert.deepEqual({ status, stdout }, { status: 0, stdout: '1\n' })
+  })
+
+  it('an idle manager that nobody holds can be collected, one with autoRefresh once it is closed', () => {
+    const source = `
+      const { createFace } = require(${JSON.stringify(facePath)})
+      const listeners = []
+      const { RingTokenManager } = createFace({
+        open: (_, listener) => (listeners.push(listener), { manager: { close: async () => {} } }),
+        isBusy: () => false, settled: async () => {},
+      })
+      const weak = (autoRefresh) => new WeakRef(new RingTokenManager({ autoRefresh }))
+      const idle = weak(false), open = weak(true), closed = weak(true)
+      ;(async () => {
+        await closed.deref().close()
+        for (let i = 0; i < 3; i++) { await new Promise((resolve) => setTimeout(resolve, 10)); gc() }
+        console.log([idle, open, closed].map((ref) => ref.deref() !== undefined).join())
+        void listeners
+      })()`
+    const { stdout, stderr } = spawnSync(process.execPath, ['--expose-gc', '-e', source], { encoding: 'utf8' })
+    assert.equal(stdout, 'false,true,false\n', stderr)
+  })
+})
+
+describe('the entry point', () => {
+  it('has its names in CommonJS and in ES modules', (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'ring-auth-face-'))
+    t.after(() => rmSync(folder, { recursive: true }))
+    const inside = join(folder, 'node_modules', 'ring-auth')
+    for (const file of ['package.json', 'index.js', 'face.js']) cpSync(join(root, file), join(inside, file))
+    writeFileSync(join(inside, 'binding.js'), 'module.exports = {}')
+    const names = ['RingAuthError', 'RingTokenManager', 'parseRefreshToken']
+    writeFileSync(
+      join(folder, 'main.mjs'),
+      `import { RingTokenManager, RingAuthError, parseRefreshToken } from 'ring-auth'
+       import { createRequire } from 'node:module'
+       const cjs = createRequire(import.meta.url)('ring-auth')
+       if (cjs.RingTokenManager !== RingTokenManager) throw new Error('two copies')
+       console.log(Object.keys(cjs).sort().join(), [RingAuthError, parseRefreshToken].every(Boolean))`,
+    )
+    const { stdout, stderr } = spawnSync(process.execPath, [join(folder, 'main.mjs')], { encoding: 'utf8' })
+    assert.equal(stdout, `${names.join()} true\n`, stderr)
+  })
+})

@@ -1,0 +1,942 @@
+// @ts-check
+'use strict'
+
+// The public face: it checks arguments, makes real errors of the data that crosses the boundary, and adds what a native
+// class cannot have (AbortSignal, observables, disposal). No logic of tokens is here. `createFace` takes the binding as
+// an argument, so that all of it can be tested without a binary.
+
+/** @typedef {import('./index.js').Auth} Auth */
+/** @typedef {import('./index.js').ErrorCode} ErrorCode */
+/** @typedef {import('./index.js').LogEntry} LogEntry */
+/** @typedef {import('./index.js').LoginStep} LoginStep */
+/** @typedef {import('./index.js').RefreshTokenUpdate} RefreshTokenUpdate */
+/** @typedef {import('./index.js').Status} Status */
+
+// What crosses the boundary: the shapes of src/binding, by hand, because the generated binding.d.ts is not committed.
+// `npm run typecheck:binding` compares the two after a build.
+
+/**
+ * @typedef {{ code: string, message: string, transient: boolean, httpStatus?: number, retryAfterMs?: number, cause?: string }} BindingError
+ * @typedef {{ method: string, destination?: string, resendInSeconds?: number, prompt: string }} BindingTwoFactor
+ * @typedef {{ state: string, code?: string, message?: string, retryAt?: number, persisted: boolean }} BindingStatus
+ * @typedef {{ authenticated: boolean, twoFactor?: BindingTwoFactor }} BindingStep
+ * @typedef {{ error?: BindingError, auth?: Auth, step?: BindingStep }} BindingOutcome
+ * @typedef {{ error?: BindingError, raw?: string, hardwareId?: string, hasPushCredentials?: boolean }} BindingToken
+ */
+/**
+ * @typedef BindingEvent
+ * @property {string} kind 'token', 'status' or 'log'.
+ * @property {string} [oldRefreshToken]
+ * @property {string} [newRefreshToken]
+ * @property {BindingStatus} [status]
+ * @property {string} [level]
+ * @property {string} [message]
+ */
+/**
+ * @typedef BindingOptions
+ * @property {string} [refreshToken]
+ * @property {string} [storePath] The journal of the file store; without it, memory.
+ * @property {string} [systemId]
+ * @property {string} [controlCenterDisplayName]
+ * @property {string} [loginFlow]
+ * @property {string} [userAgent]
+ * @property {string} [oauthUrl]
+ * @property {string} [apiUrl]
+ * @property {number} [requestTimeoutMs]
+ * @property {boolean} [autoRefresh]
+ */
+/**
+ * @typedef BindingManager
+ * @property {() => Auth | null} cachedAuth
+ * @property {() => string | null} cachedAccessToken
+ * @property {() => Promise<BindingOutcome>} getAuth
+ * @property {(force: boolean) => Promise<BindingOutcome>} refresh
+ * @property {(email: string, password: string) => Promise<BindingOutcome>} login
+ * @property {(code: string) => Promise<BindingOutcome>} submitTwoFactorCode
+ * @property {() => Promise<BindingOutcome>} resendTwoFactorCode
+ * @property {(accessToken: string) => BindingError | null} invalidateAccessToken
+ * @property {(refreshToken: string) => Promise<BindingOutcome>} setRefreshToken
+ * @property {(json: string | null) => Promise<BindingOutcome>} setPushCredentials
+ * @property {string | null} refreshToken
+ * @property {string | null} hardwareId
+ * @property {BindingStatus} status
+ * @property {() => Promise<void>} close
+ */
+/**
+ * @typedef Binding
+ * @property {(options: BindingOptions, listener: (event: BindingEvent) => void) => { error?: BindingError, manager?: BindingManager }} open
+ * @property {(token: string) => BindingToken} parseRefreshToken
+ * @property {() => boolean} isBusy
+ * @property {() => Promise<void>} settled
+ */
+
+const MAX_TOKEN_BYTES = 64 * 1024
+const MAX_TIMEOUT_MS = 2 ** 31 - 1
+const OPTIONS = [
+  'refreshToken',
+  'store',
+  'systemId',
+  'controlCenterDisplayName',
+  'loginFlow',
+  'userAgent',
+  'oauthUrl',
+  'apiUrl',
+  'requestTimeoutMs',
+  'autoRefresh',
+  'logger',
+]
+const CALL_OPTIONS = ['signal']
+const REFRESH_OPTIONS = ['force', 'signal']
+const LOGIN_FLOWS = ['auto', 'pkce', 'password']
+
+const INSPECT = Symbol.for('nodejs.util.inspect.custom')
+/** @type {typeof Symbol.asyncDispose} */
+const ASYNC_DISPOSE = Symbol.asyncDispose ?? /** @type {any} */ (Symbol.for('Symbol.asyncDispose'))
+const ERROR_BRAND = Symbol.for('ring-auth.RingAuthError')
+const ABORTED = Symbol('aborted')
+
+// ---- errors
+
+/**
+ * @typedef {{ transient?: boolean, httpStatus?: number | undefined, retryAfterMs?: number | undefined, cause?: unknown }} ErrorDetails
+ */
+class RingAuthError extends Error {
+  /**
+   * @param {ErrorCode} code
+   * @param {string} message
+   * @param {ErrorDetails} [details]
+   */
+  constructor(code, message, { transient = false, httpStatus, retryAfterMs, cause } = {}) {
+    super(message, cause == null ? undefined : { cause })
+    /** @readonly */
+    this.code = code
+    /** @readonly */
+    this.transient = transient
+    // Only where they apply, so no fields of the class.
+    if (httpStatus != null) Object.assign(this, { httpStatus })
+    if (retryAfterMs != null) Object.assign(this, { retryAfterMs })
+  }
+
+  /**
+   * Every plugin can have its own copy of this package: an error of any of them is one of ours. A subclass keeps the
+   * ordinary meaning.
+   * @override
+   * @param {any} value
+   */
+  static [Symbol.hasInstance](value) {
+    if (this !== RingAuthError) return Function.prototype[Symbol.hasInstance].call(this, value)
+    return typeof value === 'object' && value !== null && value[ERROR_BRAND] === true
+  }
+}
+
+Object.defineProperty(RingAuthError.prototype, 'name', { value: 'RingAuthError', writable: true, configurable: true })
+Object.defineProperty(RingAuthError.prototype, ERROR_BRAND, { value: true })
+
+/** @param {BindingError} error */
+function fromBinding({ code, message, transient, httpStatus, retryAfterMs, cause }) {
+  return new RingAuthError(/** @type {ErrorCode} */ (code), message, { transient, httpStatus, retryAfterMs, cause })
+}
+
+/** @param {string} message */
+function invalid(message) {
+  return new RingAuthError('INVALID_ARGUMENT', message)
+}
+
+/**
+ * The native part threw instead of answering with data: a bug in it. Its own words are left out, because a panic can
+ * quote the text it stumbled over.
+ */
+function internal() {
+  return new RingAuthError('PROTOCOL', 'The native part of ring-auth failed without a reason. Please report this.', {
+    transient: true,
+  })
+}
+
+/**
+ * Runs a synchronous native call.
+ * @template T
+ * @param {() => T} call
+ * @returns {T}
+ */
+function guard(call) {
+  try {
+    return call()
+  } catch {
+    throw internal()
+  }
+}
+
+// ---- arguments
+
+/**
+ * What a value is, for a message that must not show the value itself.
+ * @param {unknown} value
+ */
+function kindOf(value) {
+  if (value === null || value === undefined) return String(value)
+  if (Array.isArray(value)) return 'an array'
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`
+}
+
+/**
+ * @param {string} name
+ * @param {string} expected
+ * @param {unknown} value
+ */
+function wrongType(name, expected, value) {
+  return invalid(`${name} must be ${expected}, got ${kindOf(value)}`)
+}
+
+/**
+ * A plain copy of the own properties of an argument, each read once.
+ * @param {string} name
+ * @param {unknown} value
+ * @returns {Record<string, unknown>}
+ */
+function properties(name, value) {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw wrongType(name, 'an object', value)
+  try {
+    return { ...value }
+  } catch {
+    throw invalid(`${name} cannot be read: one of its properties threw an error`)
+  }
+}
+
+/**
+ * @param {string} name
+ * @param {Record<string, unknown>} given
+ * @param {string[]} known
+ */
+function refuseUnknown(name, given, known) {
+  for (const key of Object.keys(given)) {
+    if (known.includes(key)) continue
+    const near = nearest(key, known)
+    const shown = key.length > 40 ? `${key.slice(0, 40)}…` : key
+    const hint = near === undefined ? `; known are ${known.join(', ')}` : `; did you mean ${near}?`
+    throw invalid(`${name}.${shown} is not an option${hint}`)
+  }
+}
+
+/**
+ * The known name that was probably meant: one with at most two typing errors, or one that contains what was given.
+ * @param {string} given
+ * @param {string[]} known
+ */
+function nearest(given, known) {
+  const lower = given.toLowerCase()
+  if (lower.length > 40) return undefined
+  const scored = known
+    .map((name) => ({ name, distance: editDistance(lower, name.toLowerCase()) }))
+    .sort((a, b) => a.distance - b.distance)
+  const best = scored[0]
+  if (best !== undefined && best.distance <= Math.min(2, Math.floor(best.name.length / 3))) return best.name
+  return lower.length < 4 ? undefined : known.find((name) => name.toLowerCase().includes(lower))
+}
+
+/**
+ * @param {string} a
+ * @param {string} b
+ */
+function editDistance(a, b) {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = Number(row[j - 1]) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      next.push(Math.min(replaced, Number(row[j]) + 1, Number(next[j - 1]) + 1))
+    }
+    row = next
+  }
+  return Number(row[b.length])
+}
+
+/**
+ * @param {string} name
+ * @param {unknown} value
+ * @returns {string}
+ */
+function nonEmpty(name, value) {
+  if (typeof value !== 'string') throw wrongType(name, 'a string', value)
+  if (value.trim() === '') throw invalid(`${name} must not be empty`)
+  return value
+}
+
+/**
+ * @param {string} name
+ * @param {unknown} value
+ * @returns {string}
+ */
+function tokenText(name, value) {
+  if (typeof value !== 'string') throw wrongType(name, 'a string', value)
+  if (Buffer.byteLength(value) > MAX_TOKEN_BYTES) throw invalid(`${name} is longer than 64 KiB: this is not a refresh token`)
+  return value
+}
+
+/**
+ * @param {unknown} value
+ * @returns {string | undefined} The journal's path, or nothing for the memory store.
+ */
+function storePath(value) {
+  if (value === undefined) return undefined
+  const store = properties('options.store', value)
+  const { type, path } = store
+  if (type === undefined && ('load' in store || 'save' in store)) {
+    throw invalid('options.store.type must be "memory" or "file": this version has no stores with load and save')
+  }
+  if (type === 'homebridge' || type === 'dotenv') {
+    throw invalid(`options.store.type must be "memory" or "file": this version has no "${type}" store`)
+  }
+  if (typeof type !== 'string') throw wrongType('options.store.type', '"memory" or "file"', type)
+  if (type === 'memory') {
+    refuseUnknown('options.store', store, ['type'])
+    return undefined
+  }
+  if (type !== 'file') throw invalid('options.store.type must be "memory" or "file"')
+  refuseUnknown('options.store', store, ['type', 'path'])
+  const checked = nonEmpty('options.store.path', path)
+  if (checked.includes('\0')) throw invalid('options.store.path must not contain a null character')
+  return checked
+}
+
+/**
+ * @param {unknown} options
+ * @returns {{ native: BindingOptions, logger: ((entry: LogEntry) => unknown) | undefined }}
+ */
+function managerOptions(options) {
+  const given = options === undefined ? {} : properties('options', options)
+  refuseUnknown('options', given, OPTIONS)
+  /** @type {BindingOptions} */
+  const native = {}
+
+  if (given.refreshToken !== undefined) native.refreshToken = tokenText('options.refreshToken', given.refreshToken)
+  const path = storePath(given.store)
+  if (path !== undefined) native.storePath = path
+  for (const key of /** @type {const} */ (['systemId', 'controlCenterDisplayName', 'userAgent', 'oauthUrl', 'apiUrl'])) {
+    if (given[key] !== undefined) native[key] = nonEmpty(`options.${key}`, given[key])
+  }
+  const { loginFlow, requestTimeoutMs, autoRefresh, logger } = given
+  if (loginFlow !== undefined) {
+    if (typeof loginFlow !== 'string') throw wrongType('options.loginFlow', '"auto", "pkce" or "password"', loginFlow)
+    if (!LOGIN_FLOWS.includes(loginFlow)) throw invalid('options.loginFlow must be "auto", "pkce" or "password"')
+    native.loginFlow = loginFlow
+  }
+  if (requestTimeoutMs !== undefined) {
+    if (typeof requestTimeoutMs !== 'number') throw wrongType('options.requestTimeoutMs', 'a number', requestTimeoutMs)
+    // Written so that NaN fails it too.
+    if (!(requestTimeoutMs >= 1 && requestTimeoutMs <= MAX_TIMEOUT_MS)) {
+      throw invalid(`options.requestTimeoutMs must be from 1 to ${MAX_TIMEOUT_MS} milliseconds`)
+    }
+    native.requestTimeoutMs = Math.floor(requestTimeoutMs)
+  }
+  if (autoRefresh !== undefined) {
+    if (typeof autoRefresh !== 'boolean') throw wrongType('options.autoRefresh', 'a boolean', autoRefresh)
+    native.autoRefresh = autoRefresh
+  }
+  if (logger !== undefined && typeof logger !== 'function') throw wrongType('options.logger', 'a function', logger)
+  return { native, logger: /** @type {any} */ (logger) }
+}
+
+/**
+ * Checks the options of one call, and rejects it at once when its signal has been aborted already.
+ * @param {unknown} options
+ * @param {string[]} known
+ * @returns {{ force: boolean, signal: AbortSignal | undefined }}
+ */
+function callOptions(options, known) {
+  if (options === undefined) return { force: false, signal: undefined }
+  const given = properties('options', options)
+  refuseUnknown('options', given, known)
+  const { force = false, signal } = given
+  if (typeof force !== 'boolean') throw wrongType('options.force', 'a boolean', force)
+  if (signal === undefined) return { force, signal }
+  if (!isAbortSignal(signal)) throw wrongType('options.signal', 'an AbortSignal', signal)
+  if (signal.aborted) throw aborted(signal)
+  return { force, signal }
+}
+
+// ---- AbortSignal
+
+/**
+ * @param {any} value
+ * @returns {value is AbortSignal}
+ */
+function isAbortSignal(value) {
+  try {
+    return (
+      typeof value === 'object' &&
+      typeof value.aborted === 'boolean' &&
+      typeof value.addEventListener === 'function' &&
+      typeof value.removeEventListener === 'function'
+    )
+  } catch {
+    return false
+  }
+}
+
+/** @param {AbortSignal} signal */
+function aborted(signal) {
+  return new RingAuthError('ABORTED', 'The call was aborted by its signal', { cause: signal.reason })
+}
+
+/**
+ * The calls that wait on each signal. One listener serves them all: Node warns of a leak from the eleventh on.
+ * @type {WeakMap<AbortSignal, { waiting: Set<() => void>, listener: () => void }>}
+ */
+const signals = new WeakMap()
+
+/**
+ * @param {AbortSignal} signal
+ * @param {() => void} callback
+ * @returns {() => void} Takes the callback away again.
+ */
+function onAbort(signal, callback) {
+  let entry = signals.get(signal)
+  if (entry === undefined) {
+    /** @type {Set<() => void>} */
+    const waiting = new Set()
+    const listener = () => {
+      for (const waiter of [...waiting]) waiter()
+    }
+    signal.addEventListener('abort', listener)
+    entry = { waiting, listener }
+    signals.set(signal, entry)
+  }
+  const { waiting, listener } = entry
+  waiting.add(callback)
+  return () => {
+    if (!waiting.delete(callback) || waiting.size > 0) return
+    signals.delete(signal)
+    signal.removeEventListener('abort', listener)
+  }
+}
+
+/**
+ * The result of a native call, or `ABORTED` as soon as the signal says so: the native call then goes on, and what
+ * comes of it is dropped.
+ * @template T
+ * @param {Promise<T>} call
+ * @param {AbortSignal | undefined} signal
+ * @returns {Promise<T | typeof ABORTED>}
+ */
+function orAborted(call, signal) {
+  if (signal === undefined) return call
+  return new Promise((resolve, reject) => {
+    let done = () => {}
+    // First of all, so that a failure of the call is handled even if a foreign signal cannot be listened to.
+    call.then(
+      (value) => {
+        done()
+        resolve(value)
+      },
+      (error) => {
+        done()
+        reject(error)
+      },
+    )
+    done = onAbort(signal, () => {
+      done()
+      resolve(ABORTED)
+    })
+  })
+}
+
+// ---- events
+
+/**
+ * What a manager's events need. It does not hold the manager, so that one that nobody uses any more can be collected
+ * although the native part holds its listener.
+ */
+class Hub {
+  /** @type {((entry: LogEntry) => unknown) | undefined} */
+  logger
+  /** @type {object | undefined} Keeps a manager alive that works unasked. */
+  owner
+  /** @type {RefreshTokenUpdate | undefined} */
+  lastUpdate
+  /** @type {Set<Subscriber> | undefined} */
+  updateSubscribers
+  /** @type {Set<Subscriber> | undefined} */
+  statusSubscribers
+
+  /** @param {((entry: LogEntry) => unknown) | undefined} logger */
+  constructor(logger) {
+    this.logger = logger
+  }
+
+  /**
+   * Called by the native part, where a throw would end the process.
+   * @param {BindingEvent} event
+   */
+  receive(event) {
+    try {
+      if (event.kind === 'token' && event.newRefreshToken != null) {
+        const update = toUpdate(event.newRefreshToken, event.oldRefreshToken)
+        this.lastUpdate = update
+        this.emit(this.updateSubscribers, update)
+      } else if (event.kind === 'status' && event.status != null) {
+        if (this.statusSubscribers !== undefined) this.emit(this.statusSubscribers, toStatus(event.status))
+      } else if (event.kind === 'log' && event.message != null) {
+        this.log(/** @type {LogEntry['level']} */ (event.level ?? 'info'), event.message)
+      }
+    } catch {
+      // Nothing above throws by itself; an exotic value of a listener must not either.
+    }
+  }
+
+  /**
+   * @param {Set<Subscriber> | undefined} subscribers
+   * @param {unknown} value
+   */
+  emit(subscribers, value) {
+    if (subscribers === undefined) return
+    // A listener may subscribe and unsubscribe others meanwhile.
+    for (const subscriber of [...subscribers]) {
+      if (subscribers.has(subscriber)) subscriber.deliver(value)
+    }
+  }
+
+  /**
+   * @param {LogEntry['level']} level
+   * @param {string} message
+   * @returns {boolean} Whether there is a logger.
+   */
+  log(level, message) {
+    const { logger } = this
+    if (logger === undefined) return false
+    try {
+      ignoreRejection(logger({ level, message }), () => {})
+    } catch {
+      // A logger that fails has nowhere to say so.
+    }
+    return true
+  }
+}
+
+/** One listener of one observable. */
+class Subscriber {
+  /** @type {Hub} */
+  #hub
+  /** @type {string} */
+  #observable
+  /** @type {Set<Subscriber>} */
+  #set
+  /** @type {any} */
+  #listener
+
+  /**
+   * @param {Hub} hub
+   * @param {string} observable
+   * @param {Set<Subscriber>} set
+   * @param {unknown} listener
+   */
+  constructor(hub, observable, set, listener) {
+    this.#hub = hub
+    this.#observable = observable
+    this.#set = set
+    this.#listener = listener
+    set.add(this)
+  }
+
+  /** @param {unknown} value */
+  deliver(value) {
+    const listener = this.#listener
+    try {
+      const result = typeof listener === 'function' ? listener(value) : listener.next?.(value)
+      ignoreRejection(result, (error) => this.#report(error))
+      // RxJS's subscribers say so when they are done: firstValueFrom() never calls our unsubscribe().
+      if (listener.closed === true) this.unsubscribe()
+    } catch (error) {
+      this.#report(error)
+    }
+  }
+
+  unsubscribe() {
+    this.#set.delete(this)
+  }
+
+  /**
+   * The thrown value itself is not shown: what a listener was doing with a token may be in it.
+   * @param {unknown} error
+   */
+  #report(error) {
+    const message = `A listener of ${this.#observable} failed (${describeThrown(error)}). It must handle its own errors: they are not shown here, because a token may be in them.`
+    if (!this.#hub.log('error', message)) warnOnce(message)
+  }
+}
+
+class Observable {
+  /** @type {Hub} */
+  #hub
+  /** @type {'onRefreshTokenUpdated' | 'onStatus'} */
+  #name
+
+  /**
+   * @param {Hub} hub
+   * @param {'onRefreshTokenUpdated' | 'onStatus'} name
+   */
+  constructor(hub, name) {
+    this.#hub = hub
+    this.#name = name
+  }
+
+  /** @param {unknown} [listener] */
+  subscribe(listener) {
+    const name = this.#name
+    const hub = this.#hub
+    if (typeof listener !== 'function') {
+      if (typeof listener !== 'object' || listener === null) {
+        throw wrongType(`the listener of ${name}`, 'a function or an object with next', listener)
+      }
+      const next = /** @type {any} */ (listener).next
+      if (next != null && typeof next !== 'function') throw wrongType(`next of the listener of ${name}`, 'a function', next)
+    }
+    const set =
+      name === 'onStatus' ? (hub.statusSubscribers ??= new Set()) : (hub.updateSubscribers ??= new Set())
+    const subscriber = new Subscriber(hub, name, set, listener)
+    if (name === 'onRefreshTokenUpdated' && hub.lastUpdate !== undefined) subscriber.deliver(hub.lastUpdate)
+    return { unsubscribe: () => subscriber.unsubscribe() }
+  }
+
+  // What RxJS's from() looks for, where nobody has defined Symbol.observable.
+  ['@@observable']() {
+    return this
+  }
+
+  [INSPECT]() {
+    return `Observable { ${this.#name} }`
+  }
+}
+
+/**
+ * An observable, with Symbol.observable too where a polyfill has defined it by now. The declared type always has it, as
+ * RxJS's own do.
+ * @template T
+ * @param {Hub} hub
+ * @param {'onRefreshTokenUpdated' | 'onStatus'} name
+ * @returns {import('./index.js').Observable<T>}
+ */
+function makeObservable(hub, name) {
+  const symbol = /** @type {any} */ (Symbol).observable
+  if (typeof symbol === 'symbol' && !(symbol in Observable.prototype)) {
+    const value = Observable.prototype['@@observable']
+    Object.defineProperty(Observable.prototype, symbol, { value, writable: true, configurable: true })
+  }
+  return /** @type {any} */ (new Observable(hub, name))
+}
+
+/**
+ * @param {any} value
+ * @param {(error: unknown) => void} onRejected
+ */
+function ignoreRejection(value, onRejected) {
+  if (value !== null && typeof value === 'object' && typeof value.then === 'function') {
+    Promise.resolve(value).then(undefined, onRejected)
+  }
+}
+
+/** @param {any} error */
+function describeThrown(error) {
+  try {
+    if (!(error instanceof Error)) return `${kindOf(error)} was thrown`
+    const { name, code } = /** @type {any} */ (error)
+    const known = /^[A-Za-z]{1,40}$/.test(name) ? name : 'Error'
+    return typeof code === 'string' && /^[A-Z][A-Z0-9_]{1,40}$/.test(code) ? `${known}, ${code}` : known
+  } catch {
+    return 'an error'
+  }
+}
+
+let warned = false
+
+/** @param {string} message */
+function warnOnce(message) {
+  if (warned) return
+  warned = true
+  process.emitWarning(`${message} Give the manager a logger to see each of these.`, 'RingAuthWarning')
+}
+
+// ---- what comes back
+
+// Fields that do not apply are left out, not undefined: that is what the types say under exactOptionalPropertyTypes.
+
+/**
+ * @param {string} newRefreshToken
+ * @param {string | null | undefined} oldRefreshToken
+ * @returns {RefreshTokenUpdate}
+ */
+function toUpdate(newRefreshToken, oldRefreshToken) {
+  return Object.freeze(oldRefreshToken == null ? { newRefreshToken } : { oldRefreshToken, newRefreshToken })
+}
+
+/**
+ * @param {BindingStatus} given
+ * @returns {Status}
+ */
+function toStatus({ state, code, message, retryAt, persisted }) {
+  /** @type {any} */
+  const status = { state }
+  if (code != null) status.code = code
+  if (message != null) status.message = message
+  if (retryAt != null) status.retryAt = retryAt
+  status.persisted = persisted
+  return Object.freeze(status)
+}
+
+/**
+ * @param {BindingOutcome} outcome
+ * @returns {Auth}
+ */
+function toAuth({ auth }) {
+  if (auth == null) throw internal()
+  return auth
+}
+
+/**
+ * @param {BindingOutcome} outcome
+ * @returns {LoginStep}
+ */
+function toStep({ step }) {
+  if (step == null) throw internal()
+  if (step.twoFactor == null) return { authenticated: step.authenticated }
+  const { method, destination, resendInSeconds, prompt } = step.twoFactor
+  /** @type {any} */
+  const twoFactor = { method }
+  if (destination != null) twoFactor.destination = destination
+  if (resendInSeconds != null) twoFactor.resendInSeconds = resendInSeconds
+  twoFactor.prompt = prompt
+  return { authenticated: step.authenticated, twoFactor }
+}
+
+// ---- the face
+
+/**
+ * The public face over a binding.
+ * @param {Binding} binding
+ * @returns {Pick<typeof import('./index.js'), 'RingTokenManager' | 'RingAuthError' | 'parseRefreshToken'>}
+ */
+function createFace(binding) {
+  let hooked = false
+
+  /**
+   * Keeps a process that has nothing else to do alive until a rotation under way is on disk. One listener serves every
+   * manager; process.exit() does not come here, the native part waits by itself then.
+   */
+  function holdProcessWhileBusy() {
+    if (hooked) return
+    hooked = true
+    let gaveUp = false
+    process.on('beforeExit', async () => {
+      try {
+        if (gaveUp || !binding.isBusy()) return
+        await binding.settled()
+        // Node asks again after this. What is busy after its bounded wait must not be waited for a second time.
+        gaveUp = binding.isBusy()
+      } catch {
+        gaveUp = true
+      }
+    })
+  }
+
+  class RingTokenManager {
+    /** @type {BindingManager} */
+    #native
+    /** @type {Hub} */
+    #hub
+    /** @type {import('./index.js').Observable<RefreshTokenUpdate> | undefined} */
+    #onRefreshTokenUpdated
+    /** @type {import('./index.js').Observable<Status> | undefined} */
+    #onStatus
+    /** @type {Promise<void> | undefined} */
+    #closing
+
+    /** @param {unknown} [options] */
+    constructor(options) {
+      const { native, logger } = managerOptions(options)
+      const hub = new Hub(logger)
+      const { error, manager } = guard(() => binding.open(native, (event) => hub.receive(event)))
+      if (error != null) throw fromBinding(error)
+      if (manager == null) throw internal()
+      this.#native = manager
+      this.#hub = hub
+      if (native.autoRefresh === true) hub.owner = this
+      holdProcessWhileBusy()
+    }
+
+    /** @param {unknown} credentials */
+    async login(credentials) {
+      const { email, password } = properties('credentials', credentials)
+      const checkedEmail = nonEmpty('credentials.email', email)
+      if (typeof password !== 'string') throw wrongType('credentials.password', 'a string', password)
+      if (password === '') throw invalid('credentials.password must not be empty')
+      return toStep(await this.#ask((native) => native.login(checkedEmail, password)))
+    }
+
+    /** @param {unknown} code */
+    async submitTwoFactorCode(code) {
+      if (typeof code === 'number') throw invalid('code must be a string, got a number: a code may begin with 0')
+      const checked = nonEmpty('code', code)
+      return toStep(await this.#ask((native) => native.submitTwoFactorCode(checked)))
+    }
+
+    async resendTwoFactorCode() {
+      return toStep(await this.#ask((native) => native.resendTwoFactorCode()))
+    }
+
+    /** @param {unknown} [options] */
+    async getAccessToken(options) {
+      const signal = options === undefined ? undefined : callOptions(options, CALL_OPTIONS).signal
+      // The case of nearly every call, answered without a round trip to another thread.
+      let cached
+      try {
+        cached = this.#native.cachedAccessToken()
+      } catch {
+        throw internal()
+      }
+      if (cached != null) return cached
+      return toAuth(await this.#ask((native) => native.getAuth(), signal)).accessToken
+    }
+
+    /** @param {unknown} [options] */
+    async getAuth(options) {
+      const { signal } = callOptions(options, CALL_OPTIONS)
+      const cached = guard(() => this.#native.cachedAuth())
+      if (cached != null) return cached
+      return toAuth(await this.#ask((native) => native.getAuth(), signal))
+    }
+
+    /** @param {unknown} [options] */
+    async refresh(options) {
+      const { force, signal } = callOptions(options, REFRESH_OPTIONS)
+      return toAuth(await this.#ask((native) => native.refresh(force), signal))
+    }
+
+    /** @param {unknown} accessToken */
+    invalidateAccessToken(accessToken) {
+      const checked = nonEmpty('accessToken', accessToken)
+      const error = guard(() => this.#native.invalidateAccessToken(checked))
+      if (error != null) throw fromBinding(error)
+    }
+
+    /** @param {unknown} refreshToken */
+    async setRefreshToken(refreshToken) {
+      const checked = nonEmpty('refreshToken', tokenText('refreshToken', refreshToken))
+      await this.#ask((native) => native.setRefreshToken(checked))
+    }
+
+    /** @param {unknown} pnc */
+    async setPushCredentials(pnc) {
+      const json = pnc === null ? null : jsonObject('pnc', pnc)
+      await this.#ask((native) => native.setPushCredentials(json))
+    }
+
+    get refreshToken() {
+      return guard(() => this.#native.refreshToken) ?? null
+    }
+
+    get hardwareId() {
+      return guard(() => this.#native.hardwareId) ?? null
+    }
+
+    get status() {
+      return toStatus(guard(() => this.#native.status))
+    }
+
+    get onRefreshTokenUpdated() {
+      return (this.#onRefreshTokenUpdated ??= makeObservable(this.#hub, 'onRefreshTokenUpdated'))
+    }
+
+    get onStatus() {
+      return (this.#onStatus ??= makeObservable(this.#hub, 'onStatus'))
+    }
+
+    close() {
+      return (this.#closing ??= this.#close())
+    }
+
+    [ASYNC_DISPOSE]() {
+      return this.close()
+    }
+
+    toJSON() {
+      return { status: this.status }
+    }
+
+    /**
+     * @param {number} _depth
+     * @param {unknown} options
+     * @param {(value: unknown, options: unknown) => string} [inspect]
+     */
+    [INSPECT](_depth, options, inspect) {
+      let shown
+      try {
+        shown = this.toJSON()
+      } catch {
+        return 'RingTokenManager {}'
+      }
+      return `RingTokenManager ${inspect === undefined ? JSON.stringify(shown) : inspect(shown, options)}`
+    }
+
+    async #close() {
+      try {
+        await this.#native.close()
+      } catch {
+        throw internal()
+      } finally {
+        this.#hub.owner = undefined
+      }
+    }
+
+    /**
+     * Makes a native call. Every error is made here, after an `await` of an async function, so that its stack leads
+     * back to the caller's own.
+     * @param {(native: BindingManager) => Promise<BindingOutcome>} call
+     * @param {AbortSignal} [signal]
+     * @returns {Promise<BindingOutcome>}
+     */
+    async #ask(call, signal) {
+      let outcome
+      try {
+        outcome = await orAborted(call(this.#native), signal)
+      } catch {
+        throw internal()
+      }
+      if (outcome === ABORTED) throw aborted(/** @type {AbortSignal} */ (signal))
+      if (outcome.error != null) throw fromBinding(outcome.error)
+      return outcome
+    }
+  }
+
+  /** @param {unknown} token */
+  function parseRefreshToken(token) {
+    const checked = nonEmpty('token', tokenText('token', token))
+    const { error, raw, hardwareId, hasPushCredentials } = guard(() => binding.parseRefreshToken(checked))
+    if (error != null) throw fromBinding(error)
+    if (raw == null) throw internal()
+    const parsed = { raw, hasPushCredentials: hasPushCredentials === true }
+    return hardwareId == null ? parsed : { ...parsed, hardwareId }
+  }
+
+  return { RingTokenManager, RingAuthError, parseRefreshToken }
+}
+
+/**
+ * @param {string} name
+ * @param {unknown} value
+ * @returns {string}
+ */
+function jsonObject(name, value) {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw wrongType(name, 'an object or null', value)
+  }
+  let json
+  try {
+    json = JSON.stringify(value)
+  } catch {
+    throw invalid(`${name} cannot be written as JSON: it has a cycle, a BigInt or a toJSON that fails`)
+  }
+  // A toJSON may turn an object into anything: a Date becomes a string.
+  if (typeof json !== 'string' || !json.startsWith('{')) throw invalid(`${name} must be an object in JSON too`)
+  return json
+}
+
+module.exports = { createFace, RingAuthError }
