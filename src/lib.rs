@@ -5,9 +5,13 @@
 
 #![cfg_attr(not(feature = "binding"), forbid(unsafe_code))]
 
+#[cfg(feature = "binding")]
+mod binding;
+pub mod cli;
 pub mod error;
 pub mod hardware_id;
 pub mod journal;
+pub mod manager;
 pub mod oauth;
 pub mod secret;
 pub mod token;

@@ -64,7 +64,7 @@ impl RefreshToken {
 
     /// The hardware id wrapped with it. It wins over any other.
     pub fn hardware_id(&self) -> Option<&str> {
-        self.fields.get("hid").and_then(Value::as_str).filter(|id| !id.is_empty())
+        self.fields.get("hid").and_then(Value::as_str).filter(|id| is_sendable(id))
     }
 
     /// Whether push-notification credentials are wrapped with it.
@@ -141,6 +141,11 @@ impl fmt::Debug for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
+}
+
+/// Whether a hardware id can be sent in a header at all; real ones are UUIDs.
+fn is_sendable(id: &str) -> bool {
+    !id.is_empty() && id.len() <= 256 && id.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Base64 as ring-client-api writes it, read with or without its padding, as JavaScript's `Buffer` does.

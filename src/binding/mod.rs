@@ -1,0 +1,231 @@
+//! The addon: shapes and conversions. What there is to decide is decided in the core or in `face.js`.
+
+// The macros of napi-rs write unsafe code and undocumented items; nothing here does.
+#![allow(missing_docs, reason = "the macros make items of their own")]
+#![allow(clippy::needless_pass_by_value, reason = "napi gives its arguments by value")]
+
+mod convert;
+mod types;
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::Duration;
+
+use napi::bindgen_prelude::{Function, create_custom_tokio_runtime, within_runtime_if_available};
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi::{Env, Status};
+use napi_derive::{module_init, napi};
+use tokio::runtime::Handle;
+
+use crate::journal::{Disk, FileStore, MemoryStore, Store};
+use crate::manager::{
+    Credentials, DEFAULT_DEVICE_NAME, Device, Event, Listener, Manager, Parts, Settings, SystemClock, activity,
+};
+use crate::oauth::{Endpoints, HttpConfig, LoginFlow, ReqwestHttp, RingOauth};
+use crate::token::RefreshToken;
+use crate::{Error, Result, Secret};
+use convert::{auth_outcome, empty_outcome, step_outcome};
+use types::{BindingAuth, BindingError, BindingEvent, BindingOptions, BindingOutcome, BindingStatus, BindingToken};
+
+/// How long the end of a process waits for an answer that is on its way to the disk.
+const LAST_WRITES: Duration = Duration::from_secs(5);
+
+#[module_init]
+fn init() {
+    // One worker: everything that takes time is a socket or, on the blocking threads, a disk.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .max_blocking_threads(8)
+        .thread_name("ring-auth")
+        .enable_all()
+        .build();
+    if let Ok(runtime) = runtime {
+        create_custom_tokio_runtime(runtime);
+    }
+}
+
+type JsListener = ThreadsafeFunction<BindingEvent, (), BindingEvent, Status, false, true>;
+
+struct Events(JsListener);
+
+impl Listener for Events {
+    fn on_event(&self, event: Event) {
+        // An environment that is going takes no more of them, and needs none.
+        let _ = self.0.call(event.into(), ThreadsafeFunctionCallMode::NonBlocking);
+    }
+}
+
+#[napi(object, object_from_js = false)]
+pub struct BindingOpened {
+    pub error: Option<BindingError>,
+    pub manager: Option<BindingManager>,
+}
+
+#[napi]
+pub struct BindingManager {
+    manager: Manager,
+}
+
+#[napi]
+impl BindingManager {
+    #[napi]
+    pub fn cached_auth(&self) -> Option<BindingAuth> {
+        self.manager.cached_auth().map(Into::into)
+    }
+
+    #[napi]
+    pub fn cached_access_token(&self) -> Option<String> {
+        self.manager.cached_access_token().map(|token| token.expose().to_owned())
+    }
+
+    #[napi]
+    pub async fn get_auth(&self) -> BindingOutcome {
+        auth_outcome(self.manager.auth().await)
+    }
+
+    #[napi]
+    pub async fn refresh(&self, force: bool) -> BindingOutcome {
+        auth_outcome(self.manager.refresh(force).await)
+    }
+
+    #[napi]
+    pub async fn login(&self, email: String, password: String) -> BindingOutcome {
+        let credentials =
+            Credentials { email: Secret::new(email), password: Secret::new(password), device: Device::Kept };
+        step_outcome(self.manager.login(credentials).await)
+    }
+
+    #[napi]
+    pub async fn submit_two_factor_code(&self, code: String) -> BindingOutcome {
+        step_outcome(self.manager.submit_two_factor_code(Secret::new(code)).await)
+    }
+
+    #[napi]
+    pub async fn resend_two_factor_code(&self) -> BindingOutcome {
+        step_outcome(self.manager.resend_two_factor_code().await)
+    }
+
+    #[napi]
+    pub fn invalidate_access_token(&self, access_token: String) -> Option<BindingError> {
+        self.manager.invalidate_access_token(&access_token).err().map(Into::into)
+    }
+
+    #[napi]
+    pub async fn set_refresh_token(&self, token: String) -> BindingOutcome {
+        empty_outcome(self.manager.set_refresh_token(&token).await)
+    }
+
+    #[napi]
+    pub async fn set_push_credentials(&self, json: Option<String>) -> BindingOutcome {
+        let parsed = json.map(|json| serde_json::from_str(&json)).transpose();
+        let result = match parsed {
+            Ok(credentials) => self.manager.set_push_credentials(credentials).await,
+            Err(_) => Err(Error::invalid("The push credentials are nested too deeply to be kept.")),
+        };
+        empty_outcome(result)
+    }
+
+    #[napi(getter)]
+    pub fn refresh_token(&self) -> Option<String> {
+        self.manager.refresh_token().map(|token| token.expose().to_owned())
+    }
+
+    #[napi(getter)]
+    pub fn hardware_id(&self) -> Option<String> {
+        self.manager.hardware_id()
+    }
+
+    #[napi(getter)]
+    pub fn status(&self) -> BindingStatus {
+        self.manager.status().into()
+    }
+
+    #[napi]
+    pub async fn close(&self) {
+        self.manager.close().await;
+    }
+}
+
+#[napi]
+pub fn open(
+    env: Env,
+    options: BindingOptions,
+    listener: Function<'_, BindingEvent, ()>,
+) -> napi::Result<BindingOpened> {
+    let listener = listener.build_threadsafe_function().callee_handled::<false>().weak::<true>().build()?;
+    Ok(match open_manager(options, Events(listener)) {
+        Ok(manager) => {
+            env.add_env_cleanup_hook((), |()| activity::wait_for_writes(LAST_WRITES))?;
+            BindingOpened { error: None, manager: Some(BindingManager { manager }) }
+        }
+        Err(error) => BindingOpened { error: Some(error.into()), manager: None },
+    })
+}
+
+#[napi]
+pub fn parse_refresh_token(token: String) -> BindingToken {
+    match RefreshToken::parse(&token) {
+        Ok(token) => BindingToken {
+            error: None,
+            raw: Some(token.raw().to_owned()),
+            hardware_id: token.hardware_id().map(str::to_owned),
+            has_push_credentials: Some(token.has_push_credentials()),
+        },
+        Err(error) => BindingToken { error: Some(error.into()), ..BindingToken::default() },
+    }
+}
+
+#[napi]
+pub fn is_busy() -> bool {
+    activity::is_busy()
+}
+
+#[napi]
+pub async fn settled() {
+    activity::settled().await;
+}
+
+#[napi]
+pub async fn run_cli(args: Vec<String>) -> u32 {
+    let args = args.into_iter().map(OsString::from).collect();
+    u32::from(crate::cli::run(args, Handle::current()).await)
+}
+
+fn open_manager(options: BindingOptions, listener: Events) -> Result<Manager> {
+    let endpoints = Endpoints::parse(options.oauth_url.as_deref(), options.api_url.as_deref())?;
+    let store: Arc<dyn Store> = match options.store_path {
+        Some(path) => Arc::new(FileStore::open(path, endpoints.issuer(), Disk::default())?),
+        None => Arc::new(MemoryStore::new(endpoints.issuer())),
+    };
+    let mut http = HttpConfig::default();
+    if let Some(timeout) = options.request_timeout_ms {
+        http.timeout = Duration::try_from_secs_f64(timeout / 1000.0)
+            .map_err(|_| Error::invalid("requestTimeoutMs has to be a positive number of milliseconds."))?;
+    }
+    let request_timeout = http.timeout;
+    let user_agent = options.user_agent.as_deref();
+    let oauth = Arc::new(RingOauth::new(Arc::new(ReqwestHttp::new(http)), endpoints, user_agent)?);
+    let login_flow = match options.login_flow.as_deref() {
+        None | Some("auto") => LoginFlow::Auto,
+        Some("pkce") => LoginFlow::Pkce,
+        Some("password") => LoginFlow::Password,
+        Some(_) => return Err(Error::invalid("loginFlow has to be 'auto', 'pkce' or 'password'.")),
+    };
+    let parts = Parts {
+        store,
+        refresh: Arc::clone(&oauth) as Arc<_>,
+        oauth,
+        clock: Arc::new(SystemClock::new()),
+        listener: Arc::new(listener),
+        runtime: within_runtime_if_available(Handle::current),
+    };
+    let settings = Settings {
+        refresh_token: options.refresh_token.map(Secret::new),
+        system_id: options.system_id,
+        device_name: options.control_center_display_name.unwrap_or_else(|| DEFAULT_DEVICE_NAME.to_owned()),
+        login_flow,
+        request_timeout,
+        auto_refresh: options.auto_refresh.unwrap_or(false),
+    };
+    Manager::open(parts, settings)
+}

@@ -1,0 +1,142 @@
+//! The shapes that cross the boundary. Their names begin with `Binding`; programs see those of `index.d.ts`.
+
+use napi_derive::napi;
+
+/// An error as data: the face makes a `RingAuthError` of it.
+#[napi(object)]
+pub struct BindingError {
+    /// One of the codes.
+    pub code: String,
+    /// The sentence.
+    pub message: String,
+    /// Whether the same call can succeed later by itself.
+    pub transient: bool,
+    /// The HTTP status of the answer behind it.
+    pub http_status: Option<u32>,
+    /// How long to wait.
+    pub retry_after_ms: Option<f64>,
+    /// What the system said.
+    pub cause: Option<String>,
+}
+
+/// A valid access token and all that belongs to it.
+#[napi(object)]
+pub struct BindingAuth {
+    /// For the `Authorization` header.
+    pub access_token: String,
+    /// `Bearer`.
+    pub token_type: String,
+    /// `client`.
+    pub scope: String,
+    /// Milliseconds since 1970.
+    pub expires_at: f64,
+    /// The newest refresh token, wrapped.
+    pub refresh_token: String,
+    /// The device id.
+    pub hardware_id: String,
+}
+
+/// A code that Ring waits for.
+#[napi(object)]
+pub struct BindingTwoFactor {
+    /// `sms`, `email`, `totp` or `unknown`.
+    pub method: String,
+    /// Where it was sent, masked.
+    pub destination: Option<String>,
+    /// How long to wait before asking for another.
+    pub resend_in_seconds: Option<f64>,
+    /// What to ask the person.
+    pub prompt: String,
+}
+
+/// What a login has come to.
+#[napi(object)]
+pub struct BindingStep {
+    /// Whether there is a token now.
+    pub authenticated: bool,
+    /// The code that is needed, if there is none.
+    pub two_factor: Option<BindingTwoFactor>,
+}
+
+/// How a token does.
+#[napi(object)]
+pub struct BindingStatus {
+    /// In a word.
+    pub state: String,
+    /// What is wrong.
+    pub code: Option<String>,
+    /// In a sentence.
+    pub message: Option<String>,
+    /// When it is tried again, in milliseconds since 1970.
+    pub retry_at: Option<f64>,
+    /// Whether it is in a journal too.
+    pub persisted: bool,
+}
+
+/// Something that happened.
+#[napi(object)]
+pub struct BindingEvent {
+    /// `token`, `status` or `log`.
+    pub kind: String,
+    /// With `token`.
+    pub old_refresh_token: Option<String>,
+    /// With `token`.
+    pub new_refresh_token: Option<String>,
+    /// With `status`.
+    pub status: Option<BindingStatus>,
+    /// With `log`.
+    pub level: Option<String>,
+    /// With `log`.
+    pub message: Option<String>,
+}
+
+/// The options of a manager, their types checked by the face.
+#[napi(object)]
+pub struct BindingOptions {
+    /// Wrapped or raw.
+    pub refresh_token: Option<String>,
+    /// The journal; absent for the memory store.
+    pub store_path: Option<String>,
+    /// For the hardware id.
+    pub system_id: Option<String>,
+    /// The name in Control Center.
+    pub control_center_display_name: Option<String>,
+    /// `auto`, `pkce` or `password`.
+    pub login_flow: Option<String>,
+    /// Instead of the default one.
+    pub user_agent: Option<String>,
+    /// Instead of Ring's.
+    pub oauth_url: Option<String>,
+    /// Instead of Ring's.
+    pub api_url: Option<String>,
+    /// For one request.
+    pub request_timeout_ms: Option<f64>,
+    /// Ahead of expiry, unasked.
+    pub auto_refresh: Option<bool>,
+}
+
+/// What a call came to: an error, or what it was for.
+#[napi(object)]
+#[derive(Default)]
+pub struct BindingOutcome {
+    /// If it failed.
+    pub error: Option<BindingError>,
+    /// From the calls that give one.
+    pub auth: Option<BindingAuth>,
+    /// From the calls of a login.
+    pub step: Option<BindingStep>,
+}
+
+/// What a token says of itself.
+#[napi(object)]
+#[derive(Default)]
+pub struct BindingToken {
+    /// If it cannot be one.
+    pub error: Option<BindingError>,
+    /// Ring's own token.
+    pub raw: Option<String>,
+    /// The device id wrapped with it.
+    pub hardware_id: Option<String>,
+    /// Whether push credentials are wrapped with it.
+    pub has_push_credentials: Option<bool>,
+}

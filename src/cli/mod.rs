@@ -1,0 +1,68 @@
+//! The command line: `ring-auth [login|token|refresh|status|logout]`.
+//!
+//! The result goes to standard output, everything for people to standard error, so that a script can take the first and
+//! a person still sees the second. It never waits for somebody who is not there.
+
+mod args;
+mod commands;
+mod input;
+mod output;
+mod terminal;
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use crate::Error;
+use args::{Action, Parsed};
+use output::Output;
+
+/// Runs the command line with its arguments, without the program's name, and says what to exit with.
+///
+/// Reads `RING_EMAIL`, `RING_PASSWORD`, `RING_2FA_CODE`, `RING_AUTH_OAUTH_URL` and `RING_AUTH_API_URL`.
+pub async fn run(args: Vec<OsString>, runtime: Handle) -> u8 {
+    let json = args.iter().any(|arg| arg == "--json");
+    let parsed = match args::parse(args) {
+        Ok(parsed) => parsed,
+        Err(error) => return Output::new(json, output::Loudness::Normal).fail(&error),
+    };
+    let Parsed { action, options } = parsed;
+    let output = Arc::new(Output::new(options.json, options.loudness));
+    let done = match action {
+        Action::Help => {
+            output.result(args::HELP);
+            return 0;
+        }
+        Action::Version => {
+            output.result(env!("CARGO_PKG_VERSION"));
+            return 0;
+        }
+        Action::Login => commands::login(options, Arc::clone(&output), runtime).await,
+        Action::Token => commands::token(options, Arc::clone(&output), runtime).await,
+        Action::Refresh => commands::refresh(options, Arc::clone(&output), runtime).await,
+        Action::Status => commands::status(options, &output).await,
+        Action::Logout => commands::logout(options, Arc::clone(&output), runtime).await,
+    };
+    match done {
+        Ok(code) => code,
+        Err(Stop::Failed(error)) => output.fail(&error),
+        Err(Stop::Interrupted) => INTERRUPTED,
+    }
+}
+
+/// What a shell says of a program that was stopped with Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
+/// Why a command ends before its end.
+#[derive(Debug)]
+enum Stop {
+    Failed(Error),
+    Interrupted,
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}

@@ -1,0 +1,88 @@
+//! Changes to what is kept that need no request.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::entry::broken;
+use super::{Inner, Level};
+use crate::journal::state::Known;
+use crate::token::RefreshToken;
+use crate::{Error, Result};
+
+impl Inner {
+    /// Does it in a task of its own, so that a caller who goes away does not leave it half done.
+    pub(super) async fn detached<T, F>(self: &Arc<Self>, work: impl FnOnce(Arc<Self>) -> F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        self.check_open()?;
+        self.parts.runtime.spawn(work(Arc::clone(self))).await.unwrap_or_else(|_| Err(broken()))
+    }
+
+    pub(super) async fn set_refresh_token(self: &Arc<Self>, token: RefreshToken) -> Result<()> {
+        self.detached(async move |inner: Arc<Self>| {
+            let mut entered = inner.enter().await?;
+            let known = entered.state.recognise(token.fingerprint());
+            match known {
+                Known::Unknown => entered.state.take_over(token, inner.parts.clock.wall()),
+                // Given by a person's own hand, this is no copy that came back by itself.
+                Known::Aside => entered.state.swap_aside(),
+                Known::Current => {
+                    if !entered.state.rewrap(&token) {
+                        inner.leave(entered).await;
+                        return Ok(());
+                    }
+                }
+                Known::Former | Known::Rejected => {
+                    inner.adopt(&entered.state);
+                    inner.leave(entered).await;
+                    inner.log(Level::Warn, "The refresh token that was set is an old copy, so the newer one is kept.");
+                    return Ok(());
+                }
+            }
+            let state = entered.state.clone();
+            inner.commit(entered).await;
+            inner.adopt(&state);
+            Ok(())
+        })
+        .await
+    }
+
+    pub(super) async fn set_push_credentials(self: &Arc<Self>, credentials: Option<Value>) -> Result<()> {
+        self.detached(async move |inner: Arc<Self>| {
+            let mut entered = inner.enter().await?;
+            let Some(held) = &mut entered.state.current else {
+                inner.leave(entered).await;
+                return Err(Error::new(
+                    crate::ErrorCode::NoRefreshToken,
+                    "Push credentials are kept in the refresh token, and there is none yet. Log in first.",
+                ));
+            };
+            let token = held.token.with_push_credentials(credentials);
+            if token == held.token {
+                inner.leave(entered).await;
+                return Ok(());
+            }
+            held.token = token;
+            let state = entered.state.clone();
+            inner.commit(entered).await;
+            inner.adopt(&state);
+            Ok(())
+        })
+        .await
+    }
+
+    pub(super) async fn forget(self: &Arc<Self>) -> Result<()> {
+        self.detached(async move |inner: Arc<Self>| {
+            let entered = inner.enter().await?;
+            let issuer = entered.state.issuer.clone();
+            inner.erase(entered).await?;
+            inner.adopt(&crate::journal::state::State::new(issuer));
+            Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,296 @@
+//! Into the store and out again: one at a time, in this process and between processes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Inner, Level, closed, policy};
+use crate::journal::state::{Known, State};
+use crate::journal::{Guard, Notice};
+use crate::{Error, ErrorCode, Result};
+
+/// A state that could not be written, with the lock that keeps others from the older one on the disk.
+pub(super) struct Pending {
+    guard: Box<dyn Guard>,
+    state: State,
+}
+
+/// The right to change the state, and the state as it is now.
+pub(super) struct Entered<'a> {
+    pub(super) state: State,
+    /// Whether the caller's own token changed it, which is not written yet.
+    absorbed: bool,
+    guard: Option<Box<dyn Guard>>,
+    slot: tokio::sync::MutexGuard<'a, Option<Pending>>,
+}
+
+const FIRST_LOOK: Duration = Duration::from_millis(2);
+const LONGEST_LOOK: Duration = Duration::from_millis(50);
+/// No holder's own deadline is believed beyond this: its clock may be another.
+const LONGEST_HOLD: Duration = Duration::from_secs(600);
+
+impl Inner {
+    /// Enters the store: waits for whoever is in it, reads what is there, and looks the caller's own token up.
+    pub(super) async fn enter(self: &Arc<Self>) -> Result<Entered<'_>> {
+        let mut slot = self.entry.lock().await;
+        if self.view().closed {
+            return Err(closed());
+        }
+        if let Some(pending) = slot.take() {
+            self.write_pending(pending, &mut slot).await;
+        }
+        if let Some(Pending { guard, state }) = slot.take() {
+            // Still not written. What is known is in memory, and nobody else may go on from the disk.
+            let mut entered = Entered { state, absorbed: false, guard: Some(guard), slot };
+            self.absorb_given(&mut entered);
+            return Ok(entered);
+        }
+        let guard = self.lock().await?;
+        let (guard, found) = self.blocking(guard, |guard| guard.read()).await;
+        let found = found?;
+        self.tell(found.notices);
+        let mut entered = Entered { state: found.state, absorbed: false, guard: Some(guard), slot };
+        self.absorb_given(&mut entered);
+        Ok(entered)
+    }
+
+    /// Writes before a request, with room kept for its answer.
+    pub(super) async fn begin(&self, entered: &mut Entered<'_>) -> Result<()> {
+        let Some(guard) = entered.guard.take() else { return Err(closed()) };
+        let mut state = entered.state.clone();
+        let (guard, (state, result)) = self
+            .blocking(guard, move |guard| {
+                let result = guard.begin(&mut state);
+                (state, result)
+            })
+            .await;
+        entered.guard = Some(guard);
+        entered.state.sequence = state.sequence;
+        match result {
+            Ok(notices) => {
+                self.tell(notices);
+                entered.absorbed = false;
+                self.update(|view, _| {
+                    view.given = None;
+                    view.store_problem = None;
+                });
+                Ok(())
+            }
+            Err(error) => {
+                self.update(|view, _| view.store_problem = Some(error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes what must not be lost. Where that fails it stays in memory, with the lock, and is tried again.
+    pub(super) async fn commit(self: &Arc<Self>, mut entered: Entered<'_>) -> Committed {
+        let Some(guard) = entered.guard.take() else { return Committed(false) };
+        let pending = Pending { guard, state: entered.state };
+        self.view().given = None;
+        let written = self.write_pending(pending, &mut entered.slot).await;
+        if !written {
+            self.keep_writing();
+        }
+        Committed(written)
+    }
+
+    /// Tries to write what is pending; where it still cannot be, it is pending again.
+    pub(super) async fn write_pending(&self, pending: Pending, slot: &mut Option<Pending>) -> bool {
+        let Pending { guard, mut state } = pending;
+        let (guard, (state, result)) = self
+            .blocking(guard, move |guard| {
+                let result = guard.commit(&mut state);
+                (state, result)
+            })
+            .await;
+        match result {
+            Ok(notices) => {
+                self.tell(notices);
+                let durable = self.parts.store.is_durable();
+                self.update(|view, _| {
+                    view.set_persisted(durable);
+                    view.store_problem = None;
+                });
+                self.release(guard).await;
+                true
+            }
+            Err(error) => {
+                self.log(
+                    Level::Error,
+                    format!("{error} The newest token is in memory only until it can be written; that is tried every 5 seconds."),
+                );
+                self.update(|view, _| {
+                    view.set_persisted(false);
+                    view.store_problem = Some(error);
+                });
+                *slot = Some(Pending { guard, state });
+                false
+            }
+        }
+    }
+
+    /// Leaves without a change of its own.
+    pub(super) async fn leave(self: &Arc<Self>, mut entered: Entered<'_>) {
+        if entered.absorbed {
+            self.commit(entered).await;
+            return;
+        }
+        let Some(guard) = entered.guard.take() else { return };
+        if self.view().status(self.parts.clock.as_ref()).persisted || !self.parts.store.is_durable() {
+            self.release(guard).await;
+        } else {
+            *entered.slot = Some(Pending { guard, state: entered.state });
+        }
+    }
+
+    /// Forgets everything there is.
+    pub(super) async fn erase(&self, mut entered: Entered<'_>) -> Result<()> {
+        let Some(guard) = entered.guard.take() else { return Err(closed()) };
+        let (guard, result) = self.blocking(guard, |guard| guard.forget()).await;
+        self.release(guard).await;
+        result
+    }
+
+    fn tell(&self, notices: Vec<Notice>) {
+        for Notice(sentence) in notices {
+            self.log(Level::Warn, sentence);
+        }
+    }
+
+    /// The caller's own token is looked up once, under the lock.
+    fn absorb_given(&self, entered: &mut Entered<'_>) {
+        let Some(given) = self.view().given.clone() else { return };
+        let state = &mut entered.state;
+        match state.recognise(given.fingerprint()) {
+            Known::Unknown => {
+                if state.current.is_some() {
+                    self.log(Level::Info, "The refresh token given is a new one: it is used from now on, and the one before is kept aside.");
+                }
+                state.take_over(given, self.parts.clock.wall());
+                entered.absorbed = true;
+            }
+            Known::Current => {
+                entered.absorbed = state.rewrap(&given);
+                if !entered.absorbed {
+                    self.view().given = None;
+                }
+            }
+            Known::Aside | Known::Former | Known::Rejected => {
+                self.view().given = None;
+                self.log(Level::Info, "The refresh token given is an old copy: the newer one in the store is used.");
+            }
+        }
+    }
+
+    async fn lock(&self) -> Result<Box<dyn Guard>> {
+        let clock = self.parts.clock.as_ref();
+        let longest = policy::longest_refresh(self.settings.request_timeout);
+        let mut limit = clock.monotonic() + longest + policy::LOCK_GRACE;
+        let mut look = FIRST_LOOK;
+        let mut seen = None;
+        loop {
+            let store = Arc::clone(&self.parts.store);
+            let tried = if store.is_durable() {
+                tokio::task::spawn_blocking(move || store.try_lock()).await.unwrap_or_else(|_| Err(broken()))
+            } else {
+                store.try_lock()
+            };
+            if let Some(guard) = tried? {
+                return Ok(guard);
+            }
+            if self.view().closing {
+                return Err(closed());
+            }
+            if clock.monotonic() >= limit {
+                return Err(Error::new(
+                    ErrorCode::StoreLocked,
+                    format!(
+                        "Another process has been holding {} for longer than a refresh takes. Look for one that hangs; this is tried again at the next call.",
+                        self.parts.store.name()
+                    ),
+                ));
+            }
+            if look == LONGEST_LOOK {
+                // Each holder has a deadline of its own, and the wait is for the one that is in there now.
+                let store = Arc::clone(&self.parts.store);
+                let peeked = tokio::task::spawn_blocking(move || store.peek()).await;
+                let mark = peeked.ok().and_then(Result::ok).flatten().and_then(|state| state.mark);
+                if let Some(mark) = mark
+                    && seen.as_ref() != Some(&mark)
+                {
+                    let left = Duration::from_millis(mark.deadline.saturating_sub(clock.wall())).min(LONGEST_HOLD);
+                    limit = limit.max(clock.monotonic() + left + policy::LOCK_GRACE);
+                    seen = Some(mark);
+                }
+            }
+            clock.sleep(policy::spread(look, clock.jitter())).await;
+            look = (look * 2).min(LONGEST_LOOK);
+        }
+    }
+
+    /// Runs what may wait for a disk where that stops nobody else.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        mut guard: Box<dyn Guard>,
+        work: impl FnOnce(&mut Box<dyn Guard>) -> T + Send + 'static,
+    ) -> (Box<dyn Guard>, T) {
+        if !self.parts.store.is_durable() {
+            let done = work(&mut guard);
+            return (guard, done);
+        }
+        let task = tokio::task::spawn_blocking(move || {
+            let done = work(&mut guard);
+            (guard, done)
+        });
+        match task.await {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is going, and with it the process.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+
+    async fn release(&self, guard: Box<dyn Guard>) {
+        if self.parts.store.is_durable() {
+            // Giving the room back is a storage call as well.
+            let _ = tokio::task::spawn_blocking(move || drop(guard)).await;
+        }
+    }
+
+    fn keep_writing(self: &Arc<Self>) {
+        if std::mem::replace(&mut self.view().keeps_writing, true) {
+            return;
+        }
+        let weak = Arc::downgrade(self);
+        let clock = Arc::clone(&self.parts.clock);
+        self.parts.runtime.spawn(async move {
+            loop {
+                clock.sleep(policy::BETWEEN_WRITES).await;
+                let Some(inner) = weak.upgrade() else { return };
+                let mut slot = inner.entry.lock().await;
+                let written = match slot.take() {
+                    Some(pending) => inner.write_pending(pending, &mut slot).await,
+                    None => true,
+                };
+                if written {
+                    inner.view().keeps_writing = false;
+                    return;
+                }
+            }
+        });
+    }
+}
+
+/// Whether what was committed is on the disk as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Committed(pub(super) bool);
+
+/// For what only a mistake of our own can cause; the next call starts from the journal.
+pub(super) fn broken() -> Error {
+    Error::new(
+        ErrorCode::Protocol,
+        "Something went wrong inside ring-auth. Nothing that was stored is lost; the next call starts afresh. Please report it.",
+    )
+}

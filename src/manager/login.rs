@@ -1,0 +1,160 @@
+//! A login: one device id, one code, and its token stored before anybody sees it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::refresh::{Reason, access_of};
+use super::{Inner, Level, Step};
+use crate::oauth::{Grant, Login, LoginRequest, LoginStep};
+use crate::token::RefreshToken;
+use crate::{Error, ErrorCode, Result, Secret, hardware_id};
+
+/// What a person logs in with.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// The account.
+    pub email: Secret,
+    /// Its password, exactly as typed.
+    pub password: Secret,
+    /// Which device to be for Ring.
+    pub device: Device,
+}
+
+/// Which device to be for Ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// The one that the store, the token or the machine says.
+    Kept,
+    /// A new one, because the old one is blocked.
+    New,
+}
+
+/// A login that waits for its code.
+pub(super) struct Waiting {
+    login: Login,
+    hardware_id: String,
+}
+
+pub(super) async fn start(inner: &Arc<Inner>, credentials: Credentials) -> Result<Step> {
+    if credentials.email.is_empty() || credentials.password.is_empty() {
+        return Err(Error::invalid("A login needs an e-mail address and a password, and one of them is empty."));
+    }
+    inner
+        .detached(async move |inner: Arc<Inner>| {
+            let mut slot = inner.login.lock().await;
+            *slot = None;
+            inner.update(|view, _| view.login_waits = false);
+            let hardware_id = inner.prepare(credentials.device).await?;
+            let request = LoginRequest {
+                email: credentials.email.expose().to_owned(),
+                password: credentials.password,
+                flow: inner.settings.login_flow,
+                hardware_id: hardware_id.clone(),
+                device_name: inner.settings.device_name.clone(),
+            };
+            let mut waiting = Waiting { login: Login::new(Arc::clone(&inner.parts.oauth), request), hardware_id };
+            let step = waiting.login.start().await;
+            inner.go_on(&mut slot, waiting, step).await
+        })
+        .await
+}
+
+pub(super) async fn submit(inner: &Arc<Inner>, code: Secret) -> Result<Step> {
+    inner
+        .detached(async move |inner: Arc<Inner>| {
+            let mut slot = inner.login.lock().await;
+            let mut waiting = slot.take().ok_or_else(nobody_waits)?;
+            let step = waiting.login.submit(&code).await;
+            inner.go_on(&mut slot, waiting, step).await
+        })
+        .await
+}
+
+pub(super) async fn resend(inner: &Arc<Inner>) -> Result<Step> {
+    inner
+        .detached(async move |inner: Arc<Inner>| {
+            let mut slot = inner.login.lock().await;
+            let mut waiting = slot.take().ok_or_else(nobody_waits)?;
+            let step = waiting.login.resend(Instant::now()).await;
+            inner.go_on(&mut slot, waiting, step).await
+        })
+        .await
+}
+
+fn nobody_waits() -> Error {
+    Error::invalid("No login is waiting for a code. Call login first.")
+}
+
+impl Inner {
+    /// Decides the device id and keeps it, which also proves that the token can be stored: before Ring sends a code.
+    async fn prepare(self: &Arc<Self>, device: Device) -> Result<String> {
+        let mut entered = self.enter().await?;
+        let hardware_id = match device {
+            Device::Kept => self.decide_hardware_id(&entered.state),
+            Device::New => hardware_id::random(),
+        };
+        // The token in use keeps its own: it wins over the journal's.
+        entered.state.hardware_id = Some(hardware_id.clone());
+        self.begin(&mut entered).await?;
+        self.adopt(&entered.state);
+        self.leave(entered).await;
+        Ok(hardware_id)
+    }
+
+    async fn go_on(
+        self: &Arc<Self>,
+        slot: &mut Option<Waiting>,
+        waiting: Waiting,
+        step: Result<LoginStep>,
+    ) -> Result<Step> {
+        let result = match step {
+            Ok(LoginStep::Authenticated { grant, refresh_due }) => {
+                self.store_login(&waiting.hardware_id, &grant).await;
+                if refresh_due {
+                    // Ring's APIs may refuse the access token that comes with an authorization code. The token is
+                    // stored already, so a failure here is only a later refresh.
+                    let outcome = self.join(Reason::Asked).await;
+                    if let Err(error) = outcome.result {
+                        self.log(Level::Warn, format!("Logged in, but the first refresh failed: {error}"));
+                    }
+                }
+                Ok(Step::Authenticated)
+            }
+            Ok(LoginStep::TwoFactor(two_factor)) => {
+                *slot = Some(waiting);
+                Ok(Step::TwoFactor(two_factor))
+            }
+            Err(error) => {
+                // A code that was wrong, or asked for too soon, or lost on the way, can be given again.
+                if waiting.login.two_factor().is_some() && error.code() != ErrorCode::InvalidCredentials {
+                    *slot = Some(waiting);
+                }
+                Err(error)
+            }
+        };
+        let waits = slot.is_some();
+        self.update(|view, _| view.login_waits = waits);
+        result
+    }
+
+    async fn store_login(self: &Arc<Self>, hardware_id: &str, grant: &Grant) {
+        let now = self.parts.clock.wall();
+        let raw = grant.refresh_token.expose();
+        let token = RefreshToken::from_raw(raw).rotated(raw, hardware_id);
+        let mut entered = match self.enter().await {
+            Ok(entered) => entered,
+            Err(error) => {
+                // Not a reason to lose a login: it is in memory, and the next call that gets in takes it along.
+                self.log(Level::Error, format!("Logged in, but the token is in memory only: {error}"));
+                self.update(|view, clock| view.show_unstored(token, hardware_id, &access_of(grant, now), error, clock));
+                return;
+            }
+        };
+        entered.state.take_over(token, now);
+        entered.state.hardware_id = Some(hardware_id.to_owned());
+        entered.state.access = Some(access_of(grant, now));
+        let state = entered.state.clone();
+        self.commit(entered).await;
+        self.adopt(&state);
+    }
+}

@@ -1,0 +1,414 @@
+//! The life of a token: when it is refreshed, by whom, and what becomes of the answer.
+//!
+//! Nothing here knows Node, a file format or a socket: the journal, the wire, the clocks and whoever listens are given.
+//! Everything that changes the journal runs in a task of its own, so that a caller who goes away takes nothing with it.
+
+pub mod activity;
+mod clock;
+mod edit;
+mod entry;
+mod login;
+mod policy;
+mod refresh;
+mod view;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+
+pub use clock::{Clock, SystemClock};
+pub use login::{Credentials, Device};
+pub use view::{Auth, Phase, Status};
+
+use crate::journal::Store;
+use crate::journal::state::{Known, State};
+use crate::oauth::{LoginFlow, Refresh, RingOauth, TwoFactor};
+use crate::token::RefreshToken;
+use crate::{Error, ErrorCode, Result, Secret};
+use entry::Pending;
+use refresh::{Flight, Outcome, Reason};
+use view::{Complaint, View};
+
+/// What a manager is given. It has no way to any of these but this one.
+pub struct Parts {
+    /// Where the state is kept.
+    pub store: Arc<dyn Store>,
+    /// What sends a refresh.
+    pub refresh: Arc<dyn Refresh>,
+    /// What a login is made with.
+    pub oauth: Arc<RingOauth>,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Who hears of what happens.
+    pub listener: Arc<dyn Listener>,
+    /// Where tasks run.
+    pub runtime: Handle,
+}
+
+/// How a manager behaves.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The token that the caller had, as it was given; the store's own is used where that is newer.
+    pub refresh_token: Option<Secret>,
+    /// What the hardware id is derived from where no token has one, as in ring-client-api.
+    pub system_id: Option<String>,
+    /// The name shown in Ring's Control Center.
+    pub device_name: String,
+    /// How to log in.
+    pub login_flow: LoginFlow,
+    /// How long one request may take.
+    pub request_timeout: Duration,
+    /// Whether to refresh ahead of expiry without being asked.
+    pub auto_refresh: bool,
+}
+
+/// How a device is called in Ring's Control Center, unless it says otherwise.
+pub const DEFAULT_DEVICE_NAME: &str = "ring-auth";
+
+/// How a token does by what a store holds, without a manager and without a request.
+pub fn inspect(state: Option<&State>, clock: &dyn Clock) -> Status {
+    let mut view = View::new(clock, state.is_some());
+    if let Some(state) = state {
+        view.adopt(state, clock);
+    }
+    view.status(clock)
+}
+
+/// Hears of everything that happens, in order. Called with no lock held, from any thread; it must not block.
+pub trait Listener: Send + Sync + 'static {
+    /// Something happened.
+    fn on_event(&self, event: Event);
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// There is a newer refresh token, and it is durable.
+    Token {
+        /// The one that it replaces, as it was last known to the caller.
+        old: Option<Secret>,
+        /// The newest, wrapped.
+        new: Secret,
+    },
+    /// The status is another one.
+    Status(Status),
+    /// A sentence for a log. It holds no secret.
+    Log(Level, String),
+}
+
+/// How much a sentence matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Somebody has to do something.
+    Error,
+    /// Somebody may have to.
+    Warn,
+    /// What happened.
+    Info,
+    /// How it happened.
+    Debug,
+}
+
+/// What a login has come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// There is a token, and it is stored.
+    Authenticated,
+    /// A code is needed.
+    TwoFactor(TwoFactor),
+}
+
+/// Keeps one account's token alive. Clones are the same manager.
+#[derive(Clone)]
+pub struct Manager {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    parts: Parts,
+    settings: Settings,
+    view: Mutex<View>,
+    /// Serialises what enters the store within this process, and keeps what could not be written.
+    entry: tokio::sync::Mutex<Option<Pending>>,
+    login: tokio::sync::Mutex<Option<login::Waiting>>,
+    /// Rung when something changed that a waiting task may care about.
+    changed: Arc<Notify>,
+}
+
+impl Manager {
+    /// Starts to keep a token. What the store holds is read at once, so that [`Manager::refresh_token`] is there; no
+    /// request is made, except where an earlier process was stopped in the middle of one.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for a token that cannot be one, and for the journal of another issuer.
+    pub fn open(parts: Parts, settings: Settings) -> Result<Self> {
+        let given = match &settings.refresh_token {
+            // An empty one is an old copy like any other: a settings page wrote it.
+            Some(text) if text.expose().trim().is_empty() => None,
+            Some(text) => Some(RefreshToken::parse(text.expose())?),
+            None => None,
+        };
+        let (found, trouble) = match parts.store.peek() {
+            Ok(state) => (state, None),
+            Err(error) if error.code() == ErrorCode::InvalidArgument => return Err(error),
+            // The disk may be well again by the time somebody asks for something.
+            Err(error) => (None, Some(error)),
+        };
+        let mut view = View::new(parts.clock.as_ref(), parts.store.is_durable());
+        if let Some(state) = &found {
+            view.adopt(state, parts.clock.as_ref());
+        }
+        let mut replaced = None;
+        if let Some(token) = given {
+            let known = found.as_ref().map_or(Known::Unknown, |state| state.recognise(token.fingerprint()));
+            match known {
+                Known::Unknown => view.show_pasted(&token),
+                Known::Current => {}
+                Known::Aside | Known::Former | Known::Rejected => replaced.clone_from(&settings.refresh_token),
+            }
+            view.given = Some(token);
+            if replaced.is_none() {
+                view.announced.clone_from(&settings.refresh_token);
+            }
+        } else {
+            view.announced = view.newest.as_ref().map(RefreshToken::wrapped);
+        }
+        let left_behind = found.as_ref().is_some_and(|state| state.mark.is_some());
+        let auto_refresh = settings.auto_refresh;
+        let inner = Arc::new(Inner {
+            parts,
+            settings,
+            view: Mutex::new(view),
+            entry: tokio::sync::Mutex::new(None),
+            login: tokio::sync::Mutex::new(None),
+            changed: Arc::new(Notify::new()),
+        });
+        if let Some(error) = trouble {
+            inner.log(Level::Error, format!("{error}"));
+        }
+        if let Some(old) = replaced {
+            inner.announce_newer(old);
+        }
+        if left_behind {
+            // Its result reaches whoever asks; nobody has to.
+            drop(inner.fly(Reason::Recover));
+        }
+        if auto_refresh {
+            refresh::keep_fresh(&inner);
+        }
+        Ok(Self { inner })
+    }
+
+    /// The access token, if a valid one is at hand: without waiting, and without a request but one beside it when its
+    /// end is near.
+    pub fn cached_access_token(&self) -> Option<Secret> {
+        self.inner.cached(|access| access.token.clone())
+    }
+
+    /// Everything about the access token at hand, like [`Manager::cached_access_token`].
+    pub fn cached_auth(&self) -> Option<Auth> {
+        self.inner.cached_auth()
+    }
+
+    /// A valid access token and all that belongs to it, refreshed only when needed.
+    pub async fn auth(&self) -> Result<Auth> {
+        if let Some(auth) = self.cached_auth() {
+            return Ok(auth);
+        }
+        self.inner.join(Reason::Needed).await.result
+    }
+
+    /// Rotates now, whatever the expiry says; with `force` even in a cool-down.
+    pub async fn refresh(&self, force: bool) -> Result<Auth> {
+        let reason = if force { Reason::Forced } else { Reason::Asked };
+        self.inner.join(reason).await.result
+    }
+
+    /// An API answered 401 to this access token: the next caller causes a refresh, one, however many saw it.
+    ///
+    /// # Errors
+    ///
+    /// `CLOSED`.
+    pub fn invalidate_access_token(&self, access_token: &str) -> Result<()> {
+        let mut view = self.inner.view();
+        view.check_open()?;
+        let at_hand = view.access.as_ref().is_some_and(|access| access.token.expose() == access_token);
+        if at_hand && view.complaint == Complaint::None {
+            view.complaint = Complaint::Made;
+        }
+        Ok(())
+    }
+
+    /// The user linked the account again: this token is used from now on, unless it is an old copy.
+    pub async fn set_refresh_token(&self, token: &str) -> Result<()> {
+        let token = RefreshToken::parse(token)?;
+        self.inner.set_refresh_token(token).await
+    }
+
+    /// Wraps other push-notification credentials with the token, or none.
+    pub async fn set_push_credentials(&self, credentials: Option<Value>) -> Result<()> {
+        self.inner.set_push_credentials(credentials).await
+    }
+
+    /// Starts a login. Ring sends a code where the account wants one.
+    pub async fn login(&self, credentials: Credentials) -> Result<Step> {
+        login::start(&self.inner, credentials).await
+    }
+
+    /// Ends a login with its code. After a wrong one it still waits.
+    pub async fn submit_two_factor_code(&self, code: Secret) -> Result<Step> {
+        login::submit(&self.inner, code).await
+    }
+
+    /// Asks for another code, where one can be sent.
+    pub async fn resend_two_factor_code(&self) -> Result<Step> {
+        login::resend(&self.inner).await
+    }
+
+    /// The newest token, wrapped.
+    pub fn refresh_token(&self) -> Option<Secret> {
+        self.inner.view().newest.as_ref().map(RefreshToken::wrapped)
+    }
+
+    /// The device id, once it is decided.
+    pub fn hardware_id(&self) -> Option<String> {
+        self.inner.view().hardware_id.clone()
+    }
+
+    /// How the token does.
+    pub fn status(&self) -> Status {
+        self.inner.view().status(self.inner.parts.clock.as_ref())
+    }
+
+    /// Waits for a refresh under way and for what is still to be written, and ends. Every later call is `CLOSED`.
+    pub async fn close(&self) {
+        self.inner.close().await;
+    }
+
+    /// Forgets the account: its journal and what is left of earlier ones.
+    pub async fn forget(&self) -> Result<()> {
+        self.inner.forget().await
+    }
+}
+
+impl Inner {
+    fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cached_auth(self: &Arc<Self>) -> Option<Auth> {
+        let (newest, hardware_id) = {
+            let view = self.view();
+            (view.newest.clone()?, view.hardware_id.clone()?)
+        };
+        self.cached(|access| access.auth(&newest, &hardware_id))
+    }
+
+    /// What a valid access token gives. Starts a refresh beside it when its end is near.
+    fn cached<T>(self: &Arc<Self>, take: impl FnOnce(&view::LiveAccess) -> T) -> Option<T> {
+        let clock = self.parts.clock.as_ref();
+        let mut view = self.view();
+        if view.closed {
+            return None;
+        }
+        if view.complaint == Complaint::Made {
+            let granted = view.invalidations.take(clock.monotonic());
+            // Too many already: this API says 401 to everything.
+            view.complaint = if granted { Complaint::Granted } else { Complaint::None };
+        }
+        if view.complaint == Complaint::Granted {
+            return None;
+        }
+        let access = view.access.as_ref().filter(|access| !access.is_expired(clock))?;
+        let near_its_end = access.is_near_its_end(clock);
+        let taken = take(access);
+        if near_its_end && view.may_refresh_unasked(clock) {
+            drop(view);
+            drop(self.fly(Reason::Unasked));
+        }
+        Some(taken)
+    }
+
+    /// Waits for the refresh under way, or for one that is begun for this.
+    async fn join(self: &Arc<Self>, reason: Reason) -> Outcome {
+        loop {
+            let (mut flight, own) = match self.fly(reason) {
+                Ok(flight) => flight,
+                Err(error) => return Outcome { result: Err(error), requests: 0 },
+            };
+            let outcome = match flight.wait_for(Option::is_some).await {
+                Ok(outcome) => outcome.clone(),
+                // Its task is gone without a word, which only the end of the runtime does.
+                Err(_) => None,
+            };
+            let outcome = outcome.unwrap_or_else(|| Outcome { result: Err(closed()), requests: 0 });
+            // Somebody else's refresh kept to the cool-down; one that is forced need not.
+            if reason == Reason::Forced && !own && outcome.requests == 0 && outcome.result.is_err() {
+                continue;
+            }
+            return outcome;
+        }
+    }
+
+    fn log(&self, level: Level, message: impl Into<String>) {
+        self.parts.listener.on_event(Event::Log(level, message.into()));
+    }
+
+    /// Changes the view, and tells the listener what that changed.
+    fn update<T>(&self, change: impl FnOnce(&mut View, &dyn Clock) -> T) -> T {
+        let clock = self.parts.clock.as_ref();
+        let (changed, events) = {
+            let mut view = self.view();
+            let changed = change(&mut view, clock);
+            (changed, view.news(clock))
+        };
+        for event in events {
+            self.parts.listener.on_event(event);
+        }
+        self.changed.notify_waiters();
+        changed
+    }
+
+    fn announce_newer(&self, old: Secret) {
+        self.update(|view, _| view.announced = Some(old));
+    }
+
+    /// The id that requests are made with: decided once, and kept.
+    fn decide_hardware_id(&self, state: &State) -> String {
+        let of_token = state.current.as_ref().and_then(|held| held.token.hardware_id()).map(str::to_owned);
+        of_token
+            .or_else(|| state.hardware_id.clone())
+            .or_else(|| self.settings.system_id.as_deref().map(crate::hardware_id::from_system_id))
+            .or_else(crate::hardware_id::from_machine)
+            .unwrap_or_else(crate::hardware_id::random)
+    }
+
+    async fn close(self: &Arc<Self>) {
+        let flight: Option<watch::Receiver<Option<Outcome>>> = {
+            let mut view = self.view();
+            view.closing = true;
+            view.flight.as_ref().map(Flight::subscribe)
+        };
+        self.changed.notify_waiters();
+        if let Some(mut flight) = flight {
+            let _ = flight.wait_for(Option::is_some).await;
+        }
+        // Whoever is in the store ends first, and what could not be written is tried once more.
+        let mut entry = self.entry.lock().await;
+        if let Some(pending) = entry.take() {
+            self.write_pending(pending, &mut entry).await;
+        }
+        // What could not be written even now goes, and its lock with it.
+        *entry = None;
+        self.view().closed = true;
+    }
+}
+
+/// What every call of a closed manager is answered with.
+fn closed() -> Error {
+    Error::new(ErrorCode::Closed, "This token manager was closed. Make a new one.")
+}

@@ -1,0 +1,424 @@
+//! A refresh: one at a time, whoever asked, and never without its mark.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::activity::{Rotation, Write};
+use super::clock::Clock;
+use super::entry::{Committed, Entered, broken};
+use super::policy::{self, Tries};
+use super::view::{Auth, Complaint, LiveAccess, rejected};
+use super::{Inner, Level};
+use crate::journal::state::{Access, AfterRejection, Mark, Sent, State, millis};
+use crate::oauth::{Grant, WireError};
+use crate::token::Fingerprint;
+use crate::{Error, ErrorCode, Result, Secret};
+
+/// Why a refresh is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// A caller needs an access token, and the one at hand is expired or was complained of.
+    Needed,
+    /// The one at hand ends soon.
+    Unasked,
+    /// A caller wants a rotation.
+    Asked,
+    /// A caller wants a rotation, even in a cool-down.
+    Forced,
+    /// An earlier process was stopped in the middle of one.
+    Recover,
+}
+
+/// What a refresh came to.
+#[derive(Debug, Clone)]
+pub(super) struct Outcome {
+    pub(super) result: Result<Auth>,
+    /// How many requests it made.
+    pub(super) requests: u32,
+}
+
+/// A refresh under way, which any number of callers wait for.
+pub(super) struct Flight {
+    outcome: watch::Receiver<Option<Outcome>>,
+}
+
+impl Flight {
+    pub(super) fn subscribe(&self) -> watch::Receiver<Option<Outcome>> {
+        self.outcome.clone()
+    }
+}
+
+/// What was known when a refresh was begun: by it one sees whether somebody else was faster.
+struct Before {
+    token: Option<Fingerprint>,
+    complained_of: Option<Secret>,
+}
+
+impl Inner {
+    /// The refresh under way, or a new one, and whether it is new. It outlives whoever began it.
+    pub(super) fn fly(self: &Arc<Self>, reason: Reason) -> Result<(watch::Receiver<Option<Outcome>>, bool)> {
+        let clock = self.parts.clock.as_ref();
+        let (ended, flight, before) = {
+            let mut view = self.view();
+            view.check_open()?;
+            if let Some(flight) = &view.flight {
+                return Ok((flight.subscribe(), false));
+            }
+            if reason == Reason::Unasked {
+                view.last_unasked = Some(clock.monotonic());
+            }
+            let before = Before {
+                token: view.newest.as_ref().map(crate::token::RefreshToken::fingerprint),
+                complained_of: view
+                    .access
+                    .as_ref()
+                    .filter(|_| view.complaint != Complaint::None)
+                    .map(|access| access.token.clone()),
+            };
+            let (ended, flight) = watch::channel(None);
+            view.flight = Some(Flight { outcome: flight.clone() });
+            (ended, flight, before)
+        };
+        let inner = Arc::clone(self);
+        self.parts.runtime.spawn(async move {
+            let under_way = Rotation::begin(inner.settings.request_timeout + Duration::from_secs(5));
+            let worker = Arc::clone(&inner);
+            // A task of its own: should it panic, its callers are told, and the next call starts afresh.
+            let outcome = match inner.parts.runtime.spawn(async move { worker.rotate(reason, &before).await }).await {
+                Ok(outcome) => outcome,
+                Err(_) => Outcome { result: Err(broken()), requests: 0 },
+            };
+            inner.update(|view, _| {
+                view.flight = None;
+                view.refreshing = false;
+            });
+            drop(under_way);
+            ended.send_replace(Some(outcome));
+        });
+        Ok((flight, true))
+    }
+
+    async fn rotate(self: &Arc<Self>, reason: Reason, before: &Before) -> Outcome {
+        let mut tries = Tries::new(false);
+        let result = self.rotate_counting(reason, before, &mut tries).await;
+        Outcome { result, requests: tries.requests() }
+    }
+
+    async fn rotate_counting(self: &Arc<Self>, reason: Reason, before: &Before, tries: &mut Tries) -> Result<Auth> {
+        let clock = Arc::clone(&self.parts.clock);
+        let mut entered = match self.enter().await {
+            Ok(entered) => entered,
+            Err(error) => {
+                // The holder may have finished its work and hang afterwards.
+                return self.adopt_from_store(reason, before).ok_or(error);
+            }
+        };
+        self.adopt(&entered.state);
+        if serves(reason, before, &entered.state, clock.as_ref())
+            && let Some(auth) = self.auth_of(&entered.state)
+        {
+            self.leave(entered).await;
+            return Ok(auth);
+        }
+        if let Err(error) = self.may_send(reason, &mut entered.state) {
+            if entered.state.mark.is_some() && reason == Reason::Recover {
+                self.give_up_on_mark(entered).await;
+            } else {
+                self.leave(entered).await;
+            }
+            return Err(error);
+        }
+        *tries = Tries::new(entered.state.cool_down.is_some());
+        self.send(entered, tries).await
+    }
+
+    /// Whether a request may be made now, and with what sort of token.
+    fn may_send(&self, reason: Reason, state: &mut State) -> Result<()> {
+        let now = self.parts.clock.wall();
+        if state.current.is_none() {
+            return Err(self.view().missing());
+        }
+        if state.current_is_rejected() {
+            let waited = state.forced_at.is_none_or(|at| at > now || at + millis(policy::BETWEEN_FORCED) <= now);
+            if reason != Reason::Forced || !waited {
+                return Err(rejected());
+            }
+            state.forced_at = Some(now);
+        }
+        if reason == Reason::Recover && state.mark.as_ref().is_some_and(|mark| mark.starts >= policy::STARTS_PER_MARK) {
+            return Err(Error::new(
+                ErrorCode::Network,
+                "Earlier starts were stopped in the middle of a refresh. It is tried again after a pause.",
+            ));
+        }
+        match &state.cool_down {
+            Some(cool_down) if reason != Reason::Forced && cool_down.until(now).is_some() => Err(cool_down.error(now)),
+            _ => Ok(()),
+        }
+    }
+
+    /// A crash loop has had its tries at a mark: from now on it waits like everybody else.
+    async fn give_up_on_mark(self: &Arc<Self>, mut entered: Entered<'_>) {
+        let state = &mut entered.state;
+        let error = Error::new(ErrorCode::Network, "The last refresh was stopped before its answer came.");
+        let clock = &self.parts.clock;
+        state.cool_down = Some(policy::cool_down(state.cool_down.as_ref(), &error, clock.wall(), clock.jitter()));
+        state.mark = None;
+        self.adopt(&entered.state);
+        self.commit(entered).await;
+    }
+
+    /// Sends what may be sent until Ring has answered or the tries are used up.
+    async fn send(self: &Arc<Self>, mut entered: Entered<'_>, tries: &mut Tries) -> Result<Auth> {
+        let mut sent = Sent::Current;
+        let mut starts = entered.state.mark.as_ref().map_or(0, |mark| mark.starts + 1);
+        let error = loop {
+            let hardware_id = self.decide_hardware_id(&entered.state);
+            let Some(token) = entered.state.to_send(sent).map(|held| held.token.clone()) else { break rejected() };
+            self.mark(&mut entered, token.fingerprint(), starts, &hardware_id).await?;
+            self.update(|view, _| view.refreshing = true);
+            let raw = Secret::new(token.raw());
+            match self.request(&raw, &hardware_id, tries).await {
+                Ok((grant, asked_at, write)) => {
+                    entered.state.rotated(sent, grant.refresh_token.expose(), &hardware_id, access(&grant, asked_at));
+                    return self.keep(entered, write).await;
+                }
+                Err(failure) if failure.error.code() == ErrorCode::RefreshTokenRejected => {
+                    starts = 0;
+                    match entered.state.reject(sent, self.parts.clock.wall()) {
+                        AfterRejection::Previous if tries.another() => {
+                            self.log(Level::Warn, "Ring rejected the newest refresh token, which was never used before; the one before it is tried.");
+                            sent = Sent::Previous;
+                        }
+                        AfterRejection::Aside => {
+                            self.log(
+                                Level::Warn,
+                                "Ring rejected the refresh token that was given; the one before it is used again.",
+                            );
+                            sent = Sent::Current;
+                            if !tries.another() {
+                                break failure.error;
+                            }
+                        }
+                        AfterRejection::Previous | AfterRejection::Dead => break failure.error,
+                    }
+                }
+                Err(failure) => {
+                    let clock = &self.parts.clock;
+                    let former = entered.state.cool_down.as_ref();
+                    entered.state.cool_down =
+                        Some(policy::cool_down(former, &failure.error, clock.wall(), clock.jitter()));
+                    break failure.error;
+                }
+            }
+        };
+        entered.state.mark = None;
+        self.log(Level::Warn, format!("{error}"));
+        let state = entered.state.clone();
+        self.commit(entered).await;
+        self.update(|view, clock| {
+            view.refreshing = false;
+            view.adopt(&state, clock);
+        });
+        Err(error)
+    }
+
+    /// Makes it known, before anything is sent, that something will be.
+    async fn mark(
+        &self,
+        entered: &mut Entered<'_>,
+        fingerprint: Fingerprint,
+        starts: u32,
+        hardware_id: &str,
+    ) -> Result<()> {
+        let now = self.parts.clock.wall();
+        entered.state.hardware_id = Some(hardware_id.to_owned());
+        entered.state.mark = Some(Mark {
+            fingerprint,
+            started_at: now,
+            deadline: now + millis(policy::longest_refresh(self.settings.request_timeout)),
+            starts,
+        });
+        self.begin(entered).await
+    }
+
+    /// Sends one token, again where that makes sense. Says when the request that succeeded was sent.
+    async fn request(
+        &self,
+        raw: &Secret,
+        hardware_id: &str,
+        tries: &mut Tries,
+    ) -> Result<(Grant, u64, Write), WireError> {
+        let clock = &self.parts.clock;
+        loop {
+            tries.count();
+            let asked_at = clock.wall();
+            let answer = self.parts.refresh.refresh(raw, hardware_id).await;
+            // From here on the answer is on its way to the disk.
+            let write = Write::begin();
+            let failure = match answer {
+                Ok(grant) => return Ok((grant, asked_at, write)),
+                Err(failure) if failure.error.code() == ErrorCode::RefreshTokenRejected => return Err(failure),
+                Err(failure) => failure,
+            };
+            drop(write);
+            let Some(wait) = tries.again_after(&failure, clock.monotonic(), clock.jitter()) else {
+                return Err(failure);
+            };
+            self.log(Level::Debug, format!("{} It is tried again in {} s.", failure.error, wait.as_secs()));
+            if !wait.is_zero() && !self.pause(wait).await {
+                return Err(failure);
+            }
+        }
+    }
+
+    /// Makes a rotation durable, and only then known.
+    async fn keep(self: &Arc<Self>, entered: Entered<'_>, write: Write) -> Result<Auth> {
+        let state = entered.state.clone();
+        let Committed(_) = self.commit(entered).await;
+        drop(write);
+        self.update(|view, clock| {
+            view.refreshing = false;
+            view.adopt(&state, clock);
+        });
+        self.log(Level::Debug, "The refresh token was rotated.");
+        // The answer's own lifetime may be over already: a second, on a slow disk.
+        auth_even_if_expired(&state).ok_or_else(broken)
+    }
+
+    pub(super) fn adopt(&self, state: &State) {
+        self.update(|view, clock| view.adopt(state, clock));
+    }
+
+    fn auth_of(&self, state: &State) -> Option<Auth> {
+        LiveAccess::new(state.access.as_ref()?, self.parts.clock.as_ref())?;
+        auth_even_if_expired(state)
+    }
+
+    fn adopt_from_store(&self, reason: Reason, before: &Before) -> Option<Auth> {
+        let state = self.parts.store.peek().ok().flatten()?;
+        if self.view().given.is_some() || !serves(reason, before, &state, self.parts.clock.as_ref()) {
+            return None;
+        }
+        self.adopt(&state);
+        self.auth_of(&state)
+    }
+
+    /// Waits, unless the manager is being closed. Says whether it waited.
+    async fn pause(&self, wait: Duration) -> bool {
+        let changed = self.changed.notified();
+        tokio::pin!(changed);
+        let sleep = self.parts.clock.sleep(wait);
+        tokio::pin!(sleep);
+        loop {
+            if self.view().closing {
+                return false;
+            }
+            tokio::select! {
+                () = &mut sleep => return true,
+                () = &mut changed => changed.set(self.changed.notified()),
+            }
+        }
+    }
+}
+
+/// Refreshes ahead of expiry without being asked, and again by itself after a failure, as long as the manager lives.
+pub(super) fn keep_fresh(inner: &Arc<Inner>) {
+    let weak = Arc::downgrade(inner);
+    let (clock, changed) = (Arc::clone(&inner.parts.clock), Arc::clone(&inner.changed));
+    inner.parts.runtime.spawn(async move {
+        loop {
+            // Listening begins before the question is asked, so that no change falls between.
+            let notified = changed.notified();
+            // A manager that nobody has any more is not kept alive by its own timer.
+            let Some(inner) = weak.upgrade() else { return };
+            if inner.view().closing {
+                return;
+            }
+            let wait = inner.until_due();
+            if wait.is_zero() {
+                let flight = inner.fly(Reason::Unasked);
+                drop(inner);
+                if let Ok((mut flight, _)) = flight {
+                    let _ = flight.wait_for(Option::is_some).await;
+                }
+                continue;
+            }
+            drop(inner);
+            tokio::select! {
+                () = clock.sleep(wait) => {}
+                () = notified => {}
+            }
+        }
+    });
+}
+
+/// The monotonic clock stands still in a suspended machine, so nobody sleeps longer than this by it.
+const LONGEST_NAP: Duration = Duration::from_secs(60);
+
+impl Inner {
+    /// How long until a refresh is due that nobody asks for.
+    fn until_due(&self) -> Duration {
+        let clock = self.parts.clock.as_ref();
+        let view = self.view();
+        if view.newest.is_none()
+            || view.status(clock).problem.as_ref().map(Error::code) == Some(ErrorCode::RefreshTokenRejected)
+        {
+            return LONGEST_NAP;
+        }
+        let now = clock.wall();
+        let cooling = view.cool_down.as_ref().and_then(|cool_down| cool_down.until(now));
+        let cooling = cooling.map_or(Duration::ZERO, |until| Duration::from_millis(until - now));
+        let near = view.access.as_ref().map_or(Duration::ZERO, |access| access.until_near_its_end(clock));
+        near.max(cooling).max(view.until_unasked(clock)).min(LONGEST_NAP)
+    }
+}
+
+/// Whether what the store holds is what was wanted, because somebody else was faster.
+fn serves(reason: Reason, before: &Before, state: &State, clock: &dyn Clock) -> bool {
+    let Some(access) = &state.access else { return false };
+    let Some(live) = LiveAccess::new(access, clock) else { return false };
+    let rotated = state.current.as_ref().map(|held| held.token.fingerprint()) != before.token;
+    match reason {
+        Reason::Needed => before.complained_of.as_ref() != Some(&access.token),
+        Reason::Unasked => rotated || !live.is_near_its_end(clock),
+        Reason::Asked | Reason::Forced => rotated,
+        Reason::Recover => state.mark.is_none(),
+    }
+}
+
+fn access(grant: &Grant, obtained_at: u64) -> Access {
+    Access {
+        token: grant.access_token.clone(),
+        token_type: grant.token_type.clone(),
+        scope: grant.scope.clone(),
+        obtained_at,
+        lifetime: grant.lifetime,
+    }
+}
+
+/// The same for a login.
+pub(super) fn access_of(grant: &Grant, obtained_at: u64) -> Access {
+    access(grant, obtained_at)
+}
+
+fn auth_even_if_expired(state: &State) -> Option<Auth> {
+    let access = state.access.as_ref()?;
+    Some(Auth {
+        access_token: access.token.clone(),
+        token_type: access.token_type.clone(),
+        scope: access.scope.clone(),
+        expires_at: access.expires_at(),
+        refresh_token: state.current.as_ref()?.token.wrapped(),
+        hardware_id: state.hardware_id.clone()?,
+    })
+}
+
+impl Inner {
+    /// What a call is answered with once the manager is closing.
+    pub(super) fn check_open(&self) -> Result<()> {
+        self.view().check_open()
+    }
+}

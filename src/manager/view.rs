@@ -1,0 +1,341 @@
+//! What a manager knows without looking into the store.
+
+use std::time::Duration;
+
+use super::clock::Clock;
+use super::policy::{self, Invalidations};
+use super::refresh::Flight;
+use super::{Event, closed};
+use crate::journal::state::{Access, CoolDown, Millis, State, millis};
+use crate::token::RefreshToken;
+use crate::{Error, ErrorCode, Result, Secret};
+
+/// A valid access token and all that belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Auth {
+    /// For the `Authorization` header of API requests.
+    pub access_token: Secret,
+    /// `Bearer`.
+    pub token_type: String,
+    /// `client`.
+    pub scope: String,
+    /// When the access token stops working.
+    pub expires_at: Millis,
+    /// The newest refresh token, wrapped.
+    pub refresh_token: Secret,
+    /// The device id that requests have to carry.
+    pub hardware_id: String,
+}
+
+/// How a token does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// In a word.
+    pub phase: Phase,
+    /// What is wrong, if something is.
+    pub problem: Option<Error>,
+    /// When it will be tried again.
+    pub retry_at: Option<Millis>,
+    /// Whether what is known is in a journal as well.
+    pub persisted: bool,
+}
+
+/// How a token does, in a word. Where several fit, the later one here is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// No access token yet, or an expired one; nothing is wrong.
+    Idle,
+    /// A valid access token.
+    Ready,
+    /// In a cool-down.
+    Waiting,
+    /// No token, or a rejected one.
+    NeedsLogin,
+    /// A request is under way.
+    Refreshing,
+}
+
+impl Phase {
+    /// The name that JavaScript and the command line show.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Ready => "ready",
+            Self::Waiting => "waiting",
+            Self::NeedsLogin => "needs-login",
+            Self::Refreshing => "refreshing",
+        }
+    }
+}
+
+/// An access token, and the two clocks at its birth.
+#[derive(Debug, Clone)]
+pub(super) struct LiveAccess {
+    pub(super) token: Secret,
+    token_type: String,
+    scope: String,
+    obtained_wall: Millis,
+    obtained_monotonic: Duration,
+    lifetime: Duration,
+}
+
+impl LiveAccess {
+    /// `None` for one that has expired, or comes from a time that is yet to come.
+    pub(super) fn new(access: &Access, clock: &dyn Clock) -> Option<Self> {
+        let age = Duration::from_millis(clock.wall().checked_sub(access.obtained_at)?);
+        if age >= access.lifetime {
+            return None;
+        }
+        Some(Self {
+            token: access.token.clone(),
+            token_type: access.token_type.clone(),
+            scope: access.scope.clone(),
+            obtained_wall: access.obtained_at,
+            // Where the machine started after the token came, its monotonic clock cannot say how old that is; the wall
+            // clock does.
+            obtained_monotonic: clock.monotonic().saturating_sub(age),
+            lifetime: access.lifetime,
+        })
+    }
+
+    /// Its age by whichever clock says more: one stands still in a suspended machine, the other can be set back.
+    fn age(&self, clock: &dyn Clock) -> Duration {
+        let wall = Duration::from_millis(clock.wall().saturating_sub(self.obtained_wall));
+        wall.max(clock.monotonic().saturating_sub(self.obtained_monotonic))
+    }
+
+    pub(super) fn is_expired(&self, clock: &dyn Clock) -> bool {
+        self.age(clock) >= self.lifetime
+    }
+
+    pub(super) fn is_near_its_end(&self, clock: &dyn Clock) -> bool {
+        self.until_near_its_end(clock).is_zero()
+    }
+
+    pub(super) fn until_near_its_end(&self, clock: &dyn Clock) -> Duration {
+        (self.lifetime - policy::margin(self.lifetime)).saturating_sub(self.age(clock))
+    }
+
+    pub(super) fn auth(&self, newest: &RefreshToken, hardware_id: &str) -> Auth {
+        Auth {
+            access_token: self.token.clone(),
+            token_type: self.token_type.clone(),
+            scope: self.scope.clone(),
+            expires_at: self.obtained_wall.saturating_add(millis(self.lifetime)),
+            refresh_token: newest.wrapped(),
+            hardware_id: hardware_id.to_owned(),
+        }
+    }
+}
+
+/// Whether callers complained of the access token at hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Complaint {
+    /// Nobody did.
+    None,
+    /// Somebody did, and it is not decided yet what that may cost.
+    Made,
+    /// It may cost a rotation.
+    Granted,
+}
+
+pub(super) struct View {
+    pub(super) newest: Option<RefreshToken>,
+    pub(super) hardware_id: Option<String>,
+    pub(super) access: Option<LiveAccess>,
+    rejected: bool,
+    pub(super) cool_down: Option<CoolDown>,
+    /// What is wrong with the store, until it is right again.
+    pub(super) store_problem: Option<Error>,
+    persisted: bool,
+    /// The token of the options, until it has been looked up under the lock.
+    pub(super) given: Option<RefreshToken>,
+    /// The token that the caller knows of, as it was given or announced.
+    pub(super) announced: Option<Secret>,
+    pub(super) login_waits: bool,
+    pub(super) flight: Option<Flight>,
+    pub(super) refreshing: bool,
+    pub(super) complaint: Complaint,
+    pub(super) invalidations: Invalidations,
+    pub(super) last_unasked: Option<Duration>,
+    /// Whether a task is there already that tries to write what is pending.
+    pub(super) keeps_writing: bool,
+    pub(super) closing: bool,
+    pub(super) closed: bool,
+    last_status: Option<Status>,
+}
+
+impl View {
+    pub(super) fn new(clock: &dyn Clock, durable: bool) -> Self {
+        let mut view = Self {
+            newest: None,
+            hardware_id: None,
+            access: None,
+            rejected: false,
+            cool_down: None,
+            store_problem: None,
+            persisted: durable,
+            given: None,
+            announced: None,
+            login_waits: false,
+            flight: None,
+            refreshing: false,
+            complaint: Complaint::None,
+            keeps_writing: false,
+            invalidations: Invalidations::new(),
+            last_unasked: None,
+            closing: false,
+            closed: false,
+            last_status: None,
+        };
+        view.last_status = Some(view.status(clock));
+        view
+    }
+
+    /// Takes over what the store holds.
+    pub(super) fn adopt(&mut self, state: &State, clock: &dyn Clock) {
+        self.newest = state.current.as_ref().map(|held| held.token.clone());
+        self.rejected = state.current_is_rejected();
+        self.cool_down.clone_from(&state.cool_down);
+        self.hardware_id.clone_from(&state.hardware_id);
+        let access = state.access.as_ref().and_then(|access| LiveAccess::new(access, clock));
+        let same = match (&access, &self.access) {
+            (Some(new), Some(old)) => new.token == old.token,
+            _ => false,
+        };
+        if !same {
+            // The one at hand keeps its own monotonic beginning; another one was never complained of.
+            self.access = access;
+            self.complaint = Complaint::None;
+        }
+    }
+
+    /// Shows a token that was just pasted, until it has been looked up under the lock.
+    pub(super) fn show_pasted(&mut self, token: &RefreshToken) {
+        self.newest = Some(token.clone());
+        if let Some(hardware_id) = token.hardware_id() {
+            self.hardware_id = Some(hardware_id.to_owned());
+        }
+        self.access = None;
+        self.rejected = false;
+        self.cool_down = None;
+    }
+
+    /// Shows what a login brought and no store would take.
+    pub(super) fn show_unstored(
+        &mut self,
+        token: RefreshToken,
+        hardware_id: &str,
+        access: &Access,
+        problem: Error,
+        clock: &dyn Clock,
+    ) {
+        self.show_pasted(&token);
+        self.given = Some(token);
+        self.hardware_id = Some(hardware_id.to_owned());
+        self.access = LiveAccess::new(access, clock);
+        self.persisted = false;
+        self.store_problem = Some(problem);
+    }
+
+    pub(super) fn set_persisted(&mut self, persisted: bool) {
+        self.persisted = persisted;
+    }
+
+    pub(super) fn check_open(&self) -> Result<()> {
+        if self.closing || self.closed { Err(closed()) } else { Ok(()) }
+    }
+
+    pub(super) fn may_refresh_unasked(&self, clock: &dyn Clock) -> bool {
+        !self.closing
+            && self.flight.is_none()
+            && !self.rejected
+            && self.newest.is_some()
+            && self.cool_down.as_ref().is_none_or(|cool_down| cool_down.until(clock.wall()).is_none())
+            && self.until_unasked(clock).is_zero()
+    }
+
+    /// How long the next refresh that nobody asked for has to keep its distance.
+    pub(super) fn until_unasked(&self, clock: &dyn Clock) -> Duration {
+        self.last_unasked
+            .map_or(Duration::ZERO, |last| (last + policy::BETWEEN_UNASKED).saturating_sub(clock.monotonic()))
+    }
+
+    /// Why there is no token that could be sent.
+    pub(super) fn missing(&self) -> Error {
+        if self.login_waits {
+            Error::new(
+                ErrorCode::TwoFactorRequired,
+                "A login is waiting for its code. Pass it to submitTwoFactorCode, or ask for another one.",
+            )
+        } else {
+            Error::new(
+                ErrorCode::NoRefreshToken,
+                "There is no refresh token yet. Get one with `npx ring-auth`, and pass it as refreshToken.",
+            )
+        }
+    }
+
+    pub(super) fn status(&self, clock: &dyn Clock) -> Status {
+        let now = clock.wall();
+        let until = self.cool_down.as_ref().and_then(|cool_down| cool_down.until(now));
+        let waiting = self.cool_down.as_ref().filter(|_| until.is_some()).map(|cool_down| cool_down.error(now));
+        let (phase, problem) = if self.refreshing {
+            (Phase::Refreshing, None)
+        } else if self.newest.is_none() {
+            (Phase::NeedsLogin, Some(self.missing()))
+        } else if self.rejected {
+            (Phase::NeedsLogin, Some(rejected()))
+        } else if waiting.is_some() {
+            (Phase::Waiting, waiting)
+        } else if self.access.as_ref().is_some_and(|access| !access.is_expired(clock)) {
+            (Phase::Ready, None)
+        } else {
+            (Phase::Idle, None)
+        };
+        Status {
+            phase,
+            retry_at: until.filter(|_| phase == Phase::Waiting),
+            problem: problem.or_else(|| self.store_problem.clone()),
+            persisted: self.persisted,
+        }
+    }
+
+    /// What the listener has not heard of yet.
+    pub(super) fn news(&mut self, clock: &dyn Clock) -> Vec<Event> {
+        let mut events = Vec::new();
+        if let Some(new) = self.newest.as_ref().map(RefreshToken::wrapped)
+            && self.announced.as_ref() != Some(&new)
+            && !self.is_given_unchanged()
+        {
+            events.push(Event::Token { old: self.announced.replace(new.clone()), new });
+        }
+        let mut status = self.status(clock);
+        // How long a cool-down still lasts is told by `retry_at`; it is no news every time that somebody looks.
+        if let (Some(problem), Some(last)) = (&status.problem, &self.last_status)
+            && let Some(last_problem) = &last.problem
+            && (problem.code(), problem.message()) == (last_problem.code(), last_problem.message())
+        {
+            status.problem = Some(last_problem.clone());
+        }
+        if self.last_status.as_ref() != Some(&status) {
+            self.last_status = Some(status.clone());
+            events.push(Event::Status(status));
+        }
+        events
+    }
+
+    /// Whether the newest token is the very one that the caller gave, raw or with spaces around it: no news to them.
+    fn is_given_unchanged(&self) -> bool {
+        let given = self.announced.as_ref().and_then(|text| RefreshToken::parse(text.expose()).ok());
+        given.is_some() && given == self.newest
+    }
+}
+
+/// The answer for a token that Ring rejected.
+pub(super) fn rejected() -> Error {
+    Error::new(
+        ErrorCode::RefreshTokenRejected,
+        "Ring no longer accepts the refresh token: the device was removed in Ring's app, or the password was changed. Log in again with `npx ring-auth`.",
+    )
+}
