@@ -89,7 +89,7 @@ async fn log_in(manager: &Manager, options: &Options, output: &Arc<Output>, pers
                 }
                 Step::TwoFactor(two_factor)
             }
-            Err(stop) => return Err(stop),
+            Err(other) => return Err(other),
         };
     }
     show_login(manager, options, output)
@@ -198,15 +198,11 @@ pub(super) async fn refresh(options: Options, output: Arc<Output>, runtime: Hand
             if !output.is_json() {
                 output.result(refresh_token.expose());
             }
-            match stored {
-                None => Ok(0),
-                Some(_) => {
-                    output.say(
-                        "Rotated, but the new token could not be stored. It is above: the old one no longer works.",
-                    );
-                    Ok(ErrorCode::Store.exit_code())
-                }
+            if stored.is_none() {
+                return Ok(0);
             }
+            output.say("Rotated, but the new token could not be stored. It is above: the old one no longer works.");
+            Ok(ErrorCode::Store.exit_code())
         }
     }
 }
@@ -376,15 +372,14 @@ fn no_code() -> Error {
 /// Shows now and then that Ring is being waited for.
 async fn patiently<T>(output: &Output, work: impl Future<Output = T>) -> T {
     tokio::pin!(work);
-    let mut seconds = 0;
+    let (mut waited, mut step) = (Duration::ZERO, Duration::from_secs(1));
     loop {
-        match tokio::time::timeout(Duration::from_secs(if seconds == 0 { 1 } else { 5 }), &mut work).await {
-            Ok(done) => return done,
-            Err(_) => {
-                seconds += if seconds == 0 { 1 } else { 5 };
-                output.wait(&format!("Waiting for Ring … {seconds} s"));
-            }
+        if let Ok(done) = tokio::time::timeout(step, &mut work).await {
+            return done;
         }
+        waited += step;
+        step = Duration::from_secs(5);
+        output.wait(&format!("Waiting for Ring … {} s", waited.as_secs()));
     }
 }
 

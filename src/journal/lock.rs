@@ -47,8 +47,9 @@ pub(super) fn sibling(journal: &Path, ending: &str) -> PathBuf {
 /// A path in the user's private runtime folder that belongs to that journal alone.
 pub(super) fn stand_in(journal: &Path, ending: &str) -> io::Result<PathBuf> {
     let digest = Sha256::digest(journal.as_os_str().as_encoded_bytes());
-    let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    Ok(platform::runtime_dir()?.join(name + ending))
+    let mut half = [0; 16];
+    half.copy_from_slice(&digest[..16]);
+    Ok(platform::runtime_dir()?.join(format!("{:032x}{ending}", u128::from_be_bytes(half))))
 }
 
 enum Trouble {

@@ -113,7 +113,7 @@ impl LiveAccess {
     }
 
     pub(super) fn until_near_its_end(&self, clock: &dyn Clock) -> Duration {
-        (self.lifetime - policy::margin(self.lifetime)).saturating_sub(self.age(clock))
+        self.lifetime.saturating_sub(policy::margin(self.lifetime)).saturating_sub(self.age(clock))
     }
 
     pub(super) fn auth(&self, newest: &RefreshToken, hardware_id: &str) -> Auth {
@@ -139,6 +139,7 @@ pub(super) enum Complaint {
     Granted,
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and most pairs can hold together")]
 pub(super) struct View {
     pub(super) newest: Option<RefreshToken>,
     pub(super) hardware_id: Option<String>,

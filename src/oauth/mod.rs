@@ -2,11 +2,6 @@
 //!
 //! The facts are those of the protocol page (`docs/protocol.md`); nothing in here decides when a request is made.
 
-#![cfg_attr(
-    test,
-    allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test the panic is the report of the failure")
-)]
-
 mod classify;
 mod cookies;
 mod csrf;
