@@ -19,6 +19,8 @@ pub(super) struct Entered<'a> {
     pub(super) state: State,
     /// Whether the caller's own token changed it, which is not written yet.
     absorbed: bool,
+    /// Whether it was never written: it must not be forgotten, and nobody else may go on from the disk.
+    pending: bool,
     guard: Option<Box<dyn Guard>>,
     slot: tokio::sync::MutexGuard<'a, Option<Pending>>,
 }
@@ -40,7 +42,7 @@ impl Inner {
         }
         if let Some(Pending { guard, state }) = slot.take() {
             // Still not written. What is known is in memory, and nobody else may go on from the disk.
-            let mut entered = Entered { state, absorbed: false, guard: Some(guard), slot };
+            let mut entered = Entered { state, absorbed: false, pending: true, guard: Some(guard), slot };
             self.absorb_given(&mut entered);
             return Ok(entered);
         }
@@ -48,7 +50,7 @@ impl Inner {
         let (guard, found) = self.blocking(guard, |guard| guard.read()).await;
         let found = found?;
         self.tell(found.notices);
-        let mut entered = Entered { state: found.state, absorbed: false, guard: Some(guard), slot };
+        let mut entered = Entered { state: found.state, absorbed: false, pending: false, guard: Some(guard), slot };
         self.absorb_given(&mut entered);
         Ok(entered)
     }
@@ -69,6 +71,7 @@ impl Inner {
             Ok(notices) => {
                 self.tell(notices);
                 entered.absorbed = false;
+                entered.pending = false;
                 self.update(|view, _| {
                     view.given = None;
                     view.store_problem = None;
@@ -130,16 +133,21 @@ impl Inner {
     }
 
     /// Leaves without a change of its own.
-    pub(super) async fn leave(self: &Arc<Self>, mut entered: Entered<'_>) {
+    pub(super) async fn leave(self: &Arc<Self>, entered: Entered<'_>) {
         if entered.absorbed {
             self.commit(entered).await;
             return;
         }
+        self.abandon(entered).await;
+    }
+
+    /// Leaves after a write before a request has failed: what is on the disk is as good as before.
+    pub(super) async fn abandon(&self, mut entered: Entered<'_>) {
         let Some(guard) = entered.guard.take() else { return };
-        if self.view().status(self.parts.clock.as_ref()).persisted || !self.parts.store.is_durable() {
-            self.release(guard).await;
-        } else {
+        if entered.pending {
             *entered.slot = Some(Pending { guard, state: entered.state });
+        } else {
+            self.release(guard).await;
         }
     }
 

@@ -95,7 +95,10 @@ impl Inner {
         };
         // The token in use keeps its own: it wins over the journal's.
         entered.state.hardware_id = Some(hardware_id.clone());
-        self.begin(&mut entered).await?;
+        if let Err(error) = self.begin(&mut entered).await {
+            self.abandon(entered).await;
+            return Err(error);
+        }
         self.adopt(&entered.state);
         self.leave(entered).await;
         Ok(hardware_id)

@@ -70,7 +70,7 @@ pub const DEFAULT_DEVICE_NAME: &str = "ring-auth";
 
 /// How a token does by what a store holds, without a manager and without a request.
 pub fn inspect(state: Option<&State>, clock: &dyn Clock) -> Status {
-    let mut view = View::new(clock, state.is_some());
+    let mut view = View::new(state.is_some());
     if let Some(state) = state {
         view.adopt(state, clock);
     }
@@ -158,7 +158,7 @@ impl Manager {
             // The disk may be well again by the time somebody asks for something.
             Err(error) => (None, Some(error)),
         };
-        let mut view = View::new(parts.clock.as_ref(), parts.store.is_durable());
+        let mut view = View::new(parts.store.is_durable());
         if let Some(state) = &found {
             view.adopt(state, parts.clock.as_ref());
         }
@@ -177,6 +177,7 @@ impl Manager {
         } else {
             view.announced = view.newest.as_ref().map(RefreshToken::wrapped);
         }
+        view.settle(parts.clock.as_ref());
         let left_behind = found.as_ref().is_some_and(|state| state.mark.is_some());
         let auto_refresh = settings.auto_refresh;
         let inner = Arc::new(Inner {
@@ -412,3 +413,6 @@ impl Inner {
 fn closed() -> Error {
     Error::new(ErrorCode::Closed, "This token manager was closed. Make a new one.")
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,7 +53,8 @@ impl Flight {
 /// What was known when a refresh was begun: by it one sees whether somebody else was faster.
 struct Before {
     token: Option<Fingerprint>,
-    complained_of: Option<Secret>,
+    /// The access token at hand, if it is expired, near its end or complained of.
+    useless: Option<Secret>,
 }
 
 impl Inner {
@@ -69,13 +70,11 @@ impl Inner {
             if reason == Reason::Unasked {
                 view.last_unasked = Some(clock.monotonic());
             }
+            let complained_of = view.complaint != Complaint::None;
+            let useless = view.access.as_ref().filter(|access| complained_of || access.is_near_its_end(clock));
             let before = Before {
                 token: view.newest.as_ref().map(crate::token::RefreshToken::fingerprint),
-                complained_of: view
-                    .access
-                    .as_ref()
-                    .filter(|_| view.complaint != Complaint::None)
-                    .map(|access| access.token.clone()),
+                useless: useless.map(|access| access.token.clone()),
             };
             let (ended, flight) = watch::channel(None);
             view.flight = Some(Flight { outcome: flight.clone() });
@@ -177,7 +176,11 @@ impl Inner {
         let error = loop {
             let hardware_id = self.decide_hardware_id(&entered.state);
             let Some(token) = entered.state.to_send(sent).map(|held| held.token.clone()) else { break rejected() };
-            self.mark(&mut entered, token.fingerprint(), starts, &hardware_id).await?;
+            if let Err(error) = self.mark(&mut entered, token.fingerprint(), starts, &hardware_id).await {
+                entered.state.mark = None;
+                self.abandon(entered).await;
+                return Err(error);
+            }
             self.update(|view, _| view.refreshing = true);
             let raw = Secret::new(token.raw());
             match self.request(&raw, &hardware_id, tries).await {
@@ -382,8 +385,9 @@ fn serves(reason: Reason, before: &Before, state: &State, clock: &dyn Clock) -> 
     let Some(live) = LiveAccess::new(access, clock) else { return false };
     let rotated = state.current.as_ref().map(|held| held.token.fingerprint()) != before.token;
     match reason {
-        Reason::Needed => before.complained_of.as_ref() != Some(&access.token),
-        Reason::Unasked => rotated || !live.is_near_its_end(clock),
+        // The wall clock alone may think well of one that is known to be over.
+        Reason::Needed => before.useless.as_ref() != Some(&access.token),
+        Reason::Unasked => before.useless.as_ref() != Some(&access.token) && (rotated || !live.is_near_its_end(clock)),
         Reason::Asked | Reason::Forced => rotated,
         Reason::Recover => state.mark.is_none(),
     }

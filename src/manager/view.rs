@@ -167,8 +167,8 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn new(clock: &dyn Clock, durable: bool) -> Self {
-        let mut view = Self {
+    pub(super) fn new(durable: bool) -> Self {
+        Self {
             newest: None,
             hardware_id: None,
             access: None,
@@ -188,9 +188,12 @@ impl View {
             closing: false,
             closed: false,
             last_status: None,
-        };
-        view.last_status = Some(view.status(clock));
-        view
+        }
+    }
+
+    /// What it shows now is no news.
+    pub(super) fn settle(&mut self, clock: &dyn Clock) {
+        self.last_status = Some(self.status(clock));
     }
 
     /// Takes over what the store holds.

@@ -24,7 +24,7 @@ impl Refresh for RingOauth {
     }
 }
 
-/// A code was asked for where there is no login. [`classify`](super::classify) never says so of these grants; the types
+/// A code was asked for where there is no login. [`classify`](super::classify()) never says so of these grants; the types
 /// cannot tell.
 pub(super) fn unasked_code() -> Error {
     Error::new(ErrorCode::Protocol, "Ring asked for a code although nobody is logging in. Try again later.")

@@ -1,0 +1,69 @@
+// @ts-check
+// Brings a clone to where its tests can run: packages, the test-only packages, the addon. Does only what is missing or
+// older than its sources, so that it costs nothing the second time.
+import { spawnSync } from 'node:child_process'
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+export const root = dirname(dirname(fileURLToPath(import.meta.url)))
+
+/**
+ * Runs a command in the open, and ends with it where it fails.
+ * @param {string} command
+ * @param {string[]} args
+ * @param {{ cwd?: string, env?: NodeJS.ProcessEnv }} [options]
+ */
+export function run(command, args, options = {}) {
+  console.log(`\n$ ${command} ${args.join(' ')}`)
+  const { status, error } = spawnSync(command, args, {
+    cwd: options.cwd ?? root,
+    env: { ...process.env, ...options.env },
+    stdio: ['ignore', 'inherit', 'inherit'],
+    shell: process.platform === 'win32',
+  })
+  if (error) throw error
+  if (status !== 0) {
+    console.error(`\n${command} ${args.join(' ')} failed (${status ?? 'killed'})`)
+    process.exit(status ?? 1)
+  }
+}
+
+/**
+ * Installs a folder's packages as its lock file says, unless that was done already.
+ * @param {string} folder
+ */
+export function install(folder) {
+  const lock = join(folder, 'package-lock.json')
+  const installed = join(folder, 'node_modules', '.package-lock.json')
+  if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs) return
+  // No script of a test-only package is needed, and some of them download what is not.
+  run('npm', ['ci', '--no-audit', '--no-fund', '--ignore-scripts'], { cwd: folder })
+}
+
+/** Builds the addon for development, unless it is newer than everything that it is made of. */
+export function build() {
+  const addon = readdirSync(root).find((name) => name.endsWith('.node'))
+  const made = addon ? statSync(join(root, addon)).mtimeMs : 0
+  const sources = ['Cargo.toml', 'Cargo.lock', 'build.rs', 'package.json'].map((name) => join(root, name))
+  const newest = Math.max(...[...sources, ...files(join(root, 'src'))].map((file) => statSync(file).mtimeMs))
+  if (made > newest && existsSync(join(root, 'binding.js'))) return
+  run('npm', ['run', 'build:debug'])
+}
+
+/** @param {string} folder @returns {string[]} */
+function files(folder) {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(folder, entry.name)
+    return entry.isDirectory() ? files(path) : [path]
+  })
+}
+
+/** Everything that the tests need. */
+export function setUp() {
+  install(root)
+  install(join(root, '__test__', 'real'))
+  build()
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) setUp()

@@ -1,0 +1,27 @@
+// @ts-check
+// `npm test`: sets a clone up and runs every test there is, Rust first. With arguments: only those JavaScript tests.
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { root, run, setUp } from './setup.mjs'
+
+const chosen = process.argv.slice(2)
+setUp()
+if (chosen.length === 0) {
+  run('cargo', ['test', '--locked'])
+  run('npm', ['run', '--silent', 'typecheck'])
+  run('npm', ['run', '--silent', 'typecheck:binding'])
+}
+run(process.execPath, ['--test', '--test-timeout=300000', ...(chosen.length > 0 ? chosen : tests('__test__'))])
+
+/**
+ * The test files below a folder.
+ * @param {string} folder
+ * @returns {string[]}
+ */
+function tests(folder) {
+  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+    const path = join(folder, entry.name)
+    if (entry.isDirectory()) return entry.name === 'node_modules' ? [] : tests(path)
+    return entry.name.endsWith('.test.mjs') ? [path] : []
+  })
+}

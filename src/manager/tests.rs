@@ -1,0 +1,790 @@
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use super::*;
+use crate::journal::state::{Mark, Millis};
+use crate::journal::{Found, Guard, MemoryStore, Notice};
+use crate::oauth::{Answer, BoxFuture, Endpoints, Grant, Http, HttpFailure, Request, WireError};
+use crate::token::Fingerprint;
+
+const ISSUER: &str = "https://oauth.ring.com";
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Runs on tokio's paused clock; the wall clock can be moved against it.
+struct HandClock {
+    start: tokio::time::Instant,
+    shift: AtomicI64,
+}
+
+impl HandClock {
+    fn since(&self, began: Duration) -> Duration {
+        self.monotonic().saturating_sub(began)
+    }
+
+    fn shift(&self, seconds: i64) {
+        self.shift.fetch_add(seconds * 1000, Ordering::SeqCst);
+    }
+}
+
+impl Clock for HandClock {
+    fn wall(&self) -> Millis {
+        let elapsed = i64::try_from(self.start.elapsed().as_millis()).unwrap();
+        u64::try_from(1_800_000_000_000 + elapsed + self.shift.load(Ordering::SeqCst)).unwrap()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+
+    fn jitter(&self) -> f64 {
+        0.0
+    }
+}
+
+/// Answers as told, and otherwise rotates: `a` becomes `a+`.
+struct Wire {
+    answers: Mutex<VecDeque<Result<Grant, WireError>>>,
+    sent: Mutex<Vec<String>>,
+    lifetime: Mutex<Duration>,
+    takes: Duration,
+}
+
+impl Wire {
+    fn sent(&self) -> Vec<String> {
+        self.sent.lock().unwrap().clone()
+    }
+
+    fn then(&self, answer: Result<Grant, WireError>) {
+        self.answers.lock().unwrap().push_back(answer);
+    }
+
+    fn always(&self, code: ErrorCode, ambiguous: bool) {
+        for _ in 0..100 {
+            self.then(failure(code, ambiguous));
+        }
+    }
+
+    fn recovers(&self) {
+        self.answers.lock().unwrap().clear();
+    }
+}
+
+impl Refresh for Wire {
+    fn refresh<'a>(&'a self, token: &'a Secret, _id: &'a str) -> BoxFuture<'a, Result<Grant, WireError>> {
+        Box::pin(async move {
+            self.sent.lock().unwrap().push(token.expose().to_owned());
+            tokio::time::sleep(self.takes).await;
+            let answer = self.answers.lock().unwrap().pop_front();
+            let number = self.sent.lock().unwrap().len();
+            answer.unwrap_or_else(|| {
+                Ok(Grant {
+                    access_token: Secret::new(format!("access-{number}")),
+                    refresh_token: Secret::new(format!("{}+", token.expose())),
+                    token_type: "Bearer".into(),
+                    scope: "client".into(),
+                    lifetime: *self.lifetime.lock().unwrap(),
+                })
+            })
+        })
+    }
+}
+
+fn failure(code: ErrorCode, ambiguous: bool) -> Result<Grant, WireError> {
+    Err(WireError { error: Error::new(code, "m"), ambiguous })
+}
+
+struct NoHttp;
+
+impl Http for NoHttp {
+    fn send(&self, _request: Request) -> BoxFuture<'_, Result<Answer, HttpFailure>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[derive(Default)]
+struct Heard(Mutex<Vec<Event>>);
+
+impl Heard {
+    fn tokens(&self) -> Vec<(Option<String>, String)> {
+        let raw = |text: &Secret| RefreshToken::parse(text.expose()).unwrap().raw().to_owned();
+        let events = self.0.lock().unwrap();
+        events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Token { old, new } => Some((old.as_ref().map(raw), raw(new))),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn phases(&self) -> Vec<Phase> {
+        let events = self.0.lock().unwrap();
+        events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Status(status) => Some(status.phase),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+impl Listener for Heard {
+    fn on_event(&self, event: Event) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+/// A store that says it is durable, and can be made to fail.
+struct Shaky {
+    inner: MemoryStore,
+    fails: Arc<AtomicBool>,
+}
+
+struct ShakyGuard {
+    inner: Box<dyn Guard>,
+    fails: Arc<AtomicBool>,
+}
+
+impl Shaky {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { inner: MemoryStore::new(ISSUER), fails: Arc::default() })
+    }
+}
+
+impl Store for Shaky {
+    fn peek(&self) -> Result<Option<State>> {
+        self.inner.peek()
+    }
+
+    fn try_lock(&self) -> Result<Option<Box<dyn Guard>>> {
+        let fails = Arc::clone(&self.fails);
+        Ok(self.inner.try_lock()?.map(|inner| Box::new(ShakyGuard { inner, fails }) as Box<dyn Guard>))
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+
+    fn name(&self) -> String {
+        "shaky".into()
+    }
+}
+
+impl ShakyGuard {
+    fn check(&self) -> Result<()> {
+        if self.fails.load(Ordering::SeqCst) { Err(Error::new(ErrorCode::Store, "full")) } else { Ok(()) }
+    }
+}
+
+impl Guard for ShakyGuard {
+    fn read(&mut self) -> Result<Found> {
+        self.inner.read()
+    }
+
+    fn begin(&mut self, state: &mut State) -> Result<Vec<Notice>> {
+        self.check()?;
+        self.inner.begin(state)
+    }
+
+    fn commit(&mut self, state: &mut State) -> Result<Vec<Notice>> {
+        self.check()?;
+        self.inner.commit(state)
+    }
+
+    fn forget(&mut self) -> Result<()> {
+        self.inner.forget()
+    }
+}
+
+/// Everything that a test can hold on to.
+struct Bench {
+    store: Arc<dyn Store>,
+    wire: Arc<Wire>,
+    clock: Arc<HandClock>,
+    heard: Arc<Heard>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::on(Arc::new(MemoryStore::new(ISSUER)))
+    }
+
+    fn on(store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            wire: Arc::new(Wire {
+                answers: Mutex::default(),
+                sent: Mutex::default(),
+                lifetime: Mutex::new(HOUR),
+                takes: Duration::from_millis(50),
+            }),
+            clock: Arc::new(HandClock { start: tokio::time::Instant::now(), shift: AtomicI64::new(0) }),
+            heard: Arc::default(),
+        }
+    }
+
+    fn manager(&self, token: Option<&str>) -> Manager {
+        self.try_manager(token, false).unwrap()
+    }
+
+    fn try_manager(&self, token: Option<&str>, auto_refresh: bool) -> Result<Manager> {
+        let endpoints = Endpoints::parse(None, None).unwrap();
+        let parts = Parts {
+            store: Arc::clone(&self.store),
+            refresh: Arc::clone(&self.wire) as Arc<_>,
+            oauth: Arc::new(RingOauth::new(Arc::new(NoHttp), endpoints, None).unwrap()),
+            clock: Arc::clone(&self.clock) as Arc<_>,
+            listener: Arc::clone(&self.heard) as Arc<_>,
+            runtime: Handle::current(),
+        };
+        let settings = Settings {
+            refresh_token: token.map(Secret::from),
+            system_id: Some("test".into()),
+            device_name: "test".into(),
+            login_flow: LoginFlow::Auto,
+            request_timeout: SECOND * 20,
+            auto_refresh,
+        };
+        Manager::open(parts, settings)
+    }
+
+    fn state(&self) -> State {
+        self.store.peek().unwrap().unwrap()
+    }
+
+    /// Puts something into the store as another process would.
+    fn edit(&self, change: impl FnOnce(&mut State)) {
+        let mut guard = self.store.try_lock().unwrap().unwrap();
+        let mut state = guard.read().unwrap().state;
+        change(&mut state);
+        guard.commit(&mut state).unwrap();
+    }
+}
+
+fn raw(token: Option<Secret>) -> String {
+    token.map_or_else(String::new, |token| RefreshToken::parse(token.expose()).unwrap().raw().to_owned())
+}
+
+fn code<T>(result: Result<T>) -> ErrorCode {
+    match result {
+        Ok(_) => panic!("it succeeded"),
+        Err(error) => error.code(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_cold_callers_cause_one_request() {
+    let bench = Bench::new();
+    let manager = bench.manager(Some("a"));
+    let callers: Vec<_> = (0..1000)
+        .map(|_| {
+            let manager = manager.clone();
+            tokio::spawn(async move { manager.auth().await.unwrap().access_token })
+        })
+        .collect();
+    for caller in callers {
+        assert_eq!(caller.await.unwrap().expose(), "access-1");
+    }
+    assert_eq!(bench.wire.sent(), ["a"]);
+    assert_eq!(manager.cached_access_token().unwrap().expose(), "access-1");
+    assert_eq!(bench.heard.tokens(), [(Some("a".into()), "a+".into())]);
+    assert_eq!(bench.heard.phases(), [Phase::Refreshing, Phase::Ready]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_outlives_the_caller_that_began_it() {
+    let bench = Bench::new();
+    let manager = bench.manager(Some("a"));
+    let caller = tokio::time::timeout(Duration::from_millis(10), manager.auth()).await;
+    assert!(caller.is_err(), "the caller gave up in the middle of the request");
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(raw(manager.refresh_token()), "a+");
+    assert_eq!(bench.state().current.unwrap().token.raw(), "a+");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_mark_is_there_before_the_request_and_gone_after_the_answer() {
+    let bench = Bench::new();
+    let manager = bench.manager(Some("a"));
+    let caller = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.auth().await }
+    });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let mark = bench.state().mark.unwrap();
+    assert_eq!(mark.fingerprint, Fingerprint::of("a"));
+    assert!(mark.deadline >= bench.clock.wall() + 20_000);
+    caller.await.unwrap().unwrap();
+    assert!(bench.state().mark.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_401_seen_by_a_hundred_costs_one_rotation_and_five_in_a_row_at_most() {
+    let bench = Bench::new();
+    let manager = bench.manager(Some("a"));
+    let first = manager.auth().await.unwrap().access_token;
+    for _ in 0..100 {
+        manager.invalidate_access_token(first.expose()).unwrap();
+    }
+    let callers: Vec<_> = (0..100)
+        .map(|_| {
+            let manager = manager.clone();
+            tokio::spawn(async move { manager.auth().await.unwrap().access_token })
+        })
+        .collect();
+    for caller in callers {
+        assert_eq!(caller.await.unwrap().expose(), "access-2");
+    }
+    assert_eq!(bench.wire.sent().len(), 2);
+    manager.invalidate_access_token("access-1").unwrap();
+    manager.auth().await.unwrap();
+    assert_eq!(bench.wire.sent().len(), 2, "an older one was replaced already");
+    for _ in 0..50 {
+        let token = manager.auth().await.unwrap().access_token;
+        manager.invalidate_access_token(token.expose()).unwrap();
+    }
+    assert_eq!(bench.wire.sent().len(), 6, "an API that says 401 to everything costs five");
+    tokio::time::sleep(SECOND * 300).await;
+    manager.invalidate_access_token(manager.auth().await.unwrap().access_token.expose()).unwrap();
+    manager.auth().await.unwrap();
+    assert_eq!(bench.wire.sent().len(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn near_its_end_the_token_is_handed_out_and_refreshed_beside_that() {
+    let bench = Bench::new();
+    let manager = bench.manager(Some("a"));
+    manager.auth().await.unwrap();
+    tokio::time::sleep(SECOND * 3239).await;
+    assert_eq!(manager.auth().await.unwrap().access_token.expose(), "access-1");
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(bench.wire.sent().len(), 1, "a tenth of its lifetime is not reached");
+    assert_eq!(manager.auth().await.unwrap().access_token.expose(), "access-1");
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(bench.wire.sent().len(), 2);
+    assert_eq!(manager.auth().await.unwrap().access_token.expose(), "access-2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_nobodys_problem_while_the_access_token_is_valid() {
+    let bench = Bench::new();
+    let manager = bench.manager(Some("a"));
+    manager.auth().await.unwrap();
+    bench.wire.always(ErrorCode::ServerError, false);
+    tokio::time::sleep(SECOND * 3300).await;
+    for _ in 0..290 {
+        assert_eq!(manager.auth().await.unwrap().access_token.expose(), "access-1");
+        tokio::time::sleep(SECOND).await;
+    }
+    let before = bench.wire.sent().len();
+    assert!(before < 20, "{before} requests");
+    tokio::time::sleep(SECOND * 20).await;
+    let error = manager.auth().await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::ServerError);
+    bench.wire.recovers();
+    tokio::time::sleep(SECOND * 1100).await;
+    assert_eq!(raw(Some(manager.auth().await.unwrap().refresh_token)), "a++");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_refresh_cools_down_and_the_call_after_it_makes_one_request() {
+    let bench = Bench::new();
+    let manager = bench.manager(Some("a"));
+    bench.wire.always(ErrorCode::ServerError, false);
+    assert_eq!(code(manager.auth().await), ErrorCode::ServerError);
+    assert_eq!(bench.wire.sent().len(), 4);
+    assert_eq!(manager.status().phase, Phase::Waiting);
+    for _ in 0..10 {
+        assert_eq!(code(manager.auth().await), ErrorCode::ServerError);
+    }
+    assert_eq!(bench.wire.sent().len(), 4, "calls within it are answered without a request");
+    tokio::time::sleep(SECOND * 5).await;
+    assert_eq!(manager.status().phase, Phase::Idle);
+    assert_eq!(code(manager.auth().await), ErrorCode::ServerError);
+    assert_eq!(bench.wire.sent().len(), 5);
+    assert_eq!(bench.state().cool_down.unwrap().length, SECOND * 10);
+    assert_eq!(code(manager.refresh(true).await), ErrorCode::ServerError);
+    assert_eq!(bench.wire.sent().len(), 6, "force goes through it");
+    bench.wire.recovers();
+    assert_eq!(raw(Some(manager.refresh(true).await.unwrap().refresh_token)), "a+");
+    assert!(bench.state().cool_down.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_cool_down_outlives_its_process() {
+    let bench = Bench::new();
+    bench.wire.always(ErrorCode::ServerError, false);
+    for _ in 0..50 {
+        let manager = bench.manager(Some("a"));
+        assert_eq!(code(manager.auth().await), ErrorCode::ServerError);
+    }
+    assert_eq!(bench.wire.sent().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ambiguous_failure_is_sent_again_at_once_with_the_same_token() {
+    let bench = Bench::new();
+    let manager = bench.manager(Some("a"));
+    bench.wire.then(failure(ErrorCode::Network, true));
+    let began = bench.clock.monotonic();
+    manager.auth().await.unwrap();
+    assert!(bench.clock.since(began) < SECOND);
+    assert_eq!(bench.wire.sent(), ["a", "a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_invalid_grant_kills_and_a_dead_token_is_sent_once() {
+    let bench = Bench::new();
+    let manager = bench.manager(Some("a"));
+    bench.wire.always(ErrorCode::RefreshTokenRejected, false);
+    for _ in 0..5 {
+        assert_eq!(code(manager.auth().await), ErrorCode::RefreshTokenRejected);
+    }
+    assert_eq!(bench.wire.sent(), ["a"]);
+    assert_eq!(manager.status().phase, Phase::NeedsLogin);
+    assert_eq!(bench.state().current.unwrap().token.raw(), "a", "it stays, marked");
+    drop(manager);
+    let manager = bench.manager(Some("a"));
+    assert_eq!(code(manager.auth().await), ErrorCode::RefreshTokenRejected);
+    assert_eq!(bench.wire.sent().len(), 1, "after a restart as well");
+    for _ in 0..3 {
+        assert_eq!(code(manager.refresh(true).await), ErrorCode::RefreshTokenRejected);
+    }
+    assert_eq!(bench.wire.sent().len(), 2, "force sends it once a minute at most");
+    tokio::time::sleep(SECOND * 60).await;
+    bench.wire.recovers();
+    assert_eq!(raw(Some(manager.refresh(true).await.unwrap().refresh_token)), "a+");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_token_before_is_tried_when_the_newest_was_never_accepted() {
+    let bench = Bench::new();
+    let manager = bench.manager(Some("a"));
+    manager.auth().await.unwrap();
+    bench.wire.then(failure(ErrorCode::RefreshTokenRejected, false));
+    let auth = manager.refresh(false).await.unwrap();
+    assert_eq!(bench.wire.sent(), ["a", "a+", "a"]);
+    assert_eq!(raw(Some(auth.refresh_token)), "a+", "the fake wire made the same one again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pasted_token_that_never_works_gives_way_to_the_one_before() {
+    let bench = Bench::new();
+    bench.manager(Some("a")).auth().await.unwrap();
+    let manager = bench.manager(Some("pasted"));
+    assert_eq!(raw(manager.refresh_token()), "pasted", "shown at once");
+    assert!(manager.cached_access_token().is_none(), "the other account's access token is not handed out");
+    bench.wire.then(failure(ErrorCode::RefreshTokenRejected, false));
+    let auth = manager.auth().await.unwrap();
+    assert_eq!(bench.wire.sent(), ["a", "pasted", "a+"]);
+    assert_eq!(raw(Some(auth.refresh_token)), "a++");
+    let said = bench.heard.0.lock().unwrap().iter().any(
+        |event| matches!(event, Event::Log(Level::Warn, sentence) if sentence.contains("the one before it is used again")),
+    );
+    assert!(said);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_copy_is_never_sent_and_the_program_hears_of_the_newer_one() {
+    let bench = Bench::new();
+    let manager = bench.manager(Some("a"));
+    manager.refresh(false).await.unwrap();
+    manager.refresh(false).await.unwrap();
+    drop(manager);
+    bench.heard.0.lock().unwrap().clear();
+    let manager = bench.manager(Some("a"));
+    assert_eq!(raw(manager.refresh_token()), "a++");
+    assert_eq!(bench.heard.tokens(), [(Some("a".into()), "a++".into())]);
+    manager.set_refresh_token("a+").await.unwrap();
+    assert_eq!(raw(manager.refresh_token()), "a++");
+    manager.refresh(false).await.unwrap();
+    assert_eq!(bench.wire.sent(), ["a", "a+", "a++"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_process_that_was_faster_is_adopted_without_a_request() {
+    let bench = Bench::new();
+    let one = bench.manager(Some("a"));
+    let two = bench.manager(Some("a"));
+    let (first, second) = tokio::join!(one.auth(), two.auth());
+    assert_eq!(first.unwrap().access_token, second.unwrap().access_token);
+    assert_eq!(bench.wire.sent(), ["a"]);
+    let (first, second) = tokio::join!(one.refresh(false), two.refresh(false));
+    assert_eq!(first.unwrap().access_token, second.unwrap().access_token);
+    assert_eq!(bench.wire.sent(), ["a", "a+"], "nor does a rotation that both want cost two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_holder_that_hangs_is_waited_for_and_never_overtaken() {
+    let bench = Bench::new();
+    let manager = bench.manager(Some("a"));
+    let held = bench.store.try_lock().unwrap();
+    let began = bench.clock.monotonic();
+    assert_eq!(code(manager.auth().await), ErrorCode::StoreLocked);
+    let waited = bench.clock.since(began);
+    assert!(waited >= SECOND * 55, "{waited:?}: a refresh takes 50 s at most, and five more");
+    assert!(bench.wire.sent().is_empty());
+    drop(held);
+    manager.auth().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_killed_process_left_behind_is_sent_first_and_twice_at_most() {
+    let bench = Bench::new();
+    bench.manager(Some("a")).auth().await.unwrap();
+    let leave_mark = |starts| {
+        bench.edit(|state| {
+            state.access = None;
+            state.mark = Some(Mark { fingerprint: Fingerprint::of("a+"), started_at: 1, deadline: 2, starts });
+        });
+    };
+    leave_mark(0);
+    let manager = bench.manager(None);
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(bench.wire.sent(), ["a", "a+"], "without being asked");
+    assert_eq!(raw(manager.refresh_token()), "a++");
+    // A crash loop: each start is killed in the middle of its request.
+    leave_mark(0);
+    for requests in [3, 4, 4, 4] {
+        let manager = bench.manager(None);
+        let caller = tokio::spawn(async move { manager.auth().await });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(bench.wire.sent().len(), requests);
+        if requests == bench.wire.sent().len() && bench.state().mark.is_some() {
+            // As a kill leaves it: the mark stays, the lock goes.
+            caller.abort();
+            let mark = bench.state().mark.clone();
+            tokio::time::sleep(SECOND).await;
+            bench.edit(|state| {
+                state.access = None;
+                state.mark.clone_from(&mark);
+            });
+        } else {
+            assert_eq!(code(caller.await.unwrap()), ErrorCode::Network);
+            assert!(bench.state().cool_down.is_some());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_before_the_request_means_no_request() {
+    let store = Shaky::new();
+    let bench = Bench::on(Arc::clone(&store) as Arc<_>);
+    let manager = bench.manager(Some("a"));
+    store.fails.store(true, Ordering::SeqCst);
+    assert_eq!(code(manager.auth().await), ErrorCode::Store);
+    assert!(bench.wire.sent().is_empty());
+    assert_eq!(manager.status().problem.map(|error| error.code()), Some(ErrorCode::Store));
+    store.fails.store(false, Ordering::SeqCst);
+    manager.auth().await.unwrap();
+    assert_eq!(bench.wire.sent(), ["a"], "and no cool-down");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_fails_after_the_answer_keeps_it_in_memory_and_others_out() {
+    let store = Shaky::new();
+    let bench = Bench::on(Arc::clone(&store) as Arc<_>);
+    let manager = bench.manager(Some("a"));
+    let caller = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.auth().await }
+    });
+    while bench.wire.sent().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    store.fails.store(true, Ordering::SeqCst);
+    assert_eq!(caller.await.unwrap().unwrap().access_token.expose(), "access-1", "it is served");
+    assert!(!manager.status().persisted);
+    assert_eq!(raw(manager.refresh_token()), "a+");
+    assert!(bench.store.try_lock().unwrap().is_none(), "nobody else goes on from the spent token");
+    assert_eq!(code(manager.refresh(false).await), ErrorCode::Store);
+    assert_eq!(bench.wire.sent().len(), 1);
+    store.fails.store(false, Ordering::SeqCst);
+    tokio::time::sleep(SECOND * 6).await;
+    assert!(manager.status().persisted);
+    assert_eq!(bench.state().current.unwrap().token.raw(), "a+");
+    assert!(bench.store.try_lock().unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_writes_what_could_not_be_written() {
+    let store = Shaky::new();
+    let bench = Bench::on(Arc::clone(&store) as Arc<_>);
+    let manager = bench.manager(Some("a"));
+    let caller = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.auth().await }
+    });
+    while bench.wire.sent().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    store.fails.store(true, Ordering::SeqCst);
+    caller.await.unwrap().unwrap();
+    store.fails.store(false, Ordering::SeqCst);
+    manager.close().await;
+    assert_eq!(bench.state().current.unwrap().token.raw(), "a+");
+    manager.close().await;
+    assert_eq!(code(manager.auth().await), ErrorCode::Closed);
+    assert_eq!(code(manager.refresh(true).await), ErrorCode::Closed);
+    assert_eq!(code(manager.set_refresh_token("b").await), ErrorCode::Closed);
+    assert!(manager.cached_access_token().is_none());
+    assert_eq!(raw(manager.refresh_token()), "a+", "what is known can still be asked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_waits_for_the_refresh_under_way() {
+    let bench = Bench::new();
+    let manager = bench.manager(Some("a"));
+    let caller = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.auth().await }
+    });
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    manager.close().await;
+    assert_eq!(bench.state().current.unwrap().token.raw(), "a+");
+    assert!(caller.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_does_not_sit_out_a_pause_between_tries() {
+    let bench = Bench::new();
+    let manager = bench.manager(Some("a"));
+    bench.wire.always(ErrorCode::ServerError, false);
+    let caller = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.auth().await }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let began = bench.clock.monotonic();
+    manager.close().await;
+    assert!(bench.clock.since(began) < SECOND);
+    assert_eq!(code(caller.await.unwrap()), ErrorCode::ServerError);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_jumps_ahead_means_a_refresh_at_the_next_use() {
+    let bench = Bench::new();
+    let manager = bench.manager(Some("a"));
+    manager.auth().await.unwrap();
+    // A laptop slept: its monotonic clock stood still.
+    bench.clock.shift(3601);
+    assert!(manager.cached_access_token().is_none());
+    assert_eq!(manager.auth().await.unwrap().access_token.expose(), "access-2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_jumps_back_costs_one_refresh_at_most_and_nothing_lives_for_ever() {
+    let bench = Bench::new();
+    let manager = bench.manager(Some("a"));
+    manager.auth().await.unwrap();
+    bench.clock.shift(-3600);
+    for _ in 0..10 {
+        manager.auth().await.unwrap();
+    }
+    assert!(bench.wire.sent().len() <= 2);
+    tokio::time::sleep(SECOND * 3601).await;
+    manager.auth().await.unwrap();
+    let sent = bench.wire.sent().len();
+    assert!(sent >= 2, "it expires by the monotonic clock");
+    // Another process, under the wrong clock, finds an access token from the future.
+    bench.clock.shift(-7200);
+    let other = bench.manager(None);
+    other.auth().await.unwrap();
+    other.auth().await.unwrap();
+    assert_eq!(bench.wire.sent().len(), sent + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cool_down_from_the_future_is_over() {
+    let bench = Bench::new();
+    bench.clock.shift(300_000_000);
+    bench.wire.always(ErrorCode::Blocked, false);
+    assert_eq!(code(bench.manager(Some("a")).auth().await), ErrorCode::Blocked);
+    bench.clock.shift(-300_000_000);
+    bench.wire.recovers();
+    bench.manager(None).auth().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_lifetime_makes_it_loop() {
+    for lifetime in [Duration::from_millis(1), SECOND, SECOND * 5] {
+        let bench = Bench::new();
+        *bench.wire.lifetime.lock().unwrap() = lifetime;
+        let manager = bench.try_manager(Some("a"), true).unwrap();
+        tokio::time::sleep(SECOND * 300).await;
+        let unasked = bench.wire.sent().len();
+        assert!((9..=11).contains(&unasked), "{unasked} in five minutes at {lifetime:?}: one every 30 s");
+        manager.auth().await.unwrap();
+        manager.close().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn auto_refresh_renews_ahead_and_recovers_by_itself() {
+    let bench = Bench::new();
+    let manager = bench.try_manager(Some("a"), true).unwrap();
+    for _ in 0..3600 * 8 {
+        tokio::time::sleep(SECOND).await;
+        if bench.wire.sent().len() > 1 {
+            assert!(manager.cached_access_token().is_some(), "there is always a valid one");
+        }
+    }
+    let sent = bench.wire.sent().len();
+    assert!((8..=10).contains(&sent), "{sent} in eight hours");
+    bench.wire.always(ErrorCode::ServerError, false);
+    tokio::time::sleep(HOUR * 3).await;
+    let during = bench.wire.sent().len() - sent;
+    assert!((10..40).contains(&during), "{during} in an outage of three hours");
+    bench.wire.recovers();
+    tokio::time::sleep(SECOND * 1100).await;
+    assert_eq!(manager.status().phase, Phase::Ready);
+    // A manager that nobody has any more does not live on in its timer.
+    let weak = Arc::downgrade(&manager.inner);
+    drop(manager);
+    tokio::time::sleep(SECOND * 61).await;
+    assert!(weak.upgrade().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn push_credentials_change_the_string_without_a_rotation() {
+    let bench = Bench::new();
+    let manager = bench.manager(Some("a"));
+    assert_eq!(code(bench.manager(None).set_push_credentials(None).await), ErrorCode::NoRefreshToken);
+    manager.auth().await.unwrap();
+    let before = manager.refresh_token();
+    manager.set_push_credentials(Some(serde_json::json!({"fcm": 1}))).await.unwrap();
+    let with = manager.refresh_token();
+    assert_ne!(before, with);
+    assert_eq!(bench.heard.tokens().len(), 2);
+    assert_eq!(bench.wire.sent().len(), 1);
+    assert!(bench.state().current.unwrap().token.has_push_credentials());
+    manager.refresh(false).await.unwrap();
+    assert!(RefreshToken::parse(manager.refresh_token().unwrap().expose()).unwrap().has_push_credentials());
+    // The same token with older credentials is no new token, and what is given is taken over.
+    let other =
+        bench.manager(Some(RefreshToken::from_raw("a++").with_push_credentials(Some(1.into())).wrapped().expose()));
+    other.set_refresh_token(other.refresh_token().unwrap().expose()).await.unwrap();
+    other.refresh(false).await.unwrap();
+    assert_eq!(bench.wire.sent(), ["a", "a+", "a++"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_any_token_a_person_is_needed() {
+    let bench = Bench::new();
+    let manager = bench.manager(Some("  "));
+    assert_eq!(code(manager.auth().await), ErrorCode::NoRefreshToken);
+    assert_eq!(manager.status().phase, Phase::NeedsLogin);
+    manager.set_refresh_token("a").await.unwrap();
+    assert_eq!(manager.status().phase, Phase::Idle);
+    assert_eq!(bench.state().current.unwrap().token.raw(), "a", "kept before it is used");
+    manager.auth().await.unwrap();
+    manager.forget().await.unwrap();
+    assert_eq!(code(manager.auth().await), ErrorCode::NoRefreshToken);
+    assert!(bench.store.peek().unwrap().is_none());
+}
