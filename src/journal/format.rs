@@ -91,6 +91,9 @@ pub fn encode(state: &State) -> Vec<u8> {
 ///
 /// [`Unreadable`], and then nothing of it may be overwritten.
 pub fn decode(bytes: &[u8]) -> Result<State, Unreadable> {
+    // The room kept for an answer is longer than the answer, and is cut only after it was written.
+    let room = bytes.iter().rev().take_while(|byte| **byte == 0).count();
+    let bytes = &bytes[..bytes.len() - room];
     let Ok(Value::Object(mut map)) = serde_json::from_slice(bytes) else { return Err(Unreadable::Damaged) };
     match map.remove("version").and_then(|version| version.as_u64()) {
         Some(VERSION) => {}
@@ -259,6 +262,13 @@ mod tests {
         let state = full();
         assert!(state.aside.is_some() && state.access.is_some() && !state.rejected.is_empty());
         assert_eq!(decode(&encode(&state)), Ok(state));
+    }
+
+    #[test]
+    fn room_that_is_left_over_does_not_matter() {
+        let mut bytes = encode(&full());
+        bytes.extend([0; 100]);
+        assert_eq!(decode(&bytes), Ok(full()));
     }
 
     #[test]

@@ -1,0 +1,320 @@
+//! Stops a process dead at every step of a rotation, and makes every storage call of it fail: the next start must
+//! authenticate each time.
+//!
+//! The steps are enumerated by a run itself, not listed here, so that a new one cannot be forgotten. A step is a storage
+//! call (before it, in the middle of a write, after it), the request, and each event.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a suite that cannot set itself up fails where it should")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ring_auth::journal::{Disk, Moment, Probe};
+use ring_auth::manager::{Event, Listener};
+use ring_auth::oauth::{BoxFuture, Grant, Refresh, RingOauth, WireError};
+use ring_auth::{ErrorCode, Secret};
+use support::Ring;
+
+/// How many steps a rotation has at the very least; a run that finds fewer has lost its probes.
+const FEWEST_STEPS: usize = 50;
+const GRACE: Duration = Duration::from_secs(60);
+const SIGKILL: i32 = 9;
+const EBUSY: i32 = 16;
+
+/// Numbers the steps, and does what it is there for at one of them.
+#[derive(Default)]
+struct Steps {
+    seen: Mutex<Vec<String>>,
+    kill_at: Option<usize>,
+    /// Fails the storage call of that number, or all from it on.
+    fail: Mutex<Option<Failing>>,
+    calls: AtomicUsize,
+    /// As where a single file is mounted into a container.
+    irreplaceable: bool,
+    requests: AtomicUsize,
+}
+
+#[derive(Clone, Copy)]
+struct Failing {
+    call: usize,
+    errno: i32,
+    for_good: bool,
+}
+
+impl Steps {
+    fn step(&self, name: String) {
+        let mut seen = self.seen.lock().unwrap();
+        if self.kill_at == Some(seen.len()) {
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
+            // The signal may take a moment to arrive, and nothing may happen in it.
+            loop {
+                std::thread::park();
+            }
+        }
+        seen.push(name);
+    }
+}
+
+impl Probe for Steps {
+    fn at(&self, call: &'static str, path: &Path, moment: Moment) -> io::Result<()> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        self.step(format!("{moment:?} {call} {name}"));
+        if moment != Moment::Before {
+            return Ok(());
+        }
+        let number = self.calls.fetch_add(1, Ordering::SeqCst);
+        if let Some(fail) = *self.fail.lock().unwrap()
+            && (fail.call == number || (fail.for_good && fail.call <= number))
+        {
+            return Err(io::Error::from_raw_os_error(fail.errno));
+        }
+        if self.irreplaceable && call == "rename" && !name.contains("damaged") {
+            return Err(io::Error::from_raw_os_error(EBUSY));
+        }
+        Ok(())
+    }
+}
+
+struct Wire {
+    oauth: Arc<RingOauth>,
+    steps: Arc<Steps>,
+}
+
+impl Refresh for Wire {
+    fn refresh<'a>(&'a self, token: &'a Secret, id: &'a str) -> BoxFuture<'a, Result<Grant, WireError>> {
+        Box::pin(async move {
+            self.steps.step("request".to_owned());
+            self.steps.requests.fetch_add(1, Ordering::SeqCst);
+            let answer = self.oauth.refresh(token, id).await;
+            self.steps.step("answer".to_owned());
+            answer
+        })
+    }
+}
+
+struct Heard(Arc<Steps>);
+
+impl Listener for Heard {
+    fn on_event(&self, event: Event) {
+        if !matches!(event, Event::Log(..)) {
+            self.0.step("event".to_owned());
+        }
+    }
+}
+
+fn manager(url: &str, journal: &Path, token: Option<String>, steps: &Arc<Steps>) -> ring_auth::manager::Manager {
+    let disk = Disk::with_probe(Arc::clone(steps) as Arc<dyn Probe>);
+    let wire = Arc::new(Wire { oauth: support::wire(url), steps: Arc::clone(steps) });
+    support::manager(url, journal, token, disk, wire, Arc::new(Heard(Arc::clone(steps))))
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+/// The process that is stopped: the test binary once more, told by its environment what to do.
+#[test]
+fn child() {
+    let Ok(job) = std::env::var("RING_AUTH_CHILD") else { return };
+    let mut words = job.split('\n');
+    let mut word = || words.next().unwrap().to_owned();
+    let (url, journal, token, kill_at, irreplaceable) = (word(), PathBuf::from(word()), word(), word(), word());
+    let steps =
+        Arc::new(Steps { kill_at: kill_at.parse().ok(), irreplaceable: irreplaceable == "true", ..Steps::default() });
+    runtime().block_on(async {
+        let manager = manager(&url, &journal, Some(token), &steps);
+        manager.refresh(false).await.unwrap();
+        manager.close().await;
+    });
+    println!("STEPS {}", steps.seen.lock().unwrap().join("|"));
+}
+
+struct Ended {
+    killed: bool,
+    steps: Vec<String>,
+}
+
+fn run_child(ring: &Ring, journal: &Path, token: &str, kill_at: Option<usize>, irreplaceable: bool) -> Ended {
+    let kill_at = kill_at.map_or_else(String::new, |step| step.to_string());
+    let job = format!("{}\n{}\n{token}\n{kill_at}\n{irreplaceable}", ring.url, journal.display());
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child", "--nocapture", "--test-threads=1"])
+        .env("RING_AUTH_CHILD", job)
+        .output()
+        .unwrap();
+    let killed = output.status.signal() == Some(SIGKILL);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(killed || output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    let steps = text.lines().find_map(|line| line.split_once("STEPS ")).map(|(_, steps)| steps.to_owned());
+    let steps = steps.map(|steps| steps.split('|').map(str::to_owned).collect()).unwrap_or_default();
+    Ended { killed, steps }
+}
+
+/// What a fresh start with whole disks comes to: it authenticates, and rotates once more to prove that it can.
+fn next_start(ring: &Ring, journal: &Path, token: &str) -> Result<(), String> {
+    let steps = Arc::new(Steps::default());
+    runtime().block_on(async {
+        let manager = manager(&ring.url, journal, Some(token.to_owned()), &steps);
+        manager.auth().await.map_err(|error| format!("auth: {error}"))?;
+        manager.refresh(false).await.map_err(|error| format!("refresh: {error}"))?;
+        manager.close().await;
+        let account = ring.account();
+        if account.stale > 0 { Err(format!("{} stale presentations", account.stale)) } else { Ok(()) }
+    })
+}
+
+/// After a crash every file is whole, or a whole one lies beside it, and nobody else can read any of them.
+fn check_files(folder: &Path) -> Result<(), String> {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(format!("{} has mode {mode:o}", entry.path().display()));
+        }
+    }
+    Ok(())
+}
+
+struct Scenario {
+    name: &'static str,
+    /// Whether there is a journal with a rotation in it already.
+    warm: bool,
+    irreplaceable: bool,
+}
+
+const SCENARIOS: [Scenario; 3] = [
+    Scenario { name: "first start", warm: false, irreplaceable: false },
+    Scenario { name: "later rotation", warm: true, irreplaceable: false },
+    Scenario { name: "journal that cannot be replaced", warm: true, irreplaceable: true },
+];
+
+struct Place {
+    folder: tempfile::TempDir,
+    journal: PathBuf,
+    token: String,
+}
+
+fn place(ring: &Ring, warm: bool) -> Place {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("journal.json");
+    let token = ring.first_token();
+    {
+        let mut account = ring.account();
+        account.grace = Duration::ZERO;
+        account.stale = 0;
+    }
+    if warm {
+        next_start(ring, &journal, &token).unwrap();
+    }
+    Place { folder, journal, token }
+}
+
+#[test]
+fn killed_at_every_step_the_next_start_authenticates() {
+    let ring = Ring::start();
+    let mut failures = Vec::new();
+    let mut points = 0;
+    for scenario in SCENARIOS {
+        let Scenario { name, warm, irreplaceable } = scenario;
+        let here = place(&ring, warm);
+        let steps = run_child(&ring, &here.journal, &here.token, None, irreplaceable).steps;
+        assert!(steps.len() >= FEWEST_STEPS, "{name}: only {} steps", steps.len());
+        let request = steps.iter().position(|step| step == "request").unwrap();
+        // From here on the whole of the answer is in a file, wherever the next start has to look for it.
+        let written = steps.iter().skip(request).position(|step| step.starts_with("After write")).unwrap() + request;
+        for (number, step) in steps.iter().enumerate() {
+            points += 1;
+            let here = place(&ring, warm);
+            let lost = number > request && number <= written;
+            ring.account().grace = if lost { GRACE } else { Duration::ZERO };
+            let ended = run_child(&ring, &here.journal, &here.token, Some(number), irreplaceable);
+            assert!(ended.killed, "{name}: step {number} ({step}) was never reached");
+            let result = check_files(here.folder.path()).and_then(|()| next_start(&ring, &here.journal, &here.token));
+            if let Err(error) = result {
+                failures.push(format!("{name}: killed at step {number} ({step}): {error}"));
+            }
+        }
+    }
+    println!("crash points: {points}, failures: {}", failures.len());
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// ENOSPC, EIO, EROFS, EACCES, EPERM, EBUSY, EXDEV.
+const ERRNOS: [i32; 7] = [28, 5, 30, 13, 1, EBUSY, 18];
+
+#[test]
+fn whatever_storage_call_fails_nothing_is_lost() {
+    let ring = Ring::start();
+    let mut failures = Vec::new();
+    let mut cases = 0;
+    let mut outcomes = BTreeSet::new();
+    for scenario in SCENARIOS {
+        let Scenario { name, warm, irreplaceable } = scenario;
+        let here = place(&ring, warm);
+        let counted = Arc::new(Steps { irreplaceable, ..Steps::default() });
+        runtime().block_on(async {
+            let manager = manager(&ring.url, &here.journal, Some(here.token.clone()), &counted);
+            manager.refresh(false).await.unwrap();
+            manager.close().await;
+        });
+        let calls = counted.calls.load(Ordering::SeqCst);
+        assert!(calls >= FEWEST_STEPS / 3, "{name}: only {calls} storage calls");
+        for call in 0..calls {
+            for errno in ERRNOS {
+                for for_good in [false, true] {
+                    cases += 1;
+                    let here = place(&ring, warm);
+                    let failing = Failing { call, errno, for_good };
+                    match fail_once(&ring, &here, failing, irreplaceable) {
+                        Ok(outcome) => {
+                            outcomes.insert(outcome);
+                        }
+                        Err(error) => failures.push(format!(
+                            "{name}: storage call {call} failing with {errno}{}: {error}",
+                            if for_good { " for good" } else { "" }
+                        )),
+                    }
+                }
+            }
+        }
+    }
+    println!("storage faults: {cases}, failures: {}", failures.len());
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(outcomes.contains("refused") && outcomes.contains("served"), "{outcomes:?}");
+}
+
+fn fail_once(ring: &Ring, here: &Place, failing: Failing, irreplaceable: bool) -> Result<&'static str, String> {
+    let steps = Arc::new(Steps { irreplaceable, fail: Mutex::new(Some(failing)), ..Steps::default() });
+    let outcome = runtime().block_on(async {
+        let manager = manager(&ring.url, &here.journal, Some(here.token.clone()), &steps);
+        let result = manager.refresh(false).await;
+        let requests = steps.requests.load(Ordering::SeqCst);
+        let outcome = match &result {
+            Ok(_) => "served",
+            Err(error) if matches!(error.code(), ErrorCode::Store | ErrorCode::StoreLocked) && requests == 0 => {
+                "refused"
+            }
+            Err(error) => return Err(format!("{error} after {requests} requests")),
+        };
+        // The disk is well again; what could not be written is written at the latest here.
+        *steps.fail.lock().unwrap() = None;
+        manager.close().await;
+        if outcome == "served" && !manager.status().persisted {
+            return Err("not persisted by the end".to_owned());
+        }
+        Ok(outcome)
+    })?;
+    check_files(here.folder.path())?;
+    next_start(ring, &here.journal, &here.token)?;
+    Ok(outcome)
+}

@@ -1,0 +1,172 @@
+//! What the suites share: a Ring that forgives nothing, and the parts of a manager around it.
+
+#![allow(clippy::unwrap_used, reason = "a suite that cannot set itself up fails where it should")]
+#![allow(missing_docs, reason = "named for their readers, who are the suites beside it")]
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ring_auth::Secret;
+use ring_auth::journal::{Disk, FileStore};
+use ring_auth::manager::{Listener, Manager, Parts, Settings, SystemClock};
+use ring_auth::oauth::{Endpoints, Environment, HttpConfig, LoginFlow, Refresh, ReqwestHttp, RingOauth};
+use tokio::runtime::Handle;
+
+/// A token endpoint on loopback: every token works once, a used one for the grace longer, and whoever presents one after
+/// that loses the family.
+pub struct Ring {
+    pub url: String,
+    state: Arc<Mutex<Account>>,
+}
+
+#[derive(Debug)]
+pub struct Account {
+    pub grace: Duration,
+    pub refreshes: u32,
+    pub stale: u32,
+    pub revoked: bool,
+    newest: u32,
+    spent: HashMap<u32, Instant>,
+}
+
+impl Ring {
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let account =
+            Account { grace: Duration::ZERO, refreshes: 0, stale: 0, revoked: false, newest: 1, spent: HashMap::new() };
+        let state = Arc::new(Mutex::new(account));
+        let shared = Arc::clone(&state);
+        // Ends with its process, like the account that it plays.
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || {
+                    // Whoever hangs up in the middle was killed: that is what this is for.
+                    let _ = answer(stream, &shared);
+                });
+            }
+        });
+        Self { url, state }
+    }
+
+    /// The first token of a new family.
+    pub fn first_token(&self) -> String {
+        let mut account = self.account();
+        account.revoked = false;
+        account.newest += 1;
+        account.spent.clear();
+        name(account.newest)
+    }
+
+    pub fn account(&self) -> std::sync::MutexGuard<'_, Account> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn name(number: u32) -> String {
+    format!("eyJhbGciOiJIUzI1NiJ9.token-{number}.signature")
+}
+
+fn answer(stream: TcpStream, shared: &Mutex<Account>) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    let mut length = 0;
+    let mut line = String::new();
+    loop {
+        line.clear();
+        reader.read_line(&mut line)?;
+        if line.trim().is_empty() {
+            break;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or(0);
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    let token = url::form_urlencoded::parse(&body)
+        .find_map(|(key, value)| (key == "refresh_token").then(|| value.into_owned()))
+        .unwrap_or_default();
+    let (status, json) = shared.lock().unwrap_or_else(PoisonError::into_inner).refresh(&token);
+    let mut stream = reader.into_inner();
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{json}",
+        json.len()
+    )
+}
+
+impl Account {
+    fn refresh(&mut self, token: &str) -> (&'static str, String) {
+        self.refreshes += 1;
+        let number = token.strip_prefix("eyJhbGciOiJIUzI1NiJ9.token-").and_then(|rest| rest.split('.').next());
+        let number: Option<u32> = number.and_then(|number| number.parse().ok());
+        let in_grace = |at: &Instant| at.elapsed() < self.grace;
+        let accepted = match number {
+            _ if self.revoked => false,
+            Some(number) if number == self.newest => true,
+            Some(number) if self.spent.get(&number).is_some_and(in_grace) => true,
+            _ => {
+                self.stale += 1;
+                self.revoked = true;
+                false
+            }
+        };
+        if !accepted {
+            return ("401 Unauthorized", r#"{"error":"invalid_grant","error_description":"no"}"#.to_owned());
+        }
+        self.spent.entry(self.newest).or_insert_with(Instant::now);
+        if let Some(number) = number {
+            self.spent.entry(number).or_insert_with(Instant::now);
+        }
+        self.newest += 1;
+        let json = format!(
+            r#"{{"access_token":"access-{0}","expires_in":3600,"refresh_token":"{1}","scope":"client","token_type":"Bearer"}}"#,
+            self.newest,
+            name(self.newest)
+        );
+        ("200 OK", json)
+    }
+}
+
+/// The wire to a server.
+pub fn wire(url: &str) -> Arc<RingOauth> {
+    let endpoints = Endpoints::parse(Some(url), None).unwrap();
+    let http = HttpConfig { timeout: Duration::from_secs(20), environment: Environment::default() };
+    Arc::new(RingOauth::new(Arc::new(ReqwestHttp::new(http)), endpoints, None).unwrap())
+}
+
+/// A manager with a journal, as the addon makes one.
+pub fn manager(
+    url: &str,
+    journal: &Path,
+    token: Option<String>,
+    disk: Disk,
+    refresh: Arc<dyn Refresh>,
+    listener: Arc<dyn Listener>,
+) -> Manager {
+    let oauth = wire(url);
+    let store = FileStore::open(journal, oauth.endpoints().issuer(), disk).unwrap();
+    let parts = Parts {
+        store: Arc::new(store),
+        refresh,
+        oauth,
+        clock: Arc::new(SystemClock::new()),
+        listener,
+        runtime: Handle::current(),
+    };
+    let settings = Settings {
+        refresh_token: token.map(Secret::new),
+        system_id: Some("test".to_owned()),
+        device_name: "test".to_owned(),
+        login_flow: LoginFlow::Auto,
+        request_timeout: Duration::from_secs(20),
+        auto_refresh: false,
+    };
+    Manager::open(parts, settings).unwrap()
+}
