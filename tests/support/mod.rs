@@ -30,6 +30,12 @@ pub struct Account {
     pub refreshes: u32,
     pub stale: u32,
     pub revoked: bool,
+    /// How long an answer is on its way, after the token was rotated.
+    pub latency: Duration,
+    /// What the answer says of the access token's lifetime, in seconds.
+    pub expires_in: f64,
+    pub most_at_once: u32,
+    at_once: u32,
     newest: u32,
     spent: HashMap<u32, Instant>,
 }
@@ -38,8 +44,18 @@ impl Ring {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let account =
-            Account { grace: Duration::ZERO, refreshes: 0, stale: 0, revoked: false, newest: 1, spent: HashMap::new() };
+        let account = Account {
+            grace: Duration::ZERO,
+            refreshes: 0,
+            stale: 0,
+            revoked: false,
+            latency: Duration::ZERO,
+            expires_in: 3600.0,
+            most_at_once: 0,
+            at_once: 0,
+            newest: 1,
+            spent: HashMap::new(),
+        };
         let state = Arc::new(Mutex::new(account));
         let shared = Arc::clone(&state);
         // Ends with its process, like the account that it plays.
@@ -92,7 +108,15 @@ fn answer(stream: TcpStream, shared: &Mutex<Account>) -> std::io::Result<()> {
     let token = url::form_urlencoded::parse(&body)
         .find_map(|(key, value)| (key == "refresh_token").then(|| value.into_owned()))
         .unwrap_or_default();
-    let (status, json) = shared.lock().unwrap_or_else(PoisonError::into_inner).refresh(&token);
+    let account = || shared.lock().unwrap_or_else(PoisonError::into_inner);
+    let ((status, json), latency) = {
+        let mut account = account();
+        account.at_once += 1;
+        account.most_at_once = account.most_at_once.max(account.at_once);
+        (account.refresh(&token), account.latency)
+    };
+    thread::sleep(latency);
+    account().at_once -= 1;
     let mut stream = reader.into_inner();
     write!(
         stream,
@@ -126,8 +150,9 @@ impl Account {
         }
         self.newest += 1;
         let json = format!(
-            r#"{{"access_token":"access-{0}","expires_in":3600,"refresh_token":"{1}","scope":"client","token_type":"Bearer"}}"#,
+            r#"{{"access_token":"access-{0}","expires_in":{1},"refresh_token":"{2}","scope":"client","token_type":"Bearer"}}"#,
             self.newest,
+            self.expires_in,
             name(self.newest)
         );
         ("200 OK", json)

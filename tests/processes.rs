@@ -1,0 +1,160 @@
+//! Many processes on one journal, all of them needing access tokens that keep expiring, and some of them killed.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a suite that cannot set itself up fails where it should")]
+
+mod support;
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use ring_auth::journal::Disk;
+use ring_auth::manager::{Event, Listener};
+use support::Ring;
+
+const PROCESSES: usize = 32;
+const CALLERS: usize = 50;
+const ROTATIONS: u32 = 100;
+const KILLS: usize = 100;
+/// Only so that a run that hangs ends at all.
+const FAR_TOO_LONG: Duration = Duration::from_secs(240);
+
+struct Nobody;
+
+impl Listener for Nobody {
+    fn on_event(&self, _event: Event) {}
+}
+
+/// One of the processes: the test binary once more. Its callers call until its standard input ends.
+#[test]
+fn child() {
+    let Ok(job) = std::env::var("RING_AUTH_CHILD") else { return };
+    let mut words = job.split('\n');
+    let mut word = || words.next().unwrap().to_owned();
+    let (url, journal, token) = (word(), PathBuf::from(word()), word());
+    let stop = Arc::new(AtomicBool::new(false));
+    let ended = Arc::clone(&stop);
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().read(&mut [0]);
+        ended.store(true, Ordering::SeqCst);
+    });
+    let (calls, failed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let disk = Disk::default();
+        let manager = support::manager(&url, &journal, Some(token), disk, support::wire(&url), Arc::new(Nobody));
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|_| {
+                let (manager, stop) = (manager.clone(), Arc::clone(&stop));
+                let (calls, failed) = (Arc::clone(&calls), Arc::clone(&failed));
+                tokio::spawn(async move {
+                    while !stop.load(Ordering::SeqCst) {
+                        if let Err(error) = manager.auth().await {
+                            eprintln!("FAILED {error} {:?}", error.cause());
+                            failed.fetch_add(1, Ordering::SeqCst);
+                        }
+                        calls.fetch_add(1, Ordering::SeqCst);
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                })
+            })
+            .collect();
+        for caller in callers {
+            caller.await.unwrap();
+        }
+        manager.close().await;
+    });
+    println!("CALLS {} FAILED {}", calls.load(Ordering::SeqCst), failed.load(Ordering::SeqCst));
+}
+
+fn spawn(ring: &Ring, journal: &Path, token: &str) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child", "--nocapture", "--test-threads=1"])
+        .env("RING_AUTH_CHILD", format!("{}\n{}\n{token}", ring.url, journal.display()))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Ends a process in good order. Its calls, and how many failed.
+fn end(mut child: Child) -> (u64, u64) {
+    drop(child.stdin.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().find_map(|line| line.split_once("CALLS ")).map(|(_, rest)| rest.to_owned()).unwrap();
+    let (calls, failed) = line.split_once(" FAILED ").unwrap();
+    (calls.parse().unwrap(), failed.parse().unwrap())
+}
+
+fn wait_until(what: &str, done: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < FAR_TOO_LONG, "{what} never came");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn short_lived(ring: &Ring, grace: Duration) {
+    let mut account = ring.account();
+    account.expires_in = 0.2;
+    account.latency = Duration::from_millis(10);
+    account.grace = grace;
+}
+
+#[test]
+fn many_processes_rotate_one_account_and_never_two_at_once() {
+    let ring = Ring::start();
+    short_lived(&ring, Duration::ZERO);
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("journal.json");
+    let token = ring.first_token();
+    let children: Vec<_> = (0..PROCESSES).map(|_| spawn(&ring, &journal, &token)).collect();
+    wait_until("the last rotation", || ring.account().refreshes >= ROTATIONS || ring.account().revoked);
+    let (calls, failed) = children.into_iter().map(end).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+    let account = ring.account();
+    println!(
+        "processes: {PROCESSES}, callers: {}, calls: {calls}, failed: {failed}, rotations: {}, stale: {}, at once: {}",
+        PROCESSES * CALLERS,
+        account.refreshes,
+        account.stale,
+        account.most_at_once
+    );
+    assert_eq!((account.stale, failed, account.most_at_once), (0, 0, 1));
+    assert!(account.refreshes >= ROTATIONS);
+    assert!(calls > u64::from(account.refreshes) * 10);
+}
+
+#[test]
+fn with_processes_killed_all_the_time_no_token_is_sent_after_its_grace() {
+    let ring = Ring::start();
+    short_lived(&ring, Duration::from_secs(10));
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("journal.json");
+    let token = ring.first_token();
+    let mut children: Vec<_> = (0..8).map(|_| spawn(&ring, &journal, &token)).collect();
+    wait_until("the first rotation", || ring.account().refreshes > 0);
+    for kill in 0..KILLS {
+        std::thread::sleep(Duration::from_millis(100));
+        let index = kill % children.len();
+        let mut killed = std::mem::replace(&mut children[index], spawn(&ring, &journal, &token));
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+    }
+    let before = ring.account().refreshes;
+    wait_until("a rotation after the last kill", || ring.account().refreshes > before);
+    let (calls, failed) = children.into_iter().map(end).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+    let account = ring.account();
+    println!(
+        "kills: {KILLS}, calls of the survivors: {calls}, failed: {failed}, rotations: {}, outside their grace: {}",
+        account.refreshes, account.stale
+    );
+    assert_eq!(account.stale, 0);
+    assert!(!account.revoked, "the account is still alive");
+    assert!(account.refreshes > 20);
+}
