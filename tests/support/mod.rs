@@ -1,6 +1,7 @@
 //! What the suites share: a Ring that forgives nothing, and the parts of a manager around it.
 
 #![allow(clippy::unwrap_used, reason = "a suite that cannot set itself up fails where it should")]
+#![allow(dead_code, reason = "each suite uses its own part of it")]
 #![allow(missing_docs, reason = "named for their readers, who are the suites beside it")]
 
 use std::collections::HashMap;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use ring_auth::Secret;
 use ring_auth::journal::{Disk, FileStore};
-use ring_auth::manager::{Listener, Manager, Parts, Settings, SystemClock};
+use ring_auth::manager::{Clock, Listener, Manager, Parts, Settings, SystemClock};
 use ring_auth::oauth::{Endpoints, Environment, HttpConfig, LoginFlow, Refresh, ReqwestHttp, RingOauth};
 use tokio::runtime::Handle;
 
@@ -27,6 +28,8 @@ pub struct Ring {
 #[derive(Debug)]
 pub struct Account {
     pub grace: Duration,
+    /// Everything that asked for a refresh, answered or not.
+    pub requests: u32,
     pub refreshes: u32,
     pub stale: u32,
     pub revoked: bool,
@@ -35,6 +38,10 @@ pub struct Account {
     /// What the answer says of the access token's lifetime, in seconds.
     pub expires_in: f64,
     pub most_at_once: u32,
+    /// Rotations, as opposed to requests.
+    pub rotations: u32,
+    /// Faults mixed in, by a generator that makes the same ones in every run.
+    pub chance: Option<Chance>,
     at_once: u32,
     newest: u32,
     spent: HashMap<u32, Instant>,
@@ -46,12 +53,15 @@ impl Ring {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let account = Account {
             grace: Duration::ZERO,
+            requests: 0,
             refreshes: 0,
             stale: 0,
             revoked: false,
             latency: Duration::ZERO,
             expires_in: 3600.0,
             most_at_once: 0,
+            rotations: 0,
+            chance: None,
             at_once: 0,
             newest: 1,
             spent: HashMap::new(),
@@ -109,20 +119,76 @@ fn answer(stream: TcpStream, shared: &Mutex<Account>) -> std::io::Result<()> {
         .find_map(|(key, value)| (key == "refresh_token").then(|| value.into_owned()))
         .unwrap_or_default();
     let account = || shared.lock().unwrap_or_else(PoisonError::into_inner);
-    let ((status, json), latency) = {
+    let ((status, mut text), fault, latency) = {
         let mut account = account();
         account.at_once += 1;
+        account.requests += 1;
         account.most_at_once = account.most_at_once.max(account.at_once);
-        (account.refresh(&token), account.latency)
+        let fault = account.chance.as_mut().and_then(Chance::fault);
+        let answer = match fault {
+            Some(Fault::CutBefore) => (OK, String::new()),
+            Some(Fault::Unavailable) => ("503 Service Unavailable", "<html>down</html>".to_owned()),
+            Some(Fault::Portal) => (OK, "<html>sign in to this network</html>".to_owned()),
+            Some(Fault::CutAfter | Fault::BadGateway | Fault::Truncated) | None => account.refresh(&token),
+        };
+        (answer, fault, account.latency)
     };
     thread::sleep(latency);
     account().at_once -= 1;
+    let status = match fault {
+        Some(Fault::CutBefore | Fault::CutAfter) => return Ok(()),
+        Some(Fault::BadGateway) => {
+            "<html>bad gateway</html>".clone_into(&mut text);
+            "502 Bad Gateway"
+        }
+        _ => status,
+    };
+    let shown = if fault == Some(Fault::Truncated) { text.len() / 2 } else { text.len() };
     let mut stream = reader.into_inner();
     write!(
         stream,
-        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{json}",
-        json.len()
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
+        text.len(),
+        &text[..shown]
     )
+}
+
+const OK: &str = "200 OK";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The connection goes before the request was looked at.
+    CutBefore,
+    /// The token was rotated, and the connection goes.
+    CutAfter,
+    Unavailable,
+    /// The token was rotated, and the edge answers 502.
+    BadGateway,
+    /// The token was rotated, and half of the answer comes.
+    Truncated,
+    /// Somebody else answers 200.
+    Portal,
+}
+
+/// A small generator: xorshift, started the same way each time.
+#[derive(Debug)]
+pub struct Chance(pub u64);
+
+impl Chance {
+    fn fault(&mut self) -> Option<Fault> {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        match self.0 % 100 {
+            0..4 => Some(Fault::CutBefore),
+            4..8 => Some(Fault::CutAfter),
+            8..12 => Some(Fault::Unavailable),
+            12..14 => Some(Fault::BadGateway),
+            14..16 => Some(Fault::Truncated),
+            16 => Some(Fault::Portal),
+            _ => None,
+        }
+    }
 }
 
 impl Account {
@@ -149,13 +215,19 @@ impl Account {
             self.spent.entry(number).or_insert_with(Instant::now);
         }
         self.newest += 1;
+        self.rotations += 1;
+        // Like a server, this one forgets what is long over; what it has forgotten is stale all the same.
+        if self.spent.len() > 1000 {
+            let grace = self.grace;
+            self.spent.retain(|_, at| at.elapsed() < grace);
+        }
         let json = format!(
             r#"{{"access_token":"access-{0}","expires_in":{1},"refresh_token":"{2}","scope":"client","token_type":"Bearer"}}"#,
             self.newest,
             self.expires_in,
             name(self.newest)
         );
-        ("200 OK", json)
+        (OK, json)
     }
 }
 
@@ -175,16 +247,22 @@ pub fn manager(
     refresh: Arc<dyn Refresh>,
     listener: Arc<dyn Listener>,
 ) -> Manager {
+    manager_with_clock(url, journal, token, disk, refresh, listener, Arc::new(SystemClock::new()))
+}
+
+/// The same, by a clock of one's own.
+pub fn manager_with_clock(
+    url: &str,
+    journal: &Path,
+    token: Option<String>,
+    disk: Disk,
+    refresh: Arc<dyn Refresh>,
+    listener: Arc<dyn Listener>,
+    clock: Arc<dyn Clock>,
+) -> Manager {
     let oauth = wire(url);
     let store = FileStore::open(journal, oauth.endpoints().issuer(), disk).unwrap();
-    let parts = Parts {
-        store: Arc::new(store),
-        refresh,
-        oauth,
-        clock: Arc::new(SystemClock::new()),
-        listener,
-        runtime: Handle::current(),
-    };
+    let parts = Parts { store: Arc::new(store), refresh, oauth, clock, listener, runtime: Handle::current() };
     let settings = Settings {
         refresh_token: token.map(Secret::new),
         system_id: Some("test".to_owned()),
