@@ -7,7 +7,9 @@
 mod convert;
 mod types;
 
+use std::cell::Cell;
 use std::ffi::OsString;
+use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,7 +157,7 @@ pub fn open(
     let listener = listener.build_threadsafe_function().callee_handled::<false>().weak::<true>().build()?;
     Ok(match open_manager(options, Events(listener)) {
         Ok(manager) => {
-            env.add_env_cleanup_hook((), |()| activity::wait_for_writes(LAST_WRITES))?;
+            wait_at_the_end_of(env)?;
             BindingOpened { error: None, manager: Some(BindingManager { manager }) }
         }
         Err(error) => BindingOpened { error: Some(error.into()), manager: None },
@@ -189,6 +191,22 @@ pub async fn settled() {
 pub async fn run_cli(args: Vec<String>) -> u32 {
     let args = args.into_iter().map(OsString::from).collect();
     u32::from(crate::cli::run(args, Handle::current()).await)
+}
+
+thread_local! {
+    /// The environment of this thread whose end is waited for already.
+    static WAITED_FOR: Cell<*mut napi::sys::napi_env__> = const { Cell::new(ptr::null_mut()) };
+}
+
+/// Not even `process.exit()` comes between an answer and the disk. One hook does for any number of managers.
+fn wait_at_the_end_of(env: Env) -> napi::Result<()> {
+    if WAITED_FOR.replace(env.raw()) != env.raw() {
+        env.add_env_cleanup_hook((), |()| {
+            WAITED_FOR.set(ptr::null_mut());
+            activity::wait_for_writes(LAST_WRITES);
+        })?;
+    }
+    Ok(())
 }
 
 fn open_manager(options: BindingOptions, listener: Events) -> Result<Manager> {
