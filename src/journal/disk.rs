@@ -1,6 +1,6 @@
 //! Every storage call, in one place: so that a test can stop the process at each, or make each fail.
 
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -79,6 +79,15 @@ impl Disk {
 
     pub(super) fn open_lock(&self, path: &Path) -> io::Result<File> {
         self.call("open-lock", path, || platform::open_lock(path))
+    }
+
+    /// Tries to lock an open file; `false` while somebody else has it.
+    pub(super) fn try_lock(&self, file: &File, path: &Path) -> io::Result<bool> {
+        self.call("lock", path, || match file.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        })
     }
 
     pub(super) fn create_dir(&self, path: &Path) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! One refresh at a time between processes: an operating-system lock, which its holder's death releases.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -63,11 +63,11 @@ fn take(disk: &Disk, path: &Path) -> Result<Option<Lock>, Trouble> {
     // Somebody may tidy the file away between our opening and our locking it: then two files would be locked.
     for _ in 0..16 {
         let file = disk.open_lock(path).map_err(Trouble::Unmakeable)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) if platform::means_no_locks(&error) => return Err(Trouble::Unsupported),
-            Err(TryLockError::Error(error)) => return Err(Trouble::Unmakeable(error)),
+        match disk.try_lock(&file, path) {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(error) if platform::means_no_locks(&error) => return Err(Trouble::Unsupported),
+            Err(error) => return Err(Trouble::Unmakeable(error)),
         }
         if platform::is_still_at(&file, path).map_err(Trouble::Unmakeable)? {
             return Ok(Some(Lock { _file: file }));
@@ -89,6 +89,11 @@ fn unlockable(path: &Path, error: &io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_os = "linux")]
+    use std::sync::Arc;
+
+    #[cfg(target_os = "linux")]
+    use super::super::disk::{Moment, Probe};
     use super::*;
 
     #[test]
@@ -101,6 +106,59 @@ mod tests {
         drop(held);
         assert!(folder.path().join("j.json.lock").exists());
         assert!(Lock::try_take(&Disk::default(), &journal).unwrap().is_some());
+    }
+
+    /// Refuses one call on the file beside the journal.
+    #[cfg(target_os = "linux")]
+    struct Refuses(&'static str, i32);
+
+    #[cfg(target_os = "linux")]
+    impl Probe for Refuses {
+        fn at(&self, call: &'static str, path: &Path, moment: Moment) -> io::Result<()> {
+            let refused = call == self.0 && moment == Moment::Before && path.ends_with("j.json.lock");
+            if refused { Err(io::Error::from_raw_os_error(self.1)) } else { Ok(()) }
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn where_a_file_system_cannot_lock_another_place_stands_in() {
+        // ENOSYS, EOPNOTSUPP, ENOLCK; and EROFS, EACCES where not even the file can be made.
+        for refuses in [("lock", 38), ("lock", 95), ("lock", 37), ("open-lock", 30), ("open-lock", 13)] {
+            let folder = tempfile::tempdir().unwrap();
+            let journal = folder.path().join("j.json");
+            let disk = Disk::with_probe(Arc::new(Refuses(refuses.0, refuses.1)));
+            let held = Lock::try_take(&disk, &journal).unwrap();
+            assert!(held.is_some(), "{refuses:?}");
+            assert!(Lock::try_take(&disk, &journal).unwrap().is_none(), "{refuses:?}: one at a time there too");
+            drop(held);
+            assert!(Lock::try_take(&disk, &journal).unwrap().is_some());
+            let _ = std::fs::remove_file(stand_in(&journal, ".lock").unwrap());
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_lock_that_only_others_can_open_is_never_gone_around() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("j.json");
+        drop(Lock::try_take(&Disk::default(), &journal).unwrap());
+        let disk = Disk::with_probe(Arc::new(Refuses("open-lock", 13)));
+        assert_eq!(Lock::try_take(&disk, &journal).unwrap_err().code(), ErrorCode::StoreLocked);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn after_the_file_was_deleted_everybody_meets_at_the_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("j.json");
+        let held = Lock::try_take(&Disk::default(), &journal).unwrap();
+        // The old one is locked still, but nobody can find it: this is why it is never deleted by us.
+        std::fs::remove_file(sibling(&journal, ".lock")).unwrap();
+        let next = Lock::try_take(&Disk::default(), &journal).unwrap();
+        assert!(next.is_some());
+        assert!(Lock::try_take(&Disk::default(), &journal).unwrap().is_none());
+        drop(held);
     }
 
     #[test]
