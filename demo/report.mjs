@@ -1,0 +1,30 @@
+// What a person sees, and the claims that have to hold.
+
+/** A claim that did not hold: the demo ends with it, and with exit code 1. */
+export class Broken extends Error {}
+
+let claims = 0
+
+/** @param {string} title */
+export function step(title) {
+  console.log(`\n${title}`)
+}
+
+/** @param {string} line */
+export function say(line) {
+  console.log(`    ${line}`)
+}
+
+/**
+ * Prints what was proved, or ends the demo.
+ * @param {boolean} holds
+ * @param {string} sentence
+ * @param {unknown} [found] What there was instead. No secrets.
+ */
+export function claim(holds, sentence, found) {
+  if (holds !== true) throw new Broken(found === undefined ? sentence : `${sentence}\n      found: ${JSON.stringify(found)}`)
+  claims += 1
+  console.log(`  ✓ ${sentence}`)
+}
+
+export const proved = () => claims

@@ -1,0 +1,198 @@
+// `npm run demo`: the product at work on a fake Ring, with every claim checked against what that Ring saw.
+import { statSync } from 'node:fs'
+import { build, install, root } from '../scripts/setup.mjs'
+import { Broken, claim, proved, say, step } from './report.mjs'
+import { EMAIL, inner, PASSWORD, Stage, until } from './stage.mjs'
+
+const DEADLINE_MS = 55_000
+
+/** @param {Stage} stage */
+async function demonstrate(stage) {
+  console.log('ring-auth at work. The Ring here is a fake one: another process, on this machine only.')
+  console.log('Its refresh tokens work once. Whoever sends one again is locked out until a person logs in.')
+  const ring = await stage.startRing(['--expires-in', '2'])
+  await logIn(stage, ring)
+  const script = await rotations(stage, ring)
+  await outage(script, ring)
+  const { code } = await script.end()
+  claim(code === 0, 'the script was closed, and ended with 0', code)
+  await killed(stage, ring)
+  await balance(ring)
+}
+
+/** @typedef {Awaited<ReturnType<Stage['startRing']>>} Ring */
+
+/** @param {Stage} stage @param {Ring} ring */
+async function logIn(stage, ring) {
+  step('1. A login with a code, on the command line')
+  say(`$ ring-auth login --email ${EMAIL} --password-stdin --state-file ring-auth.json`)
+  const login = stage.cli('login', '--email', EMAIL, '--password-stdin', '--state-file', stage.journalPath)
+  login.write(PASSWORD)
+  const code = await ring.code()
+  say(`Ring sends the code ${code}, which goes in as the second line`)
+  login.write(code)
+  const { code: exit, stdout, stderr } = await login.end()
+  claim(exit === 0, 'logged in, exit code 0', stderr)
+  const counts = await ring.counts()
+  claim(counts.codesSent === 1, 'one code was sent, no second one', counts)
+  const { current } = stage.journal()
+  claim(inner(current.token) === (await ring.newest()), 'the newest token is in ring-auth.json')
+  if (process.platform !== 'win32') {
+    claim((statSync(stage.journalPath).mode & 0o777) === 0o600, 'nobody but its owner can read that file')
+  }
+  claim(!(stdout + stderr).includes(current.token), 'the token was not printed')
+  const status = await stage.cli('status', '--json', '--state-file', stage.journalPath).end()
+  const { state, code: problem, persisted } = JSON.parse(status.stdout)
+  claim(status.code === 0 && problem === null && persisted === true, `ring-auth status says: ${state}, stored, no problem`, status.stdout)
+}
+
+/** @param {Stage} stage @param {Ring} ring @returns The script, which goes on. */
+async function rotations(stage, ring) {
+  step('2. Rotations in a script (access tokens live for 2 seconds, ten callers ask at a time)')
+  const before = await ring.counts()
+  const script = stage.script('watch')
+  /** @type {any[]} */
+  const reports = []
+  for (let rotation = 1; rotation <= 3; rotation++) {
+    const { rotated } = await script.report((report) => report.rotated, (report) => reports.push(report))
+    say(`onRefreshTokenUpdated: the token is now #${rotated}`)
+  }
+  await script.report((report) => report.answer, (report) => reports.push(report))
+  const rotated = reports.filter((report) => report.rotated)
+  claim(rotated.every((report) => report.onDisk), 'each token was on the disk before the script heard of it', rotated)
+  const asked = reports.filter((report) => report.askedAt)
+  const calls = asked.reduce((sum, report) => sum + (report.served ?? 0), 0)
+  claim(asked.every((report) => report.served), `${calls} calls for an access token, and none failed`, asked.find((report) => report.failed))
+  const answers = asked.map((report) => report.answer).filter(Boolean)
+  claim(answers.length > 0 && answers.every((status) => status === 200), `Ring's API took the access token ${answers.length} times`, answers)
+  const counts = await ring.counts()
+  const requests = counts.refreshes - before.refreshes
+  claim(requests >= 3 && requests <= rotated.length + 1, `${requests} refreshes, one for each rotation, however many asked`, counts)
+  return script
+}
+
+/** @param {import('./stage.mjs').Running} script @param {Ring} ring */
+async function outage(script, ring) {
+  step('3. An outage: the token endpoint answers 503')
+  await ring.set({ expiresIn: 5 })
+  const { expiresAt } = await script.report((report) => report.expiresAt - Date.now() > 4000)
+  const before = await ring.counts()
+  await ring.fault({ kind: 'status', status: 503, times: 'Infinity' })
+  const outageAt = Date.now()
+  /** @type {any[]} */
+  const reports = []
+  const { at } = await script.report((report) => report.failed, (report) => reports.push(report))
+  // The ones that were asked at the very end may have been too late.
+  const covered = reports.filter((report) => report.askedAt > outageAt && report.askedAt < expiresAt - 100)
+  const calls = covered.reduce((sum, report) => sum + (report.served ?? 0), 0)
+  claim(covered.length > 0 && covered.every((report) => report.served), `${calls} calls during the outage got the token that was still valid`)
+  claim(at >= expiresAt, 'only after it had expired did a call fail', { at, expiresAt })
+  const { failed, at: saidAt } = await script.report((report) => report.failed)
+  say(`${failed.code}, HTTP ${failed.httpStatus}: ${failed.message}`)
+  const retryAt = saidAt + failed.retryAfterMs
+  claim(failed.code === 'SERVER_ERROR' && failed.transient === true && failed.retryAfterMs > 0,
+    `the error says that it passes by itself, and is tried again in ${(failed.retryAfterMs / 1000).toFixed(1)} s`, failed)
+  const during = await ring.counts()
+  const requests = during.refreshes - before.refreshes
+  claim(requests >= 1 && requests <= 4, `Ring was asked ${requests} times, not once for each call`, during)
+  await ring.clearFaults()
+  say('the outage is over; nobody does anything, the script just goes on asking')
+  let waited = 0
+  const served = await script.report((report) => report.served, (report) => (waited += report.failed ? 1 : 0))
+  const next = (await ring.refreshes())[during.refreshes]
+  claim(waited > 0 && next.at >= retryAt - 100, `${waited} rounds of calls in the wait cost Ring no request`, { waited, at: next.at, retryAt })
+  claim(served.served > 0, 'after the wait the next call got a token')
+  const after = await ring.counts()
+  claim(after.refreshes === during.refreshes + 1 && after.rotations === before.rotations + 1, 'with one request, and one rotation', after)
+}
+
+/** @param {Stage} stage @param {Ring} ring */
+async function killed(stage, ring) {
+  step('4. kill -9 in the middle of a rotation')
+  await ring.set({ expiresIn: 3600, graceMs: 20_000 })
+  say('first, before Ring has done anything:')
+  await killDuring(stage, ring, 'hang', (before, now) => now.refreshes > before.refreshes)
+  await goOn(stage, ring, 0)
+  say('then, after Ring has rotated, its answer still on the way. What is on the disk is spent:')
+  await killDuring(stage, ring, 'hang-after', (before, now) => now.rotations > before.rotations)
+  const { spent, withinGrace } = await ring.inspect(inner(stage.journal().current.token))
+  claim(spent === true && withinGrace === true, 'the newest token on this machine is used up, and the one after it never came')
+  await goOn(stage, ring, 1)
+  say('(this needs a Ring that takes a token again for a moment; nobody knows how long the real one does)')
+}
+
+/**
+ * @param {Stage} stage
+ * @param {Ring} ring
+ * @param {string} fault
+ * @param {(before: any, now: any) => boolean} reached
+ */
+async function killDuring(stage, ring, fault, reached) {
+  const before = await ring.counts()
+  await ring.fault({ kind: fault, grant: 'refresh_token' })
+  const script = stage.script('rotate')
+  await until(async () => reached(before, await ring.counts()))
+  const { mark } = stage.journal()
+  const { signal } = await script.kill()
+  claim(signal === 'SIGKILL' && mark !== null, 'killed; the journal had been told before the request was sent', { signal, mark })
+}
+
+/** @param {Stage} stage @param {Ring} ring @param {number} graceUses How often a spent token is taken again meanwhile. */
+async function goOn(stage, ring, graceUses) {
+  const before = await ring.counts()
+  say('$ ring-auth token --state-file ring-auth.json')
+  const { code, stdout, stderr, ms } = await stage.cli('token', '--state-file', stage.journalPath).end()
+  // A lock that had outlived its holder would have cost most of a minute.
+  claim(code === 0 && ms < 5000, `the next start goes on at once: ${ms} ms, lock and all`, { code, ms, stderr })
+  const { current, mark, hardwareId } = stage.journal()
+  claim((await ring.apiStatus(stdout.trim(), hardwareId)) === 200, "Ring's API takes its access token")
+  const counts = await ring.counts()
+  claim(counts.refreshes === before.refreshes + 1 && counts.graceUses === before.graceUses + graceUses,
+    graceUses === 0 ? 'the same token was sent again, once' : 'the same token was sent again, once, and Ring answered it again', counts)
+  const { live, spent } = await ring.inspect(inner(current.token))
+  const isNewest = inner(current.token) === (await ring.newest())
+  claim(mark === null && live === true && spent === false && isNewest, 'the newest token is on the disk, and it is alive', { mark, live, spent, isNewest })
+}
+
+/** @param {Ring} ring */
+async function balance(ring) {
+  step('What Ring saw of all this')
+  const counts = await ring.counts()
+  claim(counts.stalePresentations === 0, `${counts.refreshes} refreshes, ${counts.rotations} rotations, and no used-up token beyond its grace`, counts)
+  claim(counts.invalidGrants === 0, 'not one invalid_grant')
+  claim(counts.maxConcurrentRefreshes === 1, 'never two refreshes at once', counts)
+  claim(counts.codesSent === 1, 'still one code: nobody had to log in again', counts)
+  const mistakes = await ring.mistakes()
+  claim(mistakes.length === 0, 'and the fake made no mistake of its own', mistakes)
+}
+
+async function main() {
+  install(root)
+  build()
+  const stage = new Stage(root)
+  const leave = (/** @type {number} */ code) => {
+    stage.clear()
+    process.exit(code)
+  }
+  process.on('SIGINT', () => leave(130))
+  process.on('SIGTERM', () => leave(143))
+  const startedAt = Date.now()
+  const deadline = setTimeout(() => {
+    console.error(`\n  ✗ not done within ${DEADLINE_MS / 1000} s: something was waited for that did not happen`)
+    leave(1)
+  }, DEADLINE_MS)
+  try {
+    await demonstrate(stage)
+    clearTimeout(deadline)
+    console.log(`\n${proved()} claims, all of them held. ${((Date.now() - startedAt) / 1000).toFixed(1)} s.`)
+    leave(0)
+  } catch (error) {
+    console.error(error instanceof Broken ? `  ✗ ${error.message}` : error)
+    leave(1)
+  }
+}
+
+main().catch((error) => {
+  console.error(error.message)
+  process.exit(1)
+})
