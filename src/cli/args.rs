@@ -38,9 +38,12 @@ For refresh:
   --force                  even in a cool-down, and even with a token that was rejected
 
 For all:
-  --json                   one JSON object on standard output
+  --json                   one JSON object on standard output, everything for people on standard error
   --quiet, --verbose       less or more on standard error
   --help, --version
+
+HTTPS_PROXY, NO_PROXY, NODE_EXTRA_CA_CERTS and SSL_CERT_FILE are honoured.
+RING_AUTH_OAUTH_URL and RING_AUTH_API_URL name other servers, for tests and gateways.
 
 Exit codes: 0 done; 2 wrong usage; 3 a login or a code is needed; 4 Ring refused; 5 Ring or the network is in
 trouble; 6 the store cannot be read or written; 130 interrupted; 1 anything else.
@@ -114,7 +117,7 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Parsed> {
                     "A password is never an argument: every user of this machine could read it. Use the prompt, --password-stdin or RING_PASSWORD.",
                 ));
             }
-            Long("code") => options.code = Some(Secret::new(text(&mut parser, "--code")?)),
+            Long("code") => options.code = Some(code(&text(&mut parser, "--code")?, "--code")?),
             Long("state-file") => {
                 let path = parser.value().map_err(|_| needs_value("--state-file"))?;
                 if path.is_empty() {
@@ -147,12 +150,8 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Parsed> {
                     Some("status") => Action::Status,
                     Some("logout") => Action::Logout,
                     Some("help") => Action::Help,
-                    // Not shown: it may be a token or a password that was put in the wrong place.
-                    _ => {
-                        return Err(Error::invalid(
-                            "The first word is none of login, token, refresh, status and logout. See ring-auth --help.",
-                        ));
-                    }
+                    Some(word) => return Err(no_command(word)),
+                    None => return Err(no_command("")),
                 });
             }
             Value(_) => return Err(Error::invalid("There is a word too many. See ring-auth --help.")),
@@ -185,10 +184,28 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Parsed> {
     Ok(Parsed { action, options })
 }
 
+fn no_command(word: &str) -> Error {
+    // Anything else may be a token, a code or a password that was put in the wrong place.
+    let looks_like_one = word.len() <= 12 && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    let shown = if looks_like_one && !word.is_empty() { format!(" {word}") } else { String::new() };
+    Error::invalid(format!(
+        "There is no such command{shown}: it is one of login, token, refresh, status and logout. See ring-auth --help."
+    ))
+}
+
 fn text(parser: &mut lexopt::Parser, name: &str) -> Result<String> {
     let value = parser.value().map_err(|_| needs_value(name))?;
     let value = value.string().map_err(|_| Error::invalid(format!("{name} is not valid UTF-8.")))?;
     if value.is_empty() { Err(needs_value(name)) } else { Ok(value) }
+}
+
+/// A code given beforehand. One that cannot be one is refused before Ring sends anybody another.
+pub(super) fn code(text: &str, name: &str) -> Result<Secret> {
+    let fits = |c: char| c.is_ascii_graphic() || c.is_whitespace() || matches!(c, '\u{2010}'..='\u{2015}');
+    if text.len() > 64 || !text.chars().all(fits) || !text.chars().any(|c| c.is_ascii_alphanumeric()) {
+        return Err(Error::invalid(format!("{name} cannot be one of Ring's codes. Nothing was sent.")));
+    }
+    Ok(Secret::new(text))
 }
 
 fn needs_value(name: &str) -> Error {
@@ -245,13 +262,21 @@ mod tests {
 
     #[test]
     fn what_may_be_a_secret_is_never_shown() {
-        for line in
-            ["canary", "login canary", "--password canary", "--nope=canary", "--json=canary", "--login-flow canary"]
-        {
-            let message = refused(line);
+        for line in [
+            "Canary",
+            "canary7",
+            "login canary",
+            "canary-canary",
+            "--password canary",
+            "--nope=canary",
+            "--json=canary",
+            "--login-flow canary",
+        ] {
+            let message = refused(line).to_lowercase();
             assert!(!message.contains("canary"), "{line}: {message}");
         }
         assert!(refused("--nope=canary").contains("--nope"));
+        assert!(refused("logni").contains("logni"));
         assert!(refused("--state-file").contains("--state-file"));
     }
 }

@@ -29,6 +29,10 @@ pub(super) fn read_line(from: &mut impl Read) -> Result<Option<Secret>> {
             }
             Ok(_) => line.push(byte[0]),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            // Whoever shares the pipe made it so that it does not wait.
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
             Err(error) => {
                 return Err(Error::new(ErrorCode::InvalidArgument, "Standard input cannot be read.").with_cause(error));
             }

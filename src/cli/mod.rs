@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use crate::Error;
+use crate::{Error, ErrorCode};
 use args::{Action, Parsed};
 use output::Output;
 
@@ -31,23 +31,28 @@ pub async fn run(args: Vec<OsString>, runtime: Handle) -> u8 {
     let output = Arc::new(Output::new(options.json, options.loudness));
     let done = match action {
         Action::Help => {
-            output.result(args::HELP);
-            return 0;
+            output.result(args::HELP.trim_end());
+            Ok(0)
         }
         Action::Version => {
             output.result(env!("CARGO_PKG_VERSION"));
-            return 0;
+            Ok(0)
         }
         Action::Login => commands::login(options, Arc::clone(&output), runtime).await,
         Action::Token => commands::token(options, Arc::clone(&output), runtime).await,
         Action::Refresh => commands::refresh(options, Arc::clone(&output), runtime).await,
-        Action::Status => commands::status(options, &output).await,
-        Action::Logout => commands::logout(options, Arc::clone(&output), runtime).await,
+        Action::Status => commands::status(options, Arc::clone(&output)).await,
+        Action::Logout => commands::logout(&options, &output).await,
     };
     match done {
-        Ok(code) => code,
+        Ok(code) => output.finish(code),
         Err(Stop::Failed(error)) => output.fail(&error),
-        Err(Stop::Interrupted) => INTERRUPTED,
+        Err(Stop::Interrupted) => {
+            if output.is_json() {
+                output.fail(&Error::new(ErrorCode::Aborted, "Interrupted with Ctrl-C."));
+            }
+            INTERRUPTED
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! Where the words go.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -27,21 +29,56 @@ pub(super) struct Output {
     loudness: Loudness,
     /// Whether standard error shows something that the next line has to make room for.
     waiting: Mutex<bool>,
+    /// The last line of the log, which a failure need not say again.
+    logged: Mutex<String>,
+    /// Why standard output did not take the result.
+    unwritten: Mutex<Option<io::Error>>,
+    /// Whether the result is nowhere else.
+    only_copy: AtomicBool,
 }
 
 impl Output {
     pub(super) fn new(json: bool, loudness: Loudness) -> Self {
-        Self { json, loudness, waiting: Mutex::new(false) }
+        Self {
+            json,
+            loudness,
+            waiting: Mutex::new(false),
+            logged: Mutex::new(String::new()),
+            unwritten: Mutex::new(None),
+            only_copy: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn is_json(&self) -> bool {
         self.json
     }
 
+    pub(super) fn is_quiet(&self) -> bool {
+        self.loudness == Loudness::Quiet
+    }
+
     /// A line of the result, on standard output.
     pub(super) fn result(&self, text: &str) {
         self.done_waiting();
-        write_line(&mut io::stdout().lock(), text);
+        if let Err(error) = write_line(&mut io::stdout().lock(), text) {
+            *lock(&self.unwritten) = Some(error);
+        }
+    }
+
+    /// The result that follows is nowhere else: should it not reach anybody, that is a failure.
+    pub(super) fn is_only_copy(&self) {
+        self.only_copy.store(true, Ordering::Relaxed);
+    }
+
+    /// What to exit with after a command that came to its end with this code.
+    pub(super) fn finish(&self, code: u8) -> u8 {
+        let Some(error) = lock(&self.unwritten).take() else { return code };
+        // Who closes a pipe early has seen enough, unless this was all there is.
+        if error.kind() == io::ErrorKind::BrokenPipe && !self.only_copy.load(Ordering::Relaxed) {
+            return code;
+        }
+        self.complain(&format!("ring-auth: The result could not be written to standard output: {error}."));
+        code.max(1)
     }
 
     /// The result as one JSON object, on standard output.
@@ -52,30 +89,35 @@ impl Output {
     /// A line for people, on standard error.
     pub(super) fn say(&self, text: &str) {
         if self.loudness >= Loudness::Normal {
-            self.done_waiting();
-            write_line(&mut io::stderr().lock(), text);
+            self.complain(text);
         }
+    }
+
+    /// A line on standard error that is never left out.
+    pub(super) fn complain(&self, text: &str) {
+        self.done_waiting();
+        tell(write_line(&mut io::stderr().lock(), text));
     }
 
     /// A line for the person in a dialogue: on standard output, as ring-client-api's CLI has it, unless that is not a
     /// terminal or is kept for JSON.
     pub(super) fn talk(&self, text: &str) {
         self.done_waiting();
-        if self.talks_on_stdout() {
-            write_line(&mut io::stdout().lock(), text);
+        tell(if self.talks_on_stdout() {
+            write_line(&mut io::stdout().lock(), text)
         } else {
-            write_line(&mut io::stderr().lock(), text);
-        }
+            write_line(&mut io::stderr().lock(), text)
+        });
     }
 
     /// A question, without a line end.
     pub(super) fn ask(&self, prompt: &str) {
         self.done_waiting();
-        if self.talks_on_stdout() {
-            write_now(&mut io::stdout().lock(), prompt);
+        tell(if self.talks_on_stdout() {
+            write_now(&mut io::stdout().lock(), prompt)
         } else {
-            write_now(&mut io::stderr().lock(), prompt);
-        }
+            write_now(&mut io::stderr().lock(), prompt)
+        });
     }
 
     /// Shows that something takes its time. On a terminal the next line takes its place.
@@ -86,30 +128,36 @@ impl Output {
         self.done_waiting();
         let mut stderr = io::stderr().lock();
         if stderr.is_terminal() {
-            write_now(&mut stderr, text);
-            *self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = true;
+            tell(write_now(&mut stderr, text));
+            *lock(&self.waiting) = true;
         } else {
-            write_line(&mut stderr, text);
+            tell(write_line(&mut stderr, text));
         }
     }
 
     /// Says what went wrong, and what to exit with.
     pub(super) fn fail(&self, error: &Error) -> u8 {
-        self.done_waiting();
-        let code = error.code();
         if self.json {
+            let code = error.code();
             let retry_after = error.retry_after().map(crate::journal::state::millis);
             self.json(&json!({ "error": {
                 "code": code.as_str(), "message": error.message(), "transient": code.is_transient(),
                 "retryAfterMs": retry_after,
             }}));
         }
-        let mut stderr = io::stderr().lock();
-        write_line(&mut stderr, &format!("ring-auth: {error}"));
-        if let Some(cause) = error.cause().filter(|_| self.loudness >= Loudness::Normal) {
-            write_line(&mut stderr, &format!("  because: {cause}"));
+        self.explain(error);
+        error.code().exit_code()
+    }
+
+    /// Says on standard error what went wrong, unless the log did so just now.
+    pub(super) fn explain(&self, error: &Error) {
+        let line = format!("ring-auth: {error}");
+        if *lock(&self.logged) != line {
+            self.complain(&line);
         }
-        code.exit_code()
+        if let Some(cause) = error.cause().filter(|_| self.loudness >= Loudness::Normal) {
+            self.complain(&format!("  because: {cause}"));
+        }
     }
 
     fn talks_on_stdout(&self) -> bool {
@@ -117,9 +165,8 @@ impl Output {
     }
 
     fn done_waiting(&self) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if std::mem::take(&mut *waiting) {
-            write_now(&mut io::stderr().lock(), "\r\x1b[K");
+        if std::mem::take(&mut *lock(&self.waiting)) {
+            tell(write_now(&mut io::stderr().lock(), "\r\x1b[K"));
         }
     }
 }
@@ -128,22 +175,71 @@ impl Listener for Output {
     fn on_event(&self, event: Event) {
         let Event::Log(level, message) = event else { return };
         let wanted = match level {
-            // The command itself says what failed.
-            Level::Error | Level::Warn => Loudness::Normal,
+            Level::Error => Loudness::Quiet,
+            Level::Warn => Loudness::Normal,
             Level::Info | Level::Debug => Loudness::Verbose,
         };
         if self.loudness >= wanted {
-            self.done_waiting();
-            write_line(&mut io::stderr().lock(), &format!("ring-auth: {message}"));
+            let line = format!("ring-auth: {message}");
+            self.complain(&line);
+            *lock(&self.logged) = line;
         }
     }
 }
 
-/// Whoever reads may be gone: then there is nobody to tell.
-fn write_line(to: &mut impl Write, text: &str) {
-    write_now(to, &format!("{text}\n"));
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn write_now(to: &mut impl Write, text: &str) {
-    let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
+/// Whoever reads what is said to people may be gone: then there is nobody to tell.
+fn tell(_: io::Result<()>) {}
+
+fn write_line(to: &mut impl Write, text: &str) -> io::Result<()> {
+    write_now(to, &format!("{text}\n"))
+}
+
+fn write_now(to: &mut impl Write, text: &str) -> io::Result<()> {
+    let mut rest = text.as_bytes();
+    loop {
+        let written = if rest.is_empty() { to.flush().map(|()| 0) } else { to.write(rest) };
+        match written {
+            Ok(0) if rest.is_empty() => return Ok(()),
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => rest = &rest[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Whoever shares the pipe made it so that it does not wait.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(Duration::from_millis(10)),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes a byte at a time, and every other time none.
+    struct Slow(Vec<u8>, bool);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.0.push(bytes[0]);
+            Ok(1)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_pipe_that_does_not_wait_is_waited_for() {
+        let mut slow = Slow(Vec::new(), false);
+        write_line(&mut slow, "token").unwrap();
+        assert_eq!(slow.0, b"token\n");
+    }
 }

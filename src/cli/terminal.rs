@@ -1,7 +1,7 @@
 //! A person at a terminal: lines read with or without showing them, and Ctrl-C at any time.
 //!
-//! While a dialogue lasts the terminal gives every key as it is pressed, Ctrl-C included, so that it can be put back in
-//! order before the program ends. Node does the same for whoever kills the program from outside.
+//! While a dialogue lasts the terminal gives every key as it is pressed, Ctrl-C and Ctrl-Z included, so that it can be
+//! put back in order before the program ends or stops. Node does the same for whoever ends the program from outside.
 
 use super::output::Output;
 use crate::Secret;
@@ -10,9 +10,11 @@ use crate::Secret;
 #[derive(Debug)]
 pub(super) enum Answer {
     Line(Secret),
+    /// A line that is not UTF-8: Ring could not be sent what was meant.
+    NotText,
     /// Ctrl-D, or the terminal is gone.
     End,
-    /// Ctrl-C.
+    /// Ctrl-C, or Ctrl-\.
     Interrupted,
 }
 
@@ -31,18 +33,25 @@ mod unix {
     use std::time::Duration;
 
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::io::Errno;
+    use rustix::process::{Signal, kill_current_process_group};
     use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 
     use super::{Answer, Echo, Output, Secret};
 
     const CTRL_C: u8 = 3;
     const CTRL_D: u8 = 4;
+    const CTRL_H: u8 = 8;
     const CTRL_U: u8 = 21;
+    const CTRL_Z: u8 = 26;
     const ESCAPE: u8 = 27;
+    const CTRL_BACKSLASH: u8 = 28;
+    const DELETE: u8 = 127;
 
     /// A terminal in our hands until it is dropped.
     pub(in crate::cli) struct Terminal {
         before: Termios,
+        ours: Termios,
         /// Keys that were pressed while nobody asked.
         keys: Mutex<VecDeque<u8>>,
     }
@@ -56,24 +65,29 @@ mod unix {
             }
             let before = tcgetattr(&stdin).ok()?;
             let mut ours = before.clone();
-            ours.local_modes -= LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON;
-            // Ctrl-C becomes a key; Ctrl-Z still stops the program.
-            ours.special_codes[SpecialCodeIndex::VINTR] = 0;
+            // Without ISIG no key ends or stops the program before the terminal is put back in order.
+            ours.local_modes -=
+                LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG | LocalModes::IEXTEN;
             ours.special_codes[SpecialCodeIndex::VMIN] = 1;
             ours.special_codes[SpecialCodeIndex::VTIME] = 0;
             tcsetattr(&stdin, OptionalActions::Now, &ours).ok()?;
-            Some(Self { before, keys: Mutex::new(VecDeque::new()) })
+            Some(Self { before, ours, keys: Mutex::new(VecDeque::new()) })
         }
 
         /// Reads a line. Blocks.
         pub(in crate::cli) fn read_line(&self, output: &Output, prompt: &str, echo: Echo) -> Answer {
             output.ask(prompt);
             let mut line: Vec<u8> = Vec::new();
+            // How much of it is seen: a character is shown when its last byte is there.
+            let mut seen = 0;
             loop {
-                let Some(key) = self.key(None) else { return Answer::End };
+                let Some(key) = self.key(None) else {
+                    output.ask("\n");
+                    return Answer::End;
+                };
                 match key {
                     b'\r' | b'\n' => break,
-                    CTRL_C => {
+                    CTRL_C | CTRL_BACKSLASH => {
                         output.ask("\n");
                         return Answer::Interrupted;
                     }
@@ -81,84 +95,86 @@ mod unix {
                         output.ask("\n");
                         return Answer::End;
                     }
-                    8 | 127 => {
+                    CTRL_H | DELETE => {
                         // One character, however many bytes it has.
                         while line.pop().is_some_and(|byte| byte & 0xC0 == 0x80) {}
-                        redraw(output, prompt, &line, echo);
+                        seen = redraw(output, prompt, &line, echo);
                     }
                     CTRL_U => {
                         line.clear();
-                        redraw(output, prompt, &line, echo);
+                        seen = redraw(output, prompt, &line, echo);
+                    }
+                    CTRL_Z => {
+                        self.suspend();
+                        output.ask(prompt);
+                        seen = redraw(output, prompt, &line, echo);
                     }
                     ESCAPE => self.skip_sequence(),
                     0..=31 => {}
                     _ => {
                         line.push(key);
-                        if echo == Echo::Shown && std::str::from_utf8(&line).is_ok() {
-                            redraw(output, prompt, &line, echo);
+                        if echo == Echo::Shown
+                            && let Ok(text) = std::str::from_utf8(&line[seen..])
+                        {
+                            output.ask(text);
+                            seen = line.len();
                         }
                     }
                 }
             }
             output.ask("\n");
-            // What is not UTF-8 cannot be sent to Ring as it was meant.
-            Answer::Line(Secret::new(String::from_utf8_lossy(&line)))
+            String::from_utf8(line).map_or(Answer::NotText, |line| Answer::Line(Secret::new(line)))
         }
 
         /// Whether Ctrl-C was pressed. Blocks for that long.
         pub(in crate::cli) fn interrupted_within(&self, time: Duration) -> bool {
-            if !self.ready(Some(time)) {
+            if !ready(Some(time)) {
                 return false;
             }
-            let mut byte = [0];
-            match rustix::io::read(io::stdin(), &mut byte) {
-                Ok(1) if byte[0] == CTRL_C => true,
-                Ok(1) => {
-                    self.keys().push_back(byte[0]);
+            match read() {
+                // Without a terminal the person is gone as well.
+                Some(CTRL_C | CTRL_BACKSLASH) | None => true,
+                Some(CTRL_Z) => {
+                    self.suspend();
                     false
                 }
-                // The terminal is gone, and the person with it.
-                _ => true,
+                Some(key) => {
+                    self.keys().push_back(key);
+                    false
+                }
             }
         }
 
         fn key(&self, within: Option<Duration>) -> Option<u8> {
-            if let Some(key) = self.keys().pop_front() {
-                return Some(key);
-            }
-            if !self.ready(within) {
-                return None;
-            }
-            let mut byte = [0];
-            (rustix::io::read(io::stdin(), &mut byte) == Ok(1)).then_some(byte[0])
+            let kept = self.keys().pop_front();
+            kept.or_else(|| if ready(within) { read() } else { None })
         }
 
         fn keys(&self) -> std::sync::MutexGuard<'_, VecDeque<u8>> {
             self.keys.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
         }
 
-        #[allow(clippy::unused_self, reason = "only whoever holds the terminal may read from it")]
-        fn ready(&self, within: Option<Duration>) -> bool {
-            let stdin = io::stdin();
-            let mut fds = [PollFd::new(&stdin, PollFlags::IN)];
-            let within = within.and_then(|time| Timespec::try_from(time).ok());
-            loop {
-                match poll(&mut fds, within.as_ref()) {
-                    Err(rustix::io::Errno::INTR) => {}
-                    Ok(ready) => return ready > 0,
-                    Err(_) => return true,
-                }
-            }
+        /// Stops the program as Ctrl-Z does elsewhere, and goes on when it is told to.
+        fn suspend(&self) {
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
+            let _ = kill_current_process_group(Signal::TSTP);
+            // The stop may reach this thread a moment later; only then may the terminal be ours again.
+            std::thread::sleep(Duration::from_millis(100));
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.ours);
         }
 
         /// An arrow key or the like: nothing of it is text.
         fn skip_sequence(&self) {
             let soon = Some(Duration::from_millis(20));
-            if let Some(b'[' | b'O') = self.key(soon) {
-                while let Some(key) = self.key(soon) {
-                    if key.is_ascii_alphabetic() || key == b'~' {
-                        return;
-                    }
+            match self.key(soon) {
+                Some(b'[' | b'O') => {}
+                // A key of its own after Escape, such as Enter.
+                Some(control @ 0..=31) => return self.keys().push_front(control),
+                _ => return,
+            }
+            while let Some(key) = self.key(soon) {
+                if key.is_ascii_alphabetic() || key == b'~' {
+                    return;
                 }
             }
         }
@@ -166,14 +182,43 @@ mod unix {
 
     impl Drop for Terminal {
         fn drop(&mut self) {
-            let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
+            // Half a password that is still on its way is not for the shell.
+            let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.before);
         }
     }
 
-    fn redraw(output: &Output, prompt: &str, line: &[u8], echo: Echo) {
+    /// Whether there is something to read. `None` waits for ever.
+    fn ready(within: Option<Duration>) -> bool {
+        let stdin = io::stdin();
+        let mut fds = [PollFd::new(&stdin, PollFlags::IN)];
+        let within = within.and_then(|time| Timespec::try_from(time).ok());
+        loop {
+            match poll(&mut fds, within.as_ref()) {
+                Err(Errno::INTR) => {}
+                Ok(ready) => return ready > 0,
+                Err(_) => return true,
+            }
+        }
+    }
+
+    fn read() -> Option<u8> {
+        let mut byte = [0];
+        loop {
+            match rustix::io::read(io::stdin(), &mut byte) {
+                Err(Errno::INTR) => {}
+                // Whoever shares the terminal made it so, and took the key.
+                Err(Errno::AGAIN) => _ = ready(None),
+                read => return (read == Ok(1)).then_some(byte[0]),
+            }
+        }
+    }
+
+    /// Shows the line anew, and says how much of it is seen then.
+    fn redraw(output: &Output, prompt: &str, line: &[u8], echo: Echo) -> usize {
         if echo == Echo::Shown {
             output.ask(&format!("\r\x1b[K{prompt}{}", String::from_utf8_lossy(line)));
         }
+        line.len()
     }
 }
 
