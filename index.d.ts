@@ -30,11 +30,13 @@ declare global {
  */
 export class RingTokenManager {
   /**
-   * Reads the store; makes no request.
+   * Reads the store; makes no request, except where an earlier process was stopped in the middle of one.
+   *
+   * A store that cannot be read throws nothing here: `status` and the logger say so, and every call rejects with `STORE`
+   * until it can be read.
    *
    * @throws {RingAuthError} `INVALID_ARGUMENT`: an option is unknown, of the wrong type, or cannot be meant; also where
    * the store belongs to another `oauthUrl`.
-   * @throws {RingAuthError} `STORE`: the store cannot be read, or was written by a newer version of this package.
    */
   constructor(options?: RingTokenManagerOptions)
 

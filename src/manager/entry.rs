@@ -50,6 +50,9 @@ impl Inner {
         let (guard, found) = self.blocking(guard, |guard| guard.read()).await;
         let found = found?;
         self.tell(found.notices);
+        if self.view().store_problem.is_some() {
+            self.update(|view, _| view.store_problem = None);
+        }
         let mut entered = Entered { state: found.state, absorbed: false, pending: false, guard: Some(guard), slot };
         self.absorb_given(&mut entered);
         Ok(entered)

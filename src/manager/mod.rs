@@ -131,6 +131,8 @@ struct Inner {
     parts: Parts,
     settings: Settings,
     view: Mutex<View>,
+    /// Held while the listener is told.
+    telling: Mutex<()>,
     /// Serialises what enters the store within this process, and keeps what could not be written.
     entry: tokio::sync::Mutex<Option<Pending>>,
     login: tokio::sync::Mutex<Option<login::Waiting>>,
@@ -177,6 +179,7 @@ impl Manager {
         } else {
             view.announced = view.newest.as_ref().map(RefreshToken::wrapped);
         }
+        view.store_problem.clone_from(&trouble);
         view.settle(parts.clock.as_ref());
         let left_behind = found.as_ref().is_some_and(|state| state.mark.is_some());
         let auto_refresh = settings.auto_refresh;
@@ -184,6 +187,7 @@ impl Manager {
             parts,
             settings,
             view: Mutex::new(view),
+            telling: Mutex::new(()),
             entry: tokio::sync::Mutex::new(None),
             login: tokio::sync::Mutex::new(None),
             changed: Arc::new(Notify::new()),
@@ -362,6 +366,8 @@ impl Inner {
     /// Changes the view, and tells the listener what that changed.
     fn update<T>(&self, change: impl FnOnce(&mut View, &dyn Clock) -> T) -> T {
         let clock = self.parts.clock.as_ref();
+        // Two that change it at the same time are heard of in the order in which they did.
+        let _in_order = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let (changed, events) = {
             let mut view = self.view();
             let changed = change(&mut view, clock);

@@ -208,12 +208,18 @@ impl Inner {
                         AfterRejection::Previous | AfterRejection::Dead => break failure.error,
                     }
                 }
+                Err(failure) if failure.ambiguous && self.view().closing => {
+                    // There is no time to find out here; with the mark left, the next start does that first.
+                    self.abandon_marked(entered).await;
+                    return Err(failure.error);
+                }
                 Err(failure) => {
                     let clock = &self.parts.clock;
                     let former = entered.state.cool_down.as_ref();
-                    entered.state.cool_down =
-                        Some(policy::cool_down(former, &failure.error, clock.wall(), clock.jitter()));
-                    break failure.error;
+                    let cool_down = policy::cool_down(former, &failure.error, clock.wall(), clock.jitter());
+                    let error = failure.error.with_retry_after(cool_down.length);
+                    entered.state.cool_down = Some(cool_down);
+                    break error;
                 }
             }
         };
@@ -226,6 +232,12 @@ impl Inner {
             view.adopt(&state, clock);
         });
         Err(error)
+    }
+
+    /// Ends without an answer, leaving the mark that was written before the request.
+    async fn abandon_marked(&self, entered: Entered<'_>) {
+        self.update(|view, _| view.refreshing = false);
+        self.abandon(entered).await;
     }
 
     /// Makes it known, before anything is sent, that something will be.
@@ -271,7 +283,7 @@ impl Inner {
                 return Err(failure);
             };
             self.log(Level::Debug, format!("{} It is tried again in {} s.", failure.error, wait.as_secs()));
-            if !wait.is_zero() && !self.pause(wait).await {
+            if !self.pause(wait).await {
                 return Err(failure);
             }
         }
@@ -374,8 +386,12 @@ impl Inner {
         let now = clock.wall();
         let cooling = view.cool_down.as_ref().and_then(|cool_down| cool_down.until(now));
         let cooling = cooling.map_or(Duration::ZERO, |until| Duration::from_millis(until - now));
+        if view.cool_down.is_some() {
+            // What failed is tried again when its cool-down is over, as the status says.
+            return cooling.min(LONGEST_NAP);
+        }
         let near = view.access.as_ref().map_or(Duration::ZERO, |access| access.until_near_its_end(clock));
-        near.max(cooling).max(view.until_unasked(clock)).min(LONGEST_NAP)
+        near.max(view.until_unasked(clock)).min(LONGEST_NAP)
     }
 }
 

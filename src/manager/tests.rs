@@ -144,6 +144,7 @@ impl Listener for Heard {
 struct Shaky {
     inner: MemoryStore,
     fails: Arc<AtomicBool>,
+    unreadable: AtomicBool,
 }
 
 struct ShakyGuard {
@@ -153,16 +154,22 @@ struct ShakyGuard {
 
 impl Shaky {
     fn new() -> Arc<Self> {
-        Arc::new(Self { inner: MemoryStore::new(ISSUER), fails: Arc::default() })
+        Arc::new(Self { inner: MemoryStore::new(ISSUER), fails: Arc::default(), unreadable: AtomicBool::new(false) })
     }
 }
 
 impl Store for Shaky {
     fn peek(&self) -> Result<Option<State>> {
+        if self.unreadable.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorCode::Store, "unreadable"));
+        }
         self.inner.peek()
     }
 
     fn try_lock(&self) -> Result<Option<Box<dyn Guard>>> {
+        if self.unreadable.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorCode::Store, "unreadable"));
+        }
         let fails = Arc::clone(&self.fails);
         Ok(self.inner.try_lock()?.map(|inner| Box::new(ShakyGuard { inner, fails }) as Box<dyn Guard>))
     }
@@ -397,7 +404,12 @@ async fn a_failing_refresh_cools_down_and_the_call_after_it_makes_one_request() 
     let bench = Bench::new();
     let manager = bench.manager(Some("a"));
     bench.wire.always(ErrorCode::ServerError, false);
-    assert_eq!(code(manager.auth().await), ErrorCode::ServerError);
+    let error = manager.auth().await.unwrap_err();
+    assert_eq!(
+        (error.code(), error.retry_after()),
+        (ErrorCode::ServerError, Some(SECOND * 5)),
+        "it says when to try again"
+    );
     assert_eq!(bench.wire.sent().len(), 4);
     assert_eq!(manager.status().phase, Phase::Waiting);
     for _ in 0..10 {
@@ -749,6 +761,56 @@ async fn auto_refresh_renews_ahead_and_recovers_by_itself() {
     drop(manager);
     tokio::time::sleep(SECOND * 61).await;
     assert!(weak.upgrade().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn auto_refresh_tries_again_when_the_status_says() {
+    let bench = Bench::new();
+    let manager = bench.try_manager(Some("a"), true).unwrap();
+    bench.wire.always(ErrorCode::ServerError, false);
+    while manager.status().phase != Phase::Waiting {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let left = manager.status().retry_at.unwrap() - bench.clock.wall();
+    assert!((4900..=5000).contains(&left), "{left}");
+    bench.wire.recovers();
+    tokio::time::sleep(Duration::from_millis(left + 100)).await;
+    assert_eq!(manager.status().phase, Phase::Ready);
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_in_doubt_leaves_the_mark_for_the_next_start() {
+    let bench = Bench::new();
+    let manager = bench.manager(Some("a"));
+    bench.wire.always(ErrorCode::Timeout, true);
+    let caller = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.auth().await }
+    });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    manager.close().await;
+    assert_eq!(code(caller.await.unwrap()), ErrorCode::Timeout);
+    assert_eq!(bench.wire.sent(), ["a"], "closing takes one request, not two");
+    assert!(bench.state().mark.is_some() && bench.state().cool_down.is_none());
+    bench.wire.recovers();
+    let next = bench.manager(None);
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(raw(next.refresh_token()), "a+", "without being asked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_cannot_be_read_is_no_reason_to_log_in() {
+    let store = Shaky::new();
+    let bench = Bench::on(Arc::clone(&store) as Arc<_>);
+    bench.manager(Some("a")).auth().await.unwrap();
+    store.unreadable.store(true, Ordering::SeqCst);
+    let manager = bench.manager(None);
+    let status = manager.status();
+    assert_eq!((status.phase, status.problem.map(|error| error.code())), (Phase::Idle, Some(ErrorCode::Store)));
+    assert_eq!(code(manager.auth().await), ErrorCode::Store);
+    store.unreadable.store(false, Ordering::SeqCst);
+    assert_eq!(raw(Some(manager.auth().await.unwrap().refresh_token)), "a+");
+    assert_eq!(manager.status().problem, None);
 }
 
 #[tokio::test(start_paused = true)]

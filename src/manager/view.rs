@@ -286,6 +286,9 @@ impl View {
         let waiting = self.cool_down.as_ref().filter(|_| until.is_some()).map(|cool_down| cool_down.error(now));
         let (phase, problem) = if self.refreshing {
             (Phase::Refreshing, None)
+        } else if self.newest.is_none() && self.store_problem.is_some() {
+            // What cannot be read is not known to be missing: nobody should log in again for that.
+            (Phase::Idle, None)
         } else if self.newest.is_none() {
             (Phase::NeedsLogin, Some(self.missing()))
         } else if self.rejected {
