@@ -177,6 +177,7 @@ impl Manager {
         } else {
             view.announced = view.newest.as_ref().map(RefreshToken::wrapped);
         }
+        view.status_is_known(parts.clock.as_ref());
         let left_behind = found.as_ref().is_some_and(|state| state.mark.is_some());
         let auto_refresh = settings.auto_refresh;
         let inner = Arc::new(Inner {

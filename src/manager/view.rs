@@ -239,6 +239,11 @@ impl View {
         self.store_problem = Some(problem);
     }
 
+    /// What is so from the beginning is no news: whoever looks at a new manager sees it.
+    pub(super) fn status_is_known(&mut self, clock: &dyn Clock) {
+        self.last_status = Some(self.status(clock));
+    }
+
     pub(super) fn set_persisted(&mut self, persisted: bool) {
         self.persisted = persisted;
     }
