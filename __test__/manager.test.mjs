@@ -610,6 +610,25 @@ describe('close', { concurrency: true }, () => {
     assert.equal(ring.counts.tokenPosts, 1)
   })
 
+  for (const { loginFlow } of FLOWS) {
+    it(`waits for the step of a login under way (${loginFlow}): the token that it brings is stored`, async (t) => {
+      const ring = await startRing(t, { latencyMs: 200 })
+      const store = fileStore(join(tempDir(t), 'journal.json'))
+      const { manager } = open(t, ring, { loginFlow, store })
+      await manager.login(CREDENTIALS)
+      const before = ring.requests.length
+      const step = manager.submitTwoFactorCode(String(ring.codeFor()))
+      await until(() => ring.requests.length > before, 'the code arrives')
+      await manager.close()
+      assert.deepEqual(await step, { authenticated: true })
+      assert.equal(manager.status.persisted, true)
+      const { manager: next } = open(t, ring, { store })
+      assert.equal(next.refreshToken, manager.refreshToken)
+      assert.ok(ring.isAccessLive((await next.refresh()).accessToken))
+      assert.equal(ring.codesSent, 1)
+    })
+  }
+
   it('is what disposal does', async (t) => {
     const ring = await startRing(t)
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
