@@ -1,13 +1,13 @@
 // @ts-check
 // Processes: how they end, how they are killed, and how they share a journal.
 import assert from 'node:assert/strict'
-import { cpSync, mkdirSync, readdirSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { Worker } from 'node:worker_threads'
 import {
-  OUTAGE, fileStore, open, optionsFor, rawOf, readJournal, root, runProcess, runScript, sleep, startRing, tempDir, until,
+  EMAIL, OUTAGE, PASSWORD, fileStore, open, optionsFor, rawOf, readJournal, root, runProcess, runScript, sleep, startRing, tempDir, until,
 } from './support/index.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
@@ -79,6 +79,30 @@ describe('a process', { concurrency: 4 }, () => {
     assert.equal(rawOf(readJournal(where.path).current.token), where.ring.newest())
     await nextStart(t, where)
   })
+
+  for (const loginFlow of ['pkce', 'password']) {
+    it(`that has nothing else to do ends after the login (${loginFlow}) that nobody awaits, and its token is stored`, async (t) => {
+      const ring = await startRing(t, { latencyMs: 100 })
+      const path = join(tempDir(t), 'journal.json')
+      const child = runScript(
+        t,
+        `import { readFileSync } from 'node:fs';
+         const manager = new RingTokenManager(config.options);
+         await manager.login(config.credentials);
+         say('code?');
+         await heard('code');
+         manager.submitTwoFactorCode(readFileSync(config.codeFile, 'utf8')).catch(() => process.exit(9));`,
+        { options: optionsFor(ring, { loginFlow, store: fileStore(path) }), credentials: { email: EMAIL, password: PASSWORD }, codeFile: `${path}.code` },
+      )
+      await until(() => child.stdout().includes('code?') || child.process.exitCode !== null, 'it asks for the code')
+      writeFileSync(`${path}.code`, String(ring.codeFor()))
+      child.say('code')
+      endedWell(await child.ended)
+      const { manager } = open(t, ring, { store: fileStore(path) })
+      assert.ok(ring.isAccessLive((await manager.refresh()).accessToken))
+      assert.equal(ring.counts.stalePresentations, 0)
+    })
+  }
 
   it('that exits right after the event leaves the newest token behind', async (t) => {
     const where = await ringAndPath(t)

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { before, describe, it } from 'node:test'
+import { after, describe, it } from 'node:test'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { FakeRing, open, parseRefreshToken, startRing, unwrap, wrap } from '../support/index.mjs'
 
@@ -12,20 +12,15 @@ const here = dirname(fileURLToPath(import.meta.url))
 const installed = join(here, 'node_modules', 'ring-client-api', 'lib')
 const HID = '11111111-2222-4333-8444-555555555555'
 
-/** @type {{ getHardwareId(systemId?: string): Promise<string> }} */
-let util
-/** @type {new (options: { refreshToken: string, systemId?: string }) => any} */
-let RingRestClient
-
-before(async () => {
-  if (!existsSync(installed)) {
-    throw new Error(`ring-client-api is not installed in ${here}: run \`npm ci --ignore-scripts\` there (npm test does).`)
-  }
-  // Not resolved before it is known to be there; and by a name that no type checker follows.
-  const load = (/** @type {string} */ name) => import(pathToFileURL(join(installed, name)).href)
-  util = await load('util.js')
-  ;({ RingRestClient } = await load('rest-client.js'))
-})
+if (!existsSync(installed)) {
+  throw new Error(`ring-client-api is not installed in ${here}: run \`npm ci --ignore-scripts\` there (npm test does).`)
+}
+// Not resolved before it is known to be there; and by a name that no type checker follows.
+const load = (/** @type {string} */ name) => import(pathToFileURL(join(installed, name)).href)
+/** @type {{ getHardwareId(systemId?: string): Promise<string>, clearTimeouts(): void }} */
+const util = await load('util.js')
+/** @type {{ RingRestClient: new (options: { refreshToken: string, systemId?: string }) => any }} */
+const { RingRestClient } = await load('rest-client.js')
 
 /**
  * What ring-client-api makes of a token: its own client.
@@ -55,6 +50,9 @@ function leadFetchTo(t, ring) {
     globalThis.fetch = original
   })
 }
+
+// Its own time-outs would keep this process waiting.
+after(() => util.clearTimeouts())
 
 describe('the real ring-client-api', () => {
   it('derives the same hardware id from a systemId', async (t) => {
