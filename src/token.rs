@@ -38,6 +38,16 @@ impl RefreshToken {
                 "The refresh token is longer than 64 KiB, so it cannot be one. Paste the value of \"refreshToken\" alone.",
             ));
         }
+        Self::parse_kept(text)
+    }
+
+    /// Reads what was written here before: that may have grown beyond what a person can paste, by push credentials or
+    /// by a longer successor, and must not be lost for it.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for characters that no token has.
+    pub fn parse_kept(text: &str) -> Result<Self> {
         if let Some(fields) = unwrap(text) {
             return Ok(Self { fields });
         }
@@ -80,6 +90,11 @@ impl RefreshToken {
         fields.insert("rt".to_owned(), Value::String(raw.to_owned()));
         fields.insert("hid".to_owned(), Value::String(hardware_id.to_owned()));
         Self { fields }
+    }
+
+    /// Whether its wrapper can be given back, to this package or to ring-client-api.
+    pub fn survives_wrapping(&self) -> bool {
+        Self::parse(self.wrapped().expose()).is_ok_and(|token| token == *self)
     }
 
     /// The same token with other push-notification credentials, or without any.

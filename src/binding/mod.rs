@@ -122,7 +122,9 @@ impl BindingManager {
         let parsed = json.map(|json| serde_json::from_str(&json)).transpose();
         let result = match parsed {
             Ok(credentials) => self.manager.set_push_credentials(credentials).await,
-            Err(_) => Err(Error::invalid("The push credentials are nested too deeply to be kept.")),
+            Err(_) => Err(Error::invalid(
+                "The push credentials (pnc) cannot be kept: they are nested too deeply, or have half a character in them.",
+            )),
         };
         empty_outcome(result)
     }

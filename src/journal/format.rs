@@ -147,7 +147,7 @@ fn held(held: &Held) -> Value {
 
 fn parse_held(value: &Value) -> Option<Held> {
     Some(Held {
-        token: RefreshToken::parse(value.get("token")?.as_str()?).ok()?,
+        token: RefreshToken::parse_kept(value.get("token")?.as_str().filter(|text| !text.is_empty())?).ok()?,
         obtained_at: value.get("obtainedAt")?.as_u64()?,
         succeeded: value.get("succeeded")?.as_bool()?,
     })

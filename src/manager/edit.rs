@@ -66,6 +66,12 @@ impl Inner {
                 inner.leave(entered).await;
                 return Ok(());
             }
+            if !token.survives_wrapping() {
+                inner.leave(entered).await;
+                return Err(Error::invalid(
+                    "The push credentials (pnc) are too large or nested too deeply: the refresh token that they are kept in could not be read again.",
+                ));
+            }
             held.token = token;
             let state = entered.state.clone();
             inner.commit(entered).await;

@@ -25,6 +25,15 @@ pub(super) struct Entered<'a> {
     slot: tokio::sync::MutexGuard<'a, Option<Pending>>,
 }
 
+/// How long somebody waits for the lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// Until the manager is being closed: what was wanted can be had at the next start.
+    UntilClosing,
+    /// As long as a holder may take: what is brought exists nowhere else.
+    ToTheEnd,
+}
+
 const FIRST_LOOK: Duration = Duration::from_millis(2);
 const LONGEST_LOOK: Duration = Duration::from_millis(50);
 /// No holder's own deadline is believed beyond this: its clock may be another.
@@ -33,6 +42,15 @@ const LONGEST_HOLD: Duration = Duration::from_secs(600);
 impl Inner {
     /// Enters the store: waits for whoever is in it, reads what is there, and looks the caller's own token up.
     pub(super) async fn enter(self: &Arc<Self>) -> Result<Entered<'_>> {
+        self.enter_with(Patience::UntilClosing).await
+    }
+
+    /// The same, for what must not be lost because the manager is being closed meanwhile.
+    pub(super) async fn enter_although_closing(self: &Arc<Self>) -> Result<Entered<'_>> {
+        self.enter_with(Patience::ToTheEnd).await
+    }
+
+    async fn enter_with(self: &Arc<Self>, patience: Patience) -> Result<Entered<'_>> {
         let mut slot = self.entry.lock().await;
         if self.view().closed {
             return Err(closed());
@@ -46,7 +64,7 @@ impl Inner {
             self.absorb_given(&mut entered);
             return Ok(entered);
         }
-        let guard = self.lock().await?;
+        let guard = self.lock(patience).await?;
         let (guard, found) = self.blocking(guard, |guard| guard.read()).await;
         let found = found?;
         self.tell(found.notices);
@@ -193,7 +211,7 @@ impl Inner {
         }
     }
 
-    async fn lock(&self) -> Result<Box<dyn Guard>> {
+    async fn lock(&self, patience: Patience) -> Result<Box<dyn Guard>> {
         let clock = self.parts.clock.as_ref();
         let longest = policy::longest_refresh(self.settings.request_timeout);
         let mut limit = clock.monotonic() + longest + policy::LOCK_GRACE;
@@ -209,7 +227,7 @@ impl Inner {
             if let Some(guard) = tried? {
                 return Ok(guard);
             }
-            if self.view().closing {
+            if patience == Patience::UntilClosing && self.view().closing {
                 return Err(closed());
             }
             if clock.monotonic() >= limit {

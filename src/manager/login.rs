@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::activity::Write;
 use super::refresh::{Reason, access_of};
 use super::{Inner, Level, Step};
 use crate::oauth::{Grant, Login, LoginRequest, LoginStep};
@@ -141,10 +142,12 @@ impl Inner {
     }
 
     async fn store_login(self: &Arc<Self>, hardware_id: &str, grant: &Grant) {
+        // It is on its way to the disk: not even the end of the process may come between.
+        let _write = Write::begin();
         let now = self.parts.clock.wall();
         let raw = grant.refresh_token.expose();
         let token = RefreshToken::from_raw(raw).rotated(raw, hardware_id);
-        let mut entered = match self.enter().await {
+        let mut entered = match self.enter_although_closing().await {
             Ok(entered) => entered,
             Err(error) => {
                 // Not a reason to lose a login: it is in memory, and the next call that gets in takes it along.

@@ -404,6 +404,8 @@ impl Inner {
         if let Some(mut flight) = flight {
             let _ = flight.wait_for(Option::is_some).await;
         }
+        // A step of a login may be about to bring a token, which has to be stored as well.
+        drop(self.login.lock().await);
         // Whoever is in the store ends first, and what could not be written is tried once more.
         let mut entry = self.entry.lock().await;
         if let Some(pending) = entry.take() {

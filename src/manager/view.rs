@@ -191,7 +191,7 @@ impl View {
         }
     }
 
-    /// What it shows now is no news.
+    /// What is so from the beginning is no news: whoever looks at a new manager sees it.
     pub(super) fn settle(&mut self, clock: &dyn Clock) {
         self.last_status = Some(self.status(clock));
     }

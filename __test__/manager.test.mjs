@@ -1,0 +1,650 @@
+// @ts-check
+// A manager in one process, with the memory store where the store does not matter: logins, calls, events, its end.
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import {
+  EMAIL, OUTAGE, PASSWORD, failure, fileStore, open, rawOf, readJournal, startRing, tempDir, unwrap, until, wrap,
+} from './support/index.mjs'
+
+const CREDENTIALS = { email: EMAIL, password: PASSWORD }
+
+/** @typedef {import('./fake-ring/settings.mjs').TwoFactor} TwoFactor */
+/** @type {{ loginFlow: 'auto' | 'pkce' | 'password' }[]} */
+const FLOWS = [{ loginFlow: 'auto' }, { loginFlow: 'pkce' }, { loginFlow: 'password' }]
+
+/** @param {TwoFactor} twoFactor */
+const accounts = (twoFactor) => [{ email: EMAIL, password: PASSWORD, twoFactor, phone: '+1xxxxxxxx89' }]
+
+describe('a login', { concurrency: true }, () => {
+  for (const { loginFlow } of FLOWS) {
+    /** @type {[TwoFactor, string, string | undefined][]} */
+    const methods = [
+      ['sms', 'sms', '+1xxxxxxxx89'],
+      ['email', 'email', 'p****@example.com'],
+      ['totp', 'totp', undefined],
+      ['unknown', 'unknown', undefined],
+      ['no-state', 'unknown', '+1xxxxxxxx89'],
+    ]
+    for (const [twoFactor, method, destination] of methods) {
+      it(`by ${loginFlow} asks for the code of the method ${twoFactor}, and ends with a token that works`, async (t) => {
+        const ring = await startRing(t, { accounts: accounts(twoFactor) })
+        const { manager, updates } = open(t, ring, { loginFlow })
+        const step = await manager.login(CREDENTIALS)
+        assert.equal(step.authenticated, false)
+        assert.equal(step.twoFactor?.method, method)
+        assert.equal(step.twoFactor?.destination, destination)
+        assert.match(String(step.twoFactor?.prompt), /^Please enter the code/)
+        assert.equal(manager.refreshToken, null)
+        assert.deepEqual(await manager.submitTwoFactorCode(String(ring.codeFor())), { authenticated: true })
+        assert.equal(ring.codesSent, twoFactor === 'totp' ? 0 : 1)
+        assert.ok(ring.isAccessLive(await manager.getAccessToken()))
+        assert.equal(rawOf(manager.refreshToken), ring.newest())
+        assert.equal(unwrap(manager.refreshToken).hid, manager.hardwareId)
+        assert.equal(new Set(ring.requests.map((request) => request.headers['hardware_id'])).size, 1, 'one device for Ring')
+        await until(() => updates.length > 0, 'the new token is announced')
+        assert.equal(updates[0]?.oldRefreshToken, undefined)
+        assert.equal(updates.at(-1)?.newRefreshToken, manager.refreshToken)
+        assert.equal(ring.counts.stalePresentations, 0)
+      })
+    }
+
+    it(`by ${loginFlow} of an account without a second factor is complete at once`, async (t) => {
+      const ring = await startRing(t, { accounts: accounts('none') })
+      const { manager } = open(t, ring, { loginFlow })
+      assert.deepEqual(await manager.login(CREDENTIALS), { authenticated: true })
+      assert.ok(ring.isAccessLive(await manager.getAccessToken()))
+    })
+
+    it(`by ${loginFlow} with an odd password sends it as it is`, async (t) => {
+      const password = ` +&=%"'\\ üñ🔑 `
+      const ring = await startRing(t, { accounts: [{ email: 'a+b@example.com', password, twoFactor: 'none' }] })
+      const { manager } = open(t, ring, { loginFlow })
+      assert.deepEqual(await manager.login({ email: 'a+b@example.com', password }), { authenticated: true })
+    })
+
+    it(`by ${loginFlow} goes on waiting after a wrong code, and sends no other one by itself`, async (t) => {
+      const ring = await startRing(t)
+      const { manager } = open(t, ring, { loginFlow })
+      await manager.login(CREDENTIALS)
+      const wrong = ring.codeFor() === '000000' ? '111111' : '000000'
+      const error = await failure(manager.submitTwoFactorCode(wrong), 'TWO_FACTOR_INVALID')
+      assert.equal(error.transient, false)
+      await failure(manager.getAccessToken(), 'TWO_FACTOR_REQUIRED')
+      assert.deepEqual(await manager.submitTwoFactorCode(String(ring.codeFor())), { authenticated: true })
+      assert.equal(ring.codesSent, 1)
+    })
+
+    it(`by ${loginFlow} calls an expired code invalid`, async (t) => {
+      const ring = await startRing(t, { codeTtlMs: 0 })
+      const { manager } = open(t, ring, { loginFlow })
+      await manager.login(CREDENTIALS)
+      await failure(manager.submitTwoFactorCode(String(ring.codeFor())), 'TWO_FACTOR_INVALID')
+    })
+
+    it(`by ${loginFlow} says when too many codes were asked for`, async (t) => {
+      const ring = await startRing(t, { maxCodesPerWindow: 0 })
+      const error = await failure(open(t, ring, { loginFlow }).manager.login(CREDENTIALS), 'TWO_FACTOR_RATE_LIMITED')
+      assert.equal(error.transient, true)
+    })
+
+    it(`by ${loginFlow} says that a password is wrong, after one attempt`, async (t) => {
+      const ring = await startRing(t)
+      const { manager } = open(t, ring, { loginFlow })
+      const error = await failure(manager.login({ email: EMAIL, password: 'wrong' }), 'INVALID_CREDENTIALS')
+      assert.equal(error.transient, false)
+      assert.equal(error.httpStatus, 401)
+      assert.equal(ring.requests.filter((request) => request.body.includes('wrong')).length, 1)
+      await failure(manager.submitTwoFactorCode('123456'), 'INVALID_ARGUMENT')
+      await failure(manager.getAccessToken(), 'NO_REFRESH_TOKEN')
+    })
+
+    it(`by ${loginFlow} calls the refusal of the edge by its name, and does not blame the password`, async (t) => {
+      const ring = await startRing(t, { userAgent: /^nobody$/ })
+      const error = await failure(open(t, ring, { loginFlow }).manager.login(CREDENTIALS), 'BLOCKED')
+      assert.equal(error.transient, true)
+      assert.ok(error.httpStatus === 403 || error.httpStatus === 406)
+    })
+
+    it(`by ${loginFlow} says that Ring cannot be reached`, async (t) => {
+      const ring = await startRing(t)
+      await ring.close()
+      const error = await failure(open(t, ring, { loginFlow }).manager.login(CREDENTIALS), 'NETWORK')
+      assert.equal(error.transient, true)
+    })
+
+    it(`by ${loginFlow} ends with TIMEOUT when Ring does not answer`, async (t) => {
+      const ring = await startRing(t)
+      ring.fault({ kind: 'hang', path: /^\/oauth/, times: Infinity })
+      const { manager } = open(t, ring, { loginFlow, requestTimeoutMs: 200 })
+      assert.equal((await failure(manager.login(CREDENTIALS), 'TIMEOUT')).transient, true)
+    })
+
+    it(`by ${loginFlow} survives a network failure at the code: it can be given again`, async (t) => {
+      const ring = await startRing(t)
+      const { manager } = open(t, ring, { loginFlow })
+      await manager.login(CREDENTIALS)
+      ring.fault({ kind: 'reset-before', path: /\/(token|verify)$/ })
+      await failure(manager.submitTwoFactorCode(String(ring.codeFor())), 'NETWORK')
+      assert.deepEqual(await manager.submitTwoFactorCode(String(ring.codeFor())), { authenticated: true })
+      assert.equal(ring.codesSent, 1)
+    })
+
+    it(`by ${loginFlow} asks for another code only when Ring's own waiting time is over`, async (t) => {
+      const ring = await startRing(t, { nextTimeInSecs: 60 })
+      const { manager } = open(t, ring, { loginFlow })
+      const step = await manager.login(CREDENTIALS)
+      assert.equal(step.twoFactor?.resendInSeconds, 60)
+      const before = ring.requests.length
+      const error = await failure(manager.resendTwoFactorCode(), 'TWO_FACTOR_RATE_LIMITED')
+      assert.ok(Number(error.retryAfterMs) > 0 && Number(error.retryAfterMs) <= 60_000)
+      assert.equal(ring.requests.length, before, 'nothing was sent')
+      assert.deepEqual(await manager.submitTwoFactorCode(String(ring.codeFor())), { authenticated: true })
+    })
+
+    it(`by ${loginFlow} can have another code sent, which is the one that counts`, async (t) => {
+      const ring = await startRing(t, { nextTimeInSecs: 0 })
+      const { manager } = open(t, ring, { loginFlow })
+      await manager.login(CREDENTIALS)
+      const first = String(ring.codeFor())
+      assert.equal((await manager.resendTwoFactorCode()).authenticated, false)
+      assert.equal(ring.codesSent, 2)
+      await failure(manager.submitTwoFactorCode(first), 'TWO_FACTOR_INVALID')
+      assert.deepEqual(await manager.submitTwoFactorCode(String(ring.codeFor())), { authenticated: true })
+    })
+
+    it(`by ${loginFlow} does not ask an authenticator app for another code`, async (t) => {
+      const ring = await startRing(t, { accounts: accounts('totp'), nextTimeInSecs: 0 })
+      const { manager } = open(t, ring, { loginFlow })
+      await manager.login(CREDENTIALS)
+      const before = ring.requests.length
+      await failure(manager.resendTwoFactorCode(), 'INVALID_ARGUMENT')
+      assert.equal(ring.requests.length, before)
+    })
+  }
+
+  it('by auto goes the other way where one is not there, and causes one code', async (t) => {
+    for (const settings of [{ web: false }, { legacy: false }, { legacy: /** @type {const} */ ('blocked') }]) {
+      const ring = await startRing(t, settings)
+      const { manager } = open(t, ring)
+      await manager.login(CREDENTIALS)
+      assert.deepEqual(await manager.submitTwoFactorCode(String(ring.codeFor())), { authenticated: true })
+      assert.equal(ring.codesSent, 1)
+    }
+  })
+
+  it('is stored before it is answered, in the journal', async (t) => {
+    const ring = await startRing(t, { accounts: accounts('none') })
+    const path = join(tempDir(t), 'journal.json')
+    const { manager } = open(t, ring, { store: fileStore(path) })
+    await manager.login(CREDENTIALS)
+    assert.equal(readJournal(path).current.token, manager.refreshToken)
+    assert.equal(manager.status.persisted, true)
+  })
+
+  it('that waits for its code leaves the token that is there in use', async (t) => {
+    const ring = await startRing(t)
+    const { manager } = open(t, ring, { refreshToken: ring.mint() })
+    await manager.login(CREDENTIALS)
+    assert.ok(ring.isAccessLive(await manager.getAccessToken()))
+  })
+
+  it('without a code that is awaited refuses one', async (t) => {
+    const ring = await startRing(t)
+    const { manager } = open(t, ring)
+    await failure(manager.submitTwoFactorCode('123456'), 'INVALID_ARGUMENT')
+    await failure(manager.resendTwoFactorCode(), 'INVALID_ARGUMENT')
+    assert.equal(ring.requests.length, 0)
+  })
+
+  it('takes a code with blanks and dashes in it, as people type it', async (t) => {
+    const ring = await startRing(t)
+    const { manager } = open(t, ring)
+    await manager.login(CREDENTIALS)
+    const code = String(ring.codeFor())
+    assert.deepEqual(await manager.submitTwoFactorCode(` ${code.slice(0, 3)}-${code.slice(3)} `), { authenticated: true })
+  })
+})
+
+describe('an access token', { concurrency: true }, () => {
+  it('costs no request until somebody asks for it', async (t) => {
+    const ring = await startRing(t)
+    const { manager } = open(t, ring, { refreshToken: ring.mint() })
+    assert.equal(manager.status.state, 'idle')
+    assert.equal(ring.requests.length, 0)
+  })
+
+  it('of 1000 cold callers is one and the same, and costs one POST', async (t) => {
+    const ring = await startRing(t, { latencyMs: 50 })
+    const { manager } = open(t, ring, { refreshToken: ring.mint() })
+    const tokens = await Promise.all(Array.from({ length: 1000 }, () => manager.getAccessToken()))
+    assert.equal(new Set(tokens).size, 1)
+    assert.equal(ring.counts.tokenPosts, 1)
+    await manager.getAccessToken()
+    assert.equal(ring.counts.tokenPosts, 1)
+  })
+
+  it('that 100 callers saw refused is replaced once', async (t) => {
+    const ring = await startRing(t, { latencyMs: 50 })
+    const { manager } = open(t, ring, { refreshToken: ring.mint() })
+    const refused = await manager.getAccessToken()
+    ring.revokeAccessToken(refused)
+    const tokens = await Promise.all(
+      Array.from({ length: 100 }, async () => {
+        manager.invalidateAccessToken(refused)
+        return manager.getAccessToken()
+      }),
+    )
+    assert.equal(new Set(tokens).size, 1)
+    assert.notEqual(tokens[0], refused)
+    assert.ok(ring.isAccessLive(String(tokens[0])))
+    // Those who come late complain of a token that is gone already.
+    manager.invalidateAccessToken(refused)
+    assert.equal(await manager.getAccessToken(), tokens[0])
+    assert.equal(ring.counts.tokenPosts, 2)
+  })
+
+  it('that is refused again and again costs five rotations, not one each time', async (t) => {
+    const ring = await startRing(t)
+    const { manager } = open(t, ring, { refreshToken: ring.mint() })
+    for (let i = 0; i < 40; i++) manager.invalidateAccessToken(await manager.getAccessToken())
+    assert.ok(await manager.getAccessToken())
+    assert.equal(ring.counts.rotations, 6)
+  })
+
+  it('comes with all that belongs to it', async (t) => {
+    const ring = await startRing(t, { expiresIn: 3600 })
+    const { manager } = open(t, ring, { refreshToken: ring.mint() })
+    const before = Date.now()
+    const auth = await manager.getAuth()
+    assert.equal(auth.tokenType, 'Bearer')
+    assert.equal(auth.scope, 'client')
+    assert.ok(auth.expiresAt >= before + 3_600_000 && auth.expiresAt <= Date.now() + 3_600_000)
+    assert.equal(auth.refreshToken, manager.refreshToken)
+    assert.equal(auth.hardwareId, manager.hardwareId)
+    assert.equal(auth.accessToken, await manager.getAccessToken())
+    assert.deepEqual(await manager.getAuth(), auth)
+  })
+
+  it('is refused without a refresh token, with no request', async (t) => {
+    const ring = await startRing(t)
+    const { manager } = open(t, ring)
+    assert.equal(manager.status.state, 'needs-login')
+    const error = await failure(manager.getAccessToken(), 'NO_REFRESH_TOKEN')
+    assert.equal(error.transient, false)
+    await failure(manager.refresh({ force: true }), 'NO_REFRESH_TOKEN')
+    assert.equal(ring.requests.length, 0)
+  })
+})
+
+describe('refresh', { concurrency: true }, () => {
+  it('rotates whatever the expiry says, once for all who ask at the same time', async (t) => {
+    const ring = await startRing(t, { latencyMs: 50 })
+    const { manager } = open(t, ring, { refreshToken: ring.mint() })
+    const first = await manager.refresh()
+    const second = await manager.refresh()
+    assert.notEqual(first.refreshToken, second.refreshToken)
+    const many = await Promise.all(Array.from({ length: 20 }, () => manager.refresh()))
+    assert.equal(new Set(many.map((auth) => auth.refreshToken)).size, 1)
+    assert.equal(ring.counts.rotations, 3)
+    assert.equal(ring.counts.stalePresentations, 0)
+  })
+
+  it('within a cool-down is answered without a request, and with force goes through it', async (t) => {
+    const ring = await startRing(t)
+    const { manager } = open(t, ring, { refreshToken: ring.mint() })
+    const outage = ring.fault(OUTAGE)
+    const error = await failure(manager.refresh(), 'SERVER_ERROR')
+    assert.equal(error.httpStatus, 503)
+    for (let i = 0; i < 20; i++) {
+      const again = await failure(i % 2 ? manager.refresh() : manager.getAccessToken(), 'SERVER_ERROR')
+      assert.ok(Number(again.retryAfterMs) > 3_500_000 && Number(again.retryAfterMs) <= 3_600_000)
+    }
+    assert.equal(ring.counts.tokenPosts, 1)
+    outage.remove()
+    assert.ok(ring.isAccessLive((await manager.refresh({ force: true })).accessToken))
+    assert.equal(ring.counts.tokenPosts, 2)
+    assert.equal(manager.status.state, 'ready')
+  })
+
+  it('sends a rejected token once, and once more when forced, not twice', async (t) => {
+    const ring = await startRing(t)
+    const { manager } = open(t, ring, { refreshToken: ring.mint() })
+    await manager.refresh()
+    ring.revokeAll()
+    ring.clearCounts()
+    const error = await failure(manager.refresh(), 'REFRESH_TOKEN_REJECTED')
+    assert.equal(error.transient, false)
+    // Two: it had never been accepted, so the answer that brought it may have been wrong, and the one before is tried.
+    assert.equal(manager.status.state, 'needs-login')
+    assert.equal(manager.status.code, 'REFRESH_TOKEN_REJECTED')
+    for (let i = 0; i < 10; i++) await failure(manager.refresh(), 'REFRESH_TOKEN_REJECTED')
+    assert.equal(ring.counts.tokenPosts, 2)
+    await failure(manager.refresh({ force: true }), 'REFRESH_TOKEN_REJECTED')
+    const forced = ring.tokenRequests.slice(-1)[0]?.form['refresh_token']
+    assert.equal(forced, rawOf(manager.refreshToken))
+    assert.equal(ring.counts.tokenPosts, 3)
+    await failure(manager.refresh({ force: true }), 'REFRESH_TOKEN_REJECTED')
+    assert.equal(ring.counts.tokenPosts, 3)
+  })
+
+  it('goes on without the caller that began it, for those who joined', async (t) => {
+    const ring = await startRing(t, { latencyMs: 300 })
+    const { manager } = open(t, ring, { refreshToken: ring.mint() })
+    const giveUp = new AbortController()
+    const first = failure(manager.getAccessToken({ signal: giveUp.signal }), 'ABORTED')
+    const others = Array.from({ length: 10 }, () => manager.getAccessToken())
+    await until(() => ring.counts.refreshes === 1, 'the request arrives')
+    const reason = new Error('too slow for me')
+    giveUp.abort(reason)
+    assert.equal((await first).cause, reason)
+    assert.equal(new Set(await Promise.all(others)).size, 1)
+    assert.equal(ring.counts.tokenPosts, 1)
+  })
+
+  it('goes on when its only caller gives up: the rotation arrives and is stored', async (t) => {
+    const ring = await startRing(t, { latencyMs: 300 })
+    const path = join(tempDir(t), 'journal.json')
+    const { manager, updates } = open(t, ring, { refreshToken: ring.mint(), store: fileStore(path) })
+    const giveUp = new AbortController()
+    const call = failure(manager.refresh({ signal: giveUp.signal }), 'ABORTED')
+    await until(() => ring.counts.refreshes === 1, 'the request arrives')
+    giveUp.abort()
+    await call
+    await until(() => updates.length === 1, 'the rotation arrives')
+    assert.equal(rawOf(manager.refreshToken), ring.newest())
+    assert.equal(readJournal(path).current.token, manager.refreshToken)
+    assert.ok(ring.isAccessLive(await manager.getAccessToken()))
+    assert.equal(ring.counts.tokenPosts, 1)
+  })
+
+  it('with a signal that was aborted before does nothing', async (t) => {
+    const ring = await startRing(t)
+    const { manager } = open(t, ring, { refreshToken: ring.mint() })
+    const signal = AbortSignal.abort('no')
+    for (const name of /** @type {const} */ (['getAccessToken', 'getAuth', 'refresh'])) {
+      const error = await failure(() => manager[name]({ signal }), 'ABORTED')
+      assert.equal(error.cause, 'no')
+      assert.equal(error.transient, false)
+    }
+    assert.equal(ring.requests.length, 0)
+  })
+})
+
+describe('the events', { concurrency: true }, () => {
+  it('come in order, each with the token before it, and the newest is replayed to late subscribers', async (t) => {
+    const ring = await startRing(t)
+    const given = wrap({ rt: ring.mint(), hid: '11111111-2222-4333-8444-555555555555' })
+    const { manager, updates } = open(t, ring, { refreshToken: given })
+    const tokens = [given]
+    for (let i = 0; i < 5; i++) tokens.push((await manager.refresh()).refreshToken)
+    await until(() => updates.length === 5, 'five events')
+    assert.deepEqual(
+      updates,
+      tokens.slice(1).map((newRefreshToken, i) => ({ oldRefreshToken: tokens[i], newRefreshToken })),
+    )
+    /** @type {unknown[]} */
+    const late = []
+    manager.onRefreshTokenUpdated.subscribe({ next: (update) => late.push(update) })
+    assert.deepEqual(late, [updates[4]])
+  })
+
+  it('begin with the string that was given, letter by letter', async (t) => {
+    const ring = await startRing(t)
+    const raw = ring.mint()
+    for (const given of [raw, ` ${ring.mint()}\n`, wrap({ later: 1, hid: '11111111-2222-4333-8444-555555555555', rt: ring.mint() })]) {
+      const { manager, updates } = open(t, ring, { refreshToken: given })
+      await manager.getAccessToken()
+      await until(() => updates.length === 1, 'an event')
+      assert.equal(updates[0]?.oldRefreshToken, given)
+      assert.equal(updates[0]?.newRefreshToken, manager.refreshToken)
+    }
+  })
+
+  it('show a raw token wrapped, with the device id', async (t) => {
+    const ring = await startRing(t)
+    const { manager } = open(t, ring, { refreshToken: ring.mint() })
+    await manager.getAccessToken()
+    assert.deepEqual(unwrap(manager.refreshToken), { rt: ring.newest(), hid: manager.hardwareId })
+  })
+
+  it('keep unknown keys and push credentials through rotations', async (t) => {
+    const ring = await startRing(t)
+    const rest = { hid: '11111111-2222-4333-8444-555555555555', pnc: { fcm: { token: 'x', n: 1.5 } }, later: ['ä', null, { deep: true }] }
+    const { manager } = open(t, ring, { refreshToken: wrap({ rt: ring.mint(), ...rest }) })
+    await manager.refresh()
+    await manager.refresh()
+    assert.equal(manager.refreshToken, wrap({ rt: ring.newest(), ...rest }))
+    assert.equal(manager.hardwareId, rest.hid)
+    assert.ok(ring.tokenRequests.every((request) => request.headers['hardware_id'] === rest.hid))
+  })
+
+  it('of a listener that throws stop nobody else', async (t) => {
+    const ring = await startRing(t)
+    const { manager, updates, said } = open(t, ring, { refreshToken: ring.mint() })
+    manager.onRefreshTokenUpdated.subscribe(() => {
+      throw new TypeError('mine')
+    })
+    manager.onRefreshTokenUpdated.subscribe(async () => {
+      throw new TypeError('mine')
+    })
+    /** @type {unknown[]} */
+    const last = []
+    manager.onRefreshTokenUpdated.subscribe((update) => last.push(update))
+    await manager.refresh()
+    await until(() => last.length === 1 && updates.length === 1, 'the others hear of it')
+    await until(() => said().split('TypeError').length === 3, 'both are reported')
+  })
+
+  it('of the status tell each step, and what the memory store cannot promise', async (t) => {
+    const ring = await startRing(t)
+    const { manager, statuses } = open(t, ring, { refreshToken: ring.mint() })
+    assert.deepEqual(manager.status, { state: 'idle', persisted: false })
+    await manager.getAccessToken()
+    await until(() => statuses.at(-1)?.state === 'ready', 'ready')
+    assert.deepEqual(statuses.map(({ state }) => state), ['refreshing', 'ready'])
+    assert.ok(statuses.every(({ persisted }) => persisted === false))
+
+    const outage = ring.fault(OUTAGE)
+    await failure(manager.refresh(), 'SERVER_ERROR')
+    await until(() => statuses.length >= 4, 'the outage')
+    const waiting = manager.status
+    assert.equal(waiting.state, 'waiting')
+    assert.equal(waiting.code, 'SERVER_ERROR')
+    assert.ok(Number(waiting.retryAt) > Date.now() + 3_500_000)
+    assert.ok(String(waiting.message).length > 10)
+    assert.deepEqual(statuses.at(-1)?.state, 'waiting')
+
+    outage.remove()
+    await manager.refresh({ force: true })
+    ring.revokeAll()
+    await failure(manager.refresh(), 'REFRESH_TOKEN_REJECTED')
+    await until(() => statuses.at(-1)?.state === 'needs-login', 'needs-login')
+    assert.deepEqual(
+      statuses.map(({ state }) => state),
+      ['refreshing', 'ready', 'refreshing', 'waiting', 'refreshing', 'ready', 'refreshing', 'needs-login'],
+    )
+  })
+
+  it('of the status say that the file store keeps its promise', async (t) => {
+    const ring = await startRing(t)
+    const store = fileStore(join(tempDir(t), 'journal.json'))
+    const { manager, statuses } = open(t, ring, { refreshToken: ring.mint(), store })
+    await manager.getAccessToken()
+    await until(() => statuses.at(-1)?.state === 'ready', 'ready')
+    assert.equal(statuses.at(-1)?.persisted, true)
+  })
+})
+
+describe('another token', { concurrency: true }, () => {
+  it('set while we run is used from then on, after no request', async (t) => {
+    const ring = await startRing(t)
+    const { manager, updates } = open(t, ring, { refreshToken: ring.mint() })
+    const former = (await manager.getAuth()).refreshToken
+    const posts = ring.counts.tokenPosts
+    const linked = ring.mint()
+    await manager.setRefreshToken(linked)
+    assert.equal(ring.counts.tokenPosts, posts)
+    assert.equal(rawOf(manager.refreshToken), linked)
+    await manager.getAccessToken()
+    assert.equal(ring.tokenRequests.at(-1)?.form['refresh_token'], linked)
+    await until(() => updates.length === 3, 'both are announced')
+    assert.equal(updates[1]?.oldRefreshToken, former)
+    assert.equal(ring.counts.stalePresentations, 0)
+  })
+
+  it('that is an old copy is not used', async (t) => {
+    const ring = await startRing(t)
+    const first = ring.mint()
+    const { manager } = open(t, ring, { refreshToken: first })
+    await manager.refresh()
+    const newest = manager.refreshToken
+    await manager.setRefreshToken(first)
+    assert.equal(manager.refreshToken, newest)
+    await manager.refresh()
+    assert.equal(ring.counts.stalePresentations, 0)
+  })
+
+  it('ends the time of a rejected one', async (t) => {
+    const ring = await startRing(t)
+    const { manager } = open(t, ring, { refreshToken: ring.mint() })
+    ring.revokeAll()
+    await failure(manager.getAccessToken(), 'REFRESH_TOKEN_REJECTED')
+    await manager.setRefreshToken(ring.mint())
+    assert.ok(ring.isAccessLive(await manager.getAccessToken()))
+    assert.equal(manager.status.state, 'ready')
+  })
+
+  it('is kept, with its push credentials, in the wrapper', async (t) => {
+    const ring = await startRing(t)
+    const path = join(tempDir(t), 'journal.json')
+    const { manager, updates } = open(t, ring, { refreshToken: ring.mint(), store: fileStore(path) })
+    await manager.getAccessToken()
+    const before = manager.refreshToken
+    const pnc = { fcm: { token: 'push', list: [1, 2] } }
+    await manager.setPushCredentials(pnc)
+    assert.equal(ring.counts.tokenPosts, 1)
+    await until(() => updates.length === 2, 'it is announced')
+    assert.deepEqual(updates[1], { oldRefreshToken: before, newRefreshToken: manager.refreshToken })
+    assert.equal(readJournal(path).current.token, manager.refreshToken)
+    await manager.refresh()
+    assert.deepEqual(unwrap(manager.refreshToken).pnc, pnc)
+    await manager.setPushCredentials(null)
+    assert.equal('pnc' in unwrap(manager.refreshToken), false)
+    await manager.setPushCredentials(null)
+    await until(() => updates.length === 4, 'and so is the end of them')
+  })
+
+  it('refuses push credentials that could not be read again, and is what it was', async (t) => {
+    const ring = await startRing(t)
+    const path = join(tempDir(t), 'journal.json')
+    const { manager } = open(t, ring, { refreshToken: ring.mint(), store: fileStore(path) })
+    await manager.refresh()
+    /** @param {number} depth */
+    const nested = (depth) => ({ a: JSON.parse('['.repeat(depth - 1) + ']'.repeat(depth - 1)) })
+    let deepest = 0
+    for (let depth = 120; depth <= 130; depth++) {
+      const before = manager.refreshToken
+      const taken = await manager.setPushCredentials(nested(depth)).then(
+        () => true,
+        (error) => {
+          assert.equal(error.code, 'INVALID_ARGUMENT')
+          assert.match(error.message, /pnc/)
+          return false
+        },
+      )
+      if (taken) deepest = depth
+      else assert.equal(manager.refreshToken, before)
+    }
+    assert.ok(deepest >= 120 && deepest < 130)
+    await failure(manager.setPushCredentials({ a: 'x'.repeat(60_000) }), 'INVALID_ARGUMENT')
+    await failure(manager.setPushCredentials({ a: '\ud800' }), 'INVALID_ARGUMENT')
+    await manager.close()
+    const { manager: next } = open(t, ring, { store: fileStore(path) })
+    assert.deepEqual(unwrap(next.refreshToken).pnc, nested(deepest))
+    assert.ok(ring.isAccessLive((await next.refresh()).accessToken))
+    assert.equal(ring.counts.invalidGrants, 0)
+  })
+
+  it('is needed for push credentials', async (t) => {
+    const ring = await startRing(t)
+    const { manager } = open(t, ring)
+    await failure(manager.setPushCredentials({}), 'NO_REFRESH_TOKEN')
+    await failure(manager.setPushCredentials(/** @type {any} */ ('text')), 'INVALID_ARGUMENT')
+    await failure(manager.setPushCredentials([]), 'INVALID_ARGUMENT')
+  })
+})
+
+describe('close', { concurrency: true }, () => {
+  it('waits for the rotation under way and its write; everything after it is CLOSED', async (t) => {
+    const ring = await startRing(t, { latencyMs: 300 })
+    const path = join(tempDir(t), 'journal.json')
+    const { manager } = open(t, ring, { refreshToken: ring.mint(), store: fileStore(path) })
+    const call = manager.refresh()
+    await until(() => ring.counts.refreshes === 1, 'the request arrives')
+    const closing = manager.close()
+    assert.equal(manager.close(), closing)
+    await closing
+    assert.equal(rawOf(readJournal(path).current.token), ring.newest())
+    assert.equal((await call).refreshToken, manager.refreshToken)
+
+    const { accessToken } = readJournal(path).access
+    for (const late of [
+      () => manager.getAccessToken(),
+      () => manager.getAuth(),
+      () => manager.refresh(),
+      () => manager.refresh({ force: true }),
+      () => manager.login(CREDENTIALS),
+      () => manager.submitTwoFactorCode('123456'),
+      () => manager.resendTwoFactorCode(),
+      () => manager.setRefreshToken('another'),
+      () => manager.setPushCredentials({}),
+      () => manager.invalidateAccessToken(accessToken ?? 'x'),
+    ]) {
+      const error = await failure(late, 'CLOSED')
+      assert.equal(error.transient, false)
+    }
+    assert.equal(rawOf(manager.refreshToken), ring.newest())
+    assert.equal(manager.status.persisted, true)
+    assert.ok(manager.hardwareId)
+    assert.equal(ring.counts.tokenPosts, 1)
+  })
+
+  for (const { loginFlow } of FLOWS) {
+    it(`waits for the step of a login under way (${loginFlow}): the token that it brings is stored`, async (t) => {
+      const ring = await startRing(t, { latencyMs: 200 })
+      const store = fileStore(join(tempDir(t), 'journal.json'))
+      const { manager } = open(t, ring, { loginFlow, store })
+      await manager.login(CREDENTIALS)
+      const before = ring.requests.length
+      const step = manager.submitTwoFactorCode(String(ring.codeFor()))
+      await until(() => ring.requests.length > before, 'the code arrives')
+      await manager.close()
+      assert.deepEqual(await step, { authenticated: true })
+      assert.equal(manager.status.persisted, true)
+      const { manager: next } = open(t, ring, { store })
+      assert.equal(next.refreshToken, manager.refreshToken)
+      assert.ok(ring.isAccessLive((await next.refresh()).accessToken))
+      assert.equal(ring.codesSent, 1)
+    })
+  }
+
+  it('is what disposal does', async (t) => {
+    const ring = await startRing(t)
+    const { manager } = open(t, ring, { refreshToken: ring.mint() })
+    const dispose = manager[Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')]
+    await dispose.call(manager)
+    await failure(manager.getAccessToken(), 'CLOSED')
+  })
+
+  it('does not wait for the pauses between tries', async (t) => {
+    const ring = await startRing(t)
+    ring.fault({ kind: 'status', status: 500, times: Infinity })
+    const { manager } = open(t, ring, { refreshToken: ring.mint() })
+    const call = failure(manager.refresh(), 'SERVER_ERROR')
+    await until(() => ring.counts.tokenPosts === 1, 'the first try')
+    await manager.close()
+    await call
+    assert.ok(ring.counts.tokenPosts <= 2, `${ring.counts.tokenPosts} requests`)
+  })
+})

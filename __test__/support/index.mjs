@@ -1,0 +1,234 @@
+// @ts-check
+// What the tests through the built addon share. Nothing here waits for a fixed time: it waits for things to happen.
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { RingAuthError, RingTokenManager, parseRefreshToken } from '../../index.js'
+import { FakeRing } from '../fake-ring/index.mjs'
+
+export { FakeRing, RingAuthError, RingTokenManager, parseRefreshToken, sleep }
+
+/** @typedef {import('../../index.js').RingTokenManagerOptions} ManagerOptions */
+/** @typedef {import('../../index.js').ErrorCode} ErrorCode */
+/** @typedef {import('node:test').TestContext} TestContext */
+
+export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
+export const EMAIL = 'person@example.com'
+export const PASSWORD = 'correct horse'
+
+/** Long enough for the slowest machine; only a failing test ever waits so long. */
+export const PATIENCE_MS = 30_000
+
+/**
+ * A Ring that ends with the test, and that must have made no mistake of its own.
+ * @param {TestContext} t
+ * @param {import('../fake-ring/index.mjs').FakeRingOptions} [options]
+ */
+export async function startRing(t, options) {
+  const ring = await FakeRing.start(options)
+  t.after(async () => {
+    await ring.close()
+    assert.deepEqual(ring.internalErrors, [], 'the fake Ring made a mistake')
+  })
+  return ring
+}
+
+/**
+ * A folder that ends with the test.
+ * @param {TestContext} t
+ */
+export function tempDir(t) {
+  const dir = mkdtempSync(join(tmpdir(), 'ring-auth-test-'))
+  t.after(() => rmSync(dir, { recursive: true, force: true, maxRetries: 5 }))
+  return dir
+}
+
+/**
+ * A manager against a fake Ring, with all that it says. It is closed with the test.
+ * @param {TestContext} t
+ * @param {{ oauthUrl: string, apiUrl: string }} ring
+ * @param {ManagerOptions} [options]
+ */
+export function open(t, ring, options = {}) {
+  /** @type {import('../../index.js').LogEntry[]} */
+  const log = []
+  const manager = new RingTokenManager({
+    oauthUrl: ring.oauthUrl,
+    apiUrl: ring.apiUrl,
+    requestTimeoutMs: 10_000,
+    systemId: 'test-system',
+    logger: (entry) => log.push(entry),
+    ...options,
+  })
+  /** @type {import('../../index.js').RefreshTokenUpdate[]} */
+  const updates = []
+  /** @type {import('../../index.js').Status[]} */
+  const statuses = []
+  manager.onRefreshTokenUpdated.subscribe((update) => updates.push(update))
+  manager.onStatus.subscribe((status) => statuses.push(status))
+  t.after(() => manager.close())
+  return { manager, log, updates, statuses, said: () => log.map((entry) => entry.message).join('\n') }
+}
+
+/** @param {string} path @returns {{ type: 'file', path: string }} */
+export const fileStore = (path) => ({ type: 'file', path })
+
+/**
+ * Waits until something holds.
+ * @template T
+ * @param {() => T} condition
+ * @param {string} what
+ * @returns {Promise<NonNullable<T>>}
+ */
+export async function until(condition, what) {
+  const deadline = Date.now() + PATIENCE_MS
+  for (;;) {
+    const value = condition()
+    if (value) return /** @type {NonNullable<T>} */ (value)
+    if (Date.now() > deadline) throw new Error(`waited in vain: ${what}`)
+    await sleep(5)
+  }
+}
+
+/**
+ * The error that a promise rejects with, which must be one of ours with this code.
+ * @param {Promise<unknown> | (() => unknown)} call
+ * @param {ErrorCode} code
+ * @returns {Promise<RingAuthError>}
+ */
+export async function failure(call, code) {
+  let value
+  try {
+    value = await (typeof call === 'function' ? call() : call)
+  } catch (error) {
+    assert.ok(error instanceof RingAuthError, `not a RingAuthError: ${error}`)
+    assert.equal(error.code, code, error.message)
+    assert.ok(error.message.length > 10)
+    return error
+  }
+  assert.fail(`expected ${code}, but it gave ${typeof value}`)
+}
+
+/** The wrapper around a raw token, as ring-client-api writes it. @param {Record<string, unknown>} fields */
+export const wrap = (fields) => Buffer.from(JSON.stringify(fields)).toString('base64')
+
+/** @param {string | null | undefined} token @returns {any} */
+export function unwrap(token) {
+  return JSON.parse(Buffer.from(String(token), 'base64').toString())
+}
+
+/** The inner token. @param {string | null | undefined} token */
+export const rawOf = (token) => parseRefreshToken(String(token)).raw
+
+/** @param {string} path @returns {any} */
+export const readJournal = (path) => JSON.parse(readFileSync(path, 'utf8'))
+
+/**
+ * Changes a journal as time, or another program, might have done.
+ * @param {string} path
+ * @param {(journal: any) => void} change
+ */
+export function editJournal(path, change) {
+  const journal = readJournal(path)
+  change(journal)
+  writeFileSync(path, JSON.stringify(journal), { mode: 0o600 })
+}
+
+/**
+ * Makes the access token in a journal older than it is.
+ * @param {string} path
+ * @param {number} ms
+ */
+export function age(path, ms) {
+  editJournal(path, (journal) => {
+    journal.access.obtainedAt -= ms
+    journal.access.expiresAt -= ms
+  })
+}
+
+/**
+ * An outage that costs a failing call no waiting: Ring asks for more patience than a call has.
+ * @type {import('../fake-ring/faults.mjs').FaultSpec}
+ */
+export const OUTAGE = { kind: 'status', status: 503, times: Infinity, headers: { 'retry-after': '3600' } }
+
+/**
+ * @typedef {object} Child
+ * @property {import('node:child_process').ChildProcessWithoutNullStreams} process
+ * @property {() => string} stdout
+ * @property {() => string} stderr
+ * @property {(text: string) => void} say a line on its standard input
+ * @property {Promise<{ code: number | null, signal: NodeJS.Signals | null, stdout: string, stderr: string }>} ended
+ */
+
+/**
+ * A Node process that runs a script, with a manager's options in `config`. An unhandled rejection ends it with an error.
+ * @param {TestContext} t
+ * @param {string} source an ES module; `RingTokenManager`, `config`, `heard(word)` and `say(word)` are there
+ * @param {unknown} [config]
+ * @param {{ nodeArgs?: string[], cwd?: string }} [how]
+ * @returns {Child}
+ */
+export function runScript(t, source, config = {}, { nodeArgs = [], cwd = root } = {}) {
+  const prelude = `
+    import { RingTokenManager, RingAuthError } from ${JSON.stringify(new URL('../../index.js', import.meta.url).href)};
+    const config = JSON.parse(process.env.TEST_CONFIG);
+    const say = (word) => process.stdout.write(word + '\\n');
+    const heard = (word) => new Promise((resolve) => {
+      let text = '';
+      process.stdin.on('data', (chunk) => {
+        text += chunk;
+        if (!text.includes(word)) return;
+        process.stdin.destroy();
+        resolve();
+      });
+    });
+  `
+  const args = ['--unhandled-rejections=strict', ...nodeArgs, '--input-type=module', '-e', prelude + source]
+  return runProcess(t, args, { cwd, env: { ...process.env, TEST_CONFIG: JSON.stringify(config) } })
+}
+
+/**
+ * @param {TestContext} t
+ * @param {string[]} args
+ * @param {{ cwd?: string, env?: NodeJS.ProcessEnv }} how
+ * @returns {Child}
+ */
+export function runProcess(t, args, how) {
+  const child = spawn(process.execPath, args, { cwd: root, ...how, stdio: 'pipe' })
+  let stdout = ''
+  let stderr = ''
+  child.stdout.setEncoding('utf8').on('data', (chunk) => (stdout += chunk))
+  child.stderr.setEncoding('utf8').on('data', (chunk) => (stderr += chunk))
+  // The end of a process while it is being told something is what some tests are about.
+  child.stdin.on('error', () => {})
+  const hung = setTimeout(() => {
+    stderr += '\n[the test lost its patience and killed it]'
+    child.kill('SIGKILL')
+  }, PATIENCE_MS)
+  /** @type {Child['ended']} */
+  const ended = new Promise((resolve) => {
+    child.on('close', (code, signal) => {
+      clearTimeout(hung)
+      resolve({ code, signal, stdout, stderr })
+    })
+  })
+  t.after(async () => {
+    if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
+    await ended
+  })
+  return { process: child, stdout: () => stdout, stderr: () => stderr, say: (text) => child.stdin.write(`${text}\n`), ended }
+}
+
+/** The options of a manager against this Ring, for another process. @param {{ oauthUrl: string, apiUrl: string }} ring */
+export const optionsFor = (ring, more = {}) => ({
+  oauthUrl: ring.oauthUrl,
+  apiUrl: ring.apiUrl,
+  systemId: 'test-system',
+  requestTimeoutMs: 10_000,
+  ...more,
+})
