@@ -310,9 +310,15 @@ describe('docs/api.md', () => {
     const manager = new RingTokenManager({ refreshToken: ring.mint(EMAIL) })
     /** @type {any} */
     let sent
-    const fetch = async (/** @type {string} */ url, /** @type {any} */ options) => ((sent = options), { status: 401, url })
-    const { response } = await run('await fetch(', { manager, url: ring.apiUrl, fetch })
-    const accessToken = sent.headers.Authorization.replace('Bearer ', '')
+    const url = `${ring.apiUrl}/clients_api/ring_devices`
+    const fetch = async (/** @type {string} */ url, /** @type {any} */ options) => {
+      sent = options
+      const { status } = await globalThis.fetch(url, options)
+      assert.equal(status, 200, 'the API takes the request as it is shown')
+      return { status: 401 }
+    }
+    const { response } = await run('await fetch(', { manager, url, fetch })
+    const accessToken = sent.headers.authorization.replace('Bearer ', '')
     assert.ok(ring.isAccessLive(accessToken))
     await run('invalidateAccessToken(accessToken)', { manager, response, accessToken })
     assert.notEqual(await manager.getAccessToken(), accessToken)
