@@ -77,7 +77,8 @@ pub fn inspect(state: Option<&State>, clock: &dyn Clock) -> Status {
     view.status(clock)
 }
 
-/// Hears of everything that happens, in order. Called with no lock held, from any thread; it must not block.
+/// Hears of everything that happens, in order. Called from any thread, one call at a time; it must neither block nor call
+/// the manager back.
 pub trait Listener: Send + Sync + 'static {
     /// Something happened.
     fn on_event(&self, event: Event);
