@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { Worker } from 'node:worker_threads'
 import {
-  EMAIL, OUTAGE, PASSWORD, fileStore, open, optionsFor, rawOf, readJournal, root, runProcess, runScript, sleep, startRing, tempDir, until,
+  EMAIL, OUTAGE, PASSWORD, atEnd, fileStore, open, optionsFor, rawOf, readJournal, root, runProcess, runScript, sleep, startRing, tempDir, until,
 } from './support/index.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
@@ -278,7 +278,7 @@ describe('a worker thread', { concurrency: true }, () => {
     for (let i = 0; i < 3; i++) {
       const seen = where.ring.counts.refreshes
       const worker = new Worker(SOURCE, { eval: true, workerData: { entry, options: where.config, stays: true } })
-      t.after(() => worker.terminate())
+      atEnd(t, 'manager', () => worker.terminate())
       await until(() => where.ring.counts.refreshes > seen, 'the request arrives')
       await worker.terminate()
       await until(() => rawOf(readJournal(where.path).current.token) === where.ring.newest(), 'the rotation is stored without its thread')
@@ -320,7 +320,7 @@ describe('many at once on one journal', { concurrency: false }, () => {
     const packages = [require(join(root, 'index.js')), require(join(copy, 'index.js'))]
     assert.notEqual(packages[0].RingTokenManager, packages[1].RingTokenManager)
     const managers = packages.map((one) => new one.RingTokenManager(config))
-    t.after(() => Promise.all(managers.map((manager) => manager.close())))
+    atEnd(t, 'manager', () => Promise.all(managers.map((manager) => manager.close())))
     for (let i = 0; i < 10; i++) {
       const tokens = await Promise.all(managers.flatMap((manager) => [manager.getAccessToken(), manager.refresh(), manager.getAuth()]))
       assert.equal(tokens.length, 6)

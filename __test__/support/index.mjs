@@ -23,6 +23,38 @@ export const PASSWORD = 'correct horse'
 /** Long enough for the slowest machine; only a failing test ever waits so long. */
 export const PATIENCE_MS = 30_000
 
+/** @type {WeakMap<TestContext, { order: number, end: () => unknown }[]>} */
+const ends = new WeakMap()
+
+/**
+ * What a test has to take down: first its servers, so that nobody waits for them, then its managers, then the folders
+ * that those may still write into.
+ * @param {TestContext} t
+ * @param {'server' | 'manager' | 'folder'} kind
+ * @param {() => unknown} end
+ */
+export function atEnd(t, kind, end) {
+  const order = ['server', 'manager', 'folder'].indexOf(kind)
+  const known = ends.get(t)
+  if (known) {
+    known.push({ order, end })
+    return
+  }
+  const all = [{ order, end }]
+  ends.set(t, all)
+  t.after(async () => {
+    const failures = []
+    for (const { end } of all.sort((a, b) => a.order - b.order)) {
+      try {
+        await end()
+      } catch (error) {
+        failures.push(error)
+      }
+    }
+    if (failures.length > 0) throw failures[0]
+  })
+}
+
 /**
  * A Ring that ends with the test, and that must have made no mistake of its own.
  * @param {TestContext} t
@@ -30,7 +62,7 @@ export const PATIENCE_MS = 30_000
  */
 export async function startRing(t, options) {
   const ring = await FakeRing.start(options)
-  t.after(async () => {
+  atEnd(t, 'server', async () => {
     await ring.close()
     assert.deepEqual(ring.internalErrors, [], 'the fake Ring made a mistake')
   })
@@ -43,7 +75,7 @@ export async function startRing(t, options) {
  */
 export function tempDir(t) {
   const dir = mkdtempSync(join(tmpdir(), 'ring-auth-test-'))
-  t.after(() => rmSync(dir, { recursive: true, force: true, maxRetries: 5 }))
+  atEnd(t, 'folder', () => rmSync(dir, { recursive: true, force: true, maxRetries: 5 }))
   return dir
 }
 
@@ -70,7 +102,7 @@ export function open(t, ring, options = {}) {
   const statuses = []
   manager.onRefreshTokenUpdated.subscribe((update) => updates.push(update))
   manager.onStatus.subscribe((status) => statuses.push(status))
-  t.after(() => manager.close())
+  atEnd(t, 'manager', () => manager.close())
   return { manager, log, updates, statuses, said: () => log.map((entry) => entry.message).join('\n') }
 }
 
@@ -217,7 +249,7 @@ export function runProcess(t, args, how) {
       resolve({ code, signal, stdout, stderr })
     })
   })
-  t.after(async () => {
+  atEnd(t, 'manager', async () => {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
     await ended
   })
