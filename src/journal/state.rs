@@ -220,9 +220,29 @@ impl State {
         self.rejected.iter().any(|tombstone| tombstone.fingerprint == fingerprint)
     }
 
-    /// Whether the token in use is one that Ring rejected.
-    pub fn current_is_rejected(&self) -> bool {
-        self.current.as_ref().is_some_and(|held| self.is_rejected(held.token.fingerprint()))
+    /// Whether there is a token, and Ring rejected it and all that may be sent in its place.
+    pub fn is_dead(&self) -> bool {
+        self.current.is_some() && self.sendable().is_none()
+    }
+
+    /// Which token a refresh is made with; `None` where Ring rejected all that may be sent. A rejection is in the journal
+    /// before the next token is tried, so this holds after a crash or an outage in between as well.
+    pub fn sendable(&self) -> Option<Sent> {
+        self.sendable_of(self.current.as_ref()?, self.previous.as_ref())
+    }
+
+    fn sendable_of(&self, current: &Held, previous: Option<&Held>) -> Option<Sent> {
+        let alive = |held: &Held| !self.is_rejected(held.token.fingerprint());
+        if alive(current) {
+            Some(Sent::Current)
+        } else {
+            // What was accepted once has taken the place of the one before for good.
+            (!current.succeeded && previous.is_some_and(alive)).then_some(Sent::Previous)
+        }
+    }
+
+    fn is_usable(&self, aside: &Aside) -> bool {
+        self.sendable_of(&aside.current, aside.previous.as_ref()).is_some()
     }
 
     /// Takes over a token from outside: pasted by a person, or come from a login. What it displaces is set aside.
@@ -241,7 +261,7 @@ impl State {
         // One lineage is kept: of two, the one that is known to have worked.
         let keep_former = match (&displaced, &self.aside) {
             (Some(new), Some(old)) => {
-                let dead = |aside: &Aside| self.is_rejected(aside.current.token.fingerprint());
+                let dead = |aside: &Aside| !self.is_usable(aside);
                 !dead(old) && (dead(new) || (old.proven && !new.proven))
             }
             (None, _) => true,
@@ -257,6 +277,9 @@ impl State {
         self.access = None;
         self.mark = None;
         self.cool_down = None;
+        self.forced_at = None;
+        // Ring has just given it, or it was never seen: whatever it was before, it is not known to be dead.
+        self.rejected.retain(|tombstone| tombstone.fingerprint != fingerprint);
         self.remember(fingerprint);
         if !self.given.contains(&fingerprint) {
             self.given.push(fingerprint);
@@ -326,6 +349,8 @@ impl State {
         self.rejected.retain(|tombstone| tombstone.fingerprint != source_fingerprint);
         let token = source.token.rotated(raw, hardware_id);
         let fingerprint = token.fingerprint();
+        // Nor is what it gives anew, when it answers a repeated request with the successor of the first.
+        self.rejected.retain(|tombstone| tombstone.fingerprint != fingerprint);
         if fingerprint == source_fingerprint {
             // Ring kept the token: it is its own successor.
             source.token = token;
@@ -353,13 +378,10 @@ impl State {
             self.rejected.drain(..excess);
         }
         self.mark = None;
-        let never_accepted = self.current.as_ref().is_some_and(|held| !held.succeeded);
-        let previous_alive = self.previous.as_ref().is_some_and(|held| !self.is_rejected(held.token.fingerprint()));
-        if sent == Sent::Current && never_accepted && previous_alive {
+        if sent == Sent::Current && self.sendable() == Some(Sent::Previous) {
             return AfterRejection::Previous;
         }
-        let aside_alive = self.aside.as_ref().is_some_and(|aside| !self.is_rejected(aside.current.token.fingerprint()));
-        if !self.proven && aside_alive {
+        if !self.proven && self.aside.as_ref().is_some_and(|aside| self.is_usable(aside)) {
             self.swap_aside();
             return AfterRejection::Aside;
         }
@@ -488,6 +510,30 @@ mod tests {
         assert_eq!(current(&state), "c");
         assert_eq!(state.previous.as_ref().unwrap().token.raw(), "a");
         assert_eq!(known(&state, "b"), Known::Rejected);
+    }
+
+    #[test]
+    fn what_ring_gives_again_is_not_dead() {
+        let mut state = with("a");
+        state.rotated(Sent::Current, "b", "h", access(2));
+        assert_eq!(state.reject(Sent::Current, 3), AfterRejection::Previous);
+        state.rotated(Sent::Previous, "b", "h", access(4));
+        assert_eq!((current(&state), state.sendable()), ("b", Some(Sent::Current)));
+    }
+
+    #[test]
+    fn the_previous_token_may_be_sent_as_long_as_it_was_not_rejected_itself() {
+        let mut state = with("a");
+        state.rotated(Sent::Current, "b", "h", access(2));
+        state.reject(Sent::Current, 3);
+        assert_eq!(state.sendable(), Some(Sent::Previous));
+        assert!(!state.is_dead());
+        // Nor is it forgotten when somebody pastes a token that never works.
+        state.take_over(token("x"), 4);
+        assert_eq!(state.reject(Sent::Current, 5), AfterRejection::Aside);
+        assert_eq!(state.sendable(), Some(Sent::Previous));
+        assert_eq!(state.reject(Sent::Previous, 6), AfterRejection::Dead);
+        assert!(state.is_dead());
     }
 
     #[test]

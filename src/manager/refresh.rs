@@ -139,7 +139,7 @@ impl Inner {
         if state.current.is_none() {
             return Err(self.view().missing());
         }
-        if state.current_is_rejected() {
+        if state.is_dead() {
             let waited = state.forced_at.is_none_or(|at| at > now || at + millis(policy::BETWEEN_FORCED) <= now);
             if reason != Reason::Forced || !waited {
                 return Err(rejected());
@@ -171,8 +171,9 @@ impl Inner {
 
     /// Sends what may be sent until Ring has answered or the tries are used up.
     async fn send(self: &Arc<Self>, mut entered: Entered<'_>, tries: &mut Tries) -> Result<Auth> {
-        let mut sent = Sent::Current;
-        let mut starts = entered.state.mark.as_ref().map_or(0, |mark| mark.starts + 1);
+        // Whoever forces it sends the rejected one once more.
+        let mut sent = entered.state.sendable().unwrap_or(Sent::Current);
+        let mut starts = entered.state.mark.as_ref().map_or(0, |mark| mark.starts.saturating_add(1));
         let error = loop {
             let hardware_id = self.decide_hardware_id(&entered.state);
             let Some(token) = entered.state.to_send(sent).map(|held| held.token.clone()) else { break rejected() };
@@ -200,7 +201,7 @@ impl Inner {
                                 Level::Warn,
                                 "Ring rejected the refresh token that was given; the one before it is used again.",
                             );
-                            sent = Sent::Current;
+                            sent = entered.state.sendable().unwrap_or(Sent::Current);
                             if !tries.another() {
                                 break failure.error;
                             }

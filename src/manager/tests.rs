@@ -486,6 +486,40 @@ async fn the_token_before_is_tried_when_the_newest_was_never_accepted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_outage_while_the_token_before_is_tried_does_not_give_it_up() {
+    let bench = Bench::new();
+    let manager = bench.manager(Some("a"));
+    manager.auth().await.unwrap();
+    bench.wire.then(failure(ErrorCode::RefreshTokenRejected, false));
+    bench.wire.always(ErrorCode::ServerError, false);
+    assert_eq!(code(manager.refresh(false).await), ErrorCode::ServerError);
+    assert_eq!(manager.status().phase, Phase::Waiting, "nobody has to log in yet");
+    tokio::time::sleep(SECOND * 10).await;
+    bench.wire.recovers();
+    let before = bench.wire.sent().len();
+    manager.refresh(false).await.unwrap();
+    manager.refresh(false).await.unwrap();
+    assert_eq!(bench.wire.sent()[before..], ["a", "a+"], "and the rejected one is not sent unasked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_finds_the_token_before_half_tried_goes_on_with_it() {
+    let bench = Bench::new();
+    bench.manager(Some("a")).auth().await.unwrap();
+    let now = bench.clock.wall();
+    bench.edit(|state| {
+        state.reject(crate::journal::state::Sent::Current, now);
+        state.mark =
+            Some(Mark { fingerprint: Fingerprint::of("a"), started_at: now, deadline: now + 50_000, starts: 0 });
+    });
+    let manager = bench.manager(None);
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(bench.wire.sent(), ["a", "a"], "first of all, without being asked");
+    assert_eq!(manager.status().phase, Phase::Ready);
+    assert!(bench.state().mark.is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pasted_token_that_never_works_gives_way_to_the_one_before() {
     let bench = Bench::new();
     bench.manager(Some("a")).auth().await.unwrap();

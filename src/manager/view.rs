@@ -199,7 +199,7 @@ impl View {
     /// Takes over what the store holds.
     pub(super) fn adopt(&mut self, state: &State, clock: &dyn Clock) {
         self.newest = state.current.as_ref().map(|held| held.token.clone());
-        self.rejected = state.current_is_rejected();
+        self.rejected = state.is_dead();
         self.cool_down.clone_from(&state.cool_down);
         self.hardware_id.clone_from(&state.hardware_id);
         let access = state.access.as_ref().and_then(|access| LiveAccess::new(access, clock));
