@@ -82,12 +82,14 @@ impl Shared {
     }
 
     /// The newest whole state there is, and where it lies.
-    fn newest(&self, extra: Option<&Path>) -> Result<Newest> {
+    fn newest(&self) -> Result<Newest> {
         let real = self.real()?;
         let mut newest = Newest::default();
         match self.disk.read(real) {
             Ok(None) => {}
             Ok(Some(bytes)) => match format::decode(&bytes) {
+                // Whatever lies beside it: the journal itself says whose it is.
+                Ok(state) if state.issuer != self.issuer => return Err(self.other_issuer(&state.issuer)),
                 Ok(state) => newest.state = Some(state),
                 Err(Unreadable::Damaged) => newest.damaged = true,
                 Err(Unreadable::Newer(version)) => return Err(self.too_new(version)),
@@ -95,10 +97,19 @@ impl Shared {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => newest.damaged = true,
             Err(error) => return Err(self.failed("read", &error)),
         }
-        let slots = SLOTS.iter().map(|slot| lock::sibling(real, slot)).chain(extra.map(Path::to_owned));
-        for slot in slots {
-            // What cannot be read here is no copy: most often there is nothing.
-            let Ok(Some(bytes)) = self.disk.read(&slot) else { continue };
+        for slot in SLOTS.iter().map(|slot| lock::sibling(real, slot)).chain(stand_in_copy(real)) {
+            let bytes = match self.disk.read(&slot) {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => continue,
+                // A folder or a link there is no copy of ours.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::InvalidData) || platform::is_link_refused(&error) =>
+                {
+                    continue;
+                }
+                // It may be the only place of the newest token: nothing older is sent, and it is not written over.
+                Err(error) => return Err(self.failed("read", &error)),
+            };
             let Ok(state) = format::decode(&bytes) else { continue };
             let newer = newest.state.as_ref().is_none_or(|best| state.sequence > best.sequence);
             if newer && state.issuer == self.issuer {
@@ -106,10 +117,7 @@ impl Shared {
                 newest.beside = Some(slot);
             }
         }
-        match &newest.state {
-            Some(state) if state.issuer != self.issuer => Err(self.other_issuer(&state.issuer)),
-            _ => Ok(newest),
-        }
+        Ok(newest)
     }
 
     fn too_new(&self, version: u64) -> Error {
@@ -140,7 +148,7 @@ struct Newest {
 
 impl Store for FileStore {
     fn peek(&self) -> Result<Option<State>> {
-        Ok(self.shared.newest(None)?.state)
+        Ok(self.shared.newest()?.state)
     }
 
     fn try_lock(&self) -> Result<Option<Box<dyn Guard>>> {
@@ -183,15 +191,6 @@ impl FileGuard {
         free.nth(index).unwrap_or_else(|| lock::sibling(real, SLOTS[index]))
     }
 
-    fn stand_in_copy(&self, real: &Path) -> Option<PathBuf> {
-        // Only where nothing can be made beside the journal: then its lock is not there either.
-        let lock = lock::sibling(real, ".lock");
-        match self.shared.disk.metadata(&lock) {
-            Ok(None) => lock::stand_in(real, ".copy").ok(),
-            _ => None,
-        }
-    }
-
     fn ownership(&self, real: &Path) -> io::Result<Option<Ownership>> {
         Ok(self.shared.disk.metadata(real)?.as_ref().map(Ownership::of))
     }
@@ -232,12 +231,9 @@ impl FileGuard {
                 copy.release(disk);
                 continue;
             }
-            if let Err(error) = replace::write_over(disk, real, bytes) {
+            if replace::write_over(disk, real, bytes).is_err() {
                 // The copy is whole, so the journal is mended from it by whoever reads it next.
-                return match self.stand_in_copy(real) {
-                    Some(stand_in) if stand_in != place => Err(shared.failed("written", &error)),
-                    _ => Ok(self.settled(Way::Beside, &place)),
-                };
+                return Ok(self.settled(Way::Beside, &place));
             }
             copy.release(disk);
             return Ok(self.settled(Way::InPlace, &place));
@@ -277,17 +273,22 @@ impl Guard for FileGuard {
     fn read(&mut self) -> Result<Found> {
         let shared = Arc::clone(&self.shared);
         let real = shared.real()?;
-        let extra = self.stand_in_copy(real);
-        let newest = shared.newest(extra.as_deref())?;
+        let newest = shared.newest()?;
         let mut notices = Vec::new();
         if newest.damaged {
-            let aside = move_aside(&shared.disk, real).map_err(|error| shared.failed("moved aside", &error))?;
-            let instead = if newest.state.is_some() { "its whole copy is used" } else { "the token given is used" };
-            notices.push(Notice(format!(
-                "The journal {} was damaged. It was kept as {}, and {instead}.",
-                shared.given.display(),
-                aside.display()
-            )));
+            let (instead, whole) = match newest.state {
+                Some(_) => ("its whole copy is used", true),
+                None => ("the token given is used", false),
+            };
+            let path = shared.given.display();
+            notices.push(Notice(match move_aside(&shared.disk, real) {
+                Ok(aside) => {
+                    format!("The journal {path} was damaged. It was kept as {}, and {instead}.", aside.display())
+                }
+                // A write in place that was stopped: the whole of what it wrote lies beside it.
+                Err(_) if whole => format!("The journal {path} was damaged, and {instead}."),
+                Err(error) => return Err(shared.failed("moved aside", &error)),
+            }));
         }
         self.beside = newest.beside;
         let state = newest.state.unwrap_or_else(|| State::new(shared.issuer.clone()));
@@ -351,7 +352,7 @@ impl Guard for FileGuard {
         let real = shared.real()?;
         let mut paths = vec![real.to_owned()];
         paths.extend(SLOTS.iter().map(|slot| lock::sibling(real, slot)));
-        paths.extend(self.stand_in_copy(real));
+        paths.extend(stand_in_copy(real));
         paths.extend(moved_aside(real));
         for path in paths {
             shared.disk.remove(&path).map_err(|error| shared.failed("removed", &error))?;
@@ -381,7 +382,13 @@ fn disk_copy(disk: &Disk, place: &Path, bytes: &[u8]) -> io::Result<()> {
     place.parent().map_or(Ok(()), |folder| disk.sync_dir(folder))
 }
 
-/// Gives a file another name beside its own, one that nothing has.
+/// The copy in the user's runtime folder, where there is such a folder: one may have been left there when nothing could
+/// be made beside the journal.
+fn stand_in_copy(real: &Path) -> Option<PathBuf> {
+    lock::stand_in_if_there(real, ".copy").ok()
+}
+
+/// Gives a file another name beside its own, one that nothing has; where it cannot have another, its bytes get it.
 fn move_aside(disk: &Disk, real: &Path) -> io::Result<PathBuf> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let mut aside = lock::sibling(real, &format!("{DAMAGED}{now}"));
@@ -390,7 +397,21 @@ fn move_aside(disk: &Disk, real: &Path) -> io::Result<PathBuf> {
         number += 1;
         aside = lock::sibling(real, &format!("{DAMAGED}{now}-{number}"));
     }
-    disk.rename(real, &aside)?;
+    match disk.rename(real, &aside) {
+        Err(error) if platform::means_irreplaceable(&error) => {}
+        moved => return moved.map(|()| aside),
+    }
+    let bytes = disk.read(real)?.unwrap_or_default();
+    let is_kept = |path: &PathBuf| matches!(disk.read(path), Ok(Some(kept)) if kept == bytes);
+    // It stays where it is until the next write, and whoever reads it until then need not keep it once more.
+    if let Some(kept) = moved_aside(real).into_iter().find(is_kept) {
+        return Ok(kept);
+    }
+    drop(disk.create(&aside)?);
+    if let Err(error) = disk_copy(disk, &aside, &bytes) {
+        let _ = disk.remove(&aside);
+        return Err(error);
+    }
     Ok(aside)
 }
 
@@ -687,6 +708,88 @@ mod tests {
         let found = lock(&store(&path)).read().unwrap();
         assert_eq!(found.state.current.unwrap().token.raw(), "a");
         assert!(found.notices[0].0.contains("copy"), "{:?}", found.notices);
+    }
+
+    #[test]
+    fn a_journal_torn_in_place_is_mended_where_it_cannot_be_moved() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.json");
+        write(&store(&path), "a");
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(lock::sibling(&path, ".tmp"), &bytes).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        let (store, faults) = faulty(&path);
+        faults.fails.lock().unwrap().push(("rename", "", 16));
+        for _ in 0..3 {
+            assert_eq!(lock(&store).read().unwrap().state.current.unwrap().token.raw(), "a");
+        }
+        write(&store, "b");
+        assert_eq!(current(&store).as_deref(), Some("b"));
+        let kept: Vec<_> = moved_aside(&path);
+        assert_eq!(kept.len(), 1, "once, however often it was read");
+        assert_eq!(std::fs::read(&kept[0]).unwrap(), bytes[..bytes.len() / 2]);
+    }
+
+    #[test]
+    fn an_empty_file_that_was_mounted_becomes_the_journal() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.json");
+        std::fs::write(&path, b"").unwrap();
+        let (store, faults) = faulty(&path);
+        faults.fails.lock().unwrap().push(("rename", "", 16));
+        write(&store, "a");
+        assert_eq!(current(&store).as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn a_copy_that_cannot_be_read_is_not_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.json");
+        write(&store(&path), "a");
+        let older = std::fs::read(&path).unwrap();
+        write(&store(&path), "b");
+        std::fs::rename(&path, lock::sibling(&path, ".tmp")).unwrap();
+        std::fs::write(&path, older).unwrap();
+        let (store, faults) = faulty(&path);
+        for errno in [5, 13] {
+            *faults.fails.lock().unwrap() = vec![("read", ".tmp", errno)];
+            assert_eq!(lock(&store).read().unwrap_err().code(), ErrorCode::Store);
+        }
+        faults.fails.lock().unwrap().clear();
+        assert_eq!(current(&store).as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn a_copy_beside_does_not_open_the_journal_of_another_issuer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.json");
+        for raw in ["a", "b", "c"] {
+            write(&store(&path), raw);
+        }
+        std::fs::rename(&path, lock::sibling(&path, ".spare")).unwrap();
+        let other = FileStore::open(&path, "http://127.0.0.1:1", Disk::default()).unwrap();
+        write(&other, "theirs");
+        assert_eq!(store(&path).peek().unwrap_err().code(), ErrorCode::InvalidArgument);
+        assert_eq!(lock(&store(&path)).read().unwrap_err().code(), ErrorCode::InvalidArgument);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_copy_in_the_runtime_folder_is_found_although_there_is_a_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.json");
+        write(&store(&path), "a");
+        let (store, faults) = faulty(&path);
+        let mut guard = lock(&store);
+        let mut state = guard.read().unwrap().state;
+        faults.fails.lock().unwrap().extend([("create", ".next", 13), ("create", ".tmp", 13), ("open", "j.json", 28)]);
+        faults.fails.lock().unwrap().push(("chown", "", 1));
+        state.take_over(RefreshToken::from_raw("b"), 2);
+        guard.commit(&mut state).unwrap();
+        drop(guard);
+        assert_eq!(current(&store).as_deref(), Some("b"));
+        lock(&store).forget().unwrap();
+        assert_eq!(current(&store), None);
     }
 
     #[test]

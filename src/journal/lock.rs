@@ -46,10 +46,19 @@ pub(super) fn sibling(journal: &Path, ending: &str) -> PathBuf {
 
 /// A path in the user's private runtime folder that belongs to that journal alone.
 pub(super) fn stand_in(journal: &Path, ending: &str) -> io::Result<PathBuf> {
+    Ok(platform::runtime_dir()?.join(stand_in_name(journal, ending)))
+}
+
+/// The same, without making that folder.
+pub(super) fn stand_in_if_there(journal: &Path, ending: &str) -> io::Result<PathBuf> {
+    Ok(platform::runtime_dir_if_there()?.join(stand_in_name(journal, ending)))
+}
+
+fn stand_in_name(journal: &Path, ending: &str) -> String {
     let digest = Sha256::digest(journal.as_os_str().as_encoded_bytes());
     let mut half = [0; 16];
     half.copy_from_slice(&digest[..16]);
-    Ok(platform::runtime_dir()?.join(format!("{:032x}{ending}", u128::from_be_bytes(half))))
+    format!("{:032x}{ending}", u128::from_be_bytes(half))
 }
 
 enum Trouble {
