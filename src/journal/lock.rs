@@ -25,7 +25,9 @@ impl Lock {
             Ok(lock) => return Ok(lock),
             Err(Trouble::Unsupported) => {}
             // Nobody can make a lock in a read-only folder, so everybody takes the one that stands in.
-            Err(Trouble::Unmakeable(_)) if matches!(disk.metadata(&beside), Ok(None)) => {}
+            // A full disk is no such folder: it may have room for somebody else a moment later.
+            Err(Trouble::Unmakeable(error))
+                if platform::means_irreplaceable(&error) && matches!(disk.metadata(&beside), Ok(None)) => {}
             Err(Trouble::Unmakeable(error)) => return Err(unlockable(&beside, &error)),
         }
         let stand_in = stand_in(journal, ".lock").map_err(|error| unlockable(&beside, &error))?;
@@ -143,6 +145,18 @@ mod tests {
             drop(held);
             assert!(Lock::try_take(&disk, &journal).unwrap().is_some());
             let _ = std::fs::remove_file(stand_in(&journal, ".lock").unwrap());
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn nothing_stands_in_for_a_lock_that_others_may_be_able_to_make() {
+        // ENOSPC, EMFILE, EIO
+        for errno in [28, 24, 5] {
+            let folder = tempfile::tempdir().unwrap();
+            let disk = Disk::with_probe(Arc::new(Refuses("open-lock", errno)));
+            let error = Lock::try_take(&disk, &folder.path().join("j.json")).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::StoreLocked);
         }
     }
 
