@@ -14,8 +14,8 @@ use super::state::State;
 use super::{Found, Guard, Notice, Store};
 use crate::{Error, ErrorCode, Result};
 
-/// How much longer than the state before it an answer's state may be and still fit into the room kept for it. Ring's
-/// tokens have some 1500 bytes; push credentials do not come with an answer.
+/// How much longer than the state before it an answer's state may be and still fit into the room kept for it, beside
+/// what is as long as the token sent: Ring's have some 1500 bytes.
 const ROOM_FOR_ANSWER: usize = 16 * 1024;
 
 /// Where whole copies lie while the journal is being written. Three, so that one can hold what could not be moved on
@@ -156,7 +156,7 @@ impl Store for FileStore {
         if let Some(folder) = shared.given.parent()
             && !folder.is_dir()
         {
-            shared.disk.create_dir(folder).map_err(|error| shared.failed("made: its folder is missing", &error))?;
+            make_folder(&shared.disk, folder).map_err(|error| shared.failed("made: its folder is missing", &error))?;
         }
         let real = shared.real()?;
         let lock = Lock::try_take(&shared.disk, real)?;
@@ -183,6 +183,15 @@ struct FileGuard {
 }
 
 impl FileGuard {
+    /// Whether the journal can be written over with no copy beside it: it need not grow for that, and holds no token
+    /// but the one that Ring has just replaced, so that even torn it is worth no less than now.
+    fn only_spent_is_there(&self, state: &State, length: usize) -> bool {
+        let Ok(Ok(Some(bytes))) = self.shared.real().map(|real| self.shared.disk.read(real)) else { return false };
+        let spent = state.previous.as_ref().filter(|held| held.succeeded).map(|held| held.token.fingerprint());
+        let there = format::decode(&bytes).ok().and_then(|old| old.current).map(|held| held.token.fingerprint());
+        bytes.len() >= length && spent.is_some() && there == spent
+    }
+
     /// A place for a copy that is not the place of the only one there is.
     fn slot(&self, real: &Path, index: usize) -> PathBuf {
         let mut free =
@@ -302,9 +311,19 @@ impl Guard for FileGuard {
         let bytes = format::encode(state);
         let ownership = self.ownership(real).map_err(|error| shared.failed("written", &error))?;
         let reserved = self.slot(real, 0);
-        let room = match Room::keep(&shared.disk, &reserved, bytes.len() + ROOM_FOR_ANSWER, ownership) {
+        // What was current is kept, push credentials and all; its successor and the access token are about as long.
+        let token = state.current.as_ref().map_or(0, |held| held.token.wrapped().expose().len());
+        let size = bytes.len() + ROOM_FOR_ANSWER + 2 * token;
+        let kept = match Room::keep(&shared.disk, &reserved, size, ownership) {
+            // It cannot have the journal's owner, so it cannot take its place; but the answer can lie in it.
+            Err(error) if ownership.is_some() && platform::means_irreplaceable(&error) => {
+                Room::keep(&shared.disk, &reserved, size, None).map(Room::only_as_copy)
+            }
+            kept => kept,
+        };
+        let room = match kept {
             Ok(room) => Some(room),
-            // Nothing can be made beside it; writing in place needs no more room than there is.
+            // Nothing can be made beside it.
             Err(error) if platform::means_irreplaceable(&error) => None,
             Err(error) => return Err(shared.failed("written", &error)),
         };
@@ -335,10 +354,12 @@ impl Guard for FileGuard {
         let way = match self.put(&bytes, room) {
             Ok(way) => way,
             Err(error) => {
-                // What is there now is spent, so writing over it can only win; it is never made longer for that.
-                let real = self.shared.real()?;
-                let fits = matches!(self.shared.disk.metadata(real), Ok(Some(old)) if old.len() >= bytes.len() as u64);
-                if !fits || replace::write_over(&self.shared.disk, real, &bytes).is_err() {
+                if !self.only_spent_is_there(state, bytes.len()) {
+                    return Err(error);
+                }
+                let (disk, real) = (&self.shared.disk, self.shared.real()?);
+                // Its place in the folder may be what could not be made durable.
+                if replace::write_over(disk, real, &bytes).and_then(|()| replace::sync_folder(disk, real)).is_err() {
                     return Err(error);
                 }
                 Way::InPlace
@@ -380,6 +401,19 @@ fn disk_copy(disk: &Disk, place: &Path, bytes: &[u8]) -> io::Result<()> {
     disk.write(&file, place, 0, bytes)?;
     disk.sync(&file, place)?;
     place.parent().map_or(Ok(()), |folder| disk.sync_dir(folder))
+}
+
+fn make_folder(disk: &Disk, folder: &Path) -> io::Result<()> {
+    let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.is_dir()).collect();
+    disk.create_dir(folder)?;
+    for made in missing.into_iter().rev() {
+        // A power cut must not take the folder away again. Where its parent may be written but not read, there is no
+        // way to say so.
+        if let Some(parent) = made.parent() {
+            let _ = disk.sync_dir(parent);
+        }
+    }
+    Ok(())
 }
 
 /// The copy in the user's runtime folder, where there is such a folder: one may have been left there when nothing could
@@ -426,30 +460,38 @@ fn moved_aside(real: &Path) -> Vec<PathBuf> {
 }
 
 fn resolve(given: &Path) -> io::Result<PathBuf> {
+    resolve_links(given, MAX_LINKS)
+}
+
+/// As many as Linux follows.
+const MAX_LINKS: u32 = 40;
+
+fn resolve_links(given: &Path, links_left: u32) -> io::Result<PathBuf> {
     match std::fs::symlink_metadata(given) {
         Ok(metadata) if metadata.is_symlink() => {
+            // Link by link: one that may be trusted can lead to one that may not.
             if platform::is_foreign_link(&metadata) {
                 return Err(io::Error::new(
                     io::ErrorKind::PermissionDenied,
                     "it is a symbolic link that belongs to another user",
                 ));
             }
-            match std::fs::canonicalize(given) {
-                // A link to a file that is yet to be made.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    let target = std::fs::read_link(given)?;
-                    resolve(&given.parent().unwrap_or(Path::new("/")).join(target))
-                }
-                other => other,
-            }
+            let Some(links_left) = links_left.checked_sub(1) else {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "its symbolic links lead in a circle"));
+            };
+            let target = std::fs::read_link(given)?;
+            resolve_links(&given.parent().unwrap_or(Path::new("/")).join(target), links_left)
         }
         Ok(_) => std::fs::canonicalize(given),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let (Some(folder), Some(name)) = (given.parent(), given.file_name()) else { return Err(error) };
             match std::fs::canonicalize(folder) {
                 Ok(folder) => Ok(folder.join(name)),
-                // Reading a journal that is not there yet, in a folder that is not there yet.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(given.to_owned()),
+                // A journal that is not there yet, in a folder that is not there yet: by the name that it will have,
+                // since the lock that stands in is named after that.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    Ok(resolve_links(folder, links_left)?.join(name))
+                }
                 Err(error) => Err(error),
             }
         }
@@ -790,6 +832,115 @@ mod tests {
         assert_eq!(current(&store).as_deref(), Some("b"));
         lock(&store).forget().unwrap();
         assert_eq!(current(&store), None);
+    }
+
+    #[test]
+    fn a_long_answer_has_room_as_well() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.json");
+        write(&store(&path), &"a".repeat(40_000));
+        let (store, faults) = faulty(&path);
+        let mut guard = lock(&store);
+        let mut state = guard.read().unwrap().state;
+        guard.begin(&mut state).unwrap();
+        let room = std::fs::metadata(lock::sibling(&path, ".next")).unwrap().len();
+        faults.fails.lock().unwrap().extend([("create", "", 28), ("allocate", "", 28)]);
+        let access = crate::journal::state::Access {
+            token: crate::Secret::new("x".repeat(40_000)),
+            token_type: "Bearer".into(),
+            scope: "client".into(),
+            obtained_at: 1,
+            lifetime: std::time::Duration::from_secs(1),
+        };
+        state.rotated(crate::journal::state::Sent::Current, &"b".repeat(40_000), "h", access);
+        assert!(room >= format::encode(&state).len() as u64, "{room}");
+        guard.commit(&mut state).unwrap();
+    }
+
+    #[test]
+    fn without_the_right_to_its_owner_the_answer_has_room_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.json");
+        write(&store(&path), "a");
+        let before = std::fs::metadata(&path).unwrap();
+        let (store, faults) = faulty(&path);
+        faults.fails.lock().unwrap().push(("chown", "", 1));
+        let mut guard = lock(&store);
+        let mut state = guard.read().unwrap().state;
+        guard.begin(&mut state).unwrap();
+        // The disk is full now: nothing can be made, and the journal cannot grow.
+        faults.fails.lock().unwrap().extend([("create", "", 28), ("write", "j.json", 28), ("rename", "", 28)]);
+        state.take_over(RefreshToken::from_raw("b"), 2);
+        guard.commit(&mut state).unwrap();
+        drop(guard);
+        assert_eq!(current(&store).as_deref(), Some("b"));
+        assert_eq!(Ownership::of(&std::fs::metadata(&path).unwrap()), Ownership::of(&before));
+    }
+
+    #[test]
+    fn what_is_not_spent_is_never_written_over_without_a_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.json");
+        write(&store(&path), "aaaaaaaa");
+        let before = std::fs::read(&path).unwrap();
+        let (store, faults) = faulty(&path);
+        let mut guard = lock(&store);
+        let mut state = guard.read().unwrap().state;
+        faults.fails.lock().unwrap().push(("create", "", 28));
+        state.unknown.clear();
+        state.hardware_id = None;
+        assert_eq!(guard.commit(&mut state).unwrap_err().code(), ErrorCode::Store);
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+        assert!(!faults.seen.lock().unwrap().iter().any(|call| call == "open j.json"));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_synced_is_not_called_durable() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.json");
+        write(&store(&path), "a");
+        let (store, faults) = faulty(&path);
+        let mut guard = lock(&store);
+        let mut state = guard.read().unwrap().state;
+        guard.begin(&mut state).unwrap();
+        faults.fails.lock().unwrap().push(("sync-dir", "", 5));
+        let access = crate::journal::state::Access {
+            token: "x".into(),
+            token_type: "Bearer".into(),
+            scope: "client".into(),
+            obtained_at: 1,
+            lifetime: std::time::Duration::from_secs(1),
+        };
+        state.rotated(crate::journal::state::Sent::Current, "b", "h", access);
+        assert_eq!(guard.commit(&mut state).unwrap_err().code(), ErrorCode::Store);
+        faults.fails.lock().unwrap().clear();
+        guard.commit(&mut state).unwrap();
+    }
+
+    #[test]
+    fn the_folders_made_for_it_are_synced_into_theirs() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().file_name().unwrap().to_string_lossy().into_owned();
+        let (store, faults) = faulty(&folder.path().join("one/two/j.json"));
+        write(&store, "a");
+        let seen = faults.seen.lock().unwrap();
+        for name in [root.as_str(), "one", "two"] {
+            assert!(seen.contains(&format!("sync-dir {name}")), "{name}: {seen:?}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn before_its_folder_is_made_it_has_the_name_that_it_has_afterwards() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().canonicalize().unwrap().join("real");
+        std::fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink("real", folder.path().join("link")).unwrap();
+        let given = folder.path().join("link/later/still/j.json");
+        assert_eq!(resolve(&given).unwrap(), real.join("later/still/j.json"));
+        std::os::unix::fs::symlink("b", folder.path().join("a")).unwrap();
+        std::os::unix::fs::symlink("a", folder.path().join("b")).unwrap();
+        assert!(resolve(&folder.path().join("a")).is_err());
     }
 
     #[test]
