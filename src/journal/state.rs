@@ -153,6 +153,32 @@ pub struct Tombstone {
     pub at: Millis,
 }
 
+/// How far a journal had come when it was last seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lineage {
+    /// Its count of writes.
+    pub sequence: u64,
+    /// Every token that it knew.
+    pub known: Vec<Fingerprint>,
+}
+
+impl Lineage {
+    /// That of a state.
+    pub fn of(state: &State) -> Self {
+        Self { sequence: state.sequence, known: state.known.clone() }
+    }
+
+    /// Whether a state is an earlier one of this lineage, from before that token: a backup that was put back. A journal
+    /// that was begun anew is none, because somebody logged out or in for that.
+    pub fn is_ahead_of(&self, state: &State, newest: Fingerprint) -> bool {
+        let Some(current) = state.current.as_ref().map(|held| held.token.fingerprint()) else { return false };
+        state.sequence < self.sequence
+            && current != newest
+            && self.known.contains(&current)
+            && state.recognise(newest) == Known::Unknown
+    }
+}
+
 /// What a token from outside is to a journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
@@ -243,6 +269,22 @@ impl State {
 
     fn is_usable(&self, aside: &Aside) -> bool {
         self.sendable_of(&aside.current, aside.previous.as_ref()).is_some()
+    }
+
+    /// The journal was put back to what it was some rotations ago; those are made up for with the newest token, so that
+    /// the older one, spent by now, is not sent.
+    pub fn catch_up(&mut self, token: RefreshToken, lineage: &Lineage, now: Millis) {
+        for fingerprint in &lineage.known {
+            self.remember(*fingerprint);
+        }
+        self.current = Some(Held { token, obtained_at: now, succeeded: false });
+        self.previous = None;
+        self.proven = true;
+        self.access = None;
+        self.mark = None;
+        self.cool_down = None;
+        self.forced_at = None;
+        self.sequence = self.sequence.max(lineage.sequence);
     }
 
     /// Takes over a token from outside: pasted by a person, or come from a login. What it displaces is set aside.

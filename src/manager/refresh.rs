@@ -152,8 +152,12 @@ impl Inner {
                 "Earlier starts were stopped in the middle of a refresh. It is tried again after a pause.",
             ));
         }
+        // What Ring may have rotated is asked for again at once, whatever failed before that.
+        let in_doubt = reason == Reason::Recover && state.mark.is_some();
         match &state.cool_down {
-            Some(cool_down) if reason != Reason::Forced && cool_down.until(now).is_some() => Err(cool_down.error(now)),
+            Some(cool_down) if reason != Reason::Forced && !in_doubt && cool_down.until(now).is_some() => {
+                Err(cool_down.error(now))
+            }
             _ => Ok(()),
         }
     }
@@ -315,7 +319,10 @@ impl Inner {
 
     fn adopt_from_store(&self, reason: Reason, before: &Before) -> Option<Auth> {
         let state = self.parts.store.peek().ok().flatten()?;
-        if self.view().given.is_some() || !serves(reason, before, &state, self.parts.clock.as_ref()) {
+        if self.view().given.is_some()
+            || self.view().ahead_of(&state).is_some()
+            || !serves(reason, before, &state, self.parts.clock.as_ref())
+        {
             return None;
         }
         self.adopt(&state);
@@ -359,6 +366,10 @@ pub(super) fn keep_fresh(inner: &Arc<Inner>) {
                 drop(inner);
                 if let Ok((mut flight, _)) = flight {
                     let _ = flight.wait_for(Option::is_some).await;
+                }
+                // A store that fails begins no cool-down, and leaves one that is over as it was.
+                if weak.upgrade().is_some_and(|inner| inner.until_due().is_zero()) {
+                    clock.sleep(policy::BETWEEN_UNASKED).await;
                 }
                 continue;
             }
