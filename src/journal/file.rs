@@ -376,7 +376,15 @@ impl Guard for FileGuard {
         paths.extend(stand_in_copy(real));
         paths.extend(moved_aside(real));
         for path in paths {
-            shared.disk.remove(&path).map_err(|error| shared.failed("removed", &error))?;
+            match shared.disk.remove(&path) {
+                // A file that is mounted here can be emptied of everything, if not removed.
+                Err(error) if path == real && platform::means_irreplaceable(&error) => {
+                    let nothing = format::encode(&State::new(shared.issuer.clone()));
+                    replace::write_over(&shared.disk, real, &nothing)
+                }
+                removed => removed,
+            }
+            .map_err(|error| shared.failed("removed", &error))?;
         }
         if let Some(folder) = real.parent() {
             shared.disk.sync_dir(folder).map_err(|error| shared.failed("removed", &error))?;
@@ -941,6 +949,21 @@ mod tests {
         std::os::unix::fs::symlink("b", folder.path().join("a")).unwrap();
         std::os::unix::fs::symlink("a", folder.path().join("b")).unwrap();
         assert!(resolve(&folder.path().join("a")).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_removed_is_forgotten_in_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.json");
+        write(&store(&path), "canary");
+        let (store, faults) = faulty(&path);
+        faults.fails.lock().unwrap().push(("remove", "j.json", 16));
+        lock(&store).forget().unwrap();
+        assert_eq!(current(&store), None);
+        let token = RefreshToken::from_raw("canary").wrapped();
+        assert!(!std::fs::read_to_string(&path).unwrap().contains(token.expose()));
+        write(&store, "b");
+        assert_eq!(current(&store).as_deref(), Some("b"));
     }
 
     #[test]
