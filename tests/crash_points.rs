@@ -78,7 +78,7 @@ impl Probe for Steps {
         {
             return Err(io::Error::from_raw_os_error(fail.errno));
         }
-        if self.irreplaceable && call == "rename" && !name.contains("damaged") {
+        if self.irreplaceable && call == "rename" {
             return Err(io::Error::from_raw_os_error(EBUSY));
         }
         Ok(())

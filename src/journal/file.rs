@@ -14,8 +14,8 @@ use super::state::State;
 use super::{Found, Guard, Notice, Store};
 use crate::{Error, ErrorCode, Result};
 
-/// How much longer than the state before it an answer's state may be and still fit into the room kept for it. Ring's
-/// tokens have some 1500 bytes; push credentials do not come with an answer.
+/// How much longer than the state before it an answer's state may be and still fit into the room kept for it, beside
+/// what is as long as the token sent: Ring's have some 1500 bytes.
 const ROOM_FOR_ANSWER: usize = 16 * 1024;
 
 /// Where whole copies lie while the journal is being written. Three, so that one can hold what could not be moved on
@@ -82,12 +82,14 @@ impl Shared {
     }
 
     /// The newest whole state there is, and where it lies.
-    fn newest(&self, extra: Option<&Path>) -> Result<Newest> {
+    fn newest(&self) -> Result<Newest> {
         let real = self.real()?;
         let mut newest = Newest::default();
         match self.disk.read(real) {
             Ok(None) => {}
             Ok(Some(bytes)) => match format::decode(&bytes) {
+                // Whatever lies beside it: the journal itself says whose it is.
+                Ok(state) if state.issuer != self.issuer => return Err(self.other_issuer(&state.issuer)),
                 Ok(state) => newest.state = Some(state),
                 Err(Unreadable::Damaged) => newest.damaged = true,
                 Err(Unreadable::Newer(version)) => return Err(self.too_new(version)),
@@ -95,10 +97,19 @@ impl Shared {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => newest.damaged = true,
             Err(error) => return Err(self.failed("read", &error)),
         }
-        let slots = SLOTS.iter().map(|slot| lock::sibling(real, slot)).chain(extra.map(Path::to_owned));
-        for slot in slots {
-            // What cannot be read here is no copy: most often there is nothing.
-            let Ok(Some(bytes)) = self.disk.read(&slot) else { continue };
+        for slot in SLOTS.iter().map(|slot| lock::sibling(real, slot)).chain(stand_in_copy(real)) {
+            let bytes = match self.disk.read(&slot) {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => continue,
+                // A folder or a link there is no copy of ours.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::InvalidData) || platform::is_link_refused(&error) =>
+                {
+                    continue;
+                }
+                // It may be the only place of the newest token: nothing older is sent, and it is not written over.
+                Err(error) => return Err(self.failed("read", &error)),
+            };
             let Ok(state) = format::decode(&bytes) else { continue };
             let newer = newest.state.as_ref().is_none_or(|best| state.sequence > best.sequence);
             if newer && state.issuer == self.issuer {
@@ -106,10 +117,7 @@ impl Shared {
                 newest.beside = Some(slot);
             }
         }
-        match &newest.state {
-            Some(state) if state.issuer != self.issuer => Err(self.other_issuer(&state.issuer)),
-            _ => Ok(newest),
-        }
+        Ok(newest)
     }
 
     fn too_new(&self, version: u64) -> Error {
@@ -140,7 +148,7 @@ struct Newest {
 
 impl Store for FileStore {
     fn peek(&self) -> Result<Option<State>> {
-        Ok(self.shared.newest(None)?.state)
+        Ok(self.shared.newest()?.state)
     }
 
     fn try_lock(&self) -> Result<Option<Box<dyn Guard>>> {
@@ -148,7 +156,7 @@ impl Store for FileStore {
         if let Some(folder) = shared.given.parent()
             && !folder.is_dir()
         {
-            shared.disk.create_dir(folder).map_err(|error| shared.failed("made: its folder is missing", &error))?;
+            make_folder(&shared.disk, folder).map_err(|error| shared.failed("made: its folder is missing", &error))?;
         }
         let real = shared.real()?;
         let lock = Lock::try_take(&shared.disk, real)?;
@@ -175,21 +183,21 @@ struct FileGuard {
 }
 
 impl FileGuard {
+    /// Whether the journal can be written over with no copy beside it: it need not grow for that, and holds no token
+    /// but the one that Ring has just replaced, so that even torn it is worth no less than now.
+    fn only_spent_is_there(&self, state: &State, length: usize) -> bool {
+        let Ok(Ok(Some(bytes))) = self.shared.real().map(|real| self.shared.disk.read(real)) else { return false };
+        let spent = state.previous.as_ref().filter(|held| held.succeeded).map(|held| held.token.fingerprint());
+        let there = format::decode(&bytes).ok().and_then(|old| old.current).map(|held| held.token.fingerprint());
+        bytes.len() >= length && spent.is_some() && there == spent
+    }
+
     /// A place for a copy that is not the place of the only one there is.
     fn slot(&self, real: &Path, index: usize) -> PathBuf {
         let mut free =
             SLOTS.iter().map(|slot| lock::sibling(real, slot)).filter(|slot| Some(slot) != self.beside.as_ref());
         // Three slots, one of them taken at most, and the index is 0 or 1.
         free.nth(index).unwrap_or_else(|| lock::sibling(real, SLOTS[index]))
-    }
-
-    fn stand_in_copy(&self, real: &Path) -> Option<PathBuf> {
-        // Only where nothing can be made beside the journal: then its lock is not there either.
-        let lock = lock::sibling(real, ".lock");
-        match self.shared.disk.metadata(&lock) {
-            Ok(None) => lock::stand_in(real, ".copy").ok(),
-            _ => None,
-        }
     }
 
     fn ownership(&self, real: &Path) -> io::Result<Option<Ownership>> {
@@ -232,12 +240,9 @@ impl FileGuard {
                 copy.release(disk);
                 continue;
             }
-            if let Err(error) = replace::write_over(disk, real, bytes) {
+            if replace::write_over(disk, real, bytes).is_err() {
                 // The copy is whole, so the journal is mended from it by whoever reads it next.
-                return match self.stand_in_copy(real) {
-                    Some(stand_in) if stand_in != place => Err(shared.failed("written", &error)),
-                    _ => Ok(self.settled(Way::Beside, &place)),
-                };
+                return Ok(self.settled(Way::Beside, &place));
             }
             copy.release(disk);
             return Ok(self.settled(Way::InPlace, &place));
@@ -277,17 +282,22 @@ impl Guard for FileGuard {
     fn read(&mut self) -> Result<Found> {
         let shared = Arc::clone(&self.shared);
         let real = shared.real()?;
-        let extra = self.stand_in_copy(real);
-        let newest = shared.newest(extra.as_deref())?;
+        let newest = shared.newest()?;
         let mut notices = Vec::new();
         if newest.damaged {
-            let aside = move_aside(&shared.disk, real).map_err(|error| shared.failed("moved aside", &error))?;
-            let instead = if newest.state.is_some() { "its whole copy is used" } else { "the token given is used" };
-            notices.push(Notice(format!(
-                "The journal {} was damaged. It was kept as {}, and {instead}.",
-                shared.given.display(),
-                aside.display()
-            )));
+            let (instead, whole) = match newest.state {
+                Some(_) => ("its whole copy is used", true),
+                None => ("the token given is used", false),
+            };
+            let path = shared.given.display();
+            notices.push(Notice(match move_aside(&shared.disk, real) {
+                Ok(aside) => {
+                    format!("The journal {path} was damaged. It was kept as {}, and {instead}.", aside.display())
+                }
+                // A write in place that was stopped: the whole of what it wrote lies beside it.
+                Err(_) if whole => format!("The journal {path} was damaged, and {instead}."),
+                Err(error) => return Err(shared.failed("moved aside", &error)),
+            }));
         }
         self.beside = newest.beside;
         let state = newest.state.unwrap_or_else(|| State::new(shared.issuer.clone()));
@@ -301,9 +311,19 @@ impl Guard for FileGuard {
         let bytes = format::encode(state);
         let ownership = self.ownership(real).map_err(|error| shared.failed("written", &error))?;
         let reserved = self.slot(real, 0);
-        let room = match Room::keep(&shared.disk, &reserved, bytes.len() + ROOM_FOR_ANSWER, ownership) {
+        // What was current is kept, push credentials and all; its successor and the access token are about as long.
+        let token = state.current.as_ref().map_or(0, |held| held.token.wrapped().expose().len());
+        let size = bytes.len() + ROOM_FOR_ANSWER + 2 * token;
+        let kept = match Room::keep(&shared.disk, &reserved, size, ownership) {
+            // It cannot have the journal's owner, so it cannot take its place; but the answer can lie in it.
+            Err(error) if ownership.is_some() && platform::means_irreplaceable(&error) => {
+                Room::keep(&shared.disk, &reserved, size, None).map(Room::only_as_copy)
+            }
+            kept => kept,
+        };
+        let room = match kept {
             Ok(room) => Some(room),
-            // Nothing can be made beside it; writing in place needs no more room than there is.
+            // Nothing can be made beside it.
             Err(error) if platform::means_irreplaceable(&error) => None,
             Err(error) => return Err(shared.failed("written", &error)),
         };
@@ -334,10 +354,12 @@ impl Guard for FileGuard {
         let way = match self.put(&bytes, room) {
             Ok(way) => way,
             Err(error) => {
-                // What is there now is spent, so writing over it can only win; it is never made longer for that.
-                let real = self.shared.real()?;
-                let fits = matches!(self.shared.disk.metadata(real), Ok(Some(old)) if old.len() >= bytes.len() as u64);
-                if !fits || replace::write_over(&self.shared.disk, real, &bytes).is_err() {
+                if !self.only_spent_is_there(state, bytes.len()) {
+                    return Err(error);
+                }
+                let (disk, real) = (&self.shared.disk, self.shared.real()?);
+                // Its place in the folder may be what could not be made durable.
+                if replace::write_over(disk, real, &bytes).and_then(|()| replace::sync_folder(disk, real)).is_err() {
                     return Err(error);
                 }
                 Way::InPlace
@@ -351,10 +373,18 @@ impl Guard for FileGuard {
         let real = shared.real()?;
         let mut paths = vec![real.to_owned()];
         paths.extend(SLOTS.iter().map(|slot| lock::sibling(real, slot)));
-        paths.extend(self.stand_in_copy(real));
+        paths.extend(stand_in_copy(real));
         paths.extend(moved_aside(real));
         for path in paths {
-            shared.disk.remove(&path).map_err(|error| shared.failed("removed", &error))?;
+            match shared.disk.remove(&path) {
+                // A file that is mounted here can be emptied of everything, if not removed.
+                Err(error) if path == real && platform::means_irreplaceable(&error) => {
+                    let nothing = format::encode(&State::new(shared.issuer.clone()));
+                    replace::write_over(&shared.disk, real, &nothing)
+                }
+                removed => removed,
+            }
+            .map_err(|error| shared.failed("removed", &error))?;
         }
         if let Some(folder) = real.parent() {
             shared.disk.sync_dir(folder).map_err(|error| shared.failed("removed", &error))?;
@@ -381,7 +411,26 @@ fn disk_copy(disk: &Disk, place: &Path, bytes: &[u8]) -> io::Result<()> {
     place.parent().map_or(Ok(()), |folder| disk.sync_dir(folder))
 }
 
-/// Gives a file another name beside its own, one that nothing has.
+fn make_folder(disk: &Disk, folder: &Path) -> io::Result<()> {
+    let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.is_dir()).collect();
+    disk.create_dir(folder)?;
+    for made in missing.into_iter().rev() {
+        // A power cut must not take the folder away again. Where its parent may be written but not read, there is no
+        // way to say so.
+        if let Some(parent) = made.parent() {
+            let _ = disk.sync_dir(parent);
+        }
+    }
+    Ok(())
+}
+
+/// The copy in the user's runtime folder, where there is such a folder: one may have been left there when nothing could
+/// be made beside the journal.
+fn stand_in_copy(real: &Path) -> Option<PathBuf> {
+    lock::stand_in_if_there(real, ".copy").ok()
+}
+
+/// Gives a file another name beside its own, one that nothing has; where it cannot have another, its bytes get it.
 fn move_aside(disk: &Disk, real: &Path) -> io::Result<PathBuf> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let mut aside = lock::sibling(real, &format!("{DAMAGED}{now}"));
@@ -390,7 +439,21 @@ fn move_aside(disk: &Disk, real: &Path) -> io::Result<PathBuf> {
         number += 1;
         aside = lock::sibling(real, &format!("{DAMAGED}{now}-{number}"));
     }
-    disk.rename(real, &aside)?;
+    match disk.rename(real, &aside) {
+        Err(error) if platform::means_irreplaceable(&error) => {}
+        moved => return moved.map(|()| aside),
+    }
+    let bytes = disk.read(real)?.unwrap_or_default();
+    let is_kept = |path: &PathBuf| matches!(disk.read(path), Ok(Some(kept)) if kept == bytes);
+    // It stays where it is until the next write, and whoever reads it until then need not keep it once more.
+    if let Some(kept) = moved_aside(real).into_iter().find(is_kept) {
+        return Ok(kept);
+    }
+    drop(disk.create(&aside)?);
+    if let Err(error) = disk_copy(disk, &aside, &bytes) {
+        let _ = disk.remove(&aside);
+        return Err(error);
+    }
     Ok(aside)
 }
 
@@ -405,30 +468,38 @@ fn moved_aside(real: &Path) -> Vec<PathBuf> {
 }
 
 fn resolve(given: &Path) -> io::Result<PathBuf> {
+    resolve_links(given, MAX_LINKS)
+}
+
+/// As many as Linux follows.
+const MAX_LINKS: u32 = 40;
+
+fn resolve_links(given: &Path, links_left: u32) -> io::Result<PathBuf> {
     match std::fs::symlink_metadata(given) {
         Ok(metadata) if metadata.is_symlink() => {
+            // Link by link: one that may be trusted can lead to one that may not.
             if platform::is_foreign_link(&metadata) {
                 return Err(io::Error::new(
                     io::ErrorKind::PermissionDenied,
                     "it is a symbolic link that belongs to another user",
                 ));
             }
-            match std::fs::canonicalize(given) {
-                // A link to a file that is yet to be made.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    let target = std::fs::read_link(given)?;
-                    resolve(&given.parent().unwrap_or(Path::new("/")).join(target))
-                }
-                other => other,
-            }
+            let Some(links_left) = links_left.checked_sub(1) else {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "its symbolic links lead in a circle"));
+            };
+            let target = std::fs::read_link(given)?;
+            resolve_links(&given.parent().unwrap_or(Path::new("/")).join(target), links_left)
         }
         Ok(_) => std::fs::canonicalize(given),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let (Some(folder), Some(name)) = (given.parent(), given.file_name()) else { return Err(error) };
             match std::fs::canonicalize(folder) {
                 Ok(folder) => Ok(folder.join(name)),
-                // Reading a journal that is not there yet, in a folder that is not there yet.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(given.to_owned()),
+                // A journal that is not there yet, in a folder that is not there yet: by the name that it will have,
+                // since the lock that stands in is named after that.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    Ok(resolve_links(folder, links_left)?.join(name))
+                }
                 Err(error) => Err(error),
             }
         }
@@ -687,6 +758,212 @@ mod tests {
         let found = lock(&store(&path)).read().unwrap();
         assert_eq!(found.state.current.unwrap().token.raw(), "a");
         assert!(found.notices[0].0.contains("copy"), "{:?}", found.notices);
+    }
+
+    #[test]
+    fn a_journal_torn_in_place_is_mended_where_it_cannot_be_moved() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.json");
+        write(&store(&path), "a");
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(lock::sibling(&path, ".tmp"), &bytes).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        let (store, faults) = faulty(&path);
+        faults.fails.lock().unwrap().push(("rename", "", 16));
+        for _ in 0..3 {
+            assert_eq!(lock(&store).read().unwrap().state.current.unwrap().token.raw(), "a");
+        }
+        write(&store, "b");
+        assert_eq!(current(&store).as_deref(), Some("b"));
+        let kept: Vec<_> = moved_aside(&path);
+        assert_eq!(kept.len(), 1, "once, however often it was read");
+        assert_eq!(std::fs::read(&kept[0]).unwrap(), bytes[..bytes.len() / 2]);
+    }
+
+    #[test]
+    fn an_empty_file_that_was_mounted_becomes_the_journal() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.json");
+        std::fs::write(&path, b"").unwrap();
+        let (store, faults) = faulty(&path);
+        faults.fails.lock().unwrap().push(("rename", "", 16));
+        write(&store, "a");
+        assert_eq!(current(&store).as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn a_copy_that_cannot_be_read_is_not_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.json");
+        write(&store(&path), "a");
+        let older = std::fs::read(&path).unwrap();
+        write(&store(&path), "b");
+        std::fs::rename(&path, lock::sibling(&path, ".tmp")).unwrap();
+        std::fs::write(&path, older).unwrap();
+        let (store, faults) = faulty(&path);
+        for errno in [5, 13] {
+            *faults.fails.lock().unwrap() = vec![("read", ".tmp", errno)];
+            assert_eq!(lock(&store).read().unwrap_err().code(), ErrorCode::Store);
+        }
+        faults.fails.lock().unwrap().clear();
+        assert_eq!(current(&store).as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn a_copy_beside_does_not_open_the_journal_of_another_issuer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.json");
+        for raw in ["a", "b", "c"] {
+            write(&store(&path), raw);
+        }
+        std::fs::rename(&path, lock::sibling(&path, ".spare")).unwrap();
+        let other = FileStore::open(&path, "http://127.0.0.1:1", Disk::default()).unwrap();
+        write(&other, "theirs");
+        assert_eq!(store(&path).peek().unwrap_err().code(), ErrorCode::InvalidArgument);
+        assert_eq!(lock(&store(&path)).read().unwrap_err().code(), ErrorCode::InvalidArgument);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_copy_in_the_runtime_folder_is_found_although_there_is_a_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.json");
+        write(&store(&path), "a");
+        let (store, faults) = faulty(&path);
+        let mut guard = lock(&store);
+        let mut state = guard.read().unwrap().state;
+        faults.fails.lock().unwrap().extend([("create", ".next", 13), ("create", ".tmp", 13), ("open", "j.json", 28)]);
+        faults.fails.lock().unwrap().push(("chown", "", 1));
+        state.take_over(RefreshToken::from_raw("b"), 2);
+        guard.commit(&mut state).unwrap();
+        drop(guard);
+        assert_eq!(current(&store).as_deref(), Some("b"));
+        lock(&store).forget().unwrap();
+        assert_eq!(current(&store), None);
+    }
+
+    #[test]
+    fn a_long_answer_has_room_as_well() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.json");
+        write(&store(&path), &"a".repeat(40_000));
+        let (store, faults) = faulty(&path);
+        let mut guard = lock(&store);
+        let mut state = guard.read().unwrap().state;
+        guard.begin(&mut state).unwrap();
+        let room = std::fs::metadata(lock::sibling(&path, ".next")).unwrap().len();
+        faults.fails.lock().unwrap().extend([("create", "", 28), ("allocate", "", 28)]);
+        let access = crate::journal::state::Access {
+            token: crate::Secret::new("x".repeat(40_000)),
+            token_type: "Bearer".into(),
+            scope: "client".into(),
+            obtained_at: 1,
+            lifetime: std::time::Duration::from_secs(1),
+        };
+        state.rotated(crate::journal::state::Sent::Current, &"b".repeat(40_000), "h", access);
+        assert!(room >= format::encode(&state).len() as u64, "{room}");
+        guard.commit(&mut state).unwrap();
+    }
+
+    #[test]
+    fn without_the_right_to_its_owner_the_answer_has_room_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.json");
+        write(&store(&path), "a");
+        let before = std::fs::metadata(&path).unwrap();
+        let (store, faults) = faulty(&path);
+        faults.fails.lock().unwrap().push(("chown", "", 1));
+        let mut guard = lock(&store);
+        let mut state = guard.read().unwrap().state;
+        guard.begin(&mut state).unwrap();
+        // The disk is full now: nothing can be made, and the journal cannot grow.
+        faults.fails.lock().unwrap().extend([("create", "", 28), ("write", "j.json", 28), ("rename", "", 28)]);
+        state.take_over(RefreshToken::from_raw("b"), 2);
+        guard.commit(&mut state).unwrap();
+        drop(guard);
+        assert_eq!(current(&store).as_deref(), Some("b"));
+        assert_eq!(Ownership::of(&std::fs::metadata(&path).unwrap()), Ownership::of(&before));
+    }
+
+    #[test]
+    fn what_is_not_spent_is_never_written_over_without_a_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.json");
+        write(&store(&path), "aaaaaaaa");
+        let before = std::fs::read(&path).unwrap();
+        let (store, faults) = faulty(&path);
+        let mut guard = lock(&store);
+        let mut state = guard.read().unwrap().state;
+        faults.fails.lock().unwrap().push(("create", "", 28));
+        state.unknown.clear();
+        state.hardware_id = None;
+        assert_eq!(guard.commit(&mut state).unwrap_err().code(), ErrorCode::Store);
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+        assert!(!faults.seen.lock().unwrap().iter().any(|call| call == "open j.json"));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_synced_is_not_called_durable() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.json");
+        write(&store(&path), "a");
+        let (store, faults) = faulty(&path);
+        let mut guard = lock(&store);
+        let mut state = guard.read().unwrap().state;
+        guard.begin(&mut state).unwrap();
+        faults.fails.lock().unwrap().push(("sync-dir", "", 5));
+        let access = crate::journal::state::Access {
+            token: "x".into(),
+            token_type: "Bearer".into(),
+            scope: "client".into(),
+            obtained_at: 1,
+            lifetime: std::time::Duration::from_secs(1),
+        };
+        state.rotated(crate::journal::state::Sent::Current, "b", "h", access);
+        assert_eq!(guard.commit(&mut state).unwrap_err().code(), ErrorCode::Store);
+        faults.fails.lock().unwrap().clear();
+        guard.commit(&mut state).unwrap();
+    }
+
+    #[test]
+    fn the_folders_made_for_it_are_synced_into_theirs() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().file_name().unwrap().to_string_lossy().into_owned();
+        let (store, faults) = faulty(&folder.path().join("one/two/j.json"));
+        write(&store, "a");
+        let seen = faults.seen.lock().unwrap();
+        for name in [root.as_str(), "one", "two"] {
+            assert!(seen.contains(&format!("sync-dir {name}")), "{name}: {seen:?}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn before_its_folder_is_made_it_has_the_name_that_it_has_afterwards() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().canonicalize().unwrap().join("real");
+        std::fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink("real", folder.path().join("link")).unwrap();
+        let given = folder.path().join("link/later/still/j.json");
+        assert_eq!(resolve(&given).unwrap(), real.join("later/still/j.json"));
+        std::os::unix::fs::symlink("b", folder.path().join("a")).unwrap();
+        std::os::unix::fs::symlink("a", folder.path().join("b")).unwrap();
+        assert!(resolve(&folder.path().join("a")).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_removed_is_forgotten_in_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.json");
+        write(&store(&path), "canary");
+        let (store, faults) = faulty(&path);
+        faults.fails.lock().unwrap().push(("remove", "j.json", 16));
+        lock(&store).forget().unwrap();
+        assert_eq!(current(&store), None);
+        let token = RefreshToken::from_raw("canary").wrapped();
+        assert!(!std::fs::read_to_string(&path).unwrap().contains(token.expose()));
+        write(&store, "b");
+        assert_eq!(current(&store).as_deref(), Some("b"));
     }
 
     #[test]

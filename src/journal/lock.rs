@@ -25,7 +25,9 @@ impl Lock {
             Ok(lock) => return Ok(lock),
             Err(Trouble::Unsupported) => {}
             // Nobody can make a lock in a read-only folder, so everybody takes the one that stands in.
-            Err(Trouble::Unmakeable(_)) if matches!(disk.metadata(&beside), Ok(None)) => {}
+            // A full disk is no such folder: it may have room for somebody else a moment later.
+            Err(Trouble::Unmakeable(error))
+                if platform::means_irreplaceable(&error) && matches!(disk.metadata(&beside), Ok(None)) => {}
             Err(Trouble::Unmakeable(error)) => return Err(unlockable(&beside, &error)),
         }
         let stand_in = stand_in(journal, ".lock").map_err(|error| unlockable(&beside, &error))?;
@@ -46,10 +48,19 @@ pub(super) fn sibling(journal: &Path, ending: &str) -> PathBuf {
 
 /// A path in the user's private runtime folder that belongs to that journal alone.
 pub(super) fn stand_in(journal: &Path, ending: &str) -> io::Result<PathBuf> {
+    Ok(platform::runtime_dir()?.join(stand_in_name(journal, ending)))
+}
+
+/// The same, without making that folder.
+pub(super) fn stand_in_if_there(journal: &Path, ending: &str) -> io::Result<PathBuf> {
+    Ok(platform::runtime_dir_if_there()?.join(stand_in_name(journal, ending)))
+}
+
+fn stand_in_name(journal: &Path, ending: &str) -> String {
     let digest = Sha256::digest(journal.as_os_str().as_encoded_bytes());
     let mut half = [0; 16];
     half.copy_from_slice(&digest[..16]);
-    Ok(platform::runtime_dir()?.join(format!("{:032x}{ending}", u128::from_be_bytes(half))))
+    format!("{:032x}{ending}", u128::from_be_bytes(half))
 }
 
 enum Trouble {
@@ -134,6 +145,18 @@ mod tests {
             drop(held);
             assert!(Lock::try_take(&disk, &journal).unwrap().is_some());
             let _ = std::fs::remove_file(stand_in(&journal, ".lock").unwrap());
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn nothing_stands_in_for_a_lock_that_others_may_be_able_to_make() {
+        // ENOSPC, EMFILE, EIO
+        for errno in [28, 24, 5] {
+            let folder = tempfile::tempdir().unwrap();
+            let disk = Disk::with_probe(Arc::new(Refuses("open-lock", errno)));
+            let error = Lock::try_take(&disk, &folder.path().join("j.json")).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::StoreLocked);
         }
     }
 

@@ -103,6 +103,11 @@ mod unix {
         )
     }
 
+    /// Whether an error says that a link was met where none is followed.
+    pub(in crate::journal) fn is_link_refused(error: &io::Error) -> bool {
+        error.raw_os_error().map(Errno::from_raw_os_error) == Some(Errno::LOOP)
+    }
+
     /// Whether a symbolic link was placed by somebody whom we need not trust.
     pub(in crate::journal) fn is_foreign_link(metadata: &Metadata) -> bool {
         let uid = metadata.uid();
@@ -111,16 +116,23 @@ mod unix {
 
     /// A folder of this user's own that is gone after a restart at the latest, for what has no other place.
     pub(in crate::journal) fn runtime_dir() -> io::Result<PathBuf> {
-        let uid = rustix::process::geteuid().as_raw();
-        let path = match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
+        match std::fs::DirBuilder::new().mode(0o700).create(runtime_path()) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => runtime_dir_if_there(),
+        }
+    }
+
+    fn runtime_path() -> PathBuf {
+        match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
             Some(base) if base.is_absolute() && base.is_dir() => base.join("ring-auth"),
             // Not TMPDIR: two processes of one user have to meet there.
-            _ => PathBuf::from(format!("/tmp/ring-auth-{uid}")),
-        };
-        match std::fs::DirBuilder::new().mode(0o700).create(&path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
+            _ => PathBuf::from(format!("/tmp/ring-auth-{}", rustix::process::geteuid().as_raw())),
         }
+    }
+
+    /// That folder, if it was made before.
+    pub(in crate::journal) fn runtime_dir_if_there() -> io::Result<PathBuf> {
+        let (uid, path) = (rustix::process::geteuid().as_raw(), runtime_path());
         let metadata = std::fs::symlink_metadata(&path)?;
         if !metadata.is_dir() || metadata.uid() != uid || metadata.mode() & 0o077 != 0 {
             return Err(io::Error::new(
@@ -215,9 +227,20 @@ mod other {
 
     /// A folder of this user's own.
     pub(in crate::journal) fn runtime_dir() -> io::Result<PathBuf> {
-        let path = std::env::temp_dir().join("ring-auth");
+        let path = runtime_dir_if_there()?;
         std::fs::create_dir_all(&path)?;
         Ok(path)
+    }
+
+    /// That folder, whether it was made or not.
+    #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
+    pub(in crate::journal) fn runtime_dir_if_there() -> io::Result<PathBuf> {
+        Ok(std::env::temp_dir().join("ring-auth"))
+    }
+
+    /// Links are followed here; making one needs a right of its own.
+    pub(in crate::journal) fn is_link_refused(_error: &io::Error) -> bool {
+        false
     }
 
     impl Ownership {

@@ -24,6 +24,8 @@ pub(super) struct Room {
     file: File,
     path: PathBuf,
     bytes: usize,
+    /// It cannot take the place of the journal, only hold the copy that lies beside it.
+    only_copy: bool,
 }
 
 impl Room {
@@ -49,7 +51,12 @@ impl Room {
             let _ = disk.remove(path);
             return Err(error);
         }
-        Ok(Self { file, path: path.to_owned(), bytes: 0 })
+        Ok(Self { file, path: path.to_owned(), bytes: 0, only_copy: false })
+    }
+
+    /// For a room that may not be renamed over the journal, because it has not its owner.
+    pub(super) fn only_as_copy(self) -> Self {
+        Self { only_copy: true, ..self }
     }
 
     /// Fills it, and makes that survive a power cut.
@@ -77,13 +84,15 @@ pub(super) fn replace(disk: &Disk, room: Room, target: &Path, bytes: &[u8]) -> i
         room.release(disk);
         return Err(error);
     }
-    let Err(refused) = disk.rename(&room.path, target) else {
-        sync_folder(disk, target)?;
-        return Ok(Way::Replaced);
-    };
-    if !platform::means_irreplaceable(&refused) || !matches!(disk.metadata(target), Ok(Some(_))) {
-        room.release(disk);
-        return Err(refused);
+    if !room.only_copy {
+        let Err(refused) = disk.rename(&room.path, target) else {
+            sync_folder(disk, target)?;
+            return Ok(Way::Replaced);
+        };
+        if !platform::means_irreplaceable(&refused) || !matches!(disk.metadata(target), Ok(Some(_))) {
+            room.release(disk);
+            return Err(refused);
+        }
     }
     // From here on the room is the backup: it holds the whole of what is new.
     sync_folder(disk, &room.path)?;
@@ -112,7 +121,7 @@ pub(super) fn write_over(disk: &Disk, target: &Path, bytes: &[u8]) -> io::Result
     disk.sync(&file, target)
 }
 
-fn sync_folder(disk: &Disk, path: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(disk: &Disk, path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |folder| disk.sync_dir(folder))
 }
 

@@ -153,6 +153,32 @@ pub struct Tombstone {
     pub at: Millis,
 }
 
+/// How far a journal had come when it was last seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lineage {
+    /// Its count of writes.
+    pub sequence: u64,
+    /// Every token that it knew.
+    pub known: Vec<Fingerprint>,
+}
+
+impl Lineage {
+    /// That of a state.
+    pub fn of(state: &State) -> Self {
+        Self { sequence: state.sequence, known: state.known.clone() }
+    }
+
+    /// Whether a state is an earlier one of this lineage, from before that token: a backup that was put back. A journal
+    /// that was begun anew is none, because somebody logged out or in for that.
+    pub fn is_ahead_of(&self, state: &State, newest: Fingerprint) -> bool {
+        let Some(current) = state.current.as_ref().map(|held| held.token.fingerprint()) else { return false };
+        state.sequence < self.sequence
+            && current != newest
+            && self.known.contains(&current)
+            && state.recognise(newest) == Known::Unknown
+    }
+}
+
 /// What a token from outside is to a journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
@@ -220,9 +246,45 @@ impl State {
         self.rejected.iter().any(|tombstone| tombstone.fingerprint == fingerprint)
     }
 
-    /// Whether the token in use is one that Ring rejected.
-    pub fn current_is_rejected(&self) -> bool {
-        self.current.as_ref().is_some_and(|held| self.is_rejected(held.token.fingerprint()))
+    /// Whether there is a token, and Ring rejected it and all that may be sent in its place.
+    pub fn is_dead(&self) -> bool {
+        self.current.is_some() && self.sendable().is_none()
+    }
+
+    /// Which token a refresh is made with; `None` where Ring rejected all that may be sent. A rejection is in the journal
+    /// before the next token is tried, so this holds after a crash or an outage in between as well.
+    pub fn sendable(&self) -> Option<Sent> {
+        self.sendable_of(self.current.as_ref()?, self.previous.as_ref())
+    }
+
+    fn sendable_of(&self, current: &Held, previous: Option<&Held>) -> Option<Sent> {
+        let alive = |held: &Held| !self.is_rejected(held.token.fingerprint());
+        if alive(current) {
+            Some(Sent::Current)
+        } else {
+            // What was accepted once has taken the place of the one before for good.
+            (!current.succeeded && previous.is_some_and(alive)).then_some(Sent::Previous)
+        }
+    }
+
+    fn is_usable(&self, aside: &Aside) -> bool {
+        self.sendable_of(&aside.current, aside.previous.as_ref()).is_some()
+    }
+
+    /// The journal was put back to what it was some rotations ago; those are made up for with the newest token, so that
+    /// the older one, spent by now, is not sent.
+    pub fn catch_up(&mut self, token: RefreshToken, lineage: &Lineage, now: Millis) {
+        for fingerprint in &lineage.known {
+            self.remember(*fingerprint);
+        }
+        self.current = Some(Held { token, obtained_at: now, succeeded: false });
+        self.previous = None;
+        self.proven = true;
+        self.access = None;
+        self.mark = None;
+        self.cool_down = None;
+        self.forced_at = None;
+        self.sequence = self.sequence.max(lineage.sequence);
     }
 
     /// Takes over a token from outside: pasted by a person, or come from a login. What it displaces is set aside.
@@ -241,7 +303,7 @@ impl State {
         // One lineage is kept: of two, the one that is known to have worked.
         let keep_former = match (&displaced, &self.aside) {
             (Some(new), Some(old)) => {
-                let dead = |aside: &Aside| self.is_rejected(aside.current.token.fingerprint());
+                let dead = |aside: &Aside| !self.is_usable(aside);
                 !dead(old) && (dead(new) || (old.proven && !new.proven))
             }
             (None, _) => true,
@@ -257,6 +319,9 @@ impl State {
         self.access = None;
         self.mark = None;
         self.cool_down = None;
+        self.forced_at = None;
+        // Ring has just given it, or it was never seen: whatever it was before, it is not known to be dead.
+        self.rejected.retain(|tombstone| tombstone.fingerprint != fingerprint);
         self.remember(fingerprint);
         if !self.given.contains(&fingerprint) {
             self.given.push(fingerprint);
@@ -326,6 +391,8 @@ impl State {
         self.rejected.retain(|tombstone| tombstone.fingerprint != source_fingerprint);
         let token = source.token.rotated(raw, hardware_id);
         let fingerprint = token.fingerprint();
+        // Nor is what it gives anew, when it answers a repeated request with the successor of the first.
+        self.rejected.retain(|tombstone| tombstone.fingerprint != fingerprint);
         if fingerprint == source_fingerprint {
             // Ring kept the token: it is its own successor.
             source.token = token;
@@ -353,13 +420,10 @@ impl State {
             self.rejected.drain(..excess);
         }
         self.mark = None;
-        let never_accepted = self.current.as_ref().is_some_and(|held| !held.succeeded);
-        let previous_alive = self.previous.as_ref().is_some_and(|held| !self.is_rejected(held.token.fingerprint()));
-        if sent == Sent::Current && never_accepted && previous_alive {
+        if sent == Sent::Current && self.sendable() == Some(Sent::Previous) {
             return AfterRejection::Previous;
         }
-        let aside_alive = self.aside.as_ref().is_some_and(|aside| !self.is_rejected(aside.current.token.fingerprint()));
-        if !self.proven && aside_alive {
+        if !self.proven && self.aside.as_ref().is_some_and(|aside| self.is_usable(aside)) {
             self.swap_aside();
             return AfterRejection::Aside;
         }
@@ -488,6 +552,30 @@ mod tests {
         assert_eq!(current(&state), "c");
         assert_eq!(state.previous.as_ref().unwrap().token.raw(), "a");
         assert_eq!(known(&state, "b"), Known::Rejected);
+    }
+
+    #[test]
+    fn what_ring_gives_again_is_not_dead() {
+        let mut state = with("a");
+        state.rotated(Sent::Current, "b", "h", access(2));
+        assert_eq!(state.reject(Sent::Current, 3), AfterRejection::Previous);
+        state.rotated(Sent::Previous, "b", "h", access(4));
+        assert_eq!((current(&state), state.sendable()), ("b", Some(Sent::Current)));
+    }
+
+    #[test]
+    fn the_previous_token_may_be_sent_as_long_as_it_was_not_rejected_itself() {
+        let mut state = with("a");
+        state.rotated(Sent::Current, "b", "h", access(2));
+        state.reject(Sent::Current, 3);
+        assert_eq!(state.sendable(), Some(Sent::Previous));
+        assert!(!state.is_dead());
+        // Nor is it forgotten when somebody pastes a token that never works.
+        state.take_over(token("x"), 4);
+        assert_eq!(state.reject(Sent::Current, 5), AfterRejection::Aside);
+        assert_eq!(state.sendable(), Some(Sent::Previous));
+        assert_eq!(state.reject(Sent::Previous, 6), AfterRejection::Dead);
+        assert!(state.is_dead());
     }
 
     #[test]

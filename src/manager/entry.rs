@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::activity::Write;
 use super::{Inner, Level, closed, policy};
 use crate::journal::state::{Known, State};
 use crate::journal::{Guard, Notice};
@@ -72,6 +73,15 @@ impl Inner {
             self.update(|view, _| view.store_problem = None);
         }
         let mut entered = Entered { state: found.state, absorbed: false, pending: false, guard: Some(guard), slot };
+        let ahead = self.view().ahead_of(&entered.state);
+        if let Some((newest, lineage)) = ahead {
+            self.log(
+                Level::Warn,
+                "The journal was put back to an older version. The newer token, which is still known here, is used.",
+            );
+            entered.state.catch_up(newest, &lineage, self.parts.clock.wall());
+            entered.absorbed = true;
+        }
         self.absorb_given(&mut entered);
         Ok(entered)
     }
@@ -121,6 +131,8 @@ impl Inner {
     /// Tries to write what is pending; where it still cannot be, it is pending again.
     pub(super) async fn write_pending(&self, pending: Pending, slot: &mut Option<Pending>) -> bool {
         let Pending { guard, mut state } = pending;
+        // Not even the end of the process comes between.
+        let _write = Write::begin();
         let (guard, (state, result)) = self
             .blocking(guard, move |guard| {
                 let result = guard.commit(&mut state);
@@ -199,8 +211,9 @@ impl Inner {
                 entered.absorbed = true;
             }
             Known::Current => {
-                entered.absorbed = state.rewrap(&given);
-                if !entered.absorbed {
+                let rewrapped = state.rewrap(&given);
+                entered.absorbed |= rewrapped;
+                if !rewrapped {
                     self.view().given = None;
                 }
             }
@@ -292,12 +305,11 @@ impl Inner {
         if std::mem::replace(&mut self.view().keeps_writing, true) {
             return;
         }
-        let weak = Arc::downgrade(self);
-        let clock = Arc::clone(&self.parts.clock);
+        // What is nowhere else is kept, even where nobody has the manager any more.
+        let inner = Arc::clone(self);
         self.parts.runtime.spawn(async move {
             loop {
-                clock.sleep(policy::BETWEEN_WRITES).await;
-                let Some(inner) = weak.upgrade() else { return };
+                inner.parts.clock.sleep(policy::BETWEEN_WRITES).await;
                 let mut slot = inner.entry.lock().await;
                 let written = match slot.take() {
                     Some(pending) => inner.write_pending(pending, &mut slot).await,
@@ -305,6 +317,29 @@ impl Inner {
                 };
                 if written {
                     inner.view().keeps_writing = false;
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Stores what a login brought when the store could not even be entered.
+    pub(super) async fn store_unstored(self: &Arc<Self>) {
+        if self.view().has_unstored_login()
+            && let Ok(entered) = self.enter_although_closing().await
+        {
+            self.leave(entered).await;
+        }
+    }
+
+    pub(super) fn keep_storing(self: &Arc<Self>) {
+        let inner = Arc::clone(self);
+        self.parts.runtime.spawn(async move {
+            loop {
+                inner.parts.clock.sleep(policy::BETWEEN_WRITES).await;
+                inner.store_unstored().await;
+                let view = inner.view();
+                if view.closed || !view.has_unstored_login() {
                     return;
                 }
             }

@@ -141,7 +141,7 @@ impl Inner {
         result
     }
 
-    async fn store_login(self: &Arc<Self>, hardware_id: &str, grant: &Grant) {
+    pub(super) async fn store_login(self: &Arc<Self>, hardware_id: &str, grant: &Grant) {
         // It is on its way to the disk: not even the end of the process may come between.
         let _write = Write::begin();
         let now = self.parts.clock.wall();
@@ -153,6 +153,7 @@ impl Inner {
                 // Not a reason to lose a login: it is in memory, and the next call that gets in takes it along.
                 self.log(Level::Error, format!("Logged in, but the token is in memory only: {error}"));
                 self.update(|view, clock| view.show_unstored(token, hardware_id, &access_of(grant, now), error, clock));
+                self.keep_storing();
                 return;
             }
         };

@@ -407,6 +407,7 @@ impl Inner {
         }
         // A step of a login may be about to bring a token, which has to be stored as well.
         drop(self.login.lock().await);
+        self.store_unstored().await;
         // Whoever is in the store ends first, and what could not be written is tried once more.
         let mut entry = self.entry.lock().await;
         if let Some(pending) = entry.take() {

@@ -139,7 +139,7 @@ impl Inner {
         if state.current.is_none() {
             return Err(self.view().missing());
         }
-        if state.current_is_rejected() {
+        if state.is_dead() {
             let waited = state.forced_at.is_none_or(|at| at > now || at + millis(policy::BETWEEN_FORCED) <= now);
             if reason != Reason::Forced || !waited {
                 return Err(rejected());
@@ -152,8 +152,12 @@ impl Inner {
                 "Earlier starts were stopped in the middle of a refresh. It is tried again after a pause.",
             ));
         }
+        // What Ring may have rotated is asked for again at once, whatever failed before that.
+        let in_doubt = reason == Reason::Recover && state.mark.is_some();
         match &state.cool_down {
-            Some(cool_down) if reason != Reason::Forced && cool_down.until(now).is_some() => Err(cool_down.error(now)),
+            Some(cool_down) if reason != Reason::Forced && !in_doubt && cool_down.until(now).is_some() => {
+                Err(cool_down.error(now))
+            }
             _ => Ok(()),
         }
     }
@@ -171,8 +175,9 @@ impl Inner {
 
     /// Sends what may be sent until Ring has answered or the tries are used up.
     async fn send(self: &Arc<Self>, mut entered: Entered<'_>, tries: &mut Tries) -> Result<Auth> {
-        let mut sent = Sent::Current;
-        let mut starts = entered.state.mark.as_ref().map_or(0, |mark| mark.starts + 1);
+        // Whoever forces it sends the rejected one once more.
+        let mut sent = entered.state.sendable().unwrap_or(Sent::Current);
+        let mut starts = entered.state.mark.as_ref().map_or(0, |mark| mark.starts.saturating_add(1));
         let error = loop {
             let hardware_id = self.decide_hardware_id(&entered.state);
             let Some(token) = entered.state.to_send(sent).map(|held| held.token.clone()) else { break rejected() };
@@ -200,7 +205,7 @@ impl Inner {
                                 Level::Warn,
                                 "Ring rejected the refresh token that was given; the one before it is used again.",
                             );
-                            sent = Sent::Current;
+                            sent = entered.state.sendable().unwrap_or(Sent::Current);
                             if !tries.another() {
                                 break failure.error;
                             }
@@ -314,7 +319,10 @@ impl Inner {
 
     fn adopt_from_store(&self, reason: Reason, before: &Before) -> Option<Auth> {
         let state = self.parts.store.peek().ok().flatten()?;
-        if self.view().given.is_some() || !serves(reason, before, &state, self.parts.clock.as_ref()) {
+        if self.view().given.is_some()
+            || self.view().ahead_of(&state).is_some()
+            || !serves(reason, before, &state, self.parts.clock.as_ref())
+        {
             return None;
         }
         self.adopt(&state);
@@ -358,6 +366,10 @@ pub(super) fn keep_fresh(inner: &Arc<Inner>) {
                 drop(inner);
                 if let Ok((mut flight, _)) = flight {
                     let _ = flight.wait_for(Option::is_some).await;
+                }
+                // A store that fails begins no cool-down, and leaves one that is over as it was.
+                if weak.upgrade().is_some_and(|inner| inner.until_due().is_zero()) {
+                    clock.sleep(policy::BETWEEN_UNASKED).await;
                 }
                 continue;
             }

@@ -1,5 +1,5 @@
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 use super::*;
 use crate::journal::state::{Mark, Millis};
@@ -145,6 +145,7 @@ struct Shaky {
     inner: MemoryStore,
     fails: Arc<AtomicBool>,
     unreadable: AtomicBool,
+    locked: AtomicUsize,
 }
 
 struct ShakyGuard {
@@ -154,7 +155,12 @@ struct ShakyGuard {
 
 impl Shaky {
     fn new() -> Arc<Self> {
-        Arc::new(Self { inner: MemoryStore::new(ISSUER), fails: Arc::default(), unreadable: AtomicBool::new(false) })
+        Arc::new(Self {
+            inner: MemoryStore::new(ISSUER),
+            fails: Arc::default(),
+            unreadable: AtomicBool::new(false),
+            locked: AtomicUsize::new(0),
+        })
     }
 }
 
@@ -170,6 +176,7 @@ impl Store for Shaky {
         if self.unreadable.load(Ordering::SeqCst) {
             return Err(Error::new(ErrorCode::Store, "unreadable"));
         }
+        self.locked.fetch_add(1, Ordering::SeqCst);
         let fails = Arc::clone(&self.fails);
         Ok(self.inner.try_lock()?.map(|inner| Box::new(ShakyGuard { inner, fails }) as Box<dyn Guard>))
     }
@@ -483,6 +490,40 @@ async fn the_token_before_is_tried_when_the_newest_was_never_accepted() {
     let auth = manager.refresh(false).await.unwrap();
     assert_eq!(bench.wire.sent(), ["a", "a+", "a"]);
     assert_eq!(raw(Some(auth.refresh_token)), "a+", "the fake wire made the same one again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_while_the_token_before_is_tried_does_not_give_it_up() {
+    let bench = Bench::new();
+    let manager = bench.manager(Some("a"));
+    manager.auth().await.unwrap();
+    bench.wire.then(failure(ErrorCode::RefreshTokenRejected, false));
+    bench.wire.always(ErrorCode::ServerError, false);
+    assert_eq!(code(manager.refresh(false).await), ErrorCode::ServerError);
+    assert_eq!(manager.status().phase, Phase::Waiting, "nobody has to log in yet");
+    tokio::time::sleep(SECOND * 10).await;
+    bench.wire.recovers();
+    let before = bench.wire.sent().len();
+    manager.refresh(false).await.unwrap();
+    manager.refresh(false).await.unwrap();
+    assert_eq!(bench.wire.sent()[before..], ["a", "a+"], "and the rejected one is not sent unasked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_finds_the_token_before_half_tried_goes_on_with_it() {
+    let bench = Bench::new();
+    bench.manager(Some("a")).auth().await.unwrap();
+    let now = bench.clock.wall();
+    bench.edit(|state| {
+        state.reject(crate::journal::state::Sent::Current, now);
+        state.mark =
+            Some(Mark { fingerprint: Fingerprint::of("a"), started_at: now, deadline: now + 50_000, starts: 0 });
+    });
+    let manager = bench.manager(None);
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(bench.wire.sent(), ["a", "a"], "first of all, without being asked");
+    assert_eq!(manager.status().phase, Phase::Ready);
+    assert!(bench.state().mark.is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -849,4 +890,119 @@ async fn without_any_token_a_person_is_needed() {
     manager.forget().await.unwrap();
     assert_eq!(code(manager.auth().await), ErrorCode::NoRefreshToken);
     assert!(bench.store.peek().unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn auto_refresh_does_not_spin_on_a_store_that_fails() {
+    let store = Shaky::new();
+    let bench = Bench::on(Arc::clone(&store) as Arc<_>);
+    bench.wire.always(ErrorCode::ServerError, false);
+    let manager = bench.try_manager(Some("a"), true).unwrap();
+    while manager.status().phase != Phase::Waiting {
+        tokio::time::sleep(SECOND / 10).await;
+    }
+    store.fails.store(true, Ordering::SeqCst);
+    // The time that stands still while anything is busy would hide it.
+    let before = store.locked.load(Ordering::SeqCst);
+    tokio::time::advance(SECOND * 10).await;
+    for _ in 0..2000 {
+        std::thread::sleep(Duration::from_micros(100));
+        tokio::task::yield_now().await;
+    }
+    let times = store.locked.load(Ordering::SeqCst) - before;
+    assert!((1..10).contains(&times), "{times} times within a moment");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_written_outlives_whoever_asked_for_it() {
+    let store = Shaky::new();
+    let bench = Bench::on(Arc::clone(&store) as Arc<_>);
+    let manager = bench.manager(Some("a"));
+    let asked = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.auth().await }
+    });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    store.fails.store(true, Ordering::SeqCst);
+    asked.await.unwrap().unwrap();
+    assert!(!manager.status().persisted);
+    drop(manager);
+    tokio::time::sleep(SECOND).await;
+    store.fails.store(false, Ordering::SeqCst);
+    tokio::time::sleep(SECOND * 5).await;
+    assert_eq!(bench.state().current.unwrap().token.raw(), "a+");
+}
+
+fn granted(raw: &str) -> Grant {
+    Grant {
+        access_token: "access".into(),
+        refresh_token: raw.into(),
+        token_type: "Bearer".into(),
+        scope: "client".into(),
+        lifetime: HOUR,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_could_not_be_stored_is_stored_later_and_by_close() {
+    for closes in [false, true] {
+        let store = Shaky::new();
+        let bench = Bench::on(Arc::clone(&store) as Arc<_>);
+        let manager = bench.manager(None);
+        store.unreadable.store(true, Ordering::SeqCst);
+        manager.inner.store_login("h", &granted("fresh")).await;
+        assert!(!manager.status().persisted);
+        assert_eq!(manager.cached_access_token().unwrap().expose(), "access");
+        tokio::time::sleep(SECOND * 12).await;
+        store.unreadable.store(false, Ordering::SeqCst);
+        if closes {
+            manager.close().await;
+        } else {
+            tokio::time::sleep(SECOND * 5).await;
+            assert!(manager.status().persisted);
+            assert_eq!(manager.status().problem, None);
+            assert_eq!(manager.cached_access_token().unwrap().expose(), "access");
+        }
+        assert_eq!(bench.state().current.unwrap().token.raw(), "fresh", "closes: {closes}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_is_followed_up_even_within_a_cool_down() {
+    let bench = Bench::new();
+    bench.wire.always(ErrorCode::ServerError, false);
+    assert_eq!(code(bench.manager(Some("a")).auth().await), ErrorCode::ServerError);
+    bench.wire.recovers();
+    let now = bench.clock.wall();
+    // Somebody forced it, and was killed.
+    bench.edit(|state| {
+        state.mark =
+            Some(Mark { fingerprint: Fingerprint::of("a"), started_at: now, deadline: now + 50_000, starts: 0 });
+    });
+    let manager = bench.manager(None);
+    assert_eq!(raw(Some(manager.auth().await.unwrap().refresh_token)), "a+");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_is_put_back_does_not_take_the_newest_token_away() {
+    let bench = Bench::new();
+    let manager = bench.manager(Some("a"));
+    manager.auth().await.unwrap();
+    let backup = bench.state();
+    for _ in 0..3 {
+        manager.refresh(false).await.unwrap();
+    }
+    bench.edit(|state| *state = backup.clone());
+    manager.refresh(false).await.unwrap();
+    assert_eq!(bench.wire.sent(), ["a", "a+", "a++", "a+++", "a++++"]);
+    let state = bench.state();
+    assert_eq!(state.current.as_ref().unwrap().token.raw(), "a+++++");
+    assert_eq!(state.recognise(Fingerprint::of("a++")), Known::Former);
+    // Nobody's backup: the account was forgotten, and somebody logged in anew.
+    bench.edit(|state| {
+        *state = State::new(ISSUER);
+        state.take_over(RefreshToken::from_raw("new"), 1);
+    });
+    manager.refresh(false).await.unwrap();
+    assert_eq!(bench.wire.sent().last().unwrap(), "new");
 }

@@ -6,7 +6,7 @@ use super::clock::Clock;
 use super::policy::{self, Invalidations};
 use super::refresh::Flight;
 use super::{Event, closed};
-use crate::journal::state::{Access, CoolDown, Millis, State, millis};
+use crate::journal::state::{Access, CoolDown, Lineage, Millis, State, millis};
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Result, Secret};
 
@@ -151,6 +151,10 @@ pub(super) struct View {
     persisted: bool,
     /// The token of the options, until it has been looked up under the lock.
     pub(super) given: Option<RefreshToken>,
+    /// Whether that one came from a login, so that nobody else has it.
+    given_by_login: bool,
+    /// How far the store had come when it was last looked into.
+    lineage: Option<Lineage>,
     /// The token that the caller knows of, as it was given or announced.
     pub(super) announced: Option<Secret>,
     pub(super) login_waits: bool,
@@ -177,6 +181,8 @@ impl View {
             store_problem: None,
             persisted: durable,
             given: None,
+            given_by_login: false,
+            lineage: None,
             announced: None,
             login_waits: false,
             flight: None,
@@ -199,9 +205,10 @@ impl View {
     /// Takes over what the store holds.
     pub(super) fn adopt(&mut self, state: &State, clock: &dyn Clock) {
         self.newest = state.current.as_ref().map(|held| held.token.clone());
-        self.rejected = state.current_is_rejected();
+        self.rejected = state.is_dead();
         self.cool_down.clone_from(&state.cool_down);
         self.hardware_id.clone_from(&state.hardware_id);
+        self.lineage = Some(Lineage::of(state));
         let access = state.access.as_ref().and_then(|access| LiveAccess::new(access, clock));
         let same = match (&access, &self.access) {
             (Some(new), Some(old)) => new.token == old.token,
@@ -236,10 +243,23 @@ impl View {
     ) {
         self.show_pasted(&token);
         self.given = Some(token);
+        self.given_by_login = true;
         self.hardware_id = Some(hardware_id.to_owned());
         self.access = LiveAccess::new(access, clock);
         self.persisted = false;
         self.store_problem = Some(problem);
+    }
+
+    /// Whether what a login brought is nowhere but here.
+    pub(super) fn has_unstored_login(&self) -> bool {
+        self.given_by_login && self.given.is_some()
+    }
+
+    /// The newest token and its lineage, where the store was put back to a time before it.
+    pub(super) fn ahead_of(&self, state: &State) -> Option<(RefreshToken, Lineage)> {
+        let (newest, lineage) = (self.newest.as_ref()?, self.lineage.as_ref()?);
+        let ahead = self.given.is_none() && lineage.is_ahead_of(state, newest.fingerprint());
+        ahead.then(|| (newest.clone(), lineage.clone()))
     }
 
     pub(super) fn set_persisted(&mut self, persisted: bool) {
