@@ -169,7 +169,10 @@ impl Manager {
         if let Some(token) = given {
             let known = found.as_ref().map_or(Known::Unknown, |state| state.recognise(token.fingerprint()));
             match known {
-                Known::Unknown => view.show_pasted(&token),
+                Known::Unknown => {
+                    view.show_pasted(&token);
+                    view.set_persisted(false);
+                }
                 Known::Current => {}
                 Known::Aside | Known::Former | Known::Rejected => replaced.clone_from(&settings.refresh_token),
             }

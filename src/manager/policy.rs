@@ -78,12 +78,14 @@ impl Tries {
         if self.after_cool_down && !failure.ambiguous {
             return None;
         }
+        let step = spread(Duration::from_secs(1 << (self.requests - 1)), jitter);
         let wait = match (failure.error.retry_after(), failure.error.code()) {
-            (Some(retry_after), _) => retry_after,
+            // A server that says "at once" to everybody does not mean it.
+            (Some(retry_after), _) => retry_after.max(step),
             (None, ErrorCode::RateLimited) => return None,
             // Ring may have rotated it, and its grace may be short.
             (None, _) if failure.ambiguous && self.requests == 1 => return Some(Duration::ZERO),
-            (None, _) => spread(Duration::from_secs(1 << (self.requests - 1)), jitter),
+            (None, _) => step,
         };
         (now + wait <= first_failure + TRYING).then_some(wait)
     }
@@ -206,6 +208,7 @@ mod tests {
             ambiguous: false,
         };
         assert_eq!(waits(&with(4), Duration::ZERO, false), [4, 4]);
+        assert_eq!(waits(&with(0), Duration::ZERO, false), [1, 2, 4]);
         assert!(waits(&with(11), Duration::ZERO, false).is_empty());
     }
 
