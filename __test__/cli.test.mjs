@@ -1,3 +1,4 @@
+// @ts-check
 // The command line as people and scripts meet it: the real program, a real terminal, a fake Ring.
 // Needs the addon: npm run build:debug
 import assert from 'node:assert/strict'
@@ -41,13 +42,25 @@ import {
 const { version, bin: bins } = createRequire(import.meta.url)('../package.json')
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
-const raw = (wrapped) => JSON.parse(Buffer.from(wrapped, 'base64')).rt
-const hardwareId = (wrapped) => JSON.parse(Buffer.from(wrapped, 'base64')).hid
+/** @typedef {import('node:test').TestContext} TestContext */
+/** @typedef {import('./fake-ring/index.mjs').FakeRing} FakeRing */
+/** @typedef {import('./fake-ring/settings.mjs').TwoFactor} TwoFactor */
+
+/** @param {string | undefined} wrapped */
+const raw = (wrapped) => JSON.parse(Buffer.from(String(wrapped), 'base64').toString()).rt
+/** @param {string | undefined} wrapped */
+const hardwareId = (wrapped) => JSON.parse(Buffer.from(String(wrapped), 'base64').toString()).hid
+/** @param {string} text */
 const pasted = (text) => /"refreshToken": "([^"\s]+)"/.exec(text)?.[1]
 const LOGIN = ['login', '--email', EMAIL, '--password-stdin']
 const FLOWS = { web: {}, legacy: { web: false } }
 
-/** A login with pipes; the code, where one is needed, given as it is sent. */
+/**
+ * A login with pipes; the code, where one is needed, given as it is sent.
+ * @param {FakeRing} ring
+ * @param {string[]} [args]
+ * @param {import('./support/cli.mjs').RunOptions & { password?: string }} [options]
+ */
 async function logIn(ring, args = [], options = {}) {
   const login = start([...LOGIN, ...args], { ring, ...options })
   login.child.stdin.write(`${options.password ?? PASSWORD}\n`)
@@ -59,7 +72,7 @@ async function logIn(ring, args = [], options = {}) {
   return login.ended
 }
 
-/** A journal with a token in it, as a login leaves it. */
+/** A journal with a token in it, as a login leaves it. @param {TestContext} t @param {import('./fake-ring/index.mjs').FakeRingOptions} [settings] */
 async function loggedIn(t, settings = {}) {
   const all = await setUp(t, { ...account('none'), ...settings })
   const done = await logIn(all.ring, ['--state-file', all.journal])
@@ -69,7 +82,9 @@ async function loggedIn(t, settings = {}) {
   return all
 }
 
+/** @param {string} journal */
 const held = (journal) => JSON.parse(readFileSync(journal, 'utf8'))
+/** @param {string} journal */
 const newest = (journal) => {
   const { current } = held(journal)
   return raw(current.token ?? current)
@@ -77,13 +92,13 @@ const newest = (journal) => {
 
 describe('a person at a terminal', { concurrency: 4 }, () => {
   for (const [flow, settings] of Object.entries(FLOWS)) {
-    for (const [method, prompt] of [
+    for (const [method, prompt] of /** @type {[TwoFactor, string | undefined][]} */ ([
       ['sms', 'Please enter the code sent to +1xxxxxxxx89 via sms'],
       ['email', 'Please enter the code sent to p****@example.com via email'],
       ['totp', 'Please enter the code from your authenticator app'],
       ['unknown', 'Please enter the code sent to your text/email'],
       ['none', undefined],
-    ]) {
+    ])) {
       it(`logs in with ${method}, ${flow} login`, async (t) => {
         const { ring } = await setUp(t, { ...settings, ...account(method) })
         const screen = Screen.login(t, [], { ring })
@@ -204,7 +219,7 @@ describe('a person at a terminal', { concurrency: 4 }, () => {
     await screen.sees('Incorrect 2fa code')
     await screen.answers('2fa Code: ', 'wrong2\r')
     await screen.sees('Incorrect 2fa code')
-    await screen.answers('2fa Code: ', ` ${ring.codeFor().replace(/^.../, '$&-')} \r`)
+    await screen.answers('2fa Code: ', ` ${String(ring.codeFor()).replace(/^.../, '$&-')} \r`)
     await screen.sees('"refreshToken"')
     assert.equal(await screen.exits(), 0)
   })
@@ -244,11 +259,11 @@ describe('a person at a terminal', { concurrency: 4 }, () => {
     assert.equal(await screen.exits(), 0)
   })
 
-  for (const [key, name, exit] of [
+  for (const [key, name, exit] of /** @type {[string, string, number][]} */ ([
     ['\x03', 'Ctrl-C', 130],
     ['\x1c', 'Ctrl-\\', 130],
     ['\x04', 'Ctrl-D', 3],
-  ]) {
+  ])) {
     it(`leaves with ${name} at each prompt, and the terminal is as before`, async (t) => {
       const { ring, folder } = await setUp(t)
       for (const prompt of ['Email: ', 'Password: ', '2fa Code: ']) {
@@ -328,7 +343,7 @@ describe('a person at a terminal', { concurrency: 4 }, () => {
     await login.answers('Password: ', `${PASSWORD}\r`)
     await login.leavesSane(0)
     assert.ok(!login.text.includes(PASSWORD))
-    const token = pasted(login.text)
+    const token = String(pasted(login.text))
     const refresh = new ShellScreen(t, folder, ['refresh', '--refresh-token-stdin'], { ring })
     await refresh.answers('Refresh token: ', `${token}\r`)
     await refresh.leavesSane(0)
@@ -354,7 +369,7 @@ describe('login in a script', { concurrency: 4 }, () => {
     const { ring, folder, journal } = await setUp(t)
     const nothing = openSync('/dev/null', 'r')
     t.after(() => closeSync(nothing))
-    for (const options of [{ input: '' }, { stdin: nothing }, { stdin: 'ignore' }, { input: null }]) {
+    for (const options of /** @type {import('./support/cli.mjs').RunOptions[]} */ ([{ input: '' }, { stdin: nothing }, { stdin: 'ignore' }, { input: null }])) {
       for (const args of [[], ['--email', EMAIL], ['--json'], ['--state-file', journal]]) {
         const done = await run(args, { ring, ...options })
         assert.equal(done.code, 3)
@@ -372,13 +387,13 @@ describe('login in a script', { concurrency: 4 }, () => {
 
   it('takes password and code from standard input', async (t) => {
     for (const settings of Object.values(FLOWS)) {
-      for (const [method, password] of [['sms', ` +&=%"'\\ß `], ['none', 'plain']]) {
+      for (const [method, password] of /** @type {[TwoFactor, string][]} */ ([['sms', ` +&=%"'\\ß `], ['none', 'plain']])) {
         const { ring } = await setUp(t, { ...settings, ...account(method, password) })
         const done = await logIn(ring, [], { password })
         assert.equal(done.code, 0, done.stderr)
         assert.equal(raw(pasted(done.stdout)), ring.newest())
         assert.match(done.stdout, /^"refreshToken": "[^"\s]+"$/m)
-        noSecret(done.stderr, password, ring.codeFor())
+        noSecret(done.stderr, password, String(ring.codeFor()))
         if (method === 'sms') assert.match(done.stderr, /Please enter the code sent to \+1xxxxxxxx89 via sms/)
       }
     }
@@ -402,7 +417,7 @@ describe('login in a script', { concurrency: 4 }, () => {
     assert.match(done.stdout, /^"refreshToken": "[^"\s]+"\n$/)
     assert.equal(done.stderr, '')
     // An option wins over its variable.
-    const option = await run(['--email', EMAIL, '--code', ring.codeFor()], { ring, env: { ...env, RING_EMAIL: 'x@y', RING_2FA_CODE: '000000' } })
+    const option = await run(['--email', EMAIL, '--code', String(ring.codeFor())], { ring, env: { ...env, RING_EMAIL: 'x@y', RING_2FA_CODE: '000000' } })
     assert.equal(option.code, 0, option.stderr)
   })
 
@@ -483,7 +498,9 @@ describe('login in a script', { concurrency: 4 }, () => {
     const { ring } = await setUp(t, account('none'))
     const full = openSync('/dev/full', 'w')
     t.after(() => closeSync(full))
-    const child = spawn(process.execPath, [bin, ...LOGIN], { env: environment(ring), stdio: ['pipe', full, 'pipe'] })
+    const child = /** @type {import('node:child_process').ChildProcessWithoutNullStreams} */ (
+      spawn(process.execPath, [bin, ...LOGIN], { env: environment(ring), stdio: ['pipe', full, 'pipe'] })
+    )
     child.stdin.end(`${PASSWORD}\n`)
     let said = ''
     child.stderr.on('data', (text) => (said += text))
@@ -494,6 +511,7 @@ describe('login in a script', { concurrency: 4 }, () => {
 
   it('chooses the flow', async (t) => {
     const { ring } = await setUp(t, account('none'))
+    /** @param {string} flow */
     const paths = async (flow) => {
       ring.clearRequests()
       const done = await logIn(ring, ['--login-flow', flow])
@@ -552,6 +570,7 @@ describe('a journal', { concurrency: 4 }, () => {
     assert.equal(ring.requests.length, 0)
     // As if four hours had passed.
     const state = held(journal)
+    /** @param {any} value @returns {any} */
     const shift = (value) => (value && typeof value === 'object' ? Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, /obtained/i.test(key) ? inner - 15_000_000 : shift(inner)])) : value)
     writeFileSync(journal, JSON.stringify({ ...state, access: shift(state.access) }))
     const later = await run(['token', '--state-file', journal], { ring })
@@ -750,7 +769,7 @@ describe('a journal', { concurrency: 4 }, () => {
     for (const command of ['token', 'refresh', 'status', 'logout']) {
       const done = await run([command, '--state-file', join(folder, 'file', 'j'), '--json'], { ring })
       failure(done, 'STORE', 6)
-      assert.equal(done.stderr.match(/\(STORE\)/g).length, 1, done.stderr)
+      assert.equal(done.stderr.match(/\(STORE\)/g)?.length, 1, done.stderr)
     }
   })
 })
@@ -798,7 +817,7 @@ describe('without a journal', { concurrency: 4 }, () => {
 
 describe('wrong usage', { concurrency: 4 }, () => {
   const S = 'hunter2-secret'
-  for (const [args, name] of [
+  for (const [args, name] of /** @type {[string[], string][]} */ ([
     [['--nope'], '--nope'],
     [[`--nope=${S}`], '--nope'],
     [['-x'], '-x'],
@@ -832,7 +851,7 @@ describe('wrong usage', { concurrency: 4 }, () => {
     [['token', '--refresh-token-stdin'], '--state-file'],
     [['token', '--email', S, '--state-file', 'j'], '--email'],
     [['logout', '--new-device', '--state-file', 'j'], '--new-device'],
-  ]) {
+  ])) {
     it(`${args.join(' ').replace(S, '…')} is refused by name`, async (t) => {
       const { ring, folder } = await setUp(t)
       const done = await run(args, { ring, input: null, cwd: folder })
@@ -849,12 +868,12 @@ describe('wrong usage', { concurrency: 4 }, () => {
 
   it('of the environment is refused by name', async (t) => {
     const { ring } = await setUp(t)
-    for (const [name, value] of [
+    for (const [name, value] of /** @type {[string, string][]} */ ([
       ['RING_AUTH_OAUTH_URL', 'http://example.com'],
       ['RING_AUTH_API_URL', `https://me:${S}@example.com`],
       ['RING_2FA_CODE', 'ü'],
       ['RING_EMAIL', ' '],
-    ]) {
+    ])) {
       const done = await run(['login', '--json'], { ring, env: { [name]: value } })
       assert.ok(failure(done, 'INVALID_ARGUMENT', 2).message.includes(name))
       noSecret(done.stderr, S)
@@ -929,6 +948,7 @@ describe('the program', { concurrency: 4 }, () => {
 
   it('is quiet or verbose as it is told', async (t) => {
     const { ring, journal } = await loggedIn(t)
+    /** @param {string[]} args */
     const loudness = async (...args) => (await run(['refresh', '--state-file', journal, ...args], { ring })).stderr
     assert.equal(await loudness('--quiet'), '')
     const [normal, verbose] = [await loudness(), await loudness('-v')]
@@ -945,7 +965,7 @@ describe('the program', { concurrency: 4 }, () => {
     ring.fault({ kind: 'status', status: 429, body: { error: CANARY } })
     const done = await run(['refresh', '--state-file', journal], { ring })
     assert.equal(done.code, 5)
-    assert.equal(done.stderr.match(/\(RATE_LIMITED\)/g).length, 1, done.stderr)
+    assert.equal(done.stderr.match(/\(RATE_LIMITED\)/g)?.length, 1, done.stderr)
   })
 
   it('ends at once when it is terminated while it waits for a line', async (t) => {

@@ -1,3 +1,4 @@
+// @ts-check
 // The public face over a binding made by hand: what it checks, what it hands on, what it makes of what comes back.
 // No binary is needed.
 import assert from 'node:assert/strict'
@@ -29,23 +30,30 @@ const FAILURE = { code: 'RATE_LIMITED', message: 'Too many requests', transient:
 /** A binding whose manager answers what `answers` says, and which remembers how it was called. */
 function fakeBinding() {
   const fake = {
+    /** @type {any[][]} */
     calls: [],
+    /** @type {Record<string, any>} */
     answers: {},
+    /** @type {((event: unknown) => void)[]} */
     listeners: [],
+    /** @type {unknown} */
     openResult: undefined,
     busy: false,
+    /** @param {unknown} event */
     emit(event) {
       for (const listener of fake.listeners) listener(event)
     },
     binding: {
+      /** @param {unknown} options @param {(event: unknown) => void} listener */
       open(options, listener) {
         fake.calls.push(['open', options])
         fake.listeners.push(listener)
         return fake.openResult ?? { manager: makeManager() }
       },
+      /** @param {string} token */
       parseRefreshToken(token) {
         fake.calls.push(['parseRefreshToken', token])
-        return fake.answers.parseRefreshToken ?? { raw: token, hasPushCredentials: false }
+        return fake.answers['parseRefreshToken'] ?? { raw: token, hasPushCredentials: false }
       },
       isBusy: () => fake.busy,
       settled: async () => {
@@ -54,7 +62,9 @@ function fakeBinding() {
     },
   }
 
+  /** @param {string} name @param {() => unknown} fallback */
   function answer(name, fallback) {
+    /** @param {unknown[]} args */
     return (...args) => {
       fake.calls.push([name, ...args])
       const given = fake.answers[name]
@@ -83,14 +93,24 @@ function fakeBinding() {
         return null
       },
       get status() {
-        return fake.answers.status ?? { state: 'ready', persisted: true }
+        return fake.answers['status'] ?? { state: 'ready', persisted: true }
       },
     }
   }
   return fake
 }
 
-let fake, listenersBefore, RingTokenManager, RingAuthError, parseRefreshToken
+/** @type {ReturnType<typeof fakeBinding>} */
+let fake
+/** @type {Function[]} */
+let listenersBefore
+// Whoever writes JavaScript may pass anything, and here anything is passed.
+/** @type {any} */
+let RingTokenManager
+/** @type {any} */
+let RingAuthError
+/** @type {any} */
+let parseRefreshToken
 
 beforeEach(() => {
   listenersBefore = process.listeners('beforeExit')
@@ -109,7 +129,9 @@ const called = () => fake.calls.map(([name]) => name)
 const forever = () => new Promise(() => {})
 const tick = () => new Promise((resolve) => setImmediate(resolve))
 
+/** @param {RegExp} pattern */
 function refusal(pattern) {
+  /** @param {any} error */
   return (error) => {
     assert.ok(error instanceof RingAuthError, inspect(error))
     assert.equal(error.code, 'INVALID_ARGUMENT')
@@ -184,7 +206,7 @@ describe('constructor', () => {
       throw new Error(SECRET)
     },
   }
-  for (const [options, pattern] of [
+  for (const [options, pattern] of /** @type {[unknown, RegExp][]} */ ([
     [null, /^options must be an object, got null$/],
     [SECRET, /^options must be an object, got a string$/],
     [[SECRET], /^options must be an object, got an array$/],
@@ -227,7 +249,7 @@ describe('constructor', () => {
     [{ store: { type: 'file' } }, /^options\.store\.path must be a string, got undefined$/],
     [{ store: { type: 'file', path: '' } }, /^options\.store\.path must not be empty$/],
     [{ store: { type: 'file', path: '/x\0y' } }, /^options\.store\.path must not contain a null character$/],
-  ]) {
+  ])) {
     it(`refuses with ${pattern}`, () => {
       assert.throws(() => new RingTokenManager(options), refusal(pattern))
       assert.deepEqual(fake.calls, [], 'checks come before anything native')
@@ -238,15 +260,16 @@ describe('constructor', () => {
     fake.openResult = { error: { code: 'STORE', message: 'Cannot read', transient: false, cause: 'EACCES' } }
     assert.throws(
       () => new RingTokenManager(),
-      (error) => error instanceof RingAuthError && error.code === 'STORE' && error.cause === 'EACCES',
+      (/** @type {any} */ error) => error instanceof RingAuthError && error.code === 'STORE' && error.cause === 'EACCES',
     )
   })
 })
 
 describe('RingAuthError', () => {
+  /** @param {unknown} error @returns {Promise<any>} */
   async function failure(error) {
     fake.answers.getAuth = async () => ({ error })
-    return new RingTokenManager().getAuth().then(assert.fail, (caught) => caught)
+    return new RingTokenManager().getAuth().then(assert.fail, (/** @type {unknown} */ caught) => caught)
   }
 
   it('has every field that applies', async () => {
@@ -254,7 +277,7 @@ describe('RingAuthError', () => {
     assert.ok(error instanceof Error)
     assert.equal(error.name, 'RingAuthError')
     assert.equal(String(error), 'RingAuthError: Too many requests')
-    const { code, message, transient, httpStatus, retryAfterMs, cause } = error
+    const { code, message, transient, httpStatus, retryAfterMs, cause } = /** @type {import('../index.js').RingAuthError} */ (error)
     assert.deepEqual({ code, message, transient, httpStatus, retryAfterMs, cause }, { ...FAILURE, cause: 'slow down' })
   })
 
@@ -285,7 +308,7 @@ describe('RingAuthError', () => {
   })
 
   it('leaves a subclass its own meaning', async () => {
-    class Mine extends RingAuthError {}
+    const Mine = /** @type {any} */ (class extends RingAuthError {})
     assert.ok(!((await failure(FAILURE)) instanceof Mine))
     assert.ok(new Mine('CLOSED', 'closed') instanceof Mine)
     assert.ok(new Mine('CLOSED', 'closed') instanceof RingAuthError)
@@ -297,11 +320,12 @@ describe('RingAuthError', () => {
       return { error: FAILURE }
     }
     const manager = new RingTokenManager()
+    /** @param {unknown} options */
     async function theCaller(options) {
       return await manager.getAccessToken(options)
     }
     for (const options of [undefined, { signal: new AbortController().signal }]) {
-      const error = await theCaller(options).then(assert.fail, (caught) => caught)
+      const error = await theCaller(options).then(assert.fail, (/** @type {any} */ caught) => caught)
       assert.match(error.stack, /theCaller/)
     }
   })
@@ -312,6 +336,7 @@ describe('RingAuthError', () => {
     }
     const manager = new RingTokenManager()
     fake.answers = { getAuth: async () => bad(), refresh: bad, invalidateAccessToken: bad, close: async () => bad() }
+    /** @param {unknown} error */
     const check = (error) => {
       assert.ok(error instanceof RingAuthError)
       assert.ok(!inspect(error).includes(SECRET))
@@ -367,14 +392,14 @@ describe('access tokens', () => {
 
   it('the options of a call are checked, by a rejection', async () => {
     const manager = new RingTokenManager()
-    for (const [options, pattern] of [
+    for (const [options, pattern] of /** @type {[unknown, RegExp][]} */ ([
       [null, /^options must be an object, got null$/],
       [true, /^options must be an object, got a boolean$/],
       [{ singal: 1 }, /^options\.singal is not an option; did you mean signal\?$/],
       [{ signal: null }, /^options\.signal must be an AbortSignal, got null$/],
       [{ signal: new AbortController() }, /^options\.signal must be an AbortSignal, got an object$/],
       [{ signal: Object.create(AbortSignal.prototype) }, /^options\.signal must be an AbortSignal/],
-    ]) {
+    ])) {
       for (const method of ['getAccessToken', 'getAuth', 'refresh']) {
         await assert.rejects(manager[method](options), refusal(pattern))
       }
@@ -391,7 +416,7 @@ describe('signal', () => {
     const manager = new RingTokenManager()
     const reason = new Error('enough')
     for (const method of ['getAccessToken', 'getAuth', 'refresh']) {
-      const error = await manager[method]({ signal: AbortSignal.abort(reason) }).then(assert.fail, (caught) => caught)
+      const error = await manager[method]({ signal: AbortSignal.abort(reason) }).then(assert.fail, (/** @type {unknown} */ caught) => caught)
       assert.ok(error instanceof RingAuthError)
       assert.equal(error.code, 'ABORTED')
       assert.equal(error.transient, false)
@@ -401,7 +426,7 @@ describe('signal', () => {
   })
 
   it('aborted meanwhile: rejects, lets the call go on, drops its failure', async () => {
-    let fail
+    let fail = (/** @type {Error} */ _error) => {}
     fake.answers.getAuth = () => new Promise((_, reject) => (fail = reject))
     const manager = new RingTokenManager()
     const controller = new AbortController()
@@ -409,14 +434,14 @@ describe('signal', () => {
     controller.signal.onabort = () => own++
     const call = manager.getAccessToken({ signal: controller.signal })
     controller.abort()
-    await assert.rejects(call, (error) => error.code === 'ABORTED' && error.cause.name === 'AbortError')
+    await assert.rejects(call, (/** @type {any} */ error) => error.code === 'ABORTED' && error.cause.name === 'AbortError')
     assert.equal(own, 1)
     fail(new Error('late'))
     await tick()
   })
 
   it('aborts one of many callers only', async () => {
-    let answer
+    let answer = (/** @type {unknown} */ _value) => {}
     const answered = new Promise((resolve) => (answer = resolve))
     fake.answers.getAuth = () => answered
     const manager = new RingTokenManager()
@@ -430,7 +455,9 @@ describe('signal', () => {
   })
 
   it('shared by many calls: one listener, removed afterwards, no warning', async (t) => {
+    /** @type {Error[]} */
     const warnings = []
+    /** @param {Error} warning */
     const onWarning = (warning) => warnings.push(warning)
     process.on('warning', onWarning)
     t.after(() => process.off('warning', onWarning))
@@ -465,7 +492,7 @@ describe('signal', () => {
     const controller = new AbortController()
     const calls = Array.from({ length: 20 }, () => manager.getAuth({ signal: controller.signal }))
     controller.abort('why')
-    for (const { reason } of await Promise.allSettled(calls)) {
+    for (const { reason } of /** @type {PromiseRejectedResult[]} */ (await Promise.allSettled(calls))) {
       assert.equal(reason.code, 'ABORTED')
       assert.equal(reason.cause, 'why')
     }
@@ -483,14 +510,13 @@ describe('signal', () => {
     fake.answers.getAuth = async () => {
       throw new Error('late')
     }
-    await assert.rejects(manager.getAuth({ signal }), (error) => error instanceof RingAuthError)
+    await assert.rejects(manager.getAuth({ signal }), (/** @type {unknown} */ error) => error instanceof RingAuthError)
     await tick()
-    const target = new EventTarget()
-    target.aborted = false
+    const target = Object.assign(new EventTarget(), { aborted: false })
     fake.answers.getAuth = forever
     const call = manager.getAuth({ signal: target })
     target.dispatchEvent(new Event('abort'))
-    await assert.rejects(call, (error) => error.code === 'ABORTED' && !('cause' in error))
+    await assert.rejects(call, (/** @type {any} */ error) => error.code === 'ABORTED' && !('cause' in error))
   })
 })
 
@@ -520,14 +546,14 @@ describe('login', () => {
 
   it('checks its arguments, by a rejection', async () => {
     const manager = new RingTokenManager()
-    for (const [credentials, pattern] of [
+    for (const [credentials, pattern] of /** @type {[unknown, RegExp][]} */ ([
       [undefined, /^credentials must be an object, got undefined$/],
       [{}, /^credentials\.email must be a string, got undefined$/],
       [{ email: '', password: SECRET }, /^credentials\.email must not be empty$/],
       [{ email: 'a' }, /^credentials\.password must be a string, got undefined$/],
       [{ email: 'a', password: 12345678 }, /^credentials\.password must be a string, got a number$/],
       [{ email: 'a', password: '' }, /^credentials\.password must not be empty$/],
-    ]) {
+    ])) {
       await assert.rejects(manager.login(credentials), refusal(pattern))
     }
     await assert.rejects(manager.submitTwoFactorCode(123456), refusal(/^code must be a string, got a number: .* 0$/))
@@ -555,9 +581,10 @@ describe('setters', () => {
     await manager.setPushCredentials({})
     await manager.setPushCredentials(null)
     assert.deepEqual(fake.calls.slice(1).map(([, json]) => json), ['{"a":[1]}', '{}', null])
+    /** @type {Record<string, unknown>} */
     const cycle = {}
-    cycle.cycle = cycle
-    for (const [pnc, pattern] of [
+    cycle['cycle'] = cycle
+    for (const [pnc, pattern] of /** @type {[unknown, RegExp][]} */ ([
       [undefined, /^pnc must be an object or null, got undefined$/],
       ['{}', /^pnc must be an object or null, got a string$/],
       [[], /^pnc must be an object or null, got an array$/],
@@ -566,7 +593,7 @@ describe('setters', () => {
       [{ a: 1n }, /^pnc cannot be written as JSON/],
       [new Date(), /^pnc must be an object in JSON too$/],
       [{ toJSON() {} }, /^pnc must be an object in JSON too$/],
-    ]) {
+    ])) {
       await assert.rejects(manager.setPushCredentials(pnc), refusal(pattern))
     }
   })
@@ -600,14 +627,16 @@ describe('observables', () => {
 
   it('onRefreshTokenUpdated calls functions and observers, in order, and replays the last one', () => {
     const manager = new RingTokenManager()
+    /** @type {any[]} */
     const seen = []
     const observer = {
+      /** @param {unknown} value */
       next(value) {
         assert.equal(this, observer)
         seen.push(['b', value])
       },
     }
-    const a = manager.onRefreshTokenUpdated.subscribe((value) => seen.push(['a', value]))
+    const a = manager.onRefreshTokenUpdated.subscribe((/** @type {any} */ value) => seen.push(['a', value]))
     manager.onRefreshTokenUpdated.subscribe(observer)
     manager.onRefreshTokenUpdated.subscribe({})
     assert.deepEqual(seen, [])
@@ -617,8 +646,9 @@ describe('observables', () => {
     a.unsubscribe()
     fake.emit(second)
     assert.deepEqual(seen.slice(2), [['b', { oldRefreshToken: 'one', newRefreshToken: 'two' }]])
+    /** @type {string[]} */
     const late = []
-    manager.onRefreshTokenUpdated.subscribe((value) => late.push(value.newRefreshToken))
+    manager.onRefreshTokenUpdated.subscribe((/** @type {any} */ value) => late.push(value.newRefreshToken))
     assert.deepEqual(late, ['two'])
   })
 
@@ -626,16 +656,18 @@ describe('observables', () => {
     const manager = new RingTokenManager()
     fake.emit(first)
     let seen
-    manager.onRefreshTokenUpdated.subscribe({ next: (value) => (seen = value) })
+    manager.onRefreshTokenUpdated.subscribe({ next: (/** @type {unknown} */ value) => (seen = value) })
     assert.deepEqual(seen, { newRefreshToken: 'one' })
   })
 
   it('onStatus replays nothing', () => {
     const manager = new RingTokenManager()
+    /** @type {any[]} */
     const seen = []
+    /** @param {string} state */
     const emit = (state) => fake.emit({ kind: 'status', status: { state, persisted: true, code: null } })
     emit('refreshing')
-    manager.onStatus.subscribe((value) => seen.push(value))
+    manager.onStatus.subscribe((/** @type {any} */ value) => seen.push(value))
     emit('ready')
     assert.deepEqual(seen, [{ state: 'ready', persisted: true }])
   })
@@ -661,7 +693,9 @@ describe('observables', () => {
 
   it('a listener may unsubscribe another one meanwhile', () => {
     const manager = new RingTokenManager()
+    /** @type {{ unsubscribe(): void }} */
     let other
+    /** @type {any[]} */
     const seen = []
     manager.onStatus.subscribe(() => {
       seen.push('first')
@@ -680,9 +714,11 @@ describe('observables', () => {
   })
 
   it('a listener that fails is reported without its words, and stops nobody', async () => {
+    /** @type {import('../index.js').LogEntry[]} */
     const log = []
-    const manager = new RingTokenManager({ logger: (entry) => log.push(entry) })
+    const manager = new RingTokenManager({ logger: (/** @type {import('../index.js').LogEntry} */ entry) => log.push(entry) })
     const failure = Object.assign(new TypeError(`cannot save ${SECRET}`), { code: 'ENOSPC' })
+    /** @type {any[]} */
     const seen = []
     manager.onRefreshTokenUpdated.subscribe(() => {
       throw failure
@@ -695,14 +731,14 @@ describe('observables', () => {
         throw new Error(SECRET)
       },
     }))
-    manager.onRefreshTokenUpdated.subscribe((value) => seen.push(value))
+    manager.onRefreshTokenUpdated.subscribe((/** @type {any} */ value) => seen.push(value))
     fake.emit(first)
     await tick()
     assert.equal(seen.length, 1)
     assert.equal(log.length, 3)
     assert.ok(log.every(({ level, message }) => level === 'error' && message.includes('onRefreshTokenUpdated')))
     assert.ok(!JSON.stringify(log).includes(SECRET))
-    assert.match(log[0].message, /TypeError, ENOSPC/)
+    assert.match(String(log[0]?.message), /TypeError, ENOSPC/)
   })
 
   it('a listener that fails in the replay does not make subscribe throw', () => {
@@ -736,17 +772,20 @@ describe('observables', () => {
     const manager = new RingTokenManager()
     assert.equal(manager.onStatus['@@observable'](), manager.onStatus)
     assert.equal(Symbol.observable, undefined)
+    const symbols = /** @type {{ observable?: symbol }} */ (/** @type {unknown} */ (Symbol))
     try {
-      Symbol.observable = Symbol('observable')
+      symbols.observable = Symbol('observable')
       const { onStatus } = new RingTokenManager()
-      assert.equal(onStatus[Symbol.observable](), onStatus)
+      assert.equal(onStatus[symbols.observable](), onStatus)
     } finally {
-      delete Symbol.observable
+      delete symbols.observable
     }
     // As firstValueFrom() does it: the subscriber closes itself, and nobody calls unsubscribe().
+    /** @type {any[]} */
     const seen = []
     const subscriber = {
       closed: false,
+      /** @param {unknown} value */
       next(value) {
         seen.push(value)
         this.closed = true
@@ -768,8 +807,9 @@ describe('observables', () => {
 
 describe('logger', () => {
   it('gets the messages', () => {
+    /** @type {import('../index.js').LogEntry[]} */
     const log = []
-    new RingTokenManager({ logger: (entry) => log.push(entry) })
+    new RingTokenManager({ logger: (/** @type {import('../index.js').LogEntry} */ entry) => log.push(entry) })
     fake.emit({ kind: 'log', level: 'warn', message: 'careful' })
     assert.deepEqual(log, [{ level: 'warn', message: 'careful' }])
   })
@@ -853,7 +893,7 @@ describe('secrets', () => {
 })
 
 describe('the process', () => {
-  /** Runs a script with a binding that is busy as often as `busy` says. */
+  /** Runs a script with a binding that is busy as often as `busy` says. @param {number} busy */
   function run(busy) {
     const source = `
       const { createFace } = require(${JSON.stringify(facePath)})

@@ -144,6 +144,9 @@ describe('an answer', { concurrency: true }, () => {
     it(`of 200 with ${what} is PROTOCOL, and nothing of it is stored`, async (t) => {
       await outage(t, spec, 'PROTOCOL')
     })
+    it(`of 200 with ${what}, once, costs at most one call`, async (t) => {
+      await once(t, spec, 'PROTOCOL', { recovers: true })
+    })
   }
 
   /** @type {[string, unknown, number, ErrorCode][]} */
@@ -162,6 +165,9 @@ describe('an answer', { concurrency: true }, () => {
   for (const [what, body, status, code] of refusals) {
     it(`of ${status} with ${what} is ${code}, and no dead token`, async (t) => {
       await outage(t, { kind: 'status', status, body }, code)
+    })
+    it(`of ${status} with ${what}, once, costs at most one call`, async (t) => {
+      await once(t, { kind: 'status', status, body }, code, { recovers: code === 'SERVER_ERROR' || code === 'PROTOCOL' })
     })
   }
 

@@ -104,6 +104,7 @@ describe('a login', { concurrency: true }, () => {
       const error = await failure(open(t, ring, { loginFlow }).manager.login(CREDENTIALS), 'BLOCKED')
       assert.equal(error.transient, true)
       assert.ok(error.httpStatus === 403 || error.httpStatus === 406)
+      assert.match(error.message, /password and token are not at fault.*User-Agent.*device id/, 'it says what to try')
     })
 
     it(`by ${loginFlow} says that Ring cannot be reached`, async (t) => {

@@ -104,20 +104,27 @@ describe('a process', { concurrency: 4 }, () => {
     })
   }
 
-  it('that exits right after the event leaves the newest token behind', async (t) => {
-    const where = await ringAndPath(t)
-    const end = await runScript(
-      t,
-      `const manager = new RingTokenManager(config);
-       manager.onRefreshTokenUpdated.subscribe(() => process.exit(7));
-       await manager.refresh();
-       await new Promise((resolve) => setTimeout(resolve, 60000));`,
-      where.config,
-    ).ended
-    endedWell(end, 7)
-    assert.equal(rawOf(readJournal(where.path).current.token), where.ring.newest())
-    await nextStart(t, where)
-  })
+  for (const [ending, statement, code, signal] of /** @type {const} */ ([
+    ['process.exit()', 'process.exit(7)', 7, null],
+    ['SIGTERM', "process.kill(process.pid, 'SIGTERM')", null, 'SIGTERM'],
+    ['SIGKILL', "process.kill(process.pid, 'SIGKILL')", null, 'SIGKILL'],
+  ])) {
+    it(`that ends by ${ending} right after the event leaves the newest token behind`, async (t) => {
+      const where = await ringAndPath(t)
+      const end = await runScript(
+        t,
+        `const manager = new RingTokenManager(config);
+         manager.onRefreshTokenUpdated.subscribe(() => ${statement});
+         await manager.refresh();
+         await new Promise((resolve) => setTimeout(resolve, 60000));`,
+        where.config,
+      ).ended
+      assert.deepEqual({ code: end.code, signal: end.signal, stderr: end.stderr }, { code, signal, stderr: '' })
+      assert.equal(where.ring.counts.rotations, 1)
+      assert.equal(rawOf(readJournal(where.path).current.token), where.ring.newest())
+      await nextStart(t, where)
+    })
+  }
 
   it('that exits right after the call leaves the newest token behind', async (t) => {
     const where = await ringAndPath(t)

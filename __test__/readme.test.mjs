@@ -113,7 +113,7 @@ describe('README.md', () => {
     assert.equal(login.code, 0, login.stderr)
     assert.ok(existsSync(join(folder, 'ring-auth.json')))
 
-    writeFileSync(join(folder, 'devices.mjs'), script)
+    writeFileSync(join(folder, 'devices.mjs'), String(script))
     const first = await node(['devices.mjs'], env)
     assert.equal(first.code, 0, first.stderr)
     assert.match(first.stdout, /Front Door/)
@@ -131,7 +131,7 @@ describe('README.md', () => {
   it('has a Homebridge plugin that starts, stops, and knows the token of its config as old', async () => {
     const env = install()
     const given = ring.mint(EMAIL)
-    writeFileSync(join(folder, 'plugin.cjs'), plugin)
+    writeFileSync(join(folder, 'plugin.cjs'), String(plugin))
     writeFileSync(join(folder, 'homebridge.cjs'), `
       const { EventEmitter } = require('node:events')
       const plugin = require('./plugin.cjs')
@@ -206,7 +206,7 @@ describe('README.md', () => {
 
   it('names each error code of docs/errors.md, and no other', () => {
     const [, table] = README.split('\n## Errors\n')
-    const shown = [...(table ?? '').split('\n## ')[0]?.matchAll(/^\| (`[A-Z_`, ]+`) \|/gm) ?? []].flatMap(([, cell]) => [...cell.matchAll(/`(\w+)`/g)].map(([, code]) => code))
+    const shown = [...(table ?? '').split('\n## ')[0]?.matchAll(/^\| (`[A-Z_`, ]+`) \|/gm) ?? []].flatMap(([, cell = '']) => [...cell.matchAll(/`(\w+)`/g)].map(([, code]) => code))
     const documented = [...ERRORS.matchAll(/^## `(\w+)`$/gm)].map(([, code]) => code)
     assert.ok(documented.length > 10)
     assert.deepEqual(shown.toSorted(), documented.toSorted())
@@ -215,10 +215,10 @@ describe('README.md', () => {
   it('names members and options that exist', () => {
     const { RingTokenManager, ...functions } = require(root)
     const [, section] = README.split('\n## API\n')
-    const headings = [...(section ?? '').split('\n## ')[0]?.matchAll(/^### (.*)$/gm) ?? []].map(([, heading]) => heading)
+    const headings = [...(section ?? '').split('\n## ')[0]?.matchAll(/^### (.*)$/gm) ?? []].map(([, heading = '']) => heading)
     assert.ok(headings.length >= 10)
     for (const heading of headings) {
-      for (const [, name] of heading.matchAll(/`(?:new )?(\w+)/g)) {
+      for (const [, name = ''] of heading.matchAll(/`(?:new )?(\w+)/g)) {
         assert.ok(name in RingTokenManager.prototype || name in functions || name === 'RingTokenManager', name)
       }
     }
@@ -229,11 +229,11 @@ describe('README.md', () => {
       const prose = text(name).replace(/^```[^]*?^```$/gm, '')
       const links = [...prose.matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => /** @type {string} */ (link))
       for (const link of links.filter((link) => !link.includes('://'))) {
-        const [path, anchor] = link.split('#')
+        const [path = '', anchor] = link.split('#')
         const target = path === '' ? name : join(dirname(name), path)
         assert.ok(existsSync(join(root, target)), `${name} links to ${link}`)
         if (anchor === undefined) continue
-        const anchors = [...text(target).matchAll(/^#+ (.*)$/gm)].map(([, heading]) => heading.toLowerCase().replace(/[^\w\- ]/g, '').replaceAll(' ', '-'))
+        const anchors = [...text(target).matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) => heading.toLowerCase().replace(/[^\w\- ]/g, '').replaceAll(' ', '-'))
         assert.ok(anchors.includes(anchor), `${name} links to ${link}`)
       }
     })

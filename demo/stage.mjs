@@ -198,9 +198,9 @@ class Ring {
     return (await fetch(`${this.apiUrl}/clients_api/ring_devices`, { headers })).status
   }
 
-  /** @param {string} method @param {string} action @param {unknown} [body] */
+  /** @param {string} method @param {string} action @param {unknown} [body] @returns {Promise<any>} */
   async #control(method, action, body) {
-    const response = await fetch(`${this.oauthUrl}/__fake/${action}`, { method, body: body && JSON.stringify(body) })
+    const response = await fetch(`${this.oauthUrl}/__fake/${action}`, { method, body: body ? JSON.stringify(body) : null })
     const answer = await response.json()
     if (!response.ok) throw new Error(`the fake Ring refuses ${action}: ${JSON.stringify(answer)}`)
     return answer

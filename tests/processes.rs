@@ -137,7 +137,7 @@ fn with_processes_killed_all_the_time_no_token_is_sent_after_its_grace() {
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("journal.json");
     let token = ring.first_token();
-    let mut children: Vec<_> = (0..8).map(|_| spawn(&ring, &journal, &token)).collect();
+    let mut children: Vec<_> = (0..PROCESSES).map(|_| spawn(&ring, &journal, &token)).collect();
     wait_until("the first rotation", || ring.account().refreshes > 0);
     for kill in 0..KILLS {
         std::thread::sleep(Duration::from_millis(100));
@@ -154,7 +154,7 @@ fn with_processes_killed_all_the_time_no_token_is_sent_after_its_grace() {
         "kills: {KILLS}, calls of the survivors: {calls}, failed: {failed}, rotations: {}, outside their grace: {}",
         account.refreshes, account.stale
     );
-    assert_eq!(account.stale, 0);
+    assert_eq!((account.stale, failed), (0, 0));
     assert!(!account.revoked, "the account is still alive");
     assert!(account.refreshes > 20);
 }

@@ -1,3 +1,4 @@
+// @ts-check
 // The command line as a process: with pipes, and with a person at a pseudo-terminal.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
@@ -21,7 +22,34 @@ export const PASSWORD = 'correct horse'
 /** How long a condition may take: only a broken program takes that long, however slow the machine. */
 const DEADLINE = 30_000
 
-/** A fake Ring and a folder, both gone after the test. */
+/** @typedef {import('node:test').TestContext} TestContext */
+/** @typedef {import('../fake-ring/index.mjs').FakeRingOptions} FakeRingOptions */
+/** @typedef {import('../fake-ring/settings.mjs').TwoFactor} TwoFactor */
+/** @typedef {Record<string, string | undefined>} Env */
+
+/**
+ * @typedef {object} RunOptions
+ * @property {FakeRing | undefined} [ring]
+ * @property {Env} [env]
+ * @property {'pipe' | 'ignore' | number} [stdin]
+ * @property {string} [command]
+ * @property {string} [script]
+ * @property {string} [cwd]
+ * @property {string | Buffer | null} [input] for `run`: what standard input says; null leaves it open
+ */
+
+/**
+ * A program with pipes. `code` and `signal` are there once it has ended.
+ * @typedef {object} Run
+ * @property {import('node:child_process').ChildProcess & { stdin: import('node:stream').Writable }} child
+ * @property {string} stdout
+ * @property {string} stderr
+ * @property {number | null} [code]
+ * @property {NodeJS.Signals | null} [signal]
+ * @property {Promise<Run>} ended
+ */
+
+/** A fake Ring and a folder, both gone after the test. @param {TestContext} t @param {FakeRingOptions} [settings] */
 export async function setUp(t, settings = {}) {
   const ring = await FakeRing.start({ canary: CANARY, ...settings })
   const folder = mkdtempSync(join(tmpdir(), 'ring-auth-cli-'))
@@ -33,11 +61,12 @@ export async function setUp(t, settings = {}) {
   return { ring, folder, journal: join(folder, 'journal.json') }
 }
 
+/** @param {TwoFactor} twoFactor */
 export function account(twoFactor, password = PASSWORD) {
   return { accounts: [{ email: EMAIL, password, twoFactor, phone: '+1xxxxxxxx89' }] }
 }
 
-/** Nothing of whoever runs the tests but what a program needs to start. */
+/** Nothing of whoever runs the tests but what a program needs to start. @param {FakeRing} [ring] @param {Env} [extra] */
 export function environment(ring, extra = {}) {
   const { PATH, HOME, SystemRoot } = process.env
   const servers = ring && { RING_AUTH_OAUTH_URL: ring.oauthUrl, RING_AUTH_API_URL: ring.apiUrl }
@@ -45,10 +74,12 @@ export function environment(ring, extra = {}) {
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
 }
 
-/** Starts it with pipes. */
+/** Starts it with pipes. @param {string[]} args @param {RunOptions} [options] @returns {Run} */
 export function start(args, { ring, env, stdin = 'pipe', command = process.execPath, script = bin, cwd } = {}) {
-  const child = spawn(command, [script, ...args], { env: environment(ring, env), stdio: [stdin, 'pipe', 'pipe'], cwd })
-  const run = { child, stdout: '', stderr: '' }
+  const child = /** @type {import('node:child_process').ChildProcessWithoutNullStreams} */ (
+    spawn(command, [script, ...args], { env: environment(ring, env), stdio: [stdin, 'pipe', 'pipe'], cwd })
+  )
+  const run = /** @type {Run} */ ({ child, stdout: '', stderr: '' })
   child.stdin?.on('error', () => {})
   child.stdout.setEncoding('utf8').on('data', (text) => (run.stdout += text))
   child.stderr.setEncoding('utf8').on('data', (text) => (run.stderr += text))
@@ -66,7 +97,7 @@ export function start(args, { ring, env, stdin = 'pipe', command = process.execP
   return run
 }
 
-/** Runs it with pipes. No run ever shows a secret on standard error. */
+/** Runs it with pipes. No run ever shows a secret on standard error. @param {string[]} args @param {RunOptions} [options] */
 export async function run(args, options = {}) {
   const run = start(args, options)
   if (options.input !== null) run.child.stdin?.end(options.input ?? '')
@@ -75,17 +106,18 @@ export async function run(args, options = {}) {
   return run
 }
 
+/** @param {string} text @param {string[]} more */
 export function noSecret(text, ...more) {
   for (const secret of [CANARY, PASSWORD, ...more]) assert.ok(!text.includes(secret), `a secret is in:\n${text}`)
 }
 
-/** What one JSON line on standard output says. */
+/** What one JSON line on standard output says. @param {Run} run @returns {any} */
 export function json(run) {
   assert.match(run.stdout, /^[^\n]+\n$/, `not one line: ${run.stdout}\n${run.stderr}`)
   return JSON.parse(run.stdout)
 }
 
-/** The failure in JSON, whose shape never changes. */
+/** The failure in JSON, whose shape never changes. @param {Run} run @param {string} code @param {number} exit */
 export function failure(run, code, exit) {
   assert.equal(run.code, exit, run.stderr)
   const result = json(run)
@@ -97,11 +129,17 @@ export function failure(run, code, exit) {
   return result.error
 }
 
+/**
+ * @template T
+ * @param {() => T | Promise<T>} condition
+ * @param {string | (() => string)} what
+ * @returns {Promise<NonNullable<Awaited<T>>>}
+ */
 export async function until(condition, what, deadline = DEADLINE) {
   const limit = Date.now() + deadline
   for (;;) {
     const result = await condition()
-    if (result) return result
+    if (result) return /** @type {NonNullable<Awaited<T>>} */ (result)
     if (Date.now() > limit) throw new Error(`waited in vain for ${typeof what === 'function' ? what() : what}`)
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
@@ -112,9 +150,12 @@ export class Screen {
   text = ''
   #from = 0
 
+  /** @param {TestContext} t @param {string} file @param {string[]} args @param {RunOptions} [options] */
   constructor(t, file, args, options = {}) {
+    /** @type {import('@lydell/node-pty').IPty} */
     this.pty = pty.spawn(file, args, { env: environment(options.ring, options.env), cols: 200, rows: 50, cwd: options.cwd ?? root })
     this.pty.onData((text) => (this.text += text))
+    /** @type {Promise<{ exitCode: number, signal?: number | undefined }>} */
     this.ended = new Promise((resolve) => this.pty.onExit(resolve))
     let over = false
     void this.ended.then(() => (over = true))
@@ -123,18 +164,19 @@ export class Screen {
     })
   }
 
+  /** @param {TestContext} t @param {string[]} args @param {RunOptions} [options] */
   static login(t, args, options) {
     return new Screen(t, process.execPath, [bin, ...args], options)
   }
 
-  /** Waits for a text behind the one that was waited for last. */
+  /** Waits for a text behind the one that was waited for last. @param {string | RegExp} what */
   async sees(what) {
     await until(
       () => {
         const rest = this.text.slice(this.#from)
         const found = typeof what === 'string' ? rest.indexOf(what) : rest.search(what)
         if (found < 0) return false
-        const length = typeof what === 'string' ? what.length : rest.match(what)[0].length
+        const length = typeof what === 'string' ? what.length : String(rest.match(what)?.[0]).length
         this.#from += found + length
         return true
       },
@@ -142,27 +184,30 @@ export class Screen {
     )
   }
 
-  /** `text` may be a function, for what is known only once the prompt is there. */
+  /** `text` may be a function, for what is known only once the prompt is there. @param {string | RegExp} prompt @param {string | (() => string)} text */
   async answers(prompt, text) {
     await this.sees(prompt)
     this.pty.write(typeof text === 'function' ? text() : text)
   }
 
   async exits() {
+    /** @type {{ exitCode: number } | undefined} */
     let exit
     void this.ended.then((value) => (exit = value))
-    await until(() => exit, () => `the end of the program, which shows:\n${JSON.stringify(this.text)}`)
-    return exit.exitCode
+    const { exitCode } = await until(() => exit, () => `the end of the program, which shows:\n${JSON.stringify(this.text)}`)
+    return exitCode
   }
 }
 
 /** The same behind a shell, which says afterwards what became of the program and of the terminal. */
 export class ShellScreen extends Screen {
+  /** @param {TestContext} t @param {string} folder @param {string[]} args @param {RunOptions} [options] */
   constructor(t, folder, args, options) {
     const [before, after] = [join(folder, 'before'), join(folder, 'after')]
     const script = `trap : INT; stty -a >'${before}'; "$0" "$@"; echo "exit=$?"; stty -a >'${after}'; echo done`
     super(t, 'sh', ['-c', script, process.execPath, bin, ...args], options)
-    Object.assign(this, { before, after })
+    this.before = before
+    this.after = after
   }
 
   /** The program's own id. */
@@ -174,6 +219,7 @@ export class ShellScreen extends Screen {
     }, 'the program')
   }
 
+  /** @param {number} exit */
   async leavesSane(exit) {
     await this.sees(`exit=${exit}`)
     await this.sees('done')
@@ -184,6 +230,7 @@ export class ShellScreen extends Screen {
   }
 }
 
+/** @param {number} pid */
 export function cmdline(pid) {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8')

@@ -202,10 +202,10 @@ export const OUTAGE = { kind: 'status', status: 503, times: Infinity, headers: {
  * @param {TestContext} t
  * @param {string} source an ES module; `RingTokenManager`, `config`, `heard(word)` and `say(word)` are there
  * @param {unknown} [config]
- * @param {{ nodeArgs?: string[], cwd?: string }} [how]
+ * @param {{ nodeArgs?: string[], cwd?: string, env?: NodeJS.ProcessEnv, limit?: string }} [how] `limit`: for the shell, before it starts
  * @returns {Child}
  */
-export function runScript(t, source, config = {}, { nodeArgs = [], cwd = root } = {}) {
+export function runScript(t, source, config = {}, { nodeArgs = [], cwd = root, env = process.env, limit } = {}) {
   const prelude = `
     import { RingTokenManager, RingAuthError } from ${JSON.stringify(new URL('../../index.js', import.meta.url).href)};
     const config = JSON.parse(process.env.TEST_CONFIG);
@@ -221,17 +221,19 @@ export function runScript(t, source, config = {}, { nodeArgs = [], cwd = root } 
     });
   `
   const args = ['--unhandled-rejections=strict', ...nodeArgs, '--input-type=module', '-e', prelude + source]
-  return runProcess(t, args, { cwd, env: { ...process.env, TEST_CONFIG: JSON.stringify(config) } })
+  return runProcess(t, args, { cwd, limit, env: { ...env, TEST_CONFIG: JSON.stringify(config) } })
 }
 
 /**
  * @param {TestContext} t
  * @param {string[]} args
- * @param {{ cwd?: string, env?: NodeJS.ProcessEnv }} how
+ * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, limit?: string | undefined }} how
  * @returns {Child}
  */
-export function runProcess(t, args, how) {
-  const child = spawn(process.execPath, args, { cwd: root, ...how, stdio: 'pipe' })
+export function runProcess(t, args, { limit, ...how }) {
+  // A file that would grow beyond the limit is an error, not the end of the process.
+  const shell = ['-c', `trap '' XFSZ; ${limit}; exec "$0" "$@"`, process.execPath, ...args]
+  const child = spawn(limit ? 'sh' : process.execPath, limit ? shell : args, { cwd: root, ...how, stdio: 'pipe' })
   let stdout = ''
   let stderr = ''
   child.stdout.setEncoding('utf8').on('data', (chunk) => (stdout += chunk))

@@ -556,7 +556,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn nobody_else_can_read_it_and_its_group_is_kept() {
+    fn nobody_else_can_read_it_and_its_group_still_can() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("j.json");
@@ -689,8 +689,16 @@ mod tests {
         write(&store(&path), "a");
         let (store, faults) = faulty(&path);
         faults.fails.lock().unwrap().push(("chown", "", 1));
-        write(&store, "b");
+        let mut guard = lock(&store);
+        let mut state = guard.read().unwrap().state;
+        state.take_over(RefreshToken::from_raw("b"), 2);
+        let notices = guard.begin(&mut state).unwrap();
+        assert!(faults.seen.lock().unwrap().iter().any(|call| call.starts_with("chown")), "it was tried, and refused");
+        assert!(notices[0].0.contains("in place"), "{notices:?}");
+        guard.commit(&mut state).unwrap();
+        drop(guard);
         assert_eq!(current(&store).as_deref(), Some("b"));
+        assert_eq!(names(folder.path()), ["j.json", "j.json.lock"]);
     }
 
     #[test]

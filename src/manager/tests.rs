@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 use super::*;
-use crate::journal::state::{Mark, Millis};
+use crate::journal::state::{Access, Mark, Millis, Sent};
 use crate::journal::{Found, Guard, MemoryStore, Notice};
 use crate::oauth::{Answer, BoxFuture, Endpoints, Grant, Http, HttpFailure, Request, WireError};
 use crate::token::Fingerprint;
@@ -515,7 +515,7 @@ async fn a_start_that_finds_the_token_before_half_tried_goes_on_with_it() {
     bench.manager(Some("a")).auth().await.unwrap();
     let now = bench.clock.wall();
     bench.edit(|state| {
-        state.reject(crate::journal::state::Sent::Current, now);
+        state.reject(Sent::Current, now);
         state.mark =
             Some(Mark { fingerprint: Fingerprint::of("a"), started_at: now, deadline: now + 50_000, starts: 0 });
     });
@@ -585,6 +585,57 @@ async fn a_holder_that_hangs_is_waited_for_and_never_overtaken() {
     assert!(bench.wire.sent().is_empty());
     drop(held);
     manager.auth().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_holder_that_finishes_as_the_wait_ends_is_still_adopted() {
+    // Whether it lets go, or hangs with its work done.
+    for hangs in [false, true] {
+        let bench = Bench::new();
+        let manager = bench.manager(Some("a"));
+        manager.auth().await.unwrap();
+        tokio::time::sleep(HOUR + SECOND).await;
+        let mut held = bench.store.try_lock().unwrap().unwrap();
+        let caller = tokio::spawn({
+            let manager = manager.clone();
+            async move { manager.auth().await }
+        });
+        // The waiter looks every 50 ms: when it wakes after this, its time is over.
+        tokio::time::sleep(Duration::from_millis(54_999)).await;
+        assert!(!caller.is_finished());
+        let mut state = held.read().unwrap().state;
+        let access = Access {
+            token: Secret::from("theirs"),
+            token_type: "Bearer".into(),
+            scope: "client".into(),
+            obtained_at: bench.clock.wall(),
+            lifetime: HOUR,
+        };
+        state.rotated(Sent::Current, "a++", "hid", access);
+        held.commit(&mut state).unwrap();
+        let held = hangs.then_some(held);
+        assert_eq!(caller.await.unwrap().unwrap().access_token.expose(), "theirs");
+        assert_eq!(raw(manager.refresh_token()), "a++");
+        assert_eq!(bench.wire.sent(), ["a"], "what the holder brought is enough");
+        drop(held);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_enter_neither_goes_on_unlocked_nor_hands_out_an_expired_token() {
+    let bench = Bench::new();
+    let manager = bench.manager(Some("a"));
+    manager.auth().await.unwrap();
+    tokio::time::sleep(HOUR + SECOND).await;
+    let held = bench.store.try_lock().unwrap();
+    for _ in 0..3 {
+        assert_eq!(code(manager.auth().await), ErrorCode::StoreLocked);
+        assert_eq!(code(manager.refresh(true).await), ErrorCode::StoreLocked);
+    }
+    assert!(manager.cached_access_token().is_none());
+    assert_eq!(bench.wire.sent(), ["a"], "nothing was sent without the lock");
+    drop(held);
+    assert_eq!(manager.auth().await.unwrap().access_token.expose(), "access-2");
 }
 
 #[tokio::test(start_paused = true)]
