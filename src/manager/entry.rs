@@ -83,6 +83,10 @@ impl Inner {
             entered.absorbed = true;
         }
         self.absorb_given(&mut entered);
+        if !entered.absorbed {
+            // What is known here is what was just read.
+            self.view().set_persisted(self.parts.store.is_durable());
+        }
         Ok(entered)
     }
 
@@ -103,9 +107,11 @@ impl Inner {
                 self.tell(notices);
                 entered.absorbed = false;
                 entered.pending = false;
+                let durable = self.parts.store.is_durable();
                 self.update(|view, _| {
                     view.given = None;
                     view.store_problem = None;
+                    view.set_persisted(durable);
                 });
                 Ok(())
             }

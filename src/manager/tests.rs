@@ -891,6 +891,17 @@ async fn closing_in_doubt_leaves_the_mark_for_the_next_start() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pasted_token_is_not_called_persisted_before_it_is() {
+    let bench = Bench::on(Shaky::new());
+    let manager = bench.manager(Some("a"));
+    assert!(!manager.status().persisted);
+    manager.auth().await.unwrap();
+    assert!(manager.status().persisted);
+    let again = bench.manager(Some("a"));
+    assert!(again.status().persisted, "an old copy is in the journal already");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_store_that_cannot_be_read_is_no_reason_to_log_in() {
     let store = Shaky::new();
     let bench = Bench::on(Arc::clone(&store) as Arc<_>);
