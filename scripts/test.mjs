@@ -7,7 +7,8 @@ import { root, run, setUp } from './setup.mjs'
 const chosen = process.argv.slice(2)
 setUp()
 if (chosen.length === 0) {
-  run('cargo', ['test', '--locked'])
+  // The suites print their figures.
+  run('cargo', ['test', '--locked', '--', '--show-output'])
   run('npm', ['run', '--silent', 'typecheck'])
   run('npm', ['run', '--silent', 'typecheck:binding'])
 }

@@ -1,0 +1,56 @@
+// @ts-check
+// What this package leaves alone: other programs' files, and whoever installs it.
+import assert from 'node:assert/strict'
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { RingTokenManager, failure, fileStore, open, optionsFor, root, runScript, startRing, tempDir } from './support/index.mjs'
+
+const TREE = ['.gitignore', '.homebridge', join('.homebridge', 'config.json'), '.env']
+
+describe('the footprint', () => {
+  it('is the journal alone: a config.json and a .env beside it that hold the token are never written', async (t) => {
+    const ring = await startRing(t)
+    const folder = tempDir(t)
+    const given = ring.mint()
+    mkdirSync(join(folder, '.homebridge'))
+    const files = {
+      '.gitignore': '.env\n',
+      [join('.homebridge', 'config.json')]: JSON.stringify({ platforms: [{ platform: 'Ring', refreshToken: given }] }),
+      '.env': `RING_REFRESH_TOKEN=${given}\n`,
+    }
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text)
+    const path = join(folder, 'journal.json')
+    const script = runScript(
+      t,
+      `const { path, ...options } = config
+       const manager = new RingTokenManager({ ...options, store: { type: 'file', path } })
+       for (let i = 0; i < 5; i++) await manager.refresh()
+       await manager.close()`,
+      { ...optionsFor(ring), refreshToken: given, path },
+      { cwd: folder, env: { ...process.env, HOME: folder } },
+    )
+    assert.equal((await script.ended).code, 0, script.stderr())
+    assert.equal(ring.counts.rotations, 5)
+    for (const [name, text] of Object.entries(files)) assert.equal(readFileSync(join(folder, name), 'utf8'), text, name)
+    const names = readdirSync(folder, { recursive: true }).map(String)
+    assert.deepEqual(names.sort(), [...TREE, 'journal.json', 'journal.json.lock'].sort())
+  })
+
+  it('has no store for files of others yet, and says so instead of writing them', async (t) => {
+    const ring = await startRing(t)
+    const stores = [{ type: 'homebridge', configPath: 'config.json' }, { type: 'dotenv', path: '.env' }]
+    for (const store of stores) {
+      const error = await failure(async () => new RingTokenManager(/** @type {any} */ ({ ...optionsFor(ring), store })), 'INVALID_ARGUMENT')
+      assert.match(error.message, /store/)
+    }
+    const { manager } = open(t, ring, { store: fileStore(join(tempDir(t), 'journal.json')), refreshToken: ring.mint() })
+    await manager.getAccessToken()
+  })
+
+  it('of an install is nothing but files: no script, no dependency', () => {
+    const { scripts, dependencies, optionalDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+    assert.deepEqual({ dependencies, optionalDependencies }, { dependencies: undefined, optionalDependencies: undefined })
+    for (const name of ['preinstall', 'install', 'postinstall', 'prepare']) assert.equal(scripts[name], undefined, name)
+  })
+})
