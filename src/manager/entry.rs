@@ -123,15 +123,14 @@ impl Inner {
     }
 
     /// Writes what must not be lost. Where that fails it stays in memory, with the lock, and is tried again.
-    pub(super) async fn commit(self: &Arc<Self>, mut entered: Entered<'_>) -> Committed {
-        let Some(guard) = entered.guard.take() else { return Committed(false) };
+    pub(super) async fn commit(self: &Arc<Self>, mut entered: Entered<'_>) {
+        let Some(guard) = entered.guard.take() else { return };
         let pending = Pending { guard, state: entered.state };
         self.view().given = None;
         let written = self.write_pending(pending, &mut entered.slot).await;
         if !written {
             self.keep_writing();
         }
-        Committed(written)
     }
 
     /// Tries to write what is pending; where it still cannot be, it is pending again.
@@ -352,10 +351,6 @@ impl Inner {
         });
     }
 }
-
-/// Whether what was committed is on the disk as well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Committed(pub(super) bool);
 
 /// For what only a mistake of our own can cause; the next call starts from the journal.
 pub(super) fn broken() -> Error {

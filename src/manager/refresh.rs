@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::activity::{Rotation, Write};
 use super::clock::Clock;
-use super::entry::{Committed, Entered, broken};
+use super::entry::{Entered, broken};
 use super::policy::{self, Tries};
 use super::view::{Auth, Complaint, LiveAccess, rejected};
 use super::{Inner, Level};
@@ -190,7 +190,12 @@ impl Inner {
             let raw = Secret::new(token.raw());
             match self.request(&raw, &hardware_id, tries).await {
                 Ok((grant, asked_at, write)) => {
-                    entered.state.rotated(sent, grant.refresh_token.expose(), &hardware_id, access(&grant, asked_at));
+                    entered.state.rotated(
+                        sent,
+                        grant.refresh_token.expose(),
+                        &hardware_id,
+                        access_of(&grant, asked_at),
+                    );
                     return self.keep(entered, write).await;
                 }
                 Err(failure) if failure.error.code() == ErrorCode::RefreshTokenRejected => {
@@ -297,7 +302,7 @@ impl Inner {
     /// Makes a rotation durable, and only then known.
     async fn keep(self: &Arc<Self>, entered: Entered<'_>, write: Write) -> Result<Auth> {
         let state = entered.state.clone();
-        let Committed(_) = self.commit(entered).await;
+        self.commit(entered).await;
         drop(write);
         self.update(|view, clock| {
             view.refreshing = false;
@@ -421,7 +426,8 @@ fn serves(reason: Reason, before: &Before, state: &State, clock: &dyn Clock) -> 
     }
 }
 
-fn access(grant: &Grant, obtained_at: u64) -> Access {
+/// The access token of a grant, as a journal keeps it.
+pub(super) fn access_of(grant: &Grant, obtained_at: u64) -> Access {
     Access {
         token: grant.access_token.clone(),
         token_type: grant.token_type.clone(),
@@ -429,11 +435,6 @@ fn access(grant: &Grant, obtained_at: u64) -> Access {
         obtained_at,
         lifetime: grant.lifetime,
     }
-}
-
-/// The same for a login.
-pub(super) fn access_of(grant: &Grant, obtained_at: u64) -> Access {
-    access(grant, obtained_at)
 }
 
 fn auth_even_if_expired(state: &State) -> Option<Auth> {
