@@ -2,11 +2,9 @@
 'use strict'
 
 const { createFace } = require('./face.js')
+const { load } = require('./load.js')
 
-// @ts-ignore: the build writes binding.js, and `npm run typecheck:binding` checks its types.
-const binding = require('./binding.js')
-
-const { RingTokenManager, RingAuthError, parseRefreshToken } = createFace(binding)
+const { RingTokenManager, RingAuthError, parseRefreshToken } = createFace(load())
 
 // Written as a literal: this is how Node finds the names for `import { RingTokenManager } from 'ring-auth'`.
 module.exports = { RingTokenManager, RingAuthError, parseRefreshToken }

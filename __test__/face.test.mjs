@@ -953,7 +953,7 @@ describe('the entry point', () => {
     t.after(() => rmSync(folder, { recursive: true }))
     const inside = join(folder, 'node_modules', 'ring-auth')
     for (const file of ['package.json', 'index.js', 'face.js']) cpSync(join(root, file), join(inside, file))
-    writeFileSync(join(inside, 'binding.js'), 'module.exports = {}')
+    writeFileSync(join(inside, 'load.js'), 'exports.load = () => ({})')
     const names = ['RingAuthError', 'RingTokenManager', 'parseRefreshToken']
     writeFileSync(
       join(folder, 'main.mjs'),

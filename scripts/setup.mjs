@@ -47,7 +47,7 @@ export function build() {
   const made = addon ? statSync(join(root, addon)).mtimeMs : 0
   const sources = ['Cargo.toml', 'Cargo.lock', 'build.rs', 'package.json'].map((name) => join(root, name))
   const newest = Math.max(...[...sources, ...files(join(root, 'src'))].map((file) => statSync(file).mtimeMs))
-  if (made > newest && existsSync(join(root, 'binding.js'))) return
+  if (made > newest && existsSync(join(root, 'binding.d.ts'))) return
   run('npm', ['run', 'build:debug'])
 }
 
@@ -63,6 +63,7 @@ function files(folder) {
 export function setUp() {
   install(root)
   install(join(root, '__test__', 'real'))
+  install(join(root, '__test__', 'packages'))
   build()
 }
 

@@ -1,0 +1,348 @@
+// @ts-check
+// Installs, as people make and break them. Where the loader finds nothing it names a command: the tests run that, word for word,
+// and then the package has to load.
+import assert from 'node:assert/strict'
+import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { PACKAGE, PLATFORMS, VERSION, binaryOf, project, publish, readJson, root, writeJson } from '../support/packages.mjs'
+
+/** @typedef {ReturnType<typeof project>} Project */
+/** @typedef {{ platform: string, arch: string, machine: string, libc?: 'glibc' | 'musl' }} Host */
+
+const { libcOf, platformOf } = createRequire(import.meta.url)('../../load.js')
+/** What makes npm install for another system than this. */
+const ELSEWHERE = process.platform === 'darwin' ? ['--os=linux', '--cpu=x64', '--libc=glibc'] : ['--os=darwin', '--cpu=arm64']
+const OTHER = process.platform === 'darwin' ? 'ring-auth-linux-x64-gnu' : 'ring-auth-darwin-arm64'
+const PLUGIN = 'homebridge-example'
+const LIBRARY = 'some-library'
+
+/** @type {Awaited<ReturnType<typeof publish>>} */
+let packages
+before(async () => {
+  packages = await publish([
+    { name: PLUGIN, version: '1.0.0', dependencies: { 'ring-auth': VERSION } },
+    { name: LIBRARY, version: '1.0.0', dependencies: { 'ring-auth': VERSION } },
+    { name: PACKAGE, version: '0.0.1' },
+  ])
+})
+after(() => packages.end())
+
+/**
+ * What comes of loading the package in a project: nothing, if it loads.
+ * @param {Project} there
+ * @param {{ folder?: string, host?: Host }} [how] `folder`: of the package; `host`: instead of the real one
+ * @returns {Promise<{ code: string, message: string, cause?: string } | undefined>}
+ */
+async function failing(there, { folder = 'node_modules/ring-auth', host } = {}) {
+  const load = `require(${JSON.stringify(there.path(folder, 'load.js'))}).load(${JSON.stringify(host)})`
+  const { code, stdout, output } = await there.run(process.execPath, [
+    '-e',
+    `try { if (typeof ${load}.open !== 'function') throw new Error('no addon') } catch (error) {
+       console.log(JSON.stringify({ code: error.code, message: error.message, cause: error.cause?.code }))
+     }`,
+  ])
+  assert.equal(code, 0, output)
+  return stdout ? JSON.parse(stdout) : undefined
+}
+
+/**
+ * Runs the command that a message names, where it says.
+ * @param {Project} there
+ * @param {string} message
+ * @param {NodeJS.ProcessEnv} [env]
+ */
+async function mend(there, message, env = {}) {
+  const [, where, command] = /To mend it, run(?: in (.+?))?: (.+)$/.exec(message) ?? assert.fail(message)
+  if (where) assert.equal(where, there.folder)
+  const { code, output } = await there.run(`${command}`, [], { shell: true, env })
+  assert.equal(code, 0, output)
+  return command
+}
+
+/**
+ * The package has to be missing for a reason, and the command has to bring it.
+ * @param {Project} there
+ * @param {RegExp} reason
+ * @param {string} command
+ * @param {{ folder?: string }} [how]
+ */
+async function missingThenMended(there, reason, command, how) {
+  const error = await failing(there, how)
+  assert.equal(error?.code, 'BINARY_MISSING', JSON.stringify(error))
+  assert.ok(error.message.startsWith(`ring-auth ${VERSION} needs the package ${PACKAGE} on this system`), error.message)
+  assert.match(error.message, reason)
+  assert.equal(await mend(there, error.message), command)
+  // A plugin that has brought its own may now share that of the project.
+  const after = how?.folder && existsSync(there.path(how.folder)) ? how : {}
+  assert.equal(await failing(there, after), undefined)
+}
+
+describe('an install', () => {
+  it('brings the main package and the platform’s own, and asks for nothing else', async (t) => {
+    const there = project(t, packages)
+    packages.asked.length = 0
+    await there.npm(['install', 'ring-auth'])
+    assert.deepEqual(there.installed(), ['ring-auth', PACKAGE])
+    const tarballs = packages.asked.filter((path) => path.startsWith('-/'))
+    assert.deepEqual(tarballs.sort(), [`-/${PACKAGE}-${VERSION}.tgz`, `-/ring-auth-${VERSION}.tgz`].sort())
+    assert.equal(await failing(there), undefined)
+    await there.npm(['ci'])
+    assert.equal(await failing(there), undefined)
+    await there.npm(['rebuild', '--foreground-scripts'])
+    writeFileSync(there.path('main.mjs'), "import { RingTokenManager, RingAuthError, parseRefreshToken } from 'ring-auth'\nconsole.log(typeof RingTokenManager, typeof RingAuthError, typeof parseRefreshToken)\n")
+    assert.equal((await there.run(process.execPath, ['main.mjs'])).stdout, 'function function function\n')
+    assert.equal((await there.npm(['exec', '--', 'ring-auth', '--version'])).stdout.trim(), VERSION)
+  })
+
+  it('without optional dependencies is mended, even where .npmrc omits them', async (t) => {
+    const there = project(t, packages)
+    writeFileSync(there.path('.npmrc'), `registry=${packages.url}\nomit=optional\n`)
+    await there.npm(['install', 'ring-auth'])
+    assert.deepEqual(there.installed(), ['ring-auth'])
+    await missingThenMended(there, /were left out: look for --omit=optional/, `npm install ring-auth@${VERSION} --include=optional`)
+  })
+
+  it('for another system, or copied from one, is mended', async (t) => {
+    const there = project(t, packages)
+    await there.npm(['install', 'ring-auth', ...ELSEWHERE])
+    assert.deepEqual(there.installed().sort(), ['ring-auth', OTHER].sort())
+    const reason = new RegExp(`Its node_modules is that of another system, with ${OTHER}: the folder was copied`)
+    await missingThenMended(there, reason, `npm install ring-auth@${VERSION} --include=optional`)
+  })
+
+  it('by a lock file that knows another system alone is mended', async (t) => {
+    const there = project(t, packages)
+    await there.npm(['install', 'ring-auth'])
+    // As npm 10 wrote it where node_modules was there and the lock file was not.
+    const lock = readJson(there.path('package-lock.json'))
+    for (const path of Object.keys(lock.packages)) if (/ring-auth-/.test(path) && !path.endsWith(OTHER)) delete lock.packages[path]
+    rmSync(there.path('node_modules', PACKAGE), { recursive: true })
+    rmSync(there.path('node_modules', '.package-lock.json'))
+    writeJson(there.path('package-lock.json'), lock)
+    const reason = /package-lock\.json does not list it: it was written on another system/
+    await missingThenMended(there, reason, `npm install ring-auth@${VERSION} --include=optional`)
+    assert.equal(Object.keys(readJson(there.path('package-lock.json')).packages).length, 2 + PLATFORMS.length)
+  })
+
+  it('below another package is mended without a line in package.json', async (t) => {
+    const there = project(t, packages)
+    await there.npm(['install', LIBRARY, '--omit=optional'])
+    const before = readJson(there.path('package.json'))
+    await missingThenMended(there, /were left out/, `npm install --no-save ${PACKAGE}@${VERSION}`)
+    assert.deepEqual(readJson(there.path('package.json')), before)
+  })
+
+  it('for everybody on the machine is mended', async (t) => {
+    const there = project(t, packages)
+    const env = { npm_config_prefix: there.path('everybody') }
+    await there.npm(['install', '--global', 'ring-auth', ...ELSEWHERE], { env })
+    const folder = process.platform === 'win32' ? 'everybody/node_modules/ring-auth' : 'everybody/lib/node_modules/ring-auth'
+    const error = await failing(there, { folder })
+    assert.equal(error?.code, 'BINARY_MISSING')
+    assert.equal(await mend(there, error.message, env), `npm install --global ring-auth@${VERSION} --include=optional`)
+    assert.equal(await failing(there, { folder }), undefined)
+  })
+
+  it('with pnpm loads once its script is decided on, and is mended', async (t) => {
+    const there = project(t, packages)
+    // pnpm ends with an error where a dependency has a script that nobody allowed or refused.
+    writeFileSync(there.path('pnpm-workspace.yaml'), 'allowBuilds:\n  ring-auth: false\n')
+    const pnpm = async (/** @type {string[]} */ ...args) => {
+      const { code, output } = await there.run('pnpm', args)
+      assert.equal(code, 0, output)
+    }
+    await pnpm('add', 'ring-auth')
+    const folder = `node_modules/.pnpm/ring-auth@${VERSION}/node_modules/ring-auth`
+    assert.equal(await failing(there, { folder }), undefined)
+    rmSync(there.path('node_modules'), { recursive: true })
+    await pnpm('install', '--no-optional')
+    await missingThenMended(there, /were left out/, 'pnpm install --force', { folder })
+
+    const allowed = project(t, packages)
+    writeFileSync(allowed.path('pnpm-workspace.yaml'), 'allowBuilds:\n  ring-auth: true\n')
+    const { code, output } = await allowed.run('pnpm', ['add', 'ring-auth', '--no-optional'])
+    assert.equal(code, 0, output)
+    assert.doesNotMatch(output, /ring-auth: /)
+  })
+})
+
+describe('the loader', () => {
+  it('tells musl from glibc, and what mends an Alpine that has the other', async (t) => {
+    const there = project(t, packages)
+    const glibc = ['--os=linux', '--cpu=arm64', '--libc=glibc']
+    await there.npm(['install', 'ring-auth', ...glibc])
+    const host = /** @type {const} */ ({ platform: 'linux', arch: 'arm64', machine: 'aarch64', libc: 'musl' })
+    const error = await failing(there, { host })
+    assert.equal(error?.code, 'BINARY_MISSING')
+    assert.match(error.message, /needs the package ring-auth-linux-arm64-musl .* with ring-auth-linux-arm64-gnu: .* This system has musl, as Alpine does, not glibc\./)
+    await mend(there, error.message, { npm_config_os: 'linux', npm_config_cpu: 'arm64', npm_config_libc: 'musl' })
+    assert.deepEqual(there.installed(), ['ring-auth', 'ring-auth-linux-arm64-musl'])
+    // The stand-in is found, and is no binary.
+    assert.equal((await failing(there, { host }))?.code, 'BINARY_FAILED')
+  })
+
+  it('says which systems it is for on any other', async (t) => {
+    const there = project(t, packages)
+    await there.npm(['install', 'ring-auth'])
+    /** @type {[Host, string][]} */
+    const hosts = [
+      [{ platform: 'freebsd', arch: 'x64', machine: 'amd64' }, 'freebsd x64'],
+      [{ platform: 'linux', arch: 'riscv64', machine: 'riscv64', libc: 'glibc' }, 'linux riscv64'],
+      [{ platform: 'linux', arch: 'arm', machine: 'armv6l', libc: 'glibc' }, 'linux ARMv6'],
+      [{ platform: 'linux', arch: 'arm', machine: 'armv7l', libc: 'musl' }, 'linux arm with musl'],
+      [{ platform: 'win32', arch: 'ia32', machine: 'i686' }, 'win32 ia32'],
+    ]
+    for (const [host, words] of hosts) {
+      assert.equal(platformOf(host), undefined)
+      const error = await failing(there, { host })
+      assert.equal(error?.code, 'PLATFORM_UNSUPPORTED')
+      assert.ok(error.message.startsWith(`ring-auth has no binary for this system (${words}). It has them for darwin-arm64, `), error.message)
+    }
+    const names = /** @type {Host[]} */ ([
+      { platform: 'linux', arch: 'arm', machine: 'armv7l', libc: 'glibc' },
+      { platform: 'linux', arch: 'arm', machine: 'aarch64', libc: 'glibc' },
+      { platform: 'linux', arch: 'x64', machine: 'x86_64', libc: 'musl' },
+      { platform: 'darwin', arch: 'arm64', machine: 'arm64' },
+      { platform: 'win32', arch: 'x64', machine: 'x86_64' },
+    ]).map(platformOf)
+    assert.deepEqual(names, ['linux-arm-gnueabihf', 'linux-arm-gnueabihf', 'linux-x64-musl', 'darwin-arm64', 'win32-x64-msvc'])
+  })
+
+  it('never hides why a binary that is there does not load', async (t) => {
+    const there = project(t, packages)
+    await there.npm(['install', 'ring-auth'])
+    const binary = there.path('node_modules', PACKAGE, binaryOf(PACKAGE.replace('ring-auth-', '')))
+    writeFileSync(binary, 'this is no library')
+    const broken = await failing(there)
+    assert.deepEqual({ code: broken?.code, cause: broken?.cause }, { code: 'BINARY_FAILED', cause: 'ERR_DLOPEN_FAILED' })
+    assert.match(broken?.message ?? '', new RegExp(`^${PACKAGE} ${VERSION} is installed, but could not be loaded: .{10}`))
+    rmSync(binary)
+    const gone = await failing(there)
+    assert.deepEqual({ code: gone?.code, cause: gone?.cause }, { code: 'BINARY_FAILED', cause: 'MODULE_NOT_FOUND' })
+    // The one of a clone comes first, and its failure is nobody else's.
+    writeFileSync(there.path('node_modules', 'ring-auth', binaryOf(PACKAGE.replace('ring-auth-', ''))), 'nor is this')
+    assert.equal((await failing(there))?.code, 'ERR_DLOPEN_FAILED')
+  })
+
+  it('takes no binary of another version', async (t) => {
+    const [there, older] = [project(t, packages), project(t, packages)]
+    await there.npm(['install', 'ring-auth'])
+    await older.npm(['install', `${PACKAGE}@0.0.1`])
+    rmSync(there.path('node_modules', PACKAGE), { recursive: true })
+    cpSync(older.path('node_modules', PACKAGE), there.path('node_modules', PACKAGE), { recursive: true })
+    const error = await failing(there)
+    assert.equal(error?.code, 'BINARY_MISMATCH')
+    assert.match(error.message, new RegExp(`^ring-auth ${VERSION} found ${PACKAGE} 0\\.0\\.1 in .+, but the two must have the same version\\.`))
+    await mend(there, error.message)
+    assert.equal(await failing(there), undefined)
+  })
+
+  it('knows the C library of a program by its loader', { skip: process.platform !== 'linux' && 'only Linux has two' }, (t) => {
+    const there = project(t, packages)
+    const program = (/** @type {string} */ text) => {
+      writeFileSync(there.path('program'), `\x7fELF${'\0'.repeat(600)}${text}\0${'x'.repeat(8192)}`)
+      return libcOf(there.path('program'))
+    }
+    const own = libcOf(process.execPath)
+    assert.equal(own === 'musl', PACKAGE.endsWith('-musl'))
+    assert.equal(program('/lib/ld-musl-aarch64.so.1'), 'musl')
+    assert.equal(program('/lib/ld-linux-armhf.so.3'), 'glibc')
+    assert.equal(program('/lib64/ld-linux-x86-64.so.2'), 'glibc')
+    assert.equal(program('/nix/store/abc-musl-1.2/lib/ld-musl-x86_64.so.1'), 'musl')
+    // A program without one, or that cannot be read: what this process says of itself.
+    assert.equal(program('nothing'), own)
+    assert.equal(libcOf(there.path('nowhere')), own)
+  })
+})
+
+describe('a bundle of Homebridge', () => {
+  /**
+   * As homebridge/plugins makes it: by `npm install --ignore-scripts`, with what only that install needed taken out.
+   * @param {Project} there
+   * @param {string[]} system
+   */
+  async function bundle(there, system) {
+    mkdirSync(there.path('bundle'))
+    writeJson(there.path('bundle', 'package.json'), { private: true })
+    cpSync(there.path('.npmrc'), there.path('bundle', '.npmrc'))
+    const env = { npm_config_install_strategy: 'shallow', npm_config_ignore_scripts: 'true', npm_config_package_lock: 'false' }
+    await there.npm(['install', `${PLUGIN}@1.0.0`, '--omit=dev', ...system], { cwd: 'bundle', env })
+    rmSync(there.path('bundle', 'package.json'))
+    rmSync(there.path('bundle', 'node_modules', '.package-lock.json'))
+    const packed = await there.run('tar', ['-C', 'bundle/node_modules', '-czf', 'bundle.tar.gz', '.'])
+    assert.equal(packed.code, 0, packed.output)
+    rmSync(there.path('bundle'), { recursive: true })
+  }
+
+  /** As its UI installs one: unpacked, then rebuilt. @param {Project} there */
+  async function unpackAndRebuild(there) {
+    mkdirSync(there.path('node_modules'))
+    const unpacked = await there.run('tar', ['-C', 'node_modules', '-xmf', 'bundle.tar.gz'])
+    assert.equal(unpacked.code, 0, unpacked.output)
+    return there.run('npm', ['rebuild', '--foreground-scripts'], { cwd: `node_modules/${PLUGIN}` })
+  }
+
+  const folder = `node_modules/${PLUGIN}/node_modules/ring-auth`
+
+  it('that has this system’s binary works after the rebuild', async (t) => {
+    const there = project(t, packages, { dependencies: { [PLUGIN]: '1.0.0' } })
+    await bundle(there, [])
+    const { code, output } = await unpackAndRebuild(there)
+    assert.equal(code, 0, output)
+    assert.doesNotMatch(output, /ring-auth: /)
+    assert.equal(await failing(there, { folder }), undefined)
+  })
+
+  it('that lacks it fails the rebuild in a sentence, and the regular install that follows mends it', async (t) => {
+    const there = project(t, packages, { dependencies: { [PLUGIN]: '1.0.0' } })
+    await bundle(there, ELSEWHERE)
+    const { code, stderr, output } = await unpackAndRebuild(there)
+    assert.equal(code, 1, output)
+    const said = stderr.split('\n').filter((line) => line.startsWith('ring-auth: '))
+    assert.deepEqual(said, [
+      `ring-auth: no binary for ${process.platform} ${process.arch} can be loaded (BINARY_MISSING), and only a regular install brings one.`,
+    ])
+    // Homebridge's UI takes the plugin away again, then asks npm.
+    rmSync(there.path('node_modules', PLUGIN), { recursive: true })
+    await there.npm(['install', '--save', `${PLUGIN}@1.0.0`])
+    assert.equal(await failing(there), undefined)
+  })
+
+  it('that nobody rebuilt says at start which plugin to install again', { skip: process.platform === 'win32' && 'there are none' }, async (t) => {
+    const there = project(t, packages, { dependencies: { [PLUGIN]: '1.0.0' } })
+    await bundle(there, ELSEWHERE)
+    mkdirSync(there.path('node_modules'))
+    await there.run('tar', ['-C', 'node_modules', '-xmf', 'bundle.tar.gz'])
+    const reason = new RegExp(`with ${OTHER}: ${PLUGIN} came as a bundle, or was copied`)
+    const command = `rm -rf node_modules/${PLUGIN} && npm install ${PLUGIN}@1.0.0 --include=optional`
+    await missingThenMended(there, reason, command, { folder })
+  })
+})
+
+describe('the install script', () => {
+  it('does nothing where it is not asked to rebuild, binary or none', async (t) => {
+    const there = project(t, packages)
+    for (const command of [['install', 'ring-auth'], ['ci'], ['install'], ['update']]) {
+      const { output } = await there.npm([...command, '--omit=optional', '--foreground-scripts'])
+      assert.doesNotMatch(output, /ring-auth: /)
+      // Where there was something to install the script did run.
+      if (command.includes('ring-auth') || command.includes('ci')) assert.match(output, /node install\.js/)
+    }
+    assert.deepEqual(there.installed(), ['ring-auth'])
+    const { code, output } = await there.run('npm', ['rebuild', '--foreground-scripts'])
+    assert.equal(code, 1, output)
+    assert.match(output, /^ring-auth: no binary/m)
+  })
+
+  it('does nothing in a clone that was not built', async (t) => {
+    const { devDependencies: _, overrides: __, ...manifest } = readJson(join(root, 'package.json'))
+    const there = project(t, packages, manifest)
+    for (const name of ['Cargo.toml', 'install.js', 'load.js']) cpSync(join(root, name), there.path(name))
+    for (const command of ['install', 'ci', 'rebuild']) {
+      const { output } = await there.npm([command, '--foreground-scripts'])
+      assert.doesNotMatch(output, /ring-auth: /)
+    }
+  })
+})

@@ -1,0 +1,98 @@
+// @ts-check
+// What would be published, file by file.
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { PACKAGE, PLATFORMS, VERSION, binaryOf, publish, read, readJson, root } from '../support/packages.mjs'
+import { manifestOf, unpack } from '../support/registry.mjs'
+
+const tools = join(root, '__test__', 'packages', 'node_modules', '.bin')
+
+describe('the tarballs', () => {
+  /** @type {Awaited<ReturnType<typeof publish>>} */
+  let packages
+  before(async () => (packages = await publish()))
+  after(() => packages.end())
+
+  it('of the main package has what `files` lists, each of it, and nothing else', () => {
+    const files = unpack(packages.main)
+    const always = ['LICENSE', 'README.md', 'package.json']
+    assert.deepEqual([...files.keys()].sort(), [...readJson(join(root, 'package.json')).files, ...always].sort())
+    for (const [name, { bytes }] of files) {
+      if (name !== 'package.json') assert.equal(bytes.toString('utf8'), read(join(root, name)), name)
+    }
+  })
+
+  it('names each platform with its own version, which the package.json of a clone does not', () => {
+    const { optionalDependencies, ...published } = manifestOf(packages.main)
+    assert.deepEqual(optionalDependencies, Object.fromEntries(PLATFORMS.map((platform) => [`ring-auth-${platform}`, VERSION])))
+    assert.deepEqual(published, readJson(join(root, 'package.json')))
+    assert.equal(published.dependencies, undefined)
+    const lock = readJson(join(root, 'package-lock.json')).packages['']
+    assert.equal(lock.optionalDependencies, undefined)
+  })
+
+  it('take the platforms out of package.json again, byte for byte', (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'ring-auth-pack-'))
+    t.after(() => rmSync(folder, { recursive: true }))
+    for (const name of ['package.json', 'load.js', 'scripts/pack.mjs']) cpSync(join(root, name), join(folder, name))
+    const manifest = () => read(join(folder, 'package.json'))
+    const first = manifest()
+    const run = (/** @type {string} */ when) => assert.equal(spawnSync(process.execPath, [join(folder, 'scripts', 'pack.mjs'), when]).status, 0)
+    run('before')
+    assert.notEqual(manifest(), first)
+    run('after')
+    assert.equal(manifest(), first)
+  })
+
+  it('of a platform has its binary and says where it is for', () => {
+    const names = packages.platforms.map((path) => manifestOf(path).name)
+    assert.deepEqual(names.sort(), PLATFORMS.map((platform) => `ring-auth-${platform}`).sort())
+    for (const path of packages.platforms) {
+      const { name, version, main, os, cpu, libc, engines, license, scripts, dependencies } = manifestOf(path)
+      const platform = name.replace('ring-auth-', '')
+      assert.deepEqual([...unpack(path).keys()].sort(), ['LICENSE', 'README.md', 'package.json', binaryOf(platform)].sort())
+      const [system, arch, abi] = platform.split('-')
+      const c = system === 'linux' && arch !== 'arm' ? [abi === 'musl' ? 'musl' : 'glibc'] : undefined
+      assert.deepEqual(
+        { version, main, os, cpu, libc, engines, license, scripts, dependencies },
+        {
+          version: VERSION,
+          main: binaryOf(platform),
+          os: [system],
+          cpu: [arch],
+          libc: c,
+          engines: readJson(join(root, 'package.json')).engines,
+          license: 'MIT',
+          scripts: undefined,
+          dependencies: undefined,
+        },
+      )
+    }
+    const ours = packages.platforms.find((path) => manifestOf(path).name === PACKAGE)
+    assert.ok(ours && (unpack(ours).get(binaryOf(PACKAGE.replace('ring-auth-', '')))?.bytes.length ?? 0) > 100_000)
+  })
+
+  it('are those of the targets that are built', () => {
+    // The names that napi-rs derives of the targets in package.json, and those that the loader looks for.
+    const { parseTriple } = createRequire(import.meta.url)('@napi-rs/cli')
+    /** @type {string[]} */
+    const targets = readJson(join(root, 'package.json')).napi.targets
+    assert.deepEqual(targets.map((target) => parseTriple(target).platformArchABI).sort(), PLATFORMS)
+  })
+
+  it('pass publint and are-the-types-wrong', () => {
+    const checks = [
+      ['publint', 'run', packages.main, '--strict'],
+      ['attw', packages.main, '--no-emoji', '--no-color'],
+    ]
+    for (const [tool = '', ...args] of checks) {
+      const { status, stdout, stderr } = spawnSync(join(tools, tool), args, { encoding: 'utf8', shell: process.platform === 'win32' })
+      assert.equal(status, 0, `${tool}: ${stdout}${stderr}`)
+    }
+  })
+})

@@ -1,0 +1,132 @@
+// @ts-check
+// The packages as they would be published, and projects that install them from a registry on loopback. This platform's package
+// has the binary that was built; the others have a stand-in, which can be installed but not loaded.
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { delimiter, dirname, join } from 'node:path'
+import { PLATFORMS, binaryOf, create, pack, packMain, packPlatforms, place, readJson } from '../../scripts/packages.mjs'
+import { root } from '../../scripts/setup.mjs'
+import { startRegistry } from './registry.mjs'
+
+export { PLATFORMS, binaryOf, readJson, root }
+
+const WINDOWS = process.platform === 'win32'
+const PATIENCE_MS = 120_000
+
+/** @typedef {import('node:test').TestContext} TestContext */
+/** @typedef {{ code: number | null, stdout: string, stderr: string, output: string }} Ended */
+
+const HOST = PLATFORMS.find((platform) => existsSync(join(root, binaryOf(platform)))) ?? assert.fail('no binary was built')
+/** The package of the platform that the tests run on. */
+export const PACKAGE = `ring-auth-${HOST}`
+export const { version: VERSION } = readJson(join(root, 'package.json'))
+
+/**
+ * Makes every tarball, and serves them.
+ * @param {{ name: string, version: string, [key: string]: unknown }[]} [others] packages of other people
+ */
+export async function publish(others = []) {
+  const folder = mkdtempSync(join(tmpdir(), 'ring-auth-packages-'))
+  create(folder)
+  for (const platform of PLATFORMS) writeFileSync(join(folder, 'npm', platform, binaryOf(platform)), 'a stand-in')
+  place(root, folder)
+  const platforms = packPlatforms(join(folder, 'tarballs'), folder)
+  const main = packMain(join(folder, 'tarballs'))
+  const more = others.map((manifest) => {
+    const name = `${manifest.name}-${manifest.version}`
+    writeJson(join(folder, name, 'package.json'), manifest)
+    writeFileSync(join(folder, name, 'index.js'), '')
+    return name
+  })
+  const theirs = more.length > 0 ? pack(more.map((name) => `./${name}`), folder, join(folder, 'others')) : []
+  const registry = await startRegistry([...theirs, ...platforms, main])
+  return {
+    main,
+    platforms,
+    folder,
+    url: registry.url,
+    asked: registry.asked,
+    end: async () => {
+      await registry.close()
+      rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+    },
+  }
+}
+
+/**
+ * An empty project, whose package managers know nothing of this machine's settings.
+ * @param {TestContext} t
+ * @param {{ url: string, folder: string }} packages
+ * @param {object} [manifest]
+ */
+export function project(t, packages, manifest = {}) {
+  // By its real name, as a program in it sees it.
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'ring-auth-project-')))
+  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'project', version: '1.0.0', private: true, ...manifest }))
+  writeFileSync(join(folder, '.npmrc'), `registry=${packages.url}\n`)
+  // What npm tells its scripts is not for another npm.
+  const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(npm|pnpm)_/i.test(name)))
+  const env = {
+    ...clean,
+    PATH: `${join(root, '__test__', 'packages', 'node_modules', '.bin')}${delimiter}${process.env.PATH}`,
+    HOME: folder,
+    USERPROFILE: folder,
+    XDG_CACHE_HOME: join(packages.folder, 'cache'),
+    XDG_DATA_HOME: join(packages.folder, 'data'),
+    CI: '',
+    NO_COLOR: '1',
+    npm_config_registry: packages.url,
+    npm_config_cache: join(packages.folder, 'npm-cache'),
+    npm_config_userconfig: join(packages.folder, 'npmrc'),
+    npm_config_audit: 'false',
+    npm_config_fund: 'false',
+    npm_config_update_notifier: 'false',
+  }
+
+  /**
+   * Runs a program in the project, or in a folder of it.
+   * @param {string} command
+   * @param {string[]} args
+   * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, shell?: boolean }} [how]
+   * @returns {Promise<Ended>}
+   */
+  const run = (command, args, how = {}) =>
+    new Promise((resolve, reject) => {
+      const child = spawn(command, args, {
+        cwd: join(folder, how.cwd ?? ''),
+        env: { ...env, ...how.env },
+        stdio: ['ignore', 'pipe', 'pipe'],
+        shell: how.shell ?? WINDOWS,
+        timeout: PATIENCE_MS,
+      })
+      let [stdout, stderr, output] = ['', '', '']
+      child.stdout.setEncoding('utf8').on('data', (text) => ((stdout += text), (output += text)))
+      child.stderr.setEncoding('utf8').on('data', (text) => ((stderr += text), (output += text)))
+      child.on('error', reject)
+      child.on('close', (code) => resolve({ code, stdout, stderr, output }))
+    })
+
+  /** Runs npm, which has to succeed. @param {string[]} args @param {{ cwd?: string, env?: NodeJS.ProcessEnv }} [how] */
+  const npm = async (args, how) => {
+    const ended = await run('npm', args, how)
+    assert.equal(ended.code, 0, `npm ${args.join(' ')}: ${ended.output}`)
+    return ended
+  }
+
+  /** The packages that npm has put into node_modules. */
+  const installed = () => Object.keys(readJson(join(folder, 'node_modules', '.package-lock.json')).packages).map((path) => path.replace(/^.*node_modules\//, ''))
+
+  return { folder, run, npm, installed, path: (/** @type {string[]} */ ...names) => join(folder, ...names) }
+}
+
+/** @param {string} path @param {object} value */
+export function writeJson(path, value) {
+  mkdirSync(dirname(path), { recursive: true })
+  writeFileSync(path, `${JSON.stringify(value, null, 2)}\n`)
+}
+
+/** @param {string} path */
+export const read = (path) => readFileSync(path, 'utf8')

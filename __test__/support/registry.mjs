@@ -1,0 +1,94 @@
+// @ts-check
+// A package registry on loopback that has nothing but the tarballs it was given: what `npm install ring-auth` will meet once
+// it is published.
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { basename } from 'node:path'
+import { gunzipSync } from 'node:zlib'
+
+/** @typedef {{ name: string, version: string, [key: string]: any }} Manifest */
+
+/**
+ * The files of a tarball by their path in the package.
+ * @param {string} path
+ * @returns {Map<string, { bytes: Buffer, mode: number }>}
+ */
+export function unpack(path) {
+  const tar = gunzipSync(readFileSync(path))
+  const text = (/** @type {number} */ start, /** @type {number} */ length) =>
+    tar.subarray(start, start + length).toString('utf8').replace(/\0.*$/s, '')
+  const files = new Map()
+  for (let at = 0; at + 512 <= tar.length && tar[at] !== 0; ) {
+    const name = text(at, 100)
+    const size = Number.parseInt(text(at + 124, 12), 8)
+    const type = text(at + 156, 1)
+    if (type !== '0' && type !== '') throw new Error(`${name} is no plain file (${type})`)
+    const bytes = tar.subarray(at + 512, at + 512 + size)
+    files.set(name.replace(/^package\//, ''), { bytes, mode: Number.parseInt(text(at + 100, 8), 8) })
+    at += 512 + Math.ceil(size / 512) * 512
+  }
+  return files
+}
+
+/** @param {string} path @returns {Manifest} */
+export function manifestOf(path) {
+  const file = unpack(path).get('package.json')
+  if (!file) throw new Error(`${path} has no package.json`)
+  return JSON.parse(file.bytes.toString('utf8'))
+}
+
+/**
+ * Serves tarballs as a registry does.
+ * @param {string[]} tarballs
+ * @returns {Promise<{ url: string, asked: string[], close(): Promise<void> }>} `asked`: the paths that were asked for
+ */
+export async function startRegistry(tarballs) {
+  const asked = /** @type {string[]} */ ([])
+  const files = new Map(tarballs.map((path) => [basename(path), readFileSync(path)]))
+  const manifests = tarballs.map((path) => {
+    const manifest = manifestOf(path)
+    const integrity = `sha512-${createHash('sha512').update(readFileSync(path)).digest('base64')}`
+    return { ...manifest, ...(manifest.scripts?.install ? { hasInstallScript: true } : {}), dist: { tarball: basename(path), integrity } }
+  })
+  const server = createServer((request, response) => {
+    const path = decodeURIComponent(new URL(request.url ?? '/', 'http://registry').pathname).slice(1)
+    asked.push(path)
+    const file = files.get(path.replace(/^-\//, ''))
+    if (path.startsWith('-/') && file) {
+      response.end(file)
+      return
+    }
+    const versions = packument(manifests, path, `http://${request.headers.host}`)
+    response.writeHead(versions ? 200 : 404, { 'content-type': 'application/json' })
+    response.end(JSON.stringify(versions ?? { error: 'not found' }))
+  })
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)))
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address())
+  return {
+    url: `http://127.0.0.1:${port}/`,
+    asked,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve())
+        server.closeAllConnections()
+      }),
+  }
+}
+
+/** @param {Manifest[]} manifests @param {string} name @param {string} origin */
+function packument(manifests, name, origin) {
+  const versions = manifests
+    .filter((manifest) => manifest.name === name)
+    .map(({ dist, ...manifest }) => ({ ...manifest, dist: { ...dist, tarball: `${origin}/-/${dist.tarball}` } }))
+  const newest = versions.at(-1)
+  if (!newest) return
+  // Long ago: some package managers refuse what was published only now.
+  const then = '2020-01-01T00:00:00.000Z'
+  return {
+    name,
+    'dist-tags': { latest: newest.version },
+    versions: Object.fromEntries(versions.map((manifest) => [manifest.version, manifest])),
+    time: { created: then, modified: then, ...Object.fromEntries(versions.map(({ version }) => [version, then])) },
+  }
+}

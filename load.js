@@ -1,0 +1,217 @@
+// @ts-check
+'use strict'
+
+// Finds the addon for this platform: the one that a clone built, else the one in the platform's own package. Where there is
+// none it looks for the reason, and says what mends it.
+
+const { closeSync, existsSync, openSync, readFileSync, readSync } = require('node:fs')
+const { machine } = require('node:os')
+const { dirname, join, sep } = require('node:path')
+
+/** @typedef {import('./face.js').Binding & { runCli: (args: string[]) => Promise<number> }} Addon */
+/** @typedef {'BINARY_MISSING' | 'BINARY_MISMATCH' | 'BINARY_FAILED' | 'PLATFORM_UNSUPPORTED'} LoadErrorCode */
+
+/**
+ * Where the addon is to run.
+ * @typedef {object} Host
+ * @property {string} platform as `process.platform`
+ * @property {string} arch as `process.arch`
+ * @property {string} machine as `os.machine()`
+ * @property {'glibc' | 'musl' | undefined} libc on Linux
+ */
+
+/** Those that have a package, `ring-auth-` and this. */
+const PLATFORMS = [
+  'darwin-arm64',
+  'darwin-x64',
+  'linux-arm-gnueabihf',
+  'linux-arm64-gnu',
+  'linux-arm64-musl',
+  'linux-x64-gnu',
+  'linux-x64-musl',
+  'win32-arm64-msvc',
+  'win32-x64-msvc',
+]
+
+/**
+ * The addon.
+ * @param {Host} [host]
+ * @returns {Addon}
+ */
+function load(host = thisHost()) {
+  const platform = platformOf(host)
+  const built = join(__dirname, `ring-auth.${platform}.node`)
+  if (platform && existsSync(built)) return require(built)
+  if (!platform) throw unsupported(host)
+
+  const { version } = readJson(join(__dirname, 'package.json'))
+  const name = `ring-auth-${platform}`
+  let manifest
+  try {
+    manifest = require.resolve(`${name}/package.json`)
+  } catch (error) {
+    // Anything but its absence is not to be explained away.
+    if (/** @type {NodeJS.ErrnoException} */ (error).code !== 'MODULE_NOT_FOUND') throw error
+    throw missing(host, name, version)
+  }
+  const found = readJson(manifest).version
+  if (found !== version) {
+    throw loadError(
+      'BINARY_MISMATCH',
+      `ring-auth ${version} found ${name} ${found} in ${dirname(manifest)}, but the two must have the same version. ` +
+        remedy(name, version),
+    )
+  }
+  try {
+    return require(name)
+  } catch (error) {
+    const words = error instanceof Error ? error.message : String(error)
+    throw loadError('BINARY_FAILED', `${name} ${version} is installed, but could not be loaded: ${words}`, error)
+  }
+}
+
+/**
+ * The platform's name, if there is a package for it.
+ * @param {Host} host
+ */
+function platformOf({ platform, arch, machine, libc }) {
+  // The package for 32-bit ARM is for ARMv7; a first Raspberry Pi or a Zero has less.
+  const abi = { linux: linuxAbi(arch, libc), win32: '-msvc' }[platform] ?? ''
+  const name = `${platform}-${arch}${abi}`
+  return PLATFORMS.includes(name) && machine !== 'armv6l' ? name : undefined
+}
+
+/** @param {string} arch @param {Host['libc']} libc */
+function linuxAbi(arch, libc) {
+  if (arch === 'arm') return libc === 'musl' ? '-musleabihf' : '-gnueabihf'
+  return libc === 'musl' ? '-musl' : '-gnu'
+}
+
+/** @returns {Host} */
+function thisHost() {
+  const { platform, arch } = process
+  return { platform, arch, machine: machine(), libc: platform === 'linux' ? libcOf(process.execPath) : undefined }
+}
+
+/**
+ * The C library that a program was linked with: its loader's path stands near the beginning of its file. Where it does not,
+ * Node's own report knows.
+ * @param {string} program
+ * @returns {'glibc' | 'musl'}
+ */
+function libcOf(program) {
+  const loader = /\/ld-(musl|linux)[^\0/]*\.so/.exec(beginningOf(program))
+  if (loader) return loader[1] === 'musl' ? 'musl' : 'glibc'
+  /** @type {any} */
+  const report = process.report?.getReport() ?? {}
+  const libraries = /** @type {string[]} */ (report.sharedObjects ?? [])
+  const musl = !report.header?.glibcVersionRuntime && libraries.some((path) => /ld-musl-|libc\.musl-/.test(path))
+  return musl ? 'musl' : 'glibc'
+}
+
+/** @param {string} path */
+function beginningOf(path) {
+  try {
+    const file = openSync(path, 'r')
+    try {
+      const bytes = Buffer.alloc(4096)
+      return bytes.toString('latin1', 0, readSync(file, bytes))
+    } finally {
+      closeSync(file)
+    }
+  } catch {
+    return ''
+  }
+}
+
+/** @param {Host} host */
+function unsupported({ platform, arch, machine, libc }) {
+  const system = [platform, machine === 'armv6l' ? 'ARMv6' : arch, libc === 'musl' ? 'with musl' : ''].join(' ').trim()
+  return loadError(
+    'PLATFORM_UNSUPPORTED',
+    `ring-auth has no binary for this system (${system}). It has them for ${PLATFORMS.join(', ')}. ` +
+      'On others it has to be built from its sources.',
+  )
+}
+
+/**
+ * @param {Host} host
+ * @param {string} name of the package that is not there
+ * @param {string} version
+ */
+function missing(host, name, version) {
+  return loadError(
+    'BINARY_MISSING',
+    `ring-auth ${version} needs the package ${name} on this system, and it is not installed. ${cause(host, name)} ` +
+      remedy(name, version),
+  )
+}
+
+/**
+ * Why a package is not there, as far as what is there tells.
+ * @param {Host} host
+ * @param {string} name
+ */
+function cause({ libc }, name) {
+  const folders = (require.resolve.paths(name) ?? []).filter((folder) => existsSync(folder))
+  const others = PLATFORMS.map((platform) => `ring-auth-${platform}`).filter((other) =>
+    folders.some((folder) => existsSync(join(folder, other))),
+  )
+  const { project, plugin } = place()
+  if (others.length > 0) {
+    const there = others.join(' and ')
+    const whose = plugin ? `: ${plugin} came as a bundle, or was copied` : ': the folder was copied, or made for it'
+    const musl = libc === 'musl' && others.includes(name.replace('-musl', '-gnu')) ? ' This system has musl, as Alpine does, not glibc.' : ''
+    return `Its node_modules is that of another system, with ${there}${whose}.${musl}`
+  }
+  const lock = join(project, 'package-lock.json')
+  const locked = existsSync(lock) ? Object.keys(readJson(lock).packages ?? {}) : []
+  const lists = (/** @type {string} */ wanted) => locked.some((path) => path.endsWith(`node_modules/${wanted}`))
+  if (lists('ring-auth') && !lists(name)) {
+    return `${lock} does not list it: it was written on another system by an npm that forgot the others.`
+  }
+  return 'It is an optional dependency, and those were left out: look for --omit=optional or --no-optional, also in .npmrc.'
+}
+
+/**
+ * What brings a package, word for word.
+ * @param {string} name
+ * @param {string} version
+ */
+function remedy(name, version) {
+  const { project, plugin, isPnpm } = place()
+  const run = (/** @type {string} */ command) => `To mend it, run in ${project}: ${command}`
+  if (isPnpm) return run('pnpm install --force')
+  const manifest = join(project, 'package.json')
+  if (!existsSync(manifest)) return `To mend it, run: npm install --global ring-auth@${version} --include=optional`
+  if (plugin) {
+    const wanted = readJson(join(project, 'node_modules', plugin, 'package.json')).version
+    return run(`rm -rf node_modules/${plugin} && npm install ${plugin}@${wanted} --include=optional`)
+  }
+  const { dependencies, devDependencies, optionalDependencies } = readJson(manifest)
+  if ('ring-auth' in { ...dependencies, ...devDependencies, ...optionalDependencies }) {
+    return run(`npm install ring-auth@${version} --include=optional`)
+  }
+  // Somebody else's dependency: the project's own list stays as it is.
+  return run(`npm install --no-save ${name}@${version}`)
+}
+
+/** Whose node_modules this is in: the project, and the Homebridge plugin that has brought its own. */
+function place() {
+  const [project = '', ...packages] = __dirname.split(`${sep}node_modules${sep}`)
+  const [first = ''] = packages
+  const plugin = packages.length > 1 && /^(@[^/\\]+[/\\])?homebridge-[^/\\]+$/.test(first) ? first.replace('\\', '/') : undefined
+  return { project, plugin, isPnpm: first.startsWith('.pnpm') }
+}
+
+/** @param {LoadErrorCode} code @param {string} message @param {unknown} [cause] */
+function loadError(code, message, cause) {
+  return Object.assign(new Error(message, cause === undefined ? undefined : { cause }), { code })
+}
+
+/** @param {string} path @returns {any} */
+function readJson(path) {
+  return JSON.parse(readFileSync(path, 'utf8'))
+}
+
+module.exports = { PLATFORMS, libcOf, load, platformOf }
