@@ -15,7 +15,6 @@ export { PLATFORMS, binaryOf, readJson, root }
 const WINDOWS = process.platform === 'win32'
 const PATIENCE_MS = 120_000
 
-/** @typedef {import('node:test').TestContext} TestContext */
 /** @typedef {{ code: number | null, stdout: string, stderr: string, output: string }} Ended */
 
 const HOST = PLATFORMS.find((platform) => existsSync(join(root, binaryOf(platform)))) ?? assert.fail('no binary was built')
@@ -57,7 +56,7 @@ export async function publish(others = []) {
 
 /**
  * An empty project, whose package managers know nothing of this machine's settings.
- * @param {TestContext} t
+ * @param {{ after(end: () => void): unknown }} t
  * @param {{ url: string, folder: string }} packages
  * @param {object} [manifest]
  */
@@ -90,7 +89,8 @@ export function project(t, packages, manifest = {}) {
    * Runs a program in the project, or in a folder of it.
    * @param {string} command
    * @param {string[]} args
-   * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, shell?: boolean }} [how]
+   * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, shell?: boolean, timeoutMs?: number, onOutput?: ((text: string) => void) | undefined, signal?: AbortSignal | undefined }} [how]
+   *   `signal`: kills it
    * @returns {Promise<Ended>}
    */
   const run = (command, args, how = {}) =>
@@ -100,11 +100,20 @@ export function project(t, packages, manifest = {}) {
         env: { ...env, ...how.env },
         stdio: ['ignore', 'pipe', 'pipe'],
         shell: how.shell ?? WINDOWS,
-        timeout: PATIENCE_MS,
+        timeout: how.timeoutMs ?? PATIENCE_MS,
+        killSignal: 'SIGKILL',
       })
+      how.signal?.addEventListener('abort', () => child.kill('SIGKILL'))
       let [stdout, stderr, output] = ['', '', '']
-      child.stdout.setEncoding('utf8').on('data', (text) => ((stdout += text), (output += text)))
-      child.stderr.setEncoding('utf8').on('data', (text) => ((stderr += text), (output += text)))
+      child.stdout.setEncoding('utf8').on('data', (text) => {
+        stdout += text
+        output += text
+        how.onOutput?.(text)
+      })
+      child.stderr.setEncoding('utf8').on('data', (text) => {
+        stderr += text
+        output += text
+      })
       child.on('error', reject)
       child.on('close', (code) => resolve({ code, stdout, stderr, output }))
     })
