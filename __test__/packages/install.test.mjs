@@ -147,8 +147,8 @@ describe('an install', () => {
 
   it('with pnpm loads once its script is decided on, and is mended', async (t) => {
     const there = project(t, packages)
-    // pnpm ends with an error where a dependency has a script that nobody allowed or refused.
-    writeFileSync(there.path('pnpm-workspace.yaml'), 'allowBuilds:\n  ring-auth: false\n')
+    // As pnpm 11 is by default, it ends with an error where a dependency has a script that nobody allowed or refused.
+    writeFileSync(there.path('pnpm-workspace.yaml'), 'strictDepBuilds: true\nallowBuilds:\n  ring-auth: false\n')
     const pnpm = async (/** @type {string[]} */ ...args) => {
       const { code, output } = await there.run('pnpm', args)
       assert.equal(code, 0, output)
@@ -161,7 +161,7 @@ describe('an install', () => {
     await missingThenMended(there, /were left out/, 'pnpm install --force', { folder })
 
     const allowed = project(t, packages)
-    writeFileSync(allowed.path('pnpm-workspace.yaml'), 'allowBuilds:\n  ring-auth: true\n')
+    writeFileSync(allowed.path('pnpm-workspace.yaml'), 'strictDepBuilds: true\nallowBuilds:\n  ring-auth: true\n')
     const { code, output } = await allowed.run('pnpm', ['add', 'ring-auth', '--no-optional'])
     assert.equal(code, 0, output)
     assert.doesNotMatch(output, /ring-auth: /)
