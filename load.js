@@ -214,4 +214,4 @@ function readJson(path) {
   return JSON.parse(readFileSync(path, 'utf8'))
 }
 
-module.exports = { PLATFORMS, libcOf, load, platformOf }
+module.exports = { PLATFORMS, libcOf, load, platformOf, thisHost }

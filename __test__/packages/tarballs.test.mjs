@@ -8,7 +8,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { PACKAGE, PLATFORMS, VERSION, binaryOf, publish, read, readJson, root } from '../support/packages.mjs'
-import { manifestOf, unpack } from '../support/registry.mjs'
+import { unpack } from '../../scripts/tar.mjs'
+import { manifestOf } from '../support/registry.mjs'
 
 const tools = join(root, '__test__', 'packages', 'node_modules', '.bin')
 

@@ -9,7 +9,6 @@ import { project, root } from './packages.mjs'
 import { FakeRing } from '../fake-ring/index.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
-/** @typedef {Awaited<ReturnType<typeof import('./packages.mjs').publish>>} Packages */
 
 /**
  * @typedef {object} Runtime
@@ -24,7 +23,7 @@ const CREDENTIALS = { email: 'person@example.com', password: 'correct horse' }
 
 /**
  * @param {Runtime} runtime
- * @param {() => Packages} packages
+ * @param {() => { url: string, folder: string }} packages
  */
 export function core(runtime, packages) {
   const patienceMs = runtime.patienceMs ?? 60_000

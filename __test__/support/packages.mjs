@@ -3,7 +3,8 @@
 // has the binary that was built; the others have a stand-in, which can be installed but not loaded.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { PLATFORMS, binaryOf, create, pack, packMain, packPlatforms, place, readJson } from '../../scripts/packages.mjs'
@@ -17,20 +18,24 @@ const PATIENCE_MS = 120_000
 
 /** @typedef {{ code: number | null, stdout: string, stderr: string, output: string }} Ended */
 
-const HOST = PLATFORMS.find((platform) => existsSync(join(root, binaryOf(platform)))) ?? assert.fail('no binary was built')
+const { platformOf, thisHost } = createRequire(import.meta.url)('../../load.js')
 /** The package of the platform that the tests run on. */
-export const PACKAGE = `ring-auth-${HOST}`
+export const PACKAGE = `ring-auth-${platformOf(thisHost())}`
+const HOST = PACKAGE.replace('ring-auth-', '')
 export const { version: VERSION } = readJson(join(root, 'package.json'))
 
 /**
  * Makes every tarball, and serves them.
  * @param {{ name: string, version: string, [key: string]: unknown }[]} [others] packages of other people
+ * @param {string[]} [built] platforms whose binary is in npm/, to be used as it is
  */
-export async function publish(others = []) {
+export async function publish(others = [], built = []) {
   const folder = mkdtempSync(join(tmpdir(), 'ring-auth-packages-'))
   create(folder)
   for (const platform of PLATFORMS) writeFileSync(join(folder, 'npm', platform, binaryOf(platform)), 'a stand-in')
-  place(root, folder)
+  // This platform's own is the one that the clone loads.
+  copyFileSync(join(root, binaryOf(HOST)), join(folder, 'npm', HOST, binaryOf(HOST)))
+  for (const platform of built) place(join(root, 'npm', platform), folder)
   const platforms = packPlatforms(join(folder, 'tarballs'), folder)
   const main = packMain(join(folder, 'tarballs'))
   const more = others.map((manifest) => {

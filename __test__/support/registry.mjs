@@ -5,31 +5,9 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { basename } from 'node:path'
-import { gunzipSync } from 'node:zlib'
+import { unpack } from '../../scripts/tar.mjs'
 
 /** @typedef {{ name: string, version: string, [key: string]: any }} Manifest */
-
-/**
- * The files of a tarball by their path in the package.
- * @param {string} path
- * @returns {Map<string, { bytes: Buffer, mode: number }>}
- */
-export function unpack(path) {
-  const tar = gunzipSync(readFileSync(path))
-  const text = (/** @type {number} */ start, /** @type {number} */ length) =>
-    tar.subarray(start, start + length).toString('utf8').replace(/\0.*$/s, '')
-  const files = new Map()
-  for (let at = 0; at + 512 <= tar.length && tar[at] !== 0; ) {
-    const name = text(at, 100)
-    const size = Number.parseInt(text(at + 124, 12), 8)
-    const type = text(at + 156, 1)
-    if (type !== '0' && type !== '') throw new Error(`${name} is no plain file (${type})`)
-    const bytes = tar.subarray(at + 512, at + 512 + size)
-    files.set(name.replace(/^package\//, ''), { bytes, mode: Number.parseInt(text(at + 100, 8), 8) })
-    at += 512 + Math.ceil(size / 512) * 512
-  }
-  return files
-}
 
 /** @param {string} path @returns {Manifest} */
 export function manifestOf(path) {
