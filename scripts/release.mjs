@@ -1,0 +1,121 @@
+// @ts-check
+// The last look at what is to be published, and its publishing:
+//   node scripts/release.mjs check FOLDER [TAG]   whether the tarballs are all there and each is what it says
+//   node scripts/release.mjs publish FOLDER       the platforms first, the main package last; goes on where it was stopped
+import { spawnSync } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { PLATFORMS, binaryOf, readJson } from './packages.mjs'
+import { root } from './setup.mjs'
+import { unpack } from './tar.mjs'
+
+/** @typedef {{ path: string, manifest: any, files: Map<string, { bytes: Buffer }> }} Package */
+
+/**
+ * Everything that is wrong with the tarballs of a folder.
+ * @param {string} folder
+ * @param {string} [tag] of the release
+ * @returns {string[]}
+ */
+export function problems(folder, tag) {
+  const { name, version, files } = readJson(join(root, 'package.json'))
+  const packages = read(folder)
+  /** @type {string[]} */
+  const found = []
+  const wrong = (/** @type {string} */ words) => found.push(words)
+  if (tag !== undefined && tag !== `v${version}`) wrong(`the tag is ${tag}, but package.json says ${version}`)
+
+  const main = packages.get(name)
+  if (!main) wrong(`${name} is missing`)
+  else {
+    const pinned = Object.fromEntries(PLATFORMS.map((platform) => [`${name}-${platform}`, version]))
+    if (JSON.stringify(main.manifest.optionalDependencies) !== JSON.stringify(pinned)) wrong(`${name} does not name each platform of its own version`)
+    for (const file of files) if (!main.files.has(file)) wrong(`${name} lacks ${file}`)
+    // npm compares it with where the workflow ran.
+    if (tag !== undefined && !main.manifest.repository) wrong('package.json has no repository, without which npm takes no provenance')
+  }
+  for (const platform of PLATFORMS) {
+    const each = packages.get(`${name}-${platform}`)
+    const binary = each?.files.get(binaryOf(platform))?.bytes
+    if (!each || !binary) wrong(`${name}-${platform} is missing`)
+    else if (systemOf(binary) !== platform) wrong(`the binary of ${name}-${platform} is for ${systemOf(binary)}`)
+  }
+  for (const [each, { manifest }] of packages) {
+    if (manifest.version !== version) wrong(`${each} is of version ${manifest.version}, not ${version}`)
+    if (each !== name && !PLATFORMS.includes(each.slice(name.length + 1))) wrong(`${each} is none of ours`)
+  }
+  return found
+}
+
+/** The tarballs by their package's name. @param {string} folder @returns {Map<string, Package>} */
+function read(folder) {
+  const packages = readdirSync(folder)
+    .filter((name) => name.endsWith('.tgz'))
+    .map((name) => {
+      const path = join(folder, name)
+      const files = unpack(path)
+      return { path, files, manifest: JSON.parse(String(files.get('package.json')?.bytes)) }
+    })
+  return new Map(packages.map((each) => [each.manifest.name, each]))
+}
+
+/**
+ * The platform that a binary was made for, by its first bytes.
+ * @param {Buffer} bytes
+ */
+export function systemOf(bytes) {
+  const unknown = 'no system that is known'
+  if (bytes.length < 64) return unknown
+  if (bytes.readUInt32BE(0) === 0x7f454c46) {
+    const arch = { 0x3e: 'x64', 0xb7: 'arm64', 0x28: 'arm' }[bytes.readUInt16LE(18)]
+    const gnu = bytes.includes('\0libc.so.6\0')
+    return arch === 'arm' ? (gnu ? 'linux-arm-gnueabihf' : 'linux-arm-musleabihf') : `linux-${arch}-${gnu ? 'gnu' : 'musl'}`
+  }
+  if (bytes.readUInt32LE(0) === 0xfeedfacf) return `darwin-${{ 0x01000007: 'x64', 0x0100000c: 'arm64' }[bytes.readUInt32LE(4)]}`
+  if (bytes.readUInt16BE(0) === 0x4d5a) {
+    const header = bytes.readUInt32LE(0x3c)
+    if (header + 6 > bytes.length) return unknown
+    return `win32-${{ 0x8664: 'x64', 0xaa64: 'arm64' }[bytes.readUInt16LE(header + 4)]}-msvc`
+  }
+  return unknown
+}
+
+/** Publishes what is not published yet, and stops at the first that fails. @param {string} folder */
+function publish(folder) {
+  const { name } = readJson(join(root, 'package.json'))
+  const packages = read(folder)
+  // Whoever installs the main package in between must find its platform.
+  for (const each of [...PLATFORMS.map((platform) => `${name}-${platform}`), name]) {
+    const { path, manifest } = packages.get(each) ?? { path: '', manifest: {} }
+    if (npm(['view', `${each}@${manifest.version}`, 'version'], 'pipe').stdout?.trim() === manifest.version) {
+      console.log(`${each} ${manifest.version} is published already`)
+      continue
+    }
+    const { status } = npm(['publish', path, '--provenance', '--access', 'public'], 'inherit')
+    if (status !== 0) {
+      console.error(`${each} was not published; nothing after it was tried`)
+      return 1
+    }
+  }
+  return 0
+}
+
+/** @param {string[]} args @param {'pipe' | 'inherit'} stdio */
+function npm(args, stdio) {
+  return spawnSync('npm', args, { stdio, encoding: 'utf8', shell: process.platform === 'win32' })
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const [command, given = '', tag] = process.argv.slice(2)
+  const folder = resolve(given)
+  if (!given || (command !== 'check' && command !== 'publish')) {
+    console.error('usage: node scripts/release.mjs check FOLDER [TAG] | publish FOLDER')
+    process.exit(2)
+  }
+  const found = problems(folder, tag)
+  for (const words of found) console.error(words)
+  if (found.length > 0) process.exitCode = 1
+  else if (command === 'publish') process.exitCode = publish(folder)
+  else console.log(`${PLATFORMS.length + 1} packages, each what it says`)
+}
