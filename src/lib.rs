@@ -9,6 +9,7 @@
 mod binding;
 pub mod cli;
 pub mod error;
+pub mod files;
 pub mod hardware_id;
 pub mod journal;
 pub mod manager;
