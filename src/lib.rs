@@ -12,6 +12,7 @@ pub mod error;
 pub mod hardware_id;
 pub mod journal;
 pub mod manager;
+pub mod mirror;
 pub mod oauth;
 pub mod secret;
 pub mod token;
