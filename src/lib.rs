@@ -13,6 +13,7 @@ pub mod files;
 pub mod hardware_id;
 pub mod journal;
 pub mod manager;
+pub mod mirror;
 pub mod oauth;
 pub mod secret;
 pub mod token;
