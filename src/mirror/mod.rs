@@ -1,11 +1,17 @@
 //! Places that show the newest token because people look there. The journal is the truth; these are copies of it.
 
 mod assignments;
+#[cfg(test)]
+mod corpus;
 mod dotenv;
 mod format;
 mod homebridge;
 mod json;
+mod json_edit;
 
 pub use dotenv::Dotenv;
 pub use format::{Format, Introduced, Unfit};
 pub use homebridge::Homebridge;
+
+#[cfg(test)]
+mod tests;
