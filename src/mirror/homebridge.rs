@@ -13,20 +13,35 @@ pub struct Homebridge {
 }
 
 impl Homebridge {
+    /// The platform where none is named: that of homebridge-ring.
+    pub const PLATFORM: &'static str = "Ring";
+
     /// The block of that platform, and of that name where there are several.
     pub fn new(platform: impl Into<String>, name: Option<String>) -> Self {
         Self { platform: platform.into(), name }
     }
 }
 
-impl Default for Homebridge {
-    /// The platform of homebridge-ring.
-    fn default() -> Self {
-        Self::new(PLATFORM, None)
+impl Homebridge {
+    /// How Homebridge calls the block: by its name, or else by its platform.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`] where there is not just one such block.
+    pub fn called(&self, bytes: &[u8]) -> Result<String, Unfit> {
+        let (_, text) = decode(bytes)?;
+        let block = self.block(&Config::parse(text)?)?;
+        Ok(String::from_utf8_lossy(&called(&block, self.platform.as_bytes())).into_owned())
     }
 }
 
-const PLATFORM: &str = "Ring";
+impl Default for Homebridge {
+    /// The platform of homebridge-ring.
+    fn default() -> Self {
+        Self::new(Self::PLATFORM, None)
+    }
+}
+
 const TOKEN: &str = "refreshToken";
 /// What people typed in before there were tokens. With a token they do nothing but leak.
 const REPLACED: [&str; 2] = ["email", "password"];
