@@ -487,3 +487,405 @@ fn left_behind(real: &Path) -> Vec<(PathBuf, String, String)> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::super::{Dotenv, Homebridge};
+    use super::*;
+    use crate::files::{Moment, Probe};
+
+    const CONFIG: &str = "{\r\n\t\"bridge\": {\"name\": \"H\"},\r\n\t\"platforms\": [{\"platform\": \"Ring\", \"refreshToken\": \"TOKEN\", \"x\": 1.10}]\r\n}";
+    const OLD: &str = "old-token-0123456789";
+
+    fn config(token: &str) -> String {
+        CONFIG.replace("TOKEN", token)
+    }
+
+    fn mirror(folder: &Path, disk: Disk) -> FileMirror {
+        let format = Box::new(Homebridge::default());
+        FileMirror::new(
+            folder.join("config.json"),
+            format,
+            folder.join(".ring-auth/config.json"),
+            disk,
+            Purpose::Follow,
+        )
+    }
+
+    fn begin() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        std::fs::write(&path, config(OLD)).unwrap();
+        (folder, path)
+    }
+
+    fn show(mirror: &FileMirror, token: &str) -> Result<Settled> {
+        mirror.settle(&mut |_| Ok(Decision::Show(Secret::new(token))))
+    }
+
+    fn text(path: &Path) -> String {
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Does something at a moment of a storage call, the first time that it comes.
+    struct At<F>(&'static str, Moment, Mutex<Option<F>>);
+
+    impl<F: FnOnce() + Send> Probe for At<F> {
+        fn at(&self, call: &'static str, _: &Path, moment: Moment) -> io::Result<()> {
+            if (call, moment) == (self.0, self.1)
+                && let Some(work) = self.2.lock().unwrap().take()
+            {
+                work();
+            }
+            Ok(())
+        }
+    }
+
+    fn at(call: &'static str, moment: Moment, work: impl FnOnce() + Send + 'static) -> Disk {
+        struct Shared<F>(At<F>);
+        impl<F: FnOnce() + Send> Probe for Shared<F> {
+            fn at(&self, call: &'static str, path: &Path, moment: Moment) -> io::Result<()> {
+                self.0.at(call, path, moment)
+            }
+        }
+        // What is done in a probe is no storage call of the mirror's.
+        let work: Box<dyn FnOnce() + Send> = Box::new(work);
+        Disk::with_probe(Arc::new(Shared(At(call, moment, Mutex::new(Some(work))))))
+    }
+
+    /// Replaces a file in one go, as careful editors do.
+    fn save(path: &Path, text: &str) {
+        let next = path.with_extension("editor");
+        std::fs::write(&next, text).unwrap();
+        std::fs::rename(&next, path).unwrap();
+    }
+
+    #[test]
+    fn only_the_token_changes_and_what_came_out_is_gone_after_the_next_look() {
+        let (folder, path) = begin();
+        let mirror = mirror(folder.path(), Disk::default());
+        for token in ["a", "a-much-longer-token-than-the-one-before-it", "b"] {
+            assert!(show(&mirror, token).unwrap().written);
+            assert_eq!(text(&path), config(token));
+        }
+        assert!(!show(&mirror, "b").unwrap().written);
+        assert_eq!(names(folder.path()), [".ring-auth", "config.json"]);
+        assert_eq!(names(&folder.path().join(".ring-auth")), ["config.json.lock"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn mode_and_links_stay_as_they_were() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        for mode in [0o644, 0o640, 0o600, 0o664] {
+            let (folder, path) = begin();
+            let elsewhere = folder.path().join("real");
+            std::fs::create_dir(&elsewhere).unwrap();
+            let real = elsewhere.join("c.json");
+            std::fs::rename(&path, &real).unwrap();
+            std::os::unix::fs::symlink("real/c.json", &path).unwrap();
+            std::fs::set_permissions(&real, std::fs::Permissions::from_mode(mode)).unwrap();
+            show(&mirror(folder.path(), Disk::default()), "new").unwrap();
+            assert!(path.is_symlink());
+            assert_eq!(text(&real), config("new"));
+            assert_eq!(std::fs::metadata(&real).unwrap().mode() & 0o7777, mode);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_with_other_names_keeps_them() {
+        let (folder, path) = begin();
+        let other = folder.path().join("other-name");
+        std::fs::hard_link(&path, &other).unwrap();
+        let settled = show(&mirror(folder.path(), Disk::default()), "new").unwrap();
+        assert_eq!(text(&other), config("new"));
+        assert!(settled.notices[0].0.contains("in place"));
+        assert_eq!(names(folder.path()), [".ring-auth", "config.json", "other-name"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_nobody_may_write_is_left_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let (folder, path) = begin();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o444)).unwrap();
+        let mirror = mirror(folder.path(), Disk::default());
+        let error = show(&mirror, "new").unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Store);
+        assert_eq!(text(&path), config(OLD));
+        assert!(mirror.rehearse().is_err(), "known before a login");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        mirror.rehearse().unwrap();
+        assert_eq!(text(&path), config(OLD), "a rehearsal writes nothing");
+        show(&mirror, "new").unwrap();
+        assert_eq!(text(&path), config("new"));
+    }
+
+    #[test]
+    fn what_does_not_parse_is_left_alone() {
+        let (folder, path) = begin();
+        for bad in ["", "{", "// hello\n{}", "[]", "{\"platforms\": []}"] {
+            std::fs::write(&path, bad).unwrap();
+            let error = show(&mirror(folder.path(), Disk::default()), "new").unwrap_err();
+            assert_eq!(error.code(), ErrorCode::Store);
+            assert_eq!(text(&path), bad);
+        }
+    }
+
+    #[test]
+    fn an_editor_in_the_middle_of_writing_is_waited_for() {
+        let (folder, path) = begin();
+        let whole = config(OLD);
+        std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        let ends = path.clone();
+        let editor = std::thread::spawn(move || {
+            sleep(LOOK * 2);
+            std::fs::write(ends, whole).unwrap();
+        });
+        show(&mirror(folder.path(), Disk::default()), "new").unwrap();
+        editor.join().unwrap();
+        assert_eq!(text(&path), config("new"));
+    }
+
+    #[test]
+    fn an_editor_that_is_faster_at_any_moment_loses_nothing() {
+        let theirs = config(OLD).replace("1.10", "2.20");
+        let moments = [
+            ("read", Moment::After),
+            ("create", Moment::Before),
+            ("rename", Moment::Before),
+            ("exchange", Moment::Before),
+            ("exchange", Moment::After),
+        ];
+        for (call, moment) in moments {
+            let (folder, path) = begin();
+            let (edited, saved) = (path.clone(), theirs.clone());
+            let disk = at(call, moment, move || save(&edited, &saved));
+            let mirror = mirror(folder.path(), disk);
+            show(&mirror, "new").unwrap();
+            // After the exchange it replaces ours: the second look sees that.
+            show(&mirror, "new").unwrap();
+            show(&mirror, "new").unwrap();
+            assert_eq!(text(&path), theirs.replace(OLD, "new"), "{call} {moment:?}");
+            assert_eq!(names(folder.path()), [".ring-auth", "config.json"], "{call} {moment:?}");
+        }
+    }
+
+    #[test]
+    fn an_editor_that_is_faster_twice_has_its_last_word() {
+        let (folder, path) = begin();
+        let [first, second] = ["2.20", "3.30"].map(|number| config(OLD).replace("1.10", number));
+        let moves = Mutex::new(vec![("exchange", Moment::After, second.clone()), ("exchange", Moment::Before, first)]);
+        struct Editor(Mutex<Vec<(&'static str, Moment, String)>>, PathBuf);
+        impl Probe for Editor {
+            fn at(&self, call: &'static str, _: &Path, moment: Moment) -> io::Result<()> {
+                let mut moves = self.0.lock().unwrap();
+                if moves.last().is_some_and(|next| (next.0, next.1) == (call, moment)) {
+                    save(&self.1, &moves.pop().unwrap().2);
+                }
+                Ok(())
+            }
+        }
+        let mirror = mirror(folder.path(), Disk::with_probe(Arc::new(Editor(moves, path.clone()))));
+        show(&mirror, "new").unwrap();
+        show(&mirror, "new").unwrap();
+        assert_eq!(text(&path), second.replace(OLD, "new"));
+        assert_eq!(names(folder.path()), [".ring-auth", "config.json"]);
+    }
+
+    #[test]
+    fn an_editor_that_had_the_file_open_loses_nothing() {
+        use std::io::{Seek, Write};
+        let (folder, path) = begin();
+        let mut open = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let mirror = mirror(folder.path(), Disk::default());
+        show(&mirror, "new").unwrap();
+        let theirs = config(OLD).replace("1.10", "2.20");
+        open.rewind().unwrap();
+        open.write_all(theirs.as_bytes()).unwrap();
+        show(&mirror, "new").unwrap();
+        assert_eq!(text(&path), theirs.replace(OLD, "new"));
+        assert_eq!(mirror.settle(&mut |_| Ok(Decision::Leave)).unwrap(), Settled::default());
+        assert_eq!(names(folder.path()), [".ring-auth", "config.json"]);
+    }
+
+    #[test]
+    fn a_new_env_file_is_private_and_whoever_was_faster_is_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".env");
+        let open = |disk| {
+            let format = Box::new(Dotenv::default());
+            FileMirror::new(path.clone(), format, folder.path().join("env"), disk, Purpose::Follow)
+        };
+        let theirs = path.clone();
+        let mirror = open(at("link", Moment::Before, move || std::fs::write(theirs, "A=1\n").unwrap()));
+        show(&mirror, "t").unwrap();
+        assert_eq!(text(&path), "A=1\nRING_REFRESH_TOKEN=t\n");
+        std::fs::remove_file(&path).unwrap();
+        show(&open(Disk::default()), "t").unwrap();
+        assert_eq!(text(&path), "RING_REFRESH_TOKEN=t\n");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn two_processes_take_turns() {
+        let (folder, path) = begin();
+        let turns: Vec<_> = (0..4)
+            .map(|who| {
+                let folder = folder.path().to_owned();
+                std::thread::spawn(move || {
+                    let mirror = mirror(&folder, Disk::default());
+                    for turn in 0..25 {
+                        show(&mirror, &format!("token-{who}-{turn}")).unwrap();
+                    }
+                })
+            })
+            .collect();
+        for turn in turns {
+            turn.join().unwrap();
+        }
+        show(&mirror(folder.path(), Disk::default()), "last").unwrap();
+        assert_eq!(text(&path), config("last"));
+    }
+
+    /// The process is gone from a moment on: nothing more is done. Refuses some calls before that, with an errno.
+    struct Gone {
+        left: Mutex<usize>,
+        refused: Vec<(&'static str, i32)>,
+    }
+
+    impl Probe for Gone {
+        fn at(&self, call: &'static str, path: &Path, moment: Moment) -> io::Result<()> {
+            let mut left = self.left.lock().unwrap();
+            if *left == 0 {
+                return Err(io::Error::from_raw_os_error(5));
+            }
+            *left -= 1;
+            let of_config = path.file_name().is_some_and(|name| name == "config.json");
+            match self.refused.iter().find(|(refused, _)| *refused == call) {
+                Some((_, errno)) if moment == Moment::Before && of_config => Err(io::Error::from_raw_os_error(*errno)),
+                _ => Ok(()),
+            }
+        }
+    }
+
+    /// Stops at every moment of every call, then starts anew. Says how many there were.
+    fn stop_everywhere(refused: &[(&'static str, i32)], new: &str, whole_throughout: bool) -> usize {
+        let mut stops = 0;
+        loop {
+            let (folder, path) = begin();
+            let gone = Arc::new(Gone { left: Mutex::new(stops), refused: refused.to_vec() });
+            let done = show(&mirror(folder.path(), Disk::with_probe(Arc::clone(&gone) as Arc<_>)), new).is_ok();
+            if whole_throughout {
+                let left = text(&path);
+                assert!(left == config(OLD) || left == config(new), "after {stops}: {left}");
+            }
+            let after = mirror(folder.path(), Disk::default());
+            let mut decide = |shown: Option<&Secret>| {
+                let shown = shown.map(|token| token.expose().to_owned());
+                assert!(shown.as_deref() == Some(OLD) || shown.as_deref() == Some(new), "after {stops}: {shown:?}");
+                Ok(if shown.as_deref() == Some(new) { Decision::Leave } else { Decision::Show(Secret::new(new)) })
+            };
+            after.settle(&mut decide).unwrap();
+            after.settle(&mut decide).unwrap();
+            assert_eq!(text(&path), config(new), "after {stops}");
+            assert_eq!(names(folder.path()), [".ring-auth", "config.json"], "after {stops}");
+            assert_eq!(names(&folder.path().join(".ring-auth")), ["config.json.lock"], "after {stops}");
+            if done {
+                return stops;
+            }
+            stops += 1;
+        }
+    }
+
+    const TOKENS: [&str; 4] =
+        ["new-token-9876543210", "new", "a-token-that-is-longer-than-the-old-one", "old-token-0123456780"];
+
+    #[test]
+    fn stopped_anywhere_the_file_is_whole_and_the_next_start_puts_it_right() {
+        for new in TOKENS {
+            assert!(stop_everywhere(&[], new, true) > 30);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn stopped_anywhere_where_two_files_cannot_change_places() {
+        for new in TOKENS {
+            // EINVAL is how a file system says that it has no such thing; the probe cannot, so the rename is refused as well.
+            assert!(stop_everywhere(&[("exchange", 16), ("rename", 16)], new, false) > 30);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_cannot_be_replaced_is_written_in_place_and_said() {
+        // EBUSY, EXDEV, EPERM, EACCES
+        for errno in [16, 18, 1, 13] {
+            let (folder, path) = begin();
+            let probe = Gone { left: Mutex::new(usize::MAX), refused: vec![("exchange", errno)] };
+            let mirror = mirror(folder.path(), Disk::with_probe(Arc::new(probe)));
+            for new in TOKENS {
+                let settled = show(&mirror, new).unwrap();
+                assert!(settled.notices[0].0.contains("in place"), "{errno}");
+                assert_eq!(text(&path), config(new));
+            }
+            assert_eq!(names(folder.path()), [".ring-auth", "config.json"]);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_failing_call_leaves_the_file_whole_and_is_said() {
+        // ENOSPC, EIO, EDQUOT
+        for errno in [28, 5, 122] {
+            for call in ["create", "write", "chown", "sync", "rename", "exchange", "sync-dir"] {
+                struct Refuses(&'static str, i32);
+                impl Probe for Refuses {
+                    fn at(&self, call: &'static str, _: &Path, moment: Moment) -> io::Result<()> {
+                        let refused = call == self.0 && moment == Moment::Before;
+                        if refused { Err(io::Error::from_raw_os_error(self.1)) } else { Ok(()) }
+                    }
+                }
+                let (folder, path) = begin();
+                let disk = Disk::with_probe(Arc::new(Refuses(call, errno)));
+                let error = show(&mirror(folder.path(), disk), "new").unwrap_err();
+                assert_eq!(error.code(), ErrorCode::Store, "{call} {errno}");
+                let left = text(&path);
+                assert!(left == config(OLD) || left == config("new"), "{call} {errno}");
+                show(&mirror(folder.path(), Disk::default()), "new").unwrap();
+                show(&mirror(folder.path(), Disk::default()), "new").unwrap();
+                assert_eq!(text(&path), config("new"));
+                assert_eq!(names(folder.path()), [".ring-auth", "config.json"], "{call} {errno}");
+            }
+        }
+    }
+
+    #[test]
+    fn half_a_write_is_told_from_another_text() {
+        let (old, new) = (b"aaaaaaaa".as_slice(), b"abbbbbba".as_slice());
+        for torn in ["abaaaaaa", "abbbbaaa"] {
+            assert!(is_torn(torn.as_bytes(), old, new), "{torn}");
+        }
+        for whole in ["aaaaaaaa", "abbbbbba", "acaaaaaa", "abbbbbb", "abbcaaaa"] {
+            assert!(!is_torn(whole.as_bytes(), old, new), "{whole}");
+        }
+        assert!(is_torn(b"bbbbbb", b"aaaa", b"bbbbbbbb"));
+        assert!(is_torn(b"bbaaaa", b"aaaaaa", b"bb"));
+        assert!(!is_torn(b"cccccc", b"aaaa", b"bbbbbbbb"));
+    }
+}
