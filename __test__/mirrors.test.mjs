@@ -191,6 +191,16 @@ for (const kind of KINDS) {
       assert.equal(ring.counts.maxConcurrentRefreshes, 1)
     })
 
+    it('is looked at again: an old copy or an edit right behind our write is put right without a rotation', async (t) => {
+      const { ring, path, store, lineage } = await used(t, kind)
+      const { manager } = open(t, ring, { store })
+      const { refreshToken } = await manager.refresh()
+      // A settings page that had read the file before.
+      save(path, kind.text(String(lineage[0])))
+      await until(() => shown(kind, path) === refreshToken, 'put right')
+      assert.equal(ring.counts.refreshes, 1)
+    })
+
     it('cannot be read for a while: left alone, said once, and put right later', async (t) => {
       const { ring, path, store } = await used(t, kind)
       const { manager, log } = open(t, ring, { store })
