@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::held::patiently;
 use super::platform::{self, Owner, Ownership};
 
 /// A journal is a few kilobytes, a quarter of a megabyte after years; more than this is something else.
@@ -54,7 +55,7 @@ impl Disk {
     /// The bytes of a file; `None` where there is none.
     pub(crate) fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
         self.call("read", path, || {
-            let file = match platform::open_for_reading(path) {
+            let file = match freely(|| platform::open_for_reading(path)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 opened => opened?,
             };
@@ -86,7 +87,7 @@ impl Disk {
     }
 
     pub(crate) fn open_for_writing(&self, path: &Path) -> io::Result<File> {
-        self.call("open", path, || platform::open_for_writing(path))
+        self.call("open", path, || freely(|| platform::open_for_writing(path)))
     }
 
     pub(crate) fn open_lock(&self, path: &Path) -> io::Result<File> {
@@ -152,7 +153,7 @@ impl Disk {
     }
 
     pub(crate) fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
-        self.call("sync", path, || file.sync_all())
+        self.call("sync", path, || platform::sync_file(file))
     }
 
     pub(crate) fn sync_dir(&self, path: &Path) -> io::Result<()> {
@@ -160,7 +161,7 @@ impl Disk {
     }
 
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.call("rename", to, || std::fs::rename(from, to))
+        self.call("rename", to, || freely(|| std::fs::rename(from, to)))
     }
 
     /// Gives a file another name, one that nothing has.
@@ -175,7 +176,7 @@ impl Disk {
 
     /// Removes a file, if it is there.
     pub(crate) fn remove(&self, path: &Path) -> io::Result<()> {
-        self.call("remove", path, || match std::fs::remove_file(path) {
+        self.call("remove", path, || match freely(|| std::fs::remove_file(path)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         })
@@ -191,4 +192,9 @@ impl Disk {
     fn probe(&self, call: &'static str, path: &Path, moment: Moment) -> io::Result<()> {
         self.probe.as_ref().map_or(Ok(()), |probe| probe.at(call, path, moment))
     }
+}
+
+/// Waits for whoever holds the file meanwhile, where a system lets them.
+fn freely<T>(work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    patiently(platform::means_held, std::thread::sleep, work)
 }

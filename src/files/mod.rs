@@ -2,6 +2,7 @@
 //! hold other bytes. The journal and its mirrors are built on it.
 
 mod disk;
+mod held;
 pub(crate) mod lock;
 pub(crate) mod platform;
 pub(crate) mod replace;

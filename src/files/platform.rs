@@ -78,9 +78,25 @@ mod unix {
         }
     }
 
+    /// Makes what was written survive a power cut.
+    pub(crate) fn sync_file(file: &File) -> io::Result<()> {
+        match file.sync_all() {
+            // On macOS that goes through the drive's own cache (`F_FULLFSYNC`), which network file systems refuse.
+            Err(error) if cfg!(target_vendor = "apple") && has_no_full_sync(&error) => Ok(rustix::fs::fsync(file)?),
+            done => done,
+        }
+    }
+
+    /// Whether an error says that a file system cannot reach through the drive's cache.
+    fn has_no_full_sync(error: &io::Error) -> bool {
+        // Two of them are one number on Linux.
+        let refusals = [Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOTTY, Errno::INVAL];
+        error.raw_os_error().is_some_and(|code| refusals.contains(&Errno::from_raw_os_error(code)))
+    }
+
     /// Makes what was renamed or created in a folder survive a power cut.
     pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
-        match File::open(path)?.sync_all() {
+        match sync_file(&File::open(path)?) {
             // Some network file systems cannot do it for folders, and need not.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
             other => other,
@@ -103,6 +119,11 @@ mod unix {
             error.raw_os_error().map(Errno::from_raw_os_error),
             Some(Errno::OPNOTSUPP | Errno::NOSYS | Errno::NOLCK | Errno::INVAL)
         )
+    }
+
+    /// Nobody's open file is in the way here.
+    pub(crate) fn means_held(_error: &io::Error) -> bool {
+        false
     }
 
     /// Whether an error says that a file here cannot be replaced by another, though it may be written itself: a single
@@ -245,6 +266,8 @@ pub(crate) use unix::*;
 mod other {
     use super::{File, Metadata, OpenOptions, Owner, Ownership, Path, PathBuf, io};
 
+    pub(crate) use super::super::held::windows::{means_held, means_irreplaceable, means_no_locks};
+
     /// Makes a file that was not there; its folder's access list is what keeps others out.
     pub(crate) fn create_private(path: &Path) -> io::Result<File> {
         OpenOptions::new().write(true).create_new(true).open(path)
@@ -275,6 +298,11 @@ mod other {
         Ok(true)
     }
 
+    /// Makes what was written survive a power cut.
+    pub(crate) fn sync_file(file: &File) -> io::Result<()> {
+        file.sync_all()
+    }
+
     /// Folders cannot be opened for that here; a rename is journalled by the file system.
     pub(crate) fn sync_dir(_path: &Path) -> io::Result<()> {
         Ok(())
@@ -283,16 +311,6 @@ mod other {
     /// There is no portable promise but to write the bytes.
     pub(crate) fn allocate(_file: &File, _bytes: u64) -> io::Result<bool> {
         Ok(false)
-    }
-
-    /// Whether an error says that a file system has no locks.
-    pub(crate) fn means_no_locks(error: &io::Error) -> bool {
-        error.kind() == io::ErrorKind::Unsupported
-    }
-
-    /// Whether an error says that a file here cannot be replaced by another.
-    pub(crate) fn means_irreplaceable(error: &io::Error) -> bool {
-        error.kind() == io::ErrorKind::PermissionDenied
     }
 
     /// Making links needs a right of its own here.
