@@ -256,6 +256,7 @@ mod other {
             match line {
                 Ok(line) => Answer::Line(Secret::new(line.trim_end_matches(['\r', '\n']))),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => Answer::Interrupted,
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => Answer::NotText,
                 Err(_) => Answer::End,
             }
         }
