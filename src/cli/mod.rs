@@ -7,6 +7,9 @@ mod args;
 mod commands;
 mod input;
 mod output;
+mod person;
+mod place;
+mod status;
 mod terminal;
 
 use std::ffi::OsString;
@@ -41,7 +44,7 @@ pub async fn run(args: Vec<OsString>, runtime: Handle) -> u8 {
         Action::Login => commands::login(options, Arc::clone(&output), runtime).await,
         Action::Token => commands::token(options, Arc::clone(&output), runtime).await,
         Action::Refresh => commands::refresh(options, Arc::clone(&output), runtime).await,
-        Action::Status => commands::status(options, Arc::clone(&output)).await,
+        Action::Status => status::status(&options, &output).await,
         Action::Logout => commands::logout(&options, &output).await,
     };
     match done {
@@ -58,6 +61,9 @@ pub async fn run(args: Vec<OsString>, runtime: Handle) -> u8 {
 
 /// What a shell says of a program that was stopped with Ctrl-C.
 const INTERRUPTED: u8 = 130;
+
+/// What a command comes to: the code to exit with.
+type Done = Result<u8, Stop>;
 
 /// Why a command ends before its end.
 #[derive(Debug)]
