@@ -18,7 +18,7 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, it } from 'node:test'
-import { CANARY, EMAIL, PASSWORD, Screen, account, bin, environment, failure, json, noSecret, run, setUp, start, until } from './support/cli.mjs'
+import { CANARY, EMAIL, PASSWORD, Screen, account, bin, failure, json, noSecret, run, setUp, start, until } from './support/cli.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 /** @typedef {import('./fake-ring/index.mjs').FakeRing} FakeRing */
@@ -162,7 +162,7 @@ describe('a person at a terminal', { concurrency: 4 }, () => {
       await screen.answers('Password: ', `${PASSWORD}\r`)
       await screen.sees('Restart Homebridge')
       assert.equal(await screen.exits(), 0)
-      assert.equal(raw(printed(readFileSync(path, 'utf8'))?.replaceAll('\\/', '/') ?? KINDS[0]?.token(readFileSync(path, 'utf8'))), ring.newest())
+      assert.equal(raw(KINDS[0]?.token(readFileSync(path, 'utf8'))), ring.newest())
     }
   })
 
@@ -397,7 +397,7 @@ for (const kind of KINDS) {
       assert.equal(at.ring.counts.rotations, 1)
     })
 
-    it('a journal that cannot be written after a login: the token is in the file, and on standard output', async (t) => {
+    it('a journal that cannot be written after a login: the token is on standard output', async (t) => {
       for (const how of [[], ['--json']]) {
         const at = await prepared(t, kind, undefined, account('sms'))
         const dir = join(at.folder, 'state')
@@ -411,7 +411,7 @@ for (const kind of KINDS) {
         assert.equal(done.code, 6, done.stderr)
         const token = how.length ? json(done).refreshToken : printed(done.stdout)
         assert.ok(at.ring.isLive(raw(token)))
-        assert.match(done.stderr, /could not be/)
+        assert.match(done.stderr, /could not be stored.* on standard output instead: keep it, its journal does not have it\./)
         noSecret(done.stderr)
       }
     })
@@ -593,8 +593,8 @@ describe('under sudo', { concurrency: 4 }, () => {
 
   /** Runs it as another user. @param {FakeRing} ring @param {string[]} args */
   function as(ring, args) {
-    const command = ['--reuid', String(UID), '--regid', String(UID), '--clear-groups', process.execPath, bin, ...args]
-    return start(command, { ring, command: 'setpriv', script: '--', env: { HOME: '/nonexistent' }, stdin: 'ignore' }).ended
+    const command = [`--regid=${UID}`, '--clear-groups', process.execPath, bin, ...args]
+    return start(command, { ring, command: 'setpriv', script: `--reuid=${UID}`, env: { HOME: '/nonexistent' }, stdin: 'ignore' }).ended
   }
 
   for (const kind of KINDS) {
@@ -658,7 +658,7 @@ describe('one place at a time', { concurrency: 4 }, () => {
   ])) {
     it(`${args.join(' ')} is refused by name`, async (t) => {
       const { ring, folder } = await setUp(t)
-      const done = await run([...args, '--json'], { ring, input: null, cwd: folder })
+      const done = await run(['--json', ...args], { ring, input: null, cwd: folder })
       const { message } = failure(done, 'INVALID_ARGUMENT', 2)
       for (const name of names) assert.ok(message.includes(name), message)
       assert.equal(ring.requests.length, 0)

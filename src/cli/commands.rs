@@ -198,7 +198,7 @@ async fn show_login(kept: &Keeping, manager: &Manager, expires_at: Option<Millis
     let status = manager.status();
     let outcome = kept.outcome(&status, &token).await;
     let line = format!("\"refreshToken\": \"{}\"", token.expose());
-    if outcome.is_only_copy() {
+    if outcome == Outcome::Unwritten {
         output.is_only_copy();
     }
     if output.is_json() {
@@ -252,7 +252,7 @@ pub(super) async fn token(options: Options, output: Arc<Output>, runtime: Handle
     let newest = manager.refresh_token().unwrap_or(auth.refresh_token);
     let outcome = kept.outcome(&status, &newest).await;
     let unstored = (!status.persisted).then_some(&newest);
-    if outcome.is_only_copy() {
+    if outcome == Outcome::Unwritten {
         output.is_only_copy();
     }
     if output.is_json() {
@@ -278,7 +278,7 @@ pub(super) async fn refresh(options: Options, output: Arc<Output>, runtime: Hand
     let Auth { refresh_token, hardware_id, expires_at, .. } = result.map_err(|error| kept.place.in_our_words(error))?;
     let status = manager.status();
     let outcome = kept.outcome(&status, &refresh_token).await;
-    if outcome.is_only_copy() {
+    if outcome == Outcome::Unwritten {
         output.is_only_copy();
     }
     if output.is_json() {
@@ -378,16 +378,8 @@ enum Outcome {
     Kept,
     /// It is in the journal, and not where people look for it.
     JournalOnly,
-    /// It is where people look for it, and not in the journal.
-    FileOnly,
-    /// It is nowhere.
-    Nowhere,
-}
-
-impl Outcome {
-    fn is_only_copy(self) -> bool {
-        self == Self::Nowhere
-    }
+    /// It is not in the journal, and so nowhere that can be relied upon.
+    Unwritten,
 }
 
 impl Keeping {
@@ -481,13 +473,11 @@ impl Keeping {
 
     async fn outcome(&self, status: &Status, newest: &Secret) -> Outcome {
         let (opened, newest) = (self.opened.clone(), newest.clone());
-        let has_file = opened.mirror.is_some();
         let shown = blocking(move || Ok(opened.shows(&newest))).await.unwrap_or(false);
         match (status.persisted, shown) {
             (true, true) => Outcome::Kept,
             (true, false) => Outcome::JournalOnly,
-            (false, true) if has_file => Outcome::FileOnly,
-            (false, _) => Outcome::Nowhere,
+            (false, _) => Outcome::Unwritten,
         }
     }
 
@@ -499,12 +489,15 @@ impl Keeping {
             Outcome::JournalOnly => format!(
                 "ring-auth: {what}, and the new refresh token is in the journal {journal}, but could not be written into {file}. The next start or refresh writes it there, once that works."
             ),
-            Outcome::FileOnly => format!(
-                "ring-auth: {what}, and the new refresh token is in {file}, but its journal {journal} could not be written. It is on standard output too: keep it."
-            ),
-            Outcome::Kept | Outcome::Nowhere => format!(
-                "ring-auth: {what}, but the new refresh token could not be stored. It is on standard output instead: keep it, nothing else has it."
-            ),
+            Outcome::Kept | Outcome::Unwritten => {
+                let where_else = match self.opened.mirror {
+                    Some(_) => "its journal does not have it",
+                    None => "nothing else has it",
+                };
+                format!(
+                    "ring-auth: {what}, but the new refresh token could not be stored. It is on standard output instead: keep it, {where_else}."
+                )
+            }
         });
         let error = status.problem.clone().filter(|error| error.code().exit_code() == ErrorCode::Store.exit_code());
         let error = error.unwrap_or_else(|| Error::new(ErrorCode::Store, "The token could not be stored."));

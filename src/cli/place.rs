@@ -131,7 +131,8 @@ impl Place {
         match (self.path(), error.code()) {
             (Some(_), ErrorCode::NoRefreshToken) => self.nothing_yet(),
             (Some(_), ErrorCode::RefreshTokenRejected) => {
-                named(&error, &[("`npx ring-auth`", &format!("`ring-auth login {}`", self.typed))])
+                let what = error.message().split("Log in again").next().unwrap_or_default().trim_end().to_owned();
+                reworded(&error, format!("{what} Log in again with: ring-auth login {}", self.typed))
             }
             _ => error,
         }
@@ -186,10 +187,14 @@ impl Opened {
 pub(super) fn named(error: &Error, words: &[(&str, &str)]) -> Error {
     let message =
         words.iter().fold(error.message().to_owned(), |message, (theirs, ours)| message.replace(theirs, ours));
-    let renamed = Error::new(error.code(), message);
+    reworded(error, message)
+}
+
+fn reworded(error: &Error, message: String) -> Error {
+    let reworded = Error::new(error.code(), message);
     match error.cause() {
-        Some(cause) => renamed.with_cause(cause),
-        None => renamed,
+        Some(cause) => reworded.with_cause(cause),
+        None => reworded,
     }
 }
 
