@@ -686,21 +686,23 @@ mod tests {
         }
     }
 
+    /// Saves a text at each moment of its list, the last one first.
+    struct Editor(Mutex<Vec<(&'static str, Moment, String)>>, PathBuf);
+    impl Probe for Editor {
+        fn at(&self, call: &'static str, _: &Path, moment: Moment) -> io::Result<()> {
+            let mut moves = self.0.lock().unwrap();
+            if moves.last().is_some_and(|next| (next.0, next.1) == (call, moment)) {
+                save(&self.1, &moves.pop().unwrap().2);
+            }
+            Ok(())
+        }
+    }
+
     #[test]
     fn an_editor_that_is_faster_twice_has_its_last_word() {
         let (folder, path) = begin();
         let [first, second] = ["2.20", "3.30"].map(|number| config(OLD).replace("1.10", number));
         let moves = Mutex::new(vec![("exchange", Moment::After, second.clone()), ("exchange", Moment::Before, first)]);
-        struct Editor(Mutex<Vec<(&'static str, Moment, String)>>, PathBuf);
-        impl Probe for Editor {
-            fn at(&self, call: &'static str, _: &Path, moment: Moment) -> io::Result<()> {
-                let mut moves = self.0.lock().unwrap();
-                if moves.last().is_some_and(|next| (next.0, next.1) == (call, moment)) {
-                    save(&self.1, &moves.pop().unwrap().2);
-                }
-                Ok(())
-            }
-        }
         let mirror = mirror(folder.path(), Disk::with_probe(Arc::new(Editor(moves, path.clone()))));
         show(&mirror, "new").unwrap();
         show(&mirror, "new").unwrap();
