@@ -23,7 +23,8 @@ use output::Output;
 
 /// Runs the command line with its arguments, without the program's name, and says what to exit with.
 ///
-/// Reads `RING_EMAIL`, `RING_PASSWORD`, `RING_2FA_CODE`, `RING_AUTH_OAUTH_URL` and `RING_AUTH_API_URL`.
+/// Reads `RING_EMAIL`, `RING_PASSWORD`, `RING_2FA_CODE`, `RING_AUTH_OAUTH_URL` and `RING_AUTH_API_URL`; and what says
+/// where Homebridge's configuration is: `UIX_CONFIG_PATH`, `UIX_STORAGE_PATH`, the homes of this user and of sudo's.
 pub async fn run(args: Vec<OsString>, runtime: Handle) -> u8 {
     let json = args.iter().any(|arg| arg == "--json");
     let parsed = match args::parse(args) {
