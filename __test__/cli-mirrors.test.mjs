@@ -256,6 +256,17 @@ for (const kind of KINDS) {
       }
     })
 
+    it('many at once rotate one after the other, and the file shows the newest', async (t) => {
+      const at = await prepared(t, kind, (ring) => kind.with_(wrapped(ring)))
+      const runs = await Promise.all(Array.from({ length: 6 }, () => at.run(['refresh'])))
+      for (const done of runs) assert.equal(done.code, 0, done.stderr)
+      assert.equal(at.ring.counts.stalePresentations, 0)
+      assert.equal(at.ring.counts.maxConcurrentRefreshes, 1)
+      assert.equal(held(at.journal()), at.ring.newest())
+      assert.equal(raw(at.shown()), at.ring.newest())
+      assert.equal(at.text(), kind.with_(String(at.shown())))
+    })
+
     it('status looks, and touches nothing', async (t) => {
       const at = await prepared(t, kind, (ring) => kind.with_(wrapped(ring)))
       const untouched = snapshot(at.folder)

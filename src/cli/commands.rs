@@ -473,12 +473,14 @@ impl Keeping {
 
     async fn outcome(&self, status: &Status, newest: &Secret) -> Outcome {
         let (opened, newest) = (self.opened.clone(), newest.clone());
-        let shown = blocking(move || Ok(opened.shows(&newest))).await.unwrap_or(false);
-        match (status.persisted, shown) {
-            (true, true) => Outcome::Kept,
-            (true, false) => Outcome::JournalOnly,
-            (false, _) => Outcome::Unwritten,
+        if !status.persisted {
+            return Outcome::Unwritten;
         }
+        // Where nothing went wrong and it shows another one, somebody else has rotated since.
+        if store_problem(status).is_none() || blocking(move || Ok(opened.shows(&newest))).await.unwrap_or(false) {
+            return Outcome::Kept;
+        }
+        Outcome::JournalOnly
     }
 
     /// Says where the token is, and where it is not.
@@ -499,11 +501,15 @@ impl Keeping {
                 )
             }
         });
-        let error = status.problem.clone().filter(|error| error.code().exit_code() == ErrorCode::Store.exit_code());
+        let error = store_problem(status);
         let error = error.unwrap_or_else(|| Error::new(ErrorCode::Store, "The token could not be stored."));
         output.explain(&error);
         error.code().exit_code()
     }
+}
+
+fn store_problem(status: &Status) -> Option<Error> {
+    status.problem.clone().filter(|error| error.code().exit_code() == ErrorCode::Store.exit_code())
 }
 
 pub(super) fn endpoints() -> crate::Result<Endpoints> {

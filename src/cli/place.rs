@@ -244,7 +244,7 @@ impl Surroundings {
     fn of_this_process() -> Self {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let storages: &[&str] = if cfg!(unix) { &["/var/lib/homebridge", "/homebridge"] } else { &[] };
-        let mut homes = Vec::from_iter(std::env::home_dir());
+        let mut homes = Vec::from_iter(std::env::home_dir().filter(|home| home.is_absolute()));
         // Under sudo it is the home of whoever called it that people mean, if there is such a file. Only root is told by
         // sudo, and whatever is found is written for its owner.
         if platform::is_root() {
