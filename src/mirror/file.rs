@@ -413,7 +413,12 @@ impl Mirror for FileMirror {
             let new = match decide(shown.as_ref())? {
                 Decision::Leave => return Ok(settled),
                 Decision::Show(token) => self.with_token(old.as_deref(), &token),
-                Decision::Clear => self.format.clear(text).map(|new| (new, Introduced::default())),
+                Decision::Clear => match self.format.clear(text) {
+                    // Where there is no place for a token, there is none to take away, and no file to begin.
+                    Err(Unfit::Nothing | Unfit::NoBlock { .. }) => return Ok(settled),
+                    Ok(_) if old.is_none() => return Ok(settled),
+                    cleared => cleared.map(|new| (new, Introduced::default())),
+                },
             };
             let (new, introduced) = new.map_err(|unfit| self.unfit(&unfit))?;
             if old.as_ref() == Some(&new) {
