@@ -45,5 +45,7 @@ const response = await fetch('https://api.ring.com/clients_api/ring_devices', {
   },
 })
 if (!response.ok) throw new Error(`Ring's API answered ${response.status}.`)
-for (const device of (await response.json()).doorbots) console.log(device.description)
+/** @type {any} */
+const devices = await response.json()
+for (const device of Object.values(devices).flat()) console.log(device.description)
 await manager.close()

@@ -22,6 +22,7 @@ const response = await fetch('https://api.ring.com/clients_api/ring_devices', {
   },
 })
 if (!response.ok) throw new Error(`Ring's API answered ${response.status}.`)
-const devices = (await response.json())[process.env.RING_DEVICE_KIND ?? 'doorbots']
-for (const device of devices) console.log(device.description)
+/** @type {any} */
+const devices = await response.json()
+for (const device of devices[process.env.RING_DEVICE_KIND ?? 'doorbots']) console.log(device.description)
 await manager.close()

@@ -21,7 +21,9 @@ async function main() {
     },
   })
   if (!response.ok) throw new Error(`Ring's API answered ${response.status}.`)
-  for (const device of Object.values(await response.json()).flat()) console.log(device.description)
+  /** @type {any} */
+  const devices = await response.json()
+  for (const device of Object.values(devices).flat()) console.log(device.description)
 }
 
 main()

@@ -17,7 +17,9 @@ try {
     },
   })
   if (!response.ok) throw new Error(`Ring's API answered ${response.status}.`)
-  for (const device of Object.values(await response.json()).flat()) console.log(device.description)
+  /** @type {any} */
+  const devices = await response.json()
+  for (const device of Object.values(devices).flat()) console.log(device.description)
 } catch (error) {
   // The message says what is wrong and what to do; the code is for programs.
   console.error(error instanceof RingAuthError ? `${error.code}: ${error.message}` : error)
