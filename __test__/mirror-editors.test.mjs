@@ -1,0 +1,137 @@
+// @ts-check
+// Another program that changes config.json, or .env, at the same time as we do: an editor that replaces the file in one go
+// loses nothing to us; one that rewrites it in place never meets a file of ours that is not whole.
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { EMAIL, atEnd, open, rawOf, startRing, tempDir } from './support/index.mjs'
+
+/** @typedef {import('node:test').TestContext} TestContext */
+
+const TIMES = 1000
+/** What an editor needs to know of a kind of file: its beginning, its edits, and the token in it. */
+const KINDS = {
+  'config.json': {
+    store: (/** @type {string} */ path) => ({ type: /** @type {const} */ ('homebridge'), configPath: path, platform: 'Ring' }),
+    text: (/** @type {string} */ token) => `${JSON.stringify({ bridge: { pin: '031-45-154' }, platforms: [{ platform: 'Ring', refreshToken: token }], edits: {} }, null, 4)}\n`,
+    edits: (/** @type {string} */ text) => Object.keys(JSON.parse(text).edits).map(Number),
+    token: (/** @type {string} */ text) => JSON.parse(text).platforms[0].refreshToken,
+    rest: (/** @type {string} */ text) => ({ ...JSON.parse(text), edits: undefined, platforms: undefined }),
+    /** In the editor's process: the text with one change of its own more; throws on what does not parse. */
+    change: `(text, n) => {
+      const config = JSON.parse(text)
+      if (config.bridge.pin !== '031-45-154' || config.platforms[0].refreshToken === '') throw new Error('not whole')
+      config.edits[n] = true
+      return JSON.stringify(config, null, 4) + '\\n'
+    }`,
+  },
+  '.env': {
+    store: (/** @type {string} */ path) => ({ type: /** @type {const} */ ('dotenv'), path }),
+    text: (/** @type {string} */ token) => `FIRST="one"\nRING_REFRESH_TOKEN=${token} # of the app\n`,
+    edits: (/** @type {string} */ text) => [...text.matchAll(/^EDIT_(\d+)=$/gm)].map(([, n]) => Number(n)),
+    token: (/** @type {string} */ text) => /^RING_REFRESH_TOKEN=(\S+) # of the app$/m.exec(text)?.[1] ?? '',
+    rest: (/** @type {string} */ text) => text.replace(/^EDIT_\d+=\n/gm, '').replace(/(?<=^RING_REFRESH_TOKEN=)\S+/m, ''),
+    change: `(text, n) => {
+      if (!/^FIRST="one"\\n/.test(text) || !/^RING_REFRESH_TOKEN=ey[^ \\n]+ # of the app\\n/m.test(text) || !text.endsWith('\\n')) throw new Error('not whole')
+      return text + 'EDIT_' + n + '=\\n'
+    }`,
+  },
+}
+
+/**
+ * An editor in a process of its own, at work until it is told to stop and has changed the file so many times.
+ * @param {TestContext} t
+ * @param {string} path
+ * @param {{ change: string }} kind
+ * @param {'replace' | 'rewrite'} how
+ */
+function startEditor(t, path, { change }, how) {
+  const source = `
+    const { readFileSync, renameSync, writeFileSync } = require('node:fs')
+    const path = ${JSON.stringify(path)}
+    const change = ${change}
+    let stopping = false
+    process.stdin.on('data', () => (stopping = true)).on('end', () => process.exit(1))
+    let n = 0
+    const step = () => {
+      n += 1
+      const text = change(readFileSync(path, 'utf8'), n)
+      if (${how === 'replace'}) {
+        writeFileSync(path + '.editor', text)
+        renameSync(path + '.editor', path)
+      } else {
+        writeFileSync(path, text)
+      }
+      if (stopping && n >= ${TIMES}) {
+        console.log(n)
+        process.exit()
+      }
+      // Sometimes at once, mostly so that the other side comes in between.
+      if (n % 4 === 0) setImmediate(step)
+      else setTimeout(step, n % 13)
+    }
+    step()
+  `
+  const child = spawn(process.execPath, ['-e', source], { stdio: ['pipe', 'pipe', 'inherit'] })
+  child.stdin.on('error', () => {})
+  let stdout = ''
+  child.stdout.setEncoding('utf8').on('data', (text) => (stdout += text))
+  /** @type {Promise<number>} how often it changed the file */
+  const ended = new Promise((resolve, reject) => {
+    child.on('close', (code) => (code === 0 ? resolve(Number(stdout)) : reject(new Error('the editor met a file that is not whole'))))
+  })
+  ended.catch(() => {})
+  atEnd(t, 'manager', () => child.kill('SIGKILL'))
+  return { stop: () => (child.stdin.write('stop\n'), ended), hasEnded: () => child.exitCode !== null }
+}
+
+/**
+ * A manager and an editor that both change a file, a thousand times each.
+ * @param {TestContext} t
+ * @param {keyof typeof KINDS} name
+ * @param {'replace' | 'rewrite'} how
+ */
+async function together(t, name, how) {
+  const kind = KINDS[name]
+  const ring = await startRing(t)
+  const folder = tempDir(t)
+  const path = join(folder, name)
+  const given = ring.mint(EMAIL)
+  writeFileSync(path, kind.text(given))
+  const before = kind.rest(readFileSync(path, 'utf8'))
+  const { manager, log } = open(t, ring, { store: kind.store(path) })
+  await manager.refresh()
+  const editor = startEditor(t, path, kind, how)
+  for (let n = 1; n < TIMES && !editor.hasEnded(); n++) await manager.refresh()
+  const edited = await editor.stop()
+  // At the latest now: the editor may have written an old copy of ours last.
+  await manager.refresh()
+  await manager.close()
+  const text = readFileSync(path, 'utf8')
+  assert.equal(rawOf(kind.token(text)), ring.newest(EMAIL), 'our token is not right at the end')
+  assert.ok(ring.isLive(rawOf(kind.token(text))))
+  assert.deepEqual(kind.rest(text), before)
+  assert.equal(ring.counts.rotations, TIMES + 1)
+  assert.equal(ring.counts.stalePresentations, 0)
+  assert.deepEqual(readdirSync(folder).filter((other) => other !== name && other !== '.ring-auth'), [], 'something is left over')
+  return { kind, text, edited, log }
+}
+
+describe('another writer of the same file', () => {
+  for (const name of /** @type {(keyof typeof KINDS)[]} */ (Object.keys(KINDS))) {
+    it(`${name}: an editor that replaces it in one go loses none of its changes`, async (t) => {
+      const { kind, text, edited } = await together(t, name, 'replace')
+      assert.ok(edited >= TIMES)
+      assert.deepEqual(kind.edits(text), Array.from({ length: edited }, (_, n) => n + 1))
+    })
+
+    it(`${name}: an editor that rewrites it in place never sees half of it`, async (t) => {
+      const { kind, text, edited } = await together(t, name, 'rewrite')
+      assert.ok(edited >= TIMES)
+      const seen = kind.edits(text)
+      assert.equal(new Set(seen).size, seen.length)
+    })
+  }
+})
