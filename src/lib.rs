@@ -9,9 +9,11 @@
 mod binding;
 pub mod cli;
 pub mod error;
+pub mod files;
 pub mod hardware_id;
 pub mod journal;
 pub mod manager;
+pub mod mirror;
 pub mod oauth;
 pub mod secret;
 pub mod token;

@@ -19,7 +19,8 @@ use napi::{Env, Status};
 use napi_derive::{module_init, napi};
 use tokio::runtime::Handle;
 
-use crate::journal::{Disk, FileStore, MemoryStore, Store};
+use crate::files::Disk;
+use crate::journal::{FileStore, MemoryStore, Store};
 use crate::manager::{
     Credentials, DEFAULT_DEVICE_NAME, Device, Event, Listener, Manager, Parts, Settings, SystemClock, activity,
 };

@@ -2,16 +2,11 @@
 //!
 //! The manager knows the two traits here and [`state::State`]; files, locks and what can go wrong with them stay inside.
 
-mod disk;
 mod file;
 mod format;
-mod lock;
 mod memory;
-mod platform;
-mod replace;
 pub mod state;
 
-pub use disk::{Disk, Moment, Probe};
 pub use file::FileStore;
 pub use memory::MemoryStore;
 

@@ -13,7 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ring_auth::Secret;
-use ring_auth::journal::{Disk, FileStore};
+use ring_auth::files::Disk;
+use ring_auth::journal::FileStore;
 use ring_auth::manager::{Clock, Listener, Manager, Parts, Settings, SystemClock};
 use ring_auth::oauth::{Endpoints, Environment, HttpConfig, LoginFlow, Refresh, ReqwestHttp, RingOauth};
 use tokio::runtime::Handle;

@@ -44,7 +44,7 @@ impl Disk {
     }
 
     /// The bytes of a file; `None` where there is none.
-    pub(super) fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+    pub(crate) fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
         self.call("read", path, || {
             let file = match platform::open_for_reading(path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -62,27 +62,27 @@ impl Disk {
         })
     }
 
-    pub(super) fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
+    pub(crate) fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
         self.call("stat", path, || match std::fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             other => other.map(Some),
         })
     }
 
-    pub(super) fn create(&self, path: &Path) -> io::Result<File> {
+    pub(crate) fn create(&self, path: &Path) -> io::Result<File> {
         self.call("create", path, || platform::create_private(path))
     }
 
-    pub(super) fn open_for_writing(&self, path: &Path) -> io::Result<File> {
+    pub(crate) fn open_for_writing(&self, path: &Path) -> io::Result<File> {
         self.call("open", path, || platform::open_for_writing(path))
     }
 
-    pub(super) fn open_lock(&self, path: &Path) -> io::Result<File> {
+    pub(crate) fn open_lock(&self, path: &Path) -> io::Result<File> {
         self.call("open-lock", path, || platform::open_lock(path))
     }
 
     /// Tries to lock an open file; `false` while somebody else has it.
-    pub(super) fn try_lock(&self, file: &File, path: &Path) -> io::Result<bool> {
+    pub(crate) fn try_lock(&self, file: &File, path: &Path) -> io::Result<bool> {
         self.call("lock", path, || match file.try_lock() {
             Ok(()) => Ok(true),
             Err(TryLockError::WouldBlock) => Ok(false),
@@ -90,16 +90,16 @@ impl Disk {
         })
     }
 
-    pub(super) fn create_dir(&self, path: &Path) -> io::Result<()> {
+    pub(crate) fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.call("mkdir", path, || platform::create_private_dir(path))
     }
 
-    pub(super) fn set_ownership(&self, file: &File, path: &Path, ownership: Ownership) -> io::Result<()> {
+    pub(crate) fn set_ownership(&self, file: &File, path: &Path, ownership: Ownership) -> io::Result<()> {
         self.call("chown", path, || ownership.apply(file))
     }
 
     /// Keeps room for that many bytes.
-    pub(super) fn allocate(&self, file: &File, path: &Path, bytes: usize) -> io::Result<()> {
+    pub(crate) fn allocate(&self, file: &File, path: &Path, bytes: usize) -> io::Result<()> {
         let promised = self.call("allocate", path, || platform::allocate(file, bytes as u64))?;
         if !promised {
             self.write(file, path, 0, &vec![b' '; bytes])?;
@@ -108,7 +108,7 @@ impl Disk {
         Ok(())
     }
 
-    pub(super) fn write(&self, mut file: &File, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&self, mut file: &File, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.call("write", path, || {
             file.seek(SeekFrom::Start(offset))?;
             if self.probe.is_none() {
@@ -121,24 +121,24 @@ impl Disk {
         })
     }
 
-    pub(super) fn truncate(&self, file: &File, path: &Path, length: u64) -> io::Result<()> {
+    pub(crate) fn truncate(&self, file: &File, path: &Path, length: u64) -> io::Result<()> {
         self.call("truncate", path, || file.set_len(length))
     }
 
-    pub(super) fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
+    pub(crate) fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
         self.call("sync", path, || file.sync_all())
     }
 
-    pub(super) fn sync_dir(&self, path: &Path) -> io::Result<()> {
+    pub(crate) fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.call("sync-dir", path, || platform::sync_dir(path))
     }
 
-    pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+    pub(crate) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.call("rename", to, || std::fs::rename(from, to))
     }
 
     /// Removes a file, if it is there.
-    pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
+    pub(crate) fn remove(&self, path: &Path) -> io::Result<()> {
         self.call("remove", path, || match std::fs::remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
