@@ -8,10 +8,12 @@ import { describe, it } from 'node:test'
 import { EMAIL, atEnd, sleep, until } from '../support/index.mjs'
 import { VERSIONS, bindMount, bound, footprint, missing, raw, tokenIn, world } from './homebridge.mjs'
 
+/** @typedef {Awaited<ReturnType<typeof world>>} World */
+
 const linux = process.platform !== 'linux' && 'namespaces and capabilities are Linux'
 
 for (const version of VERSIONS) {
-  describe(version.name, { skip: missing(version), concurrency: 3 }, () => {
+  describe(version.name, { skip: missing(version), concurrency: 6 }, () => {
     it('keeps config.json current through rotations, SIGTERM and SIGKILL', async (t) => {
       const home = await world(t, version)
       const first = home.start()
@@ -126,13 +128,11 @@ for (const version of VERSIONS) {
       const stopped = home.ring.mint(EMAIL)
       home.put(stopped)
       const homebridge = home.start()
-      await home.mended(stopped)
-      assert.ok(home.ring.inspect(stopped).spent, 'it was not used')
+      await used(home, stopped)
       for (const write of /** @type {const} */ (['put', 'replace'])) {
         const running = home.ring.mint(EMAIL)
         home[write](running)
-        await until(() => home.ring.inspect(running).spent, `the use of the pasted token\n${homebridge.output}`)
-        await home.mended(running)
+        await used(home, running)
       }
       await homebridge.stop()
       assert.equal(home.ring.counts.invalidGrants, 0)
@@ -144,17 +144,18 @@ for (const version of VERSIONS) {
       await home.rotations(1)
       home.ring.revokeAll(EMAIL)
       await homebridge.says(/log in/)
-      const refused = home.ring.counts.invalidGrants
       assert.equal(homebridge.said(/Ring needs you to log in/).length, 1)
       assert.match(homebridge.output, new RegExp(`npx ring-auth login --homebridge "${home.configPath}" --platform RingAuthExample`))
-      home.assertWhole()
+      assert.equal(readFileSync(home.configPath, 'utf8'), home.text(home.token()))
+      // Where the newest token never worked, the one before it gets one chance.
+      assert.ok(home.ring.counts.stalePresentations <= 1)
+      home.ring.clearCounts()
       const pasted = home.ring.mint(EMAIL)
       home.put(pasted)
       await homebridge.stop()
       home.start()
-      await home.mended(pasted)
-      assert.ok(home.ring.inspect(pasted).spent)
-      assert.equal(home.ring.counts.invalidGrants, refused, 'the dead token was sent again')
+      await used(home, pasted)
+      assert.equal(home.ring.counts.invalidGrants, 0, 'the dead token was sent again')
     })
 
     it('starts without a token, says so, and disturbs nobody', async (t) => {
@@ -279,6 +280,12 @@ for (const version of VERSIONS) {
       assert.deepEqual(footprint(home).filter((name) => /bak|backup/.test(name)), [])
     })
   })
+}
+
+/** Waits until a token that was pasted is used, and config.json shows what it became. @param {World} home @param {string} pasted */
+async function used(home, pasted) {
+  await until(() => home.ring.inspect(pasted).spent, `the use of the pasted token\n${home.last?.output}`)
+  await home.mended(pasted)
 }
 
 /** @param {string} path @returns {number} */
