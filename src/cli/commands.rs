@@ -452,6 +452,7 @@ fn open(options: &Options, output: &Arc<Output>, runtime: &Handle, given: Option
     let oauth = Arc::new(oauth.map_err(|error| named(&error, "userAgent", "--user-agent"))?);
     let parts = Parts {
         store,
+        mirror: None,
         refresh: Arc::clone(&oauth) as Arc<_>,
         oauth,
         clock: Arc::new(SystemClock::new()),

@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::platform::{self, Ownership};
+use super::platform::{self, Owner, Ownership};
 
 /// A journal is a few kilobytes, a quarter of a megabyte after years; more than this is something else.
 const MAX_READ: u64 = 8 * 1024 * 1024;
@@ -35,12 +35,20 @@ pub trait Probe: Send + Sync {
 #[derive(Clone, Default)]
 pub struct Disk {
     probe: Option<Arc<dyn Probe>>,
+    owner: Option<Owner>,
 }
 
 impl Disk {
     /// One whose every call is seen by a probe.
     pub fn with_probe(probe: Arc<dyn Probe>) -> Self {
-        Self { probe: Some(probe) }
+        Self { probe: Some(probe), owner: None }
+    }
+
+    /// The same, whose new files belong to the owner of what lies at that path, where root makes them.
+    #[must_use]
+    pub fn for_owner_of(mut self, path: &Path) -> Self {
+        self.owner = std::fs::metadata(path).ok().as_ref().and_then(Owner::beside);
+        self
     }
 
     /// The bytes of a file; `None` where there is none.
@@ -70,7 +78,11 @@ impl Disk {
     }
 
     pub(crate) fn create(&self, path: &Path) -> io::Result<File> {
-        self.call("create", path, || platform::create_private(path))
+        self.call("create", path, || {
+            let file = platform::create_private(path)?;
+            self.owner.map_or(Ok(()), |owner| owner.give(&file))?;
+            Ok(file)
+        })
     }
 
     pub(crate) fn open_for_writing(&self, path: &Path) -> io::Result<File> {
@@ -78,7 +90,16 @@ impl Disk {
     }
 
     pub(crate) fn open_lock(&self, path: &Path) -> io::Result<File> {
-        self.call("open-lock", path, || platform::open_lock(path))
+        self.call("open-lock", path, || {
+            let file = platform::open_lock(path)?;
+            // The runtime folder of root is nobody else's, and neither is a lock there.
+            if let Some(owner) = self.owner
+                && !platform::runtime_dir_if_there().is_ok_and(|folder| path.starts_with(folder))
+            {
+                owner.give(&file)?;
+            }
+            Ok(file)
+        })
     }
 
     /// Tries to lock an open file; `false` while somebody else has it.
@@ -92,6 +113,11 @@ impl Disk {
 
     pub(crate) fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.call("mkdir", path, || platform::create_private_dir(path))
+    }
+
+    /// Gives a folder that was just made to whom files are made for.
+    pub(crate) fn give_folder(&self, path: &Path) -> io::Result<()> {
+        self.owner.map_or(Ok(()), |owner| self.call("chown", path, || owner.give_folder(path)))
     }
 
     pub(crate) fn set_ownership(&self, file: &File, path: &Path, ownership: Ownership) -> io::Result<()> {
@@ -135,6 +161,16 @@ impl Disk {
 
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.call("rename", to, || std::fs::rename(from, to))
+    }
+
+    /// Gives a file another name, one that nothing has.
+    pub(crate) fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call("link", to, || std::fs::hard_link(from, to))
+    }
+
+    /// Lets two files change places in one go; `false` where the system cannot do that, and nothing was done.
+    pub(crate) fn exchange(&self, one: &Path, other: &Path) -> io::Result<bool> {
+        self.call("exchange", other, || platform::exchange(one, other))
     }
 
     /// Removes a file, if it is there.

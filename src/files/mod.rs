@@ -16,6 +16,7 @@ pub(crate) fn make_folder(disk: &Disk, folder: &Path) -> io::Result<()> {
     let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.is_dir()).collect();
     disk.create_dir(folder)?;
     for made in missing.into_iter().rev() {
+        disk.give_folder(made)?;
         // A power cut must not take the folder away again. Where its parent may be written but not read, there is no
         // way to say so.
         if let Some(parent) = made.parent() {

@@ -15,14 +15,25 @@ pub(crate) struct Ownership {
     gid: u32,
 }
 
+/// For whom root makes files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Owner {
+    #[cfg(unix)]
+    uid: u32,
+    #[cfg(unix)]
+    gid: u32,
+}
+
 #[cfg(unix)]
 mod unix {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+    use rustix::fs::{CWD, RenameFlags};
     use rustix::fs::{FallocateFlags, OFlags};
     use rustix::io::Errno;
 
-    use super::{File, Metadata, OpenOptions, Ownership, Path, PathBuf, io};
+    use super::{File, Metadata, OpenOptions, Owner, Ownership, Path, PathBuf, io};
 
     fn private() -> OpenOptions {
         let mut options = OpenOptions::new();
@@ -108,6 +119,44 @@ mod unix {
         error.raw_os_error().map(Errno::from_raw_os_error) == Some(Errno::LOOP)
     }
 
+    /// Lets two files change places in one go; `false` where the system cannot do that.
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+    pub(crate) fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
+        match rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
+            Ok(()) => Ok(true),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// There is no way to do that here.
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+    #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
+    pub(crate) fn exchange(_one: &Path, _other: &Path) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    /// Whether nobody at all may write a file: somebody wants it to stay as it is.
+    pub(crate) fn is_read_only(metadata: &Metadata) -> bool {
+        metadata.mode() & 0o222 == 0
+    }
+
+    /// Whether a file has other names, which would go on leading to its old bytes.
+    pub(crate) fn has_other_names(metadata: &Metadata) -> bool {
+        metadata.nlink() > 1
+    }
+
+    /// Whether two looks at a path met the same file.
+    pub(crate) fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
+        (one.dev(), one.ino()) == (other.dev(), other.ino())
+    }
+
+    /// Whether they met it with the same bytes in it, as far as that is seen without reading them.
+    pub(crate) fn is_unchanged(one: &Metadata, other: &Metadata) -> bool {
+        let when = |metadata: &Metadata| (metadata.len(), metadata.mtime(), metadata.mtime_nsec());
+        is_same_file(one, other) && when(one) == when(other)
+    }
+
     /// Whether a symbolic link was placed by somebody whom we need not trust.
     pub(crate) fn is_foreign_link(metadata: &Metadata) -> bool {
         let uid = metadata.uid();
@@ -143,7 +192,33 @@ mod unix {
         Ok(path)
     }
 
+    impl Owner {
+        /// The owner of what lies there, where this process is root and they are not: it made files beside it for them.
+        pub(crate) fn beside(metadata: &Metadata) -> Option<Self> {
+            let owner = Self { uid: metadata.uid(), gid: metadata.gid() };
+            (rustix::process::geteuid().is_root() && owner.uid != 0).then_some(owner)
+        }
+
+        /// Gives them a file that root has just made.
+        pub(crate) fn give(self, file: &File) -> io::Result<()> {
+            if file.metadata()?.uid() == self.uid {
+                return Ok(());
+            }
+            std::os::unix::fs::fchown(file, Some(self.uid), Some(self.gid))
+        }
+
+        /// Gives them a folder that root has just made.
+        pub(crate) fn give_folder(self, path: &Path) -> io::Result<()> {
+            std::os::unix::fs::lchown(path, Some(self.uid), Some(self.gid))
+        }
+    }
+
     impl Ownership {
+        /// That of a file that is somebody else's to give away: a configuration keeps its mode as it is.
+        pub(crate) fn exactly(metadata: &Metadata) -> Self {
+            Self { mode: metadata.mode() & 0o777, uid: metadata.uid(), gid: metadata.gid() }
+        }
+
         /// That of a file, without what it gives to everybody: a token is nobody else's.
         pub(crate) fn of(metadata: &Metadata) -> Self {
             Self { mode: metadata.mode() & 0o770, uid: metadata.uid(), gid: metadata.gid() }
@@ -168,7 +243,7 @@ pub(crate) use unix::*;
 
 #[cfg(not(unix))]
 mod other {
-    use super::{File, Metadata, OpenOptions, Ownership, Path, PathBuf, io};
+    use super::{File, Metadata, OpenOptions, Owner, Ownership, Path, PathBuf, io};
 
     /// Makes a file that was not there; its folder's access list is what keeps others out.
     pub(crate) fn create_private(path: &Path) -> io::Result<File> {
@@ -243,7 +318,57 @@ mod other {
         false
     }
 
+    /// There is no way to do that here.
+    #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
+    pub(crate) fn exchange(_one: &Path, _other: &Path) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    /// Whether a file is meant to stay as it is.
+    pub(crate) fn is_read_only(metadata: &Metadata) -> bool {
+        metadata.permissions().readonly()
+    }
+
+    /// There is no portable way to know.
+    pub(crate) fn has_other_names(_metadata: &Metadata) -> bool {
+        false
+    }
+
+    /// There is no portable way to know, but what was made at another time is another file.
+    pub(crate) fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
+        one.created().ok() == other.created().ok() && one.modified().ok() == other.modified().ok()
+    }
+
+    /// Whether they met it with the same bytes in it, as far as that is seen without reading them.
+    pub(crate) fn is_unchanged(one: &Metadata, other: &Metadata) -> bool {
+        is_same_file(one, other) && one.len() == other.len()
+    }
+
+    impl Owner {
+        /// Files are made for somebody else by no one here.
+        pub(crate) fn beside(_metadata: &Metadata) -> Option<Self> {
+            None
+        }
+
+        /// Nothing to give.
+        #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
+        pub(crate) fn give(self, _file: &File) -> io::Result<()> {
+            Ok(())
+        }
+
+        /// Nothing to give.
+        #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
+        pub(crate) fn give_folder(self, _path: &Path) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
     impl Ownership {
+        /// Access lists are inherited from the folder.
+        pub(crate) fn exactly(_metadata: &Metadata) -> Self {
+            Self {}
+        }
+
         /// Access lists are inherited from the folder.
         pub(crate) fn of(_metadata: &Metadata) -> Self {
             Self {}

@@ -33,7 +33,12 @@ struct Shared {
     real: OnceLock<PathBuf>,
     issuer: String,
     disk: Disk,
+    /// Whether the folder is ours alone, so that it says for itself that it is not to be committed.
+    own_folder: bool,
 }
+
+/// What git is told in a folder of our own.
+const GITIGNORE: &[u8] = b"*\n";
 
 impl FileStore {
     /// The journal at a path, for tokens of that issuer. Nothing is read or made yet.
@@ -42,7 +47,19 @@ impl FileStore {
     ///
     /// `INVALID_ARGUMENT` for a path that is no file's.
     pub fn open(path: impl Into<PathBuf>, issuer: impl Into<String>, disk: Disk) -> Result<Self> {
-        let path = path.into();
+        Self::at(&path.into(), issuer.into(), disk, false)
+    }
+
+    /// The same, in a folder that holds nothing but journals: it is made with a file that keeps it out of git.
+    ///
+    /// # Errors
+    ///
+    /// As for [`FileStore::open`].
+    pub fn open_in_own_folder(path: impl Into<PathBuf>, issuer: impl Into<String>, disk: Disk) -> Result<Self> {
+        Self::at(&path.into(), issuer.into(), disk, true)
+    }
+
+    fn at(path: &Path, issuer: String, disk: Disk, own_folder: bool) -> Result<Self> {
         if path.as_os_str().is_empty() || path.as_os_str().as_encoded_bytes().contains(&0) {
             return Err(Error::invalid("The store's path is empty or has a NUL in it. Give the path of a file."));
         }
@@ -53,10 +70,10 @@ impl FileStore {
                 path.join("ring-auth.json").display()
             )));
         }
-        let given = std::path::absolute(&path).map_err(|error| {
+        let given = std::path::absolute(path).map_err(|error| {
             Error::invalid(format!("The store's path {} cannot be made absolute.", path.display())).with_cause(error)
         })?;
-        Ok(Self { shared: Arc::new(Shared { given, real: OnceLock::new(), issuer: issuer.into(), disk }) })
+        Ok(Self { shared: Arc::new(Shared { given, real: OnceLock::new(), issuer, disk, own_folder }) })
     }
 }
 
@@ -157,6 +174,11 @@ impl Store for FileStore {
             && !folder.is_dir()
         {
             make_folder(&shared.disk, folder).map_err(|error| shared.failed("made: its folder is missing", &error))?;
+            if shared.own_folder {
+                // Without it the journal is as good; whoever commits everything should not commit a token.
+                let path = folder.join(".gitignore");
+                let _ = shared.disk.create(&path).and_then(|file| shared.disk.write(&file, &path, 0, GITIGNORE));
+            }
         }
         let real = shared.real()?;
         let lock = Lock::try_take(&shared.disk, real)?;

@@ -34,6 +34,11 @@ pub trait Store: Send + Sync + 'static {
     /// Whether what is written outlives the process.
     fn is_durable(&self) -> bool;
 
+    /// Whether writing needs the program's own code to run, so that nothing can be written once the program is ending.
+    fn needs_the_program(&self) -> bool {
+        false
+    }
+
     /// How the place is called in messages.
     fn name(&self) -> String;
 }

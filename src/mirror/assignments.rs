@@ -76,8 +76,10 @@ fn key_and_value(text: &[u8], start: usize) -> Option<(Assignment, usize)> {
     let sign = skip_space(text, key.end);
     let start = if text.get(sign) == Some(&b'=') {
         sign + 1
-    } else if text.get(key.end) == Some(&b':') && space(text, key.end + 1) > 0 {
-        key.end + 1 + space(text, key.end + 1)
+    } else if text.get(key.end) == Some(&b':') {
+        // One white space belongs to the sign, and an end of a line is one, whichever it is.
+        let length = if text.get(key.end + 1..)?.starts_with(b"\r\n") { 2 } else { space(text, key.end + 1) };
+        key.end + 1 + Some(length).filter(|length| *length > 0)?
     } else {
         return None;
     };

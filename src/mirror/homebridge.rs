@@ -1,9 +1,7 @@
 //! Homebridge's `config.json`: the token is the `refreshToken` of a block under `platforms`.
 
-use std::fmt::Write as _;
-use std::ops::Range;
-
 use super::json::{Json, Member, Node, last, quoted};
+use super::json_edit::{Edits, Pieces, Style, append, gap, remove};
 use super::{Format, Introduced, Unfit};
 use crate::Secret;
 
@@ -15,20 +13,35 @@ pub struct Homebridge {
 }
 
 impl Homebridge {
+    /// The platform where none is named: that of homebridge-ring.
+    pub const PLATFORM: &'static str = "Ring";
+
     /// The block of that platform, and of that name where there are several.
     pub fn new(platform: impl Into<String>, name: Option<String>) -> Self {
         Self { platform: platform.into(), name }
     }
 }
 
-impl Default for Homebridge {
-    /// The platform of homebridge-ring.
-    fn default() -> Self {
-        Self::new(PLATFORM, None)
+impl Homebridge {
+    /// How Homebridge calls the block: by its name, or else by its platform.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`] where there is not just one such block.
+    pub fn called(&self, bytes: &[u8]) -> Result<String, Unfit> {
+        let (_, text) = decode(bytes)?;
+        let block = self.block(&Config::parse(text)?)?;
+        Ok(String::from_utf8_lossy(&called(&block, self.platform.as_bytes())).into_owned())
     }
 }
 
-const PLATFORM: &str = "Ring";
+impl Default for Homebridge {
+    /// The platform of homebridge-ring.
+    fn default() -> Self {
+        Self::new(Self::PLATFORM, None)
+    }
+}
+
 const TOKEN: &str = "refreshToken";
 /// What people typed in before there were tokens. With a token they do nothing but leak.
 const REPLACED: [&str; 2] = ["email", "password"];
@@ -175,7 +188,7 @@ impl Homebridge {
             ("name", self.name.as_deref().unwrap_or(&self.platform)),
             (TOKEN, token.expose()),
         ];
-        let file = Style::of_file(config);
+        let file = Style::of_file(config.json, config.root, &config.top);
         let array = |indent: &str| {
             let inner = if file.newline.is_empty() { String::new() } else { format!("{indent}{}", file.unit) };
             let block = file.pieces(&inner).object(&fields);
@@ -187,7 +200,7 @@ impl Homebridge {
                 count => config.elements.get(count - 2).map_or(0, |node| node.end()),
             };
             let mut gap = gap(config.json.between(before, last_element.start())).to_owned();
-            let sample = config.elements.iter().rev().find_map(|node| Pieces::of(config, *node));
+            let sample = config.elements.iter().rev().find_map(|node| Pieces::of(config.json, *node));
             let pieces = sample.unwrap_or_else(|| file.pieces(gap.trim_start_matches(['\r', '\n'])));
             if gap.is_empty() && config.elements.len() == 1 && !pieces.between.is_empty() {
                 " ".clone_into(&mut gap);
@@ -260,39 +273,6 @@ fn put(config: &Config<'_>, block: &Block<'_>, token: &Secret, edits: &mut Edits
     }
 }
 
-/// Adds a member after the last one, set apart from it as that one is from what comes before it.
-fn append(json: Json<'_>, object: Node<'_>, members: &[Member<'_>], key: &str, value: &str, edits: &mut Edits) {
-    let Some(member) = members.last() else { return };
-    let colon = colon(json, member);
-    let before = members.len().checked_sub(2).and_then(|index| members.get(index));
-    let mut gap = gap(json.between(before.map_or(object.start() + 1, |member| member.value.end()), member.key.start()));
-    if gap.is_empty() && before.is_none() && colon.ends_with(' ') {
-        gap = " ";
-    }
-    edits.insert(member.value.end(), format!(",{gap}{}{colon}{value}", quoted(key)));
-}
-
-/// Takes members away, each with the comma before it, or after it where it is the first.
-fn remove(members: &[Member<'_>], keys: &[&str], edits: &mut Edits) {
-    let goes = |member: &Member<'_>| keys.iter().any(|key| member.key.says(key));
-    let mut kept_end: Option<usize> = None;
-    let mut from: Option<usize> = None;
-    for member in members {
-        if goes(member) {
-            from = from.or(Some(member.key.start()));
-            if let Some(end) = kept_end {
-                edits.replace(end..member.value.end(), String::new());
-                kept_end = Some(member.value.end());
-            }
-        } else {
-            if let (None, Some(start)) = (kept_end, from) {
-                edits.replace(start..member.key.start(), String::new());
-            }
-            kept_end = Some(member.value.end());
-        }
-    }
-}
-
 fn rest<'a>(members: &[Member<'a>], without: &[&str]) -> Vec<(&'a str, &'a str)> {
     members
         .iter()
@@ -304,142 +284,6 @@ fn rest<'a>(members: &[Member<'a>], without: &[&str]) -> Vec<(&'a str, &'a str)>
 fn others<'a>(config: &Config<'a>, block: Option<&Block<'a>>) -> Vec<&'a str> {
     let block = block.map(|block| block.node);
     config.elements.iter().filter(|node| Some(**node) != block).map(|node| node.raw()).collect()
-}
-
-/// What stands between a comma or a bracket and what follows it; of several lines, the last.
-fn gap(between: &str) -> &str {
-    let gap = between.rsplit(',').next().unwrap_or_default();
-    let start = match gap.rfind('\n') {
-        Some(at) if gap[..at].ends_with('\r') => at - 1,
-        Some(at) => at,
-        None => gap.rfind('\r').unwrap_or(0),
-    };
-    &gap[start..]
-}
-
-fn colon<'a>(json: Json<'a>, member: &Member<'a>) -> &'a str {
-    let colon = json.between(member.key.end(), member.value.start());
-    if colon.contains(['\r', '\n']) { ": " } else { colon }
-}
-
-/// How the file as a whole is set. On one line, `newline`, `unit` and `level` are empty.
-struct Style<'a> {
-    newline: &'a str,
-    unit: &'a str,
-    /// The indentation of the members of the outermost object.
-    level: &'a str,
-    colon: &'a str,
-    padding: &'a str,
-}
-
-impl<'a> Style<'a> {
-    fn of_file(config: &Config<'a>) -> Self {
-        let json = config.json;
-        if let Some(member) = config.top.first() {
-            let gap = gap(json.between(config.root.start() + 1, member.key.start()));
-            let level = gap.trim_start_matches(['\r', '\n']);
-            let newline = &gap[..gap.len() - level.len()];
-            let colon = colon(json, member);
-            return match newline {
-                "" => Self { newline, unit: "", level: "", colon, padding: gap },
-                _ => Self { newline, unit: level, level, colon, padding: "" },
-            };
-        }
-        // An empty object says little: one line stays one line, otherwise it is set as Homebridge's own tools do.
-        let inside = config.root.raw();
-        let newline = if inside.contains("\r\n") {
-            "\r\n"
-        } else if inside.contains('\n') {
-            "\n"
-        } else {
-            ""
-        };
-        match newline {
-            "" => Self { newline, unit: "", level: "", colon: ":", padding: "" },
-            _ => Self { newline, unit: "    ", level: "    ", colon: ": ", padding: "" },
-        }
-    }
-
-    /// How an object is set whose closing brace is indented by this much.
-    fn pieces(&self, indent: &str) -> Pieces {
-        if self.newline.is_empty() {
-            let between = if self.colon.ends_with(' ') { " " } else { "" };
-            return Pieces {
-                open: self.padding.into(),
-                between: between.into(),
-                close: self.padding.into(),
-                colon: self.colon.into(),
-            };
-        }
-        let inner = format!("{}{indent}{}", self.newline, self.unit);
-        let close = format!("{}{indent}", self.newline);
-        Pieces { open: inner.clone(), between: inner, close, colon: self.colon.into() }
-    }
-}
-
-/// What stands between the parts of an object.
-struct Pieces {
-    open: String,
-    between: String,
-    close: String,
-    colon: String,
-}
-
-impl Pieces {
-    /// As in this object; `None` where it has no members to learn from.
-    fn of(config: &Config<'_>, node: Node<'_>) -> Option<Self> {
-        let json = config.json;
-        let members = json.members(node)?;
-        let (first, end) = (members.first()?, members.last()?.value.end());
-        let open = gap(json.between(node.start() + 1, first.key.start()));
-        let colon = colon(json, first);
-        let between = match members.get(1) {
-            Some(second) => gap(json.between(first.value.end(), second.key.start())),
-            None if open.is_empty() && colon.ends_with(' ') => " ",
-            None => open,
-        };
-        let close = gap(json.between(end, node.end() - 1));
-        Some(Self { open: open.into(), between: between.into(), close: close.into(), colon: colon.into() })
-    }
-
-    fn object(&self, fields: &[(&str, &str)]) -> String {
-        let mut text = String::from("{");
-        for (index, (key, value)) in fields.iter().enumerate() {
-            text.push_str(if index == 0 { "" } else { "," });
-            text.push_str(if index == 0 { &self.open } else { &self.between });
-            let _ = write!(text, "{}{}{}", quoted(key), self.colon, quoted(value));
-        }
-        text.push_str(&self.close);
-        text.push('}');
-        text
-    }
-}
-
-/// Changes of a text, each at its place in the text as it was.
-#[derive(Default)]
-struct Edits(Vec<(Range<usize>, String)>);
-
-impl Edits {
-    fn replace(&mut self, range: Range<usize>, with: String) {
-        self.0.push((range, with));
-    }
-
-    fn insert(&mut self, at: usize, text: String) {
-        self.replace(at..at, text);
-    }
-
-    fn apply(mut self, text: &str) -> String {
-        self.0.sort_by_key(|(range, _)| (range.start, range.end));
-        let mut after = String::with_capacity(text.len() + 64);
-        let mut at = 0;
-        for (range, with) in &self.0 {
-            after.push_str(text.get(at..range.start).unwrap_or_default());
-            after.push_str(with);
-            at = range.end;
-        }
-        after.push_str(text.get(at..).unwrap_or_default());
-        after
-    }
 }
 
 fn decode(bytes: &[u8]) -> Result<(&'static str, &str), Unfit> {

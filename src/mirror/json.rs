@@ -12,21 +12,21 @@ use serde_json::value::RawValue;
 
 use super::Unfit;
 
-/// A whole text, checked.
-#[derive(Debug, Clone, Copy)]
+/// A whole text, checked. No `Debug`, here and below: it may hold a token.
+#[derive(Clone, Copy)]
 pub struct Json<'a> {
     text: &'a str,
 }
 
 /// A value in it: an object, an array, or anything else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Node<'a> {
     raw: &'a str,
     start: usize,
 }
 
 /// A member of an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Member<'a> {
     /// Its key, in its quotes.
     pub key: Node<'a>,

@@ -263,7 +263,8 @@ pub fn manager_with_clock(
 ) -> Manager {
     let oauth = wire(url);
     let store = FileStore::open(journal, oauth.endpoints().issuer(), disk).unwrap();
-    let parts = Parts { store: Arc::new(store), refresh, oauth, clock, listener, runtime: Handle::current() };
+    let parts =
+        Parts { store: Arc::new(store), mirror: None, refresh, oauth, clock, listener, runtime: Handle::current() };
     let settings = Settings {
         refresh_token: token.map(Secret::new),
         system_id: Some("test".to_owned()),
