@@ -120,15 +120,17 @@ class RingPlatform {
 
   /** @param {unknown} error */
   report(error) {
-    const text = sentence(error)
-    if (text === this.problem) return
-    this.problem = text
-    // 6. Only these two need a person. Everything else goes away by itself, and the logger above has said it already.
-    if (error instanceof RingAuthError && LOGIN_NEEDED.includes(error.code)) {
+    const isOfToken = error instanceof RingAuthError
+    // 6. Only these two need a person. Everything else of the token goes away by itself, and the logger has said it already.
+    const needsLogin = isOfToken && LOGIN_NEEDED.includes(error.code)
+    const problem = needsLogin ? 'login' : sentence(error)
+    if (problem === this.problem) return
+    this.problem = problem
+    if (needsLogin) {
       const command = `npx ring-auth login --homebridge "${this.api.user.configPath()}" --platform ${PLATFORM}`
-      this.log.error(`Ring needs you to log in. Run \`${command}\`, or paste a new token into the settings of this plugin; then restart Homebridge.`)
+      this.log.error(`Ring needs you to log in. Run \`${command}\`, or paste a new token into the settings of this plugin.`)
     } else {
-      this.log.warn(text)
+      this.log[isOfToken ? 'debug' : 'warn'](problem)
     }
   }
 }
