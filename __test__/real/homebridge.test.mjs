@@ -121,6 +121,21 @@ for (const version of VERSIONS) {
       assert.equal(home.ring.counts.invalidGrants, 0)
     })
 
+    it('knows its old tokens under another name, too', async (t) => {
+      const home = await world(t, version)
+      await (await home.start().says(/Added Front Door/)).stop()
+      await home.mended()
+      // A settings page that was open all the time saves the name that was changed, and its own copy of the token.
+      home.template = home.template.replace(/("name" : )".*?"/, '$1"Renamed"')
+      home.put(home.given)
+      const homebridge = await home.start().says(/\[Renamed\]/)
+      await home.rotations(1)
+      await home.mended()
+      await homebridge.stop()
+      await home.mended()
+      assert.equal(footprint(home).filter((name) => name.endsWith('.json')).length, 1)
+    })
+
     it('takes a new token that was pasted, while stopped and while running', async (t) => {
       const home = await world(t, version)
       await (await home.start().says(/Added Front Door/)).stop()
@@ -152,9 +167,9 @@ for (const version of VERSIONS) {
       home.ring.clearCounts()
       const pasted = home.ring.mint(EMAIL)
       home.put(pasted)
-      await homebridge.stop()
-      home.start()
       await used(home, pasted)
+      await homebridge.stop()
+      assert.equal(homebridge.said(/Ring needs you to log in/).length, 1)
       assert.equal(home.ring.counts.invalidGrants, 0, 'the dead token was sent again')
     })
 
