@@ -19,9 +19,7 @@ const TYPES = '"memory", "file", "homebridge" or "dotenv", or the store an objec
  */
 function storeOption(value) {
   if (value === undefined) return {}
-  if (typeof value === 'object' && value !== null && !('type' in value) && ('load' in value || 'save' in value)) {
-    return customStore(value)
-  }
+  if (isCustom(value)) return customStore(value)
   const given = properties('options.store', value)
   const { type } = given
   if (typeof type !== 'string') throw wrongType('options.store.type', TYPES, type)
@@ -40,6 +38,11 @@ function storeOption(value) {
     default:
       throw invalid(`options.store.type must be ${TYPES}`)
   }
+}
+
+/** @param {any} value */
+function isCustom(value) {
+  return typeof value === 'object' && value !== null && value.type === undefined && ('load' in value || 'save' in value)
 }
 
 /**

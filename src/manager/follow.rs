@@ -23,12 +23,13 @@ const ROUNDS: u32 = 3;
 pub(super) fn begin(inner: &Arc<Inner>) {
     inner.view().mirror_due = true;
     let at_most = inner.settings.request_timeout + Duration::from_secs(5);
+    let under_way = Rotation::begin(at_most);
     let worker = Arc::clone(inner);
     inner.parts.runtime.spawn(async move {
-        let _under_way = Rotation::begin(at_most);
         // Where the store cannot be entered now, the next call tells why.
         let _ = worker.take_over_shown().await;
         worker.follow().await;
+        drop(under_way);
     });
 }
 
@@ -97,12 +98,17 @@ impl Inner {
 
     /// The last time: what was due, and what would be looked at later.
     pub(super) async fn follow_to_the_end(self: &Arc<Self>) {
+        if self.parts.mirror.is_none() {
+            return;
+        }
+        // Whoever is in the mirror now ends first.
+        drop(self.following.lock().await);
         let due = {
             let mut view = self.view();
             view.looks_left = 0;
             std::mem::take(&mut view.mirror_due) | std::mem::take(&mut view.looks_again)
         };
-        if due && self.parts.mirror.is_some() {
+        if due {
             self.put_right().await;
         }
     }

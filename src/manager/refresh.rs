@@ -80,9 +80,10 @@ impl Inner {
             view.flight = Some(Flight { outcome: flight.clone() });
             (ended, flight, before)
         };
+        // From here on, not from when the task gets its turn: the process may be about to end.
+        let under_way = Rotation::begin(self.settings.request_timeout + Duration::from_secs(5));
         let inner = Arc::clone(self);
         self.parts.runtime.spawn(async move {
-            let under_way = Rotation::begin(inner.settings.request_timeout + Duration::from_secs(5));
             let worker = Arc::clone(&inner);
             // A task of its own: should it panic, its callers are told, and the next call starts afresh.
             let outcome = match inner.parts.runtime.spawn(async move { worker.rotate(reason, &before).await }).await {

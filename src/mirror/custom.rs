@@ -31,6 +31,8 @@ pub trait Caller: Send + Sync + 'static {
 struct Custom {
     caller: Box<dyn Caller>,
     kept: Mutex<Option<Secret>>,
+    /// Held while one of them runs: they are called one at a time.
+    turn: Mutex<()>,
 }
 
 impl Custom {
@@ -39,12 +41,14 @@ impl Custom {
     }
 
     fn load(&self) -> Result<Option<Secret>> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let loaded = self.caller.load()?.filter(|text| !text.expose().trim().is_empty());
         self.kept().clone_from(&loaded);
         Ok(loaded)
     }
 
     fn save(&self, new: &Secret) -> Result<()> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.kept().clone();
         if old.as_ref() != Some(new) {
             self.caller.save(new, old.as_ref())?;
@@ -70,7 +74,7 @@ pub struct CallerStore {
 
 /// A program's own code in front of a journal.
 pub fn before_a_journal(caller: Box<dyn Caller>) -> CustomMirror {
-    CustomMirror { custom: Arc::new(Custom { caller, kept: Mutex::new(None) }) }
+    CustomMirror { custom: Arc::new(Custom { caller, kept: Mutex::new(None), turn: Mutex::new(()) }) }
 }
 
 /// A program's own code in the place of a journal, for tokens of that issuer. The mirror is how it is looked at.
