@@ -161,6 +161,8 @@ pub(super) struct View {
     pub(super) unread: bool,
     /// Whether the mirror may show something else than the newest token.
     pub(super) mirror_due: bool,
+    /// Whether the last look wrote it, and none has come after that.
+    pub(super) mirror_written: bool,
     /// How many more times the mirror is looked into although nothing happened here.
     pub(super) looks_left: u32,
     /// Whether such a look is to come.
@@ -202,6 +204,7 @@ impl View {
             old_copy: None,
             unread: false,
             mirror_due: false,
+            mirror_written: false,
             looks_left: 0,
             looks_again: false,
             persisted: durable,
