@@ -2,7 +2,7 @@
 // The example plugin in a real Homebridge, of both versions that people run, through what happens to config.json in their
 // homes. After each: the file is byte for byte the same but for the token, that token is live, and no stale one was presented.
 import assert from 'node:assert/strict'
-import { chmodSync, readFileSync, statSync } from 'node:fs'
+import { chmodSync, readFileSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { EMAIL, atEnd, sleep, until } from '../support/index.mjs'
@@ -51,6 +51,7 @@ for (const version of VERSIONS) {
       assert.equal(names.filter((name) => name.endsWith('.json')).length, 1, names.join())
       assert.deepEqual(names.filter((name) => !/\.(json|lock|gitignore)$|^\.gitignore$/.test(name)), [])
       assert.equal(readFileSync(join(home.state, '.gitignore'), 'utf8').trim(), '*')
+      assert.deepEqual(beside(home), ['config.json'])
       if (process.platform !== 'win32') {
         assert.equal(statSync(home.state).mode & 0o777, 0o700)
         for (const name of names.filter((name) => name !== '.gitignore')) assert.equal(statSync(join(home.state, name)).mode & 0o777, 0o600, name)
@@ -291,11 +292,16 @@ for (const version of VERSIONS) {
       await homebridge.stop()
       await home.mended()
       assert.equal(statSync(home.configPath).ino, ino, 'it was replaced, so it was not mounted')
+      assert.match(homebridge.output, /written in place/)
       // The backup of the moment of writing is gone again.
-      assert.deepEqual(footprint(home).filter((name) => /bak|backup/.test(name)), [])
+      assert.deepEqual(footprint(home).filter((name) => name.includes('backup')), [])
+      assert.deepEqual(beside(home), ['config.json'])
     })
   })
 }
+
+/** config.json, and whatever was made beside it. @param {World} home */
+const beside = ({ storage }) => readdirSync(storage).filter((name) => name.includes('config.json'))
 
 /** Waits until a token that was pasted is used, and config.json shows what it became. @param {World} home @param {string} pasted */
 async function used(home, pasted) {
