@@ -106,10 +106,12 @@ impl Inner {
         let due = {
             let mut view = self.view();
             view.looks_left = 0;
-            std::mem::take(&mut view.mirror_due) | std::mem::take(&mut view.looks_again)
+            std::mem::take(&mut view.mirror_due) | std::mem::take(&mut view.looks_again) | view.mirror_written
         };
-        if due {
-            self.put_right().await;
+        // What a write leaves for the next look is taken away by that one.
+        let mut rounds = if due { ROUNDS } else { 0 };
+        while rounds > 0 && self.put_right().await {
+            rounds -= 1;
         }
     }
 
@@ -124,8 +126,9 @@ impl Inner {
         Ok(())
     }
 
-    async fn put_right(self: &Arc<Self>) {
-        let Some(mirror) = self.parts.mirror.clone() else { return };
+    /// Says whether that took a write.
+    async fn put_right(self: &Arc<Self>) -> bool {
+        let Some(mirror) = self.parts.mirror.clone() else { return false };
         let _turn = self.following.lock().await;
         for _ in 0..ROUNDS {
             let unwritten = self.unwritten().await;
@@ -139,19 +142,22 @@ impl Inner {
                     self.update(|view, _| {
                         view.mirror_problem = None;
                         view.mirror_unreadable = false;
+                        view.mirror_written = settled.written;
                     });
                     if settled.written {
                         self.look_again();
                     }
+                    return settled.written;
                 }
                 Err(error) => {
                     self.view().mirror_due = true;
                     self.report(error);
                     self.look_again();
+                    return false;
                 }
             }
-            return;
         }
+        false
     }
 
     /// Enters the store, which takes over what the mirror shows, and leaves it again.
