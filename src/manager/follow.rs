@@ -113,14 +113,18 @@ impl Inner {
         }
     }
 
-    /// Takes the token out of the mirror.
-    pub(super) async fn clear_mirror(&self) -> Result<()> {
+    /// Takes the token out of the mirror, for whoever has its turn.
+    pub(super) async fn clear_mirror(self: &Arc<Self>) -> Result<()> {
         let Some(mirror) = self.parts.mirror.clone() else { return Ok(()) };
-        let _turn = self.following.lock().await;
         self.view().mirror_due = false;
         let cleared = tokio::task::spawn_blocking(move || mirror.settle(&mut |_| Ok(Decision::Clear))).await;
         let settled = cleared.unwrap_or_else(|_| Err(broken()))?;
         self.tell(settled.notices);
+        if settled.written {
+            // What came out of its place has the token in it.
+            self.view().looks_left = MOST_LOOKS;
+            self.look_again();
+        }
         Ok(())
     }
 

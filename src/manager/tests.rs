@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use super::*;
 use crate::journal::state::{Access, Mark, Millis, Sent};
 use crate::journal::{Found, Guard, MemoryStore, Notice};
+use crate::mirror::{Decide, Decision, Place, Purpose, Settled, Target};
 use crate::oauth::{Answer, BoxFuture, Endpoints, Grant, Http, HttpFailure, Request, WireError};
 use crate::token::Fingerprint;
 
@@ -216,8 +217,80 @@ impl Guard for ShakyGuard {
     }
 }
 
+/// A mirror on which a test writes what it likes.
+struct Board {
+    shows: Mutex<Option<String>>,
+    fails: AtomicBool,
+    writes: AtomicUsize,
+    looks: AtomicUsize,
+    /// Done once, when somebody is about to decide.
+    meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Board {
+    fn new(shows: Option<&str>) -> Arc<Self> {
+        Arc::new(Self {
+            shows: Mutex::new(shows.map(str::to_owned)),
+            fails: AtomicBool::new(false),
+            writes: AtomicUsize::new(0),
+            looks: AtomicUsize::new(0),
+            meanwhile: Mutex::new(None),
+        })
+    }
+
+    fn paste(&self, token: &str) {
+        *self.shows.lock().unwrap() = Some(token.to_owned());
+    }
+
+    fn raw(&self) -> String {
+        raw(self.shown())
+    }
+
+    fn shown(&self) -> Option<Secret> {
+        self.shows.lock().unwrap().as_deref().map(Secret::from)
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.fails.load(Ordering::SeqCst) { Err(Error::new(ErrorCode::Store, "no board")) } else { Ok(()) }
+    }
+}
+
+impl Mirror for Board {
+    fn is_at_hand(&self) -> bool {
+        true
+    }
+
+    fn look(&self, _patience: Patience) -> Result<Option<Secret>> {
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        self.check()?;
+        Ok(self.shown())
+    }
+
+    fn settle(&self, decide: &mut Decide<'_>) -> Result<Settled> {
+        self.check()?;
+        let shown = self.shown();
+        let meanwhile = self.meanwhile.lock().unwrap().take();
+        if let Some(work) = meanwhile {
+            work();
+        }
+        let next = match decide(shown.as_ref())? {
+            Decision::Leave => return Ok(Settled::default()),
+            Decision::Show(token) => Some(token.expose().to_owned()),
+            Decision::Clear => None,
+        };
+        *self.shows.lock().unwrap() = next;
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        Ok(Settled { written: true, ..Settled::default() })
+    }
+
+    fn name(&self) -> String {
+        "board".into()
+    }
+}
+
 /// Everything that a test can hold on to.
 struct Bench {
+    mirror: Option<Arc<dyn Mirror>>,
     store: Arc<dyn Store>,
     wire: Arc<Wire>,
     clock: Arc<HandClock>,
@@ -231,6 +304,7 @@ impl Bench {
 
     fn on(store: Arc<dyn Store>) -> Self {
         Self {
+            mirror: None,
             store,
             wire: Arc::new(Wire {
                 answers: Mutex::default(),
@@ -243,6 +317,11 @@ impl Bench {
         }
     }
 
+    /// With a mirror in front.
+    fn before(board: &Arc<Board>) -> Self {
+        Self { mirror: Some(Arc::clone(board) as Arc<_>), ..Self::on(Shaky::new()) }
+    }
+
     fn manager(&self, token: Option<&str>) -> Manager {
         self.try_manager(token, false).unwrap()
     }
@@ -251,7 +330,7 @@ impl Bench {
         let endpoints = Endpoints::parse(None, None).unwrap();
         let parts = Parts {
             store: Arc::clone(&self.store),
-            mirror: None,
+            mirror: self.mirror.clone(),
             refresh: Arc::clone(&self.wire) as Arc<_>,
             oauth: Arc::new(RingOauth::new(Arc::new(NoHttp), endpoints, None).unwrap()),
             clock: Arc::clone(&self.clock) as Arc<_>,
@@ -1068,4 +1147,190 @@ async fn a_journal_that_is_put_back_does_not_take_the_newest_token_away() {
     });
     manager.refresh(false).await.unwrap();
     assert_eq!(bench.wire.sent().last().unwrap(), "new");
+}
+
+/// A `.env` file and its journal.
+fn shown_in(folder: &std::path::Path) -> Bench {
+    let place = Place::Shown { target: Target::Dotenv { path: folder.join(".env"), key: None }, state_path: None };
+    let kept = place.open(ISSUER, Purpose::Follow).unwrap();
+    Bench { mirror: kept.mirror, ..Bench::on(kept.store) }
+}
+
+/// Every file in a folder and in those in it, with its bytes.
+fn files(folder: &std::path::Path) -> Vec<(std::path::PathBuf, String)> {
+    std::fs::read_dir(folder)
+        .unwrap()
+        .flat_map(|entry| {
+            let path = entry.unwrap().path();
+            if path.is_dir() { files(&path) } else { vec![(path.clone(), std::fs::read_to_string(&path).unwrap())] }
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn what_is_forgotten_stays_forgotten() {
+    for closes in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(".env"), "A=1\nRING_REFRESH_TOKEN=the-token-of-this-test\n").unwrap();
+        let bench = shown_in(folder.path());
+        let manager = bench.manager(Some("the-token-of-this-test"));
+        // At once, while the start is still looking into the file.
+        manager.forget().await.unwrap();
+        if closes {
+            manager.close().await;
+        } else {
+            // What came out of the file is gone after the second look.
+            let began = std::time::Instant::now();
+            while files(folder.path()).iter().any(|(_, text)| text.contains("the-token-of-this-test"))
+                && began.elapsed() < SECOND * 30
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        assert_eq!(bench.store.peek().unwrap(), None);
+        for (path, text) in files(folder.path()) {
+            assert!(!text.contains("the-token-of-this-test"), "{}: {text}", path.display());
+        }
+        assert_eq!(std::fs::read_to_string(folder.path().join(".env")).unwrap(), "A=1\nRING_REFRESH_TOKEN=\n");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_forgotten_is_not_taken_over_by_who_looked_before() {
+    let board = Board::new(Some("a"));
+    let bench = Bench::before(&board);
+    let manager = bench.manager(None);
+    manager.auth().await.unwrap();
+    // Somebody else forgets it while this one waits for the lock, having looked into the mirror already.
+    let guard = bench.store.try_lock().unwrap().unwrap();
+    let looks = board.looks.load(Ordering::SeqCst);
+    let caller = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.refresh(false).await }
+    });
+    while board.looks.load(Ordering::SeqCst) == looks {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let mut guard = guard;
+    guard.forget().unwrap();
+    *board.shows.lock().unwrap() = None;
+    drop(guard);
+    assert_eq!(code(caller.await.unwrap()), ErrorCode::NoRefreshToken);
+    assert_eq!(bench.store.peek().unwrap(), None);
+    assert_eq!(board.shown(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mirror_that_shows_an_old_copy_is_put_right_and_one_that_shows_a_new_one_is_followed() {
+    let board = Board::new(Some("a"));
+    let bench = Bench::before(&board);
+    let manager = bench.manager(None);
+    assert_eq!(raw(manager.refresh_token()), "a");
+    manager.auth().await.unwrap();
+    assert_eq!(board.raw(), "a+");
+    for old in [Some("a"), None] {
+        *board.shows.lock().unwrap() = old.map(str::to_owned);
+        let next = bench.manager(None);
+        assert_eq!(raw(next.refresh_token()), "a+");
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(board.raw(), "a+");
+    }
+    board.paste("b");
+    manager.refresh(false).await.unwrap();
+    assert_eq!(board.raw(), "b+");
+    assert_eq!(bench.state().aside.unwrap().current.token.raw(), "a+");
+    assert_eq!(bench.wire.sent(), ["a", "b"]);
+    assert_eq!(
+        bench.heard.tokens().iter().map(|(_, new)| new.as_str()).filter(|new| *new == "b").count(),
+        1,
+        "told once: {:?}",
+        bench.heard.tokens()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_pasted_as_the_mirror_is_written_is_adopted() {
+    let board = Board::new(Some("a"));
+    let bench = Bench::before(&board);
+    let manager = bench.manager(None);
+    manager.auth().await.unwrap();
+    let writes = board.writes.load(Ordering::SeqCst);
+    // Between the rotation and its mirror.
+    let pasted = Arc::clone(&board);
+    let caller = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.refresh(false).await }
+    });
+    while bench.wire.sent().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let b = RefreshToken::from_raw("b").wrapped();
+    pasted.paste(b.expose());
+    caller.await.unwrap().unwrap();
+    assert_eq!((board.raw(), board.writes.load(Ordering::SeqCst)), ("b".into(), writes));
+    assert_eq!(raw(manager.refresh_token()), "b");
+    assert_eq!(bench.state().current.unwrap().token.raw(), "b");
+    // An explicit hand wins over it, and the file follows.
+    board.paste("c");
+    manager.set_refresh_token("d").await.unwrap();
+    assert_eq!(board.raw(), "d");
+    assert_eq!(bench.state().recognise(Fingerprint::of("c")), Known::Former);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_mirror_costs_nothing_and_is_said_once() {
+    let board = Board::new(Some("a"));
+    let bench = Bench::before(&board);
+    let manager = bench.try_manager(None, true).unwrap();
+    tokio::time::sleep(SECOND).await;
+    board.fails.store(true, Ordering::SeqCst);
+    let looks = board.looks.load(Ordering::SeqCst);
+    tokio::time::sleep(HOUR * 24).await;
+    assert!(manager.cached_access_token().is_some());
+    let status = manager.status();
+    assert_eq!((status.phase, status.problem.unwrap().message().to_owned()), (Phase::Ready, "no board".to_owned()));
+    assert!(status.persisted);
+    let errors = |bench: &Bench| {
+        let events = bench.heard.0.lock().unwrap();
+        events.iter().filter(|event| matches!(event, Event::Log(Level::Error | Level::Warn, _))).count()
+    };
+    assert_eq!(errors(&bench), 1);
+    assert!(board.looks.load(Ordering::SeqCst) - looks < 100, "it is not looked into all the time");
+    // It comes back as it was a day ago.
+    board.fails.store(false, Ordering::SeqCst);
+    manager.refresh(false).await.unwrap();
+    assert_eq!(Some(board.raw()), manager.refresh_token().map(|token| raw(Some(token))));
+    assert_eq!(manager.status().problem, None);
+    assert!(bench.wire.sent().iter().enumerate().all(|(i, sent)| *sent == format!("a{}", "+".repeat(i))));
+    // Closing puts right what the last rotation could not.
+    board.fails.store(true, Ordering::SeqCst);
+    manager.refresh(false).await.unwrap();
+    board.fails.store(false, Ordering::SeqCst);
+    manager.close().await;
+    assert_eq!(Some(board.raw()), manager.refresh_token().map(|token| raw(Some(token))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_that_write_one_mirror_do_not_quarrel_for_ever() {
+    let board = Board::new(Some("a"));
+    let bench = Bench::before(&board);
+    let manager = bench.manager(None);
+    manager.auth().await.unwrap();
+    // Somebody who writes an old copy back each time.
+    let quarrels = tokio::spawn({
+        let board = Arc::clone(&board);
+        async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                board.paste("a");
+            }
+        }
+    });
+    tokio::time::sleep(SECOND * 600).await;
+    let writes = board.writes.load(Ordering::SeqCst);
+    assert!((2..=12).contains(&writes), "{writes}");
+    quarrels.abort();
+    manager.refresh(false).await.unwrap();
+    assert_eq!(board.raw(), "a++");
 }
