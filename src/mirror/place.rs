@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::custom::{before_a_journal, without_a_journal};
 use super::{Caller, Dotenv, FileMirror, Format, Homebridge, Mirror, Unfit};
-use crate::files::{Disk, resolve};
+use crate::files::{Disk, refuse_foreign_link, resolve};
 use crate::journal::{FileStore, MemoryStore, Store};
 use crate::{Error, ErrorCode, Result};
 
@@ -148,7 +148,20 @@ impl ShownPlace {
                 check_folder(folder)?;
                 absolute(folder)?
             }
-            None => real.with_file_name(FOLDER),
+            None => {
+                let folder = real.with_file_name(FOLDER);
+                refuse_foreign_link(&folder).map_err(|error| {
+                    Error::new(
+                        ErrorCode::Store,
+                        format!(
+                            "{} is a link that another user placed, so no journal is kept behind it. Remove it, or name a folder for the journal.",
+                            folder.display()
+                        ),
+                    )
+                    .with_cause(error)
+                })?;
+                folder
+            }
         };
         let name = Naming::of(&real, state_path.is_some());
         let (format, journal): (Box<dyn Format>, String) = match target {
