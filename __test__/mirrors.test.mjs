@@ -373,6 +373,35 @@ describe('config.json alone', { concurrency: true }, () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
+  it('has a block that gets another name: a settings page that wrote its old copy back with it changes nothing', async (t) => {
+    const kind = /** @type {Kind} */ (KINDS[0])
+    const { ring, folder, path, lineage, newest } = await used(t, kind)
+    const renamed = (/** @type {string} */ token) => kind.text(token).replace('"name":"Ring"', '"name":"Door"')
+    for (const token of [String(lineage[0]), newest]) {
+      save(path, renamed(token))
+      for (const name of [undefined, 'Door']) {
+        const { manager } = open(t, ring, { store: kind.store(path, name ? { name } : {}) })
+        assert.equal(manager.refreshToken, newest)
+        await until(() => readFileSync(path, 'utf8') === renamed(newest), 'the file is put right')
+        await manager.close()
+      }
+    }
+    assert.equal(readdirSync(join(folder, '.ring-auth')).filter((name) => name.endsWith('.json')).length, 1)
+    // Another account's block beside it is another matter.
+    const other = ring.mint()
+    const [before, after] = renamed(newest).split('{"platform":"Ring"')
+    save(path, `${before}{"platform":"Ring","name":"Other","refreshToken":"${other}"},{"platform":"Ring"${after}`)
+    const { manager } = open(t, ring, { store: kind.store(path, { name: 'Other' }) })
+    assert.equal(rawOf(manager.refreshToken), rawOf(other))
+    await manager.refresh()
+    await manager.close()
+    const door = open(t, ring, { store: kind.store(path, { name: 'Door' }) })
+    assert.equal(door.manager.refreshToken, newest)
+    await door.manager.refresh()
+    await door.manager.close()
+    assert.equal(ring.counts.stalePresentations, 0)
+  })
+
   it('is the same block with its name, without it, and in a folder that was moved', async (t) => {
     const ring = await startRing(t)
     const folder = tempDir(t)
