@@ -368,6 +368,11 @@ impl Inner {
             loop {
                 inner.parts.clock.sleep(policy::BETWEEN_WRITES).await;
                 let mut slot = inner.entry.lock().await;
+                if inner.view().closing {
+                    // Closing tries it itself, once.
+                    inner.view().keeps_writing = false;
+                    return;
+                }
                 let written = match slot.take() {
                     Some(pending) => inner.write_pending(pending, &mut slot).await,
                     None => true,

@@ -133,6 +133,11 @@ impl Inner {
         let _turn = self.following.lock().await;
         for _ in 0..ROUNDS {
             let unwritten = self.unwritten().await;
+            if unwritten.is_some() && self.parts.store.needs_the_program() {
+                // The same code was just asked, and took its time to fail. It is asked again in a moment.
+                self.view().mirror_due = true;
+                return;
+            }
             let Look { settled, pasted } = self.settle(Arc::clone(&mirror), unwritten).await;
             if pasted && self.take_over_shown().await.is_ok() {
                 continue;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use super::*;
 use crate::journal::state::{Access, Mark, Millis, Sent};
 use crate::journal::{Found, Guard, MemoryStore, Notice};
-use crate::mirror::{Decide, Decision, Place, Purpose, Settled, Target};
+use crate::mirror::{Caller, Decide, Decision, Place, Purpose, Settled, Target};
 use crate::oauth::{Answer, BoxFuture, Endpoints, Grant, Http, HttpFailure, Request, WireError};
 use crate::token::Fingerprint;
 
@@ -1235,6 +1235,7 @@ async fn a_mirror_that_shows_an_old_copy_is_put_right_and_one_that_shows_a_new_o
         assert_eq!(raw(next.refresh_token()), "a+");
         tokio::time::sleep(SECOND).await;
         assert_eq!(board.raw(), "a+");
+        next.close().await;
     }
     board.paste("b");
     manager.refresh(false).await.unwrap();
@@ -1333,4 +1334,36 @@ async fn two_that_write_one_mirror_do_not_quarrel_for_ever() {
     quarrels.abort();
     manager.refresh(false).await.unwrap();
     assert_eq!(board.raw(), "a++");
+}
+
+/// A program's own code that takes ten seconds to fail.
+struct Hangs(Arc<AtomicUsize>);
+
+impl Caller for Hangs {
+    fn load(&self) -> Result<Option<Secret>> {
+        Ok(None)
+    }
+
+    fn save(&self, _new: &Secret, _old: Option<&Secret>) -> Result<()> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Err(Error::new(ErrorCode::Store, "it hangs"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_program_that_cannot_save_is_waited_for_once_in_each_rotation_and_once_at_the_end() {
+    let saves = Arc::new(AtomicUsize::new(0));
+    let place = Place::Custom { caller: Box::new(Hangs(Arc::clone(&saves))), state_path: None };
+    let kept = place.open(ISSUER, Purpose::Follow).unwrap();
+    let bench = Bench { mirror: kept.mirror, ..Bench::on(kept.store) };
+    let manager = bench.manager(Some("a"));
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(saves.swap(0, Ordering::SeqCst), 1, "the token of the options");
+    manager.auth().await.unwrap();
+    // What was pending is tried when the store is entered, and the answer is tried.
+    assert_eq!(saves.swap(0, Ordering::SeqCst), 2);
+    manager.close().await;
+    assert_eq!(saves.swap(0, Ordering::SeqCst), 1);
+    tokio::time::sleep(SECOND * 60).await;
+    assert_eq!(saves.load(Ordering::SeqCst), 0, "nothing goes on behind a closed manager");
 }
