@@ -123,6 +123,11 @@ impl Heard {
             .collect()
     }
 
+    fn warnings(&self) -> usize {
+        let events = self.0.lock().unwrap();
+        events.iter().filter(|event| matches!(event, Event::Log(Level::Error | Level::Warn, _))).count()
+    }
+
     fn phases(&self) -> Vec<Phase> {
         let events = self.0.lock().unwrap();
         events
@@ -221,10 +226,10 @@ impl Guard for ShakyGuard {
 struct Board {
     shows: Mutex<Option<String>>,
     fails: AtomicBool,
+    /// It can be read, and not written.
+    sealed: AtomicBool,
     writes: AtomicUsize,
     looks: AtomicUsize,
-    /// Done once, when somebody is about to decide.
-    meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Board {
@@ -232,9 +237,9 @@ impl Board {
         Arc::new(Self {
             shows: Mutex::new(shows.map(str::to_owned)),
             fails: AtomicBool::new(false),
+            sealed: AtomicBool::new(false),
             writes: AtomicUsize::new(0),
             looks: AtomicUsize::new(0),
-            meanwhile: Mutex::new(None),
         })
     }
 
@@ -269,15 +274,14 @@ impl Mirror for Board {
     fn settle(&self, decide: &mut Decide<'_>) -> Result<Settled> {
         self.check()?;
         let shown = self.shown();
-        let meanwhile = self.meanwhile.lock().unwrap().take();
-        if let Some(work) = meanwhile {
-            work();
-        }
         let next = match decide(shown.as_ref())? {
             Decision::Leave => return Ok(Settled::default()),
             Decision::Show(token) => Some(token.expose().to_owned()),
             Decision::Clear => None,
         };
+        if self.sealed.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorCode::Store, "sealed"));
+        }
         *self.shows.lock().unwrap() = next;
         self.writes.fetch_add(1, Ordering::SeqCst);
         Ok(Settled { written: true, ..Settled::default() })
@@ -1292,11 +1296,7 @@ async fn a_broken_mirror_costs_nothing_and_is_said_once() {
     let status = manager.status();
     assert_eq!((status.phase, status.problem.unwrap().message().to_owned()), (Phase::Ready, "no board".to_owned()));
     assert!(status.persisted);
-    let errors = |bench: &Bench| {
-        let events = bench.heard.0.lock().unwrap();
-        events.iter().filter(|event| matches!(event, Event::Log(Level::Error | Level::Warn, _))).count()
-    };
-    assert_eq!(errors(&bench), 1);
+    assert_eq!(bench.heard.warnings(), 1);
     assert!(board.looks.load(Ordering::SeqCst) - looks < 100, "it is not looked into all the time");
     // It comes back as it was a day ago.
     board.fails.store(false, Ordering::SeqCst);
@@ -1366,4 +1366,123 @@ async fn a_program_that_cannot_save_is_waited_for_once_in_each_rotation_and_once
     assert_eq!(saves.swap(0, Ordering::SeqCst), 1);
     tokio::time::sleep(SECOND * 60).await;
     assert_eq!(saves.load(Ordering::SeqCst), 0, "nothing goes on behind a closed manager");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_new_tokens_the_mirrors_is_used_and_the_other_never() {
+    let board = Board::new(Some("m"));
+    let bench = Bench::before(&board);
+    let manager = bench.manager(Some("g"));
+    assert_eq!(raw(manager.refresh_token()), "m", "at once");
+    manager.auth().await.unwrap();
+    manager.close().await;
+    for given in ["g", "m"] {
+        let next = bench.manager(Some(given));
+        next.refresh(false).await.unwrap();
+        next.close().await;
+    }
+    assert_eq!(bench.wire.sent(), ["m", "m+", "m++"]);
+    assert_eq!(board.raw(), "m+++");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_mirrors_wrapping_is_taken_over_and_an_older_one_is_not() {
+    let board = Board::new(Some("a"));
+    let bench = Bench::before(&board);
+    let manager = bench.manager(None);
+    manager.auth().await.unwrap();
+    let before = board.shown().unwrap();
+    let theirs = RefreshToken::parse(before.expose()).unwrap().with_push_credentials(Some(7.into())).wrapped();
+    board.paste(theirs.expose());
+    // The second look finds it, without a rotation.
+    tokio::time::sleep(SECOND * 2).await;
+    assert_eq!(manager.refresh_token(), Some(theirs.clone()));
+    let next = bench.manager(None);
+    tokio::time::sleep(SECOND).await;
+    board.paste(before.expose());
+    next.close().await;
+    manager.close().await;
+    let last = bench.manager(Some(before.expose()));
+    tokio::time::sleep(SECOND).await;
+    assert_eq!((board.shown(), last.refresh_token()), (Some(theirs.clone()), Some(theirs)));
+    assert_eq!(bench.wire.sent(), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_that_no_journal_took_is_shown_at_least() {
+    let board = Board::new(Some("a"));
+    let store = Shaky::new();
+    let bench = Bench { store: Arc::clone(&store) as Arc<_>, ..Bench::before(&board) };
+    let manager = bench.manager(None);
+    tokio::time::sleep(SECOND * 2).await;
+    let asked = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.auth().await }
+    });
+    while bench.wire.sent().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    store.fails.store(true, Ordering::SeqCst);
+    asked.await.unwrap().unwrap();
+    assert!(!manager.status().persisted);
+    assert_eq!(board.raw(), "a+");
+    // What is wrong with the store is said before what is wrong with the mirror.
+    board.fails.store(true, Ordering::SeqCst);
+    assert!(manager.refresh(false).await.is_err());
+    tokio::time::sleep(SECOND * 2).await;
+    assert_eq!(manager.status().problem.unwrap().message(), "full");
+    store.fails.store(false, Ordering::SeqCst);
+    tokio::time::sleep(SECOND * 6).await;
+    assert_eq!(bench.state().current.unwrap().token.raw(), "a+");
+    assert_eq!(manager.status().problem.unwrap().message(), "no board");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mirror_is_looked_at_again_after_a_write_a_failure_and_at_the_end() {
+    let board = Board::new(Some("a"));
+    let bench = Bench::before(&board);
+    let manager = bench.manager(None);
+    manager.auth().await.unwrap();
+    board.fails.store(true, Ordering::SeqCst);
+    manager.refresh(false).await.unwrap();
+    board.fails.store(false, Ordering::SeqCst);
+    tokio::time::sleep(SECOND * 3).await;
+    assert_eq!(board.raw(), "a++", "by itself");
+    assert_eq!(manager.status().problem, None);
+    tokio::time::sleep(SECOND * 60).await;
+    manager.refresh(false).await.unwrap();
+    board.paste("a");
+    manager.close().await;
+    assert_eq!(board.raw(), "a+++", "closing looks once more, and at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mirror_that_can_only_be_read_is_a_problem_said_once() {
+    let board = Board::new(Some("a"));
+    let bench = Bench::before(&board);
+    board.sealed.store(true, Ordering::SeqCst);
+    let manager = bench.manager(None);
+    for _ in 0..3 {
+        manager.refresh(false).await.unwrap();
+        tokio::time::sleep(SECOND * 60).await;
+        assert_eq!(manager.status().problem.unwrap().message(), "sealed");
+    }
+    assert_eq!(bench.heard.warnings(), 1);
+    // What is pasted there is seen all the same.
+    board.paste("b");
+    manager.refresh(false).await.unwrap();
+    assert_eq!(bench.wire.sent().last().unwrap(), "b");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mirror_that_cannot_be_read_is_no_reason_to_log_in() {
+    let board = Board::new(Some("a"));
+    let bench = Bench::before(&board);
+    board.fails.store(true, Ordering::SeqCst);
+    let manager = bench.manager(None);
+    assert_eq!(manager.status().phase, Phase::Idle);
+    assert_eq!(code(manager.auth().await), ErrorCode::Store);
+    board.fails.store(false, Ordering::SeqCst);
+    manager.auth().await.unwrap();
+    assert_eq!((board.raw(), manager.status().problem), ("a+".into(), None));
 }
