@@ -22,6 +22,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 pub use clock::{Clock, SystemClock};
+pub use follow::Shown;
 pub use login::{Credentials, Device};
 pub use view::{Auth, Phase, Status};
 
@@ -155,7 +156,7 @@ impl Manager {
     /// # Errors
     ///
     /// `INVALID_ARGUMENT` for a token that cannot be one, and for the journal of another issuer.
-    pub fn open(parts: Parts, settings: Settings) -> Result<Self> {
+    pub fn open(parts: Parts, mut settings: Settings) -> Result<Self> {
         let given = match &settings.refresh_token {
             // An empty one is an old copy like any other: a settings page wrote it.
             Some(text) if text.expose().trim().is_empty() => None,
@@ -196,7 +197,7 @@ impl Manager {
             view.show_pasted(token);
             view.set_persisted(false);
         }
-        let known_to_caller = settings.refresh_token.clone().filter(|_| given.is_some()).or(shown);
+        let known_to_caller = settings.refresh_token.take().filter(|_| given.is_some()).or(shown);
         let theirs = given.as_ref().or(token_shown.as_ref());
         let is_behind = theirs
             .is_some_and(|theirs| view.newest.as_ref().map(RefreshToken::fingerprint) != Some(theirs.fingerprint()));

@@ -423,7 +423,16 @@ impl Mirror for FileMirror {
 
     fn look(&self, patience: Patience) -> Result<Option<Secret>> {
         let looks = if patience == Patience::None { 0 } else { PARSE_LOOKS };
-        Ok(self.read_whole(&self.real()?, looks)?.1)
+        let real = self.real()?;
+        // While it is written in place, or after that was stopped, it may show a token made of two.
+        for backup in self.backups(&real) {
+            if let Ok(Some(old)) = self.disk.read(&backup)
+                && let Ok(token) = self.format.read(&old)
+            {
+                return Ok(token);
+            }
+        }
+        Ok(self.read_whole(&real, looks)?.1)
     }
 
     fn settle(&self, decide: &mut Decide<'_>) -> Result<Settled> {
@@ -439,7 +448,12 @@ impl Mirror for FileMirror {
             let new = match decide(shown.as_ref())? {
                 Decision::Leave => return Ok(settled),
                 Decision::Show(token) => self.with_token(old.as_deref(), &token),
-                Decision::Clear => self.format.clear(text).map(|new| (new, Introduced::default())),
+                Decision::Clear => match self.format.clear(text) {
+                    // Where there is no place for a token, there is none to take away, and no file to begin.
+                    Err(Unfit::Nothing | Unfit::NoBlock { .. }) => return Ok(settled),
+                    Ok(_) if old.is_none() => return Ok(settled),
+                    cleared => cleared.map(|new| (new, Introduced::default())),
+                },
             };
             let (new, introduced) = new.map_err(|unfit| self.unfit(&unfit))?;
             if old.as_ref() == Some(&new) {
@@ -716,21 +730,23 @@ mod tests {
         }
     }
 
+    /// Saves a text at each moment of its list, the last one first.
+    struct Editor(Mutex<Vec<(&'static str, Moment, String)>>, PathBuf);
+    impl Probe for Editor {
+        fn at(&self, call: &'static str, _: &Path, moment: Moment) -> io::Result<()> {
+            let mut moves = self.0.lock().unwrap();
+            if moves.last().is_some_and(|next| (next.0, next.1) == (call, moment)) {
+                save(&self.1, &moves.pop().unwrap().2);
+            }
+            Ok(())
+        }
+    }
+
     #[test]
     fn an_editor_that_is_faster_twice_has_its_last_word() {
         let (folder, path) = begin();
         let [first, second] = ["2.20", "3.30"].map(|number| config(OLD).replace("1.10", number));
         let moves = Mutex::new(vec![("exchange", Moment::After, second.clone()), ("exchange", Moment::Before, first)]);
-        struct Editor(Mutex<Vec<(&'static str, Moment, String)>>, PathBuf);
-        impl Probe for Editor {
-            fn at(&self, call: &'static str, _: &Path, moment: Moment) -> io::Result<()> {
-                let mut moves = self.0.lock().unwrap();
-                if moves.last().is_some_and(|next| (next.0, next.1) == (call, moment)) {
-                    save(&self.1, &moves.pop().unwrap().2);
-                }
-                Ok(())
-            }
-        }
         let mirror = mirror(folder.path(), Disk::with_probe(Arc::new(Editor(moves, path.clone()))));
         show(&mirror, "new").unwrap();
         show(&mirror, "new").unwrap();
