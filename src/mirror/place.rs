@@ -145,25 +145,22 @@ impl ShownPlace {
         } else {
             disk.for_owner_of(real.parent().unwrap_or(Path::new("/")))
         };
-        let folder = match state_path {
-            Some(folder) => {
-                check_folder(folder)?;
-                absolute(folder)?
-            }
-            None => {
-                let folder = real.with_file_name(FOLDER);
-                refuse_foreign_link(&folder).map_err(|error| {
-                    Error::new(
-                        ErrorCode::Store,
-                        format!(
-                            "{} is a link that another user placed, so no journal is kept behind it. Remove it, or name a folder for the journal.",
-                            folder.display()
-                        ),
-                    )
-                    .with_cause(error)
-                })?;
-                folder
-            }
+        let folder = if let Some(folder) = state_path {
+            check_folder(folder)?;
+            absolute(folder)?
+        } else {
+            let folder = real.with_file_name(FOLDER);
+            refuse_foreign_link(&folder).map_err(|error| {
+                Error::new(
+                    ErrorCode::Store,
+                    format!(
+                        "{} is a link that another user placed, so no journal is kept behind it. Remove it, or name a folder for the journal.",
+                        folder.display()
+                    ),
+                )
+                .with_cause(error)
+            })?;
+            folder
         };
         let name = Naming::of(&real, state_path.is_some());
         let (format, journal): (Box<dyn Format>, String) = match target {
