@@ -204,9 +204,11 @@ mod unix {
             (is_root() && owner.uid != 0).then_some(owner)
         }
 
-        /// Gives them a file that root has just made.
+        /// Gives them a file that root has just made. One with another name was there before: whoever may make names in
+        /// that folder could have it given to them.
         pub(crate) fn give(self, file: &File) -> io::Result<()> {
-            if file.metadata()?.uid() == self.uid {
+            let metadata = file.metadata()?;
+            if metadata.uid() != 0 || metadata.nlink() != 1 {
                 return Ok(());
             }
             std::os::unix::fs::fchown(file, Some(self.uid), Some(self.gid))

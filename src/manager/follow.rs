@@ -115,14 +115,18 @@ impl Inner {
         }
     }
 
-    /// Takes the token out of the mirror.
-    pub(super) async fn clear_mirror(&self) -> Result<()> {
+    /// Takes the token out of the mirror, for whoever has its turn.
+    pub(super) async fn clear_mirror(self: &Arc<Self>) -> Result<()> {
         let Some(mirror) = self.parts.mirror.clone() else { return Ok(()) };
-        let _turn = self.following.lock().await;
         self.view().mirror_due = false;
         let cleared = tokio::task::spawn_blocking(move || mirror.settle(&mut |_| Ok(Decision::Clear))).await;
         let settled = cleared.unwrap_or_else(|_| Err(broken()))?;
         self.tell(settled.notices);
+        if settled.written {
+            // What came out of its place has the token in it.
+            self.view().looks_left = MOST_LOOKS;
+            self.look_again();
+        }
         Ok(())
     }
 
@@ -132,6 +136,11 @@ impl Inner {
         let _turn = self.following.lock().await;
         for _ in 0..ROUNDS {
             let unwritten = self.unwritten().await;
+            if unwritten.is_some() && self.parts.store.needs_the_program() {
+                // The same code was just asked, and took its time to fail. It is asked again in a moment.
+                self.view().mirror_due = true;
+                return false;
+            }
             let Look { settled, pasted } = self.settle(Arc::clone(&mirror), unwritten).await;
             if pasted && self.take_over_shown().await.is_ok() {
                 continue;
@@ -189,7 +198,9 @@ impl Inner {
         let news = self.view().mirror_problem.as_ref().map(crate::Error::message) != Some(error.message());
         if news {
             let level = if error.code() == ErrorCode::StoreLocked { Level::Warn } else { Level::Error };
-            self.log(level, format!("{error} The token itself is safe in the journal; the mirror is tried again."));
+            let journal = self.view().status(self.parts.clock.as_ref()).persisted;
+            let safe = if journal { " The token itself is safe in the journal." } else { "" };
+            self.log(level, format!("{error}{safe} The mirror is tried again."));
             self.update(|view, _| view.mirror_problem = Some(error));
         }
     }
