@@ -293,6 +293,16 @@ impl Manager {
         self.inner.view().status(self.inner.parts.clock.as_ref())
     }
 
+    /// What it was given: whoever uses its token sends it from the same place, and waits by the same clock.
+    pub fn parts(&self) -> &Parts {
+        &self.inner.parts
+    }
+
+    /// Says something to whoever hears of this manager.
+    pub fn log(&self, level: Level, message: impl Into<String>) {
+        self.inner.log(level, message);
+    }
+
     /// Waits for a refresh under way and for what is still to be written, and ends. Every later call is `CLOSED`.
     pub async fn close(&self) {
         self.inner.close().await;
