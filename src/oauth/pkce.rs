@@ -111,7 +111,7 @@ impl WebLogin {
             ("device_brand", "google"),
             ("device_os_version", "14"),
             ("app_brand", "ring"),
-            ("hardware_id".into(), hardware_id),
+            ("hardware_id", hardware_id),
         ]);
         let mut login = Self {
             hardware_id: hardware_id.to_owned(),
