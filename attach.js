@@ -55,16 +55,18 @@ function attachToRingApi(ringApi, manager) {
     if (received && (begun !== undefined || manager.refreshToken === null)) await manager.setRefreshToken(received)
   })()
 
+  const currentAuth = async () => {
+    await adopted
+    return toWire(await manager.getAuth())
+  }
+
   /** @type {PropertyDescriptorMap} */
   const replaced = {
     getAuth: method(async () => {
       await adopted
       return toWire(await manager.refresh())
     }),
-    getCurrentAuth: method(async () => {
-      await adopted
-      return toWire(await manager.getAuth())
-    }),
+    getCurrentAuth: method(currentAuth),
     getSession: method(async () => {
       await adopted
       return api.getSession()
@@ -79,7 +81,8 @@ function attachToRingApi(ringApi, manager) {
     }),
     refreshToken: { get: () => manager.refreshToken ?? undefined, set: receive, enumerable: true },
     authConfig: { get: () => unwrapped(manager.refreshToken), set: () => {}, enumerable: true },
-    _authPromise: { get: () => undefined, set: () => {} },
+    // A request that was begun before this asks for it.
+    _authPromise: { get: () => handled(currentAuth()), set: () => {} },
     _internalOnly_pushNotificationCredentials: {
       get: () => push.value,
       set: (credentials) => {
@@ -157,6 +160,16 @@ function unknownVersion(missing) {
   return invalid(
     `attachToRingApi knows ring-client-api 14, and this is not a RingApi of it: ${missing} is missing or is something else. Use ring-client-api 14, or look for a newer version of ring-auth.`,
   )
+}
+
+/**
+ * A promise that nobody has to wait for.
+ * @template T
+ * @param {Promise<T>} promise
+ */
+function handled(promise) {
+  promise.catch(() => {})
+  return promise
 }
 
 /** @param {(...args: any[]) => unknown} value @returns {PropertyDescriptor} */
