@@ -194,13 +194,12 @@ describe('a RingApi, alone and attached', () => {
     const path = join(tempDir(t), 'journal.json')
     let failed = 0
     for (let i = 0; i < 3; i++) {
-      const { ringApi, ...rest } = side === 'ring-auth' ? makeAttached(t, given, { path }) : makeApi(t, given)
+      const attached = side === 'ring-auth' ? makeAttached(t, given, { path }) : undefined
+      const { ringApi } = attached ?? makeApi(t, given)
       failed += await failures([ringApi.getLocations()])
       ringApi.disconnect()
-      if ('manager' in rest) {
-        rest.attachment.detach()
-        await rest.manager.close()
-      }
+      attached?.attachment.detach()
+      await attached?.manager.close()
     }
     if (side === 'ring-auth') assert.deepEqual([failed, ring.counts.tokenPosts], [0, 1])
     else assert.ok(failed > 0 && ring.counts.stalePresentations > 0)
@@ -211,12 +210,13 @@ describe('a RingApi, alone and attached', () => {
     let token = ring.mint()
     const path = join(tempDir(t), 'journal.json')
     for (let i = 0; i < 3; i++) {
-      const { ringApi, updates, ...rest } = side === 'ring-auth' ? makeAttached(t, token, { path }) : makeApi(t, token)
+      const attached = side === 'ring-auth' ? makeAttached(t, token, { path }) : undefined
+      const { ringApi, updates } = attached ?? makeApi(t, token)
       await ringApi.getLocations()
       await until(() => side === 'ring-auth' ? ringApi.restClient.refreshToken : updates.length > 0, 'a token')
       token = ringApi.restClient.refreshToken
       ringApi.disconnect()
-      if ('manager' in rest) await rest.manager.close()
+      await attached?.manager.close()
     }
     assert.equal(rawOf(token), ring.newest())
     return 'fine'
