@@ -3,11 +3,11 @@
 
 // Requests to Ring's API as ring-client-api's callers make them, over the native core: rest-client.js and attach.js share it.
 
-const face = require('./face.js')
+const { properties, wrongType } = require('./checks.js')
+const { RingAuthError, fromBinding, internal, invalid } = require('./errors.js')
+const { ABORTED, INTERNALS, aborted, isAbortSignal, orAborted } = require('./face.js')
 
-const { invalid, properties, wrongType } = face
-
-/** @typedef {import('./face.js').BindingAnswer} BindingAnswer */
+/** @typedef {import('./face.js').BindingApiAnswer} BindingApiAnswer */
 /** @typedef {import('./face.js').BindingApi} BindingApi */
 /** @typedef {import('./face.js').BindingReply} BindingReply */
 /** @typedef {import('./face.js').Internals} Internals */
@@ -22,7 +22,7 @@ const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD']
  * @returns {Internals}
  */
 function internalsOf(manager) {
-  const internals = typeof manager === 'object' && manager !== null ? manager[face.INTERNALS] : undefined
+  const internals = typeof manager === 'object' && manager !== null ? manager[INTERNALS] : undefined
   if (typeof internals !== 'function') throw wrongType('manager', 'a RingTokenManager of this version', manager)
   return internals.call(manager)
 }
@@ -30,6 +30,8 @@ function internalsOf(manager) {
 class ApiClient {
   /** @type {BindingApi} */
   #api
+  /** @type {Internals} */
+  #internals
 
   /**
    * @param {Internals} internals
@@ -37,11 +39,13 @@ class ApiClient {
    * @param {(session: any) => void} onSession
    */
   constructor(internals, deviceName, onSession) {
+    this.#internals = internals
     this.#api = internals.openApi(deviceName, (answer) => onSession(toData(answer, 'json')))
   }
 
   /** @param {unknown} options */
   async request(options) {
+    this.#internals.refuseInside()
     const given = properties('options', options)
     const call = await toCall(given)
     const { signal, responseType } = given
@@ -49,23 +53,24 @@ class ApiClient {
       throw invalid('options.responseType must be "json" or "buffer"')
     }
     if (signal == null) return toData(finished(await this.#send(call)), responseType)
-    if (!face.isAbortSignal(signal)) throw wrongType('options.signal', 'an AbortSignal', signal)
-    if (signal.aborted) throw face.aborted(signal)
+    if (!isAbortSignal(signal)) throw wrongType('options.signal', 'an AbortSignal', signal)
+    if (signal.aborted) throw aborted(signal)
     const request = this.#begin(call)
-    const reply = await face.orAborted(answered(request), signal)
-    if (reply === face.ABORTED) {
+    const reply = await orAborted(answered(request), signal)
+    if (reply === ABORTED) {
       request.abort()
-      throw face.aborted(signal)
+      throw aborted(signal)
     }
     return toData(finished(/** @type {BindingReply} */ (reply)), responseType)
   }
 
   async getSession() {
+    this.#internals.refuseInside()
     let reply
     try {
       reply = await this.#api.session()
     } catch {
-      throw face.internal()
+      throw internal()
     }
     return toData(finished(reply), 'json')
   }
@@ -89,7 +94,7 @@ class ApiClient {
     try {
       return this.#api.begin(call)
     } catch {
-      throw face.internal()
+      throw internal()
     }
   }
 }
@@ -99,7 +104,7 @@ async function answered(request) {
   try {
     return await request.reply()
   } catch {
-    throw face.internal()
+    throw internal()
   }
 }
 
@@ -172,11 +177,11 @@ function toJson(value) {
  * The answer, or the error that it is. That one has the answer as `response`, as in ring-client-api; it is not shown when the
  * error is printed, because anything can be in it.
  * @param {BindingReply} reply
- * @returns {BindingAnswer}
+ * @returns {BindingApiAnswer}
  */
 function finished({ error, answer }) {
   if (error != null) {
-    const failure = face.fromBinding(error)
+    const failure = fromBinding(error)
     if (answer != null) {
       const { status, body } = answer
       const value = { status, headers: toHeaders(answer), body: parsed(body) }
@@ -184,12 +189,12 @@ function finished({ error, answer }) {
     }
     throw failure
   }
-  if (answer == null) throw face.internal()
+  if (answer == null) throw internal()
   return answer
 }
 
 /**
- * @param {BindingAnswer} answer
+ * @param {BindingApiAnswer} answer
  * @param {unknown} responseType
  */
 function toData(answer, responseType) {
@@ -204,7 +209,7 @@ function toData(answer, responseType) {
   return data
 }
 
-/** @param {BindingAnswer} answer */
+/** @param {BindingApiAnswer} answer */
 function toHeaders({ headers }) {
   const all = new Headers()
   for (const { name, value } of headers) {
@@ -283,7 +288,7 @@ class PushCredentials {
   /** @param {any} value */
   set value(value) {
     if (this.#manager.refreshToken === null) {
-      throw new face.RingAuthError('NO_REFRESH_TOKEN', 'Cannot set push notification credentials without a refresh token')
+      throw new RingAuthError('NO_REFRESH_TOKEN', 'Cannot set push notification credentials without a refresh token')
     }
     const pending = { value }
     this.#pending = pending

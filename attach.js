@@ -4,7 +4,8 @@
 // A real RingApi, whose rest client gets its tokens and its answers from a manager. That object is changed in place: every
 // camera and location holds it, and its subjects are those that they have subscribed to.
 
-const { invalid, wrongType } = require('./face.js')
+const { wrongType } = require('./checks.js')
+const { invalid } = require('./errors.js')
 const { ApiClient, PushCredentials, internalsOf, toWire, unwrapped } = require('./api-client.js')
 
 /** What the rest client of ring-client-api 14 has. Where one of these is missing, it is of another version. */

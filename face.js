@@ -11,6 +11,7 @@
 /** @typedef {import('./index.js').LoginStep} LoginStep */
 /** @typedef {import('./index.js').RefreshTokenUpdate} RefreshTokenUpdate */
 /** @typedef {import('./index.js').Status} Status */
+/** @typedef {InstanceType<typeof import('./store.js').Caller>} Caller */
 
 // What crosses the boundary: the shapes of src/binding, by hand, because the generated binding.d.ts is not committed.
 // `npm run typecheck:binding` compares the two after a build.
@@ -35,7 +36,7 @@
 /**
  * @typedef BindingOptions
  * @property {string} [refreshToken]
- * @property {string} [storePath] The journal of the file store; without it, memory.
+ * @property {BindingStore} [store] Without it, memory.
  * @property {string} [systemId]
  * @property {string} [controlCenterDisplayName]
  * @property {string} [loginFlow]
@@ -44,6 +45,19 @@
  * @property {string} [apiUrl]
  * @property {number} [requestTimeoutMs]
  * @property {boolean} [autoRefresh]
+ */
+/**
+ * @typedef BindingStore
+ * @property {string} kind 'file', 'homebridge', 'dotenv' or 'custom'.
+ * @property {string} [path] The journal, or the file that shows the token.
+ * @property {string} [platform] With 'homebridge'.
+ * @property {string} [name] With 'homebridge'.
+ * @property {string} [key] With 'dotenv'.
+ * @property {string} [statePath] The folder of the journal, where it is not beside the file.
+ */
+/**
+ * What a program's own code answered: never a rejection, because nobody would catch it.
+ * @typedef {{ token?: string, failed?: string }} BindingAnswer
  */
 /**
  * @typedef BindingManager
@@ -61,13 +75,13 @@
  * @property {string | null} refreshToken
  * @property {string | null} hardwareId
  * @property {BindingStatus} status
- * @property {(deviceName: string, listener: (answer: BindingAnswer) => void) => BindingApi} openApi
+ * @property {(deviceName: string, listener: (answer: BindingApiAnswer) => void) => BindingApi} openApi
  * @property {() => Promise<void>} close
  */
 /**
  * @typedef {{ name: string, value: string }} BindingHeader
- * @typedef {{ status: number, headers: BindingHeader[], body: Buffer }} BindingAnswer
- * @typedef {{ error?: BindingError, answer?: BindingAnswer }} BindingReply
+ * @typedef {{ status: number, headers: BindingHeader[], body: Buffer }} BindingApiAnswer
+ * @typedef {{ error?: BindingError, answer?: BindingApiAnswer }} BindingReply
  * @typedef {{ reply: () => Promise<BindingReply>, abort: () => void }} BindingRequest
  */
 /**
@@ -90,19 +104,28 @@
 /**
  * What the drop-in for ring-client-api needs of a manager beyond its public face.
  * @typedef Internals
- * @property {(deviceName: string, listener: (answer: BindingAnswer) => void) => BindingApi} openApi
+ * @property {(deviceName: string, listener: (answer: BindingApiAnswer) => void) => BindingApi} openApi
  * @property {(email: string, password: string, code: string) => Promise<LoginStep>} loginWithCode
+ * @property {() => void} refuseInside Throws inside a store's own save, where waiting for the manager would be for ever.
  * @property {(level: LogEntry['level'], message: string) => void} log
  */
 /**
  * @typedef Binding
- * @property {(options: BindingOptions, listener: (event: BindingEvent) => void) => { error?: BindingError, manager?: BindingManager }} open
+ * @property {(
+ *   options: BindingOptions,
+ *   listener: (event: BindingEvent) => void,
+ *   load?: (() => Promise<BindingAnswer>) | null,
+ *   save?: ((change: { new: string, old?: string }) => Promise<BindingAnswer>) | null,
+ * ) => { error?: BindingError, manager?: BindingManager }} open
  * @property {(token: string) => BindingToken} parseRefreshToken
  * @property {() => boolean} isBusy
  * @property {() => Promise<void>} settled
  */
 
-const MAX_TOKEN_BYTES = 64 * 1024
+const { RingAuthError, fromBinding, guard, internal, invalid } = require('./errors.js')
+const { kindOf, nonEmpty, properties, refuseUnknown, tokenText, wrongType } = require('./checks.js')
+const { storeOption } = require('./store.js')
+
 const MAX_TIMEOUT_MS = 2 ** 31 - 1
 const OPTIONS = [
   'refreshToken',
@@ -124,217 +147,15 @@ const LOGIN_FLOWS = ['auto', 'pkce', 'password']
 const INSPECT = Symbol.for('nodejs.util.inspect.custom')
 /** @type {typeof Symbol.asyncDispose} */
 const ASYNC_DISPOSE = Symbol.asyncDispose ?? /** @type {any} */ (Symbol.for('Symbol.asyncDispose'))
-const ERROR_BRAND = Symbol.for('ring-auth.RingAuthError')
 const ABORTED = Symbol('aborted')
 /** Known to every copy of this package: a manager of one may be attached by another. */
 const INTERNALS = Symbol.for('ring-auth.internals')
 
-// ---- errors
-
-/**
- * @typedef {{ transient?: boolean, httpStatus?: number | undefined, retryAfterMs?: number | undefined, cause?: unknown }} ErrorDetails
- */
-class RingAuthError extends Error {
-  /**
-   * @param {ErrorCode} code
-   * @param {string} message
-   * @param {ErrorDetails} [details]
-   */
-  constructor(code, message, { transient = false, httpStatus, retryAfterMs, cause } = {}) {
-    super(message, cause == null ? undefined : { cause })
-    /** @readonly */
-    this.code = code
-    /** @readonly */
-    this.transient = transient
-    // Only where they apply, so no fields of the class.
-    if (httpStatus != null) Object.assign(this, { httpStatus })
-    if (retryAfterMs != null) Object.assign(this, { retryAfterMs })
-  }
-
-  /**
-   * Every plugin can have its own copy of this package: an error of any of them is one of ours. A subclass keeps the
-   * ordinary meaning.
-   * @override
-   * @param {any} value
-   */
-  static [Symbol.hasInstance](value) {
-    if (this !== RingAuthError) return Function.prototype[Symbol.hasInstance].call(this, value)
-    return typeof value === 'object' && value !== null && value[ERROR_BRAND] === true
-  }
-}
-
-Object.defineProperty(RingAuthError.prototype, 'name', { value: 'RingAuthError', writable: true, configurable: true })
-Object.defineProperty(RingAuthError.prototype, ERROR_BRAND, { value: true })
-
-/** @param {BindingError} error */
-function fromBinding({ code, message, transient, httpStatus, retryAfterMs, cause }) {
-  return new RingAuthError(/** @type {ErrorCode} */ (code), message, { transient, httpStatus, retryAfterMs, cause })
-}
-
-/** @param {string} message */
-function invalid(message) {
-  return new RingAuthError('INVALID_ARGUMENT', message)
-}
-
-/**
- * The native part threw instead of answering with data: a bug in it. Its own words are left out, because a panic can
- * quote the text it stumbled over.
- */
-function internal() {
-  return new RingAuthError('PROTOCOL', 'The native part of ring-auth failed without a reason. Please report this.', {
-    transient: true,
-  })
-}
-
-/**
- * Runs a synchronous native call.
- * @template T
- * @param {() => T} call
- * @returns {T}
- */
-function guard(call) {
-  try {
-    return call()
-  } catch {
-    throw internal()
-  }
-}
-
 // ---- arguments
 
 /**
- * What a value is, for a message that must not show the value itself.
- * @param {unknown} value
- */
-function kindOf(value) {
-  if (value === null || value === undefined) return String(value)
-  if (Array.isArray(value)) return 'an array'
-  return typeof value === 'object' ? 'an object' : `a ${typeof value}`
-}
-
-/**
- * @param {string} name
- * @param {string} expected
- * @param {unknown} value
- */
-function wrongType(name, expected, value) {
-  return invalid(`${name} must be ${expected}, got ${kindOf(value)}`)
-}
-
-/**
- * A plain copy of the own properties of an argument, each read once.
- * @param {string} name
- * @param {unknown} value
- * @returns {Record<string, unknown>}
- */
-function properties(name, value) {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw wrongType(name, 'an object', value)
-  try {
-    return { ...value }
-  } catch {
-    throw invalid(`${name} cannot be read: one of its properties threw an error`)
-  }
-}
-
-/**
- * @param {string} name
- * @param {Record<string, unknown>} given
- * @param {string[]} known
- */
-function refuseUnknown(name, given, known) {
-  for (const key of Object.keys(given)) {
-    if (known.includes(key)) continue
-    const near = nearest(key, known)
-    const shown = key.length > 40 ? `${key.slice(0, 40)}…` : key
-    const hint = near === undefined ? `; known are ${known.join(', ')}` : `; did you mean ${near}?`
-    throw invalid(`${name}.${shown} is not an option${hint}`)
-  }
-}
-
-/**
- * The known name that was probably meant: one with at most two typing errors, or one that contains what was given.
- * @param {string} given
- * @param {string[]} known
- */
-function nearest(given, known) {
-  const lower = given.toLowerCase()
-  if (lower.length > 40) return undefined
-  const scored = known
-    .map((name) => ({ name, distance: editDistance(lower, name.toLowerCase()) }))
-    .sort((a, b) => a.distance - b.distance)
-  const best = scored[0]
-  if (best !== undefined && best.distance <= Math.min(2, Math.floor(best.name.length / 3))) return best.name
-  return lower.length < 4 ? undefined : known.find((name) => name.toLowerCase().includes(lower))
-}
-
-/**
- * @param {string} a
- * @param {string} b
- */
-function editDistance(a, b) {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = Number(row[j - 1]) + (a[i - 1] === b[j - 1] ? 0 : 1)
-      next.push(Math.min(replaced, Number(row[j]) + 1, Number(next[j - 1]) + 1))
-    }
-    row = next
-  }
-  return Number(row[b.length])
-}
-
-/**
- * @param {string} name
- * @param {unknown} value
- * @returns {string}
- */
-function nonEmpty(name, value) {
-  if (typeof value !== 'string') throw wrongType(name, 'a string', value)
-  if (value.trim() === '') throw invalid(`${name} must not be empty`)
-  return value
-}
-
-/**
- * @param {string} name
- * @param {unknown} value
- * @returns {string}
- */
-function tokenText(name, value) {
-  if (typeof value !== 'string') throw wrongType(name, 'a string', value)
-  if (Buffer.byteLength(value) > MAX_TOKEN_BYTES) throw invalid(`${name} is longer than 64 KiB: this is not a refresh token`)
-  return value
-}
-
-/**
- * @param {unknown} value
- * @returns {string | undefined} The journal's path, or nothing for the memory store.
- */
-function storePath(value) {
-  if (value === undefined) return undefined
-  const store = properties('options.store', value)
-  const { type, path } = store
-  if (type === undefined && ('load' in store || 'save' in store)) {
-    throw invalid('options.store.type must be "memory" or "file": this version has no stores with load and save')
-  }
-  if (type === 'homebridge' || type === 'dotenv') {
-    throw invalid(`options.store.type must be "memory" or "file": this version has no "${type}" store`)
-  }
-  if (typeof type !== 'string') throw wrongType('options.store.type', '"memory" or "file"', type)
-  if (type === 'memory') {
-    refuseUnknown('options.store', store, ['type'])
-    return undefined
-  }
-  if (type !== 'file') throw invalid('options.store.type must be "memory" or "file"')
-  refuseUnknown('options.store', store, ['type', 'path'])
-  const checked = nonEmpty('options.store.path', path)
-  if (checked.includes('\0')) throw invalid('options.store.path must not contain a null character')
-  return checked
-}
-
-/**
  * @param {unknown} options
- * @returns {{ native: BindingOptions, logger: ((entry: LogEntry) => unknown) | undefined }}
+ * @returns {{ native: BindingOptions, caller: Caller | undefined, logger: ((entry: LogEntry) => unknown) | undefined }}
  */
 function managerOptions(options) {
   const given = options === undefined ? {} : properties('options', options)
@@ -343,8 +164,8 @@ function managerOptions(options) {
   const native = {}
 
   if (given.refreshToken !== undefined) native.refreshToken = tokenText('options.refreshToken', given.refreshToken)
-  const path = storePath(given.store)
-  if (path !== undefined) native.storePath = path
+  const { store, caller } = storeOption(given.store)
+  if (store !== undefined) native.store = store
   for (const key of /** @type {const} */ (['systemId', 'controlCenterDisplayName', 'userAgent', 'oauthUrl', 'apiUrl'])) {
     if (given[key] !== undefined) native[key] = nonEmpty(`options.${key}`, given[key])
   }
@@ -367,7 +188,7 @@ function managerOptions(options) {
     native.autoRefresh = autoRefresh
   }
   if (logger !== undefined && typeof logger !== 'function') throw wrongType('options.logger', 'a function', logger)
-  return { native, logger: /** @type {any} */ (logger) }
+  return { native, caller, logger: /** @type {any} */ (logger) }
 }
 
 /**
@@ -774,6 +595,8 @@ function createFace(binding) {
   class RingTokenManager {
     /** @type {BindingManager} */
     #native
+    /** @type {Caller | undefined} */
+    #caller
     /** @type {Hub} */
     #hub
     /** @type {import('./index.js').Observable<RefreshTokenUpdate> | undefined} */
@@ -785,12 +608,14 @@ function createFace(binding) {
 
     /** @param {unknown} [options] */
     constructor(options) {
-      const { native, logger } = managerOptions(options)
+      const { native, caller, logger } = managerOptions(options)
       const hub = new Hub(logger)
-      const { error, manager } = guard(() => binding.open(native, (event) => hub.receive(event)))
+      const listener = (/** @type {BindingEvent} */ event) => hub.receive(event)
+      const { error, manager } = guard(() => binding.open(native, listener, caller?.load, caller?.save))
       if (error != null) throw fromBinding(error)
       if (manager == null) throw internal()
       this.#native = manager
+      this.#caller = caller
       this.#hub = hub
       if (native.autoRefresh === true) hub.owner = this
       holdProcessWhileBusy()
@@ -819,6 +644,7 @@ function createFace(binding) {
     /** @param {unknown} [options] */
     async getAccessToken(options) {
       const signal = options === undefined ? undefined : callOptions(options, CALL_OPTIONS).signal
+      this.#caller?.refuseInside()
       // The case of nearly every call, answered without a round trip to another thread.
       let cached
       try {
@@ -833,6 +659,7 @@ function createFace(binding) {
     /** @param {unknown} [options] */
     async getAuth(options) {
       const { signal } = callOptions(options, CALL_OPTIONS)
+      this.#caller?.refuseInside()
       const cached = guard(() => this.#native.cachedAuth())
       if (cached != null) return cached
       return toAuth(await this.#ask((native) => native.getAuth(), signal))
@@ -884,6 +711,12 @@ function createFace(binding) {
     }
 
     close() {
+      try {
+        // It would wait for the very function that calls it.
+        this.#caller?.refuseInside()
+      } catch (error) {
+        return Promise.reject(error)
+      }
       return (this.#closing ??= this.#close())
     }
 
@@ -901,6 +734,7 @@ function createFace(binding) {
         openApi: (deviceName, listener) => guard(() => this.#native.openApi(deviceName, listener)),
         loginWithCode: async (email, password, code) =>
           toStep(await this.#ask((native) => native.loginWithCode(email, password, code))),
+        refuseInside: () => this.#caller?.refuseInside(),
         log: (level, message) => void this.#hub.log(level, message),
       }
     }
@@ -938,6 +772,7 @@ function createFace(binding) {
      * @returns {Promise<BindingOutcome>}
      */
     async #ask(call, signal) {
+      this.#caller?.refuseInside()
       let outcome
       try {
         outcome = await orAborted(call(this.#native), signal)
@@ -993,11 +828,6 @@ module.exports = {
   MANAGER_OPTIONS: OPTIONS,
   aborted,
   describeThrown,
-  fromBinding,
-  internal,
-  invalid,
   isAbortSignal,
   orAborted,
-  properties,
-  wrongType,
 }

@@ -207,10 +207,14 @@ export interface RingTokenManagerOptions {
  * Where the refresh token is kept.
  *
  * - `memory`: nowhere. `persisted` in the status is `false`; saving each token is up to you.
- * - `file`: in a file of this package's own at `path`, which several processes may share. A relative path is relative to
- *   the working directory at construction. The file and its folder's entry are synced before a new token is used.
+ * - `file`: in a journal, a file of this package's own.
+ * - `homebridge`, `dotenv`: in a journal of its own, and always up to date where people look for it as well.
+ * - an object with `load` and `save`: with your own code, behind a journal or alone.
+ *
+ * Relative paths are relative to the working directory at construction. A journal and its folder's entry are synced
+ * before a new token is used, and several processes may share one.
  */
-export type Store = MemoryStore | FileStore
+export type Store = MemoryStore | FileStore | HomebridgeStore | DotenvStore | CustomStore
 
 /** See {@link Store}. */
 export interface MemoryStore {
@@ -220,8 +224,52 @@ export interface MemoryStore {
 /** See {@link Store}. */
 export interface FileStore {
   type: 'file'
+  /** The journal. Must not be empty. */
+  path: string
+}
+
+/**
+ * The `refreshToken` of a block in Homebridge's `config.json`. Nothing else in that file is changed, not a blank. A token
+ * that somebody pastes there is used from the next refresh, or start, on; an old copy that comes back is put right.
+ */
+export interface HomebridgeStore {
+  type: 'homebridge'
+  /** The file: `api.user.configPath()` in a plugin. */
+  configPath: string
+  /** The `platform` of the block. Default: `Ring`. */
+  platform?: string | undefined
+  /** The `name` of the block. Needed where there are several blocks of that platform. */
+  name?: string | undefined
+  /** The folder of the journal. Default: `.ring-auth` beside the file, where the command line finds it too. */
+  statePath?: string | undefined
+}
+
+/** The value of a key in a `.env` file. The file is made, for its owner alone, where there is none. */
+export interface DotenvStore {
+  type: 'dotenv'
   /** The file. Must not be empty. */
   path: string
+  /** The key. Default: `RING_REFRESH_TOKEN`. */
+  key?: string | undefined
+  /** The folder of the journal. Default: `.ring-auth` beside the file, where the command line finds it too. */
+  statePath?: string | undefined
+}
+
+/**
+ * Your own code. The two are called one at a time. Each call is awaited, for ten seconds: then it counts as failed. What
+ * fails is reported and tried again. Calling the manager from inside one of them is `INVALID_ARGUMENT`.
+ */
+export interface CustomStore {
+  type?: undefined
+  /** The token that is kept, if there is one. Called at the start and before each refresh. */
+  load(): string | null | undefined | Promise<string | null | undefined>
+  /** Keeps a token. `oldRefreshToken` is the one that was kept before. */
+  save(newRefreshToken: string, oldRefreshToken?: string): void | Promise<void>
+  /**
+   * The folder of a journal. With it a `save` that fails loses nothing, and other processes are kept apart. Without it
+   * nothing is durable but what `save` does, and nothing protects from another process with the same token.
+   */
+  statePath?: string | undefined
 }
 
 /**

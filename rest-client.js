@@ -3,12 +3,12 @@
 
 // The drop-in for `ring-client-api/rest-client`: its names, its messages and its ways, on top of RingTokenManager.
 
-const face = require('./face.js')
+const { properties, wrongType } = require('./checks.js')
+const { RingAuthError } = require('./errors.js')
+const { ASYNC_DISPOSE, MANAGER_OPTIONS, describeThrown } = require('./face.js')
 const { RingTokenManager, parseRefreshToken } = require('./index.js')
 const { ApiClient, PushCredentials, internalsOf, toWire } = require('./api-client.js')
 const { ReplaySubject } = require('./replay-subject.js')
-
-const { RingAuthError } = face
 
 /** @typedef {import('./index.js').LoginStep} LoginStep */
 
@@ -73,24 +73,24 @@ class RingRestClient {
 
   /** @param {any} authOptions */
   constructor(authOptions) {
-    const given = face.properties('options', authOptions)
+    const given = properties('options', authOptions)
     const { email, password, refreshToken } = given
     const name = given.controlCenterDisplayName ?? DEVICE_NAME
     /** @type {any} */
     const options = { controlCenterDisplayName: name }
-    for (const key of face.MANAGER_OPTIONS) {
+    for (const key of MANAGER_OPTIONS) {
       // An empty one is none, as a settings page leaves it.
       if (given[key] != null && given[key] !== '') options[key] = given[key]
     }
     if (email != null && email !== '') {
-      if (typeof email !== 'string') throw face.wrongType('options.email', 'a string', email)
-      if (typeof password !== 'string') throw face.wrongType('options.password', 'a string', password)
+      if (typeof email !== 'string') throw wrongType('options.email', 'a string', email)
+      if (typeof password !== 'string') throw wrongType('options.password', 'a string', password)
       this.#credentials = { email, password }
     }
     this.#manager = new RingTokenManager(options)
     this.#internals = internalsOf(this.#manager)
     const report = (/** @type {unknown} */ error) => {
-      this.#internals.log('error', `A listener failed (${face.describeThrown(error)}). It must handle its own errors.`)
+      this.#internals.log('error', `A listener failed (${describeThrown(error)}). It must handle its own errors.`)
     }
     this.onRefreshTokenUpdated = new ReplaySubject(report)
     this.onSession = new ReplaySubject(report)
@@ -169,7 +169,7 @@ class RingRestClient {
     await this.#manager.close()
   }
 
-  [face.ASYNC_DISPOSE]() {
+  [ASYNC_DISPOSE]() {
     return this.close()
   }
 

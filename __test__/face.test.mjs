@@ -14,6 +14,8 @@ import { inspect } from 'node:util'
 const require = createRequire(import.meta.url)
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const facePath = join(root, 'face.js')
+/** The face and what it is made of. */
+const MODULES = ['face.js', 'checks.js', 'errors.js', 'store.js']
 const { createFace } = require(facePath)
 
 const SECRET = 'canary-7f3a'
@@ -163,7 +165,7 @@ describe('constructor', () => {
         'open',
         {
           refreshToken: 'token',
-          storePath: '/data/ring.json',
+          store: { kind: 'file', path: '/data/ring.json' },
           systemId: 'system',
           controlCenterDisplayName: 'name',
           userAgent: 'agent',
@@ -238,12 +240,18 @@ describe('constructor', () => {
     [{ logger: console }, /^options\.logger must be a function, got an object$/],
     [{ store: null }, /^options\.store must be an object, got null$/],
     [{ store: '/data/ring.json' }, /^options\.store must be an object, got a string$/],
-    [{ store: {} }, /^options\.store\.type must be "memory" or "file", got undefined$/],
-    [{ store: { type: 5 } }, /^options\.store\.type must be "memory" or "file", got a number$/],
-    [{ store: { type: SECRET } }, /^options\.store\.type must be "memory" or "file"$/],
-    [{ store: { type: 'homebridge', configPath: '/c' } }, /^options\.store\.type must be .*no "homebridge" store$/],
-    [{ store: { type: 'dotenv', path: '.env' } }, /^options\.store\.type must be .*no "dotenv" store$/],
-    [{ store: { load() {}, save() {} } }, /^options\.store\.type must be .*no stores with load and save$/],
+    [{ store: {} }, /^options\.store\.type must be "memory", "file", "homebridge" or "dotenv", or .*, got undefined$/],
+    [{ store: { type: 5 } }, /^options\.store\.type must be "memory", .*, got a number$/],
+    [{ store: { type: SECRET } }, /^options\.store\.type must be "memory", "file", "homebridge" or "dotenv", or the store an object with load and save$/],
+    [{ store: { type: 'homebridge' } }, /^options\.store\.configPath must be a string, got undefined$/],
+    [{ store: { type: 'homebridge', configPath: '/c', path: '/c' } }, /^options\.store\.path is not an option; did you mean/],
+    [{ store: { type: 'homebridge', configPath: '/c', name: '' } }, /^options\.store\.name must not be empty$/],
+    [{ store: { type: 'homebridge', configPath: '/c', statePath: 5 } }, /^options\.store\.statePath must be a string, got a number$/],
+    [{ store: { type: 'dotenv', path: '' } }, /^options\.store\.path must not be empty$/],
+    [{ store: { type: 'dotenv', path: '.env', name: 'A' } }, /^options\.store\.name is not an option/],
+    [{ store: { load() {} } }, /^options\.store\.save must be a function, got undefined$/],
+    [{ store: { load: SECRET, save() {} } }, /^options\.store\.load must be a function, got a string$/],
+    [{ store: { load() {}, save() {}, statePath: '' } }, /^options\.store\.statePath must not be empty$/],
     [{ store: { type: 'memory', path: '/x' } }, /^options\.store\.path is not an option/],
     [{ store: { type: 'file', path: '/x', pth: 1 } }, /^options\.store\.pth is not an option/],
     [{ store: { type: 'file' } }, /^options\.store\.path must be a string, got undefined$/],
@@ -296,9 +304,12 @@ describe('RingAuthError', () => {
     }
   })
 
-  it('is recognised across two copies of the package', async () => {
-    delete require.cache[facePath]
-    const other = require(facePath)
+  it('is recognised across two copies of the package', async (t) => {
+    // Another folder, as another plugin's node_modules would be.
+    const folder = mkdtempSync(join(tmpdir(), 'ring-auth-copy-'))
+    t.after(() => rmSync(folder, { recursive: true }))
+    for (const file of MODULES) cpSync(join(root, file), join(folder, file))
+    const other = require(join(folder, 'face.js'))
     assert.notEqual(other.RingAuthError, RingAuthError)
     const error = await failure(FAILURE)
     assert.ok(error instanceof other.RingAuthError)
@@ -952,7 +963,7 @@ describe('the entry point', () => {
     const folder = mkdtempSync(join(tmpdir(), 'ring-auth-face-'))
     t.after(() => rmSync(folder, { recursive: true }))
     const inside = join(folder, 'node_modules', 'ring-auth')
-    for (const file of ['package.json', 'index.js', 'face.js']) cpSync(join(root, file), join(inside, file))
+    for (const file of ['package.json', 'index.js', ...MODULES]) cpSync(join(root, file), join(inside, file))
     writeFileSync(join(inside, 'binding.js'), 'module.exports = {}')
     const names = ['RingAuthError', 'RingTokenManager', 'attachToRingApi', 'parseRefreshToken']
     writeFileSync(

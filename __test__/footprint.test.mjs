@@ -4,12 +4,12 @@ import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { RingTokenManager, failure, fileStore, open, optionsFor, root, runScript, startRing, tempDir } from './support/index.mjs'
+import { optionsFor, root, runScript, startRing, tempDir } from './support/index.mjs'
 
 const TREE = ['.gitignore', '.homebridge', join('.homebridge', 'config.json'), '.env']
 
 describe('the footprint', () => {
-  it('is the journal alone: a config.json and a .env beside it that hold the token are never written', async (t) => {
+  it('of a file store is the journal alone: a config.json and a .env beside it that hold the token are never written', async (t) => {
     const ring = await startRing(t)
     const folder = tempDir(t)
     const given = ring.mint()
@@ -35,17 +35,6 @@ describe('the footprint', () => {
     for (const [name, text] of Object.entries(files)) assert.equal(readFileSync(join(folder, name), 'utf8'), text, name)
     const names = readdirSync(folder, { recursive: true }).map(String)
     assert.deepEqual(names.sort(), [...TREE, 'journal.json', 'journal.json.lock'].sort())
-  })
-
-  it('has no store for files of others yet, and says so instead of writing them', async (t) => {
-    const ring = await startRing(t)
-    const stores = [{ type: 'homebridge', configPath: 'config.json' }, { type: 'dotenv', path: '.env' }]
-    for (const store of stores) {
-      const error = await failure(async () => new RingTokenManager(/** @type {any} */ ({ ...optionsFor(ring), store })), 'INVALID_ARGUMENT')
-      assert.match(error.message, /store/)
-    }
-    const { manager } = open(t, ring, { store: fileStore(join(tempDir(t), 'journal.json')), refreshToken: ring.mint() })
-    await manager.getAccessToken()
   })
 
   it('of an install is nothing but files: no script, no dependency', () => {

@@ -1,18 +1,19 @@
 //! Text that must never be seen by accident.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// A password, a code, a token or a cookie.
 ///
 /// `Debug` says nothing of it, and there is no `Display`: whoever wants the text writes [`Secret::expose`], which is
-/// easy to search for in a review.
+/// easy to search for in a review. Clones share the text: it is in memory once.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Secret(String);
+pub struct Secret(Arc<str>);
 
 impl Secret {
     /// Takes the text as it is, spaces at the ends included.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self(text.into().into())
     }
 
     /// The text itself, for the wire, the journal and the person who asked for it.
@@ -34,13 +35,13 @@ impl fmt::Debug for Secret {
 
 impl From<String> for Secret {
     fn from(text: String) -> Self {
-        Self(text)
+        Self(text.into())
     }
 }
 
 impl From<&str> for Secret {
     fn from(text: &str) -> Self {
-        Self(text.to_owned())
+        Self(text.into())
     }
 }
 

@@ -4,6 +4,7 @@
 //! id it was got with, `pnc` push-notification credentials. Everything that is not such an object is Ring's own, raw.
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::alphabet;
@@ -16,10 +17,10 @@ use crate::{Error, Result, Secret};
 /// The longest token that is taken, in bytes; real ones have some 1500.
 pub const MAX_TOKEN_BYTES: usize = 64 * 1024;
 
-/// A refresh token with what is wrapped around it. Unknown keys survive, in their order.
+/// A refresh token with what is wrapped around it. Unknown keys survive, in their order. Clones share it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RefreshToken {
-    fields: Map<String, Value>,
+    fields: Arc<Map<String, Value>>,
 }
 
 impl RefreshToken {
@@ -49,7 +50,7 @@ impl RefreshToken {
     /// `INVALID_ARGUMENT` for characters that no token has.
     pub fn parse_kept(text: &str) -> Result<Self> {
         if let Some(fields) = unwrap(text) {
-            return Ok(Self { fields });
+            return Ok(Self::of(fields));
         }
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Error::invalid(
@@ -63,7 +64,12 @@ impl RefreshToken {
     pub fn from_raw(raw: &str) -> Self {
         let mut fields = Map::new();
         fields.insert("rt".to_owned(), Value::String(raw.to_owned()));
-        Self { fields }
+        Self::of(fields)
+    }
+
+    /// Of fields that have a token among them.
+    fn of(fields: Map<String, Value>) -> Self {
+        Self { fields: Arc::new(fields) }
     }
 
     /// Ring's own refresh token: what is sent, and what makes two wrappers the same token.
@@ -86,10 +92,10 @@ impl RefreshToken {
     #[must_use]
     pub fn rotated(&self, raw: &str, hardware_id: &str) -> Self {
         // The order in which ring-client-api writes a key that was not there yet.
-        let mut fields = self.fields.clone();
+        let mut fields = Map::clone(&self.fields);
         fields.insert("rt".to_owned(), Value::String(raw.to_owned()));
         fields.insert("hid".to_owned(), Value::String(hardware_id.to_owned()));
-        Self { fields }
+        Self::of(fields)
     }
 
     /// Whether its wrapper can be given back, to this package or to ring-client-api.
@@ -100,17 +106,17 @@ impl RefreshToken {
     /// The same token with other push-notification credentials, or without any.
     #[must_use]
     pub fn with_push_credentials(&self, credentials: Option<Value>) -> Self {
-        let mut fields = self.fields.clone();
+        let mut fields = Map::clone(&self.fields);
         match credentials {
             Some(credentials) => fields.insert("pnc".to_owned(), credentials),
             None => fields.shift_remove("pnc"),
         };
-        Self { fields }
+        Self::of(fields)
     }
 
     /// The string that is shown, stored and given to programs.
     pub fn wrapped(&self) -> Secret {
-        Secret::new(STANDARD.encode(Value::Object(self.fields.clone()).to_string()))
+        Secret::new(STANDARD.encode(Value::Object(Map::clone(&self.fields)).to_string()))
     }
 
     /// What may be kept of a token for good: enough to know it again, useless for anything else.

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ring_auth::journal::{Disk, Moment, Probe};
+use ring_auth::files::{Disk, Moment, Probe};
 use ring_auth::manager::{Event, Listener};
 use ring_auth::oauth::{BoxFuture, Grant, Refresh, RingOauth, WireError};
 use ring_auth::{ErrorCode, Secret};

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ring_auth::journal::Disk;
+use ring_auth::files::Disk;
 use ring_auth::manager::{Event, Listener};
 use support::Ring;
 

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ring_auth::ErrorCode;
-use ring_auth::journal::Disk;
+use ring_auth::files::Disk;
 use ring_auth::manager::{Clock, Event, Listener, Manager};
 use ring_auth::oauth::BoxFuture;
 use support::{Chance, Ring};

@@ -59,7 +59,26 @@ export const managers: RingTokenManager[] = [
   new RingTokenManager({ refreshToken: environment['RING_REFRESH_TOKEN'] }),
 ]
 
-export const stores: Store[] = [{ type: 'memory' }, { type: 'file', path: '/data/ring.json' }]
+class Database {
+  load(): string | undefined {
+    return undefined
+  }
+  async save(newRefreshToken: string, oldRefreshToken?: string): Promise<void> {
+    await Promise.resolve([newRefreshToken, oldRefreshToken])
+  }
+}
+
+export const stores: Store[] = [
+  { type: 'memory' },
+  { type: 'file', path: '/data/ring.json' },
+  { type: 'homebridge', configPath: '/data/config.json' },
+  { type: 'homebridge', configPath: '/data/config.json', platform: 'Mine', name: 'Home', statePath: '/data/state' },
+  { type: 'dotenv', path: '.env' },
+  { type: 'dotenv', path: '.env', key: 'TOKEN', statePath: undefined },
+  { load: () => null, save: () => {} },
+  { load: async () => undefined, save: async () => {}, statePath: '/data/state' },
+  new Database(),
+]
 export const memory: MemoryStore = { type: 'memory' }
 export const file: FileStore = { type: 'file', path: '/data/ring.json' }
 export const flows: LoginFlow[] = ['auto', 'pkce', 'password']
@@ -73,6 +92,12 @@ export function describeStore(store: Store): string {
     case 'file':
       same<typeof store.path, string>(true)
       return store.path
+    case 'homebridge':
+      return store.configPath
+    case 'dotenv':
+      return store.path
+    case undefined:
+      return store.statePath ?? 'your own'
   }
 }
 
@@ -83,8 +108,12 @@ export function refused(manager: RingTokenManager): void {
   new RingTokenManager({ store: { type: 'file' } })
   // @ts-expect-error: a path without the file store
   new RingTokenManager({ store: { type: 'memory', path: '/data/ring.json' } })
-  // @ts-expect-error: not in this version
-  new RingTokenManager({ store: { type: 'homebridge', configPath: '/config.json' } })
+  // @ts-expect-error: it is called configPath
+  new RingTokenManager({ store: { type: 'homebridge', path: '/config.json' } })
+  // @ts-expect-error: both are needed
+  new RingTokenManager({ store: { load: () => null } })
+  // @ts-expect-error: a token is a text
+  new RingTokenManager({ store: { load: () => 5, save: () => {} } })
   // @ts-expect-error: an unknown flow
   new RingTokenManager({ loginFlow: 'oauth' })
   // @ts-expect-error: null is no options object

@@ -159,6 +159,7 @@ fn rig() -> Rig {
         oauth: Arc::new(RingOauth::new(Arc::clone(&http), endpoints, None).unwrap()),
         clock: Arc::clone(&clock) as _,
         listener: Arc::clone(&heard) as _,
+        mirror: None,
         runtime: tokio::runtime::Handle::current(),
     };
     let settings = Settings {

@@ -46,7 +46,7 @@ pub struct BindingCall {
 
 /// What Ring answered.
 #[napi(object, object_from_js = false)]
-pub struct BindingAnswer {
+pub struct BindingApiAnswer {
     /// The HTTP status.
     pub status: u32,
     /// All headers.
@@ -61,10 +61,10 @@ pub struct BindingReply {
     /// If it failed.
     pub error: Option<BindingError>,
     /// If there was one.
-    pub answer: Option<BindingAnswer>,
+    pub answer: Option<BindingApiAnswer>,
 }
 
-impl From<Answer> for BindingAnswer {
+impl From<Answer> for BindingApiAnswer {
     fn from(answer: Answer) -> Self {
         let header = |(name, value): (&str, &str)| BindingHeader { name: name.to_owned(), value: value.to_owned() };
         Self {
@@ -84,7 +84,7 @@ impl From<Result<Answer, Failure>> for BindingReply {
     }
 }
 
-type SessionListener = ThreadsafeFunction<BindingAnswer, (), BindingAnswer, Status, false, true>;
+type SessionListener = ThreadsafeFunction<BindingApiAnswer, (), BindingApiAnswer, Status, false, true>;
 
 struct Sessions(SessionListener);
 
@@ -106,7 +106,7 @@ impl BindingManager {
     pub fn open_api(
         &self,
         device_name: String,
-        listener: Function<'_, BindingAnswer, ()>,
+        listener: Function<'_, BindingApiAnswer, ()>,
     ) -> napi::Result<BindingApi> {
         let listener = listener.build_threadsafe_function().callee_handled::<false>().weak::<true>().build()?;
         let timeout = self.manager.request_timeout();

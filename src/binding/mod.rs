@@ -5,6 +5,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "napi gives its arguments by value")]
 
 mod api;
+mod caller;
 mod convert;
 mod types;
 
@@ -14,21 +15,25 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use napi::bindgen_prelude::{Function, create_custom_tokio_runtime, within_runtime_if_available};
+use napi::bindgen_prelude::{Function, Promise, create_custom_tokio_runtime, within_runtime_if_available};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Env, Status};
 use napi_derive::{module_init, napi};
 use tokio::runtime::Handle;
 
-use crate::journal::{Disk, FileStore, MemoryStore, Store};
 use crate::manager::{
     Credentials, DEFAULT_DEVICE_NAME, Device, Event, Listener, Manager, Parts, Settings, SystemClock, activity,
 };
+use crate::mirror::{Kept, Place, Purpose, Target};
 use crate::oauth::{Endpoints, HttpConfig, LoginFlow, ReqwestHttp, RingOauth};
 use crate::token::RefreshToken;
 use crate::{Error, Result, Secret};
+use caller::JsCaller;
 use convert::{auth_outcome, empty_outcome, step_outcome};
-use types::{BindingAuth, BindingError, BindingEvent, BindingOptions, BindingOutcome, BindingStatus, BindingToken};
+use types::{
+    BindingAnswer, BindingAuth, BindingChange, BindingError, BindingEvent, BindingOptions, BindingOutcome,
+    BindingStatus, BindingStore, BindingToken,
+};
 
 /// How long the end of a process waits for an answer that is on its way to the disk.
 const LAST_WRITES: Duration = Duration::from_secs(5);
@@ -38,7 +43,8 @@ fn init() {
     // One worker: everything that takes time is a socket or, on the blocking threads, a disk.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
-        .max_blocking_threads(8)
+        // A program's own code is waited for on these, ten seconds at most.
+        .max_blocking_threads(32)
         .thread_name("ring-auth")
         .enable_all()
         .build();
@@ -163,9 +169,16 @@ pub fn open(
     env: Env,
     options: BindingOptions,
     listener: Function<'_, BindingEvent, ()>,
+    load: Option<Function<'_, (), Promise<BindingAnswer>>>,
+    save: Option<Function<'_, BindingChange, Promise<BindingAnswer>>>,
 ) -> napi::Result<BindingOpened> {
     let listener = listener.build_threadsafe_function().callee_handled::<false>().weak::<true>().build()?;
-    Ok(match open_manager(options, Events(listener)) {
+    let runtime = within_runtime_if_available(Handle::current);
+    let caller = match load.zip(save) {
+        Some((load, save)) => Some(JsCaller::new(&load, &save, runtime.clone())?),
+        None => None,
+    };
+    Ok(match open_manager(options, Events(listener), caller, runtime) {
         Ok(manager) => {
             wait_at_the_end_of(env)?;
             BindingOpened { error: None, manager: Some(BindingManager { manager }) }
@@ -219,12 +232,31 @@ fn wait_at_the_end_of(env: Env) -> napi::Result<()> {
     Ok(())
 }
 
-fn open_manager(options: BindingOptions, listener: Events) -> Result<Manager> {
+fn to_place(store: BindingStore, caller: Option<JsCaller>) -> Result<Place> {
+    let BindingStore { kind, path, platform, name, key, state_path } = store;
+    let path = path.unwrap_or_default().into();
+    let state_path = state_path.map(Into::into);
+    match (kind.as_str(), caller) {
+        ("file", _) => Ok(Place::File(path)),
+        ("homebridge", _) => Ok(Place::Shown { target: Target::Homebridge { path, platform, name }, state_path }),
+        ("dotenv", _) => Ok(Place::Shown { target: Target::Dotenv { path, key }, state_path }),
+        ("custom", Some(caller)) => Ok(Place::Custom { caller: Box::new(caller), state_path }),
+        _ => Err(Error::invalid("There is no such store.")),
+    }
+}
+
+fn open_manager(
+    options: BindingOptions,
+    listener: Events,
+    caller: Option<JsCaller>,
+    runtime: Handle,
+) -> Result<Manager> {
     let endpoints = Endpoints::parse(options.oauth_url.as_deref(), options.api_url.as_deref())?;
-    let store: Arc<dyn Store> = match options.store_path {
-        Some(path) => Arc::new(FileStore::open(path, endpoints.issuer(), Disk::default())?),
-        None => Arc::new(MemoryStore::new(endpoints.issuer())),
+    let place = match options.store {
+        Some(store) => to_place(store, caller)?,
+        None => Place::Memory,
     };
+    let Kept { store, mirror } = place.open(&endpoints.issuer(), Purpose::Follow)?;
     let mut http = HttpConfig::default();
     if let Some(timeout) = options.request_timeout_ms {
         http.timeout = Duration::try_from_secs_f64(timeout / 1000.0)
@@ -241,11 +273,12 @@ fn open_manager(options: BindingOptions, listener: Events) -> Result<Manager> {
     };
     let parts = Parts {
         store,
+        mirror,
         refresh: Arc::clone(&oauth) as Arc<_>,
         oauth,
         clock: Arc::new(SystemClock::new()),
         listener: Arc::new(listener),
-        runtime: within_runtime_if_available(Handle::current),
+        runtime,
     };
     let settings = Settings {
         refresh_token: options.refresh_token.map(Secret::new),

@@ -90,13 +90,48 @@ pub struct BindingEvent {
     pub message: Option<String>,
 }
 
+/// Where the token is kept.
+#[napi(object)]
+pub struct BindingStore {
+    /// `file`, `homebridge`, `dotenv` or `custom`.
+    pub kind: String,
+    /// The journal, or the file that shows the token.
+    pub path: Option<String>,
+    /// With `homebridge`.
+    pub platform: Option<String>,
+    /// With `homebridge`.
+    pub name: Option<String>,
+    /// With `dotenv`.
+    pub key: Option<String>,
+    /// The folder of the journal, where it is not beside the file.
+    pub state_path: Option<String>,
+}
+
+/// What a program's own `save` is given.
+#[napi(object)]
+pub struct BindingChange {
+    /// The newest token.
+    pub new: String,
+    /// The one that the program had.
+    pub old: Option<String>,
+}
+
+/// What a program's own code answered.
+#[napi(object)]
+pub struct BindingAnswer {
+    /// From `load`.
+    pub token: Option<String>,
+    /// If it failed.
+    pub failed: Option<String>,
+}
+
 /// The options of a manager, their types checked by the face.
 #[napi(object)]
 pub struct BindingOptions {
     /// Wrapped or raw.
     pub refresh_token: Option<String>,
-    /// The journal; absent for the memory store.
-    pub store_path: Option<String>,
+    /// Absent for the memory store.
+    pub store: Option<BindingStore>,
     /// For the hardware id.
     pub system_id: Option<String>,
     /// The name in Control Center.

@@ -14,8 +14,9 @@ use super::args::Options;
 use super::input;
 use super::output::Output;
 use super::terminal::{Answer, Echo, Terminal};
+use crate::files::Disk;
 use crate::journal::state::{Access, Millis};
-use crate::journal::{Disk, FileStore, MemoryStore, Store};
+use crate::journal::{FileStore, MemoryStore, Store};
 use crate::manager::{
     Auth, Clock, Credentials, DEFAULT_DEVICE_NAME, Device, Manager, Parts, Phase, Settings, Status, Step, SystemClock,
     inspect,
@@ -451,6 +452,7 @@ fn open(options: &Options, output: &Arc<Output>, runtime: &Handle, given: Option
     let oauth = Arc::new(oauth.map_err(|error| named(&error, "userAgent", "--user-agent"))?);
     let parts = Parts {
         store,
+        mirror: None,
         refresh: Arc::clone(&oauth) as Arc<_>,
         oauth,
         clock: Arc::new(SystemClock::new()),

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::disk::Disk;
 use super::format::{self, Unreadable};
-use super::lock::{self, Lock};
-use super::platform::{self, Ownership};
-use super::replace::{self, Room, Way};
 use super::state::State;
 use super::{Found, Guard, Notice, Store};
+use crate::files::lock::{self, Lock};
+use crate::files::platform::{self, Ownership};
+use crate::files::replace::{self, Room, Way};
+use crate::files::{Disk, make_folder, resolve};
 use crate::{Error, ErrorCode, Result};
 
 /// How much longer than the state before it an answer's state may be and still fit into the room kept for it, beside
@@ -33,7 +33,12 @@ struct Shared {
     real: OnceLock<PathBuf>,
     issuer: String,
     disk: Disk,
+    /// Whether the folder is ours alone, so that it says for itself that it is not to be committed.
+    own_folder: bool,
 }
+
+/// What git is told in a folder of our own.
+const GITIGNORE: &[u8] = b"*\n";
 
 impl FileStore {
     /// The journal at a path, for tokens of that issuer. Nothing is read or made yet.
@@ -42,7 +47,19 @@ impl FileStore {
     ///
     /// `INVALID_ARGUMENT` for a path that is no file's.
     pub fn open(path: impl Into<PathBuf>, issuer: impl Into<String>, disk: Disk) -> Result<Self> {
-        let path = path.into();
+        Self::at(&path.into(), issuer.into(), disk, false)
+    }
+
+    /// The same, in a folder that holds nothing but journals: it is made with a file that keeps it out of git.
+    ///
+    /// # Errors
+    ///
+    /// As for [`FileStore::open`].
+    pub fn open_in_own_folder(path: impl Into<PathBuf>, issuer: impl Into<String>, disk: Disk) -> Result<Self> {
+        Self::at(&path.into(), issuer.into(), disk, true)
+    }
+
+    fn at(path: &Path, issuer: String, disk: Disk, own_folder: bool) -> Result<Self> {
         if path.as_os_str().is_empty() || path.as_os_str().as_encoded_bytes().contains(&0) {
             return Err(Error::invalid("The store's path is empty or has a NUL in it. Give the path of a file."));
         }
@@ -53,10 +70,10 @@ impl FileStore {
                 path.join("ring-auth.json").display()
             )));
         }
-        let given = std::path::absolute(&path).map_err(|error| {
+        let given = std::path::absolute(path).map_err(|error| {
             Error::invalid(format!("The store's path {} cannot be made absolute.", path.display())).with_cause(error)
         })?;
-        Ok(Self { shared: Arc::new(Shared { given, real: OnceLock::new(), issuer: issuer.into(), disk }) })
+        Ok(Self { shared: Arc::new(Shared { given, real: OnceLock::new(), issuer, disk, own_folder }) })
     }
 }
 
@@ -157,6 +174,11 @@ impl Store for FileStore {
             && !folder.is_dir()
         {
             make_folder(&shared.disk, folder).map_err(|error| shared.failed("made: its folder is missing", &error))?;
+            if shared.own_folder {
+                // Without it the journal is as good; whoever commits everything should not commit a token.
+                let path = folder.join(".gitignore");
+                let _ = shared.disk.create(&path).and_then(|file| shared.disk.write(&file, &path, 0, GITIGNORE));
+            }
         }
         let real = shared.real()?;
         let lock = Lock::try_take(&shared.disk, real)?;
@@ -411,19 +433,6 @@ fn disk_copy(disk: &Disk, place: &Path, bytes: &[u8]) -> io::Result<()> {
     place.parent().map_or(Ok(()), |folder| disk.sync_dir(folder))
 }
 
-fn make_folder(disk: &Disk, folder: &Path) -> io::Result<()> {
-    let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.is_dir()).collect();
-    disk.create_dir(folder)?;
-    for made in missing.into_iter().rev() {
-        // A power cut must not take the folder away again. Where its parent may be written but not read, there is no
-        // way to say so.
-        if let Some(parent) = made.parent() {
-            let _ = disk.sync_dir(parent);
-        }
-    }
-    Ok(())
-}
-
 /// The copy in the user's runtime folder, where there is such a folder: one may have been left there when nothing could
 /// be made beside the journal.
 fn stand_in_copy(real: &Path) -> Option<PathBuf> {
@@ -467,52 +476,12 @@ fn moved_aside(real: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-fn resolve(given: &Path) -> io::Result<PathBuf> {
-    resolve_links(given, MAX_LINKS)
-}
-
-/// As many as Linux follows.
-const MAX_LINKS: u32 = 40;
-
-fn resolve_links(given: &Path, links_left: u32) -> io::Result<PathBuf> {
-    match std::fs::symlink_metadata(given) {
-        Ok(metadata) if metadata.is_symlink() => {
-            // Link by link: one that may be trusted can lead to one that may not.
-            if platform::is_foreign_link(&metadata) {
-                return Err(io::Error::new(
-                    io::ErrorKind::PermissionDenied,
-                    "it is a symbolic link that belongs to another user",
-                ));
-            }
-            let Some(links_left) = links_left.checked_sub(1) else {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, "its symbolic links lead in a circle"));
-            };
-            let target = std::fs::read_link(given)?;
-            resolve_links(&given.parent().unwrap_or(Path::new("/")).join(target), links_left)
-        }
-        Ok(_) => std::fs::canonicalize(given),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let (Some(folder), Some(name)) = (given.parent(), given.file_name()) else { return Err(error) };
-            match std::fs::canonicalize(folder) {
-                Ok(folder) => Ok(folder.join(name)),
-                // A journal that is not there yet, in a folder that is not there yet: by the name that it will have,
-                // since the lock that stands in is named after that.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    Ok(resolve_links(folder, links_left)?.join(name))
-                }
-                Err(error) => Err(error),
-            }
-        }
-        Err(error) => Err(error),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
 
-    use super::super::disk::{Moment, Probe};
     use super::*;
+    use crate::files::{Moment, Probe};
     use crate::token::RefreshToken;
 
     const ISSUER: &str = "https://oauth.ring.com";

@@ -65,6 +65,7 @@ pub fn encode(state: &State) -> Vec<u8> {
         .collect();
     map.insert("rejected".into(), rejected.into());
     map.insert("forcedAt".into(), state.forced_at.into());
+    map.insert("unwrapped".into(), fingerprints(&state.unwrapped).into());
     map.insert("given".into(), fingerprints(&state.given).into());
     map.insert("known".into(), fingerprints(&state.known).into());
     for (key, value) in &state.unknown {
@@ -135,6 +136,8 @@ fn decode_fields(mut map: Map<String, Value>) -> Option<State> {
         });
     }
     state.forced_at = map.remove("forcedAt").and_then(|at| at.as_u64());
+    // Journals of before there were mirrors have none.
+    state.unwrapped = map.remove("unwrapped").map_or(Some(Vec::new()), |known| parse_fingerprints(known.as_str()?))?;
     state.given = parse_fingerprints(map.remove("given")?.as_str()?)?;
     state.known = parse_fingerprints(map.remove("known")?.as_str()?)?;
     state.unknown = map;

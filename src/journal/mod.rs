@@ -2,16 +2,11 @@
 //!
 //! The manager knows the two traits here and [`state::State`]; files, locks and what can go wrong with them stay inside.
 
-mod disk;
 mod file;
 mod format;
-mod lock;
 mod memory;
-mod platform;
-mod replace;
 pub mod state;
 
-pub use disk::{Disk, Moment, Probe};
 pub use file::FileStore;
 pub use memory::MemoryStore;
 
@@ -38,6 +33,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Whether what is written outlives the process.
     fn is_durable(&self) -> bool;
+
+    /// Whether writing needs the program's own code to run, so that nothing can be written once the program is ending.
+    fn needs_the_program(&self) -> bool {
+        false
+    }
 
     /// How the place is called in messages.
     fn name(&self) -> String;

@@ -13,6 +13,8 @@ pub type Millis = u64;
 /// How many fingerprints of earlier tokens are kept: at one rotation in four hours, nine years of them.
 pub const MAX_FINGERPRINTS: usize = 20_000;
 const MAX_TOMBSTONES: usize = 1_000;
+/// Push credentials change a few times in the four hours of a token.
+const MAX_WRAPPINGS: usize = 100;
 
 /// Everything that is known of one account, as it is in the journal.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +47,8 @@ pub struct State {
     pub rejected: Vec<Tombstone>,
     /// When a rejected token was last sent again because the caller forced it.
     pub forced_at: Option<Millis>,
+    /// The wrappings that the current token had before, newest last: a copy in one of them is an old copy.
+    pub unwrapped: Vec<Fingerprint>,
     /// Keys of later versions of this package.
     pub unknown: Map<String, Value>,
 }
@@ -221,6 +225,7 @@ impl State {
             given: Vec::new(),
             rejected: Vec::new(),
             forced_at: None,
+            unwrapped: Vec::new(),
             unknown: Map::new(),
         }
     }
@@ -284,6 +289,7 @@ impl State {
         self.mark = None;
         self.cool_down = None;
         self.forced_at = None;
+        self.unwrapped.clear();
         self.sequence = self.sequence.max(lineage.sequence);
     }
 
@@ -320,6 +326,7 @@ impl State {
         self.mark = None;
         self.cool_down = None;
         self.forced_at = None;
+        self.unwrapped.clear();
         // Ring has just given it, or it was never seen: whatever it was before, it is not known to be dead.
         self.rejected.retain(|tombstone| tombstone.fingerprint != fingerprint);
         self.remember(fingerprint);
@@ -335,6 +342,7 @@ impl State {
         let previous = std::mem::replace(&mut self.previous, aside.previous);
         let proven = std::mem::replace(&mut self.proven, aside.proven);
         self.aside = displaced.map(|current| Aside { current, previous, proven });
+        self.unwrapped.clear();
         if let Some(hardware_id) = self.current.as_ref().and_then(|held| held.token.hardware_id()) {
             self.hardware_id = Some(hardware_id.to_owned());
         }
@@ -360,13 +368,37 @@ impl State {
                 if token == held.token {
                     return false;
                 }
-                held.token = token;
-                if let Some(hardware_id) = held.token.hardware_id() {
+                if let Some(hardware_id) = token.hardware_id() {
                     self.hardware_id = Some(hardware_id.to_owned());
                 }
+                self.wrap(token);
                 true
             }
             _ => false,
+        }
+    }
+
+    /// Gives the current token another wrapping.
+    pub fn wrap(&mut self, token: RefreshToken) {
+        let Some(held) = &mut self.current else { return };
+        let former = wrapping(&std::mem::replace(&mut held.token, token));
+        let now = wrapping(&held.token);
+        self.unwrapped.retain(|known| *known != former && *known != now);
+        self.unwrapped.push(former);
+        let excess = self.unwrapped.len().saturating_sub(MAX_WRAPPINGS);
+        self.unwrapped.drain(..excess);
+    }
+
+    /// Whether that is the current token in a wrapping that it had before.
+    pub fn had_wrapping(&self, token: &RefreshToken) -> bool {
+        self.unwrapped.contains(&wrapping(token))
+    }
+
+    /// Counts a token that was given, and is not used, among the old copies.
+    pub fn pass_over(&mut self, token: &RefreshToken) {
+        let fingerprint = token.fingerprint();
+        if !self.given.contains(&fingerprint) {
+            self.given.push(fingerprint);
         }
     }
 
@@ -400,6 +432,7 @@ impl State {
         } else {
             self.current = Some(Held { token, obtained_at: access.obtained_at, succeeded: false });
             self.previous = Some(source);
+            self.unwrapped.clear();
             self.remember(fingerprint);
         }
         self.hardware_id = Some(hardware_id.to_owned());
@@ -439,6 +472,10 @@ impl State {
         let excess = self.known.len().saturating_sub(MAX_FINGERPRINTS);
         self.known.drain(..excess);
     }
+}
+
+fn wrapping(token: &RefreshToken) -> Fingerprint {
+    Fingerprint::of(token.wrapped().expose())
 }
 
 /// What may be tried after a rejection.

@@ -46,6 +46,7 @@ impl Inner {
             let state = entered.state.clone();
             inner.commit(entered).await;
             inner.adopt(&state);
+            inner.follow().await;
             Ok(())
         })
         .await
@@ -54,7 +55,7 @@ impl Inner {
     pub(super) async fn set_push_credentials(self: &Arc<Self>, credentials: Option<Value>) -> Result<()> {
         self.detached(async move |inner: Arc<Self>| {
             let mut entered = inner.enter().await?;
-            let Some(held) = &mut entered.state.current else {
+            let Some(held) = &entered.state.current else {
                 inner.leave(entered).await;
                 return Err(Error::new(
                     crate::ErrorCode::NoRefreshToken,
@@ -72,10 +73,11 @@ impl Inner {
                     "The push credentials (pnc) are too large or nested too deeply: the refresh token that they are kept in could not be read again.",
                 ));
             }
-            held.token = token;
+            entered.state.wrap(token);
             let state = entered.state.clone();
             inner.commit(entered).await;
             inner.adopt(&state);
+            inner.follow().await;
             Ok(())
         })
         .await
@@ -87,7 +89,7 @@ impl Inner {
             let issuer = entered.state.issuer.clone();
             inner.erase(entered).await?;
             inner.adopt(&crate::journal::state::State::new(issuer));
-            Ok(())
+            inner.clear_mirror().await
         })
         .await
     }

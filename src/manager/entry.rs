@@ -7,6 +7,7 @@ use super::activity::Write;
 use super::{Inner, Level, closed, policy};
 use crate::journal::state::{Known, State};
 use crate::journal::{Guard, Notice};
+use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Result};
 
 /// A state that could not be written, with the lock that keeps others from the older one on the disk.
@@ -62,9 +63,10 @@ impl Inner {
         if let Some(Pending { guard, state }) = slot.take() {
             // Still not written. What is known is in memory, and nobody else may go on from the disk.
             let mut entered = Entered { state, absorbed: false, pending: true, guard: Some(guard), slot };
-            self.absorb_given(&mut entered);
+            self.absorb(&mut entered, None);
             return Ok(entered);
         }
+        let shown = self.look_into_mirror().await;
         let guard = self.lock(patience).await?;
         let (guard, found) = self.blocking(guard, |guard| guard.read()).await;
         let found = found?;
@@ -82,7 +84,7 @@ impl Inner {
             entered.state.catch_up(newest, &lineage, self.parts.clock.wall());
             entered.absorbed = true;
         }
-        self.absorb_given(&mut entered);
+        self.absorb(&mut entered, shown);
         if !entered.absorbed {
             // What is known here is what was just read.
             self.view().set_persisted(self.parts.store.is_durable());
@@ -122,6 +124,16 @@ impl Inner {
         }
     }
 
+    /// An answer is on its way to where it is kept. What the program itself has to write is not waited for at its end.
+    pub(super) fn begin_write(&self) -> Option<Write> {
+        (!self.parts.store.needs_the_program()).then(Write::begin)
+    }
+
+    /// The state that could not be written, if there is one.
+    pub(super) async fn unwritten(&self) -> Option<State> {
+        self.entry.lock().await.as_ref().map(|pending| pending.state.clone())
+    }
+
     /// Writes what must not be lost. Where that fails it stays in memory, with the lock, and is tried again.
     pub(super) async fn commit(self: &Arc<Self>, mut entered: Entered<'_>) {
         let Some(guard) = entered.guard.take() else { return };
@@ -137,7 +149,8 @@ impl Inner {
     pub(super) async fn write_pending(&self, pending: Pending, slot: &mut Option<Pending>) -> bool {
         let Pending { guard, mut state } = pending;
         // Not even the end of the process comes between.
-        let _write = Write::begin();
+        let _write = self.begin_write();
+        self.view().mirror_due = true;
         let (guard, (state, result)) = self
             .blocking(guard, move |guard| {
                 let result = guard.commit(&mut state);
@@ -197,36 +210,63 @@ impl Inner {
         result
     }
 
-    fn tell(&self, notices: Vec<Notice>) {
+    pub(super) fn tell(&self, notices: Vec<Notice>) {
         for Notice(sentence) in notices {
             self.log(Level::Warn, sentence);
         }
     }
 
-    /// The caller's own token is looked up once, under the lock.
-    fn absorb_given(&self, entered: &mut Entered<'_>) {
-        let Some(given) = self.view().given.clone() else { return };
+    /// The caller's own token is looked up once, under the lock, and the mirror's each time.
+    fn absorb(&self, entered: &mut Entered<'_>, shown: Option<RefreshToken>) {
+        let given = self.view().given.clone();
+        let state = &entered.state;
+        let is_new = |token: &RefreshToken| state.recognise(token.fingerprint()) == Known::Unknown;
+        if let (Some(given), Some(shown)) = (&given, &shown)
+            && given.fingerprint() != shown.fingerprint()
+            && is_new(given)
+            && is_new(shown)
+        {
+            self.log(
+                Level::Info,
+                "Two refresh tokens are new, the one given and the one in the store: that one is used.",
+            );
+            entered.state.pass_over(given);
+            entered.absorbed = true;
+            self.view().given = None;
+        }
+        let given = self.view().given.clone();
+        if let Some(given) = given
+            && !self.absorb_one(entered, &given, "given")
+        {
+            self.view().given = None;
+        }
+        if let Some(shown) = shown {
+            self.absorb_one(entered, &shown, "in the mirror");
+        }
+    }
+
+    /// Says whether that changed anything.
+    fn absorb_one(&self, entered: &mut Entered<'_>, token: &RefreshToken, whence: &str) -> bool {
         let state = &mut entered.state;
-        match state.recognise(given.fingerprint()) {
+        let changed = match state.recognise(token.fingerprint()) {
             Known::Unknown => {
                 if state.current.is_some() {
-                    self.log(Level::Info, "The refresh token given is a new one: it is used from now on, and the one before is kept aside.");
+                    self.log(Level::Info, format!("The refresh token {whence} is a new one: it is used from now on, and the one before is kept aside."));
                 }
-                state.take_over(given, self.parts.clock.wall());
-                entered.absorbed = true;
+                state.take_over(token.clone(), self.parts.clock.wall());
+                true
             }
-            Known::Current => {
-                let rewrapped = state.rewrap(&given);
-                entered.absorbed |= rewrapped;
-                if !rewrapped {
-                    self.view().given = None;
-                }
-            }
+            Known::Current => !state.had_wrapping(token) && state.rewrap(token),
             Known::Aside | Known::Former | Known::Rejected => {
-                self.view().given = None;
-                self.log(Level::Info, "The refresh token given is an old copy: the newer one in the store is used.");
+                self.log(
+                    Level::Info,
+                    format!("The refresh token {whence} is an old copy: the newer one in the journal is used."),
+                );
+                false
             }
-        }
+        };
+        entered.absorbed |= changed;
+        changed
     }
 
     async fn lock(&self, patience: Patience) -> Result<Box<dyn Guard>> {
@@ -320,8 +360,10 @@ impl Inner {
                     Some(pending) => inner.write_pending(pending, &mut slot).await,
                     None => true,
                 };
+                drop(slot);
                 if written {
                     inner.view().keeps_writing = false;
+                    inner.follow().await;
                     return;
                 }
             }
@@ -334,6 +376,7 @@ impl Inner {
             && let Ok(entered) = self.enter_although_closing().await
         {
             self.leave(entered).await;
+            self.follow().await;
         }
     }
 

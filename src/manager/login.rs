@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::activity::Write;
 use super::refresh::{Reason, access_of};
 use super::{Inner, Level, Step};
 use crate::oauth::{Grant, Login, LoginRequest, LoginStep};
@@ -146,7 +145,7 @@ impl Inner {
 
     pub(super) async fn store_login(self: &Arc<Self>, hardware_id: &str, grant: &Grant) {
         // It is on its way to the disk: not even the end of the process may come between.
-        let _write = Write::begin();
+        let _write = self.begin_write();
         let now = self.parts.clock.wall();
         let raw = grant.refresh_token.expose();
         let token = RefreshToken::from_raw(raw).rotated(raw, hardware_id);
@@ -166,5 +165,6 @@ impl Inner {
         let state = entered.state.clone();
         self.commit(entered).await;
         self.adopt(&state);
+        self.follow().await;
     }
 }

@@ -1,12 +1,14 @@
 //! The life of a token: when it is refreshed, by whom, and what becomes of the answer.
 //!
-//! Nothing here knows Node, a file format or a socket: the journal, the wire, the clocks and whoever listens are given.
+//! Nothing here knows Node, a file format or a socket: the journal, its mirror, the wire, the clocks and whoever listens
+//! are given.
 //! Everything that changes the journal runs in a task of its own, so that a caller who goes away takes nothing with it.
 
 pub mod activity;
 mod clock;
 mod edit;
 mod entry;
+mod follow;
 mod login;
 mod policy;
 mod refresh;
@@ -25,6 +27,7 @@ pub use view::{Auth, Phase, Status};
 
 use crate::journal::Store;
 use crate::journal::state::{Known, State};
+use crate::mirror::{Mirror, Patience};
 use crate::oauth::{LoginFlow, Refresh, RingOauth, TwoFactor};
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Result, Secret};
@@ -36,6 +39,8 @@ use view::{Complaint, View};
 pub struct Parts {
     /// Where the state is kept.
     pub store: Arc<dyn Store>,
+    /// Where else the newest token is shown.
+    pub mirror: Option<Arc<dyn Mirror>>,
     /// What sends a refresh.
     pub refresh: Arc<dyn Refresh>,
     /// What a login is made with.
@@ -137,6 +142,8 @@ struct Inner {
     /// Serialises what enters the store within this process, and keeps what could not be written.
     entry: tokio::sync::Mutex<Option<Pending>>,
     login: tokio::sync::Mutex<Option<login::Waiting>>,
+    /// Held while the mirror is looked into and written.
+    following: tokio::sync::Mutex<()>,
     /// Rung when something changed that a waiting task may care about.
     changed: Arc<Notify>,
 }
@@ -148,7 +155,7 @@ impl Manager {
     /// # Errors
     ///
     /// `INVALID_ARGUMENT` for a token that cannot be one, and for the journal of another issuer.
-    pub fn open(parts: Parts, settings: Settings) -> Result<Self> {
+    pub fn open(parts: Parts, mut settings: Settings) -> Result<Self> {
         let given = match &settings.refresh_token {
             // An empty one is an old copy like any other: a settings page wrote it.
             Some(text) if text.expose().trim().is_empty() => None,
@@ -165,24 +172,43 @@ impl Manager {
         if let Some(state) = &found {
             view.adopt(state, parts.clock.as_ref());
         }
-        let mut replaced = None;
-        if let Some(token) = given {
-            let known = found.as_ref().map_or(Known::Unknown, |state| state.recognise(token.fingerprint()));
-            match known {
-                Known::Unknown => {
-                    view.show_pasted(&token);
-                    view.set_persisted(false);
+        let shown = match &parts.mirror {
+            Some(mirror) if mirror.is_at_hand() => match mirror.look(Patience::None) {
+                Ok(shown) => shown,
+                Err(error) if error.code() == ErrorCode::InvalidArgument => return Err(error),
+                Err(error) => {
+                    view.mirror_problem = Some(error);
+                    None
                 }
-                Known::Current => {}
-                Known::Aside | Known::Former | Known::Rejected => replaced.clone_from(&settings.refresh_token),
+            },
+            Some(_) => {
+                view.unread = true;
+                None
             }
-            view.given = Some(token);
-            if replaced.is_none() {
-                view.announced.clone_from(&settings.refresh_token);
-            }
-        } else {
+            None => None,
+        };
+        let looked_up =
+            |token: &RefreshToken| found.as_ref().map_or(Known::Unknown, |state| state.recognise(token.fingerprint()));
+        let token_shown = shown.as_ref().and_then(|text| RefreshToken::parse(text.expose()).ok());
+        // Of two that were never seen the mirror's is used: people look there.
+        let pasted = [&token_shown, &given].into_iter().flatten().find(|token| looked_up(token) == Known::Unknown);
+        if let Some(token) = pasted {
+            view.show_pasted(token);
+            view.set_persisted(false);
+        }
+        let known_to_caller = settings.refresh_token.take().filter(|_| given.is_some()).or(shown);
+        let theirs = given.as_ref().or(token_shown.as_ref());
+        let is_behind = theirs
+            .is_some_and(|theirs| view.newest.as_ref().map(RefreshToken::fingerprint) != Some(theirs.fingerprint()));
+        let mut replaced = None;
+        if is_behind {
+            replaced = known_to_caller;
+        } else if known_to_caller.is_some() {
+            view.announced = known_to_caller;
+        } else if !view.unread {
             view.announced = view.newest.as_ref().map(RefreshToken::wrapped);
         }
+        view.given = given;
         view.store_problem.clone_from(&trouble);
         view.settle(parts.clock.as_ref());
         let left_behind = found.as_ref().is_some_and(|state| state.mark.is_some());
@@ -194,13 +220,17 @@ impl Manager {
             telling: Mutex::new(()),
             entry: tokio::sync::Mutex::new(None),
             login: tokio::sync::Mutex::new(None),
+            following: tokio::sync::Mutex::new(()),
             changed: Arc::new(Notify::new()),
         });
-        if let Some(error) = trouble {
+        for error in [trouble, inner.view().mirror_problem.clone()].into_iter().flatten() {
             inner.log(Level::Error, format!("{error}"));
         }
         if let Some(old) = replaced {
             inner.announce_newer(old);
+        }
+        if inner.parts.mirror.is_some() {
+            follow::begin(&inner);
         }
         if left_behind {
             // Its result reaches whoever asks; nobody has to.
@@ -436,6 +466,9 @@ impl Inner {
         if let Some(pending) = entry.take() {
             self.write_pending(pending, &mut entry).await;
         }
+        drop(entry);
+        self.follow_to_the_end().await;
+        let mut entry = self.entry.lock().await;
         // What could not be written even now goes, and its lock with it.
         *entry = None;
         self.view().closed = true;

@@ -10,7 +10,7 @@ use super::clock::Clock;
 use super::entry::{Entered, broken};
 use super::policy::{self, Tries};
 use super::view::{Auth, Complaint, LiveAccess, rejected};
-use super::{Inner, Level};
+use super::{Inner, Level, follow};
 use crate::journal::state::{Access, AfterRejection, Mark, Sent, State, millis};
 use crate::oauth::{Grant, WireError};
 use crate::token::Fingerprint;
@@ -80,15 +80,17 @@ impl Inner {
             view.flight = Some(Flight { outcome: flight.clone() });
             (ended, flight, before)
         };
+        // From here on, not from when the task gets its turn: the process may be about to end.
+        let under_way = Rotation::begin(self.settings.request_timeout + Duration::from_secs(5));
         let inner = Arc::clone(self);
         self.parts.runtime.spawn(async move {
-            let under_way = Rotation::begin(inner.settings.request_timeout + Duration::from_secs(5));
             let worker = Arc::clone(&inner);
             // A task of its own: should it panic, its callers are told, and the next call starts afresh.
             let outcome = match inner.parts.runtime.spawn(async move { worker.rotate(reason, &before).await }).await {
                 Ok(outcome) => outcome,
                 Err(_) => Outcome { result: Err(broken()), requests: 0 },
             };
+            follow::after(&inner).await;
             inner.update(|view, _| {
                 view.flight = None;
                 view.refreshing = false;
@@ -275,14 +277,14 @@ impl Inner {
         raw: &Secret,
         hardware_id: &str,
         tries: &mut Tries,
-    ) -> Result<(Grant, u64, Write), WireError> {
+    ) -> Result<(Grant, u64, Option<Write>), WireError> {
         let clock = &self.parts.clock;
         loop {
             tries.count();
             let asked_at = clock.wall();
             let answer = self.parts.refresh.refresh(raw, hardware_id).await;
             // From here on the answer is on its way to the disk.
-            let write = Write::begin();
+            let write = self.begin_write();
             let failure = match answer {
                 Ok(grant) => return Ok((grant, asked_at, write)),
                 Err(failure) if failure.error.code() == ErrorCode::RefreshTokenRejected => return Err(failure),
@@ -300,7 +302,7 @@ impl Inner {
     }
 
     /// Makes a rotation durable, and only then known.
-    async fn keep(self: &Arc<Self>, entered: Entered<'_>, write: Write) -> Result<Auth> {
+    async fn keep(self: &Arc<Self>, entered: Entered<'_>, write: Option<Write>) -> Result<Auth> {
         let state = entered.state.clone();
         self.commit(entered).await;
         drop(write);

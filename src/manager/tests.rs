@@ -251,6 +251,7 @@ impl Bench {
         let endpoints = Endpoints::parse(None, None).unwrap();
         let parts = Parts {
             store: Arc::clone(&self.store),
+            mirror: None,
             refresh: Arc::clone(&self.wire) as Arc<_>,
             oauth: Arc::new(RingOauth::new(Arc::new(NoHttp), endpoints, None).unwrap()),
             clock: Arc::clone(&self.clock) as Arc<_>,

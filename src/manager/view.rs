@@ -6,6 +6,7 @@ use super::clock::Clock;
 use super::policy::{self, Invalidations};
 use super::refresh::Flight;
 use super::{Event, closed};
+use crate::journal::Notice;
 use crate::journal::state::{Access, CoolDown, Lineage, Millis, State, millis};
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Result, Secret};
@@ -148,6 +149,20 @@ pub(super) struct View {
     pub(super) cool_down: Option<CoolDown>,
     /// What is wrong with the store, until it is right again.
     pub(super) store_problem: Option<Error>,
+    /// What is wrong with the mirror, until it is right again.
+    pub(super) mirror_problem: Option<Error>,
+    /// Whether that is that it cannot be read.
+    pub(super) mirror_unreadable: bool,
+    /// What was said of the mirror already.
+    pub(super) told: Vec<Notice>,
+    /// Whether the mirror has not been looked into yet, because that takes the program's own code.
+    pub(super) unread: bool,
+    /// Whether the mirror may show something else than the newest token.
+    pub(super) mirror_due: bool,
+    /// How many more times the mirror is looked into although nothing happened here.
+    pub(super) looks_left: u32,
+    /// Whether such a look is to come.
+    pub(super) looks_again: bool,
     persisted: bool,
     /// The token of the options, until it has been looked up under the lock.
     pub(super) given: Option<RefreshToken>,
@@ -179,6 +194,13 @@ impl View {
             rejected: false,
             cool_down: None,
             store_problem: None,
+            mirror_problem: None,
+            mirror_unreadable: false,
+            told: Vec::new(),
+            unread: false,
+            mirror_due: false,
+            looks_left: 0,
+            looks_again: false,
             persisted: durable,
             given: None,
             given_by_login: false,
@@ -292,6 +314,9 @@ impl View {
                 ErrorCode::TwoFactorRequired,
                 "A login is waiting for its code. Pass it to submitTwoFactorCode, or ask for another one.",
             )
+        } else if let Some(problem) = &self.mirror_problem {
+            // It may well have one.
+            problem.clone()
         } else {
             Error::new(
                 ErrorCode::NoRefreshToken,
@@ -306,7 +331,9 @@ impl View {
         let waiting = self.cool_down.as_ref().filter(|_| until.is_some()).map(|cool_down| cool_down.error(now));
         let (phase, problem) = if self.refreshing {
             (Phase::Refreshing, None)
-        } else if self.newest.is_none() && self.store_problem.is_some() {
+        } else if self.newest.is_none()
+            && (self.unread || self.store_problem.is_some() || self.mirror_problem.is_some())
+        {
             // What cannot be read is not known to be missing: nobody should log in again for that.
             (Phase::Idle, None)
         } else if self.newest.is_none() {
@@ -323,7 +350,7 @@ impl View {
         Status {
             phase,
             retry_at: until.filter(|_| phase == Phase::Waiting),
-            problem: problem.or_else(|| self.store_problem.clone()),
+            problem: problem.or_else(|| self.store_problem.clone()).or_else(|| self.mirror_problem.clone()),
             persisted: self.persisted,
         }
     }

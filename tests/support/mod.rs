@@ -13,7 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ring_auth::Secret;
-use ring_auth::journal::{Disk, FileStore};
+use ring_auth::files::Disk;
+use ring_auth::journal::FileStore;
 use ring_auth::manager::{Clock, Listener, Manager, Parts, Settings, SystemClock};
 use ring_auth::oauth::{Endpoints, Environment, HttpConfig, LoginFlow, Refresh, ReqwestHttp, RingOauth};
 use tokio::runtime::Handle;
@@ -262,7 +263,8 @@ pub fn manager_with_clock(
 ) -> Manager {
     let oauth = wire(url);
     let store = FileStore::open(journal, oauth.endpoints().issuer(), disk).unwrap();
-    let parts = Parts { store: Arc::new(store), refresh, oauth, clock, listener, runtime: Handle::current() };
+    let parts =
+        Parts { store: Arc::new(store), mirror: None, refresh, oauth, clock, listener, runtime: Handle::current() };
     let settings = Settings {
         refresh_token: token.map(Secret::new),
         system_id: Some("test".to_owned()),

@@ -12,14 +12,14 @@ use crate::{Error, ErrorCode, Result};
 
 /// A lock held. It ends with the value, and with the process at the latest.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     // Closing the file is what releases it.
     _file: File,
 }
 
 impl Lock {
     /// Tries to take the lock of a journal; `None` while somebody else has it.
-    pub(super) fn try_take(disk: &Disk, journal: &Path) -> Result<Option<Self>> {
+    pub(crate) fn try_take(disk: &Disk, journal: &Path) -> Result<Option<Self>> {
         let beside = sibling(journal, ".lock");
         match take(disk, &beside) {
             Ok(lock) => return Ok(lock),
@@ -40,19 +40,19 @@ impl Lock {
 }
 
 /// A path beside the journal, told from it by its ending.
-pub(super) fn sibling(journal: &Path, ending: &str) -> PathBuf {
+pub(crate) fn sibling(journal: &Path, ending: &str) -> PathBuf {
     let mut name = journal.file_name().unwrap_or_default().to_owned();
     name.push(ending);
     journal.with_file_name(name)
 }
 
 /// A path in the user's private runtime folder that belongs to that journal alone.
-pub(super) fn stand_in(journal: &Path, ending: &str) -> io::Result<PathBuf> {
+pub(crate) fn stand_in(journal: &Path, ending: &str) -> io::Result<PathBuf> {
     Ok(platform::runtime_dir()?.join(stand_in_name(journal, ending)))
 }
 
 /// The same, without making that folder.
-pub(super) fn stand_in_if_there(journal: &Path, ending: &str) -> io::Result<PathBuf> {
+pub(crate) fn stand_in_if_there(journal: &Path, ending: &str) -> io::Result<PathBuf> {
     Ok(platform::runtime_dir_if_there()?.join(stand_in_name(journal, ending)))
 }
 

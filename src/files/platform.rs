@@ -6,9 +6,18 @@ use std::path::{Path, PathBuf};
 
 /// The mode and owner that a replaced file has to have again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ownership {
+pub(crate) struct Ownership {
     #[cfg(unix)]
     mode: u32,
+    #[cfg(unix)]
+    uid: u32,
+    #[cfg(unix)]
+    gid: u32,
+}
+
+/// For whom root makes files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Owner {
     #[cfg(unix)]
     uid: u32,
     #[cfg(unix)]
@@ -19,10 +28,12 @@ pub(super) struct Ownership {
 mod unix {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+    use rustix::fs::{CWD, RenameFlags};
     use rustix::fs::{FallocateFlags, OFlags};
     use rustix::io::Errno;
 
-    use super::{File, Metadata, OpenOptions, Ownership, Path, PathBuf, io};
+    use super::{File, Metadata, OpenOptions, Owner, Ownership, Path, PathBuf, io};
 
     fn private() -> OpenOptions {
         let mut options = OpenOptions::new();
@@ -31,34 +42,34 @@ mod unix {
     }
 
     /// Makes a file that was not there, readable by nobody else from its first moment.
-    pub(in crate::journal) fn create_private(path: &Path) -> io::Result<File> {
+    pub(crate) fn create_private(path: &Path) -> io::Result<File> {
         private().write(true).create_new(true).open(path)
     }
 
     /// Opens a file for writing over it, and no link.
-    pub(in crate::journal) fn open_for_writing(path: &Path) -> io::Result<File> {
+    pub(crate) fn open_for_writing(path: &Path) -> io::Result<File> {
         private().write(true).open(path)
     }
 
     /// Opens a file for reading, and no link.
-    pub(in crate::journal) fn open_for_reading(path: &Path) -> io::Result<File> {
+    pub(crate) fn open_for_reading(path: &Path) -> io::Result<File> {
         // A pipe in its place must not hang us.
         let mut options = OpenOptions::new();
         options.read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()).open(path)
     }
 
     /// Opens the file that is locked, making it where there is none.
-    pub(in crate::journal) fn open_lock(path: &Path) -> io::Result<File> {
+    pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
         private().read(true).write(true).create(true).truncate(false).open(path)
     }
 
     /// Makes a folder that nobody else can look into.
-    pub(in crate::journal) fn create_private_dir(path: &Path) -> io::Result<()> {
+    pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
     }
 
     /// Whether a path still leads to the file that was opened.
-    pub(in crate::journal) fn is_still_at(file: &File, path: &Path) -> io::Result<bool> {
+    pub(crate) fn is_still_at(file: &File, path: &Path) -> io::Result<bool> {
         let opened = file.metadata()?;
         match std::fs::symlink_metadata(path) {
             Ok(there) => Ok((opened.dev(), opened.ino()) == (there.dev(), there.ino())),
@@ -68,7 +79,7 @@ mod unix {
     }
 
     /// Makes what was renamed or created in a folder survive a power cut.
-    pub(in crate::journal) fn sync_dir(path: &Path) -> io::Result<()> {
+    pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
         match File::open(path)?.sync_all() {
             // Some network file systems cannot do it for folders, and need not.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
@@ -78,7 +89,7 @@ mod unix {
 
     /// Keeps room for that many bytes, so that a full disk cannot refuse them later. `false` where the file system
     /// has no way to promise that but to write them.
-    pub(in crate::journal) fn allocate(file: &File, bytes: u64) -> io::Result<bool> {
+    pub(crate) fn allocate(file: &File, bytes: u64) -> io::Result<bool> {
         match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
             Ok(()) => Ok(true),
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(false),
@@ -87,7 +98,7 @@ mod unix {
     }
 
     /// Whether an error says that a file system has no locks, rather than that somebody holds one.
-    pub(in crate::journal) fn means_no_locks(error: &io::Error) -> bool {
+    pub(crate) fn means_no_locks(error: &io::Error) -> bool {
         matches!(
             error.raw_os_error().map(Errno::from_raw_os_error),
             Some(Errno::OPNOTSUPP | Errno::NOSYS | Errno::NOLCK | Errno::INVAL)
@@ -96,7 +107,7 @@ mod unix {
 
     /// Whether an error says that a file here cannot be replaced by another, though it may be written itself: a single
     /// file mounted into a container, a NAS with access lists, a folder that is read-only.
-    pub(in crate::journal) fn means_irreplaceable(error: &io::Error) -> bool {
+    pub(crate) fn means_irreplaceable(error: &io::Error) -> bool {
         matches!(
             error.raw_os_error().map(Errno::from_raw_os_error),
             Some(Errno::BUSY | Errno::XDEV | Errno::PERM | Errno::ACCESS | Errno::ROFS | Errno::OPNOTSUPP)
@@ -104,18 +115,56 @@ mod unix {
     }
 
     /// Whether an error says that a link was met where none is followed.
-    pub(in crate::journal) fn is_link_refused(error: &io::Error) -> bool {
+    pub(crate) fn is_link_refused(error: &io::Error) -> bool {
         error.raw_os_error().map(Errno::from_raw_os_error) == Some(Errno::LOOP)
     }
 
+    /// Lets two files change places in one go; `false` where the system cannot do that.
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+    pub(crate) fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
+        match rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
+            Ok(()) => Ok(true),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// There is no way to do that here.
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+    #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
+    pub(crate) fn exchange(_one: &Path, _other: &Path) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    /// Whether nobody at all may write a file: somebody wants it to stay as it is.
+    pub(crate) fn is_read_only(metadata: &Metadata) -> bool {
+        metadata.mode() & 0o222 == 0
+    }
+
+    /// Whether a file has other names, which would go on leading to its old bytes.
+    pub(crate) fn has_other_names(metadata: &Metadata) -> bool {
+        metadata.nlink() > 1
+    }
+
+    /// Whether two looks at a path met the same file.
+    pub(crate) fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
+        (one.dev(), one.ino()) == (other.dev(), other.ino())
+    }
+
+    /// Whether they met it with the same bytes in it, as far as that is seen without reading them.
+    pub(crate) fn is_unchanged(one: &Metadata, other: &Metadata) -> bool {
+        let when = |metadata: &Metadata| (metadata.len(), metadata.mtime(), metadata.mtime_nsec());
+        is_same_file(one, other) && when(one) == when(other)
+    }
+
     /// Whether a symbolic link was placed by somebody whom we need not trust.
-    pub(in crate::journal) fn is_foreign_link(metadata: &Metadata) -> bool {
+    pub(crate) fn is_foreign_link(metadata: &Metadata) -> bool {
         let uid = metadata.uid();
         uid != 0 && uid != rustix::process::geteuid().as_raw()
     }
 
     /// A folder of this user's own that is gone after a restart at the latest, for what has no other place.
-    pub(in crate::journal) fn runtime_dir() -> io::Result<PathBuf> {
+    pub(crate) fn runtime_dir() -> io::Result<PathBuf> {
         match std::fs::DirBuilder::new().mode(0o700).create(runtime_path()) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             _ => runtime_dir_if_there(),
@@ -131,7 +180,7 @@ mod unix {
     }
 
     /// That folder, if it was made before.
-    pub(in crate::journal) fn runtime_dir_if_there() -> io::Result<PathBuf> {
+    pub(crate) fn runtime_dir_if_there() -> io::Result<PathBuf> {
         let (uid, path) = (rustix::process::geteuid().as_raw(), runtime_path());
         let metadata = std::fs::symlink_metadata(&path)?;
         if !metadata.is_dir() || metadata.uid() != uid || metadata.mode() & 0o077 != 0 {
@@ -143,14 +192,40 @@ mod unix {
         Ok(path)
     }
 
+    impl Owner {
+        /// The owner of what lies there, where this process is root and they are not: it made files beside it for them.
+        pub(crate) fn beside(metadata: &Metadata) -> Option<Self> {
+            let owner = Self { uid: metadata.uid(), gid: metadata.gid() };
+            (rustix::process::geteuid().is_root() && owner.uid != 0).then_some(owner)
+        }
+
+        /// Gives them a file that root has just made.
+        pub(crate) fn give(self, file: &File) -> io::Result<()> {
+            if file.metadata()?.uid() == self.uid {
+                return Ok(());
+            }
+            std::os::unix::fs::fchown(file, Some(self.uid), Some(self.gid))
+        }
+
+        /// Gives them a folder that root has just made.
+        pub(crate) fn give_folder(self, path: &Path) -> io::Result<()> {
+            std::os::unix::fs::lchown(path, Some(self.uid), Some(self.gid))
+        }
+    }
+
     impl Ownership {
+        /// That of a file that is somebody else's to give away: a configuration keeps its mode as it is.
+        pub(crate) fn exactly(metadata: &Metadata) -> Self {
+            Self { mode: metadata.mode() & 0o777, uid: metadata.uid(), gid: metadata.gid() }
+        }
+
         /// That of a file, without what it gives to everybody: a token is nobody else's.
-        pub(in crate::journal) fn of(metadata: &Metadata) -> Self {
+        pub(crate) fn of(metadata: &Metadata) -> Self {
             Self { mode: metadata.mode() & 0o770, uid: metadata.uid(), gid: metadata.gid() }
         }
 
         /// Gives it to a file, where that file has another.
-        pub(in crate::journal) fn apply(self, file: &File) -> io::Result<()> {
+        pub(crate) fn apply(self, file: &File) -> io::Result<()> {
             let metadata = file.metadata()?;
             if (metadata.uid(), metadata.gid()) != (self.uid, self.gid) {
                 std::os::unix::fs::fchown(file, Some(self.uid), Some(self.gid))?;
@@ -164,69 +239,69 @@ mod unix {
 }
 
 #[cfg(unix)]
-pub(super) use unix::*;
+pub(crate) use unix::*;
 
 #[cfg(not(unix))]
 mod other {
-    use super::{File, Metadata, OpenOptions, Ownership, Path, PathBuf, io};
+    use super::{File, Metadata, OpenOptions, Owner, Ownership, Path, PathBuf, io};
 
     /// Makes a file that was not there; its folder's access list is what keeps others out.
-    pub(in crate::journal) fn create_private(path: &Path) -> io::Result<File> {
+    pub(crate) fn create_private(path: &Path) -> io::Result<File> {
         OpenOptions::new().write(true).create_new(true).open(path)
     }
 
     /// Opens a file for writing over it.
-    pub(in crate::journal) fn open_for_writing(path: &Path) -> io::Result<File> {
+    pub(crate) fn open_for_writing(path: &Path) -> io::Result<File> {
         OpenOptions::new().write(true).open(path)
     }
 
     /// Opens a file for reading.
-    pub(in crate::journal) fn open_for_reading(path: &Path) -> io::Result<File> {
+    pub(crate) fn open_for_reading(path: &Path) -> io::Result<File> {
         File::open(path)
     }
 
     /// Opens the file that is locked, making it where there is none.
-    pub(in crate::journal) fn open_lock(path: &Path) -> io::Result<File> {
+    pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
         OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
     }
 
     /// Makes a folder in the user's own profile.
-    pub(in crate::journal) fn create_private_dir(path: &Path) -> io::Result<()> {
+    pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
         std::fs::create_dir_all(path)
     }
 
     /// An open file cannot be deleted here, so it is where it was.
-    pub(in crate::journal) fn is_still_at(_file: &File, _path: &Path) -> io::Result<bool> {
+    pub(crate) fn is_still_at(_file: &File, _path: &Path) -> io::Result<bool> {
         Ok(true)
     }
 
     /// Folders cannot be opened for that here; a rename is journalled by the file system.
-    pub(in crate::journal) fn sync_dir(_path: &Path) -> io::Result<()> {
+    pub(crate) fn sync_dir(_path: &Path) -> io::Result<()> {
         Ok(())
     }
 
     /// There is no portable promise but to write the bytes.
-    pub(in crate::journal) fn allocate(_file: &File, _bytes: u64) -> io::Result<bool> {
+    pub(crate) fn allocate(_file: &File, _bytes: u64) -> io::Result<bool> {
         Ok(false)
     }
 
     /// Whether an error says that a file system has no locks.
-    pub(in crate::journal) fn means_no_locks(error: &io::Error) -> bool {
+    pub(crate) fn means_no_locks(error: &io::Error) -> bool {
         error.kind() == io::ErrorKind::Unsupported
     }
 
     /// Whether an error says that a file here cannot be replaced by another.
-    pub(in crate::journal) fn means_irreplaceable(error: &io::Error) -> bool {
+    pub(crate) fn means_irreplaceable(error: &io::Error) -> bool {
         error.kind() == io::ErrorKind::PermissionDenied
     }
 
     /// Making links needs a right of its own here.
-    pub(in crate::journal) fn is_foreign_link(_metadata: &Metadata) -> bool {
+    pub(crate) fn is_foreign_link(_metadata: &Metadata) -> bool {
         false
     }
 
     /// A folder of this user's own.
-    pub(in crate::journal) fn runtime_dir() -> io::Result<PathBuf> {
+    pub(crate) fn runtime_dir() -> io::Result<PathBuf> {
         let path = runtime_dir_if_there()?;
         std::fs::create_dir_all(&path)?;
         Ok(path)
@@ -234,28 +309,78 @@ mod other {
 
     /// That folder, whether it was made or not.
     #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
-    pub(in crate::journal) fn runtime_dir_if_there() -> io::Result<PathBuf> {
+    pub(crate) fn runtime_dir_if_there() -> io::Result<PathBuf> {
         Ok(std::env::temp_dir().join("ring-auth"))
     }
 
     /// Links are followed here; making one needs a right of its own.
-    pub(in crate::journal) fn is_link_refused(_error: &io::Error) -> bool {
+    pub(crate) fn is_link_refused(_error: &io::Error) -> bool {
         false
+    }
+
+    /// There is no way to do that here.
+    #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
+    pub(crate) fn exchange(_one: &Path, _other: &Path) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    /// Whether a file is meant to stay as it is.
+    pub(crate) fn is_read_only(metadata: &Metadata) -> bool {
+        metadata.permissions().readonly()
+    }
+
+    /// There is no portable way to know.
+    pub(crate) fn has_other_names(_metadata: &Metadata) -> bool {
+        false
+    }
+
+    /// There is no portable way to know, but what was made at another time is another file.
+    pub(crate) fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
+        one.created().ok() == other.created().ok() && one.modified().ok() == other.modified().ok()
+    }
+
+    /// Whether they met it with the same bytes in it, as far as that is seen without reading them.
+    pub(crate) fn is_unchanged(one: &Metadata, other: &Metadata) -> bool {
+        is_same_file(one, other) && one.len() == other.len()
+    }
+
+    impl Owner {
+        /// Files are made for somebody else by no one here.
+        pub(crate) fn beside(_metadata: &Metadata) -> Option<Self> {
+            None
+        }
+
+        /// Nothing to give.
+        #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
+        pub(crate) fn give(self, _file: &File) -> io::Result<()> {
+            Ok(())
+        }
+
+        /// Nothing to give.
+        #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
+        pub(crate) fn give_folder(self, _path: &Path) -> io::Result<()> {
+            Ok(())
+        }
     }
 
     impl Ownership {
         /// Access lists are inherited from the folder.
-        pub(in crate::journal) fn of(_metadata: &Metadata) -> Self {
+        pub(crate) fn exactly(_metadata: &Metadata) -> Self {
+            Self {}
+        }
+
+        /// Access lists are inherited from the folder.
+        pub(crate) fn of(_metadata: &Metadata) -> Self {
             Self {}
         }
 
         /// Nothing to give.
         #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
-        pub(in crate::journal) fn apply(self, _file: &File) -> io::Result<()> {
+        pub(crate) fn apply(self, _file: &File) -> io::Result<()> {
             Ok(())
         }
     }
 }
 
 #[cfg(not(unix))]
-pub(super) use other::*;
+pub(crate) use other::*;

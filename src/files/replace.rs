@@ -9,7 +9,7 @@ use super::platform::{self, Ownership};
 
 /// How the bytes got there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     /// Another file took its place in one go.
     Replaced,
     /// It was written over; a whole copy lay beside it meanwhile.
@@ -20,7 +20,7 @@ pub(super) enum Way {
 
 /// A file with room in it, kept for bytes that are yet to come.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(crate) struct Room {
     file: File,
     path: PathBuf,
     bytes: usize,
@@ -30,7 +30,7 @@ pub(super) struct Room {
 
 impl Room {
     /// Keeps room for that many bytes at a path.
-    pub(super) fn keep(disk: &Disk, path: &Path, bytes: usize, ownership: Option<Ownership>) -> io::Result<Self> {
+    pub(crate) fn keep(disk: &Disk, path: &Path, bytes: usize, ownership: Option<Ownership>) -> io::Result<Self> {
         let room = Self::empty(disk, path, ownership)?;
         match disk.allocate(&room.file, path, bytes) {
             Ok(()) => Ok(Self { bytes, ..room }),
@@ -42,7 +42,7 @@ impl Room {
     }
 
     /// A new private file at a path, in place of whatever a crash left there.
-    pub(super) fn empty(disk: &Disk, path: &Path, ownership: Option<Ownership>) -> io::Result<Self> {
+    pub(crate) fn empty(disk: &Disk, path: &Path, ownership: Option<Ownership>) -> io::Result<Self> {
         disk.remove(path)?;
         let file = disk.create(path)?;
         if let Some(ownership) = ownership
@@ -55,7 +55,7 @@ impl Room {
     }
 
     /// For a room that may not be renamed over the journal, because it has not its owner.
-    pub(super) fn only_as_copy(self) -> Self {
+    pub(crate) fn only_as_copy(self) -> Self {
         Self { only_copy: true, ..self }
     }
 
@@ -69,7 +69,7 @@ impl Room {
     }
 
     /// Gives the room back.
-    pub(super) fn release(self, disk: &Disk) {
+    pub(crate) fn release(self, disk: &Disk) {
         let _ = disk.remove(&self.path);
     }
 }
@@ -79,7 +79,7 @@ impl Room {
 /// # Errors
 ///
 /// What the first failing step said. The target is then as it was, or a whole copy of the new bytes lies in the room.
-pub(super) fn replace(disk: &Disk, room: Room, target: &Path, bytes: &[u8]) -> io::Result<Way> {
+pub(crate) fn replace(disk: &Disk, room: Room, target: &Path, bytes: &[u8]) -> io::Result<Way> {
     if let Err(error) = room.fill(disk, bytes) {
         room.release(disk);
         return Err(error);
@@ -104,7 +104,7 @@ pub(super) fn replace(disk: &Disk, room: Room, target: &Path, bytes: &[u8]) -> i
 }
 
 /// Writes over a file without ever cutting it first. Whoever calls this has a whole copy elsewhere.
-pub(super) fn write_over(disk: &Disk, target: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_over(disk: &Disk, target: &Path, bytes: &[u8]) -> io::Result<()> {
     let old = disk.read(target)?.unwrap_or_default();
     let file = disk.open_for_writing(target)?;
     if old.len() == bytes.len() {
@@ -121,7 +121,7 @@ pub(super) fn write_over(disk: &Disk, target: &Path, bytes: &[u8]) -> io::Result
     disk.sync(&file, target)
 }
 
-pub(super) fn sync_folder(disk: &Disk, path: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(disk: &Disk, path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |folder| disk.sync_dir(folder))
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::platform::{self, Ownership};
+use super::platform::{self, Owner, Ownership};
 
 /// A journal is a few kilobytes, a quarter of a megabyte after years; more than this is something else.
 const MAX_READ: u64 = 8 * 1024 * 1024;
@@ -35,16 +35,24 @@ pub trait Probe: Send + Sync {
 #[derive(Clone, Default)]
 pub struct Disk {
     probe: Option<Arc<dyn Probe>>,
+    owner: Option<Owner>,
 }
 
 impl Disk {
     /// One whose every call is seen by a probe.
     pub fn with_probe(probe: Arc<dyn Probe>) -> Self {
-        Self { probe: Some(probe) }
+        Self { probe: Some(probe), owner: None }
+    }
+
+    /// The same, whose new files belong to the owner of what lies at that path, where root makes them.
+    #[must_use]
+    pub fn for_owner_of(mut self, path: &Path) -> Self {
+        self.owner = std::fs::metadata(path).ok().as_ref().and_then(Owner::beside);
+        self
     }
 
     /// The bytes of a file; `None` where there is none.
-    pub(super) fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+    pub(crate) fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
         self.call("read", path, || {
             let file = match platform::open_for_reading(path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -62,27 +70,40 @@ impl Disk {
         })
     }
 
-    pub(super) fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
+    pub(crate) fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
         self.call("stat", path, || match std::fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             other => other.map(Some),
         })
     }
 
-    pub(super) fn create(&self, path: &Path) -> io::Result<File> {
-        self.call("create", path, || platform::create_private(path))
+    pub(crate) fn create(&self, path: &Path) -> io::Result<File> {
+        self.call("create", path, || {
+            let file = platform::create_private(path)?;
+            self.owner.map_or(Ok(()), |owner| owner.give(&file))?;
+            Ok(file)
+        })
     }
 
-    pub(super) fn open_for_writing(&self, path: &Path) -> io::Result<File> {
+    pub(crate) fn open_for_writing(&self, path: &Path) -> io::Result<File> {
         self.call("open", path, || platform::open_for_writing(path))
     }
 
-    pub(super) fn open_lock(&self, path: &Path) -> io::Result<File> {
-        self.call("open-lock", path, || platform::open_lock(path))
+    pub(crate) fn open_lock(&self, path: &Path) -> io::Result<File> {
+        self.call("open-lock", path, || {
+            let file = platform::open_lock(path)?;
+            // The runtime folder of root is nobody else's, and neither is a lock there.
+            if let Some(owner) = self.owner
+                && !platform::runtime_dir_if_there().is_ok_and(|folder| path.starts_with(folder))
+            {
+                owner.give(&file)?;
+            }
+            Ok(file)
+        })
     }
 
     /// Tries to lock an open file; `false` while somebody else has it.
-    pub(super) fn try_lock(&self, file: &File, path: &Path) -> io::Result<bool> {
+    pub(crate) fn try_lock(&self, file: &File, path: &Path) -> io::Result<bool> {
         self.call("lock", path, || match file.try_lock() {
             Ok(()) => Ok(true),
             Err(TryLockError::WouldBlock) => Ok(false),
@@ -90,16 +111,21 @@ impl Disk {
         })
     }
 
-    pub(super) fn create_dir(&self, path: &Path) -> io::Result<()> {
+    pub(crate) fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.call("mkdir", path, || platform::create_private_dir(path))
     }
 
-    pub(super) fn set_ownership(&self, file: &File, path: &Path, ownership: Ownership) -> io::Result<()> {
+    /// Gives a folder that was just made to whom files are made for.
+    pub(crate) fn give_folder(&self, path: &Path) -> io::Result<()> {
+        self.owner.map_or(Ok(()), |owner| self.call("chown", path, || owner.give_folder(path)))
+    }
+
+    pub(crate) fn set_ownership(&self, file: &File, path: &Path, ownership: Ownership) -> io::Result<()> {
         self.call("chown", path, || ownership.apply(file))
     }
 
     /// Keeps room for that many bytes.
-    pub(super) fn allocate(&self, file: &File, path: &Path, bytes: usize) -> io::Result<()> {
+    pub(crate) fn allocate(&self, file: &File, path: &Path, bytes: usize) -> io::Result<()> {
         let promised = self.call("allocate", path, || platform::allocate(file, bytes as u64))?;
         if !promised {
             self.write(file, path, 0, &vec![b' '; bytes])?;
@@ -108,7 +134,7 @@ impl Disk {
         Ok(())
     }
 
-    pub(super) fn write(&self, mut file: &File, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&self, mut file: &File, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.call("write", path, || {
             file.seek(SeekFrom::Start(offset))?;
             if self.probe.is_none() {
@@ -121,24 +147,34 @@ impl Disk {
         })
     }
 
-    pub(super) fn truncate(&self, file: &File, path: &Path, length: u64) -> io::Result<()> {
+    pub(crate) fn truncate(&self, file: &File, path: &Path, length: u64) -> io::Result<()> {
         self.call("truncate", path, || file.set_len(length))
     }
 
-    pub(super) fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
+    pub(crate) fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
         self.call("sync", path, || file.sync_all())
     }
 
-    pub(super) fn sync_dir(&self, path: &Path) -> io::Result<()> {
+    pub(crate) fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.call("sync-dir", path, || platform::sync_dir(path))
     }
 
-    pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+    pub(crate) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.call("rename", to, || std::fs::rename(from, to))
     }
 
+    /// Gives a file another name, one that nothing has.
+    pub(crate) fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call("link", to, || std::fs::hard_link(from, to))
+    }
+
+    /// Lets two files change places in one go; `false` where the system cannot do that, and nothing was done.
+    pub(crate) fn exchange(&self, one: &Path, other: &Path) -> io::Result<bool> {
+        self.call("exchange", other, || platform::exchange(one, other))
+    }
+
     /// Removes a file, if it is there.
-    pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
+    pub(crate) fn remove(&self, path: &Path) -> io::Result<()> {
         self.call("remove", path, || match std::fs::remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,

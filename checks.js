@@ -1,0 +1,114 @@
+// @ts-check
+'use strict'
+
+// Checks of arguments. What is refused is named, and its kind; its value is never shown, because it may be a secret.
+
+const { invalid } = require('./errors.js')
+
+const MAX_TOKEN_BYTES = 64 * 1024
+
+/**
+ * What a value is, for a message that must not show the value itself.
+ * @param {unknown} value
+ */
+function kindOf(value) {
+  if (value === null || value === undefined) return String(value)
+  if (Array.isArray(value)) return 'an array'
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`
+}
+
+/**
+ * @param {string} name
+ * @param {string} expected
+ * @param {unknown} value
+ */
+function wrongType(name, expected, value) {
+  return invalid(`${name} must be ${expected}, got ${kindOf(value)}`)
+}
+
+/**
+ * A plain copy of the own properties of an argument, each read once.
+ * @param {string} name
+ * @param {unknown} value
+ * @returns {Record<string, unknown>}
+ */
+function properties(name, value) {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw wrongType(name, 'an object', value)
+  try {
+    return { ...value }
+  } catch {
+    throw invalid(`${name} cannot be read: one of its properties threw an error`)
+  }
+}
+
+/**
+ * @param {string} name
+ * @param {Record<string, unknown>} given
+ * @param {string[]} known
+ */
+function refuseUnknown(name, given, known) {
+  for (const key of Object.keys(given)) {
+    if (known.includes(key)) continue
+    const near = nearest(key, known)
+    const shown = key.length > 40 ? `${key.slice(0, 40)}…` : key
+    const hint = near === undefined ? `; known are ${known.join(', ')}` : `; did you mean ${near}?`
+    throw invalid(`${name}.${shown} is not an option${hint}`)
+  }
+}
+
+/**
+ * The known name that was probably meant: one with at most two typing errors, or one that contains what was given.
+ * @param {string} given
+ * @param {string[]} known
+ */
+function nearest(given, known) {
+  const lower = given.toLowerCase()
+  if (lower.length > 40) return undefined
+  const scored = known
+    .map((name) => ({ name, distance: editDistance(lower, name.toLowerCase()) }))
+    .sort((a, b) => a.distance - b.distance)
+  const best = scored[0]
+  if (best !== undefined && best.distance <= Math.min(2, Math.floor(best.name.length / 3))) return best.name
+  return lower.length < 4 ? undefined : known.find((name) => name.toLowerCase().includes(lower))
+}
+
+/**
+ * @param {string} a
+ * @param {string} b
+ */
+function editDistance(a, b) {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = Number(row[j - 1]) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      next.push(Math.min(replaced, Number(row[j]) + 1, Number(next[j - 1]) + 1))
+    }
+    row = next
+  }
+  return Number(row[b.length])
+}
+
+/**
+ * @param {string} name
+ * @param {unknown} value
+ * @returns {string}
+ */
+function nonEmpty(name, value) {
+  if (typeof value !== 'string') throw wrongType(name, 'a string', value)
+  if (value.trim() === '') throw invalid(`${name} must not be empty`)
+  return value
+}
+
+/**
+ * @param {string} name
+ * @param {unknown} value
+ * @returns {string}
+ */
+function tokenText(name, value) {
+  if (typeof value !== 'string') throw wrongType(name, 'a string', value)
+  if (Buffer.byteLength(value) > MAX_TOKEN_BYTES) throw invalid(`${name} is longer than 64 KiB: this is not a refresh token`)
+  return value
+}
+
+module.exports = { kindOf, wrongType, properties, refuseUnknown, nonEmpty, tokenText }

@@ -1,0 +1,80 @@
+// @ts-check
+'use strict'
+
+// The one class of errors, and how what crosses the boundary becomes one.
+
+/** @typedef {import('./index.js').ErrorCode} ErrorCode */
+/** @typedef {import('./face.js').BindingError} BindingError */
+
+const ERROR_BRAND = Symbol.for('ring-auth.RingAuthError')
+
+/**
+ * @typedef {{ transient?: boolean, httpStatus?: number | undefined, retryAfterMs?: number | undefined, cause?: unknown }} ErrorDetails
+ */
+class RingAuthError extends Error {
+  /**
+   * @param {ErrorCode} code
+   * @param {string} message
+   * @param {ErrorDetails} [details]
+   */
+  constructor(code, message, { transient = false, httpStatus, retryAfterMs, cause } = {}) {
+    super(message, cause == null ? undefined : { cause })
+    /** @readonly */
+    this.code = code
+    /** @readonly */
+    this.transient = transient
+    // Only where they apply, so no fields of the class.
+    if (httpStatus != null) Object.assign(this, { httpStatus })
+    if (retryAfterMs != null) Object.assign(this, { retryAfterMs })
+  }
+
+  /**
+   * Every plugin can have its own copy of this package: an error of any of them is one of ours. A subclass keeps the
+   * ordinary meaning.
+   * @override
+   * @param {any} value
+   */
+  static [Symbol.hasInstance](value) {
+    if (this !== RingAuthError) return Function.prototype[Symbol.hasInstance].call(this, value)
+    return typeof value === 'object' && value !== null && value[ERROR_BRAND] === true
+  }
+}
+
+Object.defineProperty(RingAuthError.prototype, 'name', { value: 'RingAuthError', writable: true, configurable: true })
+Object.defineProperty(RingAuthError.prototype, ERROR_BRAND, { value: true })
+
+/** @param {BindingError} error */
+function fromBinding({ code, message, transient, httpStatus, retryAfterMs, cause }) {
+  return new RingAuthError(/** @type {ErrorCode} */ (code), message, { transient, httpStatus, retryAfterMs, cause })
+}
+
+/** @param {string} message */
+function invalid(message) {
+  return new RingAuthError('INVALID_ARGUMENT', message)
+}
+
+/**
+ * The native part threw instead of answering with data: a bug in it. Its own words are left out, because a panic can
+ * quote the text it stumbled over.
+ */
+function internal() {
+  return new RingAuthError('PROTOCOL', 'The native part of ring-auth failed without a reason. Please report this.', {
+    transient: true,
+  })
+}
+
+/**
+ * Runs a synchronous native call.
+ * @template T
+ * @param {() => T} call
+ * @returns {T}
+ */
+function guard(call) {
+  try {
+    return call()
+  } catch {
+    throw internal()
+  }
+}
+
+module.exports = { RingAuthError, fromBinding, invalid, internal, guard }

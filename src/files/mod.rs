@@ -1,0 +1,68 @@
+//! Files that are never torn: every storage call in one place, locks that die with their holder, and ways to make a file
+//! hold other bytes. The journal and its mirrors are built on it.
+
+mod disk;
+pub(crate) mod lock;
+pub(crate) mod platform;
+pub(crate) mod replace;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use disk::{Disk, Moment, Probe};
+
+/// Makes a folder that nobody else can look into, and those that lead to it.
+pub(crate) fn make_folder(disk: &Disk, folder: &Path) -> io::Result<()> {
+    let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.is_dir()).collect();
+    disk.create_dir(folder)?;
+    for made in missing.into_iter().rev() {
+        disk.give_folder(made)?;
+        // A power cut must not take the folder away again. Where its parent may be written but not read, there is no
+        // way to say so.
+        if let Some(parent) = made.parent() {
+            let _ = disk.sync_dir(parent);
+        }
+    }
+    Ok(())
+}
+
+/// The file itself, behind the links that lead to it.
+pub(crate) fn resolve(given: &Path) -> io::Result<PathBuf> {
+    resolve_links(given, MAX_LINKS)
+}
+
+/// As many as Linux follows.
+const MAX_LINKS: u32 = 40;
+
+fn resolve_links(given: &Path, links_left: u32) -> io::Result<PathBuf> {
+    match std::fs::symlink_metadata(given) {
+        Ok(metadata) if metadata.is_symlink() => {
+            // Link by link: one that may be trusted can lead to one that may not.
+            if platform::is_foreign_link(&metadata) {
+                return Err(io::Error::new(
+                    io::ErrorKind::PermissionDenied,
+                    "it is a symbolic link that belongs to another user",
+                ));
+            }
+            let Some(links_left) = links_left.checked_sub(1) else {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "its symbolic links lead in a circle"));
+            };
+            let target = std::fs::read_link(given)?;
+            resolve_links(&given.parent().unwrap_or(Path::new("/")).join(target), links_left)
+        }
+        Ok(_) => std::fs::canonicalize(given),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let (Some(folder), Some(name)) = (given.parent(), given.file_name()) else { return Err(error) };
+            match std::fs::canonicalize(folder) {
+                Ok(folder) => Ok(folder.join(name)),
+                // A journal that is not there yet, in a folder that is not there yet: by the name that it will have,
+                // since the lock that stands in is named after that.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    Ok(resolve_links(folder, links_left)?.join(name))
+                }
+                Err(error) => Err(error),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}

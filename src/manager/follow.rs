@@ -1,0 +1,247 @@
+//! The mirror follows the journal: written after it, never before, and never over what somebody has just pasted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::activity::Rotation;
+use super::entry::broken;
+use super::{Inner, Level};
+use crate::journal::Notice;
+use crate::journal::state::{Known, State};
+use crate::mirror::{Decision, Mirror, Patience, Settled};
+use crate::token::RefreshToken;
+use crate::{ErrorCode, Result, Secret};
+
+/// How long after a write another writer's is looked for.
+const SECOND_LOOK: Duration = Duration::from_secs(1);
+/// How many such looks follow one another where each finds something: two programs must not quarrel for ever.
+const MOST_LOOKS: u32 = 5;
+/// How often a token that was pasted meanwhile is taken over before the mirror is left for later.
+const ROUNDS: u32 = 3;
+
+/// Looks the mirror up at the start, and puts it right.
+pub(super) fn begin(inner: &Arc<Inner>) {
+    inner.view().mirror_due = true;
+    let at_most = inner.settings.request_timeout + Duration::from_secs(5);
+    let under_way = Rotation::begin(at_most);
+    let worker = Arc::clone(inner);
+    inner.parts.runtime.spawn(async move {
+        // Where the store cannot be entered now, the next call tells why.
+        let _ = worker.take_over_shown().await;
+        worker.follow().await;
+        drop(under_way);
+    });
+}
+
+/// Lets the mirror follow after a refresh, in a task of its own: whatever becomes of it, the refresh is done.
+pub(super) async fn after(inner: &Arc<Inner>) {
+    if inner.parts.mirror.is_some() {
+        let worker = Arc::clone(inner);
+        let _ = inner.parts.runtime.spawn(async move { worker.follow().await }).await;
+    }
+}
+
+/// What a look into the mirror, with its lock held, came to.
+struct Look {
+    settled: Result<Settled>,
+    /// Whether something was found that was pasted there.
+    pasted: bool,
+}
+
+impl Inner {
+    /// The token that the mirror shows, for whoever enters the store next.
+    pub(super) async fn look_into_mirror(&self) -> Option<RefreshToken> {
+        let mirror = Arc::clone(self.parts.mirror.as_ref()?);
+        let looked = tokio::task::spawn_blocking(move || mirror.look(Patience::Some)).await;
+        match looked.unwrap_or_else(|_| Err(broken())) {
+            Ok(shown) => {
+                let first = self.update(|view, _| {
+                    if std::mem::take(&mut view.mirror_unreadable) {
+                        view.mirror_problem = None;
+                    }
+                    let first = std::mem::replace(&mut view.unread, false);
+                    if first && view.announced.is_none() {
+                        view.announced.clone_from(&shown);
+                    }
+                    first
+                });
+                let text = shown?;
+                let token = RefreshToken::parse(text.expose());
+                if token.is_err() && first {
+                    self.log(
+                        Level::Warn,
+                        format!("{} shows something that cannot be a refresh token.", self.mirror_name()),
+                    );
+                }
+                token.ok()
+            }
+            Err(error) => {
+                {
+                    let mut view = self.view();
+                    view.mirror_due = true;
+                    view.mirror_unreadable = true;
+                }
+                self.report(error);
+                None
+            }
+        }
+    }
+
+    /// Puts the mirror right, if it may be wrong.
+    pub(super) async fn follow(self: &Arc<Self>) {
+        if !std::mem::take(&mut self.view().mirror_due) {
+            return;
+        }
+        self.view().looks_left = MOST_LOOKS;
+        self.put_right().await;
+    }
+
+    /// The last time: what was due, and what would be looked at later.
+    pub(super) async fn follow_to_the_end(self: &Arc<Self>) {
+        if self.parts.mirror.is_none() {
+            return;
+        }
+        // Whoever is in the mirror now ends first.
+        drop(self.following.lock().await);
+        let due = {
+            let mut view = self.view();
+            view.looks_left = 0;
+            std::mem::take(&mut view.mirror_due) | std::mem::take(&mut view.looks_again)
+        };
+        if due {
+            self.put_right().await;
+        }
+    }
+
+    /// Takes the token out of the mirror.
+    pub(super) async fn clear_mirror(&self) -> Result<()> {
+        let Some(mirror) = self.parts.mirror.clone() else { return Ok(()) };
+        let _turn = self.following.lock().await;
+        self.view().mirror_due = false;
+        let cleared = tokio::task::spawn_blocking(move || mirror.settle(&mut |_| Ok(Decision::Clear))).await;
+        let settled = cleared.unwrap_or_else(|_| Err(broken()))?;
+        self.tell(settled.notices);
+        Ok(())
+    }
+
+    async fn put_right(self: &Arc<Self>) {
+        let Some(mirror) = self.parts.mirror.clone() else { return };
+        let _turn = self.following.lock().await;
+        for _ in 0..ROUNDS {
+            let unwritten = self.unwritten().await;
+            let Look { settled, pasted } = self.settle(Arc::clone(&mirror), unwritten).await;
+            if pasted && self.take_over_shown().await.is_ok() {
+                continue;
+            }
+            match settled {
+                Ok(settled) => {
+                    self.tell_once(settled.notices);
+                    self.update(|view, _| {
+                        view.mirror_problem = None;
+                        view.mirror_unreadable = false;
+                    });
+                    if settled.written {
+                        self.look_again();
+                    }
+                }
+                Err(error) => {
+                    self.view().mirror_due = true;
+                    self.report(error);
+                    self.look_again();
+                }
+            }
+            return;
+        }
+    }
+
+    /// Enters the store, which takes over what the mirror shows, and leaves it again.
+    async fn take_over_shown(self: &Arc<Self>) -> Result<()> {
+        let entered = self.enter().await?;
+        self.adopt(&entered.state);
+        self.leave(entered).await;
+        Ok(())
+    }
+
+    async fn settle(&self, mirror: Arc<dyn Mirror>, unwritten: Option<State>) -> Look {
+        let store = Arc::clone(&self.parts.store);
+        let work = tokio::task::spawn_blocking(move || {
+            let mut pasted = false;
+            let settled = mirror.settle(&mut |shown| {
+                // With what is kept at this moment: somebody else may have rotated since.
+                let state = if unwritten.is_some() { unwritten.clone() } else { store.peek()? };
+                let (decision, is_new) = decide(state.as_ref(), shown);
+                pasted = is_new;
+                Ok(decision)
+            });
+            Look { settled, pasted }
+        });
+        work.await.unwrap_or_else(|_| Look { settled: Err(broken()), pasted: false })
+    }
+
+    /// Says what is wrong with the mirror, once.
+    fn report(&self, error: crate::Error) {
+        let news = self.view().mirror_problem.as_ref().map(crate::Error::message) != Some(error.message());
+        if news {
+            let level = if error.code() == ErrorCode::StoreLocked { Level::Warn } else { Level::Error };
+            self.log(level, format!("{error} The token itself is safe in the journal; the mirror is tried again."));
+            self.update(|view, _| view.mirror_problem = Some(error));
+        }
+    }
+
+    /// Each sentence once: how a file has to be written does not change from one rotation to the next.
+    fn tell_once(&self, mut notices: Vec<Notice>) {
+        let mut view = self.view();
+        notices.retain(|notice| !view.told.contains(notice));
+        view.told.extend(notices.iter().cloned());
+        drop(view);
+        self.tell(notices);
+    }
+
+    fn mirror_name(&self) -> String {
+        self.parts.mirror.as_ref().map(|mirror| mirror.name()).unwrap_or_default()
+    }
+
+    /// Somebody else may be writing the same place: a second later it is looked at once more.
+    fn look_again(self: &Arc<Self>) {
+        {
+            let mut view = self.view();
+            if view.closing || view.looks_again || view.looks_left == 0 {
+                return;
+            }
+            view.looks_left -= 1;
+            view.looks_again = true;
+        }
+        let inner = Arc::clone(self);
+        self.parts.runtime.spawn(async move {
+            inner.parts.clock.sleep(SECOND_LOOK).await;
+            let due = {
+                let mut view = inner.view();
+                std::mem::take(&mut view.looks_again) && !view.closed
+            };
+            if due {
+                inner.view().mirror_due = false;
+                inner.put_right().await;
+            }
+        });
+    }
+}
+
+/// What becomes of what a mirror shows, and whether that has just been pasted.
+fn decide(state: Option<&State>, shown: Option<&Secret>) -> (Decision, bool) {
+    let token = shown.and_then(|text| RefreshToken::parse(text.expose()).ok());
+    let Some((state, held)) = state.and_then(|state| Some((state, state.current.as_ref()?))) else {
+        // Nothing is known but what stands there.
+        return (Decision::Leave, token.is_some());
+    };
+    let newest = held.token.wrapped();
+    if shown == Some(&newest) {
+        return (Decision::Leave, false);
+    }
+    let is_new = token.is_some_and(|token| match state.recognise(token.fingerprint()) {
+        Known::Unknown => true,
+        // The same token with other push credentials, which somebody else wrote.
+        Known::Current => !state.had_wrapping(&token) && state.clone().rewrap(&token),
+        Known::Aside | Known::Former | Known::Rejected => false,
+    });
+    if is_new { (Decision::Leave, true) } else { (Decision::Show(newest), false) }
+}

@@ -1,0 +1,167 @@
+//! `.env` files: the token is the value of a key.
+
+use super::assignments::{Assignment, assignments, has_line_end, meaning, quote};
+use super::{Format, Introduced, Unfit};
+use crate::{Error, Result, Secret};
+
+/// A key in a `.env` file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dotenv {
+    key: String,
+}
+
+impl Dotenv {
+    /// The key where none is named.
+    pub const KEY: &'static str = "RING_REFRESH_TOKEN";
+
+    /// That key.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for what is no name of a variable.
+    pub fn new(key: impl Into<String>) -> Result<Self> {
+        let key = key.into();
+        let named = key.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+            && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'));
+        if named {
+            Ok(Self { key })
+        } else {
+            Err(Error::invalid(format!(
+                "The key {key:?} cannot be the name of a variable. Use letters, digits, and _, as in {}.",
+                Self::KEY
+            )))
+        }
+    }
+}
+
+impl Default for Dotenv {
+    fn default() -> Self {
+        Self { key: Self::KEY.to_owned() }
+    }
+}
+
+impl Format for Dotenv {
+    /// The last one where there are several, as `dotenv` and shells have it.
+    fn read(&self, bytes: &[u8]) -> Result<Option<Secret>, Unfit> {
+        let Some(last) = self.all(bytes)?.pop() else { return Ok(None) };
+        Ok(Some(Secret::new(meaning(&bytes[last.value]))).filter(|token| !token.is_empty()))
+    }
+
+    /// Only the last one where there are several. The others count for no reader that this file was written for; what a
+    /// person left there stays, until a logout.
+    fn write(&self, bytes: &[u8], token: &Secret) -> Result<Vec<u8>, Unfit> {
+        let last = self.all(bytes)?.pop();
+        if self.read(bytes)?.as_ref() == Some(token) {
+            return Ok(bytes.to_vec());
+        }
+        let style = last.as_ref().and_then(|last| quote(&bytes[last.value.clone()]));
+        let mut quotes = vec![style, None, Some(b'\''), Some(b'"'), Some(b'`')];
+        quotes.retain(|quote| fits(token.expose(), *quote));
+        quotes
+            .into_iter()
+            .find_map(|quote| {
+                let value = in_quotes(token.expose(), quote);
+                let after = match &last {
+                    Some(last) => replaced(bytes, last, &value),
+                    None => self.appended(bytes, &value),
+                };
+                self.is_same_but(bytes, &after, Some(token)).then_some(after)
+            })
+            .ok_or_else(|| self.odd("cannot be changed without changing what is around it"))
+    }
+
+    fn introduce(&self, bytes: Option<&[u8]>, token: &Secret) -> Result<(Vec<u8>, Introduced), Unfit> {
+        let bytes = bytes.unwrap_or_default();
+        let added = self.all(bytes)?.is_empty();
+        Ok((self.write(bytes, token)?, Introduced { added, removed: Vec::new() }))
+    }
+
+    /// Leaves the key with nothing behind it, in the quotes that it has: Compose and others complain of a variable that
+    /// is gone, and the next login finds its place. Each of them, as a logout leaves no token behind.
+    fn clear(&self, bytes: &[u8]) -> Result<Vec<u8>, Unfit> {
+        let mut after = bytes.to_vec();
+        for one in self.all(bytes)?.into_iter().rev() {
+            let inner = if quote(&bytes[one.value.clone()]).is_some() {
+                one.value.start + 1..one.value.end - 1
+            } else {
+                one.value
+            };
+            after.splice(inner, []);
+        }
+        if self.is_same_but(bytes, &after, None) {
+            Ok(after)
+        } else {
+            Err(self.odd("cannot be changed without changing what is around it"))
+        }
+    }
+}
+
+impl Dotenv {
+    /// The assignments of the key. A value that is not in the key's own line is one by accident (a quote that was never
+    /// closed, a sign with nothing behind it), and to change it would take other lines away.
+    fn all(&self, bytes: &[u8]) -> Result<Vec<Assignment>, Unfit> {
+        if bytes.contains(&0) {
+            return Err(Unfit::Odd(
+                "It has zero bytes in it, as text in UTF-16 has, and no reader of .env files takes it. Save it as UTF-8."
+                    .into(),
+            ));
+        }
+        let mut all = assignments(bytes);
+        all.retain(|one| bytes[one.key.clone()] == *self.key.as_bytes());
+        if all.iter().any(|one| !one.value.is_empty() && has_line_end(&bytes[one.key.end..one.value.end])) {
+            return Err(self.odd("goes over several lines. Look for a quote that is not closed"));
+        }
+        Ok(all)
+    }
+
+    fn odd(&self, what: &str) -> Unfit {
+        Unfit::Odd(format!("The value of {} {what}. Write {}= in a line of its own.", self.key, self.key))
+    }
+
+    fn appended(&self, bytes: &[u8], value: &str) -> Vec<u8> {
+        let newline = match bytes.iter().position(|byte| *byte == b'\n') {
+            Some(at) if bytes[..at].ends_with(b"\r") => "\r\n",
+            _ => "\n",
+        };
+        let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let is_line_open = !text.is_empty() && !text.ends_with(b"\n") && !text.ends_with(b"\r");
+        let before = if is_line_open { newline } else { "" };
+        // With an end of its own: a shell's `read` passes over a last line without one.
+        [bytes, before.as_bytes(), self.key.as_bytes(), b"=", value.as_bytes(), newline.as_bytes()].concat()
+    }
+
+    /// Reads the outcome as a stranger would: it shows the token, and every other assignment is what it was.
+    fn is_same_but(&self, before: &[u8], after: &[u8], token: Option<&Secret>) -> bool {
+        let others = |bytes: &[u8]| -> Vec<(Vec<u8>, Vec<u8>)> {
+            assignments(bytes)
+                .into_iter()
+                .map(|one| (bytes[one.key].to_vec(), bytes[one.value].to_vec()))
+                .filter(|(key, _)| *key != self.key.as_bytes())
+                .collect()
+        };
+        others(before) == others(after) && self.read(after).is_ok_and(|shown| shown.as_ref() == token)
+    }
+}
+
+fn replaced(bytes: &[u8], one: &Assignment, value: &str) -> Vec<u8> {
+    let range = if one.value.is_empty() { one.start..one.start } else { one.value.clone() };
+    let behind = &bytes[range.end..];
+    // Shells take `#` for a comment only behind a space.
+    let space = if range.is_empty() && behind.starts_with(b"#") { " " } else { "" };
+    [&bytes[..range.start], value.as_bytes(), space.as_bytes(), behind].concat()
+}
+
+/// Whether every reader takes these characters as they are in these quotes: `dotenv`, its likes that expand `$`, and
+/// shells.
+fn fits(token: &str, quote: Option<u8>) -> bool {
+    token.bytes().all(|byte| match quote {
+        None => byte.is_ascii_alphanumeric() || b"+/=-_.~:@%,".contains(&byte),
+        Some(b'"') => !matches!(byte, b'"' | b'\\' | b'$' | b'`' | b'!') && !byte.is_ascii_control(),
+        Some(quote) => byte != quote && byte != b'\\' && !byte.is_ascii_control(),
+    })
+}
+
+fn in_quotes(token: &str, quote: Option<u8>) -> String {
+    let quote = quote.map(|quote| char::from(quote).to_string()).unwrap_or_default();
+    format!("{quote}{token}{quote}")
+}

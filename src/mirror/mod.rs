@@ -1,0 +1,89 @@
+//! Other places that show the newest token, because people look there: Homebridge's `config.json`, a `.env` file, a
+//! program's own code. The journal is the truth; what stands here follows it.
+//!
+//! The manager knows [`Mirror`] alone; files and their formats stay in here.
+
+mod assignments;
+#[cfg(test)]
+mod corpus;
+mod custom;
+mod dotenv;
+mod file;
+mod format;
+mod homebridge;
+mod json;
+mod json_edit;
+mod place;
+
+pub use custom::{Caller, CallerStore, CustomMirror};
+pub use dotenv::Dotenv;
+pub use file::FileMirror;
+pub use format::{Format, Introduced, Unfit};
+pub use homebridge::Homebridge;
+pub use place::{Kept, Place, Purpose, ShownPlace, Target};
+
+use crate::journal::Notice;
+use crate::{Result, Secret};
+
+/// A place that shows a token, behind a journal.
+///
+/// Everything here may block: call it where blocking is allowed.
+pub trait Mirror: Send + Sync + 'static {
+    /// Whether the place can be looked at from anywhere, at once. A program's own code cannot: it has to run meanwhile.
+    fn is_at_hand(&self) -> bool;
+
+    /// The token that is shown; `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// `STORE` for a place that cannot be read, `INVALID_ARGUMENT` for one that is not clear.
+    fn look(&self, patience: Patience) -> Result<Option<Secret>>;
+
+    /// Enters the place, alone among the processes that use this package, and does what is decided of the token that is
+    /// shown then. Asks again where somebody else changed the place meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Mirror::look`], `STORE_LOCKED` while somebody else stays in it, and what `decide` says.
+    fn settle(&self, decide: &mut Decide<'_>) -> Result<Settled>;
+
+    /// How the place is called in messages.
+    fn name(&self) -> String;
+}
+
+/// Whether a place that is being written by somebody else is looked at again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// It is not: somebody waits for the answer.
+    None,
+    /// For a moment.
+    Some,
+}
+
+/// Decides what becomes of the token that is shown.
+pub type Decide<'a> = dyn FnMut(Option<&Secret>) -> Result<Decision> + 'a;
+
+/// What is to become of a mirror.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It stays as it is.
+    Leave,
+    /// It shows this token.
+    Show(Secret),
+    /// It shows none.
+    Clear,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settled {
+    /// Whether it was written.
+    pub written: bool,
+    /// What was changed beyond the token.
+    pub introduced: Introduced,
+    /// What a person should hear of it.
+    pub notices: Vec<Notice>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,277 @@
+//! Where a mirror that is a file lies, and where its journal does.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::custom::{before_a_journal, without_a_journal};
+use super::{Caller, Dotenv, FileMirror, Format, Homebridge, Mirror, Unfit};
+use crate::files::{Disk, resolve};
+use crate::journal::{FileStore, MemoryStore, Store};
+use crate::{Error, ErrorCode, Result};
+
+/// The folder of journals beside a mirror.
+const FOLDER: &str = ".ring-auth";
+/// The journal of a program's own code, in the folder that it names.
+const CUSTOM_JOURNAL: &str = "ring-auth.json";
+
+/// What a mirror is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A block of Homebridge's configuration.
+    Homebridge {
+        /// `config.json`.
+        path: PathBuf,
+        /// `Ring` where none is given.
+        platform: Option<String>,
+        /// Which block, where there are several.
+        name: Option<String>,
+    },
+    /// A `.env` file.
+    Dotenv {
+        /// The file.
+        path: PathBuf,
+        /// [`Dotenv::KEY`] where none is given.
+        key: Option<String>,
+    },
+}
+
+/// What a mirror that is opened may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Show a token where there is a place for one.
+    Follow,
+    /// Make that place, and take away what a token replaces: what a login wants.
+    Introduce,
+}
+
+/// Where somebody wants a token to be kept.
+pub enum Place {
+    /// Nowhere but in memory.
+    Memory,
+    /// In a journal.
+    File(PathBuf),
+    /// In a file among other things, behind a journal.
+    Shown {
+        /// Where it is shown.
+        target: Target,
+        /// The journal's folder; beside the file where none is given.
+        state_path: Option<PathBuf>,
+    },
+    /// By a program's own code.
+    Custom {
+        /// That code.
+        caller: Box<dyn Caller>,
+        /// The journal's folder; without one there is no journal.
+        state_path: Option<PathBuf>,
+    },
+}
+
+/// The same, opened.
+pub struct Kept {
+    /// The truth.
+    pub store: Arc<dyn Store>,
+    /// What follows it.
+    pub mirror: Option<Arc<dyn Mirror>>,
+}
+
+impl Place {
+    /// Opens it for tokens of that issuer. Nothing is written yet.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ShownPlace::open`].
+    pub fn open(self, issuer: &str, purpose: Purpose) -> Result<Kept> {
+        Ok(match self {
+            Self::Memory => Kept { store: Arc::new(MemoryStore::new(issuer)), mirror: None },
+            Self::File(path) => Kept { store: Arc::new(FileStore::open(path, issuer, Disk::default())?), mirror: None },
+            Self::Shown { target, state_path } => {
+                let place = ShownPlace::open(&target, state_path.as_deref(), issuer, Disk::default(), purpose)?;
+                Kept { store: Arc::new(place.journal), mirror: Some(place.mirror) }
+            }
+            Self::Custom { caller, state_path: None } => {
+                let (store, mirror) = without_a_journal(caller, issuer);
+                Kept { store: Arc::new(store), mirror: Some(Arc::new(mirror)) }
+            }
+            Self::Custom { caller, state_path: Some(folder) } => {
+                check_folder(&folder)?;
+                let journal = FileStore::open(absolute(&folder)?.join(CUSTOM_JOURNAL), issuer, Disk::default())?;
+                Kept { store: Arc::new(journal), mirror: Some(Arc::new(before_a_journal(caller))) }
+            }
+        })
+    }
+}
+
+/// A mirror that is a file, and its journal.
+pub struct ShownPlace {
+    /// The truth.
+    pub journal: FileStore,
+    /// What follows it.
+    pub mirror: Arc<FileMirror>,
+}
+
+impl ShownPlace {
+    /// Finds the journal of a mirror: beside it, or in the folder given. Nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for what is no file's path, and where it is not clear which block is meant; `STORE` for a
+    /// path that cannot be followed.
+    pub fn open(
+        target: &Target,
+        state_path: Option<&Path>,
+        issuer: &str,
+        disk: Disk,
+        purpose: Purpose,
+    ) -> Result<Self> {
+        let (Target::Homebridge { path, .. } | Target::Dotenv { path, .. }) = target;
+        let given = absolute(path)?;
+        check_file(path)?;
+        let real = resolve(&given).map_err(|error| {
+            Error::new(
+                ErrorCode::Store,
+                format!(
+                    "{} cannot be found. Look at the links that lead to it, and at who owns them.",
+                    given.display()
+                ),
+            )
+            .with_cause(error)
+        })?;
+        let disk = if real.exists() {
+            disk.for_owner_of(&real)
+        } else {
+            disk.for_owner_of(real.parent().unwrap_or(Path::new("/")))
+        };
+        let folder = match state_path {
+            Some(folder) => {
+                check_folder(folder)?;
+                absolute(folder)?
+            }
+            None => real.with_file_name(FOLDER),
+        };
+        let name = Naming::of(&real, state_path.is_some());
+        let (format, journal): (Box<dyn Format>, String) = match target {
+            Target::Homebridge { platform, name: block, .. } => {
+                let platform = platform.as_deref().unwrap_or(Homebridge::PLATFORM);
+                let format = Homebridge::new(platform, block.clone());
+                let journal = match format.called(&disk.read(&real).ok().flatten().unwrap_or_default()) {
+                    Ok(called) => name.journal(platform, &["homebridge", platform, &called]),
+                    Err(unfit @ Unfit::Several { .. }) => {
+                        return Err(Error::invalid(format!("{}: {unfit}", given.display())));
+                    }
+                    // It cannot be looked up now. It was once, if there is a journal.
+                    Err(_) => match block {
+                        Some(block) => name.journal(platform, &["homebridge", platform, block]),
+                        None => name
+                            .only_journal(&folder, platform)
+                            .unwrap_or_else(|| name.journal(platform, &["homebridge", platform, platform])),
+                    },
+                };
+                (Box::new(format), journal)
+            }
+            Target::Dotenv { key, .. } => {
+                let key = key.as_deref().unwrap_or(Dotenv::KEY);
+                (Box::new(Dotenv::new(key)?), name.journal(key, &["dotenv", key]))
+            }
+        };
+        let path = folder.join(journal);
+        let journal = match state_path {
+            Some(_) => FileStore::open(path, issuer, disk.clone())?,
+            None => FileStore::open_in_own_folder(path, issuer, disk.clone())?,
+        };
+        let beside = folder.join(name.prefix());
+        let mirror = Arc::new(FileMirror::new(given, format, beside, disk, purpose));
+        Ok(Self { journal, mirror })
+    }
+}
+
+/// How the files that belong to a mirror are called.
+struct Naming {
+    file: String,
+    /// In a folder that is not the mirror's own, what tells it from others of the same name. Beside it nothing is needed,
+    /// and the journal can be moved, or mounted elsewhere, with its mirror.
+    path: Option<Vec<u8>>,
+}
+
+impl Naming {
+    fn of(real: &Path, elsewhere: bool) -> Self {
+        Self {
+            file: real.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            path: elsewhere.then(|| real.as_os_str().as_encoded_bytes().to_vec()),
+        }
+    }
+
+    /// What lock and backup of the mirror are named after: however many journals follow one file, only one is in it.
+    fn prefix(&self) -> String {
+        match &self.path {
+            Some(path) => format!("{}-{}", self.file, digest([path.as_slice()])),
+            None => self.file.clone(),
+        }
+    }
+
+    /// The journal of one token in that file.
+    fn journal(&self, label: &str, parts: &[&str]) -> String {
+        let parts = self.path.iter().map(Vec::as_slice).chain(parts.iter().map(|part| part.as_bytes()));
+        format!("{}{}.json", self.beginning(label), digest(parts))
+    }
+
+    fn beginning(&self, label: &str) -> String {
+        let label: String =
+            label.chars().take(40).map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
+        format!("{}-{label}-", self.prefix())
+    }
+
+    /// The journal of that platform, if there is just one.
+    fn only_journal(&self, folder: &Path, label: &str) -> Option<String> {
+        let beginning = self.beginning(label);
+        let mut names = std::fs::read_dir(folder).ok()?.filter_map(|entry| {
+            let name = entry.ok()?.file_name().into_string().ok()?;
+            let digest = name.strip_prefix(&beginning)?.strip_suffix(".json")?;
+            (digest.len() == 16 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(name)
+        });
+        let only = names.next()?;
+        names.next().is_none().then_some(only)
+    }
+}
+
+fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+        hash.update([0]);
+    }
+    let digest = hash.finalize();
+    let mut half = [0; 8];
+    half.copy_from_slice(&digest[..8]);
+    format!("{:016x}", u64::from_be_bytes(half))
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    if path.as_os_str().is_empty() || path.as_os_str().as_encoded_bytes().contains(&0) {
+        return Err(Error::invalid("A path of the store is empty or has a NUL in it. Give the path of a file."));
+    }
+    std::path::absolute(path).map_err(|error| {
+        Error::invalid(format!("The path {} cannot be made absolute.", path.display())).with_cause(error)
+    })
+}
+
+fn check_file(path: &Path) -> Result<()> {
+    if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return Err(Error::invalid(format!(
+            "{} is a folder. Give the path of the file in it that shows the token.",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
+fn check_folder(path: &Path) -> Result<()> {
+    if path.exists() && !path.is_dir() {
+        return Err(Error::invalid(format!(
+            "{} is a file. The state path is the folder in which the journal is kept.",
+            path.display()
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,155 @@
+// @ts-check
+'use strict'
+
+// The `store` option: where the token is kept, and the two functions of those who keep it themselves.
+
+const { AsyncLocalStorage } = require('node:async_hooks')
+const { invalid } = require('./errors.js')
+const { kindOf, nonEmpty, properties, refuseUnknown, wrongType } = require('./checks.js')
+
+/** @typedef {import('./face.js').BindingAnswer} BindingAnswer */
+/** @typedef {import('./face.js').BindingStore} BindingStore */
+
+const TYPES = '"memory", "file", "homebridge" or "dotenv", or the store an object with load and save'
+
+/**
+ * The store as the native part takes it, and the functions that it calls.
+ * @param {unknown} value
+ * @returns {{ store?: BindingStore, caller?: Caller }}
+ */
+function storeOption(value) {
+  if (value === undefined) return {}
+  if (isCustom(value)) return customStore(value)
+  const given = properties('options.store', value)
+  const { type } = given
+  if (typeof type !== 'string') throw wrongType('options.store.type', TYPES, type)
+  switch (type) {
+    case 'memory':
+      refuseUnknown('options.store', given, ['type'])
+      return {}
+    case 'file':
+      return { store: { kind: type, ...texts(given, ['path'], []) } }
+    case 'homebridge': {
+      const { configPath: path, ...rest } = texts(given, ['configPath'], ['platform', 'name', 'statePath'])
+      return { store: { kind: type, ...(path === undefined ? {} : { path }), ...rest } }
+    }
+    case 'dotenv':
+      return { store: { kind: type, ...texts(given, ['path'], ['key', 'statePath']) } }
+    default:
+      throw invalid(`options.store.type must be ${TYPES}`)
+  }
+}
+
+/** @param {any} value */
+function isCustom(value) {
+  return typeof value === 'object' && value !== null && value.type === undefined && ('load' in value || 'save' in value)
+}
+
+/**
+ * The texts among the options of a store.
+ * @param {Record<string, unknown>} given
+ * @param {string[]} needed
+ * @param {string[]} optional
+ */
+function texts(given, needed, optional) {
+  refuseUnknown('options.store', given, ['type', ...needed, ...optional])
+  /** @type {Record<string, string>} */
+  const found = {}
+  for (const key of [...needed, ...optional]) {
+    if (given[key] === undefined && optional.includes(key)) continue
+    found[key] = path(`options.store.${key}`, given[key])
+  }
+  return found
+}
+
+/**
+ * @param {string} name
+ * @param {unknown} value
+ */
+function path(name, value) {
+  const text = nonEmpty(name, value)
+  if (text.includes('\0')) throw invalid(`${name} must not contain a null character`)
+  return text
+}
+
+/**
+ * @param {any} store Read as it is: load and save may be methods of a class, and are called on it.
+ * @returns {{ store: BindingStore, caller: Caller }}
+ */
+function customStore(store) {
+  for (const name of ['load', 'save']) {
+    if (typeof store[name] !== 'function') throw wrongType(`options.store.${name}`, 'a function', store[name])
+  }
+  /** @type {BindingStore} */
+  const native = { kind: 'custom' }
+  if (store.statePath !== undefined) native.statePath = path('options.store.statePath', store.statePath)
+  return { store: native, caller: new Caller(store) }
+}
+
+/** Calls a program's own functions, one at a time, and knows what is called from inside them. */
+class Caller {
+  /** @type {AsyncLocalStorage<{ running: boolean }>} */
+  #inside = new AsyncLocalStorage()
+
+  /** @param {{ load(): unknown, save(newRefreshToken: string, oldRefreshToken?: string): unknown }} store */
+  constructor(store) {
+    /** @type {() => Promise<BindingAnswer>} */
+    this.load = async () => {
+      const answer = await this.#run(() => store.load(), [])
+      if ('failed' in answer) return answer
+      const { value } = answer
+      if (value === null || value === undefined) return {}
+      if (typeof value !== 'string') return { failed: `load gave ${kindOf(value)}, not a string or null` }
+      return { token: value }
+    }
+    /** @type {(change: { new: string, old?: string }) => Promise<BindingAnswer>} */
+    this.save = async (change) => {
+      const { new: newToken, old: oldToken } = change
+      const answer = await this.#run(() => store.save(newToken, oldToken), [newToken, oldToken])
+      return 'failed' in answer ? answer : {}
+    }
+  }
+
+  /** The manager waits for the function that runs: a call from inside it would wait for itself. */
+  refuseInside() {
+    if (this.#inside.getStore()?.running === true) {
+      throw invalid('The manager cannot be called from inside its own load or save, which it is waiting for')
+    }
+  }
+
+  /**
+   * @param {() => unknown} call
+   * @param {(string | undefined)[]} secrets
+   * @returns {Promise<{ value: unknown } | { failed: string }>}
+   */
+  async #run(call, secrets) {
+    const scope = { running: true }
+    try {
+      return { value: await this.#inside.run(scope, async () => call()) }
+    } catch (error) {
+      return { failed: sentence(error, secrets) }
+    } finally {
+      scope.running = false
+    }
+  }
+}
+
+/**
+ * What an error says, without the tokens that it may quote.
+ * @param {unknown} error
+ * @param {(string | undefined)[]} secrets
+ */
+function sentence(error, secrets) {
+  let text = 'it threw something that is no error'
+  try {
+    if (error instanceof Error) text = String(error.message)
+  } catch {
+    // What cannot even be read is no error.
+  }
+  for (const secret of secrets) {
+    if (secret) text = text.replaceAll(secret, '…')
+  }
+  return text.slice(0, 500)
+}
+
+module.exports = { Caller, storeOption }
