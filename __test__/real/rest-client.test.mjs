@@ -2,12 +2,12 @@
 // What ring-client-api expects of its own rest client, in our words, of both: its class and ours, on the same fake Ring, under
 // Ring's own names. And what each of them sends, field by field.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
 import * as ours from '../../rest-client.js'
-import { EMAIL, PASSWORD, atEnd, fileStore, root, tempDir, unwrap, until, wrap } from '../support/index.mjs'
-import { hurry, rxjs, startNamedRing, theirs } from './support.mjs'
+import { EMAIL, PASSWORD, atEnd, fileStore, readJournal, root, runProcess, tempDir, unwrap, until, wrap } from '../support/index.mjs'
+import { here, hurry, rxjs, startNamedRing, theirs } from './support.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 /** @typedef {import('../fake-ring/index.mjs').FakeRing} FakeRing */
@@ -456,5 +456,31 @@ describe('the login page of homebridge-ring', () => {
       assert.ok(await client.request({ url: ours.clientApi('ring_devices') }))
       await until(() => ring.counts.stalePresentations === 0, 'nothing stale')
     }
+  })
+})
+
+describe('docs/migrating.md', () => {
+  it('shows programs that run as they stand there', async (t) => {
+    const page = readFileSync(join(root, 'docs', 'migrating.md'), 'utf8')
+    const programs = [...page.matchAll(/^```js\n\/\/ ([\w-]+\.mjs)\n([^]*?)^```$/gm)].map(([, name, text]) => [String(name), String(text)])
+    assert.deepEqual(programs.map(([name]) => name), ['cameras.mjs', 'devices.mjs'])
+    const ring = await startNamedRing(t)
+    const folder = tempDir(t)
+    mkdirSync(join(folder, 'node_modules'))
+    symlinkSync(root, join(folder, 'node_modules', 'ring-auth'))
+    symlinkSync(join(here, 'node_modules', 'ring-client-api'), join(folder, 'node_modules', 'ring-client-api'))
+    // Its push receiver asks Google.
+    const preload = join(folder, 'preload.mjs')
+    writeFileSync(preload, `import { RingApi } from 'ring-client-api'\nRingApi.prototype.registerPushReceiver = async () => {}\n`)
+    for (const [name, text] of /** @type {[string, string][]} */ (programs)) {
+      writeFileSync(join(folder, name), text)
+      const env = { ...process.env, RING_REFRESH_TOKEN: ring.mint() }
+      const end = await runProcess(t, ['--import', preload, name], { cwd: folder, env }).ended
+      assert.equal(end.code, 0, end.stderr)
+      assert.equal(end.stdout, name === 'cameras.mjs' ? 'Front Door\nYard\n' : 'Front Door\n', end.stderr)
+      if (name === 'devices.mjs') assert.match(end.stderr, /^Save this: \d+ characters$/m)
+    }
+    assert.equal(unwrap(readJournal(join(folder, 'ring-auth.json')).current.token).hid?.length, 36)
+    assert.equal(ring.counts.rotations, 2)
   })
 })

@@ -12,7 +12,7 @@ import { atEnd, startRing, tempDir } from '../support/index.mjs'
 /** @typedef {import('node:test').TestContext} TestContext */
 /** @typedef {import('../fake-ring/index.mjs').FakeRing} FakeRing */
 
-const here = dirname(fileURLToPath(import.meta.url))
+export const here = dirname(fileURLToPath(import.meta.url))
 const modules = join(here, 'node_modules')
 
 if (!existsSync(join(modules, 'ring-client-api', 'lib'))) {

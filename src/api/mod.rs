@@ -269,7 +269,14 @@ impl Inner {
                 method,
                 url: url.clone(),
                 headers,
-                body: body.map(|bytes| Body::raw(bytes.to_vec(), content_type)),
+                body: match body {
+                    Some(bytes) => Some(Body::raw(bytes.to_vec(), content_type)),
+                    // Some servers take none of these without a length.
+                    None if matches!(method, Method::Post | Method::Put | Method::Patch) => {
+                        Some(Body::raw(Vec::new(), None))
+                    }
+                    None => None,
+                },
                 limit: DATA_LIMIT,
                 timeout: call.timeout,
             };

@@ -253,6 +253,19 @@ async fn the_account_goes_along_whatever_the_caller_says() {
     assert_eq!((body.content_type(), body.bytes()), (Some("text/x"), &b"hi"[..]));
     assert_eq!((sent.method, sent.url.as_str()), (Method::Put, "https://api.ring.com/x?y=z"));
     assert_eq!(sent.limit, DATA_LIMIT);
+    // Some servers take none of these without a length.
+    for (method, has_body) in [
+        (Method::Get, false),
+        (Method::Head, false),
+        (Method::Delete, false),
+        (Method::Post, true),
+        (Method::Put, true),
+        (Method::Patch, true),
+    ] {
+        rig.api.request(call(method, "https://api.ring.com/x")).await.unwrap();
+        let (_, sent) = rig.ring.sent.lock().unwrap().last().cloned().unwrap();
+        assert_eq!(sent.body, has_body.then(|| Body::raw(Vec::new(), None)), "{method:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
