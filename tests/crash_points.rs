@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ring_auth::files::{Disk, Moment, Probe};
-use ring_auth::manager::{Event, Listener};
+use ring_auth::manager::{Event, Listener, activity};
 use ring_auth::oauth::{BoxFuture, Grant, Refresh, RingOauth, WireError};
 use ring_auth::{ErrorCode, Secret};
 use support::Ring;
@@ -30,6 +30,7 @@ const FEWEST_STEPS: usize = 50;
 const GRACE: Duration = Duration::from_secs(60);
 const SIGKILL: i32 = 9;
 const EBUSY: i32 = 16;
+const CONFIG: &str = "config.json";
 
 /// Numbers the steps, and does what it is there for at one of them.
 #[derive(Default)]
@@ -78,7 +79,9 @@ impl Probe for Steps {
         {
             return Err(io::Error::from_raw_os_error(fail.errno));
         }
-        if self.irreplaceable && call == "rename" {
+        // Of a mirror only the file itself is mounted, its journal lies beside it.
+        let mounted = name == "journal.json" || name == CONFIG;
+        if self.irreplaceable && mounted && (call == "rename" || call == "exchange") {
             return Err(io::Error::from_raw_os_error(EBUSY));
         }
         Ok(())
@@ -112,10 +115,29 @@ impl Listener for Heard {
     }
 }
 
-fn manager(url: &str, journal: &Path, token: Option<String>, steps: &Arc<Steps>) -> ring_auth::manager::Manager {
+/// A manager of that path, which is a journal or a `config.json`.
+async fn manager(url: &str, path: &Path, token: &str, steps: &Arc<Steps>) -> ring_auth::manager::Manager {
     let disk = Disk::with_probe(Arc::clone(steps) as Arc<dyn Probe>);
     let wire = Arc::new(Wire { oauth: support::wire(url), steps: Arc::clone(steps) });
-    support::manager(url, journal, token, disk, wire, Arc::new(Heard(Arc::clone(steps))))
+    let heard = Arc::new(Heard(Arc::clone(steps)));
+    if !is_config(path) {
+        return support::manager(url, path, Some(token.to_owned()), disk, wire, heard);
+    }
+    let manager = support::manager_of_config(url, path, disk, wire, heard);
+    // Its first look at the mirror, so that each run takes the same steps.
+    activity::settled().await;
+    manager
+}
+
+fn is_config(path: &Path) -> bool {
+    path.ends_with(CONFIG)
+}
+
+/// A configuration as people have it, in which a token is the least of things.
+fn config(token: &str) -> String {
+    format!(
+        "{{\n  \"bridge\": {{\"name\": \"Homebridge\"}},\n  \"platforms\": [\n    {{\"platform\": \"Ring\", \"refreshToken\": \"{token}\"}}\n  ]\n}}\n"
+    )
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -132,7 +154,7 @@ fn child() {
     let steps =
         Arc::new(Steps { kill_at: kill_at.parse().ok(), irreplaceable: irreplaceable == "true", ..Steps::default() });
     runtime().block_on(async {
-        let manager = manager(&url, &journal, Some(token), &steps);
+        let manager = manager(&url, &journal, &token, &steps).await;
         manager.refresh(false).await.unwrap();
         manager.close().await;
     });
@@ -164,20 +186,45 @@ fn run_child(ring: &Ring, journal: &Path, token: &str, kill_at: Option<usize>, i
 fn next_start(ring: &Ring, journal: &Path, token: &str) -> Result<(), String> {
     let steps = Arc::new(Steps::default());
     runtime().block_on(async {
-        let manager = manager(&ring.url, journal, Some(token.to_owned()), &steps);
+        let manager = manager(&ring.url, journal, token, &steps).await;
         manager.auth().await.map_err(|error| format!("auth: {error}"))?;
         manager.refresh(false).await.map_err(|error| format!("refresh: {error}"))?;
         manager.close().await;
+        if is_config(journal) {
+            let shown = std::fs::read_to_string(journal).unwrap();
+            let newest = manager.refresh_token().unwrap();
+            if shown != config(newest.expose()) {
+                return Err(format!("the configuration is not right: {shown}"));
+            }
+            let left = support::names(journal.parent().unwrap());
+            if left != [".ring-auth", CONFIG] {
+                return Err(format!("there is something left: {left:?}"));
+            }
+        }
         let account = ring.account();
         if account.stale > 0 { Err(format!("{} stale presentations", account.stale)) } else { Ok(()) }
     })
 }
 
-/// After a crash every file is whole, or a whole one lies beside it, and nobody else can read any of them.
-fn check_files(folder: &Path) -> Result<(), String> {
+/// After a crash nobody else can read any file, and a configuration that can be replaced is whole.
+fn check_files(here: &Place, irreplaceable: bool) -> Result<(), String> {
+    if is_config(&here.journal) && !irreplaceable {
+        let shown = std::fs::read_to_string(&here.journal).unwrap();
+        let whole = shown.split('"').rev().nth(1).is_some_and(|token| shown == config(token));
+        if !whole {
+            return Err(format!("the configuration is torn: {shown}"));
+        }
+    }
+    check_modes(here.folder.path())
+}
+
+fn check_modes(folder: &Path) -> Result<(), String> {
     for entry in std::fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
         let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        if entry.path().is_dir() {
+            check_modes(&entry.path())?;
+        }
         if mode & 0o077 != 0 {
             return Err(format!("{} has mode {mode:o}", entry.path().display()));
         }
@@ -190,12 +237,17 @@ struct Scenario {
     /// Whether there is a journal with a rotation in it already.
     warm: bool,
     irreplaceable: bool,
+    /// Whether the journal has a mirror.
+    mirror: bool,
 }
 
-const SCENARIOS: [Scenario; 3] = [
-    Scenario { name: "first start", warm: false, irreplaceable: false },
-    Scenario { name: "later rotation", warm: true, irreplaceable: false },
-    Scenario { name: "journal that cannot be replaced", warm: true, irreplaceable: true },
+const SCENARIOS: [Scenario; 6] = [
+    Scenario { name: "first start", warm: false, irreplaceable: false, mirror: false },
+    Scenario { name: "later rotation", warm: true, irreplaceable: false, mirror: false },
+    Scenario { name: "journal that cannot be replaced", warm: true, irreplaceable: true, mirror: false },
+    Scenario { name: "first start with a mirror", warm: false, irreplaceable: false, mirror: true },
+    Scenario { name: "later rotation with a mirror", warm: true, irreplaceable: false, mirror: true },
+    Scenario { name: "mirror that cannot be replaced", warm: true, irreplaceable: true, mirror: true },
 ];
 
 struct Place {
@@ -204,10 +256,13 @@ struct Place {
     token: String,
 }
 
-fn place(ring: &Ring, warm: bool) -> Place {
+fn place(ring: &Ring, warm: bool, mirror: bool) -> Place {
     let folder = tempfile::tempdir().unwrap();
-    let journal = folder.path().join("journal.json");
+    let journal = folder.path().join(if mirror { CONFIG } else { "journal.json" });
     let token = ring.first_token();
+    if mirror {
+        support::write_private(&journal, &config(&token));
+    }
     {
         let mut account = ring.account();
         account.grace = Duration::ZERO;
@@ -225,8 +280,8 @@ fn killed_at_every_step_the_next_start_authenticates() {
     let mut failures = Vec::new();
     let mut points = 0;
     for scenario in SCENARIOS {
-        let Scenario { name, warm, irreplaceable } = scenario;
-        let here = place(&ring, warm);
+        let Scenario { name, warm, irreplaceable, mirror } = scenario;
+        let here = place(&ring, warm, mirror);
         let steps = run_child(&ring, &here.journal, &here.token, None, irreplaceable).steps;
         assert!(steps.len() >= FEWEST_STEPS, "{name}: only {} steps", steps.len());
         let request = steps.iter().position(|step| step == "request").unwrap();
@@ -234,12 +289,12 @@ fn killed_at_every_step_the_next_start_authenticates() {
         let written = steps.iter().skip(request).position(|step| step.starts_with("After write")).unwrap() + request;
         for (number, step) in steps.iter().enumerate() {
             points += 1;
-            let here = place(&ring, warm);
+            let here = place(&ring, warm, mirror);
             let lost = number > request && number <= written;
             ring.account().grace = if lost { GRACE } else { Duration::ZERO };
             let ended = run_child(&ring, &here.journal, &here.token, Some(number), irreplaceable);
             assert!(ended.killed, "{name}: step {number} ({step}) was never reached");
-            let result = check_files(here.folder.path()).and_then(|()| next_start(&ring, &here.journal, &here.token));
+            let result = check_files(&here, irreplaceable).and_then(|()| next_start(&ring, &here.journal, &here.token));
             if let Err(error) = result {
                 failures.push(format!("{name}: killed at step {number} ({step}): {error}"));
             }
@@ -249,8 +304,8 @@ fn killed_at_every_step_the_next_start_authenticates() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// ENOSPC, EIO, EROFS, EACCES, EPERM, EBUSY, EXDEV.
-const ERRNOS: [i32; 7] = [28, 5, 30, 13, 1, EBUSY, 18];
+/// ENOSPC, EACCES, EIO, EROFS, EPERM, EBUSY, EXDEV.
+const ERRNOS: [i32; 7] = [28, 13, 5, 30, 1, EBUSY, 18];
 
 #[test]
 fn whatever_storage_call_fails_nothing_is_lost() {
@@ -259,21 +314,22 @@ fn whatever_storage_call_fails_nothing_is_lost() {
     let mut cases = 0;
     let mut outcomes = BTreeSet::new();
     for scenario in SCENARIOS {
-        let Scenario { name, warm, irreplaceable } = scenario;
-        let here = place(&ring, warm);
+        let Scenario { name, warm, irreplaceable, mirror } = scenario;
+        let here = place(&ring, warm, mirror);
         let counted = Arc::new(Steps { irreplaceable, ..Steps::default() });
         runtime().block_on(async {
-            let manager = manager(&ring.url, &here.journal, Some(here.token.clone()), &counted);
+            let manager = manager(&ring.url, &here.journal, &here.token, &counted).await;
             manager.refresh(false).await.unwrap();
             manager.close().await;
         });
         let calls = counted.calls.load(Ordering::SeqCst);
         assert!(calls >= FEWEST_STEPS / 3, "{name}: only {calls} storage calls");
         for call in 0..calls {
-            for errno in ERRNOS {
+            // What a mirror makes of each errno is told by the tests of its own; here it is what becomes of the token.
+            for errno in if mirror { &ERRNOS[..2] } else { &ERRNOS[..] }.iter().copied() {
                 for for_good in [false, true] {
                     cases += 1;
-                    let here = place(&ring, warm);
+                    let here = place(&ring, warm, mirror);
                     let failing = Failing { call, errno, for_good };
                     match fail_once(&ring, &here, failing, irreplaceable) {
                         Ok(outcome) => {
@@ -296,7 +352,7 @@ fn whatever_storage_call_fails_nothing_is_lost() {
 fn fail_once(ring: &Ring, here: &Place, failing: Failing, irreplaceable: bool) -> Result<&'static str, String> {
     let steps = Arc::new(Steps { irreplaceable, fail: Mutex::new(Some(failing)), ..Steps::default() });
     let outcome = runtime().block_on(async {
-        let manager = manager(&ring.url, &here.journal, Some(here.token.clone()), &steps);
+        let manager = manager(&ring.url, &here.journal, &here.token, &steps).await;
         let result = manager.refresh(false).await;
         let requests = steps.requests.load(Ordering::SeqCst);
         let outcome = match &result {
@@ -314,7 +370,7 @@ fn fail_once(ring: &Ring, here: &Place, failing: Failing, irreplaceable: bool) -
         }
         Ok(outcome)
     })?;
-    check_files(here.folder.path())?;
+    check_files(here, irreplaceable)?;
     next_start(ring, &here.journal, &here.token)?;
     Ok(outcome)
 }

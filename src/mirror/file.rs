@@ -388,7 +388,16 @@ impl Mirror for FileMirror {
 
     fn look(&self, patience: Patience) -> Result<Option<Secret>> {
         let looks = if patience == Patience::None { 0 } else { PARSE_LOOKS };
-        Ok(self.read_whole(&self.real()?, looks)?.1)
+        let real = self.real()?;
+        // While it is written in place, or after that was stopped, it may show a token made of two.
+        for backup in self.backups(&real) {
+            if let Ok(Some(old)) = self.disk.read(&backup)
+                && let Ok(token) = self.format.read(&old)
+            {
+                return Ok(token);
+            }
+        }
+        Ok(self.read_whole(&real, looks)?.1)
     }
 
     fn settle(&self, decide: &mut Decide<'_>) -> Result<Settled> {

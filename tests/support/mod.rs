@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -16,6 +17,7 @@ use ring_auth::Secret;
 use ring_auth::files::Disk;
 use ring_auth::journal::FileStore;
 use ring_auth::manager::{Clock, Listener, Manager, Parts, Settings, SystemClock};
+use ring_auth::mirror::{Purpose, ShownPlace, Target};
 use ring_auth::oauth::{Endpoints, Environment, HttpConfig, LoginFlow, Refresh, ReqwestHttp, RingOauth};
 use tokio::runtime::Handle;
 
@@ -263,8 +265,50 @@ pub fn manager_with_clock(
 ) -> Manager {
     let oauth = wire(url);
     let store = FileStore::open(journal, oauth.endpoints().issuer(), disk).unwrap();
-    let parts =
-        Parts { store: Arc::new(store), mirror: None, refresh, oauth, clock, listener, runtime: Handle::current() };
+    with_parts(
+        Parts { store: Arc::new(store), mirror: None, refresh, oauth, clock, listener, runtime: Handle::current() },
+        token,
+    )
+}
+
+/// A manager with a journal behind a `config.json`, as the addon makes one.
+pub fn manager_of_config(
+    url: &str,
+    config: &Path,
+    disk: Disk,
+    refresh: Arc<dyn Refresh>,
+    listener: Arc<dyn Listener>,
+) -> Manager {
+    let oauth = wire(url);
+    let target = Target::Homebridge { path: config.to_owned(), platform: None, name: None };
+    let place = ShownPlace::open(&target, None, &oauth.endpoints().issuer(), disk, Purpose::Follow).unwrap();
+    let parts = Parts {
+        store: Arc::new(place.journal),
+        mirror: Some(place.mirror),
+        refresh,
+        oauth,
+        clock: Arc::new(SystemClock::new()),
+        listener,
+        runtime: Handle::current(),
+    };
+    with_parts(parts, None)
+}
+
+/// Writes a file that nobody else can read.
+pub fn write_private(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// What is in a folder.
+pub fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn with_parts(parts: Parts, token: Option<String>) -> Manager {
     let settings = Settings {
         refresh_token: token.map(Secret::new),
         system_id: Some("test".to_owned()),
