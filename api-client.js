@@ -262,6 +262,76 @@ function unwrapped(token) {
 }
 
 /**
+ * Tells subscribers of each newer token, in the chain that they know. The manager's own events come a moment after the call
+ * that caused them; as in ring-client-api, a program hears of a token before it can use what came with it.
+ */
+class Announcer {
+  /** @type {any} */
+  #manager
+  /** @type {(update: { oldRefreshToken?: string, newRefreshToken: string }) => void} */
+  #emit
+  /** The newest one that the subscribers know, and the same one as the manager shows it. */
+  /** @type {string | undefined} */
+  #shown
+  /** @type {string | undefined} */
+  #known
+
+  /**
+   * @param {any} manager
+   * @param {string | undefined} given The token that the program has begun with.
+   * @param {(update: { oldRefreshToken?: string, newRefreshToken: string }) => void} emit
+   */
+  constructor(manager, given, emit) {
+    this.#manager = manager
+    this.#emit = emit
+    this.knows(given)
+  }
+
+  /** The subscribers know this one already. @param {string | undefined} token */
+  knows(token) {
+    const newest = this.#manager.refreshToken ?? undefined
+    this.#shown = token ?? newest
+    this.#known = token === undefined || inner(token) === inner(newest) ? newest : token
+  }
+
+  news() {
+    const newest = this.#manager.refreshToken
+    if (newest === null || newest === this.#known) return
+    const update = this.#shown === undefined ? { newRefreshToken: newest } : { oldRefreshToken: this.#shown, newRefreshToken: newest }
+    this.#shown = this.#known = newest
+    this.#emit(update)
+  }
+
+  /**
+   * The token as the program knows it: as it was given, until there is a newer one.
+   * @returns {string | undefined}
+   */
+  get shown() {
+    const newest = this.#manager.refreshToken ?? undefined
+    return newest === this.#known ? this.#shown : newest
+  }
+
+  /**
+   * What a call comes to, told after the news that it brought.
+   * @template T
+   * @param {Promise<T>} call
+   * @returns {Promise<T>}
+   */
+  async after(call) {
+    try {
+      return await call
+    } finally {
+      this.news()
+    }
+  }
+}
+
+/** @param {string | undefined} token */
+function inner(token) {
+  return unwrapped(token)?.rt ?? token
+}
+
+/**
  * Push credentials as a property: what was set is there at once, and in the token as soon as it is stored.
  */
 class PushCredentials {
@@ -307,4 +377,4 @@ class PushCredentials {
   }
 }
 
-module.exports = { ApiClient, PushCredentials, internalsOf, toWire, unwrapped }
+module.exports = { Announcer, ApiClient, PushCredentials, internalsOf, toWire, unwrapped }

@@ -6,7 +6,7 @@
 
 const { wrongType } = require('./checks.js')
 const { invalid } = require('./errors.js')
-const { ApiClient, PushCredentials, internalsOf, toWire, unwrapped } = require('./api-client.js')
+const { Announcer, ApiClient, PushCredentials, internalsOf, toWire, unwrapped } = require('./api-client.js')
 
 /** What the rest client of ring-client-api 14 has. Where one of these is missing, it is of another version. */
 const METHODS = ['getAuth', 'getCurrentAuth', 'getSession', 'request', 'clearTimeouts', 'refreshAuth', 'refreshSession']
@@ -25,16 +25,8 @@ function attachToRingApi(ringApi, manager) {
   const client = knownClient(ringApi)
   if (attached.has(client)) throw invalid('ringApi is attached already: detach it first')
 
-  // What its subscribers take for the newest: an update that began elsewhere would not fit what they have stored.
-  let shown = client.refreshToken
-  /** @param {string} newRefreshToken */
-  const announce = (newRefreshToken) => {
-    if (newRefreshToken === shown) return
-    const update = shown === undefined ? { newRefreshToken } : { oldRefreshToken: shown, newRefreshToken }
-    shown = newRefreshToken
-    client.onRefreshTokenUpdated.next(update)
-  }
-
+  // A token that its subscribers have never heard of would not fit what they have stored.
+  const news = new Announcer(manager, client.refreshToken || undefined, (update) => client.onRefreshTokenUpdated.next(update))
   const deviceName = String(client.baseSessionMetadata.device_model)
   const api = new ApiClient(internals, deviceName, (session) => client.onSession.next(session))
   const push = new PushCredentials(manager, internals)
@@ -43,38 +35,49 @@ function attachToRingApi(ringApi, manager) {
   // A rotation of its own may still be under way: what that brings is the newest there is.
   let received = client.refreshToken
   let settled = false
+  let gaveUp = () => {}
+  /** @type {Promise<void>} */
+  const givenUp = new Promise((resolve) => {
+    gaveUp = resolve
+  })
   /** @param {unknown} token */
   const receive = (token) => {
-    if (typeof token !== 'string' || token === '') return
-    received = shown = token
+    if (typeof token !== 'string' || token === '') {
+      // It failed. What it asks for next is ours, so nothing here may wait for it any longer.
+      gaveUp()
+      return
+    }
+    received = token
+    // It announces that one itself.
+    news.knows(token)
     if (settled) manager.setRefreshToken(token).catch(() => {})
   }
   const begun = client._authPromise
   const adopted = (async () => {
-    await Promise.resolve(begun).catch(() => {})
+    await Promise.race([begun, givenUp]).catch(() => {})
     settled = true
     if (received && (begun !== undefined || manager.refreshToken === null)) await manager.setRefreshToken(received)
   })()
 
   const currentAuth = async () => {
     await adopted
-    return toWire(await manager.getAuth())
+    return toWire(await news.after(manager.getAuth()))
   }
 
   /** @type {PropertyDescriptorMap} */
   const replaced = {
     getAuth: method(async () => {
       await adopted
-      return toWire(await manager.refresh())
+      return toWire(await news.after(manager.refresh()))
     }),
     getCurrentAuth: method(currentAuth),
     getSession: method(async () => {
       await adopted
-      return api.getSession()
+      return news.after(api.getSession())
     }),
     request: method(async (options) => {
       await adopted
-      return api.request(options)
+      return news.after(api.request(options))
     }),
     clearTimeouts: method(() => {
       clearTimeouts.call(client)
@@ -108,8 +111,8 @@ function attachToRingApi(ringApi, manager) {
     .catch(() => {})
     .then(() => {
       if (!attached.has(client)) return
-      if (differ(shown, manager.refreshToken)) announce(manager.refreshToken)
-      subscription = manager.onRefreshTokenUpdated.subscribe((/** @type {any} */ update) => announce(update.newRefreshToken))
+      news.news()
+      subscription = manager.onRefreshTokenUpdated.subscribe(() => news.news())
     })
 
   return {
@@ -176,16 +179,6 @@ function handled(promise) {
 /** @param {(...args: any[]) => unknown} value @returns {PropertyDescriptor} */
 function method(value) {
   return { value, writable: true }
-}
-
-/**
- * Whether two wrapped or raw tokens are not the same one.
- * @param {string | undefined} one
- * @param {string | null} other
- */
-function differ(one, other) {
-  if (other === null) return false
-  return (unwrapped(one)?.rt ?? one) !== (unwrapped(other)?.rt ?? other)
 }
 
 module.exports = { attachToRingApi }

@@ -6,8 +6,8 @@
 const { properties, wrongType } = require('./checks.js')
 const { RingAuthError } = require('./errors.js')
 const { ASYNC_DISPOSE, MANAGER_OPTIONS, describeThrown } = require('./face.js')
-const { RingTokenManager, parseRefreshToken } = require('./index.js')
-const { ApiClient, PushCredentials, internalsOf, toWire } = require('./api-client.js')
+const { RingTokenManager } = require('./index.js')
+const { Announcer, ApiClient, PushCredentials, internalsOf, toWire } = require('./api-client.js')
 const { ReplaySubject } = require('./replay-subject.js')
 
 /** @typedef {import('./index.js').LoginStep} LoginStep */
@@ -63,8 +63,7 @@ class RingRestClient {
   #push
   /** @type {{ email: string, password: string } | undefined} */
   #credentials
-  /** The token as it was given, and how the manager shows the same one. */
-  #given
+  #news
   /** @type {Promise<unknown> | undefined} */
   #login
   #waitsForCode = false
@@ -74,7 +73,7 @@ class RingRestClient {
   /** @param {any} authOptions */
   constructor(authOptions) {
     const given = properties('options', authOptions)
-    const { email, password, refreshToken } = given
+    const { email, password } = given
     const name = given.controlCenterDisplayName ?? DEVICE_NAME
     /** @type {any} */
     const options = { controlCenterDisplayName: name }
@@ -98,9 +97,10 @@ class RingRestClient {
     const onSession = this.onSession
     this.#api = new ApiClient(this.#internals, this.baseSessionMetadata.device_model, (session) => onSession.next(session))
     this.#push = new PushCredentials(this.#manager, this.#internals)
-    this.#given = sameToken(refreshToken, this.#manager.refreshToken)
     const onRefreshTokenUpdated = this.onRefreshTokenUpdated
-    this.#manager.onRefreshTokenUpdated.subscribe((update) => onRefreshTokenUpdated.next({ ...update }))
+    const news = new Announcer(this.#manager, options.refreshToken, (update) => onRefreshTokenUpdated.next(update))
+    this.#news = news
+    this.#manager.onRefreshTokenUpdated.subscribe(() => news.news())
   }
 
   /** The manager behind this client: its status, its events. */
@@ -109,9 +109,7 @@ class RingRestClient {
   }
 
   get refreshToken() {
-    const newest = this.#manager.refreshToken
-    if (newest === null) return undefined
-    return this.#given?.shown === newest ? this.#given.text : newest
+    return this.#news.shown
   }
 
   get _internalOnly_pushNotificationCredentials() {
@@ -133,7 +131,7 @@ class RingRestClient {
       await this.#askForAnotherCode()
     } else if (!this.#needsLogin()) {
       try {
-        return toWire(await this.#manager.refresh())
+        return toWire(await this.#news.after(this.#manager.refresh()))
       } catch (error) {
         if (!this.#canLogInFor(error)) throw this.#inTheirWords(error)
         await this.#logIn()
@@ -194,7 +192,7 @@ class RingRestClient {
     if (this.#needsLogin()) await this.#logIn()
     for (let again = true; ; again = false) {
       try {
-        return await work()
+        return await this.#news.after(work())
       } catch (error) {
         // An answer of the API says nothing of the login.
         if (/** @type {any} */ (error)?.response !== undefined) throw error
@@ -306,15 +304,6 @@ class RingRestClient {
  */
 function reworded({ code, transient, httpStatus, retryAfterMs, cause }, message) {
   return new RingAuthError(code, message, { transient, httpStatus, retryAfterMs, cause })
-}
-
-/**
- * @param {unknown} given
- * @param {string | null} shown
- */
-function sameToken(given, shown) {
-  if (typeof given !== 'string' || given === '' || shown === null) return undefined
-  return parseRefreshToken(given).raw === parseRefreshToken(shown).raw ? { text: given, shown } : undefined
 }
 
 module.exports = { RingRestClient, clientApi, deviceApi, commandsApi, appApi }

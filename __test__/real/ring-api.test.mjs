@@ -257,9 +257,11 @@ describe('attachToRingApi', () => {
     const { ringApi, manager, updates } = makeAttached(t, given)
     assert.equal(rawOf(ringApi.restClient.refreshToken), given)
     await ringApi.getProfile()
+    assert.equal(updates.length, 1, 'announced before what came with it is used')
     await manager.refresh()
+    await until(() => updates.length === 2, 'a rotation that the manager was asked for')
     await ringApi.restClient.getAuth()
-    await until(() => updates.length === 3, 'three rotations announced')
+    assert.equal(updates.length, 3)
     assert.equal(updates[0]?.oldRefreshToken, given)
     assert.equal(updates[1]?.oldRefreshToken, updates[0]?.newRefreshToken)
     assert.equal(updates[2]?.oldRefreshToken, updates[1]?.newRefreshToken)
@@ -330,6 +332,21 @@ describe('attachToRingApi', () => {
       assert.ok(ring.counts.rotations > before)
     }
     assert.equal(ring.counts.stalePresentations, 0)
+  })
+
+  it('goes on where the rotation that the RingApi had begun fails', async (t) => {
+    const ring = await startNamedRing(t, { latencyMs: 20 })
+    const given = ring.mint()
+    const manager = new RingTokenManager({ refreshToken: given, systemId: SYSTEM })
+    atEnd(t, 'manager', () => manager.close())
+    ring.fault({ kind: 'status', status: 503 })
+    const { ringApi } = makeApi(t, given)
+    const profile = ringApi.getProfile()
+    attachToRingApi(ringApi, manager)
+    const [first, second] = await Promise.all([profile, ringApi.getProfile()])
+    assert.equal(first.profile.first_name, second.profile.first_name)
+    assert.equal(rawOf(ringApi.restClient.refreshToken), ring.newest())
+    assert.deepEqual([ring.counts.rotations, ring.counts.stalePresentations], [1, 0])
   })
 
   it('gives the token to a manager that has none', async (t) => {

@@ -104,7 +104,8 @@ impl Inner {
     async fn make_session(self: &Arc<Self>) -> Result<Answer, Failure> {
         let mut ends = self.ends.subscribe();
         let mut refused: Option<(Secret, Failure)> = None;
-        for number in 1.. {
+        let mut requests = 0;
+        loop {
             self.wait_for_leave(&mut ends).await?;
             let auth = self.manager.auth().await?;
             if let Some((token, failure)) = refused.take()
@@ -130,6 +131,7 @@ impl Inner {
                     timeout: None,
                 })
                 .await?;
+            requests += 1;
             let status = answer.status;
             if meaning(&answer, &auth.hardware_id) == Meaning::Fine {
                 let mut session = self.session_state();
@@ -149,7 +151,7 @@ impl Inner {
                 );
             }
             let failure = failed(answer, &auth);
-            if number >= policy::SESSION_REQUESTS || !matches!(status, 401 | 429) {
+            if requests >= policy::SESSION_REQUESTS || !matches!(status, 401 | 429) {
                 return Err(failure);
             }
             if status == 401 {
@@ -157,7 +159,6 @@ impl Inner {
                 refused = Some((auth.access_token, failure));
             }
         }
-        Err(closed().into())
     }
 
     /// Waits until Ring wants to hear of sessions again.
