@@ -1,7 +1,7 @@
 // @ts-check
 // The stores that show the newest token where people look for it: Homebridge's config.json and .env files.
 import assert from 'node:assert/strict'
-import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { OUTAGE, failure, open, optionsFor, rawOf, runScript, startRing, tempDir, unwrap, until, wrap } from './support/index.mjs'
@@ -74,6 +74,8 @@ async function used(t, kind, rotations = 2) {
   return { ring, folder, path, store, lineage, newest: String(manager.refreshToken) }
 }
 
+const notRoot = process.getuid?.() === 0 ? false : 'only root can give a file to another user'
+
 for (const kind of KINDS) {
   describe(`${kind.name}`, { concurrency: true }, () => {
     it('gives its token at once, shows each new one, and nothing else of it changes', async (t) => {
@@ -114,6 +116,40 @@ for (const kind of KINDS) {
         await manager.close()
       }
       assert.equal(ring.requests.length, 0)
+    })
+
+    it('shows an ancestor of the lineage that was set aside: it is never sent', async (t) => {
+      const { ring, path, store, lineage } = await used(t, kind)
+      await open(t, ring, { store }).manager.setRefreshToken(ring.mint())
+      for (const ancestor of lineage) {
+        save(path, kind.text(ancestor))
+        const { manager } = open(t, ring, { store, refreshToken: ancestor })
+        const { refreshToken } = await manager.refresh()
+        assert.equal(shown(kind, path), refreshToken)
+        assert.ok(!lineage.includes(refreshToken))
+        await manager.close()
+      }
+      assert.ok(ring.tokenRequests.every(({ form }) => !lineage.map(rawOf).includes(String(form.refresh_token))))
+      assert.equal(ring.counts.stalePresentations, 0)
+    })
+
+    it('belongs to somebody else: what root makes beside it is theirs', { skip: notRoot }, async (t) => {
+      const ring = await startRing(t)
+      const folder = tempDir(t)
+      const path = kind.path(folder)
+      writeFileSync(path, kind.text(ring.mint()), { mode: 0o640 })
+      chownSync(folder, 4243, 4242)
+      chownSync(path, 4243, 4242)
+      const { manager } = open(t, ring, { store: kind.store(path) })
+      await manager.refresh()
+      await manager.refresh()
+      await manager.close()
+      const all = readdirSync(folder, { recursive: true }).map(String)
+      assert.ok(all.length > 4, all.join())
+      for (const name of all) {
+        const { uid, gid } = statSync(join(folder, name))
+        assert.deepEqual([uid, gid], [4243, 4242], name)
+      }
     })
 
     it('shows an old copy again while we run: the next rotation puts it right, and it is never sent', async (t) => {

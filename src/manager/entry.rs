@@ -258,10 +258,16 @@ impl Inner {
             }
             Known::Current => !state.had_wrapping(token) && state.rewrap(token),
             Known::Aside | Known::Former | Known::Rejected => {
-                self.log(
-                    Level::Info,
-                    format!("The refresh token {whence} is an old copy: the newer one in the journal is used."),
-                );
+                let fingerprint = token.fingerprint();
+                let has_newer = state.current.as_ref().is_some_and(|held| held.token.fingerprint() != fingerprint);
+                // It stays where it is for as long as nobody can write there, and is looked up each time.
+                let is_news = has_newer && self.view().old_copy.replace(fingerprint) != Some(fingerprint);
+                if is_news {
+                    self.log(
+                        Level::Info,
+                        format!("The refresh token {whence} is an old copy: the newer one in the journal is used."),
+                    );
+                }
                 false
             }
         };

@@ -106,10 +106,12 @@ impl Inner {
         let due = {
             let mut view = self.view();
             view.looks_left = 0;
-            std::mem::take(&mut view.mirror_due) | std::mem::take(&mut view.looks_again)
+            std::mem::take(&mut view.mirror_due) | std::mem::take(&mut view.looks_again) | view.mirror_written
         };
-        if due {
-            self.put_right().await;
+        // What a write leaves for the next look is taken away by that one.
+        let mut rounds = if due { ROUNDS } else { 0 };
+        while rounds > 0 && self.put_right().await {
+            rounds -= 1;
         }
     }
 
@@ -124,8 +126,9 @@ impl Inner {
         Ok(())
     }
 
-    async fn put_right(self: &Arc<Self>) {
-        let Some(mirror) = self.parts.mirror.clone() else { return };
+    /// Says whether that took a write.
+    async fn put_right(self: &Arc<Self>) -> bool {
+        let Some(mirror) = self.parts.mirror.clone() else { return false };
         let _turn = self.following.lock().await;
         for _ in 0..ROUNDS {
             let unwritten = self.unwritten().await;
@@ -139,19 +142,22 @@ impl Inner {
                     self.update(|view, _| {
                         view.mirror_problem = None;
                         view.mirror_unreadable = false;
+                        view.mirror_written = settled.written;
                     });
                     if settled.written {
                         self.look_again();
                     }
+                    return settled.written;
                 }
                 Err(error) => {
                     self.view().mirror_due = true;
                     self.report(error);
                     self.look_again();
+                    return false;
                 }
             }
-            return;
         }
+        false
     }
 
     /// Enters the store, which takes over what the mirror shows, and leaves it again.
@@ -226,22 +232,50 @@ impl Inner {
     }
 }
 
+/// What a mirror shows, beside what is in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// The newest token, as the journal has it.
+    Newest,
+    /// No token.
+    Nothing,
+    /// Something that cannot be a token.
+    Nonsense,
+    /// An old copy, which is put right.
+    Old,
+    /// A token that the journal does not know: it has just been pasted, and is taken over.
+    New,
+}
+
+impl Shown {
+    /// Looks up what a mirror shows.
+    pub fn beside(state: Option<&State>, shown: Option<&Secret>) -> Self {
+        let Some(text) = shown.filter(|text| !text.expose().trim().is_empty()) else { return Self::Nothing };
+        let token = RefreshToken::parse(text.expose()).ok();
+        let Some((state, held)) = state.and_then(|state| Some((state, state.current.as_ref()?))) else {
+            return if token.is_some() { Self::New } else { Self::Nonsense };
+        };
+        if *text == held.token.wrapped() {
+            return Self::Newest;
+        }
+        let Some(token) = token else { return Self::Nonsense };
+        let is_new = match state.recognise(token.fingerprint()) {
+            Known::Unknown => true,
+            // The same token with other push credentials, which somebody else wrote.
+            Known::Current => !state.had_wrapping(&token) && state.clone().rewrap(&token),
+            Known::Aside | Known::Former | Known::Rejected => false,
+        };
+        if is_new { Self::New } else { Self::Old }
+    }
+}
+
 /// What becomes of what a mirror shows, and whether that has just been pasted.
 fn decide(state: Option<&State>, shown: Option<&Secret>) -> (Decision, bool) {
-    let token = shown.and_then(|text| RefreshToken::parse(text.expose()).ok());
-    let Some((state, held)) = state.and_then(|state| Some((state, state.current.as_ref()?))) else {
+    let newest = state.and_then(|state| state.current.as_ref()).map(|held| held.token.wrapped());
+    match (Shown::beside(state, shown), newest) {
+        (Shown::New, _) => (Decision::Leave, true),
+        (Shown::Nothing | Shown::Nonsense | Shown::Old, Some(newest)) => (Decision::Show(newest), false),
         // Nothing is known but what stands there.
-        return (Decision::Leave, token.is_some());
-    };
-    let newest = held.token.wrapped();
-    if shown == Some(&newest) {
-        return (Decision::Leave, false);
+        _ => (Decision::Leave, false),
     }
-    let is_new = token.is_some_and(|token| match state.recognise(token.fingerprint()) {
-        Known::Unknown => true,
-        // The same token with other push credentials, which somebody else wrote.
-        Known::Current => !state.had_wrapping(&token) && state.clone().rewrap(&token),
-        Known::Aside | Known::Former | Known::Rejected => false,
-    });
-    if is_new { (Decision::Leave, true) } else { (Decision::Show(newest), false) }
 }

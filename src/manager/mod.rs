@@ -22,6 +22,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 pub use clock::{Clock, SystemClock};
+pub use follow::Shown;
 pub use login::{Credentials, Device};
 pub use view::{Auth, Phase, Status};
 

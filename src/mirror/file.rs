@@ -114,13 +114,18 @@ impl FileMirror {
         loop {
             let bytes = self.read(real)?;
             match self.format.read(bytes.as_deref().unwrap_or_default()) {
+                // An editor that writes in place has cut it, and will go on: what is written meanwhile would be all there is.
+                Ok(None) if looks > 0 && bytes.as_ref().is_some_and(Vec::is_empty) => {
+                    looks -= 1;
+                    sleep(LOOK);
+                }
                 Ok(token) => return Ok((bytes, token)),
                 Err(Unfit::Nothing | Unfit::NoBlock { .. })
                     if self.purpose == Purpose::Introduce && bytes.is_some() =>
                 {
                     return Ok((bytes, None));
                 }
-                // An editor that writes in place has cut it, and will go on.
+                // The same.
                 Err(Unfit::NotValid { .. } | Unfit::Nothing) if looks > 0 && bytes.is_some() => {
                     looks -= 1;
                     sleep(LOOK);
@@ -413,7 +418,12 @@ impl Mirror for FileMirror {
             let new = match decide(shown.as_ref())? {
                 Decision::Leave => return Ok(settled),
                 Decision::Show(token) => self.with_token(old.as_deref(), &token),
-                Decision::Clear => self.format.clear(text).map(|new| (new, Introduced::default())),
+                Decision::Clear => match self.format.clear(text) {
+                    // Where there is no place for a token, there is none to take away, and no file to begin.
+                    Err(Unfit::Nothing | Unfit::NoBlock { .. }) => return Ok(settled),
+                    Ok(_) if old.is_none() => return Ok(settled),
+                    cleared => cleared.map(|new| (new, Introduced::default())),
+                },
             };
             let (new, introduced) = new.map_err(|unfit| self.unfit(&unfit))?;
             if old.as_ref() == Some(&new) {

@@ -8,7 +8,9 @@ use sha2::{Digest, Sha256};
 use super::custom::{before_a_journal, without_a_journal};
 use super::{Caller, Dotenv, FileMirror, Format, Homebridge, Mirror, Unfit};
 use crate::files::{Disk, resolve};
+use crate::journal::state::Known;
 use crate::journal::{FileStore, MemoryStore, Store};
+use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Result};
 
 /// The folder of journals beside a mirror.
@@ -155,8 +157,21 @@ impl ShownPlace {
             Target::Homebridge { platform, name: block, .. } => {
                 let platform = platform.as_deref().unwrap_or(Homebridge::PLATFORM);
                 let format = Homebridge::new(platform, block.clone());
-                let journal = match format.called(&disk.read(&real).ok().flatten().unwrap_or_default()) {
-                    Ok(called) => name.journal(platform, &["homebridge", platform, &called]),
+                let bytes = disk.read(&real).ok().flatten().unwrap_or_default();
+                let journal = match format.called(&bytes) {
+                    Ok(called) => {
+                        let own = name.journal(platform, &["homebridge", platform, &called]);
+                        let shown = format.read(&bytes).ok().flatten();
+                        // A block that was given another name goes on with the journal that knows its token: with one of
+                        // its own, an old copy would be taken for a new token, and sent.
+                        match shown.and_then(|shown| RefreshToken::parse(shown.expose()).ok()) {
+                            Some(token) if !folder.join(&own).exists() => name
+                                .journals(&folder, platform)
+                                .find(|other| knows(&folder.join(other), issuer, &disk, &token))
+                                .unwrap_or(own),
+                            _ => own,
+                        }
+                    }
                     Err(unfit @ Unfit::Several { .. }) => {
                         return Err(Error::invalid(format!("{}: {unfit}", given.display())));
                     }
@@ -224,15 +239,26 @@ impl Naming {
 
     /// The journal of that platform, if there is just one.
     fn only_journal(&self, folder: &Path, label: &str) -> Option<String> {
-        let beginning = self.beginning(label);
-        let mut names = std::fs::read_dir(folder).ok()?.filter_map(|entry| {
-            let name = entry.ok()?.file_name().into_string().ok()?;
-            let digest = name.strip_prefix(&beginning)?.strip_suffix(".json")?;
-            (digest.len() == 16 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(name)
-        });
+        let mut names = self.journals(folder, label);
         let only = names.next()?;
         names.next().is_none().then_some(only)
     }
+
+    /// The journals of that platform, whatever their blocks are called.
+    fn journals(&self, folder: &Path, label: &str) -> impl Iterator<Item = String> {
+        let beginning = self.beginning(label);
+        std::fs::read_dir(folder).into_iter().flatten().filter_map(move |entry| {
+            let name = entry.ok()?.file_name().into_string().ok()?;
+            let digest = name.strip_prefix(&beginning)?.strip_suffix(".json")?;
+            (digest.len() == 16 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(name)
+        })
+    }
+}
+
+/// Whether a token is the one of a journal, or was.
+fn knows(journal: &Path, issuer: &str, disk: &Disk, token: &RefreshToken) -> bool {
+    let state = FileStore::open(journal, issuer, disk.clone()).and_then(|journal| journal.peek());
+    matches!(state, Ok(Some(state)) if state.recognise(token.fingerprint()) != Known::Unknown)
 }
 
 fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
