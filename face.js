@@ -67,6 +67,7 @@
  * @property {(force: boolean) => Promise<BindingOutcome>} refresh
  * @property {(email: string, password: string) => Promise<BindingOutcome>} login
  * @property {(code: string) => Promise<BindingOutcome>} submitTwoFactorCode
+ * @property {(email: string, password: string, code: string) => Promise<BindingOutcome>} loginWithCode
  * @property {() => Promise<BindingOutcome>} resendTwoFactorCode
  * @property {(accessToken: string) => BindingError | null} invalidateAccessToken
  * @property {(refreshToken: string) => Promise<BindingOutcome>} setRefreshToken
@@ -74,7 +75,39 @@
  * @property {string | null} refreshToken
  * @property {string | null} hardwareId
  * @property {BindingStatus} status
+ * @property {(deviceName: string, listener: (answer: BindingApiAnswer) => void) => BindingApi} openApi
  * @property {() => Promise<void>} close
+ */
+/**
+ * @typedef {{ name: string, value: string }} BindingHeader
+ * @typedef {{ status: number, headers: BindingHeader[], body: Buffer }} BindingApiAnswer
+ * @typedef {{ error?: BindingError, answer?: BindingApiAnswer }} BindingReply
+ * @typedef {{ reply: () => Promise<BindingReply>, abort: () => void }} BindingRequest
+ */
+/**
+ * @typedef BindingCall
+ * @property {string} url
+ * @property {string} method
+ * @property {BindingHeader[]} headers
+ * @property {Buffer} [body]
+ * @property {number} [timeoutMs]
+ * @property {boolean} allowNoResponse
+ * @property {boolean} followRedirects
+ */
+/**
+ * @typedef BindingApi
+ * @property {(call: BindingCall) => BindingRequest} begin
+ * @property {() => Promise<BindingReply>} session
+ * @property {() => void} clear
+ * @property {() => void} close
+ */
+/**
+ * What the drop-in for ring-client-api needs of a manager beyond its public face.
+ * @typedef Internals
+ * @property {(deviceName: string, listener: (answer: BindingApiAnswer) => void) => BindingApi} openApi
+ * @property {(email: string, password: string, code: string) => Promise<LoginStep>} loginWithCode
+ * @property {() => void} refuseInside Throws inside a store's own save, where waiting for the manager would be for ever.
+ * @property {(level: LogEntry['level'], message: string) => void} log
  */
 /**
  * @typedef Binding
@@ -115,6 +148,8 @@ const INSPECT = Symbol.for('nodejs.util.inspect.custom')
 /** @type {typeof Symbol.asyncDispose} */
 const ASYNC_DISPOSE = Symbol.asyncDispose ?? /** @type {any} */ (Symbol.for('Symbol.asyncDispose'))
 const ABORTED = Symbol('aborted')
+/** Known to every copy of this package: a manager of one may be attached by another. */
+const INTERNALS = Symbol.for('ring-auth.internals')
 
 // ---- arguments
 
@@ -693,6 +728,17 @@ function createFace(binding) {
       return { status: this.status }
     }
 
+    /** @returns {Internals} */
+    [INTERNALS]() {
+      return {
+        openApi: (deviceName, listener) => guard(() => this.#native.openApi(deviceName, listener)),
+        loginWithCode: async (email, password, code) =>
+          toStep(await this.#ask((native) => native.loginWithCode(email, password, code))),
+        refuseInside: () => this.#caller?.refuseInside(),
+        log: (level, message) => void this.#hub.log(level, message),
+      }
+    }
+
     /**
      * @param {number} _depth
      * @param {unknown} options
@@ -772,4 +818,16 @@ function jsonObject(name, value) {
   return json
 }
 
-module.exports = { createFace, RingAuthError }
+module.exports = {
+  createFace,
+  RingAuthError,
+  // For rest-client.js, attach.js and what they share.
+  ABORTED,
+  ASYNC_DISPOSE,
+  INTERNALS,
+  MANAGER_OPTIONS: OPTIONS,
+  aborted,
+  describeThrown,
+  isAbortSignal,
+  orAborted,
+}

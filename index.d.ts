@@ -467,6 +467,35 @@ export class RingAuthError extends Error {
 }
 
 /**
+ * Makes a `RingApi` of ring-client-api 14 take its tokens from a manager: it makes no token request of its own any more, its
+ * API requests go through the manager's core, and rotations and push credentials go both ways. Cameras and locations
+ * that it has made already are included.
+ *
+ * Attach it before its first request. Where it has rotated its token by then, the one it got is taken over.
+ *
+ * @throws {RingAuthError} `INVALID_ARGUMENT`: not a `RingApi`, or one of a version that is not known; not a manager of this
+ * version; already attached.
+ *
+ * @example
+ * const ringApi = new RingApi({ refreshToken: manager.refreshToken })
+ * attachToRingApi(ringApi, manager)
+ */
+export function attachToRingApi(ringApi: AttachableRingApi, manager: RingTokenManager): RingApiAttachment
+
+/** What {@link attachToRingApi} needs to see of a `RingApi`. */
+export interface AttachableRingApi {
+  readonly restClient: object
+}
+
+/** What {@link attachToRingApi} returns. */
+export interface RingApiAttachment {
+  /**
+   * Gives the `RingApi` its token back: it is the keeper from then on, so close the manager. May be called again.
+   */
+  detach(): void
+}
+
+/**
  * Looks into a refresh token without using it.
  *
  * @param token Wrapped or raw, at most 64 KiB.

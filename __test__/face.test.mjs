@@ -965,7 +965,7 @@ describe('the entry point', () => {
     const inside = join(folder, 'node_modules', 'ring-auth')
     for (const file of ['package.json', 'index.js', ...MODULES]) cpSync(join(root, file), join(inside, file))
     writeFileSync(join(inside, 'load.js'), 'exports.load = () => ({})')
-    const names = ['RingAuthError', 'RingTokenManager', 'parseRefreshToken']
+    const names = ['RingAuthError', 'RingTokenManager', 'attachToRingApi', 'parseRefreshToken']
     writeFileSync(
       join(folder, 'main.mjs'),
       `import { RingTokenManager, RingAuthError, parseRefreshToken } from 'ring-auth'

@@ -1,7 +1,7 @@
 // @ts-check
 // The stores that show the newest token where people look for it: Homebridge's config.json and .env files.
 import assert from 'node:assert/strict'
-import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, lchownSync, linkSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { OUTAGE, failure, open, optionsFor, rawOf, runScript, startRing, tempDir, unwrap, until, wrap } from './support/index.mjs'
@@ -74,6 +74,8 @@ async function used(t, kind, rotations = 2) {
   return { ring, folder, path, store, lineage, newest: String(manager.refreshToken) }
 }
 
+const notRoot = process.getuid?.() === 0 ? false : 'only root can give a file to another user'
+
 for (const kind of KINDS) {
   describe(`${kind.name}`, { concurrency: true }, () => {
     it('gives its token at once, shows each new one, and nothing else of it changes', async (t) => {
@@ -114,6 +116,40 @@ for (const kind of KINDS) {
         await manager.close()
       }
       assert.equal(ring.requests.length, 0)
+    })
+
+    it('shows an ancestor of the lineage that was set aside: it is never sent', async (t) => {
+      const { ring, path, store, lineage } = await used(t, kind)
+      await open(t, ring, { store }).manager.setRefreshToken(ring.mint())
+      for (const ancestor of lineage) {
+        save(path, kind.text(ancestor))
+        const { manager } = open(t, ring, { store, refreshToken: ancestor })
+        const { refreshToken } = await manager.refresh()
+        assert.equal(shown(kind, path), refreshToken)
+        assert.ok(!lineage.includes(refreshToken))
+        await manager.close()
+      }
+      assert.ok(ring.tokenRequests.every(({ form }) => !lineage.map(rawOf).includes(String(form.refresh_token))))
+      assert.equal(ring.counts.stalePresentations, 0)
+    })
+
+    it('belongs to somebody else: what root makes beside it is theirs', { skip: notRoot }, async (t) => {
+      const ring = await startRing(t)
+      const folder = tempDir(t)
+      const path = kind.path(folder)
+      writeFileSync(path, kind.text(ring.mint()), { mode: 0o640 })
+      chownSync(folder, 4243, 4242)
+      chownSync(path, 4243, 4242)
+      const { manager } = open(t, ring, { store: kind.store(path) })
+      await manager.refresh()
+      await manager.refresh()
+      await manager.close()
+      const all = readdirSync(folder, { recursive: true }).map(String)
+      assert.ok(all.length > 4, all.join())
+      for (const name of all) {
+        const { uid, gid } = statSync(join(folder, name))
+        assert.deepEqual([uid, gid], [4243, 4242], name)
+      }
     })
 
     it('shows an old copy again while we run: the next rotation puts it right, and it is never sent', async (t) => {
@@ -373,6 +409,35 @@ describe('config.json alone', { concurrency: true }, () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
+  it('has a block that gets another name: a settings page that wrote its old copy back with it changes nothing', async (t) => {
+    const kind = /** @type {Kind} */ (KINDS[0])
+    const { ring, folder, path, lineage, newest } = await used(t, kind)
+    const renamed = (/** @type {string} */ token) => kind.text(token).replace('"name":"Ring"', '"name":"Door"')
+    for (const token of [String(lineage[0]), newest]) {
+      save(path, renamed(token))
+      for (const name of [undefined, 'Door']) {
+        const { manager } = open(t, ring, { store: kind.store(path, name ? { name } : {}) })
+        assert.equal(manager.refreshToken, newest)
+        await until(() => readFileSync(path, 'utf8') === renamed(newest), 'the file is put right')
+        await manager.close()
+      }
+    }
+    assert.equal(readdirSync(join(folder, '.ring-auth')).filter((name) => name.endsWith('.json')).length, 1)
+    // Another account's block beside it is another matter.
+    const other = ring.mint()
+    const [before, after] = renamed(newest).split('{"platform":"Ring"')
+    save(path, `${before}{"platform":"Ring","name":"Other","refreshToken":"${other}"},{"platform":"Ring"${after}`)
+    const { manager } = open(t, ring, { store: kind.store(path, { name: 'Other' }) })
+    assert.equal(rawOf(manager.refreshToken), rawOf(other))
+    await manager.refresh()
+    await manager.close()
+    const door = open(t, ring, { store: kind.store(path, { name: 'Door' }) })
+    assert.equal(door.manager.refreshToken, newest)
+    await door.manager.refresh()
+    await door.manager.close()
+    assert.equal(ring.counts.stalePresentations, 0)
+  })
+
   it('is the same block with its name, without it, and in a folder that was moved', async (t) => {
     const ring = await startRing(t)
     const folder = tempDir(t)
@@ -480,5 +545,71 @@ describe('.env alone', { concurrency: true }, () => {
     for (const key of ['A B', '1A', 'A=B', 'A\nB']) {
       await failure(() => open(t, ring, { store: { type: 'dotenv', path, key } }), 'INVALID_ARGUMENT')
     }
+  })
+})
+
+describe('for another user', { concurrency: true, skip: process.getuid?.() === 0 ? false : 'only root makes files for another user' }, () => {
+  const [uid, gid] = [4243, 4242]
+  const kind = /** @type {Kind} */ (KINDS[0])
+
+  /** A folder of theirs with a config.json. @param {TestContext} t @param {Awaited<ReturnType<typeof startRing>>} ring */
+  function theirs(t, ring) {
+    const folder = tempDir(t)
+    chownSync(folder, uid, gid)
+    const path = kind.path(folder)
+    writeFileSync(path, kind.text(ring.mint()))
+    chownSync(path, uid, gid)
+    return { folder, path, store: kind.store(path) }
+  }
+
+  it('is written by root: every file is theirs', async (t) => {
+    const ring = await startRing(t)
+    const { folder, path, store } = theirs(t, ring)
+    const { manager } = open(t, ring, { store })
+    const { refreshToken } = await manager.refresh()
+    await manager.close()
+    assert.equal(shown(kind, path), refreshToken)
+    const inside = readdirSync(join(folder, '.ring-auth')).map((name) => join('.ring-auth', name))
+    assert.ok(inside.length >= 3)
+    for (const name of ['config.json', '.ring-auth', ...inside]) {
+      const there = statSync(join(folder, name))
+      assert.deepEqual([there.uid, there.gid], [uid, gid], name)
+    }
+  })
+
+  it('is beside a link that they placed: root makes nothing where it leads', async (t) => {
+    const ring = await startRing(t)
+    const { folder, path, store } = theirs(t, ring)
+    const elsewhere = tempDir(t)
+    symlinkSync(elsewhere, join(folder, '.ring-auth'))
+    lchownSync(join(folder, '.ring-auth'), uid, gid)
+    const error = await failure(() => open(t, ring, { store }).manager.refresh(), 'STORE')
+    assert.match(error.message, /link/)
+    assert.deepEqual(readdirSync(elsewhere), [])
+    assert.equal(ring.counts.refreshes, 0)
+    assert.ok(existsSync(path))
+  })
+
+  it('has a lock that is another name of a file of root: that stays with root', async (t) => {
+    const ring = await startRing(t)
+    const { folder, path, store } = theirs(t, ring)
+    const { manager } = open(t, ring, { store })
+    await manager.refresh()
+    await manager.close()
+    const inside = join(folder, '.ring-auth')
+    const ours = join(tempDir(t), 'shadow')
+    writeFileSync(ours, 'secret', { mode: 0o600 })
+    const locks = readdirSync(inside).filter((name) => name.endsWith('.lock'))
+    assert.equal(locks.length, 2)
+    for (const name of locks) {
+      rmSync(join(inside, name))
+      linkSync(ours, join(inside, name))
+    }
+    const next = open(t, ring, { store })
+    await next.manager.refresh().catch(() => {})
+    await next.manager.close()
+    assert.deepEqual([statSync(ours).uid, statSync(ours).gid], [0, 0])
+    assert.equal(readFileSync(ours, 'utf8'), 'secret')
+    assert.ok(existsSync(path))
   })
 })

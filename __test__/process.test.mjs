@@ -320,7 +320,7 @@ describe('many at once on one journal', { concurrency: false }, () => {
     const { ring, config } = await ringAndPath(t, { latencyMs: 20, expiresIn: 0.001 })
     const copy = join(tempDir(t), 'copy')
     mkdirSync(copy)
-    for (const name of readdirSync(root).filter((name) => /\.node$|^(index|face|binding)\.js$|^package\.json$/.test(name))) {
+    for (const name of readdirSync(root).filter((name) => /\.node$|^[\w-]+\.js$|^package\.json$/.test(name))) {
       cpSync(join(root, name), join(copy, name))
     }
     const require = createRequire(import.meta.url)

@@ -5,6 +5,7 @@
 
 #![cfg_attr(not(feature = "binding"), forbid(unsafe_code))]
 
+pub mod api;
 #[cfg(feature = "binding")]
 mod binding;
 pub mod cli;

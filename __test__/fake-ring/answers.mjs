@@ -80,6 +80,8 @@ export function edgePage(status) {
   );
 }
 
+export const SESSION_PATH = '/clients_api/session';
+
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 /** @param {unknown} value @returns {value is string} */
@@ -94,6 +96,8 @@ export function isUuid(value) {
  * @returns {Answer | undefined}
  */
 export function edgeRefusal(request, settings) {
+  // ring-client-api sends its sessions without them, and has them taken.
+  if (request.path === SESSION_PATH && !settings.sessionNeedsHeaders) return undefined;
   const agent = request.headers['user-agent'];
   if (!agent) return edgePage(403);
   const wanted = typeof settings.userAgent === 'string' ? new RegExp(settings.userAgent) : settings.userAgent;

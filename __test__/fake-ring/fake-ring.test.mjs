@@ -737,6 +737,51 @@ describe('session and API', () => {
       assert.equal((await api(ring, accessToken)).status, 404);
     }));
 
+  test('a session wants the headers of an app, unless it is told that ring-client-api sends none', () =>
+    withRing({ requireSession: true }, async (ring) => {
+      const { accessToken } = ring.mintPair();
+      const bare = () =>
+        send(`${ring.apiUrl}/clients_api/session`, {
+          method: 'POST', headers: { authorization: `Bearer ${accessToken}`, 'content-type': 'application/json' }, body: JSON.stringify(body),
+        });
+      assert.equal((await bare()).status, 403);
+      ring.settings.sessionNeedsHeaders = false;
+      assert.equal((await bare()).status, 200);
+      assert.equal(ring.sessions.get(HID)?.deviceModel, 'ring-auth');
+      const other = await send(`${ring.apiUrl}/clients_api/ring_devices`, { headers: { authorization: `Bearer ${accessToken}` } });
+      assert.equal(other.status, 403, 'nothing else goes without them');
+      ring.settings.flaggedHardwareIds = [HID];
+      assert.equal((await open(ring, 'x', body)).status, 401);
+    }));
+
+  test('devices, locations, pictures and empty answers, each with its method', () =>
+    withRing({}, async (ring) => {
+      const { accessToken } = ring.mintPair();
+      const headers = { ...BASE, authorization: `Bearer ${accessToken}` };
+      const get = (/** @type {string} */ path) => send(ring.apiUrl + path, { headers });
+      const put = (/** @type {string} */ path, /** @type {string} */ method, /** @type {unknown} */ value) =>
+        send(ring.apiUrl + path, { method, headers: { ...headers, 'content-type': 'application/json' }, body: value === undefined ? '' : JSON.stringify(value) });
+      const devices = (await get('/clients_api/ring_devices')).json;
+      const { user_locations: locations } = (await get('/devices/v1/locations')).json;
+      const known = new Set(locations.map((/** @type {any} */ location) => location.location_id));
+      for (const device of Object.values(devices).flat()) assert.ok(known.has(/** @type {any} */ (device).location_id));
+      assert.match((await get('/snapshots/next/1')).headers['content-type'] ?? '', /jpeg/);
+      assert.equal((await get('/clients_api/snapshots/uuid?uuid=x')).status, 200);
+      assert.equal((await get('/clients_api/snapshots/uuid')).status, 400);
+      assert.equal((await get('/clients_api/doorbots/1/health')).json.device_health.id, 1);
+      assert.equal((await put('/clients_api/doorbots/1/subscribe', 'POST', undefined)).status, 204);
+      assert.equal((await get('/clients_api/doorbots/1/subscribe')).status, 405);
+      assert.equal((await put('/clients_api/doorbots/2/floodlight_light_on', 'PUT', undefined)).status, 204);
+      assert.equal((await get('/api/v1/mode/location/location-1')).json.mode, 'home');
+      assert.equal((await put('/api/v1/mode/location/location-1', 'POST', { mode: 'odd' })).status, 400);
+      assert.equal((await put('/api/v1/mode/location/location-1', 'POST', { mode: 'away' })).json.mode, 'away');
+      assert.equal((await get('/api/v1/mode/location/location-1')).json.mode, 'away');
+      assert.equal((await put('/clients_api/device', 'PATCH', { device: {} })).status, 400);
+      assert.equal((await put('/clients_api/device', 'PATCH', { device: { push_notification_token: 'p' } })).status, 204);
+      assert.equal(ring.pushRegistration.push_notification_token, 'p');
+      assert.equal((await put('/clients_api/device', 'PATCH', [])).status, 400);
+    }));
+
   test('the API wants a live access token, and says the time', async () => {
     const now = 1_700_000_000_000;
     await withRing({ now: () => now }, async (ring) => {

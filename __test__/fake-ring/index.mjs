@@ -184,6 +184,11 @@ export class FakeRing {
     return this.#api.sessions;
   }
 
+  /** What a device has registered for push notifications last. */
+  get pushRegistration() {
+    return this.#api.pushRegistration;
+  }
+
   get requests() {
     return this.#recorder.all;
   }

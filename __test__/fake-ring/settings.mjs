@@ -52,6 +52,7 @@
  * @property {boolean|'start'|'callback'|number} redirectLoop true or 'start': the first authorize leads to itself;
  *   'callback': the last one does; a number: so many extra hops before the sign-in page
  * @property {boolean} requireSession
+ * @property {boolean} sessionNeedsHeaders refuse a session without a hardware id and an app's user agent in its headers
  * @property {boolean} require2faSupport refuse a password grant without `2fa-support: true`
  * @property {RegExp|string} userAgent what the edge lets through
  * @property {string[]} flaggedHardwareIds answered 406, whatever they ask
@@ -93,6 +94,7 @@ export function defaultSettings() {
     foreignRedirect: undefined,
     redirectLoop: false,
     requireSession: false,
+    sessionNeedsHeaders: true,
     require2faSupport: true,
     userAgent: /^android:com\.ringapp/,
     flaggedHardwareIds: [],

@@ -4,6 +4,7 @@
 #![allow(missing_docs, reason = "the macros make items of their own")]
 #![allow(clippy::needless_pass_by_value, reason = "napi gives its arguments by value")]
 
+mod api;
 mod caller;
 mod convert;
 mod types;
@@ -101,6 +102,13 @@ impl BindingManager {
         let credentials =
             Credentials { email: Secret::new(email), password: Secret::new(password), device: Device::Kept };
         step_outcome(self.manager.login(credentials).await)
+    }
+
+    #[napi]
+    pub async fn login_with_code(&self, email: String, password: String, code: String) -> BindingOutcome {
+        let credentials =
+            Credentials { email: Secret::new(email), password: Secret::new(password), device: Device::Kept };
+        step_outcome(self.manager.login_with_code(credentials, Secret::new(code)).await)
     }
 
     #[napi]

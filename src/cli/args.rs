@@ -1,6 +1,6 @@
 //! What was asked for.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt};
@@ -19,9 +19,15 @@ Usage: ring-auth [login]   ask for e-mail, password and code; print the refresh 
        ring-auth status    show what is stored, without the network and without secrets
        ring-auth logout    forget the token
 
-Where the token is kept:
+Where the token is kept, one of these:
+  --homebridge [PATH]      Homebridge's config.json; without PATH it is looked for in the usual places
+      --platform P         the block's platform, where it is not Ring
+      --name N             the block's name, where several have that platform
+  --dotenv PATH            a .env file; --env-file PATH is the same where the file is there
+      --env-key KEY        the variable, where it is not RING_REFRESH_TOKEN
   --state-file PATH        a journal: a small file that only ring-auth writes
-  --refresh-token-stdin    take a token from standard input instead (token needs --state-file as well)
+  --state-dir DIR          the journal's folder for the first two, instead of .ring-auth beside the file
+  --refresh-token-stdin    take a token from standard input (token needs one of the others as well)
 
 For login:
   --email E                or RING_EMAIL; asked for otherwise
@@ -72,7 +78,9 @@ pub(super) struct Options {
     pub(super) email: Option<String>,
     pub(super) password_stdin: bool,
     pub(super) code: Option<Secret>,
-    pub(super) state_file: Option<PathBuf>,
+    pub(super) store: Option<StoreOption>,
+    /// The journal's folder, where it is not beside the file.
+    pub(super) state_dir: Option<PathBuf>,
     pub(super) login_flow: LoginFlow,
     pub(super) user_agent: Option<String>,
     pub(super) system_id: Option<String>,
@@ -82,6 +90,90 @@ pub(super) struct Options {
     pub(super) refresh_token_stdin: bool,
     pub(super) json: bool,
     pub(super) loudness: Loudness,
+}
+
+/// Where the token is kept, as it was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum StoreOption {
+    Journal(PathBuf),
+    Homebridge {
+        /// The usual places are looked at where there is none.
+        path: Option<PathBuf>,
+        platform: Option<String>,
+        name: Option<String>,
+    },
+    Dotenv {
+        /// Which of its two names the option was called by.
+        option: &'static str,
+        path: PathBuf,
+        key: Option<String>,
+    },
+}
+
+impl StoreOption {
+    pub(super) fn option(&self) -> &'static str {
+        match self {
+            Self::Journal(_) => "--state-file",
+            Self::Homebridge { .. } => "--homebridge",
+            Self::Dotenv { option, .. } => option,
+        }
+    }
+}
+
+/// What belongs to one of the stores, until all of them were seen.
+#[derive(Default)]
+struct StoreOptions {
+    store: Option<StoreOption>,
+    platform: Option<String>,
+    name: Option<String>,
+    key: Option<String>,
+    state_dir: Option<PathBuf>,
+}
+
+impl StoreOptions {
+    fn take(&mut self, store: StoreOption) -> Result<()> {
+        match &self.store {
+            None => {
+                self.store = Some(store);
+                Ok(())
+            }
+            Some(other) if other.option() == store.option() => {
+                Err(Error::invalid(format!("{} is given twice. The token is kept in one place.", store.option())))
+            }
+            Some(other) => Err(Error::invalid(format!(
+                "{} and {} exclude each other: the token is kept in one place.",
+                other.option(),
+                store.option()
+            ))),
+        }
+    }
+
+    fn finish(self, options: &mut Options) -> Result<()> {
+        let Self { mut store, platform, name, key, state_dir } = self;
+        let (mut block, mut variable) = ([platform, name], key);
+        match &mut store {
+            Some(StoreOption::Homebridge { platform, name, .. }) => [*platform, *name] = std::mem::take(&mut block),
+            Some(StoreOption::Dotenv { key, .. }) => *key = variable.take(),
+            _ => {}
+        }
+        let [platform, name] = &block;
+        let stray = [
+            (platform.is_some(), "--platform", "--homebridge"),
+            (name.is_some(), "--name", "--homebridge"),
+            (variable.is_some(), "--env-key", "--dotenv or --env-file"),
+            (
+                state_dir.is_some() && matches!(store, None | Some(StoreOption::Journal(_))),
+                "--state-dir",
+                "--homebridge, --dotenv or --env-file",
+            ),
+        ];
+        if let Some((_, option, with)) = stray.into_iter().find(|(is_stray, ..)| *is_stray) {
+            return Err(Error::invalid(format!("{option} goes with {with} only.")));
+        }
+        options.store = store;
+        options.state_dir = state_dir;
+        Ok(())
+    }
 }
 
 /// Understands the arguments.
@@ -95,6 +187,7 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Parsed> {
     let mut shown = None;
     let mut parser = lexopt::Parser::from_args(args);
     let mut login_only: Option<&'static str> = None;
+    let mut stores = StoreOptions::default();
     let mut force = false;
     while let Some(arg) = parser.next().map_err(|error| usage(&error))? {
         let only_login = match &arg {
@@ -119,12 +212,22 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Parsed> {
             }
             Long("code") => options.code = Some(code(&text(&mut parser, "--code")?, "--code")?),
             Long("state-file") => {
-                let path = parser.value().map_err(|_| needs_value("--state-file"))?;
-                if path.is_empty() {
-                    return Err(needs_value("--state-file"));
-                }
-                options.state_file = Some(path.into());
+                let path = path(&mut parser, "--state-file")?;
+                stores.take(StoreOption::Journal(path))?;
             }
+            Long("homebridge") => {
+                let path = homebridge_path(&mut parser)?;
+                stores.take(StoreOption::Homebridge { path, platform: None, name: None })?;
+            }
+            Long(name @ ("env-file" | "dotenv")) => {
+                let option = if name == "dotenv" { "--dotenv" } else { "--env-file" };
+                let path = path(&mut parser, option)?;
+                stores.take(StoreOption::Dotenv { option, path, key: None })?;
+            }
+            Long("platform") => stores.platform = Some(text(&mut parser, "--platform")?),
+            Long("name") => stores.name = Some(text(&mut parser, "--name")?),
+            Long("env-key") => stores.key = Some(text(&mut parser, "--env-key")?),
+            Long("state-dir") => stores.state_dir = Some(path(&mut parser, "--state-dir")?),
             Long("login-flow") => {
                 options.login_flow = match text(&mut parser, "--login-flow")?.as_str() {
                     "auto" => LoginFlow::Auto,
@@ -143,16 +246,7 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Parsed> {
             Long("quiet") | Short('q') => options.loudness = Loudness::Quiet,
             Long("verbose") | Short('v') => options.loudness = Loudness::Verbose,
             Value(word) if action.is_none() => {
-                action = Some(match word.to_str() {
-                    Some("login") => Action::Login,
-                    Some("token") => Action::Token,
-                    Some("refresh") => Action::Refresh,
-                    Some("status") => Action::Status,
-                    Some("logout") => Action::Logout,
-                    Some("help") => Action::Help,
-                    Some(word) => return Err(no_command(word)),
-                    None => return Err(no_command("")),
-                });
+                action = Some(command(&word).ok_or_else(|| no_command(word.to_str().unwrap_or_default()))?);
             }
             Value(_) => return Err(Error::invalid("There is a word too many. See ring-auth --help.")),
             other => return Err(usage(&other.unexpected())),
@@ -172,16 +266,53 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Parsed> {
     if options.refresh_token_stdin && matches!(action, Action::Login | Action::Logout) {
         return Err(Error::invalid("--refresh-token-stdin is for token, refresh and status."));
     }
-    let has_store = options.state_file.is_some();
+    stores.finish(&mut options)?;
+    let has_store = options.store.is_some();
     let needs_store = match action {
         Action::Token | Action::Logout => !has_store,
         Action::Refresh | Action::Status => !has_store && !options.refresh_token_stdin,
         Action::Login | Action::Help | Action::Version => false,
     };
     if needs_store {
-        return Err(Error::invalid("Say where the token is kept: --state-file PATH."));
+        return Err(Error::invalid(
+            "Say where the token is kept: --homebridge [PATH], --dotenv PATH or --state-file PATH.",
+        ));
     }
     Ok(Parsed { action, options })
+}
+
+fn command(word: &OsStr) -> Option<Action> {
+    Some(match word.to_str()? {
+        "login" => Action::Login,
+        "token" => Action::Token,
+        "refresh" => Action::Refresh,
+        "status" => Action::Status,
+        "logout" => Action::Logout,
+        "help" => Action::Help,
+        _ => return None,
+    })
+}
+
+/// The next word, unless it is an option or a command: `--homebridge login` names no file. A file that is called like a
+/// command is `./login`.
+fn homebridge_path(parser: &mut lexopt::Parser) -> Result<Option<PathBuf>> {
+    let is_path = |word: &OsStr| !word.as_encoded_bytes().starts_with(b"-") && command(word).is_none();
+    let value = match parser.optional_value() {
+        Some(value) => Some(value),
+        None => parser.try_raw_args().and_then(|mut rest| rest.next_if(is_path)),
+    };
+    match value {
+        // A variable of a script that was never set is no reason to look elsewhere.
+        Some(empty) if empty.is_empty() => {
+            Err(Error::invalid("The path behind --homebridge is empty. Give one, or take the empty word away."))
+        }
+        value => Ok(value.map(PathBuf::from)),
+    }
+}
+
+fn path(parser: &mut lexopt::Parser, name: &str) -> Result<PathBuf> {
+    let path = parser.value().map_err(|_| needs_value(name))?;
+    if path.is_empty() { Err(needs_value(name)) } else { Ok(path.into()) }
 }
 
 fn no_command(word: &str) -> Error {
@@ -278,5 +409,61 @@ mod tests {
         assert!(refused("--nope=canary").contains("--nope"));
         assert!(refused("logni").contains("logni"));
         assert!(refused("--state-file").contains("--state-file"));
+    }
+
+    fn homebridge(line: &str) -> (Action, Option<PathBuf>) {
+        let Parsed { action, options } = parsed(line).unwrap();
+        match options.store {
+            Some(StoreOption::Homebridge { path, .. }) => (action, path),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn homebridge_takes_a_path_or_none() {
+        for (line, action, path) in [
+            ("--homebridge", Action::Login, None),
+            ("login --homebridge", Action::Login, None),
+            ("--homebridge login", Action::Login, None),
+            ("--homebridge token --json", Action::Token, None),
+            ("--homebridge --platform Ring status", Action::Status, None),
+            ("--homebridge c.json", Action::Login, Some("c.json")),
+            ("--homebridge c.json status", Action::Status, Some("c.json")),
+            ("status --homebridge c.json --name N", Action::Status, Some("c.json")),
+            ("status --homebridge=-c", Action::Status, Some("-c")),
+            ("--homebridge=login", Action::Login, Some("login")),
+            ("--homebridge ./login refresh", Action::Refresh, Some("./login")),
+        ] {
+            assert_eq!(homebridge(line), (action, path.map(PathBuf::from)), "{line}");
+        }
+        // Never a file by accident.
+        assert!(refused("login --homebridge token").contains("word too many"));
+        for empty in [vec!["--homebridge="], vec!["--homebridge", ""]] {
+            let error = parse(empty.into_iter().map(OsString::from).collect()).unwrap_err();
+            assert!(error.message().contains("--homebridge is empty"), "{error}");
+        }
+    }
+
+    #[test]
+    fn one_store_at_a_time_with_its_own_options() {
+        for (line, names) in [
+            ("login --homebridge a --state-file b", ["--homebridge", "--state-file"]),
+            ("login --dotenv a --homebridge", ["--dotenv", "--homebridge"]),
+            ("login --env-file a --dotenv b", ["--env-file", "--dotenv"]),
+            ("login --state-file a --state-file b", ["--state-file", "twice"]),
+            ("login --platform P", ["--platform", "--homebridge"]),
+            ("login --dotenv a --name N", ["--name", "--homebridge"]),
+            ("login --homebridge --env-key K", ["--env-key", "--dotenv"]),
+            ("login --state-dir d", ["--state-dir", "--homebridge"]),
+            ("login --state-file a --state-dir d", ["--state-dir", "--dotenv"]),
+        ] {
+            let message = refused(line);
+            assert!(names.iter().all(|name| message.contains(name)), "{line}: {message}");
+        }
+        let options = parsed("--dotenv a --env-key K --state-dir d").unwrap().options;
+        let dotenv = StoreOption::Dotenv { option: "--dotenv", path: "a".into(), key: Some("K".into()) };
+        assert_eq!((options.store, options.state_dir), (Some(dotenv), Some("d".into())));
+        let block = StoreOption::Homebridge { path: None, platform: Some("P".into()), name: Some("N".into()) };
+        assert_eq!(parsed("--name N --homebridge --platform P").unwrap().options.store, Some(block));
     }
 }

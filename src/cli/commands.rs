@@ -1,50 +1,48 @@
 //! What each command does.
 
 use std::env::VarError;
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::runtime::Handle;
 
-use super::Stop;
 use super::args::Options;
-use super::input;
 use super::output::Output;
-use super::terminal::{Answer, Echo, Terminal};
-use crate::files::Disk;
-use crate::journal::state::{Access, Millis};
-use crate::journal::{FileStore, MemoryStore, Store};
+use super::person::{Person, from_stdin, line_of_stdin, no_code, patiently};
+use super::place::{Opened, Place, named};
+use super::terminal::{Echo, Terminal};
+use super::{Done, Stop};
+use crate::journal::state::Millis;
+use crate::journal::{Notice, Store};
 use crate::manager::{
-    Auth, Clock, Credentials, DEFAULT_DEVICE_NAME, Device, Manager, Parts, Phase, Settings, Status, Step, SystemClock,
-    inspect,
+    Auth, Credentials, DEFAULT_DEVICE_NAME, Device, Manager, Parts, Settings, Status, Step, SystemClock,
 };
+use crate::mirror::{Decision, Introduced, Mirror, Patience, Purpose, Settled};
 use crate::oauth::{Endpoints, HttpConfig, Origin, ReqwestHttp, RingOauth, TwoFactor, TwoFactorMethod};
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Secret};
 
-type Done = Result<u8, Stop>;
-
-/// How long a script may take to find the code in somebody's mailbox.
-const WAIT_FOR_LINE: Duration = Duration::from_secs(600);
 /// Longer than any refresh.
 const WAIT_FOR_LOCK: Duration = Duration::from_secs(60);
 /// What ends within that time needs no explanation.
 const SOON: Duration = Duration::from_millis(300);
 const CODE_TRIES: u32 = 3;
-const EMPTY_TRIES: u32 = 3;
 
 pub(super) async fn login(options: Options, output: Arc<Output>, runtime: Handle) -> Done {
     // Nothing is asked of a person before it is clear that the rest can work.
     let given = Given::new(&options)?;
-    let manager = open(&options, &output, &runtime, None)?;
+    let kept = Keeping::begin(&options, Purpose::Introduce)?;
+    let planned = kept.rehearse(&output).await?;
+    let manager = kept.open(&options, &output, &runtime, None)?;
     let person = Person::new(&output, Terminal::open());
     if person.is_there() {
         output.say(
             "This gets a refresh token for ring-client-api, homebridge-ring and the like. Ring may send you a code.",
         );
+        if let Some(path) = kept.place.path() {
+            output.say(&format!("It will be kept in {}.", path.display()));
+        }
     }
     let done = log_in(&manager, &options, given, &output, &person).await;
     // From here on Ctrl-C ends the program by itself.
@@ -59,8 +57,16 @@ pub(super) async fn login(options: Options, output: Arc<Output>, runtime: Handle
         }
         closing.await;
     }
-    done?;
-    show_login(&manager, expires_at, &options, &output)
+    let code = match done {
+        Ok(()) => show_login(&kept, &manager, expires_at, &output).await,
+        Err(stop) => Err(stop),
+    };
+    kept.tell_changes(planned, &output).await;
+    let code = code?;
+    if code == 0 && kept.place.is_homebridge() {
+        output.say("Restart Homebridge now: it reads its configuration only when it starts.");
+    }
+    Ok(code)
 }
 
 /// What a login need not ask for.
@@ -185,13 +191,14 @@ fn may_ask_again(error: &Error, another: bool) -> bool {
     }
 }
 
-fn show_login(manager: &Manager, expires_at: Option<Millis>, options: &Options, output: &Output) -> Done {
+async fn show_login(kept: &Keeping, manager: &Manager, expires_at: Option<Millis>, output: &Output) -> Done {
     let Some(token) = manager.refresh_token() else {
         return Err(Error::new(ErrorCode::NoRefreshToken, "The login ended without a token.").into());
     };
     let status = manager.status();
+    let outcome = kept.outcome(&status, &token).await;
     let line = format!("\"refreshToken\": \"{}\"", token.expose());
-    if !status.persisted {
+    if outcome == Outcome::Unwritten {
         output.is_only_copy();
     }
     if output.is_json() {
@@ -200,7 +207,7 @@ fn show_login(manager: &Manager, expires_at: Option<Millis>, options: &Options, 
             "expiresAt": expires_at, "persisted": status.persisted,
         }));
     }
-    let Some(path) = &options.state_file else {
+    let Some(path) = kept.place.path() else {
         if !output.is_json() {
             if output.is_quiet() {
                 output.result(&line);
@@ -213,34 +220,24 @@ fn show_login(manager: &Manager, expires_at: Option<Millis>, options: &Options, 
         output.say(WORTH);
         return Ok(0);
     };
-    if status.persisted {
+    if outcome == Outcome::Kept {
         output.say(&format!("Successfully logged in to Ring. The refresh token is stored in {}.", path.display()));
         return Ok(0);
     }
     if !output.is_json() {
         output.result(&line);
     }
-    Ok(not_stored(&status, "The login worked", output))
+    Ok(kept.not_stored(outcome, &status, "The login worked", output))
 }
 
 const WORTH: &str = "It is worth as much as your password: whoever has it can open your doors. Give it to one program \
                      only, which replaces it at every use; for a second program log in once more.";
 
-/// A token that is nowhere but on standard output, which has to be said.
-fn not_stored(status: &Status, what: &str, output: &Output) -> u8 {
-    let error = status.problem.clone().filter(|error| error.code().exit_code() == ErrorCode::Store.exit_code());
-    let error = error.unwrap_or_else(|| Error::new(ErrorCode::Store, "The token could not be stored."));
-    output.complain(&format!(
-        "ring-auth: {what}, but the new refresh token could not be stored. It is on standard output instead: keep it, \
-         nothing else has it."
-    ));
-    output.explain(&error);
-    error.code().exit_code()
-}
-
 pub(super) async fn token(options: Options, output: Arc<Output>, runtime: Handle) -> Done {
     let given = given_token(&options, &output).await?;
-    let manager = open(&options, &output, &runtime, given)?;
+    let kept = Keeping::begin(&options, Purpose::Follow)?;
+    kept.look_first(given.is_some(), &output)?;
+    let manager = kept.open(&options, &output, &runtime, given)?;
     let auth = patiently(&output, manager.auth()).await;
     if let Ok(auth) = &auth
         && !output.is_json()
@@ -250,32 +247,38 @@ pub(super) async fn token(options: Options, output: Arc<Output>, runtime: Handle
     }
     // That one, in the last tenth of a lifetime, ends first.
     manager.close().await;
-    let auth = auth.map_err(|error| in_our_words(error, &options))?;
+    let auth = auth.map_err(|error| kept.place.in_our_words(error))?;
     let status = manager.status();
-    let unstored = manager.refresh_token().filter(|_| !status.persisted);
-    if unstored.is_some() {
+    let newest = manager.refresh_token().unwrap_or(auth.refresh_token);
+    let outcome = kept.outcome(&status, &newest).await;
+    let unstored = (!status.persisted).then_some(&newest);
+    if outcome == Outcome::Unwritten {
         output.is_only_copy();
     }
     if output.is_json() {
         let mut result = json!({ "accessToken": auth.access_token.expose(), "expiresAt": auth.expires_at });
-        if let Some(token) = &unstored {
+        if let Some(token) = unstored {
             result["refreshToken"] = token.expose().into();
         }
         output.json(&result);
-    } else if let Some(token) = &unstored {
+    } else if let Some(token) = unstored {
         output.result(&format!("\"refreshToken\": \"{}\"", token.expose()));
     }
-    Ok(if unstored.is_some() { not_stored(&status, "Rotated", &output) } else { 0 })
+    // With the journal written the access token is as good as any, and the log has said what is wrong with the file.
+    Ok(if unstored.is_some() { kept.not_stored(outcome, &status, "Rotated", &output) } else { 0 })
 }
 
 pub(super) async fn refresh(options: Options, output: Arc<Output>, runtime: Handle) -> Done {
     let given = given_token(&options, &output).await?;
-    let manager = open(&options, &output, &runtime, given)?;
+    let kept = Keeping::begin(&options, Purpose::Follow)?;
+    kept.look_first(given.is_some(), &output)?;
+    let manager = kept.open(&options, &output, &runtime, given)?;
     let result = patiently(&output, manager.refresh(options.force)).await;
     manager.close().await;
-    let Auth { refresh_token, hardware_id, expires_at, .. } = result.map_err(|error| in_our_words(error, &options))?;
+    let Auth { refresh_token, hardware_id, expires_at, .. } = result.map_err(|error| kept.place.in_our_words(error))?;
     let status = manager.status();
-    if !status.persisted {
+    let outcome = kept.outcome(&status, &refresh_token).await;
+    if outcome == Outcome::Unwritten {
         output.is_only_copy();
     }
     if output.is_json() {
@@ -286,109 +289,47 @@ pub(super) async fn refresh(options: Options, output: Arc<Output>, runtime: Hand
     } else if !status.persisted {
         output.result(refresh_token.expose());
     }
-    Ok(match &options.state_file {
+    Ok(match kept.place.path() {
         None => 0,
-        Some(path) if status.persisted => {
+        Some(path) if outcome == Outcome::Kept => {
             output.say(&format!("Rotated. The new refresh token is stored in {}.", path.display()));
             0
         }
-        Some(_) => not_stored(&status, "Rotated", &output),
+        Some(_) => kept.not_stored(outcome, &status, "Rotated", &output),
     })
 }
 
-/// Where a script's way out is another call, a person's is another command.
-fn in_our_words(error: Error, options: &Options) -> Error {
-    match &options.state_file {
-        Some(path) if error.code() == ErrorCode::NoRefreshToken => nothing_in(path),
-        _ => error,
-    }
-}
-
-fn nothing_in(path: &Path) -> Error {
-    let path = path.display();
-    Error::new(
-        ErrorCode::NoRefreshToken,
-        format!("There is no refresh token in {path} yet. Get one with: ring-auth login --state-file {path}"),
-    )
-}
-
-pub(super) async fn status(options: Options, output: Arc<Output>) -> Done {
-    if let Some(token) = given_token(&options, &output).await? {
-        let token = RefreshToken::parse(token.expose())?;
-        let status = Status { phase: Phase::Idle, problem: None, retry_at: None, persisted: false };
-        show_status(&output, &status, token.hardware_id(), None, None);
-        return Ok(0);
-    }
-    let clock = SystemClock::new();
-    let state = store(&options, &endpoints()?)?.peek()?;
-    let mut status = inspect(state.as_ref(), &clock);
-    status.problem = status.problem.map(|error| in_our_words(error, &options));
-    let current = state.as_ref().and_then(|state| state.current.as_ref());
-    let age = current.map(|held| clock.wall().saturating_sub(held.obtained_at) / 1000);
-    let expires_at = state.as_ref().and_then(|state| state.access.as_ref()).map(Access::expires_at);
-    // As for requests: a token's own id wins.
-    let of_token = current.and_then(|held| held.token.hardware_id());
-    let hardware_id = of_token.or_else(|| state.as_ref().and_then(|state| state.hardware_id.as_deref()));
-    show_status(&output, &status, hardware_id, age, expires_at);
-    Ok(if status.phase == Phase::NeedsLogin { ErrorCode::NoRefreshToken.exit_code() } else { 0 })
-}
-
-fn show_status(
-    output: &Output,
-    status: &Status,
-    hardware_id: Option<&str>,
-    age_seconds: Option<u64>,
-    expires_at: Option<Millis>,
-) {
-    let problem = status.problem.as_ref();
-    if output.is_json() {
-        output.json(&json!({
-            "state": status.phase.as_str(), "code": problem.map(|error| error.code().as_str()),
-            "message": problem.map(Error::message), "retryAt": status.retry_at, "persisted": status.persisted,
-            "hardwareId": hardware_id, "ageSeconds": age_seconds, "expiresAt": expires_at,
-        }));
-        return;
-    }
-    let mut lines = vec![format!("State:        {}", status.phase.as_str())];
-    lines.push(format!("Device id:    {}", hardware_id.unwrap_or("not decided yet")));
-    if let Some(age) = age_seconds {
-        lines.push(format!("Token age:    {}", duration(age)));
-    }
-    if let Some(expires_at) = expires_at {
-        let now = SystemClock::new().wall();
-        lines.push(if expires_at > now {
-            format!("Access token: valid for another {}", duration((expires_at - now) / 1000))
-        } else {
-            format!("Access token: expired {} ago", duration((now - expires_at) / 1000))
-        });
-    }
-    if let Some(problem) = problem {
-        lines.push(format!("Last problem: {problem}"));
-    }
-    if let Some(retry_at) = status.retry_at {
-        let left = retry_at.saturating_sub(SystemClock::new().wall()) / 1000;
-        lines.push(format!("Next try:     in {} at the earliest", duration(left)));
-    }
-    output.result(&lines.join("\n"));
-}
-
-fn duration(seconds: u64) -> String {
-    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
-        (0, 0, 0, seconds) => format!("{seconds} s"),
-        (0, 0, minutes, seconds) => format!("{minutes} min {seconds} s"),
-        (0, hours, minutes, _) => format!("{hours} h {minutes} min"),
-        (days, hours, _, _) => format!("{days} d {hours} h"),
-    }
-}
-
 pub(super) async fn logout(options: &Options, output: &Arc<Output>) -> Done {
-    let store = store(options, &endpoints()?)?;
-    // The journal of another issuer, or of a later version, is not ours to remove.
-    store.peek()?;
+    let kept = Keeping::begin(options, Purpose::Introduce)?;
+    let Opened { store, mirror } = &kept.opened;
+    let mirror = mirror.clone().filter(|_| kept.place.path().is_some_and(std::path::Path::exists));
+    if let Some(mirror) = &mirror {
+        // Half a logout is none: what cannot be read cannot be cleared.
+        mirror.look(Patience::Some)?;
+    }
     // Without a manager: one would first end the refresh that a killed process left behind.
-    patiently(output, forget(store)).await?;
+    patiently(output, forget(Arc::clone(store))).await?;
+    if let Some(mirror) = mirror {
+        // The journal goes first: whoever still has it would put the token back.
+        let clear = move || {
+            let Settled { notices, .. } = mirror.settle(&mut |_| Ok(Decision::Clear))?;
+            // The file as it was before stays beside it until the next look, and has the token in it.
+            mirror.settle(&mut |_| Ok(Decision::Clear))?;
+            Ok(notices)
+        };
+        match blocking(clear).await {
+            Ok(notices) => tell(notices, output),
+            Err(error) => {
+                output.complain("The journal is forgotten, but the file still shows the token.");
+                return Err(error.into());
+            }
+        }
+    }
     if output.is_json() {
         output.json(&json!({}));
+    }
+    if kept.opened.mirror.is_some() {
+        output.say("A program that is running keeps its token in memory: restart it.");
     }
     output.say(
         "Forgotten here. Ring still knows the device: to revoke its token open the Ring app, Control Center, Authorized \
@@ -403,11 +344,11 @@ async fn forget(store: Arc<dyn Store>) -> crate::Result<()> {
     loop {
         let store = Arc::clone(&store);
         let name = store.name();
-        let tried = tokio::task::spawn_blocking(move || match store.try_lock()? {
+        let done = blocking(move || match store.try_lock()? {
             Some(mut guard) => guard.forget().map(|()| true),
             None => Ok(false),
-        });
-        let done = tried.await.unwrap_or_else(|_| Err(Error::new(ErrorCode::Store, "The journal was left half-way.")));
+        })
+        .await;
         if done? {
             return Ok(());
         }
@@ -423,7 +364,155 @@ async fn forget(store: Arc<dyn Store>) -> crate::Result<()> {
     }
 }
 
-fn endpoints() -> crate::Result<Endpoints> {
+/// Where the token is kept, opened for one command.
+struct Keeping {
+    place: Place,
+    opened: Opened,
+    endpoints: Endpoints,
+}
+
+/// What became of a token that is to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// It is wherever it should be.
+    Kept,
+    /// It is in the journal, and not where people look for it.
+    JournalOnly,
+    /// It is not in the journal, and so nowhere that can be relied upon.
+    Unwritten,
+}
+
+impl Keeping {
+    fn begin(options: &Options, purpose: Purpose) -> crate::Result<Self> {
+        let endpoints = endpoints()?;
+        let place = Place::find(options)?;
+        let opened = place.open(&endpoints.issuer(), purpose)?;
+        // A manager would hope that the disk is well again by the time it is needed; here that is now. And the journal
+        // of another issuer, or of a later version, is not ours to change.
+        opened.store.peek()?;
+        Ok(Self { place, opened, endpoints })
+    }
+
+    /// Makes sure that a login can be stored, and says what it will change beyond the token.
+    async fn rehearse(&self, output: &Output) -> crate::Result<Introduced> {
+        let opened = self.opened.clone();
+        let (introduced, notices) = patiently(output, blocking(move || opened.rehearse())).await?;
+        tell(notices, output);
+        Ok(introduced)
+    }
+
+    /// Says what was changed of what was planned: also a login that fails can have brought an older token back to where
+    /// it is shown.
+    async fn tell_changes(&self, planned: Introduced, output: &Output) {
+        if planned == Introduced::default() {
+            return;
+        }
+        let Some(mirror) = self.opened.mirror.clone() else { return };
+        let Ok(left) = blocking(move || mirror.rehearse()).await else { return };
+        let removed = planned.removed.into_iter().filter(|key| !left.removed.contains(key)).collect();
+        let made = Introduced { added: planned.added && !left.added, removed };
+        for sentence in self.place.changes(&made) {
+            output.say(&sentence);
+        }
+    }
+
+    /// Before a token is used: whether there is one, and whose it may be.
+    fn look_first(&self, is_given: bool, output: &Output) -> crate::Result<()> {
+        let Some(path) = self.place.path().filter(|_| self.opened.mirror.is_some()) else { return Ok(()) };
+        if self.opened.held()?.is_some() {
+            return Ok(());
+        }
+        // With that purpose a file without a block is one without a token, and not one that cannot be used.
+        let opened = self.place.open(&self.endpoints.issuer(), Purpose::Introduce)?;
+        let Some(mirror) = opened.mirror else { return Ok(()) };
+        match mirror.look(Patience::Some) {
+            Ok(Some(_)) => {
+                output.say(&format!(
+                    "ring-auth keeps the token in {} from now on, and one token has one keeper: another program that rotates the same one, as homebridge-ring does, will lose it. For a token of its own: ring-auth login",
+                    path.display()
+                ));
+                Ok(())
+            }
+            Ok(None) if !is_given => Err(self.place.nothing_yet()),
+            Err(error) if !is_given => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn open(
+        &self,
+        options: &Options,
+        output: &Arc<Output>,
+        runtime: &Handle,
+        given: Option<Secret>,
+    ) -> crate::Result<Manager> {
+        let http = HttpConfig::default();
+        let request_timeout = http.timeout;
+        let http = Arc::new(ReqwestHttp::new(http));
+        let oauth = RingOauth::new(http, self.endpoints.clone(), options.user_agent.as_deref());
+        let oauth = Arc::new(oauth.map_err(|error| named(&error, &[("userAgent", "--user-agent")]))?);
+        let parts = Parts {
+            store: Arc::clone(&self.opened.store),
+            mirror: self.opened.mirror.clone().map(|mirror| mirror as Arc<_>),
+            refresh: Arc::clone(&oauth) as Arc<_>,
+            oauth,
+            clock: Arc::new(SystemClock::new()),
+            listener: Arc::clone(output) as Arc<_>,
+            runtime: runtime.clone(),
+        };
+        let settings = Settings {
+            refresh_token: given,
+            system_id: options.system_id.clone(),
+            device_name: options.device_name.clone().unwrap_or_else(|| DEFAULT_DEVICE_NAME.to_owned()),
+            login_flow: options.login_flow,
+            request_timeout,
+            auto_refresh: false,
+        };
+        Manager::open(parts, settings)
+    }
+
+    async fn outcome(&self, status: &Status, newest: &Secret) -> Outcome {
+        let (opened, newest) = (self.opened.clone(), newest.clone());
+        if !status.persisted {
+            return Outcome::Unwritten;
+        }
+        // Where nothing went wrong and it shows another one, somebody else has rotated since.
+        if store_problem(status).is_none() || blocking(move || Ok(opened.shows(&newest))).await.unwrap_or(false) {
+            return Outcome::Kept;
+        }
+        Outcome::JournalOnly
+    }
+
+    /// Says where the token is, and where it is not.
+    fn not_stored(&self, outcome: Outcome, status: &Status, what: &str, output: &Output) -> u8 {
+        let file = self.place.path().map(|path| path.display().to_string()).unwrap_or_default();
+        let journal = self.opened.store.name();
+        output.complain(&match outcome {
+            Outcome::JournalOnly => format!(
+                "ring-auth: {what}, and the new refresh token is in the journal {journal}, but could not be written into {file}. The next start or refresh writes it there, once that works."
+            ),
+            Outcome::Kept | Outcome::Unwritten => {
+                let where_else = match self.opened.mirror {
+                    Some(_) => "its journal does not have it",
+                    None => "nothing else has it",
+                };
+                format!(
+                    "ring-auth: {what}, but the new refresh token could not be stored. It is on standard output instead: keep it, {where_else}."
+                )
+            }
+        });
+        let error = store_problem(status);
+        let error = error.unwrap_or_else(|| Error::new(ErrorCode::Store, "The token could not be stored."));
+        output.explain(&error);
+        error.code().exit_code()
+    }
+}
+
+fn store_problem(status: &Status) -> Option<Error> {
+    status.problem.clone().filter(|error| error.code().exit_code() == ErrorCode::Store.exit_code())
+}
+
+pub(super) fn endpoints() -> crate::Result<Endpoints> {
     let origin = |name: &str, default: &str| match variable(name)? {
         Some(url) => Origin::parse(&url, name),
         None => Origin::parse(default, name),
@@ -434,48 +523,19 @@ fn endpoints() -> crate::Result<Endpoints> {
     })
 }
 
-fn store(options: &Options, endpoints: &Endpoints) -> crate::Result<Arc<dyn Store>> {
-    Ok(match &options.state_file {
-        Some(path) => Arc::new(FileStore::open(path, endpoints.issuer(), Disk::default())?),
-        None => Arc::new(MemoryStore::new(endpoints.issuer())),
-    })
+/// Does what waits for a disk, or for somebody else's lock.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> crate::Result<T> + Send + 'static) -> crate::Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|_| Err(Error::new(ErrorCode::Store, "The store was left half-way.")))
 }
 
-fn open(options: &Options, output: &Arc<Output>, runtime: &Handle, given: Option<Secret>) -> crate::Result<Manager> {
-    let endpoints = endpoints()?;
-    let store = store(options, &endpoints)?;
-    // A manager would hope that the disk is well again by the time it is needed; here that is now.
-    store.peek()?;
-    let http = HttpConfig::default();
-    let request_timeout = http.timeout;
-    let oauth = RingOauth::new(Arc::new(ReqwestHttp::new(http)), endpoints, options.user_agent.as_deref());
-    let oauth = Arc::new(oauth.map_err(|error| named(&error, "userAgent", "--user-agent"))?);
-    let parts = Parts {
-        store,
-        mirror: None,
-        refresh: Arc::clone(&oauth) as Arc<_>,
-        oauth,
-        clock: Arc::new(SystemClock::new()),
-        listener: Arc::clone(output) as Arc<_>,
-        runtime: runtime.clone(),
-    };
-    let settings = Settings {
-        refresh_token: given,
-        system_id: options.system_id.clone(),
-        device_name: options.device_name.clone().unwrap_or_else(|| DEFAULT_DEVICE_NAME.to_owned()),
-        login_flow: options.login_flow,
-        request_timeout,
-        auto_refresh: false,
-    };
-    Manager::open(parts, settings)
+fn tell(notices: Vec<Notice>, output: &Output) {
+    for Notice(sentence) in notices {
+        output.say(&format!("ring-auth: {sentence}"));
+    }
 }
 
-/// The same failure, of an option as it is called here.
-fn named(error: &Error, theirs: &str, ours: &str) -> Error {
-    Error::new(error.code(), error.message().replace(theirs, ours))
-}
-
-async fn given_token(options: &Options, output: &Arc<Output>) -> Result<Option<Secret>, Stop> {
+pub(super) async fn given_token(options: &Options, output: &Arc<Output>) -> Result<Option<Secret>, Stop> {
     const NAME: &str = "--refresh-token-stdin";
     if !options.refresh_token_stdin {
         return Ok(None);
@@ -487,7 +547,7 @@ async fn given_token(options: &Options, output: &Arc<Output>) -> Result<Option<S
         line_of_stdin(NAME, "refresh token").await?
     };
     // With a journal an empty one is an old copy like any other.
-    if options.state_file.is_none() || !token.expose().trim().is_empty() {
+    if options.store.is_none() || !token.expose().trim().is_empty() {
         RefreshToken::parse(token.expose())
             .map_err(|error| Error::invalid(format!("{NAME} got no token. {}", error.message())))?;
     }
@@ -501,139 +561,4 @@ fn variable(name: &str) -> crate::Result<Option<String>> {
         Err(VarError::NotPresent) => Ok(None),
         Err(VarError::NotUnicode(_)) => Err(Error::invalid(format!("{name} is not valid UTF-8."))),
     }
-}
-
-/// A line that has to be there.
-async fn line_of_stdin(option: &str, what: &str) -> Result<Secret, Stop> {
-    let line = from_stdin().await?.ok_or_else(|| {
-        Error::new(ErrorCode::NoRefreshToken, format!("{option}: standard input ended before the {what} came."))
-    })?;
-    if line.is_empty() && option == "--password-stdin" {
-        return Err(Error::invalid(format!("{option}: the first line of standard input is empty.")).into());
-    }
-    Ok(line)
-}
-
-async fn from_stdin() -> Result<Option<Secret>, Stop> {
-    // A thread of its own, not the runtime's: nobody can be made to write, and the program must still be able to end.
-    let (told, line) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || {
-        let _ = told.send(input::read_line(&mut io::stdin()));
-    });
-    let line = async { line.await.unwrap_or(Ok(None)) };
-    Ok(tokio::time::timeout(WAIT_FOR_LINE, line).await.unwrap_or(Ok(None))?)
-}
-
-fn no_code() -> Error {
-    Error::new(
-        ErrorCode::TwoFactorRequired,
-        "Ring sent a code, and it was not given. Run this in a terminal, or give it with --code, RING_2FA_CODE or as the second line after --password-stdin.",
-    )
-}
-
-/// Shows now and then that Ring is being waited for.
-async fn patiently<T>(output: &Output, work: impl Future<Output = T>) -> T {
-    tokio::pin!(work);
-    let (mut waited, mut step) = (Duration::ZERO, Duration::from_secs(1));
-    loop {
-        if let Ok(done) = tokio::time::timeout(step, &mut work).await {
-            return done;
-        }
-        waited += step;
-        step = Duration::from_secs(5);
-        output.wait(&format!("Waiting for Ring … {} s", waited.as_secs()));
-    }
-}
-
-/// Whoever sits at the terminal, or nobody.
-struct Person {
-    output: Arc<Output>,
-    terminal: Option<Arc<Terminal>>,
-}
-
-impl Person {
-    fn new(output: &Arc<Output>, terminal: Option<Terminal>) -> Self {
-        Self { output: Arc::clone(output), terminal: terminal.map(Arc::new) }
-    }
-
-    fn is_there(&self) -> bool {
-        self.terminal.is_some()
-    }
-
-    /// Asks for something that cannot be empty.
-    async fn ask(&self, prompt: &'static str, echo: Echo, what: &str, instead: &str) -> Result<Secret, Stop> {
-        for _ in 0..EMPTY_TRIES {
-            match self.read(prompt, echo).await {
-                Some(Answer::Line(line)) => {
-                    // Spaces are nothing, except in a password.
-                    let nothing = line.expose().trim().is_empty() && (echo == Echo::Shown || line.is_empty());
-                    if !nothing {
-                        return Ok(line);
-                    }
-                }
-                Some(Answer::NotText) => return Err(not_text(what)),
-                Some(Answer::Interrupted) => return Err(Stop::Interrupted),
-                Some(Answer::End) => return Err(ended(what).into()),
-                None => return Err(nobody(what, instead).into()),
-            }
-        }
-        Err(Error::invalid(format!("The {what} is empty.")).into())
-    }
-
-    async fn code(&self) -> Result<Secret, Stop> {
-        match self.read("2fa Code: ", Echo::Shown).await {
-            Some(Answer::Line(line)) => Ok(line),
-            Some(Answer::NotText) => Err(not_text("code")),
-            Some(Answer::Interrupted) => Err(Stop::Interrupted),
-            Some(Answer::End) | None => Err(no_code().into()),
-        }
-    }
-
-    /// `None` where nobody is there.
-    async fn read(&self, prompt: &'static str, echo: Echo) -> Option<Answer> {
-        let (terminal, output) = (Arc::clone(self.terminal.as_ref()?), Arc::clone(&self.output));
-        tokio::task::spawn_blocking(move || terminal.read_line(&output, prompt, echo)).await.ok()
-    }
-
-    /// Waits for Ring, and for Ctrl-C.
-    async fn patiently<T>(&self, work: impl Future<Output = crate::Result<T>>) -> Result<T, Stop> {
-        let waiting = patiently(&self.output, work);
-        let Some(terminal) = &self.terminal else { return Ok(waiting.await?) };
-        tokio::pin!(waiting);
-        loop {
-            let watched = Arc::clone(terminal);
-            let watch = tokio::task::spawn_blocking(move || watched.interrupted_within(Duration::from_millis(100)));
-            tokio::pin!(watch);
-            tokio::select! {
-                done = &mut waiting => {
-                    // The keys pressed until then belong to the next question; Ctrl-C counts unless all is done.
-                    if watch.await.unwrap_or(false) && done.is_err() {
-                        return Err(Stop::Interrupted);
-                    }
-                    return Ok(done?);
-                }
-                interrupted = &mut watch => {
-                    if interrupted.unwrap_or(false) {
-                        self.output.talk("");
-                        return Err(Stop::Interrupted);
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn nobody(what: &str, instead: &str) -> Error {
-    Error::new(
-        ErrorCode::NoRefreshToken,
-        format!("There is no terminal to ask for the {what}. Run this in one, or give it with {instead}."),
-    )
-}
-
-fn ended(what: &str) -> Error {
-    Error::new(ErrorCode::NoRefreshToken, format!("The terminal's input ended before the {what} was typed."))
-}
-
-fn not_text(what: &str) -> Stop {
-    Error::invalid(format!("The {what} is not valid UTF-8. Set the terminal to UTF-8.")).into()
 }

@@ -7,6 +7,9 @@ mod args;
 mod commands;
 mod input;
 mod output;
+mod person;
+mod place;
+mod status;
 mod terminal;
 
 use std::ffi::OsString;
@@ -20,7 +23,8 @@ use output::Output;
 
 /// Runs the command line with its arguments, without the program's name, and says what to exit with.
 ///
-/// Reads `RING_EMAIL`, `RING_PASSWORD`, `RING_2FA_CODE`, `RING_AUTH_OAUTH_URL` and `RING_AUTH_API_URL`.
+/// Reads `RING_EMAIL`, `RING_PASSWORD`, `RING_2FA_CODE`, `RING_AUTH_OAUTH_URL` and `RING_AUTH_API_URL`; and what says
+/// where Homebridge's configuration is: `UIX_CONFIG_PATH`, `UIX_STORAGE_PATH`, the homes of this user and of sudo's.
 pub async fn run(args: Vec<OsString>, runtime: Handle) -> u8 {
     let json = args.iter().any(|arg| arg == "--json");
     let parsed = match args::parse(args) {
@@ -41,7 +45,7 @@ pub async fn run(args: Vec<OsString>, runtime: Handle) -> u8 {
         Action::Login => commands::login(options, Arc::clone(&output), runtime).await,
         Action::Token => commands::token(options, Arc::clone(&output), runtime).await,
         Action::Refresh => commands::refresh(options, Arc::clone(&output), runtime).await,
-        Action::Status => commands::status(options, Arc::clone(&output)).await,
+        Action::Status => status::status(&options, &output).await,
         Action::Logout => commands::logout(&options, &output).await,
     };
     match done {
@@ -58,6 +62,9 @@ pub async fn run(args: Vec<OsString>, runtime: Handle) -> u8 {
 
 /// What a shell says of a program that was stopped with Ctrl-C.
 const INTERRUPTED: u8 = 130;
+
+/// What a command comes to: the code to exit with.
+type Done = Result<u8, Stop>;
 
 /// Why a command ends before its end.
 #[derive(Debug)]

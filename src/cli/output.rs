@@ -152,7 +152,7 @@ impl Output {
     /// Says on standard error what went wrong, unless the log did so just now.
     pub(super) fn explain(&self, error: &Error) {
         let line = format!("ring-auth: {error}");
-        if *lock(&self.logged) != line {
+        if !lock(&self.logged).starts_with(&line) {
             self.complain(&line);
         }
         if let Some(cause) = error.cause().filter(|_| self.loudness >= Loudness::Normal) {

@@ -27,6 +27,18 @@ pub(crate) fn make_folder(disk: &Disk, folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// A folder of ours is where we make it: nobody else's link leads us elsewhere.
+pub(crate) fn refuse_foreign_link(folder: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(folder) {
+        Ok(metadata) if metadata.is_symlink() && platform::is_foreign_link(&metadata) => Err(foreign_link()),
+        _ => Ok(()),
+    }
+}
+
+fn foreign_link() -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, "it is a symbolic link that belongs to another user")
+}
+
 /// The file itself, behind the links that lead to it.
 pub(crate) fn resolve(given: &Path) -> io::Result<PathBuf> {
     resolve_links(given, MAX_LINKS)
@@ -40,10 +52,7 @@ fn resolve_links(given: &Path, links_left: u32) -> io::Result<PathBuf> {
         Ok(metadata) if metadata.is_symlink() => {
             // Link by link: one that may be trusted can lead to one that may not.
             if platform::is_foreign_link(&metadata) {
-                return Err(io::Error::new(
-                    io::ErrorKind::PermissionDenied,
-                    "it is a symbolic link that belongs to another user",
-                ));
+                return Err(foreign_link());
             }
             let Some(links_left) = links_left.checked_sub(1) else {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, "its symbolic links lead in a circle"));

@@ -184,6 +184,11 @@ mod unix {
         uid != 0 && uid != rustix::process::geteuid().as_raw()
     }
 
+    /// Whether this is the user who may do everything.
+    pub(crate) fn is_root() -> bool {
+        rustix::process::geteuid().is_root()
+    }
+
     /// A folder of this user's own that is gone after a restart at the latest, for what has no other place.
     pub(crate) fn runtime_dir() -> io::Result<PathBuf> {
         match std::fs::DirBuilder::new().mode(0o700).create(runtime_path()) {
@@ -217,12 +222,14 @@ mod unix {
         /// The owner of what lies there, where this process is root and they are not: it made files beside it for them.
         pub(crate) fn beside(metadata: &Metadata) -> Option<Self> {
             let owner = Self { uid: metadata.uid(), gid: metadata.gid() };
-            (rustix::process::geteuid().is_root() && owner.uid != 0).then_some(owner)
+            (is_root() && owner.uid != 0).then_some(owner)
         }
 
-        /// Gives them a file that root has just made.
+        /// Gives them a file that root has just made. One with another name was there before: whoever may make names in
+        /// that folder could have it given to them.
         pub(crate) fn give(self, file: &File) -> io::Result<()> {
-            if file.metadata()?.uid() == self.uid {
+            let metadata = file.metadata()?;
+            if metadata.uid() != 0 || metadata.nlink() != 1 {
                 return Ok(());
             }
             std::os::unix::fs::fchown(file, Some(self.uid), Some(self.gid))
@@ -315,6 +322,11 @@ mod other {
 
     /// Making links needs a right of its own here.
     pub(crate) fn is_foreign_link(_metadata: &Metadata) -> bool {
+        false
+    }
+
+    /// There is no such user here.
+    pub(crate) fn is_root() -> bool {
         false
     }
 

@@ -85,11 +85,15 @@ impl Inner {
 
     pub(super) async fn forget(self: &Arc<Self>) -> Result<()> {
         self.detached(async move |inner: Arc<Self>| {
+            // Whoever is in the mirror ends first, and nobody looks until it shows nothing: with the journal gone, what it
+            // shows would be a token that has just been pasted.
+            let _turn = inner.following.lock().await;
             let entered = inner.enter().await?;
             let issuer = entered.state.issuer.clone();
-            inner.erase(entered).await?;
+            let cleared = inner.erase(entered).await?;
+            inner.update(|view, _| view.given = None);
             inner.adopt(&crate::journal::state::State::new(issuer));
-            inner.clear_mirror().await
+            cleared
         })
         .await
     }

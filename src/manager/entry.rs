@@ -66,11 +66,18 @@ impl Inner {
             self.absorb(&mut entered, None);
             return Ok(entered);
         }
-        let shown = self.look_into_mirror().await;
+        let mut shown = self.look_into_mirror().await;
         let guard = self.lock(patience).await?;
         let (guard, found) = self.blocking(guard, |guard| guard.read()).await;
         let found = found?;
         self.tell(found.notices);
+        if found.state.current.is_none()
+            && shown.is_some()
+            && self.parts.mirror.as_ref().is_some_and(|mirror| mirror.is_at_hand())
+        {
+            // Another process may have forgotten the account since: what it showed then is nobody's paste.
+            shown = self.look_into_mirror().await;
+        }
         if self.view().store_problem.is_some() {
             self.update(|view, _| view.store_problem = None);
         }
@@ -202,12 +209,17 @@ impl Inner {
         }
     }
 
-    /// Forgets everything there is.
-    pub(super) async fn erase(&self, mut entered: Entered<'_>) -> Result<()> {
+    /// Forgets everything there is, and takes the token out of the mirror before anybody else comes in. Says how that
+    /// went.
+    pub(super) async fn erase(self: &Arc<Self>, mut entered: Entered<'_>) -> Result<Result<()>> {
         let Some(guard) = entered.guard.take() else { return Err(closed()) };
         let (guard, result) = self.blocking(guard, |guard| guard.forget()).await;
+        let cleared = match &result {
+            Ok(()) => self.clear_mirror().await,
+            Err(_) => Ok(()),
+        };
         self.release(guard).await;
-        result
+        result.map(|()| cleared)
     }
 
     pub(super) fn tell(&self, notices: Vec<Notice>) {
@@ -258,10 +270,16 @@ impl Inner {
             }
             Known::Current => !state.had_wrapping(token) && state.rewrap(token),
             Known::Aside | Known::Former | Known::Rejected => {
-                self.log(
-                    Level::Info,
-                    format!("The refresh token {whence} is an old copy: the newer one in the journal is used."),
-                );
+                let fingerprint = token.fingerprint();
+                let has_newer = state.current.as_ref().is_some_and(|held| held.token.fingerprint() != fingerprint);
+                // It stays where it is for as long as nobody can write there, and is looked up each time.
+                let is_news = has_newer && self.view().old_copy.replace(fingerprint) != Some(fingerprint);
+                if is_news {
+                    self.log(
+                        Level::Info,
+                        format!("The refresh token {whence} is an old copy: the newer one in the journal is used."),
+                    );
+                }
                 false
             }
         };
@@ -356,6 +374,11 @@ impl Inner {
             loop {
                 inner.parts.clock.sleep(policy::BETWEEN_WRITES).await;
                 let mut slot = inner.entry.lock().await;
+                if inner.view().closing {
+                    // Closing tries it itself, once.
+                    inner.view().keeps_writing = false;
+                    return;
+                }
                 let written = match slot.take() {
                     Some(pending) => inner.write_pending(pending, &mut slot).await,
                     None => true,

@@ -106,29 +106,41 @@ impl Inner {
         let due = {
             let mut view = self.view();
             view.looks_left = 0;
-            std::mem::take(&mut view.mirror_due) | std::mem::take(&mut view.looks_again)
+            std::mem::take(&mut view.mirror_due) | std::mem::take(&mut view.looks_again) | view.mirror_written
         };
-        if due {
-            self.put_right().await;
+        // What a write leaves for the next look is taken away by that one.
+        let mut rounds = if due { ROUNDS } else { 0 };
+        while rounds > 0 && self.put_right().await {
+            rounds -= 1;
         }
     }
 
-    /// Takes the token out of the mirror.
-    pub(super) async fn clear_mirror(&self) -> Result<()> {
+    /// Takes the token out of the mirror, for whoever has its turn.
+    pub(super) async fn clear_mirror(self: &Arc<Self>) -> Result<()> {
         let Some(mirror) = self.parts.mirror.clone() else { return Ok(()) };
-        let _turn = self.following.lock().await;
         self.view().mirror_due = false;
         let cleared = tokio::task::spawn_blocking(move || mirror.settle(&mut |_| Ok(Decision::Clear))).await;
         let settled = cleared.unwrap_or_else(|_| Err(broken()))?;
         self.tell(settled.notices);
+        if settled.written {
+            // What came out of its place has the token in it.
+            self.view().looks_left = MOST_LOOKS;
+            self.look_again();
+        }
         Ok(())
     }
 
-    async fn put_right(self: &Arc<Self>) {
-        let Some(mirror) = self.parts.mirror.clone() else { return };
+    /// Says whether that took a write.
+    async fn put_right(self: &Arc<Self>) -> bool {
+        let Some(mirror) = self.parts.mirror.clone() else { return false };
         let _turn = self.following.lock().await;
         for _ in 0..ROUNDS {
             let unwritten = self.unwritten().await;
+            if unwritten.is_some() && self.parts.store.needs_the_program() {
+                // The same code was just asked, and took its time to fail. It is asked again in a moment.
+                self.view().mirror_due = true;
+                return false;
+            }
             let Look { settled, pasted } = self.settle(Arc::clone(&mirror), unwritten).await;
             if pasted && self.take_over_shown().await.is_ok() {
                 continue;
@@ -139,19 +151,22 @@ impl Inner {
                     self.update(|view, _| {
                         view.mirror_problem = None;
                         view.mirror_unreadable = false;
+                        view.mirror_written = settled.written;
                     });
                     if settled.written {
                         self.look_again();
                     }
+                    return settled.written;
                 }
                 Err(error) => {
                     self.view().mirror_due = true;
                     self.report(error);
                     self.look_again();
+                    return false;
                 }
             }
-            return;
         }
+        false
     }
 
     /// Enters the store, which takes over what the mirror shows, and leaves it again.
@@ -183,7 +198,9 @@ impl Inner {
         let news = self.view().mirror_problem.as_ref().map(crate::Error::message) != Some(error.message());
         if news {
             let level = if error.code() == ErrorCode::StoreLocked { Level::Warn } else { Level::Error };
-            self.log(level, format!("{error} The token itself is safe in the journal; the mirror is tried again."));
+            let journal = self.view().status(self.parts.clock.as_ref()).persisted;
+            let safe = if journal { " The token itself is safe in the journal." } else { "" };
+            self.log(level, format!("{error}{safe} The mirror is tried again."));
             self.update(|view, _| view.mirror_problem = Some(error));
         }
     }
@@ -226,22 +243,50 @@ impl Inner {
     }
 }
 
+/// What a mirror shows, beside what is in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// The newest token, as the journal has it.
+    Newest,
+    /// No token.
+    Nothing,
+    /// Something that cannot be a token.
+    Nonsense,
+    /// An old copy, which is put right.
+    Old,
+    /// A token that the journal does not know: it has just been pasted, and is taken over.
+    New,
+}
+
+impl Shown {
+    /// Looks up what a mirror shows.
+    pub fn beside(state: Option<&State>, shown: Option<&Secret>) -> Self {
+        let Some(text) = shown.filter(|text| !text.expose().trim().is_empty()) else { return Self::Nothing };
+        let token = RefreshToken::parse(text.expose()).ok();
+        let Some((state, held)) = state.and_then(|state| Some((state, state.current.as_ref()?))) else {
+            return if token.is_some() { Self::New } else { Self::Nonsense };
+        };
+        if *text == held.token.wrapped() {
+            return Self::Newest;
+        }
+        let Some(token) = token else { return Self::Nonsense };
+        let is_new = match state.recognise(token.fingerprint()) {
+            Known::Unknown => true,
+            // The same token with other push credentials, which somebody else wrote.
+            Known::Current => !state.had_wrapping(&token) && state.clone().rewrap(&token),
+            Known::Aside | Known::Former | Known::Rejected => false,
+        };
+        if is_new { Self::New } else { Self::Old }
+    }
+}
+
 /// What becomes of what a mirror shows, and whether that has just been pasted.
 fn decide(state: Option<&State>, shown: Option<&Secret>) -> (Decision, bool) {
-    let token = shown.and_then(|text| RefreshToken::parse(text.expose()).ok());
-    let Some((state, held)) = state.and_then(|state| Some((state, state.current.as_ref()?))) else {
+    let newest = state.and_then(|state| state.current.as_ref()).map(|held| held.token.wrapped());
+    match (Shown::beside(state, shown), newest) {
+        (Shown::New, _) => (Decision::Leave, true),
+        (Shown::Nothing | Shown::Nonsense | Shown::Old, Some(newest)) => (Decision::Show(newest), false),
         // Nothing is known but what stands there.
-        return (Decision::Leave, token.is_some());
-    };
-    let newest = held.token.wrapped();
-    if shown == Some(&newest) {
-        return (Decision::Leave, false);
+        _ => (Decision::Leave, false),
     }
-    let is_new = token.is_some_and(|token| match state.recognise(token.fingerprint()) {
-        Known::Unknown => true,
-        // The same token with other push credentials, which somebody else wrote.
-        Known::Current => !state.had_wrapping(&token) && state.clone().rewrap(&token),
-        Known::Aside | Known::Former | Known::Rejected => false,
-    });
-    if is_new { (Decision::Leave, true) } else { (Decision::Show(newest), false) }
 }

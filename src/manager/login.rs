@@ -35,7 +35,7 @@ pub(super) struct Waiting {
     hardware_id: String,
 }
 
-pub(super) async fn start(inner: &Arc<Inner>, credentials: Credentials) -> Result<Step> {
+pub(super) async fn start(inner: &Arc<Inner>, credentials: Credentials, code: Option<Secret>) -> Result<Step> {
     if credentials.email.is_empty() || credentials.password.is_empty() {
         return Err(Error::invalid("A login needs an e-mail address and a password, and one of them is empty."));
     }
@@ -53,7 +53,10 @@ pub(super) async fn start(inner: &Arc<Inner>, credentials: Credentials) -> Resul
                 device_name: inner.settings.device_name.clone(),
             };
             let mut waiting = Waiting { login: Login::new(Arc::clone(&inner.parts.oauth), request), hardware_id };
-            let step = waiting.login.start().await;
+            let step = match code {
+                Some(code) => waiting.login.start_with_code(&code).await,
+                None => waiting.login.start().await,
+            };
             inner.go_on(&mut slot, waiting, step).await
         })
         .await

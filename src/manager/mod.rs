@@ -22,6 +22,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 pub use clock::{Clock, SystemClock};
+pub use follow::Shown;
 pub use login::{Credentials, Device};
 pub use view::{Auth, Phase, Status};
 
@@ -295,7 +296,12 @@ impl Manager {
 
     /// Starts a login. Ring sends a code where the account wants one.
     pub async fn login(&self, credentials: Credentials) -> Result<Step> {
-        login::start(&self.inner, credentials).await
+        login::start(&self.inner, credentials, None).await
+    }
+
+    /// Logs in with a code that an earlier login asked for, so that Ring sends no other one. Only the password flow can.
+    pub async fn login_with_code(&self, credentials: Credentials, code: Secret) -> Result<Step> {
+        login::start(&self.inner, credentials, Some(code)).await
     }
 
     /// Ends a login with its code. After a wrong one it still waits.
@@ -321,6 +327,21 @@ impl Manager {
     /// How the token does.
     pub fn status(&self) -> Status {
         self.inner.view().status(self.inner.parts.clock.as_ref())
+    }
+
+    /// What it was given: whoever uses its token sends it from the same place, and waits by the same clock.
+    pub fn parts(&self) -> &Parts {
+        &self.inner.parts
+    }
+
+    /// How long one request may take.
+    pub fn request_timeout(&self) -> Duration {
+        self.inner.settings.request_timeout
+    }
+
+    /// Says something to whoever hears of this manager.
+    pub fn log(&self, level: Level, message: impl Into<String>) {
+        self.inner.log(level, message);
     }
 
     /// Waits for a refresh under way and for what is still to be written, and ends. Every later call is `CLOSED`.

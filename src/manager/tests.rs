@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use super::*;
 use crate::journal::state::{Access, Mark, Millis, Sent};
 use crate::journal::{Found, Guard, MemoryStore, Notice};
+use crate::mirror::{Caller, Decide, Decision, Place, Purpose, Settled, Target};
 use crate::oauth::{Answer, BoxFuture, Endpoints, Grant, Http, HttpFailure, Request, WireError};
 use crate::token::Fingerprint;
 
@@ -122,6 +123,11 @@ impl Heard {
             .collect()
     }
 
+    fn warnings(&self) -> usize {
+        let events = self.0.lock().unwrap();
+        events.iter().filter(|event| matches!(event, Event::Log(Level::Error | Level::Warn, _))).count()
+    }
+
     fn phases(&self) -> Vec<Phase> {
         let events = self.0.lock().unwrap();
         events
@@ -216,8 +222,79 @@ impl Guard for ShakyGuard {
     }
 }
 
+/// A mirror on which a test writes what it likes.
+struct Board {
+    shows: Mutex<Option<String>>,
+    fails: AtomicBool,
+    /// It can be read, and not written.
+    sealed: AtomicBool,
+    writes: AtomicUsize,
+    looks: AtomicUsize,
+}
+
+impl Board {
+    fn new(shows: Option<&str>) -> Arc<Self> {
+        Arc::new(Self {
+            shows: Mutex::new(shows.map(str::to_owned)),
+            fails: AtomicBool::new(false),
+            sealed: AtomicBool::new(false),
+            writes: AtomicUsize::new(0),
+            looks: AtomicUsize::new(0),
+        })
+    }
+
+    fn paste(&self, token: &str) {
+        *self.shows.lock().unwrap() = Some(token.to_owned());
+    }
+
+    fn raw(&self) -> String {
+        raw(self.shown())
+    }
+
+    fn shown(&self) -> Option<Secret> {
+        self.shows.lock().unwrap().as_deref().map(Secret::from)
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.fails.load(Ordering::SeqCst) { Err(Error::new(ErrorCode::Store, "no board")) } else { Ok(()) }
+    }
+}
+
+impl Mirror for Board {
+    fn is_at_hand(&self) -> bool {
+        true
+    }
+
+    fn look(&self, _patience: Patience) -> Result<Option<Secret>> {
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        self.check()?;
+        Ok(self.shown())
+    }
+
+    fn settle(&self, decide: &mut Decide<'_>) -> Result<Settled> {
+        self.check()?;
+        let shown = self.shown();
+        let next = match decide(shown.as_ref())? {
+            Decision::Leave => return Ok(Settled::default()),
+            Decision::Show(token) => Some(token.expose().to_owned()),
+            Decision::Clear => None,
+        };
+        if self.sealed.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorCode::Store, "sealed"));
+        }
+        *self.shows.lock().unwrap() = next;
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        Ok(Settled { written: true, ..Settled::default() })
+    }
+
+    fn name(&self) -> String {
+        "board".into()
+    }
+}
+
 /// Everything that a test can hold on to.
 struct Bench {
+    mirror: Option<Arc<dyn Mirror>>,
     store: Arc<dyn Store>,
     wire: Arc<Wire>,
     clock: Arc<HandClock>,
@@ -231,6 +308,7 @@ impl Bench {
 
     fn on(store: Arc<dyn Store>) -> Self {
         Self {
+            mirror: None,
             store,
             wire: Arc::new(Wire {
                 answers: Mutex::default(),
@@ -243,6 +321,11 @@ impl Bench {
         }
     }
 
+    /// With a mirror in front.
+    fn before(board: &Arc<Board>) -> Self {
+        Self { mirror: Some(Arc::clone(board) as Arc<_>), ..Self::on(Shaky::new()) }
+    }
+
     fn manager(&self, token: Option<&str>) -> Manager {
         self.try_manager(token, false).unwrap()
     }
@@ -251,7 +334,7 @@ impl Bench {
         let endpoints = Endpoints::parse(None, None).unwrap();
         let parts = Parts {
             store: Arc::clone(&self.store),
-            mirror: None,
+            mirror: self.mirror.clone(),
             refresh: Arc::clone(&self.wire) as Arc<_>,
             oauth: Arc::new(RingOauth::new(Arc::new(NoHttp), endpoints, None).unwrap()),
             clock: Arc::clone(&self.clock) as Arc<_>,
@@ -1068,4 +1151,337 @@ async fn a_journal_that_is_put_back_does_not_take_the_newest_token_away() {
     });
     manager.refresh(false).await.unwrap();
     assert_eq!(bench.wire.sent().last().unwrap(), "new");
+}
+
+/// A `.env` file and its journal.
+fn shown_in(folder: &std::path::Path) -> Bench {
+    let place = Place::Shown { target: Target::Dotenv { path: folder.join(".env"), key: None }, state_path: None };
+    let kept = place.open(ISSUER, Purpose::Follow).unwrap();
+    Bench { mirror: kept.mirror, ..Bench::on(kept.store) }
+}
+
+/// Every file in a folder and in those in it, with its bytes.
+fn files(folder: &std::path::Path) -> Vec<(std::path::PathBuf, String)> {
+    std::fs::read_dir(folder)
+        .unwrap()
+        .flat_map(|entry| {
+            let path = entry.unwrap().path();
+            if path.is_dir() { files(&path) } else { vec![(path.clone(), std::fs::read_to_string(&path).unwrap())] }
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn what_is_forgotten_stays_forgotten() {
+    for closes in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(".env"), "A=1\nRING_REFRESH_TOKEN=the-token-of-this-test\n").unwrap();
+        let bench = shown_in(folder.path());
+        let manager = bench.manager(Some("the-token-of-this-test"));
+        // At once, while the start is still looking into the file.
+        manager.forget().await.unwrap();
+        if closes {
+            manager.close().await;
+        } else {
+            // What came out of the file is gone after the second look.
+            let began = std::time::Instant::now();
+            while files(folder.path()).iter().any(|(_, text)| text.contains("the-token-of-this-test"))
+                && began.elapsed() < SECOND * 30
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        assert_eq!(bench.store.peek().unwrap(), None);
+        for (path, text) in files(folder.path()) {
+            assert!(!text.contains("the-token-of-this-test"), "{}: {text}", path.display());
+        }
+        assert_eq!(std::fs::read_to_string(folder.path().join(".env")).unwrap(), "A=1\nRING_REFRESH_TOKEN=\n");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_forgotten_is_not_taken_over_by_who_looked_before() {
+    let board = Board::new(Some("a"));
+    let bench = Bench::before(&board);
+    let manager = bench.manager(None);
+    manager.auth().await.unwrap();
+    // Somebody else forgets it while this one waits for the lock, having looked into the mirror already.
+    let guard = bench.store.try_lock().unwrap().unwrap();
+    let looks = board.looks.load(Ordering::SeqCst);
+    let caller = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.refresh(false).await }
+    });
+    while board.looks.load(Ordering::SeqCst) == looks {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let mut guard = guard;
+    guard.forget().unwrap();
+    *board.shows.lock().unwrap() = None;
+    drop(guard);
+    assert_eq!(code(caller.await.unwrap()), ErrorCode::NoRefreshToken);
+    assert_eq!(bench.store.peek().unwrap(), None);
+    assert_eq!(board.shown(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mirror_that_shows_an_old_copy_is_put_right_and_one_that_shows_a_new_one_is_followed() {
+    let board = Board::new(Some("a"));
+    let bench = Bench::before(&board);
+    let manager = bench.manager(None);
+    assert_eq!(raw(manager.refresh_token()), "a");
+    manager.auth().await.unwrap();
+    assert_eq!(board.raw(), "a+");
+    for old in [Some("a"), None] {
+        *board.shows.lock().unwrap() = old.map(str::to_owned);
+        let next = bench.manager(None);
+        assert_eq!(raw(next.refresh_token()), "a+");
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(board.raw(), "a+");
+        next.close().await;
+    }
+    board.paste("b");
+    manager.refresh(false).await.unwrap();
+    assert_eq!(board.raw(), "b+");
+    assert_eq!(bench.state().aside.unwrap().current.token.raw(), "a+");
+    assert_eq!(bench.wire.sent(), ["a", "b"]);
+    assert_eq!(
+        bench.heard.tokens().iter().map(|(_, new)| new.as_str()).filter(|new| *new == "b").count(),
+        1,
+        "told once: {:?}",
+        bench.heard.tokens()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_pasted_as_the_mirror_is_written_is_adopted() {
+    let board = Board::new(Some("a"));
+    let bench = Bench::before(&board);
+    let manager = bench.manager(None);
+    manager.auth().await.unwrap();
+    let writes = board.writes.load(Ordering::SeqCst);
+    // Between the rotation and its mirror.
+    let pasted = Arc::clone(&board);
+    let caller = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.refresh(false).await }
+    });
+    while bench.wire.sent().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let b = RefreshToken::from_raw("b").wrapped();
+    pasted.paste(b.expose());
+    caller.await.unwrap().unwrap();
+    assert_eq!((board.raw(), board.writes.load(Ordering::SeqCst)), ("b".into(), writes));
+    assert_eq!(raw(manager.refresh_token()), "b");
+    assert_eq!(bench.state().current.unwrap().token.raw(), "b");
+    // An explicit hand wins over it, and the file follows.
+    board.paste("c");
+    manager.set_refresh_token("d").await.unwrap();
+    assert_eq!(board.raw(), "d");
+    assert_eq!(bench.state().recognise(Fingerprint::of("c")), Known::Former);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_mirror_costs_nothing_and_is_said_once() {
+    let board = Board::new(Some("a"));
+    let bench = Bench::before(&board);
+    let manager = bench.try_manager(None, true).unwrap();
+    tokio::time::sleep(SECOND).await;
+    board.fails.store(true, Ordering::SeqCst);
+    let looks = board.looks.load(Ordering::SeqCst);
+    tokio::time::sleep(HOUR * 24).await;
+    assert!(manager.cached_access_token().is_some());
+    let status = manager.status();
+    assert_eq!((status.phase, status.problem.unwrap().message().to_owned()), (Phase::Ready, "no board".to_owned()));
+    assert!(status.persisted);
+    assert_eq!(bench.heard.warnings(), 1);
+    assert!(board.looks.load(Ordering::SeqCst) - looks < 100, "it is not looked into all the time");
+    // It comes back as it was a day ago.
+    board.fails.store(false, Ordering::SeqCst);
+    manager.refresh(false).await.unwrap();
+    assert_eq!(Some(board.raw()), manager.refresh_token().map(|token| raw(Some(token))));
+    assert_eq!(manager.status().problem, None);
+    assert!(bench.wire.sent().iter().enumerate().all(|(i, sent)| *sent == format!("a{}", "+".repeat(i))));
+    // Closing puts right what the last rotation could not.
+    board.fails.store(true, Ordering::SeqCst);
+    manager.refresh(false).await.unwrap();
+    board.fails.store(false, Ordering::SeqCst);
+    manager.close().await;
+    assert_eq!(Some(board.raw()), manager.refresh_token().map(|token| raw(Some(token))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_that_write_one_mirror_do_not_quarrel_for_ever() {
+    let board = Board::new(Some("a"));
+    let bench = Bench::before(&board);
+    let manager = bench.manager(None);
+    manager.auth().await.unwrap();
+    // Somebody who writes an old copy back each time.
+    let quarrels = tokio::spawn({
+        let board = Arc::clone(&board);
+        async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                board.paste("a");
+            }
+        }
+    });
+    tokio::time::sleep(SECOND * 600).await;
+    let writes = board.writes.load(Ordering::SeqCst);
+    assert!((2..=12).contains(&writes), "{writes}");
+    quarrels.abort();
+    manager.refresh(false).await.unwrap();
+    assert_eq!(board.raw(), "a++");
+}
+
+/// A program's own code that takes ten seconds to fail.
+struct Hangs(Arc<AtomicUsize>);
+
+impl Caller for Hangs {
+    fn load(&self) -> Result<Option<Secret>> {
+        Ok(None)
+    }
+
+    fn save(&self, _new: &Secret, _old: Option<&Secret>) -> Result<()> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Err(Error::new(ErrorCode::Store, "it hangs"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_program_that_cannot_save_is_waited_for_once_in_each_rotation_and_once_at_the_end() {
+    let saves = Arc::new(AtomicUsize::new(0));
+    let place = Place::Custom { caller: Box::new(Hangs(Arc::clone(&saves))), state_path: None };
+    let kept = place.open(ISSUER, Purpose::Follow).unwrap();
+    let bench = Bench { mirror: kept.mirror, ..Bench::on(kept.store) };
+    let manager = bench.manager(Some("a"));
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(saves.swap(0, Ordering::SeqCst), 1, "the token of the options");
+    manager.auth().await.unwrap();
+    // What was pending is tried when the store is entered, and the answer is tried.
+    assert_eq!(saves.swap(0, Ordering::SeqCst), 2);
+    manager.close().await;
+    assert_eq!(saves.swap(0, Ordering::SeqCst), 1);
+    tokio::time::sleep(SECOND * 60).await;
+    assert_eq!(saves.load(Ordering::SeqCst), 0, "nothing goes on behind a closed manager");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_new_tokens_the_mirrors_is_used_and_the_other_never() {
+    let board = Board::new(Some("m"));
+    let bench = Bench::before(&board);
+    let manager = bench.manager(Some("g"));
+    assert_eq!(raw(manager.refresh_token()), "m", "at once");
+    manager.auth().await.unwrap();
+    manager.close().await;
+    for given in ["g", "m"] {
+        let next = bench.manager(Some(given));
+        next.refresh(false).await.unwrap();
+        next.close().await;
+    }
+    assert_eq!(bench.wire.sent(), ["m", "m+", "m++"]);
+    assert_eq!(board.raw(), "m+++");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_mirrors_wrapping_is_taken_over_and_an_older_one_is_not() {
+    let board = Board::new(Some("a"));
+    let bench = Bench::before(&board);
+    let manager = bench.manager(None);
+    manager.auth().await.unwrap();
+    let before = board.shown().unwrap();
+    let theirs = RefreshToken::parse(before.expose()).unwrap().with_push_credentials(Some(7.into())).wrapped();
+    board.paste(theirs.expose());
+    // The second look finds it, without a rotation.
+    tokio::time::sleep(SECOND * 2).await;
+    assert_eq!(manager.refresh_token(), Some(theirs.clone()));
+    manager.close().await;
+    // A settings page writes its own copy back, and the program has one too.
+    board.paste(before.expose());
+    let last = bench.manager(Some(before.expose()));
+    tokio::time::sleep(SECOND).await;
+    assert_eq!((board.shown(), last.refresh_token()), (Some(theirs.clone()), Some(theirs)));
+    assert_eq!(bench.wire.sent(), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_that_no_journal_took_is_shown_at_least() {
+    let board = Board::new(Some("a"));
+    let store = Shaky::new();
+    let bench = Bench { store: Arc::clone(&store) as Arc<_>, ..Bench::before(&board) };
+    let manager = bench.manager(None);
+    tokio::time::sleep(SECOND * 2).await;
+    let asked = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.auth().await }
+    });
+    while bench.wire.sent().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    store.fails.store(true, Ordering::SeqCst);
+    asked.await.unwrap().unwrap();
+    assert!(!manager.status().persisted);
+    assert_eq!(board.raw(), "a+");
+    // What is wrong with the store is said before what is wrong with the mirror.
+    board.fails.store(true, Ordering::SeqCst);
+    assert!(manager.refresh(false).await.is_err());
+    tokio::time::sleep(SECOND * 2).await;
+    assert_eq!(manager.status().problem.unwrap().message(), "full");
+    store.fails.store(false, Ordering::SeqCst);
+    tokio::time::sleep(SECOND * 6).await;
+    assert_eq!(bench.state().current.unwrap().token.raw(), "a+");
+    assert_eq!(manager.status().problem.unwrap().message(), "no board");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mirror_is_looked_at_again_after_a_write_a_failure_and_at_the_end() {
+    let board = Board::new(Some("a"));
+    let bench = Bench::before(&board);
+    let manager = bench.manager(None);
+    manager.auth().await.unwrap();
+    tokio::time::sleep(SECOND * 60).await;
+    board.fails.store(true, Ordering::SeqCst);
+    manager.refresh(false).await.unwrap();
+    board.fails.store(false, Ordering::SeqCst);
+    tokio::time::sleep(SECOND * 3).await;
+    assert_eq!(board.raw(), "a++", "by itself");
+    assert_eq!(manager.status().problem, None);
+    tokio::time::sleep(SECOND * 60).await;
+    manager.refresh(false).await.unwrap();
+    board.paste("a");
+    manager.close().await;
+    assert_eq!(board.raw(), "a+++", "closing looks once more, and at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mirror_that_can_only_be_read_is_a_problem_said_once() {
+    let board = Board::new(Some("a"));
+    let bench = Bench::before(&board);
+    board.sealed.store(true, Ordering::SeqCst);
+    let manager = bench.manager(None);
+    for _ in 0..3 {
+        manager.refresh(false).await.unwrap();
+        tokio::time::sleep(SECOND * 60).await;
+        assert_eq!(manager.status().problem.unwrap().message(), "sealed");
+    }
+    assert_eq!(bench.heard.warnings(), 1);
+    // What is pasted there is seen all the same.
+    board.paste("b");
+    manager.refresh(false).await.unwrap();
+    assert_eq!(bench.wire.sent().last().unwrap(), "b");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mirror_that_cannot_be_read_is_no_reason_to_log_in() {
+    let board = Board::new(Some("a"));
+    let bench = Bench::before(&board);
+    board.fails.store(true, Ordering::SeqCst);
+    let manager = bench.manager(None);
+    assert_eq!(manager.status().phase, Phase::Idle);
+    assert_eq!(code(manager.auth().await), ErrorCode::Store);
+    board.fails.store(false, Ordering::SeqCst);
+    manager.auth().await.unwrap();
+    assert_eq!((board.raw(), manager.status().problem), ("a+".into(), None));
 }

@@ -8,7 +8,7 @@ use super::refresh::Flight;
 use super::{Event, closed};
 use crate::journal::Notice;
 use crate::journal::state::{Access, CoolDown, Lineage, Millis, State, millis};
-use crate::token::RefreshToken;
+use crate::token::{Fingerprint, RefreshToken};
 use crate::{Error, ErrorCode, Result, Secret};
 
 /// A valid access token and all that belongs to it.
@@ -155,10 +155,14 @@ pub(super) struct View {
     pub(super) mirror_unreadable: bool,
     /// What was said of the mirror already.
     pub(super) told: Vec<Notice>,
+    /// The old copy that was spoken of last.
+    pub(super) old_copy: Option<Fingerprint>,
     /// Whether the mirror has not been looked into yet, because that takes the program's own code.
     pub(super) unread: bool,
     /// Whether the mirror may show something else than the newest token.
     pub(super) mirror_due: bool,
+    /// Whether the last look wrote it, and none has come after that.
+    pub(super) mirror_written: bool,
     /// How many more times the mirror is looked into although nothing happened here.
     pub(super) looks_left: u32,
     /// Whether such a look is to come.
@@ -197,8 +201,10 @@ impl View {
             mirror_problem: None,
             mirror_unreadable: false,
             told: Vec::new(),
+            old_copy: None,
             unread: false,
             mirror_due: false,
+            mirror_written: false,
             looks_left: 0,
             looks_again: false,
             persisted: durable,

@@ -114,13 +114,18 @@ impl FileMirror {
         loop {
             let bytes = self.read(real)?;
             match self.format.read(bytes.as_deref().unwrap_or_default()) {
+                // An editor that writes in place has cut it, and will go on: what is written meanwhile would be all there is.
+                Ok(None) if looks > 0 && bytes.as_ref().is_some_and(Vec::is_empty) => {
+                    looks -= 1;
+                    sleep(LOOK);
+                }
                 Ok(token) => return Ok((bytes, token)),
                 Err(Unfit::Nothing | Unfit::NoBlock { .. })
                     if self.purpose == Purpose::Introduce && bytes.is_some() =>
                 {
                     return Ok((bytes, None));
                 }
-                // An editor that writes in place has cut it, and will go on.
+                // The same.
                 Err(Unfit::NotValid { .. } | Unfit::Nothing) if looks > 0 && bytes.is_some() => {
                     looks -= 1;
                     sleep(LOOK);
@@ -181,10 +186,31 @@ impl FileMirror {
 
     /// Lets a whole new file take the place of the old one, and looks at what comes out.
     fn exchange(&self, real: &Path, old: Option<(&[u8], &Metadata)>, new: &[u8]) -> io::Result<Put> {
+        let [ours, beside] = self.workshops(real);
+        match self.exchange_by_way_of(&ours, real, old, new) {
+            // The journal may lie on another file system.
+            Err(error) if platform::means_irreplaceable(&error) => self.exchange_by_way_of(&beside, real, old, new),
+            other => other,
+        }
+    }
+
+    /// Where a file is made whole, and where what comes out waits: first in the journal's folder, which nobody else looks
+    /// into and nobody commits. A process may end before it has looked again.
+    fn workshops(&self, real: &Path) -> [PathBuf; 2] {
+        [self.beside.clone(), hidden_sibling(real, "")]
+    }
+
+    fn exchange_by_way_of(
+        &self,
+        workshop: &Path,
+        real: &Path,
+        old: Option<(&[u8], &Metadata)>,
+        new: &[u8],
+    ) -> io::Result<Put> {
         let disk = &self.disk;
-        let unfinished = hidden_sibling(real, ".tmp");
+        let unfinished = sibling(workshop, ".tmp");
         let former = old.map_or(&[][..], |(bytes, _)| bytes);
-        let whole = hidden_sibling(real, &format!("-{}-{}", digest(former), digest(new)));
+        let whole = sibling(workshop, &format!("-{}-{}", digest(former), digest(new)));
         let made = (|| {
             disk.remove(&unfinished)?;
             let file = disk.create(&unfinished)?;
@@ -222,7 +248,8 @@ impl FileMirror {
         let Some((old, there)) = old else {
             // Whoever makes it in this moment is not overwritten either.
             return match disk.link(whole, real) {
-                Ok(()) => Ok(Put::Replaced),
+                // Nothing came out: what is left is a second name of the same file.
+                Ok(()) => disk.remove(whole).map(|()| Put::Replaced),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Put::Changed),
                 Err(_) => disk.rename(whole, real).map(|()| Put::Replaced),
             };
@@ -284,25 +311,34 @@ impl FileMirror {
                 disk.remove(&backup)?;
                 return Ok(Put::Changed);
             }
-            // Where this fails the backup stays: it may be the only whole one.
-            replace::write_over(disk, real, new)?;
+            if let Err(error) = replace::write_over(disk, real, new) {
+                // It may be cut, or made of two; its own bytes need no more space than it has. Where even they cannot be
+                // written the backup stays: it may be the only whole one.
+                if replace::write_over(disk, real, old).is_ok() {
+                    disk.remove(&backup)?;
+                }
+                return Err(error);
+            }
             disk.remove(&backup)?;
             return Ok(Put::InPlace);
         }
         Err(refused)
     }
 
-    /// Where a backup can lie: beside the file, and where the journal is.
+    /// Where a backup can lie: where the journal is, which outlives a container if anything does, and beside the file.
     fn backups(&self, real: &Path) -> [PathBuf; 2] {
-        [hidden_sibling(real, ".backup"), sibling(&self.beside, ".backup")]
+        [sibling(&self.beside, ".backup"), hidden_sibling(real, ".backup")]
     }
 
     /// Mends what a process left behind that was stopped in the middle of a change.
     fn recover(&self, real: &Path, decide: &mut Decide<'_>, notices: &mut Vec<Notice>) -> Result<()> {
-        for (path, old, new) in left_behind(real) {
-            self.recover_exchange(real, &path, (&old, &new), notices).map_err(|error| self.failed("mended", &error))?;
+        for workshop in self.workshops(real) {
+            for (path, old, new) in left_behind(&workshop) {
+                self.recover_exchange(real, &path, (&old, &new), notices)
+                    .map_err(|error| self.failed("mended", &error))?;
+            }
+            let _ = self.disk.remove(&sibling(&workshop, ".tmp"));
         }
-        let _ = self.disk.remove(&hidden_sibling(real, ".tmp"));
         for backup in self.backups(real) {
             if let Ok(Some(old)) = self.disk.read(&backup) {
                 self.recover_in_place(real, &backup, &old, decide, notices)?;
@@ -370,7 +406,11 @@ impl FileMirror {
                 None => false,
             };
             if torn || matches!(shown, Err(Unfit::NotValid { .. })) {
-                replace::write_over(&self.disk, real, intended.as_deref().unwrap_or(old)).map_err(failed)?;
+                if let Err(error) = replace::write_over(&self.disk, real, intended.as_deref().unwrap_or(old)) {
+                    // As when it was written: better the old one than half of the new one.
+                    let _ = replace::write_over(&self.disk, real, old);
+                    return Err(failed(error));
+                }
                 notices.push(Notice(format!(
                     "{} was left half written when ring-auth was stopped. It was mended from its backup.",
                     self.given.display()
@@ -413,7 +453,12 @@ impl Mirror for FileMirror {
             let new = match decide(shown.as_ref())? {
                 Decision::Leave => return Ok(settled),
                 Decision::Show(token) => self.with_token(old.as_deref(), &token),
-                Decision::Clear => self.format.clear(text).map(|new| (new, Introduced::default())),
+                Decision::Clear => match self.format.clear(text) {
+                    // Where there is no place for a token, there is none to take away, and no file to begin.
+                    Err(Unfit::Nothing | Unfit::NoBlock { .. }) => return Ok(settled),
+                    Ok(_) if old.is_none() => return Ok(settled),
+                    cleared => cleared.map(|new| (new, Introduced::default())),
+                },
             };
             let (new, introduced) = new.map_err(|unfit| self.unfit(&unfit))?;
             if old.as_ref() == Some(&new) {
@@ -481,9 +526,9 @@ fn digest(bytes: &[u8]) -> String {
 }
 
 /// The files of exchanges that were stopped, and what each was to replace by what.
-fn left_behind(real: &Path) -> Vec<(PathBuf, String, String)> {
-    let prefix = hidden_sibling(real, "-");
-    let Some(folder) = real.parent() else { return Vec::new() };
+fn left_behind(workshop: &Path) -> Vec<(PathBuf, String, String)> {
+    let prefix = sibling(workshop, "-");
+    let Some(folder) = workshop.parent() else { return Vec::new() };
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let prefix = prefix.file_name().unwrap_or_default().to_string_lossy().into_owned();
     entries
@@ -750,6 +795,69 @@ mod tests {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
+    }
+
+    #[test]
+    fn a_file_that_was_not_there_has_one_name_and_its_editors_are_not_taken_for_two() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".env");
+        let beside = folder.path().join(".ring-auth/.env");
+        let mirror =
+            FileMirror::new(path.clone(), Box::new(Dotenv::default()), beside, Disk::default(), Purpose::Follow);
+        show(&mirror, "t").unwrap();
+        // As `echo A=1 >> .env` does it.
+        let mut open = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+        io::Write::write_all(&mut open, b"A=1\n").unwrap();
+        assert_eq!(show(&mirror, "u").unwrap().notices, []);
+        assert_eq!(mirror.settle(&mut |_| Ok(Decision::Leave)).unwrap(), Settled::default());
+        assert_eq!(text(&path), "RING_REFRESH_TOKEN=u\nA=1\n");
+        assert_eq!(names(folder.path()), [".env", ".ring-auth"]);
+    }
+
+    #[test]
+    fn what_came_out_waits_in_the_folder_that_nobody_commits() {
+        let (folder, path) = begin();
+        let mirror = mirror(folder.path(), Disk::default());
+        show(&mirror, "new").unwrap();
+        assert_eq!(text(&path), config("new"));
+        assert_eq!(names(folder.path()), [".ring-auth", "config.json"]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_write_in_place_that_finds_no_space_is_taken_back() {
+        /// Lets half of each write of a longer text through, as a disk that fills up does.
+        #[derive(Default)]
+        struct Full(Mutex<bool>);
+        impl Probe for Full {
+            fn at(&self, call: &'static str, path: &Path, moment: Moment) -> io::Result<()> {
+                if !path.ends_with("config.json") {
+                    return Ok(());
+                }
+                match (call, moment) {
+                    ("exchange", Moment::Before) => Err(io::Error::from_raw_os_error(16)),
+                    // Every other one brings the old text back.
+                    ("write", Moment::Middle) if !std::mem::replace(&mut *self.0.lock().unwrap(), true) => {
+                        Err(io::Error::from_raw_os_error(28))
+                    }
+                    ("write", Moment::After) => {
+                        *self.0.lock().unwrap() = false;
+                        Ok(())
+                    }
+                    _ => Ok(()),
+                }
+            }
+        }
+        let (folder, path) = begin();
+        let long = "x".repeat(1000);
+        let full = mirror(folder.path(), Disk::with_probe(Arc::new(Full::default())));
+        for _ in 0..2 {
+            assert!(show(&full, &long).unwrap_err().message().contains("Free some space"));
+            assert_eq!(text(&path), config(OLD));
+            assert_eq!(names(folder.path()), [".ring-auth", "config.json"]);
+        }
+        show(&mirror(folder.path(), Disk::default()), &long).unwrap();
+        assert_eq!(text(&path), config(&long));
     }
 
     #[test]

@@ -33,6 +33,15 @@ impl Homebridge {
         let block = self.block(&Config::parse(text)?)?;
         Ok(String::from_utf8_lossy(&called(&block, self.platform.as_bytes())).into_owned())
     }
+
+    /// How Homebridge calls each block of the platform.
+    pub fn names(&self, bytes: &[u8]) -> Vec<String> {
+        match Self::new(self.platform.clone(), None).called(bytes) {
+            Ok(called) => vec![called],
+            Err(Unfit::Several { names, .. }) => names,
+            Err(_) => Vec::new(),
+        }
+    }
 }
 
 impl Default for Homebridge {

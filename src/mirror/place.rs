@@ -7,9 +7,11 @@ use sha2::{Digest, Sha256};
 
 use super::custom::{before_a_journal, without_a_journal};
 use super::{Caller, Dotenv, FileMirror, Format, Homebridge, Mirror, Unfit};
-use crate::files::{Disk, resolve};
+use crate::files::{Disk, refuse_foreign_link, resolve};
+use crate::journal::state::Known;
 use crate::journal::{FileStore, MemoryStore, Store};
-use crate::{Error, ErrorCode, Result};
+use crate::token::RefreshToken;
+use crate::{Error, ErrorCode, Result, Secret};
 
 /// The folder of journals beside a mirror.
 const FOLDER: &str = ".ring-auth";
@@ -143,29 +145,53 @@ impl ShownPlace {
         } else {
             disk.for_owner_of(real.parent().unwrap_or(Path::new("/")))
         };
-        let folder = match state_path {
-            Some(folder) => {
-                check_folder(folder)?;
-                absolute(folder)?
-            }
-            None => real.with_file_name(FOLDER),
+        let folder = if let Some(folder) = state_path {
+            check_folder(folder)?;
+            absolute(folder)?
+        } else {
+            let folder = real.with_file_name(FOLDER);
+            refuse_foreign_link(&folder).map_err(|error| {
+                Error::new(
+                    ErrorCode::Store,
+                    format!(
+                        "{} is a link that another user placed, so no journal is kept behind it. Remove it, or name a folder for the journal.",
+                        folder.display()
+                    ),
+                )
+                .with_cause(error)
+            })?;
+            folder
         };
         let name = Naming::of(&real, state_path.is_some());
         let (format, journal): (Box<dyn Format>, String) = match target {
             Target::Homebridge { platform, name: block, .. } => {
                 let platform = platform.as_deref().unwrap_or(Homebridge::PLATFORM);
                 let format = Homebridge::new(platform, block.clone());
-                let journal = match format.called(&disk.read(&real).ok().flatten().unwrap_or_default()) {
-                    Ok(called) => name.journal(platform, &["homebridge", platform, &called]),
+                let text = disk.read(&real).ok().flatten().unwrap_or_default();
+                let journal_of = |called: &str| name.journal(platform, &["homebridge", platform, called]);
+                let journal = match format.called(&text) {
+                    Ok(called) if folder.join(journal_of(&called)).exists() => journal_of(&called),
+                    Ok(called) => {
+                        let taken: Vec<_> = format.names(&text).iter().map(|name| journal_of(name)).collect();
+                        let shown = format.read(&text).ok().flatten();
+                        let knows = |journal: &String| {
+                            shown.as_ref().is_some_and(|shown| knows(&folder.join(journal), issuer, &disk, shown))
+                        };
+                        // A block that got another name: whoever gave it that may have put an old copy of the token
+                        // back with it.
+                        let former = name.journals(&folder, platform);
+                        former
+                            .into_iter()
+                            .find(|journal| !taken.contains(journal) && knows(journal))
+                            .unwrap_or_else(|| journal_of(&called))
+                    }
                     Err(unfit @ Unfit::Several { .. }) => {
                         return Err(Error::invalid(format!("{}: {unfit}", given.display())));
                     }
                     // It cannot be looked up now. It was once, if there is a journal.
                     Err(_) => match block {
-                        Some(block) => name.journal(platform, &["homebridge", platform, block]),
-                        None => name
-                            .only_journal(&folder, platform)
-                            .unwrap_or_else(|| name.journal(platform, &["homebridge", platform, platform])),
+                        Some(block) => journal_of(block),
+                        None => name.only_journal(&folder, platform).unwrap_or_else(|| journal_of(platform)),
                     },
                 };
                 (Box::new(format), journal)
@@ -222,17 +248,31 @@ impl Naming {
         format!("{}-{label}-", self.prefix())
     }
 
-    /// The journal of that platform, if there is just one.
-    fn only_journal(&self, folder: &Path, label: &str) -> Option<String> {
+    /// The journals of that platform.
+    fn journals(&self, folder: &Path, label: &str) -> Vec<String> {
         let beginning = self.beginning(label);
-        let mut names = std::fs::read_dir(folder).ok()?.filter_map(|entry| {
-            let name = entry.ok()?.file_name().into_string().ok()?;
-            let digest = name.strip_prefix(&beginning)?.strip_suffix(".json")?;
-            (digest.len() == 16 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(name)
-        });
-        let only = names.next()?;
-        names.next().is_none().then_some(only)
+        let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+        entries
+            .filter_map(|entry| {
+                let name = entry.ok()?.file_name().into_string().ok()?;
+                let digest = name.strip_prefix(&beginning)?.strip_suffix(".json")?;
+                (digest.len() == 16 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(name)
+            })
+            .collect()
     }
+
+    /// The same, if there is just one.
+    fn only_journal(&self, folder: &Path, label: &str) -> Option<String> {
+        let mut journals = self.journals(folder, label);
+        journals.pop().filter(|_| journals.is_empty())
+    }
+}
+
+/// Whether a journal holds that token, or did once.
+fn knows(journal: &Path, issuer: &str, disk: &Disk, token: &Secret) -> bool {
+    let Ok(token) = RefreshToken::parse(token.expose()) else { return false };
+    let state = FileStore::open(journal, issuer, disk.clone()).and_then(|journal| journal.peek());
+    state.ok().flatten().is_some_and(|state| state.recognise(token.fingerprint()) != Known::Unknown)
 }
 
 fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {

@@ -268,7 +268,7 @@ fn is_ambiguous(status: u16) -> bool {
 }
 
 /// Reads `Retry-After`: seconds or an HTTP date, 24 h at most. A date that has passed is no wait.
-fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
+pub fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // Digits that do not fit are many.

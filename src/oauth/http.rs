@@ -3,6 +3,7 @@
 //! What matters to the life of a token is whether a request without an answer may have reached Ring. So a failure says
 //! that, and when in doubt it says yes.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -23,7 +24,7 @@ use url::{Host, Url};
 use super::BoxFuture;
 use crate::{Error, ErrorCode};
 
-/// The most that an answer of the token endpoint or of the API may hold, in bytes.
+/// The most that an answer of the token endpoint may hold, or one about a session, in bytes.
 pub const API_LIMIT: usize = 1024 * 1024;
 
 /// The most that a page of the web login may hold, in bytes.
@@ -35,28 +36,38 @@ pub trait Http: Send + Sync + 'static {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, HttpFailure>>;
 }
 
-/// The methods that Ring's authentication needs.
+/// The methods that Ring's servers know. Its authentication needs the first two of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// `GET`
     Get,
     /// `POST`
     Post,
+    /// `PUT`
+    Put,
+    /// `PATCH`
+    Patch,
+    /// `DELETE`
+    Delete,
+    /// `HEAD`
+    Head,
 }
 
 /// A request. `Debug` shows no header value, no query and no body.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Request {
-    /// `GET` or `POST`.
+    /// `GET`, `POST` and so on.
     pub method: Method,
     /// Where it goes.
     pub url: Url,
     /// Names in lower case, with their values; `content-type` comes from the body.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
     /// What it carries.
     pub body: Option<Body>,
     /// The most bytes that the body of the answer may have; more is [`FailureKind::TooLarge`].
     pub limit: usize,
+    /// The time for the whole exchange, where it is not the sender's own.
+    pub timeout: Option<Duration>,
 }
 
 impl fmt::Debug for Request {
@@ -68,6 +79,7 @@ impl fmt::Debug for Request {
             .field("headers", &names)
             .field("body", &self.body)
             .field("limit", &self.limit)
+            .field("timeout", &self.timeout)
             .finish()
     }
 }
@@ -75,7 +87,7 @@ impl fmt::Debug for Request {
 /// What a request carries. `Debug` shows its length only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Body {
-    content_type: &'static str,
+    content_type: Option<Cow<'static, str>>,
     bytes: Vec<u8>,
 }
 
@@ -83,17 +95,22 @@ impl Body {
     /// A form (`application/x-www-form-urlencoded`), every odd character encoded.
     pub fn form(fields: &[(&str, &str)]) -> Self {
         let text = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        Self { content_type: "application/x-www-form-urlencoded", bytes: text.into_bytes() }
+        Self { content_type: Some("application/x-www-form-urlencoded".into()), bytes: text.into_bytes() }
     }
 
     /// A JSON text.
     pub fn json(value: &serde_json::Value) -> Self {
-        Self { content_type: "application/json", bytes: value.to_string().into_bytes() }
+        Self { content_type: Some("application/json".into()), bytes: value.to_string().into_bytes() }
+    }
+
+    /// Bytes that somebody else has made, of the type that they say.
+    pub fn raw(bytes: Vec<u8>, content_type: Option<String>) -> Self {
+        Self { content_type: content_type.map(Cow::Owned), bytes }
     }
 
     /// The value of the `content-type` header.
-    pub fn content_type(&self) -> &'static str {
-        self.content_type
+    pub fn content_type(&self) -> Option<&str> {
+        self.content_type.as_deref()
     }
 
     /// What goes over the wire.
@@ -104,7 +121,7 @@ impl Body {
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Body({}, {} bytes)", self.content_type, self.bytes.len())
+        write!(f, "Body({}, {} bytes)", self.content_type.as_deref().unwrap_or("no type"), self.bytes.len())
     }
 }
 
@@ -145,6 +162,11 @@ impl Headers {
     /// The first value of that name (in lower case).
     pub fn first<'a>(&'a self, name: &str) -> Option<&'a str> {
         self.all(name).next()
+    }
+
+    /// All of them, their names in lower case.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// All values of that name (in lower case), in the order they came.
@@ -268,29 +290,33 @@ pub struct HttpConfig {
     pub timeout: Duration,
     /// Proxies and certificate roots.
     pub environment: Environment,
+    /// Whether connections are kept for the next request, up to six to a host. Never for tokens: one that the server
+    /// has closed meanwhile would cost the answer to a rotation.
+    pub keep_alive: bool,
 }
 
 impl Default for HttpConfig {
-    /// 20 s, and the process's environment.
+    /// 20 s, the process's environment, and a new connection for each request.
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(20), environment: Environment::from_process() }
+        Self { timeout: Duration::from_secs(20), environment: Environment::from_process(), keep_alive: false }
     }
 }
 
-/// [`Http`] over the network: HTTP/1.1, TLS 1.2 or 1.3, a new connection for each request (a kept one that the server
-/// has closed meanwhile would cost the answer to a rotation).
+/// [`Http`] over the network: HTTP/1.1, TLS 1.2 or 1.3.
 ///
 /// It is small: its client is made at the first request, and is shared by all of the same environment.
 #[derive(Debug)]
 pub struct ReqwestHttp {
     timeout: Duration,
     environment: Arc<Environment>,
+    keep_alive: bool,
 }
 
 impl ReqwestHttp {
     /// Reads no file and opens no connection yet.
     pub fn new(config: HttpConfig) -> Self {
-        Self { timeout: config.timeout, environment: shared(config.environment) }
+        let HttpConfig { timeout, environment, keep_alive } = config;
+        Self { timeout, environment: shared(environment), keep_alive }
     }
 
     async fn exchange(&self, request: Request, sent: &Arc<AtomicBool>) -> Result<Answer, HttpFailure> {
@@ -326,6 +352,7 @@ impl ReqwestHttp {
             loopback: is_loopback(url),
             connect_timeout: self.timeout.min(CONNECT_TIMEOUT),
             environment: Arc::clone(&self.environment),
+            keep_alive: self.keep_alive,
         };
         let mut clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, client)) = clients.iter().find(|(known, _)| *known == key) {
@@ -352,7 +379,8 @@ impl Http for ReqwestHttp {
         Box::pin(async move {
             // Without a body nothing tells when the sending began, so it counts as begun.
             let sent = Arc::new(AtomicBool::new(request.body.is_none()));
-            match tokio::time::timeout(self.timeout, self.exchange(request, &sent)).await {
+            let timeout = request.timeout.unwrap_or(self.timeout);
+            match tokio::time::timeout(timeout, self.exchange(request, &sent)).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(HttpFailure {
                     kind: FailureKind::Timeout,
@@ -376,6 +404,12 @@ pub(super) fn is_loopback(url: &Url) -> bool {
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// As many as ring-client-api has.
+const KEPT_PER_HOST: usize = 6;
+
+/// Ring's servers close an idle connection after two minutes.
+const KEPT_FOR: Duration = Duration::from_secs(60);
+
 /// More environments than this in one process are nobody's intention: the oldest client goes.
 const CLIENTS_KEPT: usize = 8;
 
@@ -389,6 +423,7 @@ struct ClientKey {
     loopback: bool,
     connect_timeout: Duration,
     environment: Arc<Environment>,
+    keep_alive: bool,
 }
 
 /// The same environment is held once, however many managers a process has.
@@ -434,7 +469,8 @@ fn build(key: &ClientKey) -> Result<(reqwest::Client, Option<String>), String> {
         .retry(reqwest::retry::never())
         .referer(false)
         .http1_only()
-        .pool_max_idle_per_host(0)
+        .pool_max_idle_per_host(if key.keep_alive { KEPT_PER_HOST } else { 0 })
+        .pool_idle_timeout(KEPT_FOR)
         .connect_timeout(key.connect_timeout)
         // Whatever a hosts file says, `localhost` is this machine. Port 0 stands for the URL's.
         .resolve_to_addrs("localhost", &loopback.map(|address| SocketAddr::new(address, 0)))
@@ -478,18 +514,26 @@ fn to_reqwest(request: Request, sent: &Arc<AtomicBool>) -> Result<reqwest::Reque
     let method = match request.method {
         Method::Get => reqwest::Method::GET,
         Method::Post => reqwest::Method::POST,
+        Method::Put => reqwest::Method::PUT,
+        Method::Patch => reqwest::Method::PATCH,
+        Method::Delete => reqwest::Method::DELETE,
+        Method::Head => reqwest::Method::HEAD,
     };
     let mut wire = reqwest::Request::new(method, request.url);
+    let unfit = |cause: String| HttpFailure { kind: FailureKind::NotSent, ambiguous: false, cause: Some(cause) };
     for (name, text) in request.headers {
-        let value = HeaderValue::from_bytes(text.as_bytes()).map_err(|_| HttpFailure {
-            kind: FailureKind::NotSent,
-            ambiguous: false,
-            cause: Some(format!("the header {name} cannot hold that value")),
-        })?;
-        wire.headers_mut().append(HeaderName::from_static(name), value);
+        let value = HeaderValue::from_bytes(text.as_bytes())
+            .map_err(|_| unfit(format!("the header {name} cannot hold that value")))?;
+        let name = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| unfit("a header has a name that none can have".to_owned()))?;
+        wire.headers_mut().append(name, value);
     }
     if let Some(body) = request.body {
-        wire.headers_mut().insert(reqwest::header::CONTENT_TYPE, HeaderValue::from_static(body.content_type));
+        if let Some(content_type) = body.content_type {
+            let value = HeaderValue::from_bytes(content_type.as_bytes())
+                .map_err(|_| unfit("the header content-type cannot hold that value".to_owned()))?;
+            wire.headers_mut().insert(reqwest::header::CONTENT_TYPE, value);
+        }
         let marked = MarkedBody { bytes: Some(Bytes::from(body.bytes)), sent: Arc::clone(sent) };
         *wire.body_mut() = Some(reqwest::Body::wrap(marked));
     }
@@ -642,16 +686,17 @@ mod tests {
     }
 
     fn http(millis: u64, environment: Environment) -> ReqwestHttp {
-        ReqwestHttp::new(HttpConfig { timeout: Duration::from_millis(millis), environment })
+        ReqwestHttp::new(HttpConfig { timeout: Duration::from_millis(millis), environment, keep_alive: false })
     }
 
     fn post(url: &str) -> Request {
         Request {
             method: Method::Post,
             url: Url::parse(url).unwrap(),
-            headers: vec![("hardware_id", "hid".to_owned()), ("2fa-code", String::new())],
+            headers: vec![("hardware_id".into(), "hid".to_owned()), ("2fa-code".into(), String::new())],
             body: Some(Body::form(&[("a", "canary é")])),
             limit: 100,
+            timeout: None,
         }
     }
 
@@ -732,7 +777,8 @@ mod tests {
         let outcome = http.send(post("https://does-not-exist.invalid/?canary")).await;
         assert!(!failed(outcome).1);
         // A header that cannot be written.
-        let odd = Request { headers: vec![("2fa-code", "canary\r\n".to_owned())], ..post("http://127.0.0.1:1/") };
+        let odd =
+            Request { headers: vec![("2fa-code".into(), "canary\r\n".to_owned())], ..post("http://127.0.0.1:1/") };
         assert_eq!(failed(http.send(odd).await), (FailureKind::NotSent, false));
     }
 
@@ -856,8 +902,12 @@ mod tests {
             http(timeout, Environment::default()).send(post(&format!("http://127.0.0.1:{port}/"))).await.unwrap();
         }
         task.await.unwrap();
-        let key =
-            ClientKey { loopback: true, connect_timeout: CONNECT_TIMEOUT, environment: shared(Environment::default()) };
+        let key = ClientKey {
+            loopback: true,
+            connect_timeout: CONNECT_TIMEOUT,
+            environment: shared(Environment::default()),
+            keep_alive: false,
+        };
         let clients = CLIENTS.lock().unwrap();
         assert!(clients.iter().filter(|(known, _)| *known == key).count() <= 1 && clients.len() <= CLIENTS_KEPT);
     }
@@ -865,7 +915,7 @@ mod tests {
     #[test]
     fn debug_shows_no_secret() {
         let mut request = post("https://oauth.ring.com/a?state=canary");
-        request.headers.push(("cookie", "canary".to_owned()));
+        request.headers.push(("cookie".into(), "canary".to_owned()));
         let text = format!("{request:?}");
         assert!(text.contains("https://oauth.ring.com/a") && text.contains("cookie") && !text.contains("canary"));
         let answer = Answer {

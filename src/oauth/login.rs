@@ -133,6 +133,18 @@ impl Login {
         outcome
     }
 
+    /// Sends e-mail and password together with a code that an earlier login asked for: another program, or this one
+    /// before it was started anew. Only the password grant can do that. It makes Ring send no other code.
+    pub async fn start_with_code(&mut self, code: &Secret) -> Result<LoginStep> {
+        let code = normalized(code)?;
+        let LoginRequest { email, password, hardware_id, .. } = &self.request;
+        match self.oauth.password_grant(email, password, hardware_id, Some(&code)).await {
+            Ok(TokenAnswer::Granted(grant)) => Ok(LoginStep::Authenticated { grant, refresh_due: false }),
+            Ok(TokenAnswer::CodeNeeded(two_factor)) => Ok(self.wait(two_factor, Flow::Password)),
+            Err(failed) => Err(failed.error),
+        }
+    }
+
     /// Asks for another code, in the same flow. `now` is the monotonic time.
     ///
     /// Sends nothing before Ring's own waiting time is over (`TWO_FACTOR_RATE_LIMITED`, with the time that is left), for

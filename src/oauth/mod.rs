@@ -19,7 +19,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-pub use classify::{GrantKind, TokenAnswer, classify};
+pub use classify::{GrantKind, TokenAnswer, classify, retry_after};
 pub use endpoint::{Endpoints, Origin};
 pub use http::{
     API_LIMIT, Answer, Body, Environment, FailureKind, Headers, Http, HttpConfig, HttpFailure, Method, PAGE_LIMIT,
@@ -85,14 +85,15 @@ impl RingOauth {
             method: Method::Post,
             url: self.endpoints.oauth.url("/oauth/token"),
             headers: vec![
-                ("user-agent", self.user_agent().to_owned()),
-                ("accept", "application/json".to_owned()),
-                ("hardware_id", hardware_id.to_owned()),
-                ("2fa-support", "true".to_owned()),
-                ("2fa-code", code.to_owned()),
+                ("user-agent".into(), self.user_agent().to_owned()),
+                ("accept".into(), "application/json".to_owned()),
+                ("hardware_id".into(), hardware_id.to_owned()),
+                ("2fa-support".into(), "true".to_owned()),
+                ("2fa-code".into(), code.to_owned()),
             ],
             body: Some(Body::form(fields)),
             limit: API_LIMIT,
+            timeout: None,
         };
         let answer = self.http.send(request).await?;
         classify(kind, answer.status, &answer.headers, &answer.body, SystemTime::now())

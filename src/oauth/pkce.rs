@@ -213,18 +213,18 @@ impl WebLogin {
 
     async fn send(&mut self, oauth: &RingOauth, method: Method, url: Url, body: Option<Body>) -> Result<Answer> {
         let mut headers = vec![
-            ("user-agent", oauth.user_agent().to_owned()),
-            ("accept", "text/html,application/xhtml+xml,application/json;q=0.9,*/*;q=0.8".to_owned()),
-            ("hardware_id", self.hardware_id.clone()),
+            ("user-agent".into(), oauth.user_agent().to_owned()),
+            ("accept".into(), "text/html,application/xhtml+xml,application/json;q=0.9,*/*;q=0.8".to_owned()),
+            ("hardware_id".into(), self.hardware_id.clone()),
         ];
         if method == Method::Post {
-            headers.push(("origin", oauth.endpoints.oauth.ascii()));
-            headers.push(("referer", self.page.to_string()));
+            headers.push(("origin".into(), oauth.endpoints.oauth.ascii()));
+            headers.push(("referer".into(), self.page.to_string()));
         }
         if let Some(cookies) = self.jar.header(&url) {
-            headers.push(("cookie", cookies));
+            headers.push(("cookie".into(), cookies));
         }
-        let request = Request { method, url, headers, body, limit: PAGE_LIMIT };
+        let request = Request { method, url, headers, body, limit: PAGE_LIMIT, timeout: None };
         let answer = oauth.http.send(request).await.map_err(|failure| failure.to_error())?;
         // A token that lives in a cookie has to be the one of the cookie that goes with it, even when that changes.
         let in_cookie = csrf::in_cookies(&self.jar).as_ref() == Some(&self.csrf);

@@ -170,10 +170,10 @@ async fn refresh_sends_what_ring_expects() {
             ("2fa-support", "true"),
             ("2fa-code", ""),
         ]
-        .map(|(name, value)| (name, value.to_owned()))
+        .map(|(name, value)| (name.into(), value.to_owned()))
     );
     let body = sent.body.as_ref().unwrap();
-    assert_eq!(body.content_type(), "application/x-www-form-urlencoded");
+    assert_eq!(body.content_type(), Some("application/x-www-form-urlencoded"));
     assert_eq!(
         body.bytes(),
         b"grant_type=refresh_token&refresh_token=canary%2B%2F%3D&client_id=ring_official_android&scope=client"

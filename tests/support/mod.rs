@@ -237,7 +237,7 @@ impl Account {
 /// The wire to a server.
 pub fn wire(url: &str) -> Arc<RingOauth> {
     let endpoints = Endpoints::parse(Some(url), None).unwrap();
-    let http = HttpConfig { timeout: Duration::from_secs(20), environment: Environment::default() };
+    let http = HttpConfig { environment: Environment::default(), ..HttpConfig::default() };
     Arc::new(RingOauth::new(Arc::new(ReqwestHttp::new(http)), endpoints, None).unwrap())
 }
 

@@ -1,0 +1,221 @@
+// @ts-check
+// Each example is run as it stands in its folder, through rotations, against the fake Ring. (The Homebridge plugin:
+// real/homebridge.test.mjs, in a real Homebridge.)
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { cpSync, mkdirSync, readFileSync, readdirSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { EMAIL, PATIENCE_MS, age, rawOf, root, startRing, tempDir } from './support/index.mjs'
+
+/** @typedef {import('node:test').TestContext} TestContext */
+
+/**
+ * An example in a folder where `ring-auth` is installed as npm does it, only that Ring is the fake one: examples name none.
+ * @param {TestContext} t
+ * @param {string} name
+ */
+async function install(t, name) {
+  const ring = await startRing(t)
+  const folder = tempDir(t)
+  cpSync(join(root, 'examples', name), folder, { recursive: true })
+  mkdirSync(join(folder, 'node_modules', '.bin'), { recursive: true })
+  symlinkSync(root, join(folder, 'node_modules', 'ring-auth'), 'junction')
+  symlinkSync(join('..', 'ring-auth', 'bin', 'ring-auth.js'), join(folder, 'node_modules', '.bin', 'ring-auth'))
+  const preload = join(folder, 'node_modules', 'preload.cjs')
+  writeFileSync(preload, `
+    const face = require('ring-auth')
+    const { RING_AUTH_OAUTH_URL: oauthUrl, RING_AUTH_API_URL: apiUrl } = process.env
+    face.RingTokenManager = class RingTokenManager extends face.RingTokenManager {
+      constructor(options) { super({ ...options, oauthUrl, apiUrl }) }
+    }
+    const real = globalThis.fetch
+    globalThis.fetch = (url, options) => {
+      const given = new URL(url)
+      if (given.origin !== 'https://api.ring.com') throw new Error('not for ' + given.origin)
+      return real(new URL(given.pathname, apiUrl), options)
+    }
+  `)
+  const { PATH, SystemRoot } = process.env
+  // Nothing of whoever runs the tests; npm needs a home.
+  const environment = { PATH, SystemRoot, HOME: folder, RING_AUTH_OAUTH_URL: ring.oauthUrl, RING_AUTH_API_URL: ring.apiUrl }
+  /** @param {string} command @param {string[]} args @param {Record<string, string>} [env] */
+  const run = (command, args, env = {}) => finished(command, args, { cwd: folder, env: { ...environment, ...env } })
+  return {
+    ring,
+    folder,
+    run,
+    /** @param {string} script @param {Record<string, string>} [env] */
+    node: (script, env) => run(process.execPath, ['--require', preload, '--unhandled-rejections=strict', script], env),
+    /** @param {string} file */
+    text: (file) => readFileSync(join(folder, file), 'utf8'),
+  }
+}
+
+/**
+ * @param {string} command
+ * @param {string[]} args
+ * @param {import('node:child_process').SpawnOptions} options
+ * @returns {Promise<{ code: number | null, stdout: string, stderr: string }>}
+ */
+function finished(command, args, options) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'], timeout: 2 * PATIENCE_MS, killSignal: 'SIGKILL' })
+    let [stdout, stderr] = ['', '']
+    child.stdout?.setEncoding('utf8').on('data', (data) => (stdout += data))
+    child.stderr?.setEncoding('utf8').on('data', (data) => (stderr += data))
+    child.on('error', reject)
+    child.on('close', (code) => resolve({ code, stdout, stderr }))
+  })
+}
+
+/** Lets the access token get old, so that the next run has to rotate. @param {string} path the journal, or the folder that holds it */
+function grownOld(path) {
+  const names = statSync(path).isDirectory() ? readdirSync(path).filter((name) => name.endsWith('.json')) : ['']
+  assert.equal(names.length, 1, names.join())
+  age(join(path, ...names), 24 * 3_600_000)
+}
+
+/**
+ * @param {{ code: number | null, stdout: string, stderr: string }} result
+ * @param {string} [devices]
+ */
+function listsTheDevices({ code, stdout, stderr }, devices = 'Front Door\nHall\nYard\nGate\n') {
+  assert.equal(code, 0, stderr)
+  assert.equal(stdout, devices)
+  assert.equal(stderr, '')
+}
+
+/** @param {{ ring: import('./support/index.mjs').FakeRing }} example @param {string} token what is stored now */
+function isTheNewest({ ring }, token) {
+  assert.equal(rawOf(token), ring.newest(EMAIL), 'what is stored is not the newest token')
+  assert.ok(ring.isLive(rawOf(token)))
+  assert.equal(ring.counts.stalePresentations, 0)
+  assert.equal(ring.counts.invalidGrants, 0)
+}
+
+describe('the examples', () => {
+  it('are all run: here, or in a real Homebridge', () => {
+    assert.deepEqual(readdirSync(join(root, 'examples')).sort(), ['README.md', 'custom-store', 'dotenv', 'homebridge-plugin', 'node-script', 'shell'])
+  })
+
+  for (const script of ['devices.cjs', 'devices.mjs']) {
+    it(`node-script/${script}`, async (t) => {
+      const example = await install(t, 'node-script')
+      const { ring, folder, node, text } = example
+      const given = ring.mint(EMAIL)
+      if (script === 'devices.mjs') {
+        const empty = await node(script)
+        assert.equal(empty.code, 1)
+        assert.match(empty.stderr, /^NO_REFRESH_TOKEN: .+\n$/)
+        // What `ring-auth login --state-file` leaves behind.
+        listsTheDevices(await node('devices.cjs', { RING_REFRESH_TOKEN: given }))
+      }
+      // The token of the environment gets old, and stays there.
+      for (let i = 1; i <= 3; i++) {
+        listsTheDevices(await node(script, script === 'devices.cjs' ? { RING_REFRESH_TOKEN: given } : {}))
+        assert.equal(ring.counts.rotations, i)
+        isTheNewest(example, JSON.parse(text('ring-auth.json')).current.token)
+        grownOld(join(folder, 'ring-auth.json'))
+      }
+    })
+  }
+
+  it('dotenv', async (t) => {
+    const example = await install(t, 'dotenv')
+    const { ring, folder, node, text } = example
+    renameSync(join(folder, '.env.example'), join(folder, '.env'))
+    const before = text('.env')
+    assert.match(before, /^RING_REFRESH_TOKEN=$/m)
+    const put = (/** @type {string} */ token) => writeFileSync(join(folder, '.env'), before.replace(/^RING_REFRESH_TOKEN=.*$/m, `RING_REFRESH_TOKEN=${token}`))
+    const token = () => /^RING_REFRESH_TOKEN=['"]?([^'"\n]+)['"]?$/m.exec(text('.env'))?.[1] ?? ''
+    const given = ring.mint(EMAIL)
+    put(given)
+    for (let i = 1; i <= 3; i++) {
+      listsTheDevices(await node('devices.mjs'), 'Front Door\n')
+      assert.equal(ring.counts.rotations, i)
+      isTheNewest(example, token())
+      grownOld(join(folder, '.ring-auth'))
+    }
+    assert.equal(text('.env').replace(/^RING_REFRESH_TOKEN=.*$/m, 'RING_REFRESH_TOKEN='), before, 'every other byte is as it was')
+    put(given)
+    listsTheDevices(await node('devices.mjs'), 'Front Door\n')
+    isTheNewest(example, token())
+    assert.equal(ring.counts.rotations, 4)
+    assert.equal(statSync(join(folder, '.ring-auth')).mode & 0o777, 0o700)
+    assert.equal(text(join('.ring-auth', '.gitignore')), '*\n')
+  })
+
+  it('custom-store', async (t) => {
+    const example = await install(t, 'custom-store')
+    const { ring, folder, node, text } = example
+    const given = ring.mint(EMAIL)
+    const others = { theme: 'dark', numbers: [1, 2] }
+    writeFileSync(join(folder, 'settings.json'), JSON.stringify(others))
+    const stored = () => JSON.parse(text('settings.json')).ringRefreshToken
+    for (let i = 1; i <= 3; i++) {
+      listsTheDevices(await node('devices.mjs', i === 1 ? { RING_REFRESH_TOKEN: given } : {}))
+      assert.equal(ring.counts.rotations, i)
+      isTheNewest(example, stored())
+      grownOld(join(folder, 'ring-auth-state'))
+    }
+    // A backup of the database came back.
+    writeFileSync(join(folder, 'settings.json'), JSON.stringify({ ...others, ringRefreshToken: given }))
+    listsTheDevices(await node('devices.mjs'))
+    isTheNewest(example, stored())
+    const { ringRefreshToken: _, ...rest } = JSON.parse(text('settings.json'))
+    assert.deepEqual(rest, others)
+    assert.ok(readdirSync(join(folder, 'ring-auth-state')).length > 0)
+  })
+
+  it('custom-store, with its statePath taken out', async (t) => {
+    const example = await install(t, 'custom-store')
+    const { ring, folder, node, text } = example
+    const script = text('devices.mjs')
+    const without = script.replace(/^ +statePath: .*\n/m, '')
+    assert.notEqual(without, script)
+    writeFileSync(join(folder, 'devices.mjs'), without)
+    listsTheDevices(await node('devices.mjs', { RING_REFRESH_TOKEN: ring.mint(EMAIL) }))
+    for (let i = 0; i < 2; i++) {
+      listsTheDevices(await node('devices.mjs'))
+      isTheNewest(example, JSON.parse(text('settings.json')).ringRefreshToken)
+    }
+    assert.equal(ring.counts.rotations, 3, 'nothing else remembers an access token')
+    assert.deepEqual(readdirSync(folder).sort(), ['devices.mjs', 'node_modules', 'settings.json'])
+  })
+
+  it('shell', { skip: process.platform === 'win32' && 'a shell script' }, async (t) => {
+    const example = await install(t, 'shell')
+    const { ring, folder, run, text } = example
+    const empty = await run('./devices.sh', [])
+    assert.equal(empty.code, 3, empty.stderr)
+    assert.match(empty.stderr, /ring-auth/)
+    assert.equal(empty.stdout, '')
+    const given = ring.mint(EMAIL)
+    const first = await run(process.execPath, ['--input-type=module', '-e', `
+      import { RingTokenManager } from 'ring-auth'
+      const manager = new RingTokenManager({
+        oauthUrl: ${JSON.stringify(ring.oauthUrl)}, refreshToken: ${JSON.stringify(given)}, store: { type: 'file', path: 'ring-auth.json' },
+      })
+      await manager.getAccessToken()
+      await manager.close()
+    `])
+    assert.equal(first.code, 0, first.stderr)
+    for (let i = 2; i <= 3; i++) {
+      grownOld(join(folder, 'ring-auth.json'))
+      const { code, stdout, stderr } = await run('./devices.sh', [])
+      assert.equal(code, 0, stderr)
+      assert.equal(JSON.parse(stdout).doorbots[0].description, 'Front Door')
+      assert.equal(ring.counts.rotations, i)
+      isTheNewest(example, JSON.parse(text('ring-auth.json')).current.token)
+    }
+    const seen = ring.requests.filter(({ path }) => path === '/clients_api/ring_devices')
+    assert.equal(seen.length, 2)
+    assert.ok(seen.every(({ headers }) => headers['hardware_id'] !== undefined && /^curl/.test(headers['user-agent'] ?? '') === false))
+    // Ring says no: the script says so, and prints nothing that could be taken for an answer.
+    ring.fault({ kind: 'status', path: '/clients_api/ring_devices', status: 500, body: 'oops' })
+    const refused = await run('./devices.sh', [])
+    assert.notEqual(refused.code, 0)
+    assert.equal(refused.stdout, '')
+  })
+})

@@ -1,0 +1,380 @@
+// @ts-check
+'use strict'
+
+// Requests to Ring's API as ring-client-api's callers make them, over the native core: rest-client.js and attach.js share it.
+
+const { properties, wrongType } = require('./checks.js')
+const { RingAuthError, fromBinding, internal, invalid } = require('./errors.js')
+const { ABORTED, INTERNALS, aborted, isAbortSignal, orAborted } = require('./face.js')
+
+/** @typedef {import('./face.js').BindingApiAnswer} BindingApiAnswer */
+/** @typedef {import('./face.js').BindingApi} BindingApi */
+/** @typedef {import('./face.js').BindingReply} BindingReply */
+/** @typedef {import('./face.js').Internals} Internals */
+/** @typedef {import('./index.js').Auth} Auth */
+
+const MAX_TIMEOUT_MS = 2 ** 31 - 1
+const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD']
+
+/**
+ * The part of a manager that is not public. One of another copy of this package has it too.
+ * @param {any} manager
+ * @returns {Internals}
+ */
+function internalsOf(manager) {
+  const internals = typeof manager === 'object' && manager !== null ? manager[INTERNALS] : undefined
+  if (typeof internals !== 'function') throw wrongType('manager', 'a RingTokenManager of this version', manager)
+  return internals.call(manager)
+}
+
+class ApiClient {
+  /** @type {BindingApi} */
+  #api
+  /** @type {Internals} */
+  #internals
+
+  /**
+   * @param {Internals} internals
+   * @param {string} deviceName What a session calls this device.
+   * @param {(session: any) => void} onSession
+   */
+  constructor(internals, deviceName, onSession) {
+    this.#internals = internals
+    this.#api = internals.openApi(deviceName, (answer) => onSession(toData(answer, 'json')))
+  }
+
+  /** @param {unknown} options */
+  async request(options) {
+    this.#internals.refuseInside()
+    const given = properties('options', options)
+    const call = await toCall(given)
+    const { signal, responseType } = given
+    if (responseType !== undefined && responseType !== 'json' && responseType !== 'buffer') {
+      throw invalid('options.responseType must be "json" or "buffer"')
+    }
+    if (signal == null) return toData(finished(await this.#send(call)), responseType)
+    if (!isAbortSignal(signal)) throw wrongType('options.signal', 'an AbortSignal', signal)
+    if (signal.aborted) throw aborted(signal)
+    const request = this.#begin(call)
+    const reply = await orAborted(answered(request), signal)
+    if (reply === ABORTED) {
+      request.abort()
+      throw aborted(signal)
+    }
+    return toData(finished(/** @type {BindingReply} */ (reply)), responseType)
+  }
+
+  async getSession() {
+    this.#internals.refuseInside()
+    let reply
+    try {
+      reply = await this.#api.session()
+    } catch {
+      throw internal()
+    }
+    return toData(finished(reply), 'json')
+  }
+
+  /** Stops the renewal of the session; a request that waits for its next try rejects with `ABORTED`. */
+  clear() {
+    this.#api.clear()
+  }
+
+  close() {
+    this.#api.close()
+  }
+
+  /** @param {import('./face.js').BindingCall} call */
+  #send(call) {
+    return answered(this.#begin(call))
+  }
+
+  /** @param {import('./face.js').BindingCall} call */
+  #begin(call) {
+    try {
+      return this.#api.begin(call)
+    } catch {
+      throw internal()
+    }
+  }
+}
+
+/** @param {import('./face.js').BindingRequest} request */
+async function answered(request) {
+  try {
+    return await request.reply()
+  } catch {
+    throw internal()
+  }
+}
+
+/**
+ * @param {Record<string, unknown>} given
+ * @returns {Promise<import('./face.js').BindingCall>}
+ */
+async function toCall(given) {
+  const { url, json, body, timeout, redirect, allowNoResponse } = given
+  if (typeof url !== 'string' && !(url instanceof URL)) throw wrongType('options.url', 'a string', url)
+  const method = given.method === undefined ? 'GET' : String(given.method).toUpperCase()
+  if (!METHODS.includes(method)) throw invalid(`options.method must be one of ${METHODS.join(', ')}`)
+  let headers
+  try {
+    headers = new Headers(/** @type {any} */ (given.headers ?? {}))
+  } catch {
+    throw invalid('options.headers has a name or a value that no header can have')
+  }
+  /** @type {Buffer | undefined} */
+  let bytes
+  if (json || given.responseType === 'json') {
+    headers.set('content-type', 'application/json')
+    headers.set('accept', 'application/json')
+  } else if (!headers.has('accept')) {
+    headers.set('accept', '*/*')
+  }
+  if (json) {
+    bytes = Buffer.from(toJson(json))
+  } else if (body != null) {
+    // Whatever fetch takes as a body, with the type that it gives it.
+    const wrapped = new Response(/** @type {any} */ (body))
+    const type = wrapped.headers.get('content-type')
+    if (type !== null && !headers.has('content-type')) headers.set('content-type', type)
+    bytes = Buffer.from(await wrapped.arrayBuffer())
+  }
+  if (bytes !== undefined && (method === 'GET' || method === 'HEAD')) {
+    throw invalid(`options: a ${method} request cannot have a body`)
+  }
+  /** @type {import('./face.js').BindingCall} */
+  const call = {
+    url: String(url),
+    method,
+    headers: [...headers].map(([name, value]) => ({ name, value })),
+    allowNoResponse: Boolean(allowNoResponse),
+    followRedirects: redirect === undefined || redirect === 'follow',
+  }
+  if (bytes !== undefined) call.body = bytes
+  if (timeout) {
+    if (typeof timeout !== 'number' || !(timeout >= 1 && timeout <= MAX_TIMEOUT_MS)) {
+      throw invalid(`options.timeout must be from 1 to ${MAX_TIMEOUT_MS} milliseconds`)
+    }
+    call.timeoutMs = Math.floor(timeout)
+  }
+  return call
+}
+
+/** @param {unknown} value */
+function toJson(value) {
+  let text
+  try {
+    text = JSON.stringify(value)
+  } catch {
+    throw invalid('options.json cannot be written as JSON: it has a cycle, a BigInt or a toJSON that fails')
+  }
+  if (typeof text !== 'string') throw invalid('options.json cannot be written as JSON')
+  return text
+}
+
+/**
+ * The answer, or the error that it is. That one has the answer as `response`, as in ring-client-api; it is not shown when the
+ * error is printed, because anything can be in it.
+ * @param {BindingReply} reply
+ * @returns {BindingApiAnswer}
+ */
+function finished({ error, answer }) {
+  if (error != null) {
+    const failure = fromBinding(error)
+    if (answer != null) {
+      const { status, body } = answer
+      const value = { status, headers: toHeaders(answer), body: parsed(body) }
+      Object.defineProperty(failure, 'response', { value, writable: true, configurable: true })
+    }
+    throw failure
+  }
+  if (answer == null) throw internal()
+  return answer
+}
+
+/**
+ * @param {BindingApiAnswer} answer
+ * @param {unknown} responseType
+ */
+function toData(answer, responseType) {
+  const data = responseType === 'buffer' ? answer.body : parsed(answer.body)
+  if (data !== null && typeof data === 'object') {
+    const headers = toHeaders(answer)
+    const date = headers.get('date')
+    if (date) data.responseTimestamp = new Date(date).getTime()
+    const time = headers.get('x-time-millis')
+    if (time) data.timeMillis = Number(time)
+  }
+  return data
+}
+
+/** @param {BindingApiAnswer} answer */
+function toHeaders({ headers }) {
+  const all = new Headers()
+  for (const { name, value } of headers) {
+    try {
+      all.append(name, value)
+    } catch {
+      // One that cannot be a header is nobody's loss.
+    }
+  }
+  return all
+}
+
+/** @param {Buffer} body */
+function parsed(body) {
+  const text = new TextDecoder().decode(body)
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
+/**
+ * With the names of the wire, as ring-client-api gives it.
+ * @param {Auth} auth
+ */
+function toWire({ accessToken, expiresAt, refreshToken, scope, tokenType }) {
+  const left = Math.ceil((expiresAt - Date.now()) / 1000)
+  return {
+    access_token: accessToken,
+    expires_in: Math.max(left, 0),
+    refresh_token: refreshToken,
+    scope,
+    token_type: tokenType,
+  }
+}
+
+/**
+ * What a wrapped token holds, `undefined` for a raw one.
+ * @param {string | null | undefined} token
+ * @returns {any}
+ */
+function unwrapped(token) {
+  try {
+    const value = JSON.parse(Buffer.from(String(token), 'base64').toString())
+    return typeof value === 'object' && typeof value?.rt === 'string' ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * Tells subscribers of each newer token, in the chain that they know. The manager's own events come a moment after the call
+ * that caused them; as in ring-client-api, a program hears of a token before it can use what came with it.
+ */
+class Announcer {
+  /** @type {any} */
+  #manager
+  /** @type {(update: { oldRefreshToken?: string, newRefreshToken: string }) => void} */
+  #emit
+  /** The newest one that the subscribers know, and the same one as the manager shows it. */
+  /** @type {string | undefined} */
+  #shown
+  /** @type {string | undefined} */
+  #known
+
+  /**
+   * @param {any} manager
+   * @param {string | undefined} given The token that the program has begun with.
+   * @param {(update: { oldRefreshToken?: string, newRefreshToken: string }) => void} emit
+   */
+  constructor(manager, given, emit) {
+    this.#manager = manager
+    this.#emit = emit
+    this.knows(given)
+  }
+
+  /** The subscribers know this one already. @param {string | undefined} token */
+  knows(token) {
+    const newest = this.#manager.refreshToken ?? undefined
+    this.#shown = token ?? newest
+    this.#known = token === undefined || inner(token) === inner(newest) ? newest : token
+  }
+
+  news() {
+    const newest = this.#manager.refreshToken
+    if (newest === null || newest === this.#known) return
+    const update = this.#shown === undefined ? { newRefreshToken: newest } : { oldRefreshToken: this.#shown, newRefreshToken: newest }
+    this.#shown = this.#known = newest
+    this.#emit(update)
+  }
+
+  /**
+   * The token as the program knows it: as it was given, until there is a newer one.
+   * @returns {string | undefined}
+   */
+  get shown() {
+    const newest = this.#manager.refreshToken ?? undefined
+    return newest === this.#known ? this.#shown : newest
+  }
+
+  /**
+   * What a call comes to, told after the news that it brought.
+   * @template T
+   * @param {Promise<T>} call
+   * @returns {Promise<T>}
+   */
+  async after(call) {
+    try {
+      return await call
+    } finally {
+      this.news()
+    }
+  }
+}
+
+/** @param {string | undefined} token */
+function inner(token) {
+  return unwrapped(token)?.rt ?? token
+}
+
+/**
+ * Push credentials as a property: what was set is there at once, and in the token as soon as it is stored.
+ */
+class PushCredentials {
+  /** @type {any} */
+  #manager
+  /** @type {(level: 'warn', message: string) => void} */
+  #log
+  /** @type {{ value: unknown } | undefined} */
+  #pending
+
+  /**
+   * @param {any} manager
+   * @param {Internals} internals
+   */
+  constructor(manager, internals) {
+    this.#manager = manager
+    this.#log = internals.log
+  }
+
+  get value() {
+    return this.#pending === undefined ? unwrapped(this.#manager.refreshToken)?.pnc : this.#pending.value
+  }
+
+  /** @param {any} value */
+  set value(value) {
+    if (this.#manager.refreshToken === null) {
+      throw new RingAuthError('NO_REFRESH_TOKEN', 'Cannot set push notification credentials without a refresh token')
+    }
+    const pending = { value }
+    this.#pending = pending
+    this.#manager.setPushCredentials(value ?? null).then(
+      () => this.#settled(pending),
+      (/** @type {any} */ error) => {
+        this.#settled(pending)
+        this.#log('warn', `The push credentials could not be kept: ${error.message}`)
+      },
+    )
+  }
+
+  /** @param {{ value: unknown }} pending */
+  #settled(pending) {
+    if (this.#pending === pending) this.#pending = undefined
+  }
+}
+
+module.exports = { Announcer, ApiClient, PushCredentials, internalsOf, toWire, unwrapped }

@@ -1,0 +1,408 @@
+//! Requests to Ring's API with the manager's token: where the token may go, what is tried again, and the session that some
+//! of them need.
+//!
+//! When a token is refreshed is the manager's business: here it is asked for one, and told of each 401.
+
+mod hosts;
+mod meaning;
+mod policy;
+mod session;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{HeaderName, HeaderValue};
+use tokio::sync::watch;
+use url::Url;
+
+pub use hosts::Hosts;
+
+use crate::manager::{Auth, Clock, Level, Manager};
+use crate::oauth::{Answer, Body, FailureKind, Http, Method, Request};
+use crate::{Error, ErrorCode, Result, Secret};
+use meaning::{Meaning, meaning};
+use policy::{Patience, Trouble};
+use session::Session;
+
+/// The most that an answer may hold, in bytes: a recording is larger than anything of the token endpoint.
+pub const DATA_LIMIT: usize = 64 * 1024 * 1024;
+
+/// Hears of each session that was made. Called from any thread; it must not block.
+pub trait Listener: Send + Sync + 'static {
+    /// Ring's answer to a session that it has just made.
+    fn on_session(&self, answer: &Answer);
+}
+
+/// A request of a caller's. `Debug` shows neither query, header values nor body.
+#[derive(Clone)]
+pub struct Call {
+    /// Where it goes: one of the [`Hosts`].
+    pub url: Url,
+    /// What it does there.
+    pub method: Method,
+    /// The caller's own headers. Those that Ring needs are set here, whatever the caller says.
+    pub headers: Vec<(String, String)>,
+    /// What it carries, with the caller's own `content-type`.
+    pub body: Option<Vec<u8>>,
+    /// The time for one exchange, where it is not the manager's own.
+    pub timeout: Option<Duration>,
+    /// The caller does not need an answer: without one, it is not sent again.
+    pub allow_no_response: bool,
+    /// Whether redirects are followed, as long as they stay with Ring.
+    pub follow_redirects: bool,
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("method", &self.method).field("to", &place(&self.url)).finish_non_exhaustive()
+    }
+}
+
+/// Why a request gave nothing, and the answer where there was one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What to tell the caller.
+    pub error: Error,
+    /// What Ring said.
+    pub answer: Option<Answer>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, answer: None }
+    }
+}
+
+/// Makes requests for one account. Clones are the same.
+#[derive(Clone)]
+pub struct Api {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    manager: Manager,
+    http: Arc<dyn Http>,
+    hosts: Hosts,
+    device_name: String,
+    listener: Arc<dyn Listener>,
+    session: Mutex<Session>,
+    /// What ends waits: how often they were cleared, and whether all is over.
+    ends: watch::Sender<Ends>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Ends {
+    cleared: u64,
+    closed: bool,
+}
+
+impl Api {
+    /// Makes no request, and no session before Ring asks for one.
+    ///
+    /// `http` is not the manager's: it may keep its connections. `device_name` is what a session calls this device.
+    pub fn new(manager: Manager, http: Arc<dyn Http>, device_name: String, listener: Arc<dyn Listener>) -> Self {
+        let hosts = Hosts::new(manager.parts().oauth.endpoints());
+        let inner = Inner {
+            manager,
+            http,
+            hosts,
+            device_name,
+            listener,
+            session: Mutex::default(),
+            ends: watch::Sender::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Sends a request with a valid access token, and again where that helps: after a 401 with a new token, after a
+    /// session was made, after a while where a device is busy or nobody answers.
+    ///
+    /// Dropping the future gives up waiting; a rotation or a session under way goes on for others.
+    pub async fn request(&self, call: Call) -> Result<Answer, Failure> {
+        let inner = &self.inner;
+        inner.while_open(inner.request(call)).await
+    }
+
+    /// Makes a session, or joins the one that is being made, and gives Ring's answer.
+    pub async fn session(&self) -> Result<Answer, Failure> {
+        let inner = &self.inner;
+        inner.while_open(inner.new_session()).await
+    }
+
+    /// Stops the renewal of the session, and whoever waits for a next try gets `ABORTED`. What is on its way goes on.
+    pub fn clear(&self) {
+        self.inner.ends.send_modify(|ends| ends.cleared += 1);
+    }
+
+    /// Ends everything here; the manager goes on. Every later call is `CLOSED`.
+    pub fn close(&self) {
+        self.inner.ends.send_modify(|ends| *ends = Ends { cleared: ends.cleared + 1, closed: true });
+    }
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api").field("hosts", &self.inner.hosts).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    async fn while_open(&self, work: impl Future<Output = Result<Answer, Failure>>) -> Result<Answer, Failure> {
+        let mut ends = self.ends.subscribe();
+        tokio::select! {
+            biased;
+            _ = ends.wait_for(|ends| ends.closed) => Err(closed().into()),
+            outcome = work => outcome,
+        }
+    }
+
+    async fn request(self: &Arc<Self>, call: Call) -> Result<Answer, Failure> {
+        let target = self.check(&call)?;
+        let mut ends = self.ends.subscribe();
+        let reads = matches!(call.method, Method::Get | Method::Head);
+        let mut patience = Patience::new(reads, self.clock().monotonic());
+        // The access token that was refused, and what with.
+        let mut refused: Option<(Secret, Failure)> = None;
+        let mut noted = false;
+        loop {
+            let sessions_made = self.session_under_way(&patience).await?;
+            let auth = match self.manager.auth().await {
+                Ok(auth) => auth,
+                Err(error) if passes(error.code()) && !call.allow_no_response => {
+                    let trouble = Trouble::NoToken(error.retry_after());
+                    self.pause(&mut patience, trouble, &mut ends, &error.clone().into()).await?;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            if let Some((token, failure)) = refused.take()
+                && token == auth.access_token
+            {
+                // The manager rotates no further for this API.
+                return Err(failure);
+            }
+            let answer = match self.exchange(&call, &target, &auth).await {
+                Ok(answer) => answer,
+                Err(failure) if call.allow_no_response || failure.error.code() == ErrorCode::Protocol => {
+                    return Err(failure);
+                }
+                Err(failure) => {
+                    let level = if noted { Level::Debug } else { Level::Warn };
+                    noted = true;
+                    let cause = failure.error.cause().map(|cause| format!(" ({cause})")).unwrap_or_default();
+                    self.manager
+                        .log(level, format!("No answer from {}{cause}. Trying again in 5 seconds.", place(&target)));
+                    self.pause(&mut patience, Trouble::NoAnswer, &mut ends, &failure).await?;
+                    continue;
+                }
+            };
+            let trouble = match meaning(&answer, &auth.hardware_id) {
+                Meaning::Fine => return Ok(answer),
+                Meaning::Failed => return Err(failed(answer, &auth)),
+                Meaning::Unauthorized => Trouble::Unauthorized,
+                Meaning::GatewayTimeout => Trouble::GatewayTimeout,
+                Meaning::SessionGone => Trouble::SessionGone,
+                Meaning::Asset(names) => {
+                    self.manager.log(Level::Warn, format!("{}: {names}. Trying again in 20 seconds.", place(&target)));
+                    Trouble::Asset
+                }
+            };
+            let failure = failed(answer, &auth);
+            self.pause(&mut patience, trouble, &mut ends, &failure).await?;
+            match trouble {
+                Trouble::Unauthorized => {
+                    self.manager.invalidate_access_token(auth.access_token.expose())?;
+                    refused = Some((auth.access_token, failure));
+                }
+                Trouble::SessionGone => {
+                    self.manager.log(Level::Info, "Ring has no session of this device: making one.");
+                    match self.session_in_time(sessions_made, &patience).await {
+                        Ok(()) => {}
+                        // Nobody answered that one: as if nobody had answered this one.
+                        Err(failure) if failure.answer.is_none() && passes(failure.error.code()) => {
+                            self.pause(&mut patience, Trouble::NoAnswer, &mut ends, &failure).await?;
+                        }
+                        Err(failure) => return Err(failure),
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Where the request goes, if it can be sent at all.
+    fn check(&self, call: &Call) -> Result<Url> {
+        for (name, value) in &call.headers {
+            if HeaderName::from_bytes(name.as_bytes()).is_err() || HeaderValue::from_bytes(value.as_bytes()).is_err() {
+                return Err(Error::invalid("One of the headers has a name or a value that no header can have."));
+            }
+        }
+        self.hosts.target(&call.url).ok_or_else(|| {
+            Error::invalid(format!(
+                "The account's token goes to Ring's own hosts over https and to the configured ones, not to {}. Use fetch \
+                 for other servers.",
+                place(&call.url)
+            ))
+        })
+    }
+
+    /// One exchange, and its redirects as far as they stay with Ring.
+    async fn exchange(&self, call: &Call, target: &Url, auth: &Auth) -> Result<Answer, Failure> {
+        let mut method = call.method;
+        let mut body = call.body.as_deref();
+        let mut url = target.clone();
+        let mut redirects = 0;
+        loop {
+            let mut headers = self.credentials(auth);
+            let mut content_type = None;
+            for (name, value) in &call.headers {
+                let name = name.to_ascii_lowercase();
+                if name == "content-type" && body.is_some() {
+                    content_type = Some(value.clone());
+                } else if !OURS.contains(&name.as_str()) {
+                    headers.push((Cow::Owned(name), value.clone()));
+                }
+            }
+            let request = Request {
+                method,
+                url: url.clone(),
+                headers,
+                body: match body {
+                    Some(bytes) => Some(Body::raw(bytes.to_vec(), content_type)),
+                    // Some servers take none of these without a length.
+                    None if matches!(method, Method::Post | Method::Put | Method::Patch) => {
+                        Some(Body::raw(Vec::new(), None))
+                    }
+                    None => None,
+                },
+                limit: DATA_LIMIT,
+                timeout: call.timeout,
+            };
+            let answer = self.send(request).await?;
+            if !call.follow_redirects || redirects == policy::MOST_REDIRECTS {
+                return Ok(answer);
+            }
+            // Where the credentials may not go, nothing is asked for.
+            let Some(next) = redirect(&answer).and_then(|next| self.hosts.target(&next)) else { return Ok(answer) };
+            if answer.status == 303 || (matches!(answer.status, 301 | 302) && method == Method::Post) {
+                body = None;
+                if method != Method::Head {
+                    method = Method::Get;
+                }
+            }
+            url = next;
+            redirects += 1;
+        }
+    }
+
+    async fn send(&self, request: Request) -> Result<Answer, Failure> {
+        self.http.send(request).await.map_err(|failure| {
+            let error = failure.to_error();
+            match failure.kind {
+                FailureKind::TooLarge => Error::new(
+                    ErrorCode::Protocol,
+                    format!("The answer is larger than {} MiB.", DATA_LIMIT / 1024 / 1024),
+                )
+                .into(),
+                _ => error.into(),
+            }
+        })
+    }
+
+    /// The headers that Ring's API wants of everybody.
+    fn credentials(&self, auth: &Auth) -> Vec<(Cow<'static, str>, String)> {
+        vec![
+            ("user-agent".into(), self.manager.parts().oauth.user_agent().to_owned()),
+            ("hardware_id".into(), auth.hardware_id.clone()),
+            ("authorization".into(), format!("Bearer {}", auth.access_token.expose())),
+        ]
+    }
+
+    /// Waits before the next try, or gives the failure because there is none.
+    async fn pause(
+        &self,
+        patience: &mut Patience,
+        trouble: Trouble,
+        ends: &mut watch::Receiver<Ends>,
+        failure: &Failure,
+    ) -> Result<(), Failure> {
+        let wait = patience.again_after(trouble, self.clock().monotonic()).ok_or_else(|| failure.clone())?;
+        self.nap(wait, ends).await.map_err(Into::into)
+    }
+
+    /// Waits, unless the waits are cleared.
+    async fn nap(&self, wait: Duration, ends: &mut watch::Receiver<Ends>) -> Result<()> {
+        if wait.is_zero() {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            _ = ends.changed() => Err(Error::new(
+                ErrorCode::Aborted,
+                "The timers were cleared while this request waited for its next try.",
+            )),
+            () = self.clock().sleep(wait) => Ok(()),
+        }
+    }
+
+    fn clock(&self) -> &Arc<dyn Clock> {
+        &self.manager.parts().clock
+    }
+
+    fn session_state(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Headers that a caller cannot set: those that carry the account, and those that belong to the connection.
+const OURS: [&str; 9] = [
+    "authorization",
+    "hardware_id",
+    "user-agent",
+    "host",
+    "content-length",
+    "connection",
+    "transfer-encoding",
+    "expect",
+    "upgrade",
+];
+
+/// Whether a refresh that failed so may work later without anybody doing anything. Who is blocked is told.
+fn passes(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::Network
+            | ErrorCode::Timeout
+            | ErrorCode::ServerError
+            | ErrorCode::Protocol
+            | ErrorCode::RateLimited
+            | ErrorCode::StoreLocked
+    )
+}
+
+/// Where an answer leads.
+fn redirect(answer: &Answer) -> Option<Url> {
+    if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
+        return None;
+    }
+    answer.url.join(answer.headers.first("location")?).ok()
+}
+
+fn failed(answer: Answer, auth: &Auth) -> Failure {
+    let error = meaning::error(&answer, auth.access_token.expose(), SystemTime::now());
+    Failure { error, answer: Some(answer) }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorCode::Closed, "This client was closed.")
+}
+
+/// Host and path, for a log: a query can hold a secret.
+fn place(url: &Url) -> String {
+    format!("{}{}", url.host_str().unwrap_or_default(), url.path())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! Whoever is asked: the person at the terminal, or the program behind standard input.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::output::Output;
+use super::terminal::{Answer, Echo, Terminal};
+use super::{Stop, input};
+use crate::{Error, ErrorCode, Secret};
+
+/// How long a script may take to find the code in somebody's mailbox.
+const WAIT_FOR_LINE: Duration = Duration::from_secs(600);
+const EMPTY_TRIES: u32 = 3;
+
+/// A line that has to be there.
+pub(super) async fn line_of_stdin(option: &str, what: &str) -> Result<Secret, Stop> {
+    let line = from_stdin().await?.ok_or_else(|| {
+        Error::new(ErrorCode::NoRefreshToken, format!("{option}: standard input ended before the {what} came."))
+    })?;
+    if line.is_empty() && option == "--password-stdin" {
+        return Err(Error::invalid(format!("{option}: the first line of standard input is empty.")).into());
+    }
+    Ok(line)
+}
+
+pub(super) async fn from_stdin() -> Result<Option<Secret>, Stop> {
+    // A thread of its own, not the runtime's: nobody can be made to write, and the program must still be able to end.
+    let (told, line) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = told.send(input::read_line(&mut io::stdin()));
+    });
+    let line = async { line.await.unwrap_or(Ok(None)) };
+    Ok(tokio::time::timeout(WAIT_FOR_LINE, line).await.unwrap_or(Ok(None))?)
+}
+
+pub(super) fn no_code() -> Error {
+    Error::new(
+        ErrorCode::TwoFactorRequired,
+        "Ring sent a code, and it was not given. Run this in a terminal, or give it with --code, RING_2FA_CODE or as the second line after --password-stdin.",
+    )
+}
+
+/// Shows now and then that Ring is being waited for.
+pub(super) async fn patiently<T>(output: &Output, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    let (mut waited, mut step) = (Duration::ZERO, Duration::from_secs(1));
+    loop {
+        if let Ok(done) = tokio::time::timeout(step, &mut work).await {
+            return done;
+        }
+        waited += step;
+        step = Duration::from_secs(5);
+        output.wait(&format!("Waiting for Ring … {} s", waited.as_secs()));
+    }
+}
+
+/// Whoever sits at the terminal, or nobody.
+pub(super) struct Person {
+    output: Arc<Output>,
+    terminal: Option<Arc<Terminal>>,
+}
+
+impl Person {
+    pub(super) fn new(output: &Arc<Output>, terminal: Option<Terminal>) -> Self {
+        Self { output: Arc::clone(output), terminal: terminal.map(Arc::new) }
+    }
+
+    pub(super) fn is_there(&self) -> bool {
+        self.terminal.is_some()
+    }
+
+    /// Asks for something that cannot be empty.
+    pub(super) async fn ask(
+        &self,
+        prompt: &'static str,
+        echo: Echo,
+        what: &str,
+        instead: &str,
+    ) -> Result<Secret, Stop> {
+        for _ in 0..EMPTY_TRIES {
+            match self.read(prompt, echo).await {
+                Some(Answer::Line(line)) => {
+                    // Spaces are nothing, except in a password.
+                    let nothing = line.expose().trim().is_empty() && (echo == Echo::Shown || line.is_empty());
+                    if !nothing {
+                        return Ok(line);
+                    }
+                }
+                Some(Answer::NotText) => return Err(not_text(what)),
+                Some(Answer::Interrupted) => return Err(Stop::Interrupted),
+                Some(Answer::End) => return Err(ended(what).into()),
+                None => return Err(nobody(what, instead).into()),
+            }
+        }
+        Err(Error::invalid(format!("The {what} is empty.")).into())
+    }
+
+    pub(super) async fn code(&self) -> Result<Secret, Stop> {
+        match self.read("2fa Code: ", Echo::Shown).await {
+            Some(Answer::Line(line)) => Ok(line),
+            Some(Answer::NotText) => Err(not_text("code")),
+            Some(Answer::Interrupted) => Err(Stop::Interrupted),
+            Some(Answer::End) | None => Err(no_code().into()),
+        }
+    }
+
+    /// `None` where nobody is there.
+    async fn read(&self, prompt: &'static str, echo: Echo) -> Option<Answer> {
+        let (terminal, output) = (Arc::clone(self.terminal.as_ref()?), Arc::clone(&self.output));
+        tokio::task::spawn_blocking(move || terminal.read_line(&output, prompt, echo)).await.ok()
+    }
+
+    /// Waits for Ring, and for Ctrl-C.
+    pub(super) async fn patiently<T>(&self, work: impl Future<Output = crate::Result<T>>) -> Result<T, Stop> {
+        let waiting = patiently(&self.output, work);
+        let Some(terminal) = &self.terminal else { return Ok(waiting.await?) };
+        tokio::pin!(waiting);
+        loop {
+            let watched = Arc::clone(terminal);
+            let watch = tokio::task::spawn_blocking(move || watched.interrupted_within(Duration::from_millis(100)));
+            tokio::pin!(watch);
+            tokio::select! {
+                done = &mut waiting => {
+                    // The keys pressed until then belong to the next question; Ctrl-C counts unless all is done.
+                    if watch.await.unwrap_or(false) && done.is_err() {
+                        return Err(Stop::Interrupted);
+                    }
+                    return Ok(done?);
+                }
+                interrupted = &mut watch => {
+                    if interrupted.unwrap_or(false) {
+                        self.output.talk("");
+                        return Err(Stop::Interrupted);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn nobody(what: &str, instead: &str) -> Error {
+    Error::new(
+        ErrorCode::NoRefreshToken,
+        format!("There is no terminal to ask for the {what}. Run this in one, or give it with {instead}."),
+    )
+}
+
+fn ended(what: &str) -> Error {
+    Error::new(ErrorCode::NoRefreshToken, format!("The terminal's input ended before the {what} was typed."))
+}
+
+fn not_text(what: &str) -> Stop {
+    Error::invalid(format!("The {what} is not valid UTF-8. Set the terminal to UTF-8.")).into()
+}

@@ -1,0 +1,400 @@
+//! Where the token is kept: what was asked for, found and opened.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::args::{Options, StoreOption};
+use crate::files::{Disk, platform};
+use crate::journal::state::State;
+use crate::journal::{FileStore, MemoryStore, Notice, Store};
+use crate::manager::Shown;
+use crate::mirror::{Dotenv, FileMirror, Homebridge, Introduced, Mirror, Patience, Purpose, ShownPlace, Target};
+use crate::{Error, ErrorCode, Result, Secret};
+
+/// What Homebridge's file is called, wherever it lies.
+const CONFIG: &str = "config.json";
+
+/// Where somebody wants the token to be kept.
+pub(super) struct Place {
+    kind: Kind,
+    state_dir: Option<PathBuf>,
+    /// The options that say so, as they were typed.
+    typed: String,
+}
+
+enum Kind {
+    Nowhere,
+    Journal(PathBuf),
+    Shown(Target),
+}
+
+/// The same, opened.
+#[derive(Clone)]
+pub(super) struct Opened {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) mirror: Option<Arc<FileMirror>>,
+}
+
+impl Place {
+    /// Finds it. Nothing is opened yet.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` where Homebridge's configuration is looked for and is not in just one of the usual places,
+    /// and for a key that is no name of a variable.
+    pub(super) fn find(options: &Options) -> Result<Self> {
+        let typed = options.store.as_ref().map(|store| typed(store, options.state_dir.as_deref()));
+        let kind = match options.store.clone() {
+            None => Kind::Nowhere,
+            Some(StoreOption::Journal(path)) => Kind::Journal(path),
+            Some(StoreOption::Homebridge { path, platform, name }) => {
+                let path = path.map_or_else(|| Surroundings::of_this_process().look(), Ok)?;
+                Kind::Shown(Target::Homebridge { path, platform, name })
+            }
+            Some(StoreOption::Dotenv { path, key, .. }) => {
+                if let Some(key) = &key
+                    && Dotenv::new(key).is_err()
+                {
+                    // It may be a token that was put in the wrong place.
+                    return Err(Error::invalid(format!(
+                        "--env-key is no name of a variable. Use letters, digits and _, as in {}.",
+                        Dotenv::KEY
+                    )));
+                }
+                Kind::Shown(Target::Dotenv { path, key })
+            }
+        };
+        Ok(Self { kind, state_dir: options.state_dir.clone(), typed: typed.unwrap_or_default() })
+    }
+
+    /// Opens it for tokens of that issuer. Nothing is written yet.
+    pub(super) fn open(&self, issuer: &str, purpose: Purpose) -> Result<Opened> {
+        Ok(match &self.kind {
+            Kind::Nowhere => Opened { store: Arc::new(MemoryStore::new(issuer)), mirror: None },
+            Kind::Journal(path) => {
+                Opened { store: Arc::new(FileStore::open(path, issuer, Disk::default())?), mirror: None }
+            }
+            Kind::Shown(target) => {
+                let place = ShownPlace::open(target, self.state_dir.as_deref(), issuer, Disk::default(), purpose);
+                let place = place.map_err(|error| match error.code() {
+                    ErrorCode::InvalidArgument => named(
+                        &error,
+                        &[("Say which by its name", "Say which with --name"), ("The state path", "--state-dir")],
+                    ),
+                    _ => error,
+                })?;
+                Opened { store: Arc::new(place.journal), mirror: Some(place.mirror) }
+            }
+        })
+    }
+
+    /// The file that people know; `None` where nothing is kept.
+    pub(super) fn path(&self) -> Option<&Path> {
+        match &self.kind {
+            Kind::Nowhere => None,
+            Kind::Journal(path) | Kind::Shown(Target::Homebridge { path, .. } | Target::Dotenv { path, .. }) => {
+                Some(path)
+            }
+        }
+    }
+
+    pub(super) fn is_homebridge(&self) -> bool {
+        matches!(self.kind, Kind::Shown(Target::Homebridge { .. }))
+    }
+
+    /// Says what was changed beyond the token.
+    pub(super) fn changes(&self, made: &Introduced) -> Vec<String> {
+        let mut sentences = Vec::new();
+        if made.added {
+            sentences.push(match &self.kind {
+                Kind::Shown(Target::Homebridge { platform, .. }) => {
+                    let platform = platform.as_deref().unwrap_or(Homebridge::PLATFORM);
+                    format!("There was no block with the platform {platform:?} in it: one was added.")
+                }
+                Kind::Shown(Target::Dotenv { key, .. }) => {
+                    format!("There was no {} in it: it was added.", key.as_deref().unwrap_or(Dotenv::KEY))
+                }
+                Kind::Nowhere | Kind::Journal(_) => return sentences,
+            });
+        }
+        if !made.removed.is_empty() {
+            sentences
+                .push(format!("Removed from it, because the token replaces them: {}.", made.removed.join(" and ")));
+        }
+        sentences
+    }
+
+    /// A failure whose way out is another command: that one, as it is typed here.
+    pub(super) fn in_our_words(&self, error: Error) -> Error {
+        match (self.path(), error.code()) {
+            (Some(_), ErrorCode::NoRefreshToken) => self.nothing_yet(),
+            (Some(_), ErrorCode::RefreshTokenRejected) => {
+                let what = error.message().split("Log in again").next().unwrap_or_default().trim_end().to_owned();
+                reworded(&error, format!("{what} Log in again with: ring-auth login {}", self.typed))
+            }
+            _ => error,
+        }
+    }
+
+    /// There is none, and how to get one.
+    pub(super) fn nothing_yet(&self) -> Error {
+        let path = self.path().unwrap_or(Path::new("")).display();
+        Error::new(
+            ErrorCode::NoRefreshToken,
+            format!("There is no refresh token in {path} yet. Get one with: ring-auth login {}", self.typed),
+        )
+    }
+}
+
+impl Opened {
+    /// Whether a token could be stored, before anybody is asked for anything. Says what would be changed beyond the
+    /// token, and what a person should hear.
+    ///
+    /// Blocks.
+    pub(super) fn rehearse(&self) -> Result<(Introduced, Vec<Notice>)> {
+        let Some(mirror) = &self.mirror else { return Ok((Introduced::default(), Vec::new())) };
+        // What cannot even be read is seen before anything is made beside it.
+        mirror.look(Patience::Some)?;
+        let mut notices = Vec::new();
+        let guard = self.store.try_lock()?;
+        let introduced = mirror.rehearse()?;
+        // Whoever is in there writes, so it can be written.
+        if let Some(mut guard) = guard {
+            let mut found = guard.read()?;
+            notices.extend(found.notices);
+            notices.extend(guard.begin(&mut found.state)?);
+        }
+        Ok((introduced, notices))
+    }
+
+    /// Whether the mirror, where there is one, shows the newest token: that one, or a newer one of the journal.
+    pub(super) fn shows(&self, newest: &Secret) -> bool {
+        let Some(mirror) = &self.mirror else { return true };
+        let Ok(shown) = mirror.look(Patience::Some) else { return false };
+        let state = self.store.peek().ok().flatten();
+        shown.as_ref() == Some(newest) || Shown::beside(state.as_ref(), shown.as_ref()) == Shown::Newest
+    }
+
+    /// What is kept now; `None` where no token is.
+    pub(super) fn held(&self) -> Result<Option<State>> {
+        Ok(self.store.peek()?.filter(|state| state.current.is_some()))
+    }
+}
+
+/// The same failure, of options as they are called here.
+pub(super) fn named(error: &Error, words: &[(&str, &str)]) -> Error {
+    let message =
+        words.iter().fold(error.message().to_owned(), |message, (theirs, ours)| message.replace(theirs, ours));
+    reworded(error, message)
+}
+
+fn reworded(error: &Error, message: String) -> Error {
+    let reworded = Error::new(error.code(), message);
+    match error.cause() {
+        Some(cause) => reworded.with_cause(cause),
+        None => reworded,
+    }
+}
+
+fn typed(store: &StoreOption, state_dir: Option<&Path>) -> String {
+    let mut words = vec![store.option().to_owned()];
+    let mut add = |option: &str, value: Option<&OsStr>| {
+        if let Some(value) = value {
+            words.extend((!option.is_empty()).then(|| option.to_owned()));
+            words.push(word(value));
+        }
+    };
+    match store {
+        StoreOption::Journal(path) => add("", Some(path.as_os_str())),
+        StoreOption::Homebridge { path, platform, name } => {
+            add("", path.as_deref().map(Path::as_os_str));
+            add("--platform", platform.as_deref().map(OsStr::new));
+            add("--name", name.as_deref().map(OsStr::new));
+        }
+        StoreOption::Dotenv { path, key, .. } => {
+            add("", Some(path.as_os_str()));
+            add("--env-key", key.as_deref().map(OsStr::new));
+        }
+    }
+    add("--state-dir", state_dir.map(Path::as_os_str));
+    words.join(" ")
+}
+
+/// A word as a shell takes it.
+fn word(value: &OsStr) -> String {
+    let text = value.to_string_lossy();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%~\\".contains(c);
+    if text.chars().all(is_plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+/// What says where Homebridge's configuration lies, where nobody does.
+#[derive(Debug, Default)]
+struct Surroundings {
+    /// What Homebridge's own tools (`hb-service`, and the terminal of its UI) say to the programs that they start.
+    config: Option<PathBuf>,
+    storage: Option<PathBuf>,
+    homes: Vec<PathBuf>,
+    /// Where its packages and images keep it.
+    storages: Vec<PathBuf>,
+}
+
+impl Surroundings {
+    fn of_this_process() -> Self {
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let storages: &[&str] = if cfg!(unix) { &["/var/lib/homebridge", "/homebridge"] } else { &[] };
+        let mut homes = Vec::from_iter(std::env::home_dir().filter(|home| home.is_absolute()));
+        // Under sudo it is the home of whoever called it that people mean, if there is such a file. Only root is told by
+        // sudo, and whatever is found is written for its owner.
+        if platform::is_root() {
+            let passwd = || std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+            let of_passwd = || home_in(&passwd(), &std::env::var("SUDO_UID").ok()?);
+            homes.extend(variable("SUDO_HOME").or_else(of_passwd));
+        }
+        Self {
+            config: variable("UIX_CONFIG_PATH"),
+            storage: variable("UIX_STORAGE_PATH"),
+            homes,
+            storages: storages.iter().map(PathBuf::from).collect(),
+        }
+    }
+
+    fn look(self) -> Result<PathBuf> {
+        let told = self.config.map(|path| ("UIX_CONFIG_PATH", path));
+        let told = told.or_else(|| Some(("UIX_STORAGE_PATH", self.storage?.join(CONFIG))));
+        if let Some((name, path)) = told {
+            if is_there(&path) {
+                return Ok(path);
+            }
+            return Err(Error::invalid(format!(
+                "There is no {}, where {name} says that Homebridge's configuration is. Say where it is: --homebridge PATH.",
+                path.display()
+            )));
+        }
+        let homes = self.homes.iter().map(|home| home.join(".homebridge"));
+        let mut places: Vec<PathBuf> = homes.chain(self.storages).map(|folder| folder.join(CONFIG)).collect();
+        let mut seen = Vec::new();
+        places.retain(|path| {
+            // In Homebridge's image two of them lead to one file.
+            let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+            let is_new = !seen.contains(&real);
+            seen.push(real);
+            is_new
+        });
+        let found: Vec<&PathBuf> = places.iter().filter(|path| is_there(path)).collect();
+        match found.as_slice() {
+            [path] => Ok((*path).clone()),
+            [] => Err(Error::invalid(format!(
+                "Homebridge's config.json is in none of the usual places: {}. Say where it is: --homebridge PATH.",
+                list(&places)
+            ))),
+            _ => Err(Error::invalid(format!(
+                "There are several configurations of Homebridge: {}. Say which one: --homebridge PATH.",
+                list(found)
+            ))),
+        }
+    }
+}
+
+/// What this user may not look at counts too: it may well be the right one.
+fn is_there(path: &Path) -> bool {
+    match std::fs::metadata(path) {
+        Ok(_) => true,
+        Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+    }
+}
+
+fn list<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> String {
+    paths.into_iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// The home of a user in the system's list of them.
+fn home_in(passwd: &str, uid: &str) -> Option<PathBuf> {
+    let mut users = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let user = users.find(|user| user.get(2) == Some(&uid))?;
+    user.get(5).filter(|home| home.starts_with('/')).map(PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_config(folder: &Path) -> PathBuf {
+        std::fs::create_dir_all(folder).unwrap();
+        std::fs::write(folder.join(CONFIG), "{}").unwrap();
+        folder.join(CONFIG)
+    }
+
+    #[test]
+    fn the_only_configuration_is_found_wherever_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (home, storage) = (folder.path().join("home"), folder.path().join("storage"));
+        let around =
+            || Surroundings { homes: vec![home.clone()], storages: vec![storage.clone()], ..Default::default() };
+        let none = around().look().unwrap_err();
+        assert_eq!(none.code(), ErrorCode::InvalidArgument);
+        for place in [home.join(".homebridge/config.json"), storage.join("config.json")] {
+            assert!(none.message().contains(&*place.to_string_lossy()), "{none}");
+        }
+        let packaged = with_config(&storage);
+        assert_eq!(around().look().unwrap(), packaged);
+        let own = with_config(&home.join(".homebridge"));
+        let several = around().look().unwrap_err();
+        assert!(several.message().contains(&*own.to_string_lossy()), "{several}");
+        assert!(several.message().contains(&*packaged.to_string_lossy()), "{several}");
+        std::fs::remove_file(&packaged).unwrap();
+        assert_eq!(around().look().unwrap(), own);
+        // sudo may keep the home, and then both are the same.
+        let twice = Surroundings { homes: vec![home.clone(), home.clone()], ..Default::default() };
+        assert_eq!(twice.look().unwrap(), own);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn two_ways_to_one_file_are_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other) = (folder.path().join("one"), folder.path().join("other"));
+        let config = with_config(&one);
+        std::os::unix::fs::symlink(&one, &other).unwrap();
+        let around = Surroundings { storages: vec![one, other], ..Default::default() };
+        assert_eq!(around.look().unwrap(), config);
+    }
+
+    #[test]
+    fn what_homebridge_says_itself_goes_before_the_usual_places() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("home");
+        with_config(&home.join(".homebridge"));
+        let said = with_config(&folder.path().join("said"));
+        let storage = folder.path().join("said");
+        let around = || Surroundings { homes: vec![home.clone()], ..Default::default() };
+        assert_eq!(Surroundings { config: Some(said.clone()), ..around() }.look().unwrap(), said);
+        assert_eq!(Surroundings { storage: Some(storage), ..around() }.look().unwrap(), said);
+        // Nothing else is taken instead.
+        let gone = folder.path().join("gone");
+        let error = Surroundings { config: Some(gone.clone()), ..around() }.look().unwrap_err();
+        assert!(error.message().contains("UIX_CONFIG_PATH") && error.message().contains("gone"), "{error}");
+        let error = Surroundings { storage: Some(gone), ..around() }.look().unwrap_err();
+        assert!(error.message().contains("UIX_STORAGE_PATH"), "{error}");
+    }
+
+    #[test]
+    fn homes_are_read_from_the_list_of_users() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nodd\npi:x:1000:1000:,,,:/home/pi:/bin/bash\nno:x:7:7::home:\n";
+        assert_eq!(home_in(passwd, "1000"), Some("/home/pi".into()));
+        assert_eq!(home_in(passwd, "0"), Some("/root".into()));
+        for uid in ["1", "", "x", "7"] {
+            assert_eq!(home_in(passwd, uid), None, "{uid}");
+        }
+    }
+
+    #[test]
+    fn options_are_repeated_as_they_can_be_typed() {
+        let store = StoreOption::Homebridge { path: None, platform: None, name: Some("It's".into()) };
+        assert_eq!(typed(&store, None), r"--homebridge --name 'It'\''s'");
+        let store = StoreOption::Dotenv { option: "--dotenv", path: "a b/.env".into(), key: Some("K".into()) };
+        assert_eq!(typed(&store, Some(Path::new("/s"))), "--dotenv 'a b/.env' --env-key K --state-dir /s");
+        assert_eq!(typed(&StoreOption::Journal("/j.json".into()), None), "--state-file /j.json");
+    }
+}

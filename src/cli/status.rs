@@ -1,0 +1,158 @@
+//! What is stored, for people and for health checks: nothing is sent, and nothing is written.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::Done;
+use super::args::Options;
+use super::commands::{endpoints, given_token};
+use super::output::Output;
+use super::place::{Opened, Place};
+use crate::journal::state::{Access, Millis, State};
+use crate::manager::{Clock, Phase, Shown, Status, SystemClock, inspect};
+use crate::mirror::{Mirror, Patience, Purpose};
+use crate::token::RefreshToken;
+use crate::{Error, ErrorCode};
+
+/// What is known of a token.
+struct Report<'a> {
+    status: Status,
+    hardware_id: Option<&'a str>,
+    age_seconds: Option<u64>,
+    expires_at: Option<Millis>,
+    files: Option<Files>,
+}
+
+/// Where it was looked for, where it is in a file among other things.
+struct Files {
+    path: String,
+    journal: String,
+    shown: Result<Shown, Error>,
+}
+
+pub(super) async fn status(options: &Options, output: &Arc<Output>) -> Done {
+    if let Some(token) = given_token(options, output).await? {
+        let token = RefreshToken::parse(token.expose())?;
+        let status = Status { phase: Phase::Idle, problem: None, retry_at: None, persisted: false };
+        let hardware_id = token.hardware_id();
+        show(output, &Report { status, hardware_id, age_seconds: None, expires_at: None, files: None });
+        return Ok(0);
+    }
+    let clock = SystemClock::new();
+    let place = Place::find(options)?;
+    // With that purpose a file without a block is one that needs a login, and not one that cannot be used.
+    let Opened { store, mirror } = place.open(&endpoints()?.issuer(), Purpose::Introduce)?;
+    let state = store.peek()?;
+    let mut status = inspect(state.as_ref(), &clock);
+    status.problem = status.problem.map(|error| place.in_our_words(error));
+    let mut pasted = None;
+    let mut files = None;
+    if let Some(mirror) = &mirror {
+        let looked = mirror.look(Patience::Some);
+        let is_empty = state.as_ref().is_none_or(|state| state.current.is_none());
+        if let Err(error) = &looked
+            && is_empty
+        {
+            // It may well have a token: nobody can say that there is none.
+            return Err(error.clone().into());
+        }
+        let shown = looked.map(|text| {
+            let shown = Shown::beside(state.as_ref(), text.as_ref());
+            pasted = text.filter(|_| shown == Shown::New).and_then(|text| RefreshToken::parse(text.expose()).ok());
+            shown
+        });
+        if pasted.is_some() && status.phase == Phase::NeedsLogin {
+            // Whoever starts next uses that one.
+            status = Status { phase: Phase::Idle, problem: None, retry_at: None, persisted: false };
+        }
+        files = Some(Files { path: mirror.name(), journal: store.name(), shown });
+    }
+    let current = state.as_ref().and_then(|state| state.current.as_ref());
+    let age_seconds = current.map(|held| clock.wall().saturating_sub(held.obtained_at) / 1000);
+    let expires_at = state.as_ref().and_then(|state| state.access.as_ref()).map(Access::expires_at);
+    let needs_login = status.phase == Phase::NeedsLogin;
+    let hardware_id = hardware_id(state.as_ref(), pasted.as_ref());
+    show(output, &Report { status, hardware_id, age_seconds, expires_at, files });
+    Ok(if needs_login { ErrorCode::NoRefreshToken.exit_code() } else { 0 })
+}
+
+/// As for requests: a token's own id wins.
+fn hardware_id<'a>(state: Option<&'a State>, pasted: Option<&'a RefreshToken>) -> Option<&'a str> {
+    let current = state.and_then(|state| state.current.as_ref()).map(|held| &held.token);
+    current
+        .or(pasted)
+        .and_then(RefreshToken::hardware_id)
+        .or_else(|| state.and_then(|state| state.hardware_id.as_deref()))
+}
+
+impl Files {
+    /// What the file shows, in a word for programs and a sentence for people.
+    fn shows(&self) -> (&'static str, String) {
+        match &self.shown {
+            Ok(Shown::Newest) => ("newest", "the newest token".into()),
+            Ok(Shown::Nothing) => ("nothing", "no token".into()),
+            Ok(Shown::Nonsense) => ("nonsense", "something that cannot be a token".into()),
+            Ok(Shown::Old) => ("old", "an old copy; it is put right at the next start or refresh".into()),
+            Ok(Shown::New) => ("new", "a token that was pasted; it is used from the next start or refresh on".into()),
+            Err(error) => ("unreadable", error.message().to_owned()),
+        }
+    }
+
+    fn json(&self) -> Value {
+        let message = self.shown.as_ref().err().map(Error::message);
+        json!({ "path": self.path, "journal": self.journal, "shows": self.shows().0, "message": message })
+    }
+}
+
+fn show(output: &Output, report: &Report<'_>) {
+    let Report { status, hardware_id, age_seconds, expires_at, files } = report;
+    let problem = status.problem.as_ref();
+    if output.is_json() {
+        let mut result = json!({
+            "state": status.phase.as_str(), "code": problem.map(|error| error.code().as_str()),
+            "message": problem.map(Error::message), "retryAt": status.retry_at, "persisted": status.persisted,
+            "hardwareId": hardware_id, "ageSeconds": age_seconds, "expiresAt": expires_at,
+        });
+        if let Some(files) = files {
+            result["mirror"] = files.json();
+        }
+        output.json(&result);
+        return;
+    }
+    let mut lines = vec![format!("State:        {}", status.phase.as_str())];
+    lines.push(format!("Device id:    {}", hardware_id.unwrap_or("not decided yet")));
+    if let Some(age) = age_seconds {
+        lines.push(format!("Token age:    {}", duration(*age)));
+    }
+    if let Some(expires_at) = *expires_at {
+        let now = SystemClock::new().wall();
+        lines.push(if expires_at > now {
+            format!("Access token: valid for another {}", duration((expires_at - now) / 1000))
+        } else {
+            format!("Access token: expired {} ago", duration((now - expires_at) / 1000))
+        });
+    }
+    if let Some(problem) = problem {
+        lines.push(format!("Last problem: {problem}"));
+    }
+    if let Some(retry_at) = status.retry_at {
+        let left = retry_at.saturating_sub(SystemClock::new().wall()) / 1000;
+        lines.push(format!("Next try:     in {} at the earliest", duration(left)));
+    }
+    if let Some(files) = files {
+        lines.push(format!("File:         {}", files.path));
+        lines.push(format!("  shows:      {}", files.shows().1));
+        lines.push(format!("Journal:      {}", files.journal));
+    }
+    output.result(&lines.join("\n"));
+}
+
+fn duration(seconds: u64) -> String {
+    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0, seconds) => format!("{seconds} s"),
+        (0, 0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (0, hours, minutes, _) => format!("{hours} h {minutes} min"),
+        (days, hours, _, _) => format!("{days} d {hours} h"),
+    }
+}
