@@ -18,6 +18,7 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, it } from 'node:test'
+import { open } from './support/index.mjs'
 import { CANARY, EMAIL, PASSWORD, Screen, account, bin, failure, json, noSecret, run, setUp, start, until } from './support/cli.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
@@ -494,6 +495,28 @@ describe('--homebridge', { concurrency: 4 }, () => {
     const other = await prepared(t, kind, (ring) => config(`{ "platform": "Ring", "email": "a@b", "refreshToken": "${wrapped(ring)}" }`))
     assert.equal((await other.run(['refresh'])).code, 0)
     assert.ok(other.text().includes('"email": "a@b"'))
+  })
+
+  it('meets a running plugin in one journal, whatever each calls the block', async (t) => {
+    const at = await prepared(t, kind, () => config('{ "platform": "Ring", "name": "Front door" }'))
+    assert.equal((await at.run(LOGIN, { input: `${PASSWORD}\n` })).code, 0)
+    const { manager } = open(t, at.ring, { store: { type: 'homebridge', configPath: at.path, name: 'Front door' } })
+    await manager.getAccessToken()
+    const before = at.ring.counts.rotations
+    assert.equal(manager.refreshToken, at.shown())
+    assert.equal((await at.run(['refresh', '--platform', 'Ring'])).code, 0)
+    assert.equal((await at.run(['token', '--name', 'Front door'])).code, 0)
+    // A login while it runs: the plugin goes on with what that brought, and needs no restart.
+    assert.equal((await at.run(LOGIN, { input: `${PASSWORD}\n` })).code, 0)
+    const linked = at.shown()
+    await manager.refresh()
+    assert.equal(manager.refreshToken, linked, 'adopted, without a request')
+    await manager.refresh()
+    assert.equal(at.ring.tokenRequests.at(-1)?.form.refresh_token, raw(linked))
+    assert.equal(manager.refreshToken, at.shown())
+    assert.ok(at.ring.counts.rotations >= before + 2)
+    assert.equal(at.ring.counts.stalePresentations, 0)
+    assert.equal(readdirSync(at.state).filter((name) => /^config\.json-.*\.json$/.test(name)).length, 1)
   })
 
   it('finds the block by platform and name', async (t) => {
