@@ -127,7 +127,7 @@ class RingRestClient {
   async getAuth(twoFactorAuthCode) {
     if (twoFactorAuthCode) {
       await this.#enterCode(String(twoFactorAuthCode))
-    } else if (this.#waitsForCode) {
+    } else if (this.#waitsForCode && this.#needsLogin()) {
       await this.#askForAnotherCode()
     } else if (!this.#needsLogin()) {
       try {
@@ -173,8 +173,9 @@ class RingRestClient {
 
   // ---- logging in
 
+  /** A token that came meanwhile, by the manager or another process, is as good as the code that was waited for. */
   #needsLogin() {
-    return this.#waitsForCode || (this.#credentials !== undefined && this.#manager.status.state === 'needs-login')
+    return this.#credentials !== undefined && this.#manager.status.state === 'needs-login'
   }
 
   /** @param {any} error */

@@ -275,6 +275,21 @@ describe('a login', () => {
     }
   })
 
+  it('is needed no longer where a token came meanwhile', async (t) => {
+    const ring = await startRing(t)
+    for (const loginFlow of ['auto', 'password']) {
+      const { client } = make(t, ring, { ...CREDENTIALS, loginFlow })
+      await failure(client.getCurrentAuth(), 'TWO_FACTOR_REQUIRED')
+      await client.manager.setRefreshToken(ring.mint())
+      assert.equal((await client.request({ url: deviceApi('x') })).path, '/devices/v1/x')
+      assert.ok(ring.isAccessLive((await client.getCurrentAuth()).access_token))
+      assert.ok(ring.isAccessLive((await client.getAuth()).access_token))
+      // The code still is one.
+      assert.ok(ring.isAccessLive((await client.getAuth(ring.codeFor())).access_token))
+      ring.clearCounts()
+    }
+  })
+
   it('asks for another code once Ring gives one', async (t) => {
     const ring = await startRing(t, { nextTimeInSecs: 1 })
     const { client } = make(t, ring, { ...CREDENTIALS, loginFlow: 'password' })
