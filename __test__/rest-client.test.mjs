@@ -170,6 +170,8 @@ describe('a request', () => {
     for (const options of [
       undefined, null, 7, {}, { url: 7 }, { url, method: 'TRACE' }, { url, method: 'a b' }, { url, headers: { 'a b': 'c' } }, { url, headers: { a: 'b\nc' } },
       { url, json: { a: 1 } }, { url, method: 'HEAD', body: 'x' }, { url, method: 'PUT', json: cycle }, { url, responseType: 'stream' },
+      { url, method: { toString: cycle } }, { url, method: 'POST', body: Symbol('x') },
+      { url, method: 'POST', body: new ReadableStream({ start: (controller) => controller.error(new Error('mine')) }) },
       { url, timeout: -1 }, { url, timeout: 2 ** 40 }, { url, timeout: '5' }, { url, signal: {} },
     ]) {
       await failure(client.request(options), 'INVALID_ARGUMENT')
@@ -184,6 +186,10 @@ describe('a request', () => {
     const early = await failure(client.request({ url: clientApi('x'), signal: AbortSignal.abort('why') }), 'ABORTED')
     assert.equal(early.cause, 'why')
     assert.equal(ring.requests.filter(isRequest('/clients_api/x')).length, 0)
+
+    // While its own body is still to come.
+    const signal = AbortSignal.timeout(50)
+    await failure(client.request({ url: clientApi('x'), method: 'POST', body: new ReadableStream(), signal }), 'ABORTED')
 
     for (const fault of /** @type {const} */ ([{ kind: 'hang' }, { kind: 'status', status: 504, times: 100 }, { kind: 'status', status: 404, body: { errors: [7019] }, times: 100 }])) {
       const controller = new AbortController()
