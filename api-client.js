@@ -16,6 +16,9 @@ const { ABORTED, INTERNALS, aborted, isAbortSignal, orAborted } = require('./fac
 const MAX_TIMEOUT_MS = 2 ** 31 - 1
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD']
 
+/** The errors of requests that had an access token. @type {WeakSet<object>} */
+const ofTheApi = new WeakSet()
+
 /**
  * The part of a manager that is not public. One of another copy of this package has it too.
  * @param {any} manager
@@ -186,9 +189,10 @@ function toJson(value) {
  * @param {BindingReply} reply
  * @returns {BindingApiAnswer}
  */
-function finished({ error, answer }) {
+function finished({ error, answer, noToken }) {
   if (error != null) {
     const failure = fromBinding(error)
+    if (!noToken) ofTheApi.add(failure)
     if (answer != null) {
       const { status, body } = answer
       const value = { status, headers: toHeaders(answer), body: parsed(body) }
@@ -198,6 +202,14 @@ function finished({ error, answer }) {
   }
   if (answer == null) throw internal()
   return answer
+}
+
+/**
+ * Whether an error says nothing of the login: the request had an access token.
+ * @param {any} error
+ */
+function isOfTheApi(error) {
+  return ofTheApi.has(error)
 }
 
 /**
@@ -384,4 +396,4 @@ class PushCredentials {
   }
 }
 
-module.exports = { Announcer, ApiClient, PushCredentials, internalsOf, toWire, unwrapped }
+module.exports = { Announcer, ApiClient, PushCredentials, internalsOf, isOfTheApi, toWire, unwrapped }

@@ -7,7 +7,7 @@ const { properties, wrongType } = require('./checks.js')
 const { RingAuthError } = require('./errors.js')
 const { ASYNC_DISPOSE, MANAGER_OPTIONS, describeThrown } = require('./face.js')
 const { RingTokenManager } = require('./index.js')
-const { Announcer, ApiClient, PushCredentials, internalsOf, toWire } = require('./api-client.js')
+const { Announcer, ApiClient, PushCredentials, internalsOf, isOfTheApi, toWire } = require('./api-client.js')
 const { ReplaySubject } = require('./replay-subject.js')
 
 /** @typedef {import('./index.js').LoginStep} LoginStep */
@@ -195,8 +195,7 @@ class RingRestClient {
       try {
         return await this.#news.after(work())
       } catch (error) {
-        // An answer of the API says nothing of the login.
-        if (/** @type {any} */ (error)?.response !== undefined) throw error
+        if (isOfTheApi(error)) throw error
         if (!again || !this.#canLogInFor(error)) throw this.#inTheirWords(error)
       }
       await this.#logIn()
