@@ -233,8 +233,10 @@ class RingRestClient {
         return await this.#manager.resendTwoFactorCode()
       } catch (error) {
         const { code, httpStatus } = /** @type {any} */ (error)
-        const nothingWasSent = code === 'INVALID_ARGUMENT' || (code === 'TWO_FACTOR_RATE_LIMITED' && httpStatus === undefined)
-        throw nothingWasSent ? this.#needsCode() : error
+        const credentials = this.#credentials
+        // An app makes its own codes, and Ring may have forgotten this login by now.
+        if (code === 'INVALID_ARGUMENT' && credentials !== undefined) return this.#manager.login(credentials)
+        throw code === 'TWO_FACTOR_RATE_LIMITED' && httpStatus === undefined ? this.#needsCode() : error
       }
     })
   }

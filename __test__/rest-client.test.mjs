@@ -309,6 +309,20 @@ describe('a login', () => {
     assert.ok(await client.getAuth(ring.codeFor()))
   })
 
+  it('begins anew where no other code can be sent: that of an app sends none', async (t) => {
+    for (const loginFlow of ['auto', 'password']) {
+      const ring = await startRing(t, { accounts: [{ ...CREDENTIALS, twoFactor: 'totp' }] })
+      const { client } = make(t, ring, { ...CREDENTIALS, loginFlow })
+      await failure(client.getAuth(), 'TWO_FACTOR_REQUIRED')
+      const { length } = ring.requests
+      // As long as Ring remembers the first one it is good, but nobody can tell how long that is.
+      await failure(client.getAuth(), 'TWO_FACTOR_REQUIRED')
+      assert.ok(ring.requests.length > length)
+      await failure(client.getCurrentAuth(), 'TWO_FACTOR_REQUIRED')
+      assert.ok(await client.getAuth(ring.codeFor()))
+    }
+  })
+
   it('does not send wrong credentials again unasked', async (t) => {
     const ring = await startRing(t)
     const { client } = make(t, ring, { email: EMAIL, password: 'wrong', loginFlow: 'password' })
