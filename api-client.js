@@ -16,6 +16,9 @@ const { ABORTED, INTERNALS, aborted, isAbortSignal, orAborted } = require('./fac
 const MAX_TIMEOUT_MS = 2 ** 31 - 1
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD']
 
+/** The errors of requests that had an access token. @type {WeakSet<object>} */
+const ofTheApi = new WeakSet()
+
 /**
  * The part of a manager that is not public. One of another copy of this package has it too.
  * @param {any} manager
@@ -47,15 +50,16 @@ class ApiClient {
   async request(options) {
     this.#internals.refuseInside()
     const given = properties('options', options)
-    const call = await toCall(given)
     const { signal, responseType } = given
     if (responseType !== undefined && responseType !== 'json' && responseType !== 'buffer') {
       throw invalid('options.responseType must be "json" or "buffer"')
     }
-    if (signal == null) return toData(finished(await this.#send(call)), responseType)
+    if (signal == null) return toData(finished(await this.#send(await toCall(given))), responseType)
     if (!isAbortSignal(signal)) throw wrongType('options.signal', 'an AbortSignal', signal)
     if (signal.aborted) throw aborted(signal)
-    const request = this.#begin(call)
+    const call = await orAborted(toCall(given), signal)
+    if (call === ABORTED || signal.aborted) throw aborted(signal)
+    const request = this.#begin(/** @type {import('./face.js').BindingCall} */ (call))
     const reply = await orAborted(answered(request), signal)
     if (reply === ABORTED) {
       request.abort()
@@ -115,7 +119,9 @@ async function answered(request) {
 async function toCall(given) {
   const { url, json, body, timeout, redirect, allowNoResponse } = given
   if (typeof url !== 'string' && !(url instanceof URL)) throw wrongType('options.url', 'a string', url)
-  const method = given.method === undefined ? 'GET' : String(given.method).toUpperCase()
+  const { method: name = 'GET' } = given
+  if (typeof name !== 'string') throw wrongType('options.method', 'a string', name)
+  const method = name.toUpperCase()
   if (!METHODS.includes(method)) throw invalid(`options.method must be one of ${METHODS.join(', ')}`)
   let headers
   try {
@@ -135,10 +141,14 @@ async function toCall(given) {
     bytes = Buffer.from(toJson(json))
   } else if (body != null) {
     // Whatever fetch takes as a body, with the type that it gives it.
-    const wrapped = new Response(/** @type {any} */ (body))
-    const type = wrapped.headers.get('content-type')
-    if (type !== null && !headers.has('content-type')) headers.set('content-type', type)
-    bytes = Buffer.from(await wrapped.arrayBuffer())
+    try {
+      const wrapped = new Response(/** @type {any} */ (body))
+      const type = wrapped.headers.get('content-type')
+      if (type !== null && !headers.has('content-type')) headers.set('content-type', type)
+      bytes = Buffer.from(await wrapped.arrayBuffer())
+    } catch {
+      throw invalid('options.body cannot be read: it is nothing that fetch takes, or a stream that fails or was read already')
+    }
   }
   if (bytes !== undefined && (method === 'GET' || method === 'HEAD')) {
     throw invalid(`options: a ${method} request cannot have a body`)
@@ -179,9 +189,10 @@ function toJson(value) {
  * @param {BindingReply} reply
  * @returns {BindingApiAnswer}
  */
-function finished({ error, answer }) {
+function finished({ error, answer, noToken }) {
   if (error != null) {
     const failure = fromBinding(error)
+    if (!noToken) ofTheApi.add(failure)
     if (answer != null) {
       const { status, body } = answer
       const value = { status, headers: toHeaders(answer), body: parsed(body) }
@@ -191,6 +202,14 @@ function finished({ error, answer }) {
   }
   if (answer == null) throw internal()
   return answer
+}
+
+/**
+ * Whether an error says nothing of the login: the request had an access token.
+ * @param {any} error
+ */
+function isOfTheApi(error) {
+  return ofTheApi.has(error)
 }
 
 /**
@@ -377,4 +396,4 @@ class PushCredentials {
   }
 }
 
-module.exports = { Announcer, ApiClient, PushCredentials, internalsOf, toWire, unwrapped }
+module.exports = { Announcer, ApiClient, PushCredentials, internalsOf, isOfTheApi, toWire, unwrapped }

@@ -6,6 +6,7 @@
 
 const { wrongType } = require('./checks.js')
 const { invalid } = require('./errors.js')
+const { ABORTED, aborted, isAbortSignal, orAborted } = require('./face.js')
 const { Announcer, ApiClient, PushCredentials, internalsOf, toWire, unwrapped } = require('./api-client.js')
 
 /** What the rest client of ring-client-api 14 has. Where one of these is missing, it is of another version. */
@@ -15,6 +16,9 @@ const API_VERSION = 11
 
 /** The rest clients that are attached. @type {WeakSet<object>} */
 const attached = new WeakSet()
+
+/** The token that each got back at its last detaching. @type {WeakMap<object, string>} */
+const givenBack = new WeakMap()
 
 /**
  * @param {any} ringApi
@@ -35,6 +39,7 @@ function attachToRingApi(ringApi, manager) {
   // A rotation of its own may still be under way: what that brings is the newest there is.
   let received = client.refreshToken
   let settled = false
+  let detached = false
   let gaveUp = () => {}
   /** @type {Promise<void>} */
   const givenUp = new Promise((resolve) => {
@@ -53,32 +58,46 @@ function attachToRingApi(ringApi, manager) {
     if (settled) manager.setRefreshToken(token).catch(() => {})
   }
   const begun = client._authPromise
-  const adopted = (async () => {
+  const isItsOwn = begun !== undefined || hasRotated(client)
+  const adopt = async () => {
     await Promise.race([begun, givenUp]).catch(() => {})
+    // Detached meanwhile, it goes on with that token itself.
+    if (detached) return
     settled = true
-    if (received && (begun !== undefined || manager.refreshToken === null)) await manager.setRefreshToken(received)
-  })()
-
-  const currentAuth = async () => {
-    await adopted
-    return toWire(await news.after(manager.getAuth()))
+    if (received && (isItsOwn || manager.refreshToken === null)) await manager.setRefreshToken(received)
   }
+  /** @type {Promise<void> | undefined} */
+  let adoption
+  /** Where it fails, as a locked store does, the next call tries again. */
+  const adopted = () =>
+    (adoption ??= adopt().catch((error) => {
+      adoption = undefined
+      throw error
+    }))
+
+  /**
+   * One of its methods: after the adoption, and by its own one where it was detached meanwhile.
+   * @param {string} name
+   * @param {(options: any) => Promise<unknown>} work
+   */
+  const replacement = (name, work) =>
+    method(async (/** @type {any} */ options) => {
+      const { signal } = options ?? {}
+      if (isAbortSignal(signal)) {
+        if (signal.aborted || (await orAborted(adopted(), signal)) === ABORTED) throw aborted(signal)
+      } else {
+        await adopted()
+      }
+      return detached ? client[name](options) : work(options)
+    })
+  const getCurrentAuth = replacement('getCurrentAuth', async () => toWire(await news.after(manager.getAuth())))
 
   /** @type {PropertyDescriptorMap} */
   const replaced = {
-    getAuth: method(async () => {
-      await adopted
-      return toWire(await news.after(manager.refresh()))
-    }),
-    getCurrentAuth: method(currentAuth),
-    getSession: method(async () => {
-      await adopted
-      return news.after(api.getSession())
-    }),
-    request: method(async (options) => {
-      await adopted
-      return news.after(api.request(options))
-    }),
+    getAuth: replacement('getAuth', async () => toWire(await news.after(manager.refresh()))),
+    getCurrentAuth,
+    getSession: replacement('getSession', () => news.after(api.getSession())),
+    request: replacement('request', (options) => news.after(api.request(options))),
     clearTimeouts: method(() => {
       clearTimeouts.call(client)
       api.clear()
@@ -86,7 +105,7 @@ function attachToRingApi(ringApi, manager) {
     refreshToken: { get: () => manager.refreshToken ?? undefined, set: receive, enumerable: true },
     authConfig: { get: () => unwrapped(manager.refreshToken), set: () => {}, enumerable: true },
     // A request that was begun before this asks for it.
-    _authPromise: { get: () => handled(currentAuth()), set: () => {} },
+    _authPromise: { get: () => handled(getCurrentAuth.value()), set: () => {} },
     _internalOnly_pushNotificationCredentials: {
       get: () => push.value,
       set: (credentials) => {
@@ -106,32 +125,67 @@ function attachToRingApi(ringApi, manager) {
 
   /** @type {{ unsubscribe(): void } | undefined} */
   let subscription
-  adopted
+  adopted()
     // Whoever asks for something is told of it.
     .catch(() => {})
     .then(() => {
-      if (!attached.has(client)) return
+      if (detached) return
       news.news()
       subscription = manager.onRefreshTokenUpdated.subscribe(() => news.news())
     })
 
   return {
     detach() {
-      if (!attached.delete(client)) return
-      subscription?.unsubscribe()
+      if (detached) return
+      detached = true
+      attached.delete(client)
       api.close()
-      const { refreshToken, hardwareId } = manager
       for (const [name, descriptor] of Object.entries(before)) {
         delete client[name]
         if (descriptor !== undefined) Object.defineProperty(client, name, descriptor)
       }
-      client._authPromise = undefined
       client.sessionPromise = undefined
-      if (refreshToken !== null) {
-        client.refreshToken = refreshToken
-        client.authConfig = unwrapped(refreshToken) ?? { rt: refreshToken }
+      if (!settled) {
+        // Its own rotation is still under way: everybody waits for that one.
+        gaveUp()
+        client._authPromise = begun
+        client.refreshToken = received
+        if (received) client.authConfig = configOf(received)
+        return
       }
+      client._authPromise = undefined
+      const { refreshToken, hardwareId } = manager
       if (hardwareId !== null) client.hardwareIdPromise = hardwareId
+      if (refreshToken === null) return
+      givenBack.set(client, refreshToken)
+      // A rotation of the manager's may be under way, which close() waits for: until the first one of its own, what it has
+      // is the manager's newest.
+      /** @type {PropertyDescriptorMap} */
+      const lent = {
+        refreshToken: { get: () => manager.refreshToken },
+        authConfig: { get: () => configOf(manager.refreshToken) },
+      }
+      const keep = () => {
+        subscription?.unsubscribe()
+        news.news()
+        const { refreshToken, authConfig } = client
+        for (const [name, value] of Object.entries({ refreshToken, authConfig })) {
+          Object.defineProperty(client, name, { value, writable: true, enumerable: true, configurable: true })
+        }
+      }
+      for (const [name, descriptor] of Object.entries(lent)) {
+        /** @param {unknown} value */
+        const set = (value) => {
+          keep()
+          client[name] = value
+        }
+        Object.defineProperty(client, name, { ...descriptor, set, enumerable: true, configurable: true })
+      }
+      if (manager.status.state === 'refreshing') {
+        // That token is being spent: it must not be sent a second time.
+        const own = () => client.getAuth()
+        client._authPromise = handled(news.after(manager.refresh()).then(toWire, own))
+      }
     },
   }
 }
@@ -148,7 +202,8 @@ function knownClient(ringApi) {
   // Its fields are defined even where they are undefined.
   for (const name of FIELDS) if (!(name in client)) throw unknownVersion(`restClient.${name}`)
   for (const name of ['onRefreshTokenUpdated', 'onSession']) {
-    if (typeof client[name]?.next !== 'function') throw unknownVersion(`restClient.${name}`)
+    const { next, subscribe } = client[name] ?? {}
+    if (typeof next !== 'function' || typeof subscribe !== 'function') throw unknownVersion(`restClient.${name}`)
   }
   const version = client.baseSessionMetadata?.api_version
   if (version !== API_VERSION) {
@@ -157,6 +212,23 @@ function knownClient(ringApi) {
     )
   }
   return client
+}
+
+/**
+ * Whether the token that it has came from a request of its own: it has announced it, and its access token may be gone by now.
+ * @param {any} client
+ */
+function hasRotated(client) {
+  /** @type {any} */
+  let last
+  client.onRefreshTokenUpdated.subscribe((/** @type {any} */ update) => (last = update)).unsubscribe()
+  const { refreshToken } = client
+  return last?.newRefreshToken === refreshToken && refreshToken !== givenBack.get(client)
+}
+
+/** @param {string} token */
+function configOf(token) {
+  return unwrapped(token) ?? { rt: token }
 }
 
 /** @param {string} missing */

@@ -81,7 +81,7 @@
 /**
  * @typedef {{ name: string, value: string }} BindingHeader
  * @typedef {{ status: number, headers: BindingHeader[], body: Buffer }} BindingApiAnswer
- * @typedef {{ error?: BindingError, answer?: BindingApiAnswer }} BindingReply
+ * @typedef {{ error?: BindingError, answer?: BindingApiAnswer, noToken: boolean }} BindingReply
  * @typedef {{ reply: () => Promise<BindingReply>, abort: () => void }} BindingRequest
  */
 /**

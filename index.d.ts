@@ -490,7 +490,8 @@ export interface AttachableRingApi {
 /** What {@link attachToRingApi} returns. */
 export interface RingApiAttachment {
   /**
-   * Gives the `RingApi` its token back: it is the keeper from then on, so close the manager. May be called again.
+   * Gives the `RingApi` its token back: it is the keeper from then on, so close the manager. A rotation under way is waited
+   * for by the `RingApi` before its next request. May be called again.
    */
   detach(): void
 }

@@ -7,7 +7,7 @@ const { properties, wrongType } = require('./checks.js')
 const { RingAuthError } = require('./errors.js')
 const { ASYNC_DISPOSE, MANAGER_OPTIONS, describeThrown } = require('./face.js')
 const { RingTokenManager } = require('./index.js')
-const { Announcer, ApiClient, PushCredentials, internalsOf, toWire } = require('./api-client.js')
+const { Announcer, ApiClient, PushCredentials, internalsOf, isOfTheApi, toWire } = require('./api-client.js')
 const { ReplaySubject } = require('./replay-subject.js')
 
 /** @typedef {import('./index.js').LoginStep} LoginStep */
@@ -127,7 +127,7 @@ class RingRestClient {
   async getAuth(twoFactorAuthCode) {
     if (twoFactorAuthCode) {
       await this.#enterCode(String(twoFactorAuthCode))
-    } else if (this.#waitsForCode) {
+    } else if (this.#waitsForCode && this.#needsLogin()) {
       await this.#askForAnotherCode()
     } else if (!this.#needsLogin()) {
       try {
@@ -173,8 +173,9 @@ class RingRestClient {
 
   // ---- logging in
 
+  /** A token that came meanwhile, by the manager or another process, is as good as the code that was waited for. */
   #needsLogin() {
-    return this.#waitsForCode || (this.#credentials !== undefined && this.#manager.status.state === 'needs-login')
+    return this.#credentials !== undefined && this.#manager.status.state === 'needs-login'
   }
 
   /** @param {any} error */
@@ -194,8 +195,7 @@ class RingRestClient {
       try {
         return await this.#news.after(work())
       } catch (error) {
-        // An answer of the API says nothing of the login.
-        if (/** @type {any} */ (error)?.response !== undefined) throw error
+        if (isOfTheApi(error)) throw error
         if (!again || !this.#canLogInFor(error)) throw this.#inTheirWords(error)
       }
       await this.#logIn()
@@ -233,8 +233,10 @@ class RingRestClient {
         return await this.#manager.resendTwoFactorCode()
       } catch (error) {
         const { code, httpStatus } = /** @type {any} */ (error)
-        const nothingWasSent = code === 'INVALID_ARGUMENT' || (code === 'TWO_FACTOR_RATE_LIMITED' && httpStatus === undefined)
-        throw nothingWasSent ? this.#needsCode() : error
+        const credentials = this.#credentials
+        // An app makes its own codes, and Ring may have forgotten this login by now.
+        if (code === 'INVALID_ARGUMENT' && credentials !== undefined) return this.#manager.login(credentials)
+        throw code === 'TWO_FACTOR_RATE_LIMITED' && httpStatus === undefined ? this.#needsCode() : error
       }
     })
   }

@@ -170,6 +170,8 @@ describe('a request', () => {
     for (const options of [
       undefined, null, 7, {}, { url: 7 }, { url, method: 'TRACE' }, { url, method: 'a b' }, { url, headers: { 'a b': 'c' } }, { url, headers: { a: 'b\nc' } },
       { url, json: { a: 1 } }, { url, method: 'HEAD', body: 'x' }, { url, method: 'PUT', json: cycle }, { url, responseType: 'stream' },
+      { url, method: { toString: cycle } }, { url, method: 'POST', body: Symbol('x') },
+      { url, method: 'POST', body: new ReadableStream({ start: (controller) => controller.error(new Error('mine')) }) },
       { url, timeout: -1 }, { url, timeout: 2 ** 40 }, { url, timeout: '5' }, { url, signal: {} },
     ]) {
       await failure(client.request(options), 'INVALID_ARGUMENT')
@@ -184,6 +186,10 @@ describe('a request', () => {
     const early = await failure(client.request({ url: clientApi('x'), signal: AbortSignal.abort('why') }), 'ABORTED')
     assert.equal(early.cause, 'why')
     assert.equal(ring.requests.filter(isRequest('/clients_api/x')).length, 0)
+
+    // While its own body is still to come.
+    const signal = AbortSignal.timeout(50)
+    await failure(client.request({ url: clientApi('x'), method: 'POST', body: new ReadableStream(), signal }), 'ABORTED')
 
     for (const fault of /** @type {const} */ ([{ kind: 'hang' }, { kind: 'status', status: 504, times: 100 }, { kind: 'status', status: 404, body: { errors: [7019] }, times: 100 }])) {
       const controller = new AbortController()
@@ -207,7 +213,9 @@ describe('a request', () => {
     await client.getCurrentAuth()
     ring.fault({ kind: 'hang', path: '/clients_api/x', times: 2 })
     const started = Date.now()
-    await failure(client.request({ url: clientApi('x'), timeout: 100, allowNoResponse: true }), 'TIMEOUT')
+    const error = await failure(client.request({ url: clientApi('x'), timeout: 100, allowNoResponse: true }), 'TIMEOUT')
+    // The token is fine, and nobody is to look for what is wrong with it.
+    assert.doesNotMatch(error.message, /oauth token/)
     assert.ok(Date.now() - started < 15_000)
   })
 
@@ -275,6 +283,21 @@ describe('a login', () => {
     }
   })
 
+  it('is needed no longer where a token came meanwhile', async (t) => {
+    const ring = await startRing(t)
+    for (const loginFlow of ['auto', 'password']) {
+      const { client } = make(t, ring, { ...CREDENTIALS, loginFlow })
+      await failure(client.getCurrentAuth(), 'TWO_FACTOR_REQUIRED')
+      await client.manager.setRefreshToken(ring.mint())
+      assert.equal((await client.request({ url: deviceApi('x') })).path, '/devices/v1/x')
+      assert.ok(ring.isAccessLive((await client.getCurrentAuth()).access_token))
+      assert.ok(ring.isAccessLive((await client.getAuth()).access_token))
+      // The code still is one.
+      assert.ok(ring.isAccessLive((await client.getAuth(ring.codeFor())).access_token))
+      ring.clearCounts()
+    }
+  })
+
   it('asks for another code once Ring gives one', async (t) => {
     const ring = await startRing(t, { nextTimeInSecs: 1 })
     const { client } = make(t, ring, { ...CREDENTIALS, loginFlow: 'password' })
@@ -284,6 +307,20 @@ describe('a login', () => {
     await failure(client.getAuth(), 'TWO_FACTOR_REQUIRED')
     assert.equal(ring.codesSent, 2)
     assert.ok(await client.getAuth(ring.codeFor()))
+  })
+
+  it('begins anew where no other code can be sent: that of an app sends none', async (t) => {
+    for (const loginFlow of ['auto', 'password']) {
+      const ring = await startRing(t, { accounts: [{ ...CREDENTIALS, twoFactor: 'totp' }] })
+      const { client } = make(t, ring, { ...CREDENTIALS, loginFlow })
+      await failure(client.getAuth(), 'TWO_FACTOR_REQUIRED')
+      const { length } = ring.requests
+      // As long as Ring remembers the first one it is good, but nobody can tell how long that is.
+      await failure(client.getAuth(), 'TWO_FACTOR_REQUIRED')
+      assert.ok(ring.requests.length > length)
+      await failure(client.getCurrentAuth(), 'TWO_FACTOR_REQUIRED')
+      assert.ok(await client.getAuth(ring.codeFor()))
+    }
   })
 
   it('does not send wrong credentials again unasked', async (t) => {

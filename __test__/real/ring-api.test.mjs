@@ -2,6 +2,7 @@
 // A real RingApi with cameras, locations and a session, through what happens in a house: alone, and attached to a manager. The
 // token requests of each are counted, and printed as a table at the end.
 import assert from 'node:assert/strict'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
 import { attachToRingApi } from '../../index.js'
@@ -383,6 +384,90 @@ describe('attachToRingApi', () => {
     await ringApi.getProfile()
     assert.equal(ring.counts.stalePresentations, 0)
     assert.equal(rawOf(again.refreshToken), ring.newest())
+  })
+
+  it('takes over what the RingApi has rotated, although its access token is gone', async (t) => {
+    // Its timer is due at once.
+    const ring = await startNamedRing(t, { expiresIn: 30 })
+    const given = ring.mint()
+    const { ringApi } = makeApi(t, given)
+    await ringApi.getProfile()
+    await until(() => ringApi.restClient._authPromise === undefined, 'its access token forgotten')
+    const manager = new RingTokenManager({ refreshToken: given, systemId: SYSTEM })
+    atEnd(t, 'manager', () => manager.close())
+    attachToRingApi(ringApi, manager)
+    await ringApi.getProfile()
+    assert.equal(rawOf(manager.refreshToken), ring.newest())
+    assert.equal(ring.counts.stalePresentations, 0)
+  })
+
+  it('tries again to take the token over where the store did not let it', async (t) => {
+    const ring = await startNamedRing(t)
+    const path = join(tempDir(t), 'journal.json')
+    const manager = new RingTokenManager({ systemId: SYSTEM, store: fileStore(path) })
+    atEnd(t, 'manager', () => manager.close())
+    const { ringApi } = makeApi(t, ring.mint())
+    // Of a later release, which is not touched.
+    writeFileSync(path, '{"version":9999}', { mode: 0o600 })
+    attachToRingApi(ringApi, manager)
+    await failure(ringApi.getProfile(), 'STORE')
+    rmSync(path)
+    assert.equal((await ringApi.getProfile()).profile.first_name, 'Person')
+    assert.equal(ring.counts.tokenPosts, 1)
+  })
+
+  it('ends a request by its signal although the RingApi still rotates', async (t) => {
+    const ring = await startNamedRing(t)
+    const given = ring.mint()
+    const outage = ring.fault({ kind: 'reset-before', path: '/oauth/token', times: Infinity })
+    const manager = new RingTokenManager({ refreshToken: given, systemId: SYSTEM })
+    atEnd(t, 'manager', () => manager.close())
+    const { ringApi } = makeApi(t, given)
+    const profile = ringApi.getProfile()
+    await until(() => outage.hits > 0, 'a rotation of its own')
+    attachToRingApi(ringApi, manager)
+    const { restClient } = ringApi
+    await failure(restClient.request({ url: clientApi('x'), signal: AbortSignal.abort() }), 'ABORTED')
+    await failure(restClient.request({ url: clientApi('x'), signal: AbortSignal.timeout(50) }), 'ABORTED')
+    outage.remove()
+    assert.equal((await profile).profile.first_name, 'Person')
+  })
+
+  it('detaches in the middle of a rotation, whose ever it is, and no token is sent twice', async (t) => {
+    for (const closed of [true, false]) {
+      const ring = await startNamedRing(t, { latencyMs: 50 })
+      const { ringApi, manager, attachment, updates } = makeAttached(t, ring.mint())
+      await ringApi.getProfile()
+      const before = ring.counts.tokenPosts
+      const rotation = manager.refresh()
+      if (!closed) await until(() => manager.status.state === 'refreshing', 'a rotation')
+      attachment.detach()
+      // It need not wait for the manager.
+      if (closed) await manager.close()
+      await ringApi.getProfile()
+      await rotation
+      assert.equal(ring.counts.tokenPosts, before + 1 + Number(closed))
+      ring.expireAccessTokens()
+      await ringApi.getProfile()
+      assert.equal(rawOf(ringApi.restClient.refreshToken), ring.newest())
+      assert.equal(ring.counts.stalePresentations, 0)
+      // Whoever writes each over the one before has the newest.
+      updates.slice(1).forEach((update, i) => assert.equal(update.oldRefreshToken, updates[i]?.newRefreshToken))
+    }
+
+    const ring = await startNamedRing(t, { latencyMs: 50 })
+    const { ringApi } = makeApi(t, ring.mint())
+    const profile = ringApi.getProfile()
+    const manager = new RingTokenManager({ refreshToken: ring.mint(), systemId: SYSTEM })
+    atEnd(t, 'manager', () => manager.close())
+    const { refreshToken } = manager
+    const attachment = attachToRingApi(ringApi, manager)
+    const waiting = ringApi.getProfile()
+    attachment.detach()
+    await Promise.all([profile, waiting, ringApi.getProfile()])
+    assert.equal(manager.refreshToken, refreshToken, 'the one that is spent now is not taken over')
+    assert.deepEqual([ring.counts.tokenPosts, ring.counts.stalePresentations], [1, 0])
+    assert.equal(rawOf(ringApi.restClient.refreshToken), ring.newest())
   })
 
   it('says what it does not know', async (t) => {

@@ -67,11 +67,19 @@ pub struct Failure {
     pub error: Error,
     /// What Ring said.
     pub answer: Option<Answer>,
+    /// The error is the manager's: there was no access token to ask with.
+    pub no_token: bool,
+}
+
+impl Failure {
+    fn without_token(error: Error) -> Self {
+        Self { error, answer: None, no_token: true }
+    }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { error, answer: None }
+        Self { error, answer: None, no_token: false }
     }
 }
 
@@ -167,15 +175,15 @@ impl Inner {
         let mut refused: Option<(Secret, Failure)> = None;
         let mut noted = false;
         loop {
-            let sessions_made = self.session_under_way(&patience).await?;
+            let sessions_made = self.session_under_way(&patience, &ends).await?;
             let auth = match self.manager.auth().await {
                 Ok(auth) => auth,
                 Err(error) if passes(error.code()) && !call.allow_no_response => {
                     let trouble = Trouble::NoToken(error.retry_after());
-                    self.pause(&mut patience, trouble, &mut ends, &error.clone().into()).await?;
+                    self.pause(&mut patience, trouble, &mut ends, &Failure::without_token(error)).await?;
                     continue;
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(Failure::without_token(error)),
             };
             if let Some((token, failure)) = refused.take()
                 && token == auth.access_token
@@ -392,7 +400,7 @@ fn redirect(answer: &Answer) -> Option<Url> {
 
 fn failed(answer: Answer, auth: &Auth) -> Failure {
     let error = meaning::error(&answer, auth.access_token.expose(), SystemTime::now());
-    Failure { error, answer: Some(answer) }
+    Failure { error, answer: Some(answer), no_token: false }
 }
 
 fn closed() -> Error {

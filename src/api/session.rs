@@ -36,11 +36,20 @@ pub(super) struct Session {
 type Flight = watch::Receiver<Option<Result<Answer, Failure>>>;
 
 impl Inner {
-    /// Waits for a session that is being made, and says how many were made by then. How it ended is not this caller's business.
-    pub(super) async fn session_under_way(self: &Arc<Self>, patience: &Patience) -> Result<u64> {
+    /// Waits for a session that is being made, and says how many were made by then. How it ended is not this caller's
+    /// business, unless the waits were cleared: then this was one of them.
+    pub(super) async fn session_under_way(
+        self: &Arc<Self>,
+        patience: &Patience,
+        ends: &watch::Receiver<Ends>,
+    ) -> Result<u64> {
         let flight = self.session_state().flight.clone();
-        if let Some(flight) = flight {
-            let _ = self.in_time(patience, landing(flight)).await?;
+        if let Some(flight) = flight
+            && let Err(failure) = self.in_time(patience, landing(flight)).await?
+            && failure.error.code() == ErrorCode::Aborted
+            && ends.has_changed().unwrap_or(true)
+        {
+            return Err(failure.error);
         }
         Ok(self.session_state().made)
     }
@@ -107,7 +116,7 @@ impl Inner {
         let mut requests = 0;
         loop {
             self.wait_for_leave(&mut ends).await?;
-            let auth = self.manager.auth().await?;
+            let auth = self.manager.auth().await.map_err(Failure::without_token)?;
             if let Some((token, failure)) = refused.take()
                 && token == auth.access_token
             {

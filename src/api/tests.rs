@@ -363,7 +363,7 @@ async fn an_outage_of_the_token_endpoint_is_waited_for() {
         async move { api.request(get("x")).await }
     });
     let failure = rig.api.request(call(Method::Post, "https://api.ring.com/x")).await.unwrap_err();
-    assert_eq!(failure.error.code(), ErrorCode::ServerError);
+    assert_eq!((failure.error.code(), failure.no_token), (ErrorCode::ServerError, true));
     tokio::time::sleep(3 * HOUR).await;
     *rig.wire.trouble.lock().unwrap() = None;
     assert_eq!(reading.await.unwrap().unwrap().status, 200);
@@ -582,6 +582,19 @@ async fn clearing_ends_waits_and_closing_ends_everything() {
     // Those that come later are none of its business.
     rig.ring.then(|_, n| if n < 3 { status(504) } else { ok("{}") });
     assert_eq!(rig.api.request(get("x")).await.unwrap().status, 200);
+
+    // Who waits for a session that waits itself, and came later than who asked for it, waits no longer either.
+    rig.ring.then(|request, _| if is_session(request) { status(429) } else { wants_session(request, 0) });
+    let one = spawn("x");
+    tokio::time::sleep(SECOND).await;
+    let two = spawn("y");
+    tokio::time::sleep(SECOND).await;
+    let sent = rig.ring.sent().len();
+    rig.api.clear();
+    for waiting in [one, two] {
+        assert_eq!(code(waiting.await.unwrap()).0, ErrorCode::Aborted);
+    }
+    assert_eq!(rig.ring.sent().len(), sent);
 
     rig.ring.then(|_, _| IsSilent(FailureKind::NotSent));
     let (one, two) = (spawn("x"), spawn("y"));

@@ -62,6 +62,8 @@ pub struct BindingReply {
     pub error: Option<BindingError>,
     /// If there was one.
     pub answer: Option<BindingApiAnswer>,
+    /// The error is the manager's: there was no access token to ask with.
+    pub no_token: bool,
 }
 
 impl From<Answer> for BindingApiAnswer {
@@ -78,8 +80,10 @@ impl From<Answer> for BindingApiAnswer {
 impl From<Result<Answer, Failure>> for BindingReply {
     fn from(outcome: Result<Answer, Failure>) -> Self {
         match outcome {
-            Ok(answer) => Self { error: None, answer: Some(answer.into()) },
-            Err(Failure { error, answer }) => Self { error: Some(error.into()), answer: answer.map(Into::into) },
+            Ok(answer) => Self { error: None, answer: Some(answer.into()), no_token: false },
+            Err(Failure { error, answer, no_token }) => {
+                Self { error: Some(error.into()), answer: answer.map(Into::into), no_token }
+            }
         }
     }
 }
