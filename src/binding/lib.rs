@@ -49,6 +49,7 @@ fn init() {
         .worker_threads(1)
         // A program's own code is waited for on these, ten seconds at most.
         .max_blocking_threads(32)
+        .thread_keep_alive(Duration::from_secs(1))
         .thread_name("ring-auth")
         .enable_all()
         .build();
