@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use napi::bindgen_prelude::{Buffer, Function};
+use napi::bindgen_prelude::{AsyncBlock, Buffer, Function};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Env, Status};
 use napi_derive::napi;
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use url::Url;
 
 use super::types::BindingError;
-use super::{BindingManager, Promised, promise};
+use super::{BindingManager, promise};
 use ring_auth::api::{Api, Call, Failure, Listener};
 use ring_auth::oauth::{Answer, HttpConfig, Method, ReqwestHttp};
 use ring_auth::{Error, ErrorCode, Result};
@@ -131,7 +131,7 @@ impl BindingApi {
     }
 
     #[napi]
-    pub fn session(&self, env: Env) -> Promised<BindingReply> {
+    pub fn session(&self, env: Env) -> napi::Result<AsyncBlock<BindingReply>> {
         let api = self.api.clone();
         promise(env, async move { api.session().await.into() })
     }
@@ -158,7 +158,7 @@ pub struct BindingRequest {
 #[napi]
 impl BindingRequest {
     #[napi]
-    pub fn reply(&self, env: Env) -> Promised<BindingReply> {
+    pub fn reply(&self, env: Env) -> napi::Result<AsyncBlock<BindingReply>> {
         let call = self.call.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (api, aborted) = (self.api.clone(), self.aborted.clone());
         promise(env, async move {

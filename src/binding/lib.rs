@@ -93,19 +93,19 @@ impl BindingManager {
     }
 
     #[napi]
-    pub fn get_auth(&self, env: Env) -> Promised<BindingOutcome> {
+    pub fn get_auth(&self, env: Env) -> napi::Result<AsyncBlock<BindingOutcome>> {
         let manager = self.manager.clone();
         promise(env, async move { auth_outcome(manager.auth().await) })
     }
 
     #[napi]
-    pub fn refresh(&self, env: Env, force: bool) -> Promised<BindingOutcome> {
+    pub fn refresh(&self, env: Env, force: bool) -> napi::Result<AsyncBlock<BindingOutcome>> {
         let manager = self.manager.clone();
         promise(env, async move { auth_outcome(manager.refresh(force).await) })
     }
 
     #[napi]
-    pub fn login(&self, env: Env, email: String, password: String) -> Promised<BindingOutcome> {
+    pub fn login(&self, env: Env, email: String, password: String) -> napi::Result<AsyncBlock<BindingOutcome>> {
         let manager = self.manager.clone();
         let credentials =
             Credentials { email: Secret::new(email), password: Secret::new(password), device: Device::Kept };
@@ -113,7 +113,13 @@ impl BindingManager {
     }
 
     #[napi]
-    pub fn login_with_code(&self, env: Env, email: String, password: String, code: String) -> Promised<BindingOutcome> {
+    pub fn login_with_code(
+        &self,
+        env: Env,
+        email: String,
+        password: String,
+        code: String,
+    ) -> napi::Result<AsyncBlock<BindingOutcome>> {
         let manager = self.manager.clone();
         let credentials =
             Credentials { email: Secret::new(email), password: Secret::new(password), device: Device::Kept };
@@ -121,13 +127,13 @@ impl BindingManager {
     }
 
     #[napi]
-    pub fn submit_two_factor_code(&self, env: Env, code: String) -> Promised<BindingOutcome> {
+    pub fn submit_two_factor_code(&self, env: Env, code: String) -> napi::Result<AsyncBlock<BindingOutcome>> {
         let manager = self.manager.clone();
         promise(env, async move { step_outcome(manager.submit_two_factor_code(Secret::new(code)).await) })
     }
 
     #[napi]
-    pub fn resend_two_factor_code(&self, env: Env) -> Promised<BindingOutcome> {
+    pub fn resend_two_factor_code(&self, env: Env) -> napi::Result<AsyncBlock<BindingOutcome>> {
         let manager = self.manager.clone();
         promise(env, async move { step_outcome(manager.resend_two_factor_code().await) })
     }
@@ -138,13 +144,13 @@ impl BindingManager {
     }
 
     #[napi]
-    pub fn set_refresh_token(&self, env: Env, token: String) -> Promised<BindingOutcome> {
+    pub fn set_refresh_token(&self, env: Env, token: String) -> napi::Result<AsyncBlock<BindingOutcome>> {
         let manager = self.manager.clone();
         promise(env, async move { empty_outcome(manager.set_refresh_token(&token).await) })
     }
 
     #[napi]
-    pub fn set_push_credentials(&self, env: Env, json: Option<String>) -> Promised<BindingOutcome> {
+    pub fn set_push_credentials(&self, env: Env, json: Option<String>) -> napi::Result<AsyncBlock<BindingOutcome>> {
         let manager = self.manager.clone();
         promise(env, async move {
             let parsed = json.map(|json| serde_json::from_str(&json)).transpose();
@@ -174,7 +180,7 @@ impl BindingManager {
     }
 
     #[napi]
-    pub fn close(&self, env: Env) -> Promised<()> {
+    pub fn close(&self, env: Env) -> napi::Result<AsyncBlock<()>> {
         let manager = self.manager.clone();
         promise(env, async move { manager.close().await })
     }
@@ -222,21 +228,22 @@ pub fn is_busy() -> bool {
 }
 
 #[napi]
-pub fn settled(env: Env) -> Promised<()> {
+pub fn settled(env: Env) -> napi::Result<AsyncBlock<()>> {
     promise(env, activity::settled())
 }
 
 #[napi]
-pub fn run_cli(env: Env, args: Vec<String>) -> Promised<u32> {
+pub fn run_cli(env: Env, args: Vec<String>) -> napi::Result<AsyncBlock<u32>> {
     let args = args.into_iter().map(OsString::from).collect();
     promise(env, async move { u32::from(ring_auth::cli::run(args, Handle::current()).await) })
 }
 
-type Promised<T> = napi::Result<AsyncBlock<T>>;
-
 /// What an `async fn` would be, except that all that answer with a `T` are one type: for each other one napi and tokio would
 /// be compiled once more.
-fn promise<T: ToNapiValue + Send + 'static>(env: Env, work: impl Future<Output = T> + Send + 'static) -> Promised<T> {
+fn promise<T: ToNapiValue + Send + 'static>(
+    env: Env,
+    work: impl Future<Output = T> + Send + 'static,
+) -> napi::Result<AsyncBlock<T>> {
     let work: Pin<Box<dyn Future<Output = napi::Result<T>> + Send>> = Box::pin(async move { Ok(work.await) });
     AsyncBlockBuilder::new(work).build(&env)
 }
