@@ -79,7 +79,7 @@ function toolchain() {
 /** @param {string} platform */
 function build(platform) {
   const { target, glibc } = TARGETS[platform] ?? { target: '' }
-  const args = ['zigbuild', '--locked', '--release', '--lib', '--features', 'binding', '-Zbuild-std=std,panic_unwind']
+  const args = ['zigbuild', '--locked', '--release', '--package', 'ring-auth-binding', '-Zbuild-std=std,panic_unwind']
   run('cargo-zigbuild', [...args, '--target', glibc ? `${target}.${glibc}` : target], {
     env: {
       PATH: `${join(String(python), 'bin')}${delimiter}${process.env['PATH']}`,
@@ -95,7 +95,7 @@ function build(platform) {
       ...(glibc ? {} : { RUSTFLAGS: '-C target-feature=-crt-static' }),
     },
   })
-  const built = join(crossFolder, 'build', target, 'release', 'libring_auth.so')
+  const built = join(crossFolder, 'build', target, 'release', 'libring_auth_binding.so')
   copyFileSync(built, join(root, 'npm', platform, binaryOf(platform)))
 }
 

@@ -45,7 +45,7 @@ export function install(folder) {
 export function build() {
   const addon = readdirSync(root).find((name) => name.endsWith('.node'))
   const made = addon ? statSync(join(root, addon)).mtimeMs : 0
-  const sources = ['Cargo.toml', 'Cargo.lock', 'build.rs', 'package.json'].map((name) => join(root, name))
+  const sources = ['Cargo.toml', 'Cargo.lock', 'package.json'].map((name) => join(root, name))
   const newest = Math.max(...[...sources, ...files(join(root, 'src'))].map((file) => statSync(file).mtimeMs))
   if (made > newest && existsSync(join(root, 'binding.d.ts'))) return
   run('npm', ['run', 'build:debug'])

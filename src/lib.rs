@@ -3,11 +3,9 @@
 //! Ring's refresh tokens work once. Each refresh answers with a new one, and whoever loses that answer is locked out
 //! until a person logs in again. So the manager here writes first and uses afterwards: see `docs/architecture.md`.
 
-#![cfg_attr(not(feature = "binding"), forbid(unsafe_code))]
+#![forbid(unsafe_code)]
 
 pub mod api;
-#[cfg(feature = "binding")]
-mod binding;
 pub mod cli;
 pub mod error;
 pub mod files;
@@ -17,6 +15,7 @@ pub mod manager;
 pub mod mirror;
 pub mod oauth;
 pub mod secret;
+mod task;
 pub mod token;
 
 pub use error::{Error, ErrorCode, Result};

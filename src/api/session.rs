@@ -12,7 +12,7 @@ use super::{Ends, Failure, Inner, closed, failed};
 use crate::journal::state::Millis;
 use crate::manager::Level;
 use crate::oauth::{API_LIMIT, Answer, Body, Method, Request};
-use crate::{Error, ErrorCode, Result, Secret};
+use crate::{Error, ErrorCode, Result, Secret, task};
 
 /// What the API version of a session is. Ring's app of that time says so.
 const API_VERSION: u32 = 11;
@@ -84,7 +84,7 @@ impl Inner {
         session.flight = Some(flight.clone());
         let inner = Arc::clone(self);
         // A task of its own: a caller who goes away takes nothing with it.
-        self.manager.parts().runtime.spawn(async move {
+        task::spawn(&self.manager.parts().runtime, async move {
             let over = Over { inner: &inner };
             let outcome = inner.make_session().await;
             drop(over);
@@ -193,7 +193,7 @@ impl Inner {
             return;
         }
         let (weak, clock) = (Arc::downgrade(self), Arc::clone(self.clock()));
-        self.manager.parts().runtime.spawn(async move {
+        task::spawn(&self.manager.parts().runtime, async move {
             let mut made = 0;
             let mut began: (Duration, Millis) = (clock.monotonic(), clock.wall());
             let mut wait = policy::BETWEEN_SESSIONS;

@@ -1,20 +1,20 @@
-//! Requests to Ring's API: shapes and conversions for `crate::api`.
+//! Requests to Ring's API: shapes and conversions for `ring_auth::api`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use napi::Status;
-use napi::bindgen_prelude::{Buffer, Function};
+use napi::bindgen_prelude::{AsyncBlock, Buffer, Function};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi::{Env, Status};
 use napi_derive::napi;
 use tokio::sync::watch;
 use url::Url;
 
-use super::BindingManager;
 use super::types::BindingError;
-use crate::api::{Api, Call, Failure, Listener};
-use crate::oauth::{Answer, HttpConfig, Method, ReqwestHttp};
-use crate::{Error, ErrorCode, Result};
+use super::{BindingManager, promise};
+use ring_auth::api::{Api, Call, Failure, Listener};
+use ring_auth::oauth::{Answer, HttpConfig, Method, ReqwestHttp};
+use ring_auth::{Error, ErrorCode, Result};
 
 /// A header.
 #[napi(object)]
@@ -131,8 +131,9 @@ impl BindingApi {
     }
 
     #[napi]
-    pub async fn session(&self) -> BindingReply {
-        self.api.session().await.into()
+    pub fn session(&self, env: Env) -> napi::Result<AsyncBlock<BindingReply>> {
+        let api = self.api.clone();
+        promise(env, async move { api.session().await.into() })
     }
 
     #[napi]
@@ -157,19 +158,22 @@ pub struct BindingRequest {
 #[napi]
 impl BindingRequest {
     #[napi]
-    pub async fn reply(&self) -> BindingReply {
+    pub fn reply(&self, env: Env) -> napi::Result<AsyncBlock<BindingReply>> {
         let call = self.call.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let call = match call {
-            Some(Ok(call)) => call,
-            Some(Err(error)) => return Err(Failure::from(error)).into(),
-            None => return Err(Failure::from(given_up())).into(),
-        };
-        let mut aborted = self.aborted.subscribe();
-        tokio::select! {
-            biased;
-            _ = aborted.wait_for(|aborted| *aborted) => Err(Failure::from(given_up())).into(),
-            outcome = self.api.request(call) => outcome.into(),
-        }
+        let (api, aborted) = (self.api.clone(), self.aborted.clone());
+        promise(env, async move {
+            let call = match call {
+                Some(Ok(call)) => call,
+                Some(Err(error)) => return Err(Failure::from(error)).into(),
+                None => return Err(Failure::from(given_up())).into(),
+            };
+            let mut told = aborted.subscribe();
+            tokio::select! {
+                biased;
+                _ = told.wait_for(|aborted| *aborted) => Err(Failure::from(given_up())).into(),
+                outcome = api.request(call) => outcome.into(),
+            }
+        })
     }
 
     #[napi]

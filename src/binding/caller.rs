@@ -8,8 +8,8 @@ use napi::threadsafe_function::ThreadsafeFunction;
 use tokio::runtime::Handle;
 
 use super::types::{BindingAnswer, BindingChange};
-use crate::mirror::Caller;
-use crate::{Error, ErrorCode, Result, Secret};
+use ring_auth::mirror::Caller;
+use ring_auth::{Error, ErrorCode, Result, Secret};
 
 /// How long each of them may take.
 const LIMIT: Duration = Duration::from_secs(10);

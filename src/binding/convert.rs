@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::types::{
     BindingAuth, BindingError, BindingEvent, BindingOutcome, BindingStatus, BindingStep, BindingTwoFactor,
 };
-use crate::manager::{Auth, Event, Level, Status, Step};
-use crate::oauth::{TwoFactor, TwoFactorMethod};
-use crate::{Error, Result};
+use ring_auth::manager::{Auth, Event, Level, Status, Step};
+use ring_auth::oauth::{TwoFactor, TwoFactorMethod};
+use ring_auth::{Error, Result};
 
 impl From<Error> for BindingError {
     fn from(error: Error) -> Self {

@@ -21,7 +21,7 @@ use crate::manager::{
 use crate::mirror::{Decision, Introduced, Mirror, Patience, Purpose, Settled};
 use crate::oauth::{Endpoints, HttpConfig, Origin, ReqwestHttp, RingOauth, TwoFactor, TwoFactorMethod};
 use crate::token::RefreshToken;
-use crate::{Error, ErrorCode, Secret};
+use crate::{Error, ErrorCode, Secret, task};
 
 /// Longer than any refresh.
 const WAIT_FOR_LOCK: Duration = Duration::from_secs(60);
@@ -525,7 +525,7 @@ pub(super) fn endpoints() -> crate::Result<Endpoints> {
 
 /// Does what waits for a disk, or for somebody else's lock.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> crate::Result<T> + Send + 'static) -> crate::Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
+    let done = task::spawn_blocking(work).await;
     done.unwrap_or_else(|_| Err(Error::new(ErrorCode::Store, "The store was left half-way.")))
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::output::Output;
 use super::terminal::{Answer, Echo, Terminal};
 use super::{Stop, input};
-use crate::{Error, ErrorCode, Secret};
+use crate::{Error, ErrorCode, Secret, task};
 
 /// How long a script may take to find the code in somebody's mailbox.
 const WAIT_FOR_LINE: Duration = Duration::from_secs(600);
@@ -108,7 +108,7 @@ impl Person {
     /// `None` where nobody is there.
     async fn read(&self, prompt: &'static str, echo: Echo) -> Option<Answer> {
         let (terminal, output) = (Arc::clone(self.terminal.as_ref()?), Arc::clone(&self.output));
-        tokio::task::spawn_blocking(move || terminal.read_line(&output, prompt, echo)).await.ok()
+        task::spawn_blocking(move || terminal.read_line(&output, prompt, echo)).await.ok()
     }
 
     /// Waits for Ring, and for Ctrl-C.
@@ -118,7 +118,7 @@ impl Person {
         tokio::pin!(waiting);
         loop {
             let watched = Arc::clone(terminal);
-            let watch = tokio::task::spawn_blocking(move || watched.interrupted_within(Duration::from_millis(100)));
+            let watch = task::spawn_blocking(move || watched.interrupted_within(Duration::from_millis(100)));
             tokio::pin!(watch);
             tokio::select! {
                 done = &mut waiting => {

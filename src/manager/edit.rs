@@ -9,7 +9,7 @@ use super::entry::broken;
 use super::{Inner, Level};
 use crate::journal::state::Known;
 use crate::token::RefreshToken;
-use crate::{Error, Result};
+use crate::{Error, Result, task};
 
 impl Inner {
     /// Does it in a task of its own, so that a caller who goes away does not leave it half done.
@@ -19,7 +19,7 @@ impl Inner {
         F: Future<Output = Result<T>> + Send + 'static,
     {
         self.check_open()?;
-        self.parts.runtime.spawn(work(Arc::clone(self))).await.unwrap_or_else(|_| Err(broken()))
+        task::spawn(&self.parts.runtime, work(Arc::clone(self))).await.unwrap_or_else(|_| Err(broken()))
     }
 
     pub(super) async fn set_refresh_token(self: &Arc<Self>, token: RefreshToken) -> Result<()> {

@@ -8,7 +8,7 @@ use super::{Inner, Level, closed, policy};
 use crate::journal::state::{Known, State};
 use crate::journal::{Guard, Notice};
 use crate::token::RefreshToken;
-use crate::{Error, ErrorCode, Result};
+use crate::{Error, ErrorCode, Result, task};
 
 /// A state that could not be written, with the lock that keeps others from the older one on the disk.
 pub(super) struct Pending {
@@ -296,7 +296,7 @@ impl Inner {
         loop {
             let store = Arc::clone(&self.parts.store);
             let tried = if store.is_durable() {
-                tokio::task::spawn_blocking(move || store.try_lock()).await.unwrap_or_else(|_| Err(broken()))
+                task::spawn_blocking(move || store.try_lock()).await.unwrap_or_else(|_| Err(broken()))
             } else {
                 store.try_lock()
             };
@@ -318,7 +318,7 @@ impl Inner {
             if look == LONGEST_LOOK {
                 // Each holder has a deadline of its own, and the wait is for the one that is in there now.
                 let store = Arc::clone(&self.parts.store);
-                let peeked = tokio::task::spawn_blocking(move || store.peek()).await;
+                let peeked = task::spawn_blocking(move || store.peek()).await;
                 let mark = peeked.ok().and_then(Result::ok).flatten().and_then(|state| state.mark);
                 if let Some(mark) = mark
                     && seen.as_ref() != Some(&mark)
@@ -343,7 +343,7 @@ impl Inner {
             let done = work(&mut guard);
             return (guard, done);
         }
-        let task = tokio::task::spawn_blocking(move || {
+        let task = task::spawn_blocking(move || {
             let done = work(&mut guard);
             (guard, done)
         });
@@ -360,7 +360,7 @@ impl Inner {
     async fn release(&self, guard: Box<dyn Guard>) {
         if self.parts.store.is_durable() {
             // Giving the room back is a storage call as well.
-            let _ = tokio::task::spawn_blocking(move || drop(guard)).await;
+            let _ = task::spawn_blocking(move || drop(guard)).await;
         }
     }
 
@@ -370,7 +370,7 @@ impl Inner {
         }
         // What is nowhere else is kept, even where nobody has the manager any more.
         let inner = Arc::clone(self);
-        self.parts.runtime.spawn(async move {
+        task::spawn(&self.parts.runtime, async move {
             loop {
                 inner.parts.clock.sleep(policy::BETWEEN_WRITES).await;
                 let mut slot = inner.entry.lock().await;
@@ -405,7 +405,7 @@ impl Inner {
 
     pub(super) fn keep_storing(self: &Arc<Self>) {
         let inner = Arc::clone(self);
-        self.parts.runtime.spawn(async move {
+        task::spawn(&self.parts.runtime, async move {
             loop {
                 inner.parts.clock.sleep(policy::BETWEEN_WRITES).await;
                 inner.store_unstored().await;

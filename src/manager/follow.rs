@@ -10,7 +10,7 @@ use crate::journal::Notice;
 use crate::journal::state::{Known, State};
 use crate::mirror::{Decision, Mirror, Patience, Settled};
 use crate::token::RefreshToken;
-use crate::{ErrorCode, Result, Secret};
+use crate::{ErrorCode, Result, Secret, task};
 
 /// How long after a write another writer's is looked for.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
@@ -25,7 +25,7 @@ pub(super) fn begin(inner: &Arc<Inner>) {
     let at_most = inner.settings.request_timeout + Duration::from_secs(5);
     let under_way = Rotation::begin(at_most);
     let worker = Arc::clone(inner);
-    inner.parts.runtime.spawn(async move {
+    task::spawn(&inner.parts.runtime, async move {
         // Where the store cannot be entered now, the next call tells why.
         let _ = worker.take_over_shown().await;
         worker.follow().await;
@@ -37,7 +37,7 @@ pub(super) fn begin(inner: &Arc<Inner>) {
 pub(super) async fn after(inner: &Arc<Inner>) {
     if inner.parts.mirror.is_some() {
         let worker = Arc::clone(inner);
-        let _ = inner.parts.runtime.spawn(async move { worker.follow().await }).await;
+        let _ = task::spawn(&inner.parts.runtime, async move { worker.follow().await }).await;
     }
 }
 
@@ -52,7 +52,7 @@ impl Inner {
     /// The token that the mirror shows, for whoever enters the store next.
     pub(super) async fn look_into_mirror(&self) -> Option<RefreshToken> {
         let mirror = Arc::clone(self.parts.mirror.as_ref()?);
-        let looked = tokio::task::spawn_blocking(move || mirror.look(Patience::Some)).await;
+        let looked = task::spawn_blocking(move || mirror.look(Patience::Some)).await;
         match looked.unwrap_or_else(|_| Err(broken())) {
             Ok(shown) => {
                 let first = self.update(|view, _| {
@@ -119,7 +119,7 @@ impl Inner {
     pub(super) async fn clear_mirror(self: &Arc<Self>) -> Result<()> {
         let Some(mirror) = self.parts.mirror.clone() else { return Ok(()) };
         self.view().mirror_due = false;
-        let cleared = tokio::task::spawn_blocking(move || mirror.settle(&mut |_| Ok(Decision::Clear))).await;
+        let cleared = task::spawn_blocking(move || mirror.settle(&mut |_| Ok(Decision::Clear))).await;
         let settled = cleared.unwrap_or_else(|_| Err(broken()))?;
         self.tell(settled.notices);
         if settled.written {
@@ -179,7 +179,7 @@ impl Inner {
 
     async fn settle(&self, mirror: Arc<dyn Mirror>, unwritten: Option<State>) -> Look {
         let store = Arc::clone(&self.parts.store);
-        let work = tokio::task::spawn_blocking(move || {
+        let work = task::spawn_blocking(move || {
             let mut pasted = false;
             let settled = mirror.settle(&mut |shown| {
                 // With what is kept at this moment: somebody else may have rotated since.
@@ -229,7 +229,7 @@ impl Inner {
             view.looks_again = true;
         }
         let inner = Arc::clone(self);
-        self.parts.runtime.spawn(async move {
+        task::spawn(&self.parts.runtime, async move {
             inner.parts.clock.sleep(SECOND_LOOK).await;
             let due = {
                 let mut view = inner.view();

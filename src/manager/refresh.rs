@@ -14,7 +14,7 @@ use super::{Inner, Level, follow};
 use crate::journal::state::{Access, AfterRejection, Mark, Sent, State, millis};
 use crate::oauth::{Grant, WireError};
 use crate::token::Fingerprint;
-use crate::{Error, ErrorCode, Result, Secret};
+use crate::{Error, ErrorCode, Result, Secret, task};
 
 /// Why a refresh is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,13 +83,14 @@ impl Inner {
         // From here on, not from when the task gets its turn: the process may be about to end.
         let under_way = Rotation::begin(self.settings.request_timeout + Duration::from_secs(5));
         let inner = Arc::clone(self);
-        self.parts.runtime.spawn(async move {
+        task::spawn(&self.parts.runtime, async move {
             let worker = Arc::clone(&inner);
             // A task of its own: should it panic, its callers are told, and the next call starts afresh.
-            let outcome = match inner.parts.runtime.spawn(async move { worker.rotate(reason, &before).await }).await {
-                Ok(outcome) => outcome,
-                Err(_) => Outcome { result: Err(broken()), requests: 0 },
-            };
+            let outcome =
+                match task::spawn(&inner.parts.runtime, async move { worker.rotate(reason, &before).await }).await {
+                    Ok(outcome) => outcome,
+                    Err(_) => Outcome { result: Err(broken()), requests: 0 },
+                };
             follow::after(&inner).await;
             inner.update(|view, _| {
                 view.flight = None;
@@ -358,7 +359,7 @@ impl Inner {
 pub(super) fn keep_fresh(inner: &Arc<Inner>) {
     let weak = Arc::downgrade(inner);
     let (clock, changed) = (Arc::clone(&inner.parts.clock), Arc::clone(&inner.changed));
-    inner.parts.runtime.spawn(async move {
+    task::spawn(&inner.parts.runtime, async move {
         loop {
             // Listening begins before the question is asked, so that no change falls between.
             let notified = changed.notified();

@@ -20,6 +20,9 @@ impl Origin {
         if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err(invalid("contains a space or control character"));
         }
+        if !text.is_ascii() {
+            return Err(invalid("contains letters that are not ASCII; an international name is written with xn--"));
+        }
         let url = Url::parse(text).map_err(|_| invalid("is not a URL"))?;
         match url.scheme() {
             "https" => {}
@@ -40,7 +43,7 @@ impl Origin {
         Ok(Self(url))
     }
 
-    /// As text, such as `https://oauth.ring.com`: no slash at the end, no default port, international names in ASCII.
+    /// As text, such as `https://oauth.ring.com`: no slash at the end, no default port.
     pub fn ascii(&self) -> String {
         self.0.origin().ascii_serialization()
     }
@@ -103,7 +106,7 @@ mod tests {
             ("http://127.255.0.3:1234", "http://127.255.0.3:1234"),
             ("http://[::1]:9", "http://[::1]:9"),
             ("http://localhost:9", "http://localhost:9"),
-            ("https://bücher.example", "https://xn--bcher-kva.example"),
+            ("https://xn--bcher-kva.example", "https://xn--bcher-kva.example"),
         ] {
             assert_eq!(Origin::parse(text, "oauthUrl").map(|origin| origin.ascii()), Ok(issuer.to_owned()), "{text}");
         }
@@ -128,6 +131,9 @@ mod tests {
             "https://oauth.ring.com/#",
             " https://oauth.ring.com",
             "https://oauth.ring.com\n",
+            "https://bücher.example",
+            // Letters that a browser would take for those of Ring.
+            "https://oauth.ｒing.com",
         ] {
             let error = Origin::parse(text, "oauthUrl").unwrap_err();
             assert_eq!(error.code(), ErrorCode::InvalidArgument, "{text}");

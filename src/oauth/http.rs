@@ -17,8 +17,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use reqwest::header::{HeaderName, HeaderValue};
-use rustls::pki_types::CertificateDer;
+use rustls::crypto::{CryptoProvider, KeyProvider};
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::SigningKey;
 use url::{Host, Url};
 
 use super::BoxFuture;
@@ -438,6 +440,16 @@ fn shared(environment: Environment) -> Arc<Environment> {
     environment
 }
 
+/// No server asks who we are by a certificate, and what would read and use its key stays out of the addon.
+#[derive(Debug)]
+struct NoKeys;
+
+impl KeyProvider for NoKeys {
+    fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+        Err(rustls::Error::General("there are no keys of our own".to_owned()))
+    }
+}
+
 fn build(key: &ClientKey) -> Result<(reqwest::Client, Option<String>), String> {
     let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let mut ca_problem = None;
@@ -455,7 +467,7 @@ fn build(key: &ClientKey) -> Result<(reqwest::Client, Option<String>), String> {
             Err(error) => ca_problem = Some(format!("the file in {name} cannot be read: {error}")),
         }
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(CryptoProvider { key_provider: &NoKeys, ..rustls::crypto::ring::default_provider() });
     let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
@@ -845,7 +857,7 @@ mod tests {
         let file = folder.path().join("roots.pem");
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         let pem = made.cert.pem();
-        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
         let tls = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()

@@ -11,25 +11,29 @@ mod types;
 
 use std::cell::Cell;
 use std::ffi::OsString;
+use std::pin::Pin;
 use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use napi::bindgen_prelude::{Function, Promise, create_custom_tokio_runtime, within_runtime_if_available};
+use napi::bindgen_prelude::{
+    AsyncBlock, AsyncBlockBuilder, Function, Promise, ToNapiValue, create_custom_tokio_runtime,
+    within_runtime_if_available,
+};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Env, Status};
 use napi_derive::{module_init, napi};
 use tokio::runtime::Handle;
 
-use crate::manager::{
-    Credentials, DEFAULT_DEVICE_NAME, Device, Event, Listener, Manager, Parts, Settings, SystemClock, activity,
-};
-use crate::mirror::{Kept, Place, Purpose, Target};
-use crate::oauth::{Endpoints, HttpConfig, LoginFlow, ReqwestHttp, RingOauth};
-use crate::token::RefreshToken;
-use crate::{Error, Result, Secret};
 use caller::JsCaller;
 use convert::{auth_outcome, empty_outcome, step_outcome};
+use ring_auth::manager::{
+    Credentials, DEFAULT_DEVICE_NAME, Device, Event, Listener, Manager, Parts, Settings, SystemClock, activity,
+};
+use ring_auth::mirror::{Kept, Place, Purpose, Target};
+use ring_auth::oauth::{Endpoints, HttpConfig, LoginFlow, ReqwestHttp, RingOauth};
+use ring_auth::token::RefreshToken;
+use ring_auth::{Error, Result, Secret};
 use types::{
     BindingAnswer, BindingAuth, BindingChange, BindingError, BindingEvent, BindingOptions, BindingOutcome,
     BindingStatus, BindingStore, BindingToken,
@@ -45,6 +49,7 @@ fn init() {
         .worker_threads(1)
         // A program's own code is waited for on these, ten seconds at most.
         .max_blocking_threads(32)
+        .thread_keep_alive(Duration::from_secs(1))
         .thread_name("ring-auth")
         .enable_all()
         .build();
@@ -88,37 +93,49 @@ impl BindingManager {
     }
 
     #[napi]
-    pub async fn get_auth(&self) -> BindingOutcome {
-        auth_outcome(self.manager.auth().await)
+    pub fn get_auth(&self, env: Env) -> napi::Result<AsyncBlock<BindingOutcome>> {
+        let manager = self.manager.clone();
+        promise(env, async move { auth_outcome(manager.auth().await) })
     }
 
     #[napi]
-    pub async fn refresh(&self, force: bool) -> BindingOutcome {
-        auth_outcome(self.manager.refresh(force).await)
+    pub fn refresh(&self, env: Env, force: bool) -> napi::Result<AsyncBlock<BindingOutcome>> {
+        let manager = self.manager.clone();
+        promise(env, async move { auth_outcome(manager.refresh(force).await) })
     }
 
     #[napi]
-    pub async fn login(&self, email: String, password: String) -> BindingOutcome {
+    pub fn login(&self, env: Env, email: String, password: String) -> napi::Result<AsyncBlock<BindingOutcome>> {
+        let manager = self.manager.clone();
         let credentials =
             Credentials { email: Secret::new(email), password: Secret::new(password), device: Device::Kept };
-        step_outcome(self.manager.login(credentials).await)
+        promise(env, async move { step_outcome(manager.login(credentials).await) })
     }
 
     #[napi]
-    pub async fn login_with_code(&self, email: String, password: String, code: String) -> BindingOutcome {
+    pub fn login_with_code(
+        &self,
+        env: Env,
+        email: String,
+        password: String,
+        code: String,
+    ) -> napi::Result<AsyncBlock<BindingOutcome>> {
+        let manager = self.manager.clone();
         let credentials =
             Credentials { email: Secret::new(email), password: Secret::new(password), device: Device::Kept };
-        step_outcome(self.manager.login_with_code(credentials, Secret::new(code)).await)
+        promise(env, async move { step_outcome(manager.login_with_code(credentials, Secret::new(code)).await) })
     }
 
     #[napi]
-    pub async fn submit_two_factor_code(&self, code: String) -> BindingOutcome {
-        step_outcome(self.manager.submit_two_factor_code(Secret::new(code)).await)
+    pub fn submit_two_factor_code(&self, env: Env, code: String) -> napi::Result<AsyncBlock<BindingOutcome>> {
+        let manager = self.manager.clone();
+        promise(env, async move { step_outcome(manager.submit_two_factor_code(Secret::new(code)).await) })
     }
 
     #[napi]
-    pub async fn resend_two_factor_code(&self) -> BindingOutcome {
-        step_outcome(self.manager.resend_two_factor_code().await)
+    pub fn resend_two_factor_code(&self, env: Env) -> napi::Result<AsyncBlock<BindingOutcome>> {
+        let manager = self.manager.clone();
+        promise(env, async move { step_outcome(manager.resend_two_factor_code().await) })
     }
 
     #[napi]
@@ -127,20 +144,24 @@ impl BindingManager {
     }
 
     #[napi]
-    pub async fn set_refresh_token(&self, token: String) -> BindingOutcome {
-        empty_outcome(self.manager.set_refresh_token(&token).await)
+    pub fn set_refresh_token(&self, env: Env, token: String) -> napi::Result<AsyncBlock<BindingOutcome>> {
+        let manager = self.manager.clone();
+        promise(env, async move { empty_outcome(manager.set_refresh_token(&token).await) })
     }
 
     #[napi]
-    pub async fn set_push_credentials(&self, json: Option<String>) -> BindingOutcome {
-        let parsed = json.map(|json| serde_json::from_str(&json)).transpose();
-        let result = match parsed {
-            Ok(credentials) => self.manager.set_push_credentials(credentials).await,
-            Err(_) => Err(Error::invalid(
-                "The push credentials (pnc) cannot be kept: they are nested too deeply, or have half a character in them.",
-            )),
-        };
-        empty_outcome(result)
+    pub fn set_push_credentials(&self, env: Env, json: Option<String>) -> napi::Result<AsyncBlock<BindingOutcome>> {
+        let manager = self.manager.clone();
+        promise(env, async move {
+            let parsed = json.map(|json| serde_json::from_str(&json)).transpose();
+            let result = match parsed {
+                Ok(credentials) => manager.set_push_credentials(credentials).await,
+                Err(_) => Err(Error::invalid(
+                    "The push credentials (pnc) cannot be kept: they are nested too deeply, or have half a character in them.",
+                )),
+            };
+            empty_outcome(result)
+        })
     }
 
     #[napi(getter)]
@@ -159,8 +180,9 @@ impl BindingManager {
     }
 
     #[napi]
-    pub async fn close(&self) {
-        self.manager.close().await;
+    pub fn close(&self, env: Env) -> napi::Result<AsyncBlock<()>> {
+        let manager = self.manager.clone();
+        promise(env, async move { manager.close().await })
     }
 }
 
@@ -206,14 +228,24 @@ pub fn is_busy() -> bool {
 }
 
 #[napi]
-pub async fn settled() {
-    activity::settled().await;
+pub fn settled(env: Env) -> napi::Result<AsyncBlock<()>> {
+    promise(env, activity::settled())
 }
 
 #[napi]
-pub async fn run_cli(args: Vec<String>) -> u32 {
+pub fn run_cli(env: Env, args: Vec<String>) -> napi::Result<AsyncBlock<u32>> {
     let args = args.into_iter().map(OsString::from).collect();
-    u32::from(crate::cli::run(args, Handle::current()).await)
+    promise(env, async move { u32::from(ring_auth::cli::run(args, Handle::current()).await) })
+}
+
+/// What an `async fn` would be, except that all that answer with a `T` are one type: for each other one napi and tokio would
+/// be compiled once more.
+fn promise<T: ToNapiValue + Send + 'static>(
+    env: Env,
+    work: impl Future<Output = T> + Send + 'static,
+) -> napi::Result<AsyncBlock<T>> {
+    let work: Pin<Box<dyn Future<Output = napi::Result<T>> + Send>> = Box::pin(async move { Ok(work.await) });
+    AsyncBlockBuilder::new(work).build(&env)
 }
 
 thread_local! {

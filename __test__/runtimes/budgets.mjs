@@ -1,0 +1,33 @@
+// @ts-check
+// `npm run test:budgets`, after `npm run build`: what an install weighs, on this platform.
+import assert from 'node:assert/strict'
+import { readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { PACKAGE, binaryOf, project, publish } from '../support/packages.mjs'
+
+const MIB = 1024 * 1024
+
+/** @param {string} folder @returns {number} */
+function sizeOf(folder) {
+  return readdirSync(folder, { withFileTypes: true }).reduce((sum, entry) => {
+    const path = join(folder, entry.name)
+    return sum + (entry.isDirectory() ? sizeOf(path) : statSync(path).size)
+  }, 0)
+}
+
+describe('the budget of an install', () => {
+  it('is three packages and 6 MiB, and 3.2 MiB for the addon', async (t) => {
+    const packages = await publish()
+    t.after(() => packages.end())
+    const { installed, npm, path } = project(t, packages)
+    await npm(['install', 'ring-auth'])
+    const names = installed()
+    const bytes = names.reduce((sum, name) => sum + sizeOf(path('node_modules', name)), 0)
+    const addon = statSync(path('node_modules', PACKAGE, binaryOf(PACKAGE.replace('ring-auth-', '')))).size
+    t.diagnostic(`${names.join(' and ')}: ${bytes} bytes, ${addon} of them the addon`)
+    assert.ok(names.length <= 3, names.join(', '))
+    assert.ok(addon <= Math.floor(3.2 * MIB), `the addon has ${addon} bytes; was it built by npm run build?`)
+    assert.ok(bytes <= 6 * MIB, `${bytes} bytes are installed`)
+  })
+})
