@@ -7,11 +7,11 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFil
 import { dirname, join } from 'node:path'
 import { describe, it } from 'node:test'
 import { EMAIL, PASSWORD, RingTokenManager, age, atEnd, failure, open, rawOf, root, runProcess, startRing, tempDir, unwrap, until, wrap } from './support/index.mjs'
+import { assertLinks, fenced, take, text } from './support/pages.mjs'
 import { HOMEBRIDGE } from './support/plugin.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 /** @typedef {import('./support/index.mjs').FakeRing} FakeRing */
-/** @typedef {{ page: string, language: string, text: string, isRun: boolean }} Snippet */
 
 const PAGES = ['stores', 'homebridge', 'docker', 'migrating']
 const CLI = join(root, 'bin', 'ring-auth.js')
@@ -20,30 +20,14 @@ const HELP = spawnSync(process.execPath, [CLI, '--help'], { encoding: 'utf8' }).
 const ABSOLUTE = ['/homebridge', '/data', '/state', '/srv/homebridge', '/var/lib/homebridge']
 const linux = process.platform !== 'linux' && 'mount namespaces are Linux'
 
-/** @param {string} name */
-const text = (name) => readFileSync(join(root, name), 'utf8')
-
-/** @type {Snippet[]} */
 const snippets = PAGES.flatMap((page) =>
-  [...text(`docs/${page}.md`).matchAll(/^```(\w*)\n([^]*?)^```$/gm)]
-    .map(([, language = '', text = '']) => ({ page, language, text, isRun: false }))
+  fenced(`docs/${page}.md`)
     // Whole programs, and what to change in somebody else's: real/rest-client.test.mjs runs them beside ring-client-api.
     .filter(({ language, text }) => language !== 'diff' && !/^\/\/ [\w-]+\.mjs$/m.test(text.split('\n')[0] ?? '')),
 )
 
-/**
- * The snippet of a page that has these words in it. There must be just one.
- * @param {string} page
- * @param {string} language
- * @param {string[]} words
- */
-function snippet(page, language, ...words) {
-  const found = snippets.filter((one) => one.page === page && one.language === language && words.every((word) => one.text.includes(word)))
-  assert.equal(found.length, 1, `${found.length} snippets in ${page} with ${words}`)
-  const [one] = /** @type {[Snippet]} */ (found)
-  one.isRun = true
-  return one.text
-}
+/** @param {string} page @param {string} language @param {string[]} words */
+const snippet = (page, language, ...words) => take(snippets, `docs/${page}.md`, language, ...words)
 
 /** The paths of the documents, in a folder. @param {string} source @param {string} folder */
 function inside(source, folder) {
@@ -181,7 +165,7 @@ describe('docs/homebridge.md', () => {
     const [ring, folder] = [await startRing(t), tempDir(t)]
     const block = snippet('homebridge', 'json', '"platforms"')
     const first = ring.mint()
-    const whole = (/** @type {string} */ token) => block.replace('eyJydCI6Ii…', () => token)
+    const whole = (/** @type {string} */ token) => block.replace('eyJydCI6ImV5…', () => token)
     writeFileSync(join(folder, 'config.json'), whole(first))
     writeFileSync(join(folder, 'plugin.cjs'), snippet('homebridge', 'js', 'registerPlatform'))
     writeFileSync(join(folder, 'homebridge.cjs'), HOMEBRIDGE)
@@ -340,7 +324,7 @@ describe('docs/migrating.md', () => {
 
   it('asks what ring-auth-cli asks, and answers as it does', async (t) => {
     const [ring, folder] = [await startRing(t, { accounts: [{ email: EMAIL, password: PASSWORD, twoFactor: 'none' }] }), tempDir(t)]
-    const [before = '', after = ''] = snippet('migrating', '', '"refreshToken"').trim().split('eyJydCI6Ii…')
+    const [before = '', after = ''] = snippet('migrating', '', '"refreshToken"').trim().split('eyJydCI6ImV5…')
     const { code, stdout, stderr } = await shell(t, 'npx ring-auth --email "$EMAIL" --password-stdin', folder, ring, { input: PASSWORD, env: { EMAIL } })
     assert.equal(code, 0, stderr)
     const line = stdout.split('\n').find((line) => line.startsWith(before) && line.endsWith(after))
@@ -395,7 +379,7 @@ describe('the commands in these pages', () => {
   const logins = snippets.filter(({ language, text }) => language === 'sh' && text.includes('ring-auth login --homebridge'))
   for (const login of logins) {
     const command = login.text.trim()
-    it(`${login.page}.md: ${command}`, async (t) => {
+    it(`${login.page}: ${command}`, async (t) => {
       login.isRun = true
       const [ring, folder] = [await startRing(t, { accounts: [{ email: EMAIL, password: PASSWORD, twoFactor: 'none' }] }), tempDir(t)]
       const path = join(folder, /--homebridge (\/\S+)/.exec(command)?.[1] ?? 'homebridge/config.json')
@@ -445,27 +429,9 @@ describe('these pages', () => {
   })
 
   for (const name of readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md'))) {
-    it(`have no dead link: ${name}`, () => {
-      for (const link of links(text(`docs/${name}`))) {
-        const [path = '', anchor] = link.split('#')
-        const target = path === '' ? join('docs', name) : join('docs', path)
-        assert.ok(existsSync(join(root, target)), `docs/${name} links to ${link}`)
-        if (anchor !== undefined) assert.ok(anchors(text(target)).includes(anchor), `docs/${name} links to ${link}`)
-      }
-    })
+    it(`have no dead link: ${name}`, () => assertLinks(`docs/${name}`))
   }
 })
-
-/** What a page links to in this tree. @param {string} page */
-function links(page) {
-  const prose = page.replace(/^```[^]*?^```$/gm, '').replace(/`[^`\n]*`/g, '')
-  return [...prose.matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => /** @type {string} */ (link)).filter((link) => !link.includes('://'))
-}
-
-/** Its headings, as links name them. @param {string} page */
-function anchors(page) {
-  return [...page.replace(/^```[^]*?^```$/gm, '').matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) => heading.toLowerCase().replace(/[^\w\- ]/g, '').replaceAll(' ', '-'))
-}
 
 /**
  * The words for `unshare` with which this user may mount something.

@@ -7,6 +7,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { PACKAGE, PLATFORMS, VERSION, binaryOf, project, publish, readJson, root, writeJson } from '../support/packages.mjs'
+import { fenced, take } from '../support/pages.mjs'
 
 /** @typedef {ReturnType<typeof project>} Project */
 /** @typedef {{ platform: string, arch: string, machine: string, libc?: 'glibc' | 'musl' }} Host */
@@ -148,7 +149,8 @@ describe('an install', () => {
   it('with pnpm loads once its script is decided on, and is mended', async (t) => {
     const there = project(t, packages)
     // As pnpm 11 is by default, it ends with an error where a dependency has a script that nobody allowed or refused.
-    writeFileSync(there.path('pnpm-workspace.yaml'), 'strictDepBuilds: true\nallowBuilds:\n  ring-auth: false\n')
+    // What the page says to decide is what it is decided by.
+    writeFileSync(there.path('pnpm-workspace.yaml'), `strictDepBuilds: true\n${take(fenced('docs/packages.md'), 'docs/packages.md', 'yaml', 'allowBuilds')}`)
     const pnpm = async (/** @type {string[]} */ ...args) => {
       const { code, output } = await there.run('pnpm', args)
       assert.equal(code, 0, output)

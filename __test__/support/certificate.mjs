@@ -20,7 +20,7 @@ const oid = (hex) => der(0x06, Buffer.from(hex, 'hex'))
 /** @param {Date} date */
 const time = (date) => der(0x17, Buffer.from(`${date.toISOString().slice(2, 19).replace(/[-:T]/g, '')}Z`))
 /** @param {string} label @param {Buffer} bytes */
-const pem = (label, bytes) => `-----BEGIN ${label}-----\n${bytes.toString('base64').replace(/.{64}/g, '$&\n')}\n-----END ${label}-----\n`
+const pem = (label, bytes) => `-----BEGIN ${label}-----\n${bytes.toString('base64').replace(/.{64}(?=.)/g, '$&\n')}\n-----END ${label}-----\n`
 
 /**
  * A self-signed certificate for hosts, valid from yesterday until tomorrow.

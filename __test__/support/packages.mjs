@@ -63,14 +63,16 @@ export async function publish(others = [], built = []) {
  * An empty project, whose package managers know nothing of this machine's settings.
  * @param {{ after(end: () => void): unknown }} t
  * @param {{ url: string, folder: string }} packages
- * @param {object} [manifest]
+ * @param {object | null} [manifest] null: an empty folder
  */
 export function project(t, packages, manifest = {}) {
   // By its real name, as a program in it sees it.
   const folder = realpathSync(mkdtempSync(join(tmpdir(), 'ring-auth-project-')))
   t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
-  writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'project', version: '1.0.0', private: true, ...manifest }))
-  writeFileSync(join(folder, '.npmrc'), `registry=${packages.url}\n`)
+  if (manifest) {
+    writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'project', version: '1.0.0', private: true, ...manifest }))
+    writeFileSync(join(folder, '.npmrc'), `registry=${packages.url}\n`)
+  }
   // What npm tells its scripts is not for another npm.
   const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(npm|pnpm)_/i.test(name)))
   const env = {
@@ -133,7 +135,7 @@ export function project(t, packages, manifest = {}) {
   /** The packages that npm has put into node_modules. */
   const installed = () => Object.keys(readJson(join(folder, 'node_modules', '.package-lock.json')).packages).map((path) => path.replace(/^.*node_modules\//, ''))
 
-  return { folder, run, npm, installed, path: (/** @type {string[]} */ ...names) => join(folder, ...names) }
+  return { folder, env, run, npm, installed, path: (/** @type {string[]} */ ...names) => join(folder, ...names) }
 }
 
 /** @param {string} path @param {object} value */

@@ -1,0 +1,346 @@
+// @ts-check
+// README.md as a newcomer follows it: an empty folder, the packages from a registry, and each snippet in the order of the page, as it
+// stands there. Ring is a fake one of which neither the snippets nor the installed package know: see support/ring-com.mjs. The last
+// tests fail where a snippet was not run, or the page says what is not so.
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { CANARY, Homebridge, VERSIONS, missing } from '../real/homebridge.mjs'
+import { Screen } from '../support/cli.mjs'
+import { age, rawOf, until } from '../support/index.mjs'
+import { PACKAGE, binaryOf, project, publish, read, readJson, root, writeJson } from '../support/packages.mjs'
+import { assertLinks, fenced, quoted, rows, section, take, text } from '../support/pages.mjs'
+import { isTheDialogue, logsIn, startRingCom } from '../support/ring-com.mjs'
+
+/** @typedef {import('node:test').TestContext} TestContext */
+
+const PAGE = 'README.md'
+const PERSON = { email: 'me@example.com', password: 'correct horse' }
+const snippets = fenced(PAGE)
+const posix = process.platform === 'win32' && 'the snippets are for a POSIX shell'
+
+/** @type {number} */
+let at = -1
+/** The snippet with these words. It must stand behind the one that was run last. @param {string} language @param {string[]} words */
+function next(language, ...words) {
+  const snippet = take(snippets, PAGE, language, ...words)
+  const place = snippets.findIndex((one) => one.text === snippet)
+  assert.ok(place > at, `a newcomer would have come to this one earlier: ${snippet}`)
+  at = place
+  return snippet
+}
+
+/** @param {string} snippet */
+const lines = (snippet) => snippet.split('\n').filter((line) => line !== '')
+
+describe(PAGE, { skip: posix }, () => {
+  /** @type {(() => void | Promise<void>)[]} */
+  const ends = []
+  const t = { after: (/** @type {() => void | Promise<void>} */ end) => ends.unshift(end) }
+  /** @type {ReturnType<typeof project>} */
+  let there
+  /** @type {Awaited<ReturnType<typeof startRingCom>>} */
+  let com
+  /** @type {string} */
+  let home
+  /** @type {NodeJS.ProcessEnv} */
+  let env
+
+  before(async () => {
+    const packages = await publish()
+    t.after(() => packages.end())
+    there = project(t, packages, null)
+    home = realpathSync(mkdtempSync(join(tmpdir(), 'ring-auth-home-')))
+    t.after(() => rmSync(home, { recursive: true, force: true, maxRetries: 5 }))
+    com = await startRingCom(t, { accounts: [{ ...PERSON, twoFactor: 'sms', phone: '+1xxxxxxxx89' }], canary: CANARY })
+    // Nothing of whoever runs the tests but where programs are, this Node first.
+    const npm = Object.fromEntries(Object.entries(there.env).filter(([name]) => name.startsWith('npm_config_')))
+    const PATH = `${dirname(process.execPath)}:${process.env['PATH']}`
+    env = { PATH, HOME: home, CI: '', NO_COLOR: '1', npm_config_progress: 'false', ...npm, ...com.env }
+  })
+
+  after(async () => {
+    for (const end of ends) await end()
+  })
+
+  /** Runs one line of a snippet as a shell does. It has to succeed. @param {string} line @param {NodeJS.ProcessEnv} [more] @param {string} [cwd] */
+  async function sh(line, more = {}, cwd = there.folder) {
+    // Of the project's own environment there is no more than what `env` has of it.
+    const others = Object.fromEntries(Object.keys(there.env).map((name) => [name, undefined]))
+    const { code, stdout, stderr } = await there.run('sh', ['-c', 'cd "$0" && eval "$1"', cwd, line], { env: { ...others, ...env, ...more } })
+    assert.equal(code, 0, `${line}: ${stdout}${stderr}`)
+    return { stdout, stderr }
+  }
+
+  /** Runs one line that logs in, with a person at the terminal. @param {TestContext} t @param {string} line @param {boolean} [isNew] whether npx has to ask first */
+  async function login(t, line, isNew = false) {
+    const screen = new Screen(t, 'sh', ['-c', line], { env, cwd: there.folder })
+    if (isNew) await screen.answers('Ok to proceed? (y)', 'y\r')
+    const text = await logsIn(screen, com.ring, PERSON)
+    assert.ok(!text.includes(PERSON.password))
+    return text
+  }
+
+  const storage = () => join(home, '.homebridge')
+  const configPath = () => join(storage(), 'config.json')
+  /** @param {string} platform @returns {string} */
+  const shownIn = (platform) => readJson(configPath()).platforms.find((/** @type {any} */ block) => block.platform === platform).refreshToken
+
+  it('gets a token with npx in an empty folder, and the dialogue is the one that is shown', async (t) => {
+    assert.deepEqual(readdirSync(there.folder), [])
+    const said = await login(t, next('sh', 'npx ring-auth\n').trim(), true)
+    const token = isTheDialogue(said, next('', 'Email: '))
+    assert.equal(rawOf(token), com.ring.newest())
+    assert.ok(com.ring.isLive(rawOf(token)))
+    assert.deepEqual(readdirSync(there.folder), [], 'it leaves nothing behind')
+  })
+
+  it('puts a token into a file', async (t) => {
+    await login(t, next('sh', 'npx ring-auth --state-file').trim())
+    assert.equal(rawOf(readJson(there.path('ring-auth.json')).current.token), com.ring.newest())
+  })
+
+  it("puts a token into Homebridge's config.json and into a .env file, and leaves what else is in there", async (t) => {
+    // What Homebridge makes at its first start, kept to loopback.
+    const bridge = { name: 'Homebridge', username: '0E:00:00:00:00:02', port: 0, pin: '031-45-154', advertiser: 'ciao', bind: ['lo'] }
+    mkdirSync(storage())
+    writeFileSync(configPath(), JSON.stringify({ bridge, accessories: [], platforms: [] }, null, 4))
+    writeFileSync(there.path('.env'), 'OTHER=1\n')
+    const [homebridge = '', dotenv = '', ...others] = lines(next('sh', '--homebridge\n', '--dotenv'))
+    assert.deepEqual(others, [])
+    await login(t, homebridge)
+    const { platforms, ...rest } = readJson(configPath())
+    assert.deepEqual(rest, { bridge, accessories: [] })
+    assert.deepEqual(platforms.map((/** @type {any} */ { platform }) => platform), ['Ring'], 'the block that the page says')
+    assert.equal(rawOf(shownIn('Ring')), com.ring.newest())
+    await login(t, dotenv)
+    const [other, line = ''] = read(there.path('.env')).split('\n')
+    assert.equal(other, 'OTHER=1')
+    assert.equal(rawOf(line.replace('RING_REFRESH_TOKEN=', '')), com.ring.newest())
+  })
+
+  it('is installed as two packages', async () => {
+    const { stderr } = await sh(next('sh', 'npm install ring-auth').trim())
+    assert.doesNotMatch(stderr, /npm error/)
+    assert.deepEqual(there.installed(), ['ring-auth', PACKAGE])
+  })
+
+  it('lists the devices by a script, and makes no request for a token that it has', async () => {
+    const script = next('js', '// devices.mjs\n')
+    const [name = ''] = script.match(/(?<=^\/\/ )\S+/) ?? []
+    writeFileSync(there.path(name), script)
+    const command = next('sh', name).trim()
+    const before = com.ring.counts.rotations
+    for (let i = 0; i < 2; i++) assert.match((await sh(command, com.fetchEnv)).stdout, /Front Door/)
+    assert.equal(com.ring.counts.rotations, before)
+    age(there.path('ring-auth.json'), 24 * 3_600_000)
+    assert.match((await sh(command, com.fetchEnv)).stdout, /Front Door/)
+    assert.equal(com.ring.counts.rotations, before + 1)
+  })
+
+  it('shares the file with the command line', async () => {
+    const { stdout } = await sh(next('sh', 'npx ring-auth token').trim())
+    assert.ok(com.ring.isAccessLive(stdout.trim()))
+    assert.equal(com.ring.counts.stalePresentations, 0)
+  })
+
+  /** The plugin, installed. */
+  const plugin = () => there.path('node_modules', 'homebridge-example-ring')
+
+  it('has a Homebridge plugin, whose block gets a token from the command line', async (t) => {
+    const source = next('js', 'registerPlatform')
+    writeJson(join(plugin(), 'package.json'), { name: 'homebridge-example-ring', version: '1.0.0', keywords: ['homebridge-plugin'], engines: { homebridge: '*' } })
+    writeFileSync(join(plugin(), 'index.js'), source)
+    const ours = shownIn('Ring')
+    await login(t, next('sh', '--homebridge --platform').trim())
+    assert.equal(shownIn('Ring'), ours)
+    assert.equal(rawOf(shownIn('ExampleRing')), com.ring.newest())
+  })
+
+  for (const version of VERSIONS) {
+    it(`has a plugin that runs in ${version.name}, and keeps config.json current`, { skip: missing(version) }, async (t) => {
+      const { ring } = com
+      const template = read(configPath()).replace(shownIn('ExampleRing'), '@TOKEN@')
+      const whole = (/** @type {string} */ token) => template.replace('@TOKEN@', () => token)
+      assert.ok(read(configPath()) === whole(shownIn('ExampleRing')) && shownIn('ExampleRing').length > 50)
+      const start = () => new Homebridge({ t, version, folder: home, storage: storage(), plugin: plugin() }, { env: com.env })
+      /** @param {string} ancestor @param {Homebridge} homebridge */
+      const shows = async (ancestor, homebridge) => {
+        await until(() => rawOf(shownIn('ExampleRing')) === ring.inspect(ancestor).newest, `the newest token\n${homebridge.output}`)
+        await homebridge.says(/is running on port/)
+        await homebridge.stop()
+        assert.ok(ring.isLive(rawOf(shownIn('ExampleRing'))))
+        assert.equal(read(configPath()), whole(shownIn('ExampleRing')), 'nothing else changes')
+                assert.doesNotMatch(homebridge.output, /\bat .*\.js:\d/)
+        return homebridge.said(/^\[ExampleRing\] (?!Initializing)/)
+      }
+
+      // A day later an old copy comes back, of the token that is about to be rotated, and then of one that was.
+      const first = shownIn('ExampleRing')
+      for (let i = 0; i < 2; i++) {
+        const before = ring.counts.rotations
+        grownOld()
+        writeFileSync(configPath(), whole(first))
+        await shows(rawOf(first), start())
+        assert.equal(ring.counts.rotations, before + 1)
+      }
+      assert.notEqual(shownIn('ExampleRing'), first)
+      assert.equal(ring.counts.invalidGrants, 0, 'no old one was sent')
+
+      const pasted = ring.mint(PERSON.email)
+      writeFileSync(configPath(), whole(pasted))
+      assert.equal((await shows(pasted, start())).length, 1, 'the logger is wired')
+      assert.ok(ring.inspect(pasted).spent, 'one that somebody pastes is used')
+    })
+  }
+
+  /** Lets the access tokens beside config.json expire. */
+  function grownOld() {
+    const state = join(storage(), '.ring-auth')
+    const journals = readdirSync(state).filter((name) => name.endsWith('.json'))
+    assert.equal(journals.length, 2, 'one for each block')
+    for (const name of journals) if (readJson(join(state, name)).access) age(join(state, name), 24 * 3_600_000)
+  }
+
+  it('names stores that there are', async () => {
+    const stores = rows(section(PAGE, '## Keep it elsewhere')).flatMap(([, store = '']) => (store.startsWith('`{') ? quoted(store) : []))
+    assert.equal(stores.length, 4)
+    const config = JSON.stringify({ platforms: [{ platform: 'Example', refreshToken: '' }] })
+    writeFileSync(there.path('stores.mjs'), `
+      import { mkdtempSync, writeFileSync } from 'node:fs'
+      import { RingTokenManager } from 'ring-auth'
+      const folder = mkdtempSync('stores-')
+      const [path, configPath, statePath, platform] = [folder + '/any', folder + '/config.json', folder + '/state', 'Example']
+      writeFileSync(configPath, ${JSON.stringify(config)})
+      const [load, save] = [() => null, () => {}]
+      for (const store of [${stores.join(', ')}]) {
+        const manager = new RingTokenManager({ store })
+        const error = await manager.getAccessToken().catch((error) => error)
+        await manager.close()
+        console.log(error.code)
+      }
+    `)
+    assert.equal((await sh('node stores.mjs')).stdout, 'NO_REFRESH_TOKEN\n'.repeat(4))
+  })
+
+  it('logs in without a person, and says, rotates and forgets what is stored', async () => {
+    const [login = '', status = '', refresh = '', logout = '', ...others] = [...lines(next('sh', 'printf')), ...lines(next('sh', 'npx ring-auth logout'))]
+    assert.deepEqual(others, [])
+    // As an authenticator app makes them.
+    com.ring.accounts.get(PERSON.email).twoFactor = 'totp'
+    await sh(login, { PASSWORD: PERSON.password, CODE: String(com.ring.codeFor(PERSON.email)) })
+    const stored = () => rawOf(readJson(there.path('ring-auth.json')).current.token)
+    const first = stored()
+    assert.equal(first, com.ring.newest())
+    const requests = com.ring.requests.length
+    assert.match((await sh(status)).stdout, /^State: +ready$/m)
+    assert.equal(com.ring.requests.length, requests)
+    await sh(refresh)
+    assert.ok(com.ring.inspect(first).spent)
+    assert.equal(stored(), com.ring.inspect(first).newest)
+    await sh(logout)
+    assert.ok(!existsSync(there.path('ring-auth.json')))
+  })
+
+  it('is built, tested and shown by scripts that there are, and the gate runs the tests', async () => {
+    const { scripts } = readJson(join(root, 'package.json'))
+    const gate = lines(text('.ci/run'))
+    const commands = lines(next('sh', 'npm run build'))
+    assert.deepEqual(commands, ['npm ci', 'npm run build', 'npm test', 'npm run demo'])
+    for (const command of commands) {
+      const [, script] = /^npm (?:run )?(\S+)$/.exec(command) ?? []
+      assert.ok(script === 'ci' ? existsSync(join(root, 'package-lock.json')) : scripts[String(script)], command)
+    }
+    // These tests cannot run themselves, nor the install and the build that they stand on.
+    assert.ok(gate.includes('npm test') && gate.some((line) => line.startsWith('npm ci')))
+  })
+
+  it('has a demo that holds, in half a minute', async () => {
+    const { stdout } = await sh('npm run --silent demo', {}, root)
+    assert.match(stdout, /^\d\d claims, all of them held\./m)
+  })
+
+  it('is installed from a clone beside a project', async () => {
+    const boxes = join(home, 'boxes')
+    const [clone, own] = [join(boxes, 'ring-auth'), join(boxes, 'project')]
+    mkdirSync(own, { recursive: true })
+    // A clone that was built, as far as npm looks at it.
+    for (const name of [...readJson(join(root, 'package.json')).files, 'package.json', 'scripts/pack.mjs', binaryOf(PACKAGE.replace('ring-auth-', ''))]) {
+      cpSync(join(root, name), join(clone, name))
+    }
+    await sh(next('sh', 'npm install ../ring-auth').trim(), {}, own)
+    const { stdout } = await sh('npx ring-auth --version', {}, own)
+    assert.equal(stdout.trim(), readJson(join(root, 'package.json')).version)
+  })
+
+  it('shows nothing that was not run', () => {
+    assert.deepEqual(snippets.filter(({ isRun }) => !isRun), [])
+    assert.ok(snippets.length >= 13, String(snippets.length))
+  })
+})
+
+describe('what README.md says', () => {
+  const types = text('index.d.ts')
+  /** The members of a class or an interface. @param {string} name */
+  const membersOf = (name) => {
+    const [, body] = new RegExp(`^export (?:class|interface) ${name}\\b[^{]*\\{\\n([^]*?)^\\}`, 'm').exec(types) ?? assert.fail(`no ${name}`)
+    return new Set([...String(body).matchAll(/^ {2}(?:readonly )?(\w+)\??[(:]/gm)].map(([, member = '']) => member).filter((member) => member !== 'constructor'))
+  }
+
+  it('of the options is all of them', () => {
+    const options = [...membersOf('RingTokenManagerOptions')]
+    const shown = quoted(section(PAGE, '### `new RingTokenManager(options?)`').split('. ')[0] ?? '')
+    assert.deepEqual(shown.toSorted(), options.toSorted())
+    const explained = rows(section('docs/api.md', '## `new RingTokenManager(options?)`')).flatMap(([name = '', value]) => (value === 'default' ? [] : quoted(name)))
+    assert.deepEqual(explained.toSorted(), options.toSorted())
+  })
+
+  it('of the API is all that there is', () => {
+    const headings = [...section(PAGE, '## API').matchAll(/^### (.*)$/gm)].flatMap(([, heading = '']) => [...heading.matchAll(/`(?:new )?(\w+)/g)].map(([, name]) => name))
+    const functions = [...types.matchAll(/^export (?:declare )?function (\w+)/gm)].map(([, name]) => name)
+    assert.deepEqual(headings.toSorted(), ['RingTokenManager', ...membersOf('RingTokenManager'), ...functions].toSorted())
+  })
+
+  it('of errors has the codes and the fields of the types', () => {
+    const [, union = ''] = /^export type ErrorCode =\n((?: {2}\| '\w+'\n)+)/m.exec(types) ?? []
+    const codes = [...union.matchAll(/'(\w+)'/g)].map(([, code]) => code)
+    const errors = section(PAGE, '## Errors')
+    assert.deepEqual(rows(errors).flatMap(([cell = '']) => quoted(cell)).toSorted(), codes.toSorted())
+    const fields = quoted(errors.split('\n|')[0] ?? '').filter((word) => word !== 'RingAuthError')
+    assert.deepEqual(fields.toSorted(), [...membersOf('RingAuthError')].toSorted())
+  })
+
+  it('of the command line it explains itself', () => {
+    const { stdout } = spawnSync(process.execPath, [join(root, 'bin', 'ring-auth.js'), '--help'], { encoding: 'utf8' })
+    const [prose = ''] = section(PAGE, '## Command line').split('```')
+    for (const word of quoted(prose)) assert.ok(stdout.replace('[login]', 'login').includes(word), word)
+    const { bin } = readJson(join(root, 'package.json'))
+    assert.deepEqual(Object.keys(bin), ['ring-auth', 'ring-auth-cli'])
+  })
+
+  it('of what it needs and where it was tried is so', () => {
+    const { engines, scripts } = readJson(join(root, 'package.json'))
+    const [, rust] = /^rust-version = "(.+)"$/m.exec(text('Cargo.toml')) ?? []
+    assert.ok(section(PAGE, '## Build and test').includes(`Rust ${rust} or later with a C compiler, and Node ${engines.node.slice(2)} or later.`))
+    for (const [, script] of text(PAGE).matchAll(/`npm run ([\w:-]+)`/g)) assert.ok(scripts[String(script)], script)
+    const tried = Object.keys(readJson(join(root, '__test__', 'runtimes', 'package.json')).dependencies)
+    const nodes = tried.flatMap((name) => /^node(\d+)$/.exec(name)?.[1] ?? [])
+    assert.ok(section(PAGE, '## Platforms').includes(`Node ${nodes.slice(0, -1).join(', ')} and ${nodes.at(-1)}, Bun and Deno`))
+    // What docs/releasing.md says did run: on each of these the page says that it did, and of no other.
+    const ran = rows(section('docs/releasing.md', '## Cross-building here')).flatMap(([platform = '', , on = '']) => quoted(platform).map((name) => [name, /Node (\d+)/.exec(on)?.[1], on.includes('qemu')]))
+    const said = rows(section(PAGE, '## Platforms')).flatMap(([system = '', what = '']) => {
+      const [, arch = ''] = /^Linux (\w+)/.exec(system) ?? []
+      if (!what.startsWith('Cross-built')) return []
+      return ['glibc', 'musl'].filter((libc) => system.includes(libc)).map((libc) => {
+        const abi = libc === 'musl' ? 'musl' : arch === 'armv7' ? 'gnueabihf' : 'gnu'
+        return [`linux-${arch === 'armv7' ? 'arm' : arch}-${abi}`, /Node (\d+)/.exec(what)?.[1], what.includes('emulation')]
+      })
+    })
+    assert.deepEqual(said.toSorted(), ran.toSorted())
+  })
+
+  it('leads somewhere', () => assertLinks(PAGE))
+})

@@ -1,0 +1,357 @@
+// @ts-check
+// What the reference pages show is run as it stands there, against a fake Ring: docs/api.md, docs/cli.md and docs/errors.md, and the few
+// snippets of other pages. (README.md: packages/readme.test.mjs; the pages on stores, Homebridge, containers and migrating:
+// docs.test.mjs.) The last tests fail where one was not run, and where the pages disagree with the code.
+import assert from 'node:assert/strict'
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { delimiter, join } from 'node:path'
+import { describe, it } from 'node:test'
+import { Screen } from './support/cli.mjs'
+import { EMAIL, FakeRing, OUTAGE, PASSWORD, RingAuthError, RingTokenManager, age, atEnd, failure, parseRefreshToken, rawOf, readJournal, root, runProcess, startRing, tempDir, until } from './support/index.mjs'
+import { assertLinks, fenced, quoted, rows, section, take, text } from './support/pages.mjs'
+import { isTheDialogue, logsIn, startRingCom } from './support/ring-com.mjs'
+
+/** @typedef {import('node:test').TestContext} TestContext */
+
+const PAGES = ['docs/api.md', 'docs/cli.md', 'docs/errors.md', 'docs/performance.md', 'CONTRIBUTING.md', '__test__/fake-ring/README.md']
+const snippets = PAGES.flatMap(fenced)
+/** @param {string} page @param {string} language @param {string[]} words */
+const snippet = (page, language, ...words) => take(snippets, page, language, ...words)
+const posix = process.platform === 'win32' && 'the snippets are for a POSIX shell'
+const AsyncFunction = /** @type {any} */ (async () => {}).constructor
+
+/**
+ * Runs JavaScript as it is shown, with these names in scope, and gives back what it declared.
+ * @param {string} source
+ * @param {Record<string, unknown>} scope
+ */
+async function run(source, scope) {
+  // Imports belong to a module's top level: what they name is in the scope.
+  const body = source.replace(/^import .*$/gm, '')
+  const declared = [...body.matchAll(/^(?:const|let) (?:(\w+)|\{ (.*) \})/gm)].flatMap(([, one, several]) => one ?? several?.split(', '))
+  return new AsyncFunction(...Object.keys(scope), `${body}\nreturn { ${declared.join(', ')} }`)(...Object.values(scope))
+}
+
+/**
+ * The class with which a snippet's managers talk to the fake, from a folder, and are closed with the test.
+ * @param {TestContext} t
+ * @param {FakeRing} ring
+ * @param {string} [folder]
+ */
+function managersOf(t, ring, folder = tempDir(t)) {
+  return class extends RingTokenManager {
+    /** @param {any} [options] */
+    constructor({ store, ...options } = {}) {
+      super({ ...options, ...(store ? { store: { ...store, path: join(folder, store.path) } } : {}), oauthUrl: ring.oauthUrl, apiUrl: ring.apiUrl, systemId: 'test-system' })
+      atEnd(t, 'manager', () => this.close())
+    }
+  }
+}
+
+/** @param {TestContext} t @param {FakeRing} ring @param {any} [options] @returns {RingTokenManager} */
+const managerOf = (t, ring, options) => new (managersOf(t, ring))(options ?? { refreshToken: ring.mint() })
+
+describe('docs/api.md', () => {
+  const PAGE = 'docs/api.md'
+  const CREDENTIALS = { email: EMAIL, password: PASSWORD }
+
+  it('is loaded either way', async (t) => {
+    const folder = tempDir(t)
+    mkdirSync(join(folder, 'node_modules'))
+    symlinkSync(root, join(folder, 'node_modules', 'ring-auth'), 'junction')
+    const say = '\nconsole.log([RingTokenManager, RingAuthError, parseRefreshToken].map((one) => typeof one).join())'
+    writeFileSync(join(folder, 'one.cjs'), snippet(PAGE, 'js', "require('ring-auth')") + say)
+    writeFileSync(join(folder, 'one.mjs'), snippet(PAGE, 'js', "from 'ring-auth'") + say)
+    for (const name of ['one.cjs', 'one.mjs']) {
+      const { stdout, stderr } = await runProcess(t, [name], { cwd: folder }).ended
+      assert.equal(stdout, 'function,function,function\n', stderr)
+    }
+  })
+
+  it('makes a manager with a file store', async (t) => {
+    const [ring, folder] = [await startRing(t), tempDir(t)]
+    const scope = { RingTokenManager: managersOf(t, ring, folder), process: { env: { RING_REFRESH_TOKEN: ring.mint() } } }
+    const { manager } = await run(snippet(PAGE, 'js', 'refreshToken: process.env.RING_REFRESH_TOKEN'), scope)
+    assert.ok(ring.isAccessLive(await manager.getAccessToken()))
+    assert.ok(existsSync(join(folder, 'ring-auth.json')))
+  })
+
+  it('saves each new token of a memory store', async (t) => {
+    const ring = await startRing(t)
+    /** @type {string[]} */
+    const saved = []
+    const scope = { RingTokenManager: managersOf(t, ring), load: async () => ring.mint(), save: (/** @type {string} */ token) => saved.push(token) }
+    const { manager } = await run(snippet(PAGE, 'js', 'await load()'), scope)
+    await manager.getAccessToken()
+    assert.equal(saved.at(-1), manager.refreshToken)
+    assert.equal(manager.status.persisted, false)
+  })
+
+  it('logs in, and asks again after a wrong code', async (t) => {
+    const ring = await startRing(t, { accounts: [{ ...CREDENTIALS, twoFactor: 'sms' }] })
+    const manager = managerOf(t, ring, {})
+    const codes = [() => '000000x', () => ring.codeFor()]
+    const { step } = await run(snippet(PAGE, 'js', 'await ask('), { manager, ...CREDENTIALS, ask: async () => codes.shift()?.() })
+    assert.equal(step.authenticated, true)
+    assert.equal(codes.length, 0)
+    assert.equal(ring.codesSent, 1)
+    assert.ok(ring.isAccessLive(await manager.getAccessToken()))
+  })
+
+  it('calls an API, and once more after a 401', async (t) => {
+    const ring = await startRing(t)
+    const manager = managerOf(t, ring)
+    /** @type {any} */
+    let sent
+    const url = `${ring.apiUrl}/clients_api/ring_devices`
+    const fetch = async (/** @type {string} */ url, /** @type {any} */ options) => {
+      sent = options
+      const { status } = await globalThis.fetch(url, options)
+      assert.equal(status, 200, 'the API takes the request as it is shown')
+      return { status: 401 }
+    }
+    const { response } = await run(snippet(PAGE, 'js', 'await fetch('), { manager, url, fetch })
+    const accessToken = sent.headers.authorization.replace('Bearer ', '')
+    assert.ok(ring.isAccessLive(accessToken))
+    await run(snippet(PAGE, 'js', 'invalidateAccessToken(accessToken)'), { manager, response, accessToken })
+    assert.notEqual(await manager.getAccessToken(), accessToken)
+    assert.equal(ring.counts.rotations, 2)
+  })
+
+  it('subscribes, and ends the subscription', async (t) => {
+    const ring = await startRing(t)
+    const manager = managerOf(t, ring)
+    /** @type {string[]} */
+    const states = []
+    await run(snippet(PAGE, 'js', 'manager.onStatus.subscribe('), { manager, console: { log: (/** @type {string} */ state) => states.push(state) } })
+    await manager.getAccessToken()
+    assert.deepEqual(states, [])
+  })
+
+  it('is observed by RxJS', async (t) => {
+    const ring = await startRing(t)
+    const manager = managerOf(t, ring)
+    await manager.getAccessToken()
+    const { firstValueFrom, from } = createRequire(join(root, '__test__', 'real', 'package.json'))('rxjs')
+    const { newRefreshToken } = await run(snippet(PAGE, 'js', "from 'rxjs'"), { manager, firstValueFrom, from })
+    assert.equal(newRefreshToken, manager.refreshToken)
+  })
+
+  it('closes by itself', async (t) => {
+    const ring = await startRing(t)
+    // Newer than the oldest Node we run on: there it is done by hand what the words mean.
+    const source = snippet(PAGE, 'js', 'await using')
+    assert.match(source, /^await using manager = new RingTokenManager\(options\) \/\/ .*\n$/)
+    const { manager } = await run(source.replace('await using', 'const'), { RingTokenManager: managersOf(t, ring), options: {} })
+    await manager[Symbol.asyncDispose]()
+    await failure(manager.getAccessToken(), 'CLOSED')
+  })
+
+  it('looks into a token', async (t) => {
+    const ring = await startRing(t)
+    const manager = managerOf(t, ring)
+    await manager.getAccessToken()
+    const { raw, hardwareId, hasPushCredentials } = await run(snippet(PAGE, 'js', '= parseRefreshToken(token)'), { token: manager.refreshToken, parseRefreshToken })
+    assert.deepEqual([raw, hardwareId, hasPushCredentials], [ring.newest(), manager.hardwareId, false])
+  })
+})
+
+describe('docs/errors.md', () => {
+  it('tells what passes by itself from what does not', async (t) => {
+    const ring = await startRing(t)
+    const source = snippet('docs/errors.md', 'js', 'instanceof RingAuthError').replace('// Nothing to do', "say('wait') // Nothing to do").replace('// Somebody', "say('act') // Somebody")
+    /** @param {object} manager */
+    const said = async (manager) => {
+      /** @type {string[]} */
+      const all = []
+      const require = () => ({ RingAuthError })
+      await new AsyncFunction('require', 'manager', 'say', source)(require, manager, (/** @type {string} */ word) => all.push(word))
+      return all
+    }
+    const manager = managerOf(t, ring)
+    assert.deepEqual(await said(manager), [])
+    assert.deepEqual(await said(managerOf(t, ring, {})), ['act'])
+    ring.fault(OUTAGE)
+    assert.deepEqual(await said(managerOf(t, ring)), ['wait'])
+    await assert.rejects(said({ getAccessToken: () => Promise.reject(new Error('another')) }), /another/)
+  })
+
+  it('has each code of the types, as transient and with the exit code that it has', () => {
+    const types = text('index.d.ts')
+    const [, union = ''] = /^export type ErrorCode =\n((?: {2}\| '\w+'\n)+)/m.exec(types) ?? []
+    const codes = [...union.matchAll(/'(\w+)'/g)].map(([, code]) => String(code))
+    const [, arms = ''] = /fn exit_code\(self\) -> u8 \{\n +match self \{\n([^]*?)\n {8}\}/.exec(text('src/error.rs')) ?? []
+    const exits = new Map([...arms.matchAll(/([^,]*?) => (\d)/g)].flatMap(([, names = '', exit]) => [...names.matchAll(/Self::(\w+)/g)].map(([, name = '']) => [name.replace(/(?<=.)(?=[A-Z])/g, '_').toUpperCase(), exit])))
+    const expected = codes.map((code) => {
+      const [, says = ''] = new RegExp(`^ \\* - \`${code}\`: (.*)$`, 'm').exec(types) ?? assert.fail(code)
+      return [code, says.endsWith(' Transient.') ? 'yes' : 'no', exits.get(code)]
+    })
+    assert.ok(expected.length > 10)
+    const table = rows(section('docs/errors.md', '## At a glance')).flatMap(([code = '', ...rest]) => (code.startsWith('[') ? [[...quoted(code), ...rest]] : []))
+    assert.deepEqual(table, expected)
+    const headings = [...text('docs/errors.md').matchAll(/^## `(\w+)`$/gm)].map(([, code]) => code)
+    assert.deepEqual(headings, codes)
+    const shown = rows(section('docs/cli.md', '## Exit codes')).flatMap(([code = '']) => (/^\d+$/.test(code) ? [code] : []))
+    assert.deepEqual(shown, [...new Set(['0', '1', ...exits.values(), '130'])].sort((a, b) => Number(a) - Number(b)))
+  })
+})
+
+describe('docs/cli.md', { skip: posix }, () => {
+  const PAGE = 'docs/cli.md'
+  const PERSON = { email: EMAIL, password: PASSWORD }
+  /** What these commands name by a path of its own, each a folder of the test's. */
+  const inside = (/** @type {string} */ line, /** @type {string} */ folder) => line.replace(/(?<=\s)(?=\/(?:data|var)\/)/g, folder)
+  const lines = (/** @type {string} */ source) => source.split('\n').map((line) => line.replace(/ +# .*$/, '')).filter((line) => line !== '')
+
+  /**
+   * A home with the commands that the page takes for granted: this package's as if it was installed, others as far as they matter.
+   * @param {TestContext} t
+   * @param {Record<string, string>} [others]
+   */
+  async function house(t, others = {}) {
+    const { ring, env: way } = await startRingCom(t, { accounts: [{ ...PERSON, twoFactor: 'sms', phone: '+1xxxxxxxx89' }] })
+    const folder = tempDir(t)
+    const bin = join(folder, 'bin')
+    for (const name of ['bin', 'data', 'var/lib/homebridge', '.homebridge']) mkdirSync(join(folder, name), { recursive: true })
+    const program = `exec '${process.execPath}' '${join(root, 'bin', 'ring-auth.js')}' "$@"`
+    const commands = { 'ring-auth': program, npx: `shift; ${program}`, sudo: 'exec "$@"', ...others }
+    for (const [name, source] of Object.entries(commands)) writeFileSync(join(bin, name), `#!/bin/sh\n${inside(source, folder)}\n`, { mode: 0o755 })
+    const env = { PATH: `${bin}${delimiter}${process.env['PATH']}`, HOME: folder, ...way }
+    return {
+      ring,
+      folder,
+      /** With a person at the terminal. @param {string} line */
+      login: (line) => logsIn(new Screen(t, 'sh', ['-c', inside(line, folder)], { env, cwd: folder }), ring, PERSON),
+      /** @param {string} line */
+      sh: (line) => {
+        const child = runProcess(t, ['-e', "process.exit(require('node:child_process').spawnSync('sh', ['-c', process.argv[1]], { stdio: 'inherit' }).status ?? 1)", inside(line, folder)], { cwd: folder, env })
+        child.process.stdin.end()
+        return child.ended
+      },
+    }
+  }
+
+  it('asks what it shows', async (t) => {
+    const { ring, login } = await house(t)
+    const [command = '', ...dialogue] = snippet(PAGE, '', '$ npx ring-auth').split('\n')
+    const [first = ''] = lines(snippet(PAGE, '', '# or ring-auth, ring-auth-cli'))
+    assert.equal(command, `$ ${first}`)
+    const said = await login(first)
+    const token = isTheDialogue(said.slice(said.indexOf('Email: ')).split(/\r*\n\r*\n(?=It is)/)[0] ?? '', dialogue.join('\n'))
+    assert.equal(rawOf(token), ring.newest())
+  })
+
+  it('for Homebridge', async (t) => {
+    const { ring, folder, login } = await house(t)
+    const [usual = '', named = '', block = '', ...others] = lines(snippet(PAGE, 'sh', 'login --homebridge '))
+    assert.deepEqual(others, [])
+    const [own, system] = [join(folder, '.homebridge', 'config.json'), join(folder, 'var/lib/homebridge/config.json')]
+    const config = (/** @type {string[]} */ ...names) => JSON.stringify({ platforms: names.map((name) => ({ platform: 'Ring', name })) })
+    const tokens = (/** @type {string} */ path) => JSON.parse(readFileSync(path, 'utf8')).platforms.map((/** @type {any} */ { refreshToken }) => refreshToken && rawOf(refreshToken))
+    writeFileSync(own, config('House'))
+    await login(usual)
+    assert.deepEqual(tokens(own), [ring.newest()])
+    writeFileSync(system, config('House'))
+    await login(named)
+    assert.deepEqual(tokens(system), [ring.newest()])
+    writeFileSync(own, config('House', 'Garage'))
+    await login(block)
+    assert.deepEqual(tokens(own), [undefined, ring.newest()])
+  })
+
+  it('for a .env file', async (t) => {
+    const { ring, folder, login, sh } = await house(t)
+    const [first = '', refresh = '', ...others] = lines(snippet(PAGE, 'sh', 'login --dotenv'))
+    assert.deepEqual(others, [])
+    await login(first)
+    const before = String(ring.newest())
+    const { code, stderr } = await sh(refresh)
+    assert.equal(code, 0, stderr)
+    assert.ok(ring.inspect(before).spent)
+    const [, shown] = /^RING_REFRESH_TOKEN=(\S+)$/m.exec(readFileSync(join(folder, '.env'), 'utf8')) ?? []
+    assert.equal(rawOf(shown), ring.inspect(before).newest)
+  })
+
+  it('for cron and curl', async (t) => {
+    const { ring, folder, login, sh } = await house(t)
+    const fetch = snippet(PAGE, 'sh', 'curl')
+    assert.equal((await sh(fetch)).code, 3, 'without a login')
+    await login(String(lines(snippet(PAGE, 'sh', 'login --state-file ~/'))[0]))
+    for (const rotations of [0, 1]) {
+      const before = ring.counts.rotations
+      const { code, stdout, stderr } = await sh(fetch)
+      assert.equal(code, 0, stderr)
+      assert.match(stdout, /Front Door/, stderr)
+      assert.equal(ring.counts.rotations, before + rotations)
+      age(join(folder, '.ring.json'), 24 * 3_600_000)
+    }
+  })
+
+  it('for a login without a person, a health check and a container', async (t) => {
+    // The code comes once it was sent.
+    const { ring, folder, login, sh } = await house(t, {
+      pass: `echo '${PASSWORD}'`,
+      'wait-for-the-code': 'until [ -s /data/code ]; do sleep 0.05; done; cat /data/code',
+      notify: 'echo "$@"',
+      docker: 'while [ "$1" != image ]; do shift; done; shift; exec "$@"',
+    })
+    const check = snippet(PAGE, 'sh', 'notify')
+    const health = snippet(PAGE, 'dockerfile', 'HEALTHCHECK').replace(/^HEALTHCHECK CMD /, '')
+    assert.equal((await sh(check)).stdout, 'Ring needs a login\n')
+    assert.equal((await sh(health)).code, 3)
+
+    const alone = sh(snippet(PAGE, 'sh', 'wait-for-the-code').replace('me@example.com', EMAIL))
+    await until(() => ring.codesSent === 1, 'the code')
+    writeFileSync(join(folder, 'data', 'code'), `${ring.codeFor(EMAIL)}\n`)
+    const { code, stderr } = await alone
+    assert.equal(code, 0, stderr)
+    assert.equal(rawOf(readJournal(join(folder, 'data', 'ring.json')).current.token), ring.newest())
+    assert.deepEqual([(await sh(check)).stdout, (await sh(health)).code], ['', 0])
+
+    const before = ring.newest()
+    await login(snippet(PAGE, 'sh', 'docker run').trim())
+    assert.notEqual(ring.newest(), before)
+    assert.equal(rawOf(readJournal(join(folder, 'data', 'ring.json')).current.token), ring.newest())
+  })
+})
+
+describe('the other pages', () => {
+  it('name scripts that there are', () => {
+    const { scripts } = JSON.parse(text('package.json'))
+    const commands = [snippet('docs/performance.md', 'sh', 'npm run bench'), snippet('CONTRIBUTING.md', 'sh', 'npm test')].join('').split('\n').filter(Boolean)
+    for (const command of commands) assert.ok(scripts[String(/^npm (?:run )?(\S+)$/.exec(command)?.[1])], command)
+    for (const page of [...PAGES, 'docs/packages.md', 'docs/releasing.md']) {
+      for (const [, script] of text(page).matchAll(/`npm run ([\w:-]+)/g)) assert.ok(scripts[String(script)], `${page}: ${script}`)
+    }
+    // What CONTRIBUTING.md gives as an example, and what it says of these tests.
+    for (const [file] of text('CONTRIBUTING.md').matchAll(/__test__\/[\w/.-]+\.mjs/g)) assert.ok(existsSync(join(root, file)), file)
+  })
+
+  it('show how the fake Ring is started', async (t) => {
+    const PAGE = '__test__/fake-ring/README.md'
+    const source = snippet(PAGE, 'js', 'FakeRing.start(')
+    const made = await run(source.replace(/;$/gm, '').replace("await ring.close()", ''), { FakeRing })
+    atEnd(t, 'server', () => made.ring.close())
+    assert.equal(made.ring.counts.stalePresentations, 0)
+    assert.ok(made.ring.isLive(made.raw))
+    const words = [...snippet(PAGE, '', 'cli.mjs').trim().matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, word]) => quoted ?? String(word)).slice(1)
+    const child = runProcess(t, words, {})
+    const { oauthUrl, pid } = JSON.parse(await until(() => /^.*(?=\n)/.exec(child.stdout())?.[0], 'its line'))
+    assert.equal((await fetch(`${oauthUrl}/__fake/state`)).status, 200)
+    assert.equal(pid, child.process.pid)
+    child.process.kill('SIGTERM')
+    assert.equal((await child.ended).code, 0)
+  })
+})
+
+describe('these pages', () => {
+  it('show nothing that was not run', { skip: posix }, () => {
+    assert.deepEqual(snippets.filter(({ isRun }) => !isRun), [])
+    assert.ok(snippets.length >= 26, String(snippets.length))
+  })
+
+  for (const page of ['CONTRIBUTING.md', 'CHANGELOG.md', 'examples/README.md', '__test__/fake-ring/README.md']) {
+    it(`have no dead link: ${page}`, () => assertLinks(page))
+  }
+})

@@ -1,0 +1,42 @@
+// @ts-check
+// A proxy on loopback.
+import { connect, createServer } from 'node:net'
+
+/**
+ * A proxy that keeps the first line of all that it is asked for, and carries a tunnel to a port on loopback, whatever name it
+ * was asked for. Without a port it refuses.
+ * @param {{ after(end: () => void): unknown }} t
+ * @param {number} [port]
+ */
+export async function startProxy(t, port) {
+  /** @type {string[]} */
+  const asked = []
+  let connections = 0
+  /** @type {Set<import('node:net').Socket>} */
+  const sockets = new Set()
+  const server = createServer((client) => {
+    connections += 1
+    sockets.add(client)
+    client.on('error', () => {})
+    client.once('data', (head) => {
+      asked.push(String(head.toString('latin1').split('\r\n')[0]))
+      if (port === undefined) {
+        client.end('HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n')
+        return
+      }
+      const ring = connect({ host: '127.0.0.1', port }, () => {
+        client.write('HTTP/1.1 200 Connection established\r\n\r\n')
+        client.pipe(ring).pipe(client)
+      })
+      sockets.add(ring)
+      ring.on('error', () => client.destroy())
+    })
+  })
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)))
+  t.after(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  const address = /** @type {import('node:net').AddressInfo} */ (server.address())
+  return { url: `http://127.0.0.1:${address.port}`, asked, connections: () => connections }
+}

@@ -1,0 +1,83 @@
+// @ts-check
+// ring.com on loopback, for programs that must not know of it: a fake Ring that has a certificate for Ring's names, and an environment
+// that leads there, by a proxy and by a root that is trusted.
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { FakeRing } from '../fake-ring/index.mjs'
+import { certificateFor } from './certificate.mjs'
+import { startProxy } from './proxy.mjs'
+
+const HOSTS = /** @type {const} */ (['oauth.ring.com', 'api.ring.com'])
+
+/**
+ * @param {{ after(end: () => void | Promise<void>): unknown }} t
+ * @param {import('../fake-ring/index.mjs').FakeRingOptions} [settings]
+ */
+export async function startRingCom(t, settings) {
+  const { cert, key } = certificateFor(...HOSTS)
+  const ring = await FakeRing.start({ ...settings, tls: { cert, key } })
+  const folder = mkdtempSync(join(tmpdir(), 'ring-auth-ring-com-'))
+  t.after(async () => {
+    await ring.close()
+    rmSync(folder, { recursive: true })
+    assert.deepEqual(ring.internalErrors, [])
+    assert.equal(ring.counts.stalePresentations, 0)
+  })
+  const port = Number(new URL(ring.oauthUrl).port)
+  const proxy = await startProxy(t, port)
+  const roots = join(folder, 'roots.pem')
+  writeFileSync(roots, cert)
+  // Node's fetch asks no proxy unless it is told to, and the oldest Node here cannot be told: for it the names lead to
+  // loopback, as a hosts file could do it. Nothing else of TLS is touched.
+  const hosts = join(folder, 'hosts.cjs')
+  writeFileSync(hosts, `
+    const tls = require('node:tls')
+    const { connect } = tls
+    tls.connect = (options, ...more) => {
+      const leads = ${JSON.stringify(HOSTS)}.includes(options.host)
+      return connect(leads ? { ...options, servername: options.host, host: '127.0.0.1', port: ${port} } : options, ...more)
+    }
+  `)
+  const none = Object.fromEntries(['http_proxy', 'HTTP_PROXY', 'https_proxy', 'all_proxy', 'ALL_PROXY', 'no_proxy', 'SSL_CERT_FILE'].map((name) => [name, undefined]))
+  return {
+    ring,
+    /** What a program needs to take it for ring.com. @type {NodeJS.ProcessEnv} */
+    env: { ...none, HTTPS_PROXY: proxy.url, NO_PROXY: '127.0.0.1', NODE_EXTRA_CA_CERTS: roots, CURL_CA_BUNDLE: roots },
+    /** The same for Node's own fetch. @type {NodeJS.ProcessEnv} */
+    fetchEnv: { NODE_OPTIONS: `--require ${JSON.stringify(hosts)}` },
+  }
+}
+
+/**
+ * What a person does at the terminal, from the first question to the end.
+ * @param {import('./cli.mjs').Screen} screen
+ * @param {FakeRing} ring
+ * @param {{ email: string, password: string }} person
+ */
+export async function logsIn(screen, ring, { email, password }) {
+  await screen.answers('Email: ', `${email}\r`)
+  await screen.answers('Password: ', `${password}\r`)
+  await screen.answers('2fa Code: ', () => `${ring.codeFor(email)}\r`)
+  assert.equal(await screen.exits(), 0, screen.text)
+  return screen.text
+}
+
+/**
+ * That a dialogue was the one that a page shows, line by line, but for the code, and for the token, whose beginning is shown.
+ * @param {string} text
+ * @param {string} shown
+ * @returns {string} the token
+ */
+export function isTheDialogue(text, shown) {
+  const lines = (/** @type {string} */ all) => all.trim().split(/\r*\n/).map((line) => line.trimEnd())
+  const page = lines(shown)
+  const said = lines(text.slice(Math.max(0, text.indexOf(String(page[0])))))
+  const hidden = (/** @type {string} */ line) => line.replace(/^(2fa Code: )\d{6}$/, '$1…').replace(/^("refreshToken": ")[^"\s]+"$/, '$1…"')
+  assert.deepEqual(said.map(hidden), page.map(hidden))
+  const token = (/** @type {string[]} */ all) => all.flatMap((line) => /^"refreshToken": "(\S+)"$/.exec(line)?.[1] ?? [])[0] ?? ''
+  const beginning = /^(.{8,})…$/.exec(token(page))?.[1] ?? assert.fail(`no token in:\n${shown}`)
+  assert.ok(token(said).startsWith(beginning), `${token(said).slice(0, beginning.length)} is not ${beginning}`)
+  return token(said)
+}
