@@ -252,8 +252,15 @@ impl Inner {
         {
             self.view().given = None;
         }
-        if let Some(shown) = shown {
-            self.absorb_one(entered, &shown, "in the mirror");
+        if let Some(shown) = shown
+            && let Some(mirror) = &self.parts.mirror
+        {
+            let whence = if mirror.is_at_hand() {
+                format!("in {}", mirror.name())
+            } else {
+                "from the store's own load".to_owned()
+            };
+            self.absorb_one(entered, &shown, &whence);
         }
     }
 

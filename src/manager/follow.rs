@@ -200,7 +200,7 @@ impl Inner {
             let level = if error.code() == ErrorCode::StoreLocked { Level::Warn } else { Level::Error };
             let journal = self.view().status(self.parts.clock.as_ref()).persisted;
             let safe = if journal { " The token itself is safe in the journal." } else { "" };
-            self.log(level, format!("{error}{safe} The mirror is tried again."));
+            self.log(level, format!("{error}{safe} It is tried again."));
             self.update(|view, _| view.mirror_problem = Some(error));
         }
     }
