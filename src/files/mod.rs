@@ -12,8 +12,32 @@ use std::path::{Path, PathBuf};
 
 pub use disk::{Disk, Moment, Probe};
 
+/// What git is told in a folder of our own.
+const GITIGNORE: &[u8] = b"*\n";
+
+/// Whose folder a file of ours lies in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Folder {
+    /// One that was named to us: what else is in it is not our business.
+    Given,
+    /// Ours alone, so that it says for itself that it is not to be committed.
+    Own,
+}
+
+/// Makes the folder of a file where it is missing.
+pub(crate) fn make_folder_of(disk: &Disk, file: &Path, whose: Folder) -> io::Result<()> {
+    let Some(folder) = file.parent().filter(|folder| !folder.is_dir()) else { return Ok(()) };
+    make_folder(disk, folder)?;
+    if whose == Folder::Own {
+        // Without it everything works as well; whoever commits everything should not commit a token.
+        let path = folder.join(".gitignore");
+        let _ = disk.create(&path).and_then(|file| disk.write(&file, &path, 0, GITIGNORE));
+    }
+    Ok(())
+}
+
 /// Makes a folder that nobody else can look into, and those that lead to it.
-pub(crate) fn make_folder(disk: &Disk, folder: &Path) -> io::Result<()> {
+fn make_folder(disk: &Disk, folder: &Path) -> io::Result<()> {
     let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.is_dir()).collect();
     disk.create_dir(folder)?;
     for made in missing.into_iter().rev() {

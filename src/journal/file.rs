@@ -11,7 +11,7 @@ use super::{Found, Guard, Notice, Store};
 use crate::files::lock::{self, Lock};
 use crate::files::platform::{self, Ownership};
 use crate::files::replace::{self, Room, Way};
-use crate::files::{Disk, make_folder, resolve};
+use crate::files::{Disk, Folder, make_folder_of, resolve};
 use crate::{Error, ErrorCode, Result};
 
 /// How much longer than the state before it an answer's state may be and still fit into the room kept for it, beside
@@ -33,12 +33,8 @@ struct Shared {
     real: OnceLock<PathBuf>,
     issuer: String,
     disk: Disk,
-    /// Whether the folder is ours alone, so that it says for itself that it is not to be committed.
-    own_folder: bool,
+    folder: Folder,
 }
-
-/// What git is told in a folder of our own.
-const GITIGNORE: &[u8] = b"*\n";
 
 impl FileStore {
     /// The journal at a path, for tokens of that issuer. Nothing is read or made yet.
@@ -47,7 +43,7 @@ impl FileStore {
     ///
     /// `INVALID_ARGUMENT` for a path that is no file's.
     pub fn open(path: impl Into<PathBuf>, issuer: impl Into<String>, disk: Disk) -> Result<Self> {
-        Self::at(&path.into(), issuer.into(), disk, false)
+        Self::at(&path.into(), issuer.into(), disk, Folder::Given)
     }
 
     /// The same, in a folder that holds nothing but journals: it is made with a file that keeps it out of git.
@@ -56,10 +52,10 @@ impl FileStore {
     ///
     /// As for [`FileStore::open`].
     pub fn open_in_own_folder(path: impl Into<PathBuf>, issuer: impl Into<String>, disk: Disk) -> Result<Self> {
-        Self::at(&path.into(), issuer.into(), disk, true)
+        Self::at(&path.into(), issuer.into(), disk, Folder::Own)
     }
 
-    fn at(path: &Path, issuer: String, disk: Disk, own_folder: bool) -> Result<Self> {
+    fn at(path: &Path, issuer: String, disk: Disk, folder: Folder) -> Result<Self> {
         if path.as_os_str().is_empty() || path.as_os_str().as_encoded_bytes().contains(&0) {
             return Err(Error::invalid("The store's path is empty or has a NUL in it. Give the path of a file."));
         }
@@ -73,7 +69,7 @@ impl FileStore {
         let given = std::path::absolute(path).map_err(|error| {
             Error::invalid(format!("The store's path {} cannot be made absolute.", path.display())).with_cause(error)
         })?;
-        Ok(Self { shared: Arc::new(Shared { given, real: OnceLock::new(), issuer, disk, own_folder }) })
+        Ok(Self { shared: Arc::new(Shared { given, real: OnceLock::new(), issuer, disk, folder }) })
     }
 }
 
@@ -170,16 +166,8 @@ impl Store for FileStore {
 
     fn try_lock(&self) -> Result<Option<Box<dyn Guard>>> {
         let shared = &self.shared;
-        if let Some(folder) = shared.given.parent()
-            && !folder.is_dir()
-        {
-            make_folder(&shared.disk, folder).map_err(|error| shared.failed("made: its folder is missing", &error))?;
-            if shared.own_folder {
-                // Without it the journal is as good; whoever commits everything should not commit a token.
-                let path = folder.join(".gitignore");
-                let _ = shared.disk.create(&path).and_then(|file| shared.disk.write(&file, &path, 0, GITIGNORE));
-            }
-        }
+        make_folder_of(&shared.disk, &shared.given, shared.folder)
+            .map_err(|error| shared.failed("made: its folder is missing", &error))?;
         let real = shared.real()?;
         let lock = Lock::try_take(&shared.disk, real)?;
         Ok(lock.map(|lock| {

@@ -12,7 +12,7 @@ use super::format::{Format, Unfit};
 use super::{Decide, Decision, Introduced, Mirror, Patience, Purpose, Settled};
 use crate::files::lock::{Lock, sibling};
 use crate::files::platform::{self, Ownership};
-use crate::files::{Disk, make_folder, replace, resolve};
+use crate::files::{Disk, Folder, make_folder_of, replace, resolve};
 use crate::journal::Notice;
 use crate::{Error, ErrorCode, Result, Secret};
 
@@ -33,6 +33,7 @@ pub struct FileMirror {
     format: Box<dyn Format>,
     /// The path that lock and backup are named after, in the journal's folder.
     beside: PathBuf,
+    folder: Folder,
     disk: Disk,
     purpose: Purpose,
 }
@@ -46,9 +47,15 @@ enum Put {
 }
 
 impl FileMirror {
-    /// A file at a path, with its lock and its backup named after another one.
-    pub(super) fn new(given: PathBuf, format: Box<dyn Format>, beside: PathBuf, disk: Disk, purpose: Purpose) -> Self {
-        Self { given, format, beside, disk, purpose }
+    /// A file at a path, with its lock and its backup named after another one, in a folder of its own or a given one.
+    pub(super) fn new(
+        given: PathBuf,
+        format: Box<dyn Format>,
+        (beside, folder): (PathBuf, Folder),
+        disk: Disk,
+        purpose: Purpose,
+    ) -> Self {
+        Self { given, format, beside, folder, disk, purpose }
     }
 
     /// Whether a token could be shown, as far as can be seen without showing one: for a login, before Ring sends a code.
@@ -139,11 +146,8 @@ impl FileMirror {
     }
 
     fn lock(&self) -> Result<Lock> {
-        if let Some(folder) = self.beside.parent()
-            && !folder.is_dir()
-        {
-            make_folder(&self.disk, folder).map_err(|error| self.failed("locked", &error))?;
-        }
+        // Whoever comes first makes it: there may be no journal yet.
+        make_folder_of(&self.disk, &self.beside, self.folder).map_err(|error| self.failed("locked", &error))?;
         for _ in 0..LOCK_LOOKS {
             if let Some(lock) = Lock::try_take(&self.disk, &self.beside)? {
                 return Ok(lock);
@@ -562,7 +566,7 @@ mod tests {
         FileMirror::new(
             folder.join("config.json"),
             format,
-            folder.join(".ring-auth/config.json"),
+            (folder.join(".ring-auth/config.json"), Folder::Own),
             disk,
             Purpose::Follow,
         )
@@ -633,7 +637,7 @@ mod tests {
         }
         assert!(!show(&mirror, "b").unwrap().written);
         assert_eq!(names(folder.path()), [".ring-auth", "config.json"]);
-        assert_eq!(names(&folder.path().join(".ring-auth")), ["config.json.lock"]);
+        assert_eq!(names(&folder.path().join(".ring-auth")), [".gitignore", "config.json.lock"]);
     }
 
     #[cfg(unix)]
@@ -781,7 +785,7 @@ mod tests {
         let path = folder.path().join(".env");
         let open = |disk| {
             let format = Box::new(Dotenv::default());
-            FileMirror::new(path.clone(), format, folder.path().join("env"), disk, Purpose::Follow)
+            FileMirror::new(path.clone(), format, (folder.path().join("env"), Folder::Given), disk, Purpose::Follow)
         };
         let theirs = path.clone();
         let mirror = open(at("link", Moment::Before, move || std::fs::write(theirs, "A=1\n").unwrap()));
@@ -801,7 +805,7 @@ mod tests {
     fn a_file_that_was_not_there_has_one_name_and_its_editors_are_not_taken_for_two() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".env");
-        let beside = folder.path().join(".ring-auth/.env");
+        let beside = (folder.path().join(".ring-auth/.env"), Folder::Own);
         let mirror =
             FileMirror::new(path.clone(), Box::new(Dotenv::default()), beside, Disk::default(), Purpose::Follow);
         show(&mirror, "t").unwrap();
@@ -923,7 +927,10 @@ mod tests {
             after.settle(&mut decide).unwrap();
             assert_eq!(text(&path), config(new), "after {stops}");
             assert_eq!(names(folder.path()), [".ring-auth", "config.json"], "after {stops}");
-            assert_eq!(names(&folder.path().join(".ring-auth")), ["config.json.lock"], "after {stops}");
+            let mut ours = names(&folder.path().join(".ring-auth"));
+            // Stopped before it was made, it is missing for good.
+            ours.retain(|name| name != ".gitignore");
+            assert_eq!(ours, ["config.json.lock"], "after {stops}");
             if done {
                 return stops;
             }
