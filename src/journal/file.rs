@@ -244,17 +244,14 @@ impl FileGuard {
         let (disk, real) = (&shared.disk, shared.real()?);
         let places = [Some(slot.to_owned()), lock::stand_in(real, ".copy").ok()];
         for place in places.into_iter().flatten() {
-            let Ok(copy) = Room::empty(disk, &place, None) else { continue };
-            let copied = disk_copy(disk, &place, bytes);
-            if copied.is_err() {
-                copy.release(disk);
+            if replace::copy(disk, &place, bytes).is_err() {
                 continue;
             }
             if replace::write_over(disk, real, bytes).is_err() {
                 // The copy is whole, so the journal is mended from it by whoever reads it next.
                 return Ok(self.settled(Way::Beside, &place));
             }
-            copy.release(disk);
+            let _ = disk.remove(&place);
             return Ok(self.settled(Way::InPlace, &place));
         }
         Err(shared.failed("written", refused))
@@ -414,13 +411,6 @@ impl Drop for FileGuard {
 
 const DAMAGED: &str = ".damaged-";
 
-fn disk_copy(disk: &Disk, place: &Path, bytes: &[u8]) -> io::Result<()> {
-    let file = disk.open_for_writing(place)?;
-    disk.write(&file, place, 0, bytes)?;
-    disk.sync(&file, place)?;
-    place.parent().map_or(Ok(()), |folder| disk.sync_dir(folder))
-}
-
 /// The copy in the user's runtime folder, where there is such a folder: one may have been left there when nothing could
 /// be made beside the journal.
 fn stand_in_copy(real: &Path) -> Option<PathBuf> {
@@ -446,12 +436,7 @@ fn move_aside(disk: &Disk, real: &Path) -> io::Result<PathBuf> {
     if let Some(kept) = moved_aside(real).into_iter().find(is_kept) {
         return Ok(kept);
     }
-    drop(disk.create(&aside)?);
-    if let Err(error) = disk_copy(disk, &aside, &bytes) {
-        let _ = disk.remove(&aside);
-        return Err(error);
-    }
-    Ok(aside)
+    replace::copy(disk, &aside, &bytes).map(|()| aside)
 }
 
 fn moved_aside(real: &Path) -> Vec<PathBuf> {

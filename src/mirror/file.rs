@@ -215,21 +215,10 @@ impl FileMirror {
         let unfinished = sibling(workshop, ".tmp");
         let former = old.map_or(&[][..], |(bytes, _)| bytes);
         let whole = sibling(workshop, &format!("-{}-{}", digest(former), digest(new)));
-        let made = (|| {
-            disk.remove(&unfinished)?;
-            let file = disk.create(&unfinished)?;
-            disk.write(&file, &unfinished, 0, new)?;
-            if let Some((_, there)) = old {
-                disk.set_ownership(&file, &unfinished, Ownership::exactly(there))?;
-            }
-            disk.sync(&file, &unfinished)?;
-            // Whoever finds a file by this name knows that it is whole, and what it was to replace.
-            disk.rename(&unfinished, &whole)
-        })();
-        if let Err(error) = made {
-            let _ = disk.remove(&unfinished);
-            return Err(error);
-        }
+        let ownership = old.map(|(_, there)| Ownership::exactly(there));
+        replace::make(disk, &unfinished, ownership, new)?;
+        // Whoever finds a file by this name knows that it is whole, and what it was to replace.
+        replace::or_nothing(disk, &unfinished, disk.rename(&unfinished, &whole))?;
         let put = self.exchange_whole(real, &whole, old);
         match &put {
             // What came out stays for a moment: an editor that had it open may write into it yet.
@@ -299,15 +288,7 @@ impl FileMirror {
         // What may not be written at all needs no backup.
         drop(disk.open_for_writing(real)?);
         for backup in self.backups(real) {
-            let kept = (|| {
-                disk.remove(&backup)?;
-                let file = disk.create(&backup)?;
-                disk.write(&file, &backup, 0, old)?;
-                disk.sync(&file, &backup)?;
-                replace::sync_folder(disk, &backup)
-            })();
-            if let Err(error) = kept {
-                let _ = disk.remove(&backup);
+            if let Err(error) = replace::copy(disk, &backup, old) {
                 refused = error;
                 continue;
             }
