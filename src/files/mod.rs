@@ -7,10 +7,24 @@ pub(crate) mod lock;
 pub(crate) mod platform;
 pub(crate) mod replace;
 
+use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub use disk::{Disk, Moment, Probe};
+
+use crate::{Error, ErrorCode};
+
+/// What a file of that name cannot be, and what somebody can do about it.
+pub(crate) fn unusable(name: impl Display, verb: &str, error: &io::Error) -> Error {
+    let hint = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "Free some space on that disk.",
+        io::ErrorKind::PermissionDenied => "Give this user the right to read and write it and its folder.",
+        io::ErrorKind::ReadOnlyFilesystem => "Mount that file system so that it can be written.",
+        _ => "Look at the disk, and at who owns the file.",
+    };
+    Error::new(ErrorCode::Store, format!("{name} cannot be {verb}. {hint}")).with_cause(error)
+}
 
 /// What git is told in a folder of our own.
 const GITIGNORE: &[u8] = b"*\n";

@@ -11,7 +11,7 @@ use super::{Found, Guard, Notice, Store};
 use crate::files::lock::{self, Lock};
 use crate::files::platform::{self, Ownership};
 use crate::files::replace::{self, Room, Way};
-use crate::files::{Disk, Folder, make_folder_of, resolve};
+use crate::files::{Disk, Folder, make_folder_of, resolve, unusable};
 use crate::{Error, ErrorCode, Result};
 
 /// How much longer than the state before it an answer's state may be and still fit into the room kept for it, beside
@@ -84,14 +84,7 @@ impl Shared {
     }
 
     fn failed(&self, verb: &str, error: &io::Error) -> Error {
-        let hint = match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "Free some space on that disk.",
-            io::ErrorKind::PermissionDenied => "Give this user the right to read and write it and its folder.",
-            io::ErrorKind::ReadOnlyFilesystem => "Mount that file system so that it can be written.",
-            _ => "Look at the disk, and at who owns the file.",
-        };
-        Error::new(ErrorCode::Store, format!("The journal {} cannot be {verb}. {hint}", self.given.display()))
-            .with_cause(error)
+        unusable(format_args!("The journal {}", self.given.display()), verb, error)
     }
 
     /// The newest whole state there is, and where it lies.

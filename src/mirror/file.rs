@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
 use super::format::{Format, Unfit};
+use super::place::digest;
 use super::{Decide, Decision, Introduced, Mirror, Patience, Purpose, Settled};
 use crate::files::lock::{Lock, sibling};
 use crate::files::platform::{self, Ownership};
-use crate::files::{Disk, Folder, make_folder_of, replace, resolve};
+use crate::files::{Disk, Folder, make_folder_of, replace, resolve, unusable};
 use crate::journal::Notice;
 use crate::{Error, ErrorCode, Result, Secret};
 
@@ -95,13 +94,7 @@ impl FileMirror {
     }
 
     fn failed(&self, verb: &str, error: &io::Error) -> Error {
-        let hint = match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "Free some space on that disk.",
-            io::ErrorKind::PermissionDenied => "Give this user the right to read and write it.",
-            io::ErrorKind::ReadOnlyFilesystem => "Mount it so that it can be written.",
-            _ => "Look at the disk, and at who owns the file.",
-        };
-        Error::new(ErrorCode::Store, format!("{} cannot be {verb}. {hint}", self.given.display())).with_cause(error)
+        unusable(self.given.display(), verb, error)
     }
 
     fn unfit(&self, unfit: &Unfit) -> Error {
@@ -214,7 +207,7 @@ impl FileMirror {
         let disk = &self.disk;
         let unfinished = sibling(workshop, ".tmp");
         let former = old.map_or(&[][..], |(bytes, _)| bytes);
-        let whole = sibling(workshop, &format!("-{}-{}", digest(former), digest(new)));
+        let whole = sibling(workshop, &format!("-{}-{}", digest([former]), digest([new])));
         let ownership = old.map(|(_, there)| Ownership::exactly(there));
         replace::make(disk, &unfinished, ownership, new)?;
         // Whoever finds a file by this name knows that it is whole, and what it was to replace.
@@ -342,7 +335,7 @@ impl FileMirror {
     ) -> io::Result<()> {
         let disk = &self.disk;
         let Some(bytes) = disk.read(path)? else { return Ok(()) };
-        let found = digest(&bytes);
+        let found = digest([bytes.as_slice()]);
         if found == old || found == new {
             return disk.remove(path);
         }
@@ -353,7 +346,7 @@ impl FileMirror {
             sleep(LOOK);
         }
         let there = disk.read(real)?;
-        if there.as_deref().map(digest).as_deref() == Some(new) && looks > 0 {
+        if there.is_some_and(|there| digest([there.as_slice()]) == new) && looks > 0 {
             // Nobody has written since: theirs goes back.
             return disk.rename(path, real);
         }
@@ -500,14 +493,6 @@ fn hidden_sibling(real: &Path, ending: &str) -> PathBuf {
     name.push(".ring-auth");
     name.push(ending);
     real.with_file_name(name)
-}
-
-/// Enough of a digest to tell two versions of a file apart.
-fn digest(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    let mut part = [0; 8];
-    part.copy_from_slice(&digest[..8]);
-    format!("{:016x}", u64::from_be_bytes(part))
 }
 
 /// The files of exchanges that were stopped, and what each was to replace by what.

@@ -275,7 +275,8 @@ fn knows(journal: &Path, issuer: &str, disk: &Disk, token: &Secret) -> bool {
     state.ok().flatten().is_some_and(|state| state.recognise(token.fingerprint()) != Known::Unknown)
 }
 
-fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+/// Enough of a digest to tell two files, or two versions of one, apart in a name.
+pub(super) fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update(part);
