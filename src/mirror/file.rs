@@ -67,26 +67,33 @@ impl FileMirror {
         let _lock = self.lock()?;
         let real = self.real()?;
         let (text, _) = self.read_whole(&real, PARSE_LOOKS)?;
-        let (_, introduced) =
+        let (new, introduced) =
             self.format.introduce(text.as_deref(), &Secret::new("rehearsal")).map_err(|unfit| self.unfit(&unfit))?;
-        self.try_writing(&real, text.is_some()).map_err(|error| self.failed("written", &error))?;
+        self.rehearse_putting(&real, text.as_deref(), &new).map_err(|error| self.failed("written", &error))?;
         Ok(introduced)
     }
 
-    fn try_writing(&self, real: &Path, exists: bool) -> io::Result<()> {
+    /// Goes the way of a change, up to a name beside that of the file.
+    fn rehearse_putting(&self, real: &Path, old: Option<&[u8]>, new: &[u8]) -> io::Result<()> {
         let disk = &self.disk;
-        if let Some(there) = disk.metadata(real)?
-            && platform::is_read_only(&there)
-        {
-            return Err(read_only());
-        }
-        let unfinished = hidden_sibling(real, ".tmp");
-        let made = disk.remove(&unfinished).and_then(|()| disk.create(&unfinished)).map(drop);
-        let _ = disk.remove(&unfinished);
-        match made {
-            Err(error) if exists && platform::means_irreplaceable(&error) => disk.open_for_writing(real).map(drop),
-            made => made,
-        }
+        let there = disk.metadata(real)?;
+        let [ours, beside] = self.workshops(real).map(|workshop| unfinished(&workshop));
+        let exchange = |workshop: &Path| {
+            let whole = unfinished(workshop);
+            replace::make(disk, &whole, there.as_ref().map(Ownership::exactly), new)?;
+            replace::or_nothing(disk, &whole, disk.rename(&whole, &beside))?;
+            disk.remove(&beside)
+        };
+        let in_place = || {
+            drop(disk.open_for_writing(real)?);
+            // Not by the name of a backup: one that was left behind may be the only whole file there is.
+            let back_up = |copy: &Path| {
+                replace::copy(disk, copy, old.unwrap_or_default())?;
+                disk.remove(copy)
+            };
+            back_up(&ours).or_else(|_| back_up(&beside))
+        };
+        self.by_some_way(real, there.as_ref(), exchange, in_place)
     }
 
     fn real(&self) -> Result<PathBuf> {
@@ -168,27 +175,35 @@ impl FileMirror {
         if there.is_some() != old.is_some() {
             return Ok(Put::Changed);
         }
-        let Some((old, there)) = old.zip(there.as_ref()) else { return self.exchange(real, None, new) };
-        if platform::is_read_only(there) {
-            return Err(read_only());
-        }
-        if platform::has_other_names(there) {
-            return self.put_in_place(real, old, new);
-        }
-        match self.exchange(real, Some((old, there)), new) {
-            Err(error) if platform::means_irreplaceable(&error) => self.put_in_place(real, old, new),
-            other => other,
-        }
+        let exchange = |workshop: &Path| self.exchange(workshop, real, old.zip(there.as_ref()), new);
+        self.by_some_way(real, there.as_ref(), exchange, || self.put_in_place(real, old.unwrap_or_default(), new))
     }
 
-    /// Lets a whole new file take the place of the old one, and looks at what comes out.
-    fn exchange(&self, real: &Path, old: Option<(&[u8], &Metadata)>, new: &[u8]) -> io::Result<Put> {
-        let [ours, beside] = self.workshops(real);
-        match self.exchange_by_way_of(&ours, real, old, new) {
-            // The journal may lie on another file system.
-            Err(error) if platform::means_irreplaceable(&error) => self.exchange_by_way_of(&beside, real, old, new),
-            other => other,
+    /// The first way that can be gone here: another file takes the place of this one, or this one is written over.
+    fn by_some_way<T>(
+        &self,
+        real: &Path,
+        there: Option<&Metadata>,
+        exchange: impl Fn(&Path) -> io::Result<T>,
+        in_place: impl Fn() -> io::Result<T>,
+    ) -> io::Result<T> {
+        if there.is_some_and(platform::is_read_only) {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "nobody may write it"));
         }
+        if there.is_some_and(platform::has_other_names) {
+            return in_place();
+        }
+        let cannot = |done: &io::Result<T>| done.as_ref().is_err_and(platform::means_irreplaceable);
+        let [ours, beside] = self.workshops(real);
+        let mut done = exchange(&ours);
+        // The journal may lie on another file system.
+        if cannot(&done) {
+            done = exchange(&beside);
+        }
+        if cannot(&done) && there.is_some() {
+            done = in_place();
+        }
+        done
     }
 
     /// Where a file is made whole, and where what comes out waits: first in the journal's folder, which nobody else looks
@@ -197,15 +212,10 @@ impl FileMirror {
         [self.beside.clone(), hidden_sibling(real, "")]
     }
 
-    fn exchange_by_way_of(
-        &self,
-        workshop: &Path,
-        real: &Path,
-        old: Option<(&[u8], &Metadata)>,
-        new: &[u8],
-    ) -> io::Result<Put> {
+    /// Lets a whole new file take the place of the old one, and looks at what comes out.
+    fn exchange(&self, workshop: &Path, real: &Path, old: Option<(&[u8], &Metadata)>, new: &[u8]) -> io::Result<Put> {
         let disk = &self.disk;
-        let unfinished = sibling(workshop, ".tmp");
+        let unfinished = unfinished(workshop);
         let former = old.map_or(&[][..], |(bytes, _)| bytes);
         let whole = sibling(workshop, &format!("-{}-{}", digest([former]), digest([new])));
         let ownership = old.map(|(_, there)| Ownership::exactly(there));
@@ -315,7 +325,7 @@ impl FileMirror {
                 self.recover_exchange(real, &path, (&old, &new), notices)
                     .map_err(|error| self.failed("mended", &error))?;
             }
-            let _ = self.disk.remove(&sibling(&workshop, ".tmp"));
+            let _ = self.disk.remove(&unfinished(&workshop));
         }
         for backup in self.backups(real) {
             if let Ok(Some(old)) = self.disk.read(&backup) {
@@ -482,8 +492,9 @@ fn is_torn(there: &[u8], old: &[u8], new: &[u8]) -> bool {
     there.len() == old.len() && begun + left >= there.len()
 }
 
-fn read_only() -> io::Error {
-    io::Error::new(io::ErrorKind::PermissionDenied, "nobody may write it")
+/// What a file is called in a workshop until it is whole.
+fn unfinished(workshop: &Path) -> PathBuf {
+    sibling(workshop, ".tmp")
 }
 
 /// A path beside a file that people do not see.
@@ -940,21 +951,70 @@ mod tests {
         }
     }
 
+    /// Refuses some calls, with an errno.
+    #[cfg(target_os = "linux")]
+    struct Refuses(Vec<(&'static str, i32)>);
+
+    #[cfg(target_os = "linux")]
+    impl Probe for Refuses {
+        fn at(&self, call: &'static str, _: &Path, moment: Moment) -> io::Result<()> {
+            match self.0.iter().find(|(refused, _)| *refused == call && moment == Moment::Before) {
+                Some((_, errno)) => Err(io::Error::from_raw_os_error(*errno)),
+                None => Ok(()),
+            }
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_rehearsal_knows_what_a_change_will_meet() {
+        let (eperm, eacces, enospc) = (1, 13, 28);
+        let cases = [
+            (vec![], true),
+            (vec![("create", enospc)], false),
+            (vec![("write", enospc)], false),
+            (vec![("sync", enospc)], false),
+            (vec![("rename", enospc)], false),
+            // Whoever may not give a file its owner writes into the one that has it, if that may be done.
+            (vec![("chown", eperm)], true),
+            (vec![("chown", eperm), ("open", eacces)], false),
+            (vec![("rename", eacces), ("open", eacces)], false),
+            (vec![("create", eacces)], false),
+        ];
+        for (refused, can_be_written) in cases {
+            let (folder, path) = begin();
+            let mirror = mirror(folder.path(), Disk::with_probe(Arc::new(Refuses(refused.clone()))));
+            assert_eq!(mirror.rehearse().is_ok(), can_be_written, "{refused:?}");
+            assert_eq!(text(&path), config(OLD), "{refused:?}");
+            assert_eq!(names(folder.path()), [".ring-auth", "config.json"], "{refused:?}");
+            let ours = names(&folder.path().join(".ring-auth"));
+            assert!(ours.iter().all(|name| [".gitignore", "config.json.lock"].contains(&name.as_str())), "{ours:?}");
+            assert_eq!(show(&mirror, "new").is_ok(), can_be_written, "{refused:?}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_rehearsal_leaves_alone_what_a_stopped_write_left_behind() {
+        let (folder, path) = begin();
+        std::fs::hard_link(&path, folder.path().join("other-name")).unwrap();
+        let mirror = mirror(folder.path(), Disk::default());
+        show(&mirror, OLD).unwrap();
+        let [backup, _] = mirror.backups(&path);
+        std::fs::write(&backup, config("the-only-whole-one")).unwrap();
+        mirror.rehearse().unwrap();
+        assert_eq!(text(&backup), config("the-only-whole-one"));
+        assert_eq!(text(&path), config(OLD));
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn a_failing_call_leaves_the_file_whole_and_is_said() {
         // ENOSPC, EIO, EDQUOT
         for errno in [28, 5, 122] {
             for call in ["create", "write", "chown", "sync", "rename", "exchange", "sync-dir"] {
-                struct Refuses(&'static str, i32);
-                impl Probe for Refuses {
-                    fn at(&self, call: &'static str, _: &Path, moment: Moment) -> io::Result<()> {
-                        let refused = call == self.0 && moment == Moment::Before;
-                        if refused { Err(io::Error::from_raw_os_error(self.1)) } else { Ok(()) }
-                    }
-                }
                 let (folder, path) = begin();
-                let disk = Disk::with_probe(Arc::new(Refuses(call, errno)));
+                let disk = Disk::with_probe(Arc::new(Refuses(vec![(call, errno)])));
                 let error = show(&mirror(folder.path(), disk), "new").unwrap_err();
                 assert_eq!(error.code(), ErrorCode::Store, "{call} {errno}");
                 let left = text(&path);
