@@ -445,7 +445,9 @@ fn moved_aside(real: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::time::Duration;
 
+    use super::super::state::{Access, Sent};
     use super::*;
     use crate::files::{Moment, Probe};
     use crate::token::RefreshToken;
@@ -460,12 +462,35 @@ mod tests {
         store.try_lock().unwrap().unwrap()
     }
 
-    fn write(store: &FileStore, raw: &str) {
+    fn enter(store: &FileStore) -> (Box<dyn Guard>, State) {
         let mut guard = lock(store);
-        let mut state = guard.read().unwrap().state;
+        let state = guard.read().unwrap().state;
+        (guard, state)
+    }
+
+    fn write(store: &FileStore, raw: &str) {
+        let (mut guard, mut state) = enter(store);
         state.take_over(RefreshToken::from_raw(raw), 1);
         guard.begin(&mut state).unwrap();
         guard.commit(&mut state).unwrap();
+    }
+
+    /// A folder with a journal that holds one token.
+    fn journal_of(raw: &str) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.json");
+        write(&store(&path), raw);
+        (folder, path)
+    }
+
+    fn access(token: &str) -> Access {
+        Access {
+            token: token.into(),
+            token_type: "Bearer".into(),
+            scope: "client".into(),
+            obtained_at: 1,
+            lifetime: Duration::from_secs(1),
+        }
     }
 
     fn current(store: &FileStore) -> Option<String> {
@@ -575,6 +600,16 @@ mod tests {
         fails: Mutex<Vec<(&'static str, &'static str, i32)>>,
     }
 
+    impl Faults {
+        fn fail(&self, calls: impl IntoIterator<Item = (&'static str, &'static str, i32)>) {
+            self.fails.lock().unwrap().extend(calls);
+        }
+
+        fn end(&self) {
+            self.fails.lock().unwrap().clear();
+        }
+    }
+
     impl Probe for Faults {
         fn at(&self, call: &'static str, path: &Path, moment: Moment) -> io::Result<()> {
             if moment != Moment::Before {
@@ -600,13 +635,10 @@ mod tests {
     fn where_nothing_can_be_replaced_it_is_written_in_place_and_said() {
         // EPERM, EACCES, EBUSY, EXDEV, EROFS
         for errno in [1, 13, 16, 18, 30] {
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("j.json");
-            write(&store(&path), "a");
+            let (folder, path) = journal_of("a");
             let (store, faults) = faulty(&path);
-            faults.fails.lock().unwrap().push(("rename", "", errno));
-            let mut guard = lock(&store);
-            let mut state = guard.read().unwrap().state;
+            faults.fail([("rename", "", errno)]);
+            let (mut guard, mut state) = enter(&store);
             state.take_over(RefreshToken::from_raw("b"), 2);
             let notices = guard.begin(&mut state).unwrap();
             assert!(notices[0].0.contains("in place"), "{notices:?}");
@@ -619,13 +651,10 @@ mod tests {
 
     #[test]
     fn a_mode_that_cannot_be_given_means_in_place_as_well() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("j.json");
-        write(&store(&path), "a");
+        let (folder, path) = journal_of("a");
         let (store, faults) = faulty(&path);
-        faults.fails.lock().unwrap().push(("chown", "", 1));
-        let mut guard = lock(&store);
-        let mut state = guard.read().unwrap().state;
+        faults.fail([("chown", "", 1)]);
+        let (mut guard, mut state) = enter(&store);
         state.take_over(RefreshToken::from_raw("b"), 2);
         let notices = guard.begin(&mut state).unwrap();
         assert!(faults.seen.lock().unwrap().iter().any(|call| call.starts_with("chown")), "it was tried, and refused");
@@ -639,14 +668,11 @@ mod tests {
     #[test]
     fn a_full_disk_before_the_request_changes_nothing() {
         for call in ["create", "allocate", "write", "sync"] {
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("j.json");
-            write(&store(&path), "a");
+            let (folder, path) = journal_of("a");
             let before = std::fs::read(&path).unwrap();
             let (store, faults) = faulty(&path);
-            faults.fails.lock().unwrap().push((call, "", 28));
-            let mut guard = lock(&store);
-            let mut state = guard.read().unwrap().state;
+            faults.fail([(call, "", 28)]);
+            let (mut guard, mut state) = enter(&store);
             state.take_over(RefreshToken::from_raw("b"), 2);
             let error = guard.begin(&mut state).unwrap_err();
             assert_eq!(error.code(), ErrorCode::Store);
@@ -659,14 +685,11 @@ mod tests {
 
     #[test]
     fn a_disk_that_fills_up_after_the_mark_cannot_stop_the_answer() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("j.json");
-        write(&store(&path), "a");
+        let (_folder, path) = journal_of("a");
         let (store, faults) = faulty(&path);
-        let mut guard = lock(&store);
-        let mut state = guard.read().unwrap().state;
+        let (mut guard, mut state) = enter(&store);
         guard.begin(&mut state).unwrap();
-        faults.fails.lock().unwrap().extend([("create", "", 28), ("allocate", "", 28)]);
+        faults.fail([("create", "", 28), ("allocate", "", 28)]);
         state.take_over(RefreshToken::from_raw("b"), 2);
         guard.commit(&mut state).unwrap();
         assert_eq!(current(&store).as_deref(), Some("b"));
@@ -692,9 +715,7 @@ mod tests {
 
     #[test]
     fn a_journal_torn_in_place_is_mended_from_its_copy() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("j.json");
-        write(&store(&path), "a");
+        let (_folder, path) = journal_of("a");
         std::fs::copy(&path, lock::sibling(&path, ".tmp")).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
@@ -705,14 +726,12 @@ mod tests {
 
     #[test]
     fn a_journal_torn_in_place_is_mended_where_it_cannot_be_moved() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("j.json");
-        write(&store(&path), "a");
+        let (_folder, path) = journal_of("a");
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(lock::sibling(&path, ".tmp"), &bytes).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
         let (store, faults) = faulty(&path);
-        faults.fails.lock().unwrap().push(("rename", "", 16));
+        faults.fail([("rename", "", 16)]);
         for _ in 0..3 {
             assert_eq!(lock(&store).read().unwrap().state.current.unwrap().token.raw(), "a");
         }
@@ -729,26 +748,25 @@ mod tests {
         let path = folder.path().join("j.json");
         std::fs::write(&path, b"").unwrap();
         let (store, faults) = faulty(&path);
-        faults.fails.lock().unwrap().push(("rename", "", 16));
+        faults.fail([("rename", "", 16)]);
         write(&store, "a");
         assert_eq!(current(&store).as_deref(), Some("a"));
     }
 
     #[test]
     fn a_copy_that_cannot_be_read_is_not_passed_over() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("j.json");
-        write(&store(&path), "a");
+        let (_folder, path) = journal_of("a");
         let older = std::fs::read(&path).unwrap();
         write(&store(&path), "b");
         std::fs::rename(&path, lock::sibling(&path, ".tmp")).unwrap();
         std::fs::write(&path, older).unwrap();
         let (store, faults) = faulty(&path);
         for errno in [5, 13] {
-            *faults.fails.lock().unwrap() = vec![("read", ".tmp", errno)];
+            faults.end();
+            faults.fail([("read", ".tmp", errno)]);
             assert_eq!(lock(&store).read().unwrap_err().code(), ErrorCode::Store);
         }
-        faults.fails.lock().unwrap().clear();
+        faults.end();
         assert_eq!(current(&store).as_deref(), Some("b"));
     }
 
@@ -769,14 +787,11 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn a_copy_in_the_runtime_folder_is_found_although_there_is_a_lock() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("j.json");
-        write(&store(&path), "a");
+        let (_folder, path) = journal_of("a");
         let (store, faults) = faulty(&path);
-        let mut guard = lock(&store);
-        let mut state = guard.read().unwrap().state;
-        faults.fails.lock().unwrap().extend([("create", ".next", 13), ("create", ".tmp", 13), ("open", "j.json", 28)]);
-        faults.fails.lock().unwrap().push(("chown", "", 1));
+        let (mut guard, mut state) = enter(&store);
+        faults.fail([("create", ".next", 13), ("create", ".tmp", 13), ("open", "j.json", 28)]);
+        faults.fail([("chown", "", 1)]);
         state.take_over(RefreshToken::from_raw("b"), 2);
         guard.commit(&mut state).unwrap();
         drop(guard);
@@ -787,40 +802,27 @@ mod tests {
 
     #[test]
     fn a_long_answer_has_room_as_well() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("j.json");
-        write(&store(&path), &"a".repeat(40_000));
+        let (_folder, path) = journal_of(&"a".repeat(40_000));
         let (store, faults) = faulty(&path);
-        let mut guard = lock(&store);
-        let mut state = guard.read().unwrap().state;
+        let (mut guard, mut state) = enter(&store);
         guard.begin(&mut state).unwrap();
         let room = std::fs::metadata(lock::sibling(&path, ".next")).unwrap().len();
-        faults.fails.lock().unwrap().extend([("create", "", 28), ("allocate", "", 28)]);
-        let access = crate::journal::state::Access {
-            token: crate::Secret::new("x".repeat(40_000)),
-            token_type: "Bearer".into(),
-            scope: "client".into(),
-            obtained_at: 1,
-            lifetime: std::time::Duration::from_secs(1),
-        };
-        state.rotated(crate::journal::state::Sent::Current, &"b".repeat(40_000), "h", access);
+        faults.fail([("create", "", 28), ("allocate", "", 28)]);
+        state.rotated(Sent::Current, &"b".repeat(40_000), "h", access(&"x".repeat(40_000)));
         assert!(room >= format::encode(&state).len() as u64, "{room}");
         guard.commit(&mut state).unwrap();
     }
 
     #[test]
     fn without_the_right_to_its_owner_the_answer_has_room_too() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("j.json");
-        write(&store(&path), "a");
+        let (_folder, path) = journal_of("a");
         let before = std::fs::metadata(&path).unwrap();
         let (store, faults) = faulty(&path);
-        faults.fails.lock().unwrap().push(("chown", "", 1));
-        let mut guard = lock(&store);
-        let mut state = guard.read().unwrap().state;
+        faults.fail([("chown", "", 1)]);
+        let (mut guard, mut state) = enter(&store);
         guard.begin(&mut state).unwrap();
         // The disk is full now: nothing can be made, and the journal cannot grow.
-        faults.fails.lock().unwrap().extend([("create", "", 28), ("write", "j.json", 28), ("rename", "", 28)]);
+        faults.fail([("create", "", 28), ("write", "j.json", 28), ("rename", "", 28)]);
         state.take_over(RefreshToken::from_raw("b"), 2);
         guard.commit(&mut state).unwrap();
         drop(guard);
@@ -830,14 +832,11 @@ mod tests {
 
     #[test]
     fn what_is_not_spent_is_never_written_over_without_a_copy() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("j.json");
-        write(&store(&path), "aaaaaaaa");
+        let (_folder, path) = journal_of("aaaaaaaa");
         let before = std::fs::read(&path).unwrap();
         let (store, faults) = faulty(&path);
-        let mut guard = lock(&store);
-        let mut state = guard.read().unwrap().state;
-        faults.fails.lock().unwrap().push(("create", "", 28));
+        let (mut guard, mut state) = enter(&store);
+        faults.fail([("create", "", 28)]);
         state.unknown.clear();
         state.hardware_id = None;
         assert_eq!(guard.commit(&mut state).unwrap_err().code(), ErrorCode::Store);
@@ -847,24 +846,14 @@ mod tests {
 
     #[test]
     fn a_folder_that_cannot_be_synced_is_not_called_durable() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("j.json");
-        write(&store(&path), "a");
+        let (_folder, path) = journal_of("a");
         let (store, faults) = faulty(&path);
-        let mut guard = lock(&store);
-        let mut state = guard.read().unwrap().state;
+        let (mut guard, mut state) = enter(&store);
         guard.begin(&mut state).unwrap();
-        faults.fails.lock().unwrap().push(("sync-dir", "", 5));
-        let access = crate::journal::state::Access {
-            token: "x".into(),
-            token_type: "Bearer".into(),
-            scope: "client".into(),
-            obtained_at: 1,
-            lifetime: std::time::Duration::from_secs(1),
-        };
-        state.rotated(crate::journal::state::Sent::Current, "b", "h", access);
+        faults.fail([("sync-dir", "", 5)]);
+        state.rotated(Sent::Current, "b", "h", access("x"));
         assert_eq!(guard.commit(&mut state).unwrap_err().code(), ErrorCode::Store);
-        faults.fails.lock().unwrap().clear();
+        faults.end();
         guard.commit(&mut state).unwrap();
     }
 
@@ -896,11 +885,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_removed_is_forgotten_in_place() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("j.json");
-        write(&store(&path), "canary");
+        let (_folder, path) = journal_of("canary");
         let (store, faults) = faulty(&path);
-        faults.fails.lock().unwrap().push(("remove", "j.json", 16));
+        faults.fail([("remove", "j.json", 16)]);
         lock(&store).forget().unwrap();
         assert_eq!(current(&store), None);
         let token = RefreshToken::from_raw("canary").wrapped();
@@ -911,27 +898,22 @@ mod tests {
 
     #[test]
     fn what_could_only_be_kept_beside_is_not_lost_by_the_next_write() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("j.json");
-        write(&store(&path), "a");
+        let (folder, path) = journal_of("a");
         let (store, faults) = faulty(&path);
-        let mut guard = lock(&store);
-        let mut state = guard.read().unwrap().state;
+        let (mut guard, mut state) = enter(&store);
         guard.begin(&mut state).unwrap();
-        faults.fails.lock().unwrap().extend([("rename", "", 16), ("open", "", 13)]);
+        faults.fail([("rename", "", 16), ("open", "", 13)]);
         state.take_over(RefreshToken::from_raw("b"), 2);
         assert!(guard.commit(&mut state).unwrap()[0].0.contains("beside"));
         drop(guard);
         assert_eq!(current(&store).as_deref(), Some("b"));
         // Nothing is sent while it is so.
-        let mut guard = lock(&store);
-        let mut state = guard.read().unwrap().state;
+        let (mut guard, mut state) = enter(&store);
         assert_eq!(guard.begin(&mut state).unwrap_err().code(), ErrorCode::Store);
         drop(guard);
         assert_eq!(current(&store).as_deref(), Some("b"));
-        faults.fails.lock().unwrap().clear();
-        let mut guard = lock(&store);
-        let mut state = guard.read().unwrap().state;
+        faults.end();
+        let (mut guard, mut state) = enter(&store);
         guard.begin(&mut state).unwrap();
         guard.commit(&mut state).unwrap();
         drop(guard);
