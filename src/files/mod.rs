@@ -4,6 +4,7 @@
 mod disk;
 mod held;
 pub(crate) mod lock;
+pub(crate) mod names;
 pub(crate) mod platform;
 pub(crate) mod replace;
 
@@ -103,7 +104,7 @@ fn resolve_links(given: &Path, links_left: u32) -> io::Result<PathBuf> {
             let (Some(folder), Some(name)) = (given.parent(), given.file_name()) else { return Err(error) };
             match std::fs::canonicalize(folder) {
                 Ok(folder) => Ok(folder.join(name)),
-                // A journal that is not there yet, in a folder that is not there yet: by the name that it will have,
+                // A file that is not there yet, in a folder that is not there yet: by the name that it will have,
                 // since the lock that stands in is named after that.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     Ok(resolve_links(folder, links_left)?.join(name))

@@ -24,7 +24,7 @@ pub(crate) struct Room {
     file: File,
     path: PathBuf,
     bytes: usize,
-    /// It cannot take the place of the journal, only hold the copy that lies beside it.
+    /// It cannot take the place of the target, only hold the copy that lies beside it.
     only_copy: bool,
 }
 
@@ -45,7 +45,7 @@ impl Room {
         or_nothing(disk, path, made)
     }
 
-    /// For a room that may not be renamed over the journal, because it has not its owner.
+    /// For a room that may not be renamed over the target, because it has not its owner.
     pub(crate) fn only_as_copy(self) -> Self {
         Self { only_copy: true, ..self }
     }

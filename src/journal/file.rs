@@ -8,7 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::format::{self, Unreadable};
 use super::state::State;
 use super::{Found, Guard, Notice, Store};
-use crate::files::lock::{self, Lock};
+use crate::files::lock::Lock;
+use crate::files::names::{sibling, stand_in, stand_in_if_there};
 use crate::files::platform::{self, Ownership};
 use crate::files::replace::{self, Room, Way};
 use crate::files::{Disk, Folder, make_folder_of, resolve, unusable};
@@ -103,7 +104,7 @@ impl Shared {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => newest.damaged = true,
             Err(error) => return Err(self.failed("read", &error)),
         }
-        for slot in SLOTS.iter().map(|slot| lock::sibling(real, slot)).chain(stand_in_copy(real)) {
+        for slot in SLOTS.iter().map(|slot| sibling(real, slot)).chain(stand_in_copy(real)) {
             let bytes = match self.disk.read(&slot) {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => continue,
@@ -197,10 +198,9 @@ impl FileGuard {
 
     /// A place for a copy that is not the place of the only one there is.
     fn slot(&self, real: &Path, index: usize) -> PathBuf {
-        let mut free =
-            SLOTS.iter().map(|slot| lock::sibling(real, slot)).filter(|slot| Some(slot) != self.beside.as_ref());
+        let mut free = SLOTS.iter().map(|slot| sibling(real, slot)).filter(|slot| Some(slot) != self.beside.as_ref());
         // Three slots, one of them taken at most, and the index is 0 or 1.
-        free.nth(index).unwrap_or_else(|| lock::sibling(real, SLOTS[index]))
+        free.nth(index).unwrap_or_else(|| sibling(real, SLOTS[index]))
     }
 
     fn ownership(&self, real: &Path) -> io::Result<Option<Ownership>> {
@@ -235,7 +235,7 @@ impl FileGuard {
     fn put_in_place(&mut self, bytes: &[u8], slot: &Path, refused: &io::Error) -> Result<Way> {
         let shared = Arc::clone(&self.shared);
         let (disk, real) = (&shared.disk, shared.real()?);
-        let places = [Some(slot.to_owned()), lock::stand_in(real, ".copy").ok()];
+        let places = [Some(slot.to_owned()), stand_in(real, ".copy").ok()];
         for place in places.into_iter().flatten() {
             if replace::copy(disk, &place, bytes).is_err() {
                 continue;
@@ -372,7 +372,7 @@ impl Guard for FileGuard {
         let shared = Arc::clone(&self.shared);
         let real = shared.real()?;
         let mut paths = vec![real.to_owned()];
-        paths.extend(SLOTS.iter().map(|slot| lock::sibling(real, slot)));
+        paths.extend(SLOTS.iter().map(|slot| sibling(real, slot)));
         paths.extend(stand_in_copy(real));
         paths.extend(moved_aside(real));
         for path in paths {
@@ -407,17 +407,17 @@ const DAMAGED: &str = ".damaged-";
 /// The copy in the user's runtime folder, where there is such a folder: one may have been left there when nothing could
 /// be made beside the journal.
 fn stand_in_copy(real: &Path) -> Option<PathBuf> {
-    lock::stand_in_if_there(real, ".copy").ok()
+    stand_in_if_there(real, ".copy").ok()
 }
 
 /// Gives a file another name beside its own, one that nothing has; where it cannot have another, its bytes get it.
 fn move_aside(disk: &Disk, real: &Path) -> io::Result<PathBuf> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    let mut aside = lock::sibling(real, &format!("{DAMAGED}{now}"));
+    let mut aside = sibling(real, &format!("{DAMAGED}{now}"));
     let mut number = 0;
     while disk.metadata(&aside)?.is_some() {
         number += 1;
-        aside = lock::sibling(real, &format!("{DAMAGED}{now}-{number}"));
+        aside = sibling(real, &format!("{DAMAGED}{now}-{number}"));
     }
     match disk.rename(real, &aside) {
         Err(error) if platform::means_irreplaceable(&error) => {}
@@ -433,7 +433,7 @@ fn move_aside(disk: &Disk, real: &Path) -> io::Result<PathBuf> {
 }
 
 fn moved_aside(real: &Path) -> Vec<PathBuf> {
-    let prefix = lock::sibling(real, DAMAGED);
+    let prefix = sibling(real, DAMAGED);
     let Some(folder) = real.parent() else { return Vec::new() };
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     entries
@@ -704,7 +704,7 @@ mod tests {
             let older = std::fs::read(&path).unwrap();
             write(&store(&path), "b");
             // The crash came between the copy's fsync and its renaming.
-            std::fs::rename(&path, lock::sibling(&path, slot)).unwrap();
+            std::fs::rename(&path, sibling(&path, slot)).unwrap();
             std::fs::write(&path, older).unwrap();
             assert_eq!(current(&store(&path)).as_deref(), Some("b"), "{slot}");
             write(&store(&path), "c");
@@ -716,7 +716,7 @@ mod tests {
     #[test]
     fn a_journal_torn_in_place_is_mended_from_its_copy() {
         let (_folder, path) = journal_of("a");
-        std::fs::copy(&path, lock::sibling(&path, ".tmp")).unwrap();
+        std::fs::copy(&path, sibling(&path, ".tmp")).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
         let found = lock(&store(&path)).read().unwrap();
@@ -728,7 +728,7 @@ mod tests {
     fn a_journal_torn_in_place_is_mended_where_it_cannot_be_moved() {
         let (_folder, path) = journal_of("a");
         let bytes = std::fs::read(&path).unwrap();
-        std::fs::write(lock::sibling(&path, ".tmp"), &bytes).unwrap();
+        std::fs::write(sibling(&path, ".tmp"), &bytes).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
         let (store, faults) = faulty(&path);
         faults.fail([("rename", "", 16)]);
@@ -758,7 +758,7 @@ mod tests {
         let (_folder, path) = journal_of("a");
         let older = std::fs::read(&path).unwrap();
         write(&store(&path), "b");
-        std::fs::rename(&path, lock::sibling(&path, ".tmp")).unwrap();
+        std::fs::rename(&path, sibling(&path, ".tmp")).unwrap();
         std::fs::write(&path, older).unwrap();
         let (store, faults) = faulty(&path);
         for errno in [5, 13] {
@@ -777,7 +777,7 @@ mod tests {
         for raw in ["a", "b", "c"] {
             write(&store(&path), raw);
         }
-        std::fs::rename(&path, lock::sibling(&path, ".spare")).unwrap();
+        std::fs::rename(&path, sibling(&path, ".spare")).unwrap();
         let other = FileStore::open(&path, "http://127.0.0.1:1", Disk::default()).unwrap();
         write(&other, "theirs");
         assert_eq!(store(&path).peek().unwrap_err().code(), ErrorCode::InvalidArgument);
@@ -806,7 +806,7 @@ mod tests {
         let (store, faults) = faulty(&path);
         let (mut guard, mut state) = enter(&store);
         guard.begin(&mut state).unwrap();
-        let room = std::fs::metadata(lock::sibling(&path, ".next")).unwrap().len();
+        let room = std::fs::metadata(sibling(&path, ".next")).unwrap().len();
         faults.fail([("create", "", 28), ("allocate", "", 28)]);
         state.rotated(Sent::Current, &"b".repeat(40_000), "h", access(&"x".repeat(40_000)));
         assert!(room >= format::encode(&state).len() as u64, "{room}");
