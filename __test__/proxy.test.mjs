@@ -39,7 +39,7 @@ describe('a proxy in the environment', { concurrency: 4 }, () => {
   const names = [['HTTPS_PROXY'], ['https_proxy'], ['HTTP_PROXY'], ['http_proxy'], ['ALL_PROXY'], ['all_proxy'], ['HTTPS_PROXY', 'HTTP_PROXY', 'ALL_PROXY']]
   for (const set of names) {
     it(`(${set.join(', ')}) sees nothing of what goes to loopback`, async (t) => {
-      const proxy = await startProxy(t)
+      const proxy = await startProxy(t, () => undefined)
       const env = { ...clean, ...Object.fromEntries(set.map((name) => [name, proxy.url])) }
       const plain = await startRing(t)
       const { ring: secret, roots } = await startTlsRing(t, 'localhost')
@@ -66,7 +66,7 @@ describe('a proxy in the environment', { concurrency: 4 }, () => {
   for (const name of ['HTTPS_PROXY', 'https_proxy', 'ALL_PROXY', 'all_proxy']) {
     it(`(${name}) carries everything that goes elsewhere, by its name`, async (t) => {
       const { ring, roots, port } = await startTlsRing(t)
-      const proxy = await startProxy(t, port)
+      const proxy = await startProxy(t, () => port)
       const path = join(tempDir(t), 'journal.json')
       const env = { ...clean, [name]: proxy.url, NODE_EXTRA_CA_CERTS: roots }
       const urls = { oauthUrl: `https://${HOST}`, apiUrl: `https://${HOST}` }
@@ -85,7 +85,7 @@ describe('a proxy in the environment', { concurrency: 4 }, () => {
 
   it('that refuses is NETWORK, the token is kept, and nobody goes around it', async (t) => {
     const { ring, roots } = await startTlsRing(t)
-    const proxy = await startProxy(t)
+    const proxy = await startProxy(t, () => undefined)
     const path = join(tempDir(t), 'journal.json')
     const given = ring.mint()
     const env = { ...clean, HTTPS_PROXY: proxy.url, NODE_EXTRA_CA_CERTS: roots }
@@ -103,7 +103,7 @@ describe('a proxy that looks into TLS', { concurrency: 4 }, () => {
   for (const name of ['NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE']) {
     it(`is trusted where ${name} names its certificate`, async (t) => {
       const { ring, roots, port } = await startTlsRing(t)
-      const proxy = await startProxy(t, port)
+      const proxy = await startProxy(t, () => port)
       const env = { ...clean, HTTPS_PROXY: proxy.url, [name]: roots }
       const config = optionsFor(ring, { oauthUrl: `https://${HOST}`, refreshToken: ring.mint() })
       const end = await runScript(t, REFRESH, config, { env }).ended
@@ -117,7 +117,7 @@ describe('a proxy that looks into TLS', { concurrency: 4 }, () => {
   ])) {
     it(`is not trusted ${how}: no token reaches it, and the error says what would help`, async (t) => {
       const { ring, port } = await startTlsRing(t)
-      const proxy = await startProxy(t, port)
+      const proxy = await startProxy(t, () => port)
       const env = { ...clean, HTTPS_PROXY: proxy.url, ...extra }
       const config = optionsFor(ring, { oauthUrl: `https://${HOST}`, refreshToken: ring.mint() })
       const end = await runScript(t, REFRESH, config, { env }).ended

@@ -23,13 +23,13 @@ export const PASSWORD = 'correct horse'
 /** Long enough for the slowest machine; only a failing test ever waits so long. */
 export const PATIENCE_MS = 30_000
 
-/** @type {WeakMap<TestContext, { order: number, end: () => unknown }[]>} */
+/** @type {WeakMap<object, { order: number, end: () => unknown }[]>} */
 const ends = new WeakMap()
 
 /**
  * What a test has to take down: first its servers, so that nobody waits for them, then its managers, then the folders
  * that those may still write into.
- * @param {TestContext} t
+ * @param {{ after(end: () => void | Promise<void>): unknown }} t a test, or what stands for a suite
  * @param {'server' | 'manager' | 'folder'} kind
  * @param {() => unknown} end
  */
@@ -113,7 +113,7 @@ export const fileStore = (path) => ({ type: 'file', path })
  * Waits until something holds.
  * @template T
  * @param {() => T} condition
- * @param {string} what
+ * @param {string | (() => string)} what
  * @returns {Promise<NonNullable<T>>}
  */
 export async function until(condition, what) {
@@ -121,7 +121,7 @@ export async function until(condition, what) {
   for (;;) {
     const value = condition()
     if (value) return /** @type {NonNullable<T>} */ (value)
-    if (Date.now() > deadline) throw new Error(`waited in vain: ${what}`)
+    if (Date.now() > deadline) throw new Error(`waited in vain: ${typeof what === 'function' ? what() : what}`)
     await sleep(5)
   }
 }

@@ -1,14 +1,15 @@
 // @ts-check
-// A proxy on loopback.
+// A proxy on loopback for the tests that give Ring another name: nothing leaves this machine.
 import { connect, createServer } from 'node:net'
+import { atEnd } from './index.mjs'
 
 /**
- * A proxy that keeps the first line of all that it is asked for, and carries a tunnel to a port on loopback, whatever name it
- * was asked for. Without a port it refuses.
- * @param {{ after(end: () => void): unknown }} t
- * @param {number} [port]
+ * Keeps the first line of all that it is asked for, and carries each tunnel to a port on loopback, whatever name it was asked
+ * for. Where there is no port for a line, it refuses.
+ * @param {{ after(end: () => void | Promise<void>): unknown }} t
+ * @param {(line: string) => number | undefined} portFor
  */
-export async function startProxy(t, port) {
+export async function startProxy(t, portFor) {
   /** @type {string[]} */
   const asked = []
   let connections = 0
@@ -19,7 +20,9 @@ export async function startProxy(t, port) {
     sockets.add(client)
     client.on('error', () => {})
     client.once('data', (head) => {
-      asked.push(String(head.toString('latin1').split('\r\n')[0]))
+      const line = String(head.toString('latin1').split('\r\n')[0])
+      asked.push(line)
+      const port = portFor(line)
       if (port === undefined) {
         client.end('HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n')
         return
@@ -33,7 +36,7 @@ export async function startProxy(t, port) {
     })
   })
   await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)))
-  t.after(() => {
+  atEnd(t, 'server', () => {
     for (const socket of sockets) socket.destroy()
     server.close()
   })

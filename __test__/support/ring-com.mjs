@@ -26,7 +26,7 @@ export async function startRingCom(t, settings) {
     assert.equal(ring.counts.stalePresentations, 0)
   })
   const port = Number(new URL(ring.oauthUrl).port)
-  const proxy = await startProxy(t, port)
+  const proxy = await startProxy(t, () => port)
   const roots = join(folder, 'roots.pem')
   writeFileSync(roots, cert)
   // Node's fetch asks no proxy unless it is told to, and the oldest Node here cannot be told: for it the names lead to

@@ -15,7 +15,7 @@ mod json;
 mod json_edit;
 mod place;
 
-pub use custom::{Caller, CallerStore, CustomMirror};
+pub use custom::Caller;
 pub use dotenv::Dotenv;
 pub use file::FileMirror;
 pub use format::{Format, Introduced, Unfit};
