@@ -265,7 +265,7 @@ pub fn parse_refresh_token(token: String) -> BindingToken {
     match RefreshToken::parse(&token) {
         Ok(token) => BindingToken {
             error: None,
-            raw: Some(token.raw().to_owned()),
+            raw: Some(token.raw()),
             hardware_id: token.hardware_id().map(str::to_owned),
             has_push_credentials: Some(token.has_push_credentials()),
         },
