@@ -32,7 +32,7 @@ use ring_auth::manager::{
     Credentials, DEFAULT_DEVICE_NAME, Device, Event, Listener, Manager, Parts, Settings, SystemClock, activity,
 };
 use ring_auth::mirror::{Kept, Place, Purpose, Target};
-use ring_auth::oauth::{Endpoints, HttpConfig, LoginFlow, ReqwestHttp, RingOauth};
+use ring_auth::oauth::{Endpoints, HttpConfig, LoginFlow, RingOauth};
 use ring_auth::token::RefreshToken;
 use ring_auth::{Error, Result, Secret};
 use types::{
@@ -346,8 +346,7 @@ fn open_manager(
             .map_err(|_| Error::invalid("requestTimeoutMs has to be a positive number of milliseconds."))?;
     }
     let request_timeout = http.timeout;
-    let user_agent = options.user_agent.as_deref();
-    let oauth = Arc::new(RingOauth::new(Arc::new(ReqwestHttp::new(http)), endpoints, user_agent)?);
+    let oauth = RingOauth::shared(http, endpoints, options.user_agent.as_deref())?;
     let login_flow = match options.login_flow.as_deref() {
         None | Some("auto") => LoginFlow::Auto,
         Some("pkce") => LoginFlow::Pkce,
@@ -359,7 +358,7 @@ fn open_manager(
         mirror,
         refresh: Arc::clone(&oauth) as Arc<_>,
         oauth,
-        clock: Arc::new(SystemClock::new()),
+        clock: SystemClock::shared(),
         listener: Arc::new(listener),
         runtime,
     };
