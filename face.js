@@ -26,7 +26,8 @@
  */
 /**
  * @typedef BindingEvent
- * @property {string} kind 'token', 'status' or 'log'.
+ * @property {number} manager The number that its manager was opened with.
+ * @property {string} kind 'token', 'status', 'log', or 'end': it was the last one of this manager.
  * @property {string} [oldRefreshToken]
  * @property {string} [newRefreshToken]
  * @property {BindingStatus} [status]
@@ -110,10 +111,16 @@
  * @property {(level: LogEntry['level'], message: string) => void} log
  */
 /**
+ * What tells of the events of any number of managers.
+ * @typedef {{ next: () => BindingEvent | null }} BindingEvents
+ */
+/**
  * @typedef Binding
+ * @property {new (listener: () => void) => BindingEvents} BindingEvents Its listener is called once for each event.
  * @property {(
  *   options: BindingOptions,
- *   listener: (event: BindingEvent) => void,
+ *   events: BindingEvents,
+ *   number: number,
  *   load?: (() => Promise<BindingAnswer>) | null,
  *   save?: ((change: { new: string, old?: string }) => Promise<BindingAnswer>) | null,
  * ) => { error?: BindingError, manager?: BindingManager }} open
@@ -571,6 +578,32 @@ function toStep({ step }) {
  */
 function createFace(binding) {
   let hooked = false
+  let opened = 0
+  /** @type {BindingEvents | undefined} Made with the first manager, and shared: one for each would cost a kilobyte. */
+  let events
+  /**
+   * The hub of each manager that the native part still has, whether or not somebody here has it.
+   * @type {Map<number, Hub>}
+   */
+  const hubs = new Map()
+
+  /**
+   * Tells of the oldest event that was not told of yet, if there is one. Here and not in a constructor: the native part
+   * holds it, and with it all that is in reach, such as options with a token.
+   */
+  function hear() {
+    const event = events?.next()
+    if (event == null) return false
+    if (event.kind === 'end') hubs.delete(event.manager)
+    else hubs.get(event.manager)?.receive(event)
+    return true
+  }
+
+  /** What happened before a call was done is heard of before its caller goes on. */
+  async function hearAll() {
+    // Who waits for one event may listen for the next.
+    while (hear()) await undefined
+  }
 
   /**
    * Keeps a process that has nothing else to do alive until a rotation under way is on disk. One listener serves every
@@ -609,11 +642,16 @@ function createFace(binding) {
     /** @param {unknown} [options] */
     constructor(options) {
       const { native, caller, logger } = managerOptions(options)
-      const hub = new Hub(logger)
-      const listener = (/** @type {BindingEvent} */ event) => hub.receive(event)
-      const { error, manager } = guard(() => binding.open(native, listener, caller?.load, caller?.save))
+      const number = opened++
+      const { error, manager } = guard(() => {
+        events ??= new binding.BindingEvents(hear)
+        return binding.open(native, events, number, caller?.load, caller?.save)
+      })
       if (error != null) throw fromBinding(error)
       if (manager == null) throw internal()
+      const hub = new Hub(logger)
+      // Nothing is heard of before this turn of the event loop is over.
+      hubs.set(number, hub)
       this.#native = manager
       this.#caller = caller
       this.#hub = hub
@@ -757,6 +795,7 @@ function createFace(binding) {
     async #close() {
       try {
         await this.#native.close()
+        await hearAll()
       } catch {
         throw internal()
       } finally {
@@ -776,6 +815,7 @@ function createFace(binding) {
       let outcome
       try {
         outcome = await orAborted(call(this.#native), signal)
+        await hearAll()
       } catch {
         throw internal()
       }

@@ -36,20 +36,37 @@ function fakeBinding() {
     calls: [],
     /** @type {Record<string, any>} */
     answers: {},
-    /** @type {((event: unknown) => void)[]} */
+    /** @type {((event: any) => void)[]} One for each manager, with the number that it was opened with. */
     listeners: [],
+    /** How often something was made that tells of events. */
+    eventsMade: 0,
     /** @type {unknown} */
     openResult: undefined,
     busy: false,
-    /** @param {unknown} event */
+    /** @param {any} event */
     emit(event) {
       for (const listener of fake.listeners) listener(event)
     },
     binding: {
-      /** @param {unknown} options @param {(event: unknown) => void} listener */
-      open(options, listener) {
+      BindingEvents: class {
+        /** @type {any[]} */
+        waiting = []
+        /** @param {() => void} listener */
+        constructor(listener) {
+          fake.eventsMade++
+          this.listener = listener
+        }
+        next() {
+          return this.waiting.shift() ?? null
+        }
+      },
+      /** @param {unknown} options @param {{ waiting: any[], listener: () => void }} events @param {number} manager */
+      open(options, events, manager) {
         fake.calls.push(['open', options])
-        fake.listeners.push(listener)
+        fake.listeners.push((event) => {
+          events.waiting.push({ manager, ...event })
+          events.listener()
+        })
         return fake.openResult ?? { manager: makeManager() }
       },
       /** @param {string} token */
@@ -690,6 +707,24 @@ describe('observables', () => {
     assert.notEqual(manager.onStatus, new RingTokenManager().onStatus)
   })
 
+  it('come over one channel, and go to their own manager, until its end', () => {
+    const fake = fakeBinding()
+    const { RingTokenManager } = createFace(fake.binding)
+    /** @type {unknown[]} */
+    const seen = []
+    for (const name of ['a', 'b']) {
+      new RingTokenManager().onRefreshTokenUpdated.subscribe((/** @type {any} */ update) => seen.push([name, update.newRefreshToken]))
+    }
+    assert.deepEqual([fake.listeners.length, fake.eventsMade], [2, 1])
+    const [a, b] = fake.listeners
+    b?.({ kind: 'token', newRefreshToken: '1' })
+    a?.({ kind: 'token', newRefreshToken: '2' })
+    a?.({ kind: 'end' })
+    a?.({ kind: 'token', newRefreshToken: '3' })
+    b?.({ kind: 'token', newRefreshToken: '4' })
+    assert.deepEqual(seen, [['b', '1'], ['a', '2'], ['b', '4']])
+  })
+
   it('the same listener can be subscribed twice', () => {
     const manager = new RingTokenManager()
     let count = 0
@@ -765,14 +800,18 @@ describe('observables', () => {
       const { createFace } = require(${JSON.stringify(facePath)})
       let emit
       const { RingTokenManager } = createFace({
-        open: (_, listener) => ((emit = listener), { manager: {} }), isBusy: () => false, settled: async () => {},
+        BindingEvents: class {
+          constructor(listener) { emit = (event) => { this.event = event; listener() } }
+          next() { return this.event }
+        },
+        open: () => ({ manager: {} }), isBusy: () => false, settled: async () => {},
       })
       const manager = new RingTokenManager()
       for (let i = 0; i < 3; i++) {
         manager.onStatus.subscribe(() => { throw new Error('${SECRET}') })
         manager.onStatus.subscribe(async () => { throw new Error('${SECRET}') })
       }
-      emit({ kind: 'status', status: { state: 'ready', persisted: true } })`
+      emit({ manager: 0, kind: 'status', status: { state: 'ready', persisted: true } })`
     const { status, stderr } = spawnSync(process.execPath, ['-e', source], { encoding: 'utf8' })
     assert.equal(status, 0, stderr)
     assert.equal(stderr.match(/RingAuthWarning/g)?.length, 1, stderr)
@@ -911,6 +950,7 @@ describe('the process', () => {
       let busy = ${busy}
       let asked = 0
       const { RingTokenManager } = createFace({
+        BindingEvents: class {},
         open: () => ({ manager: {} }),
         isBusy: () => busy > 0,
         settled: () => new Promise((resolve) => setTimeout(() => { asked++; busy--; resolve() }, 50)),
@@ -940,9 +980,10 @@ describe('the process', () => {
   it('an idle manager that nobody holds can be collected, one with autoRefresh once it is closed', () => {
     const source = `
       const { createFace } = require(${JSON.stringify(facePath)})
-      const listeners = []
+      let listener
       const { RingTokenManager } = createFace({
-        open: (_, listener) => (listeners.push(listener), { manager: { close: async () => {} } }),
+        BindingEvents: class { constructor(hear) { listener = hear } next() {} },
+        open: () => ({ manager: { close: async () => {} } }),
         isBusy: () => false, settled: async () => {},
       })
       const weak = (autoRefresh) => new WeakRef(new RingTokenManager({ autoRefresh }))
@@ -951,7 +992,7 @@ describe('the process', () => {
         await closed.deref().close()
         for (let i = 0; i < 3; i++) { await new Promise((resolve) => setTimeout(resolve, 10)); gc() }
         console.log([idle, open, closed].map((ref) => ref.deref() !== undefined).join())
-        void listeners
+        void listener
       })()`
     const { stdout, stderr } = spawnSync(process.execPath, ['--expose-gc', '-e', source], { encoding: 'utf8' })
     assert.equal(stdout, 'false,true,false\n', stderr)

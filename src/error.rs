@@ -136,8 +136,12 @@ impl ErrorCode {
 /// A failure: its code, a plain sentence that also says what to do next, and what is known of the answer.
 ///
 /// No secret is ever in it. Whoever makes one from foreign text (an answer's body, a path) sees to that.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Error(Box<Details>);
+
+/// Apart, because nearly every result and every manager has room for an error, and hardly one has an error in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error {
+struct Details {
     code: ErrorCode,
     message: String,
     http_status: Option<u16>,
@@ -148,7 +152,8 @@ pub struct Error {
 impl Error {
     /// A failure with its code and its sentence.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), http_status: None, retry_after: None, cause: None }
+        let message = message.into();
+        Self(Box::new(Details { code, message, http_status: None, retry_after: None, cause: None }))
     }
 
     /// An `INVALID_ARGUMENT` with that sentence, which names the offending argument.
@@ -159,53 +164,59 @@ impl Error {
     /// Adds the HTTP status of the answer behind it.
     #[must_use]
     pub fn with_http_status(mut self, status: u16) -> Self {
-        self.http_status = Some(status);
+        self.0.http_status = Some(status);
         self
     }
 
     /// Adds how long to wait before the next try.
     #[must_use]
     pub fn with_retry_after(mut self, retry_after: Duration) -> Self {
-        self.retry_after = Some(retry_after);
+        self.0.retry_after = Some(retry_after);
         self
     }
 
     /// Adds what lies behind it, in the words of the system or library that said it.
     #[must_use]
     pub fn with_cause(mut self, cause: impl fmt::Display) -> Self {
-        self.cause = Some(cause.to_string());
+        self.0.cause = Some(cause.to_string());
         self
     }
 
     /// The cause in terms of what to do.
     pub fn code(&self) -> ErrorCode {
-        self.code
+        self.0.code
     }
 
     /// The sentence.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// The HTTP status of the answer behind it.
     pub fn http_status(&self) -> Option<u16> {
-        self.http_status
+        self.0.http_status
     }
 
     /// How long to wait before the next try.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
+        self.0.retry_after
     }
 
     /// What the system or a library said.
     pub fn cause(&self) -> Option<&str> {
-        self.cause.as_deref()
+        self.0.cause.as_deref()
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.message, self.code.as_str())
+        write!(f, "{} ({})", self.message(), self.code().as_str())
     }
 }
 

@@ -18,9 +18,15 @@ use crate::{Error, Result, Secret};
 pub const MAX_TOKEN_BYTES: usize = 64 * 1024;
 
 /// A refresh token with what is wrapped around it. Unknown keys survive, in their order. Clones share it.
-#[derive(Clone, PartialEq, Eq)]
+///
+/// Kept as text, which is a fraction of what it takes with its parts looked up already: push credentials are long, and a
+/// process may have thousands of managers.
+#[derive(Clone)]
 pub struct RefreshToken {
-    fields: Arc<Map<String, Value>>,
+    /// A JSON object with a token among its fields.
+    json: Arc<str>,
+    /// The one field that is asked for all the time, if it can be sent.
+    hardware_id: Option<Arc<str>>,
 }
 
 impl RefreshToken {
@@ -69,30 +75,44 @@ impl RefreshToken {
 
     /// Of fields that have a token among them.
     fn of(fields: Map<String, Value>) -> Self {
-        Self { fields: Arc::new(fields) }
+        let hardware_id = fields.get("hid").and_then(Value::as_str).filter(|id| is_sendable(id)).map(Arc::from);
+        Self { json: Value::Object(fields).to_string().into(), hardware_id }
+    }
+
+    /// None at all where push credentials are nested too deeply to be read again.
+    fn fields(&self) -> Map<String, Value> {
+        serde_json::from_str(&self.json).unwrap_or_default()
     }
 
     /// Ring's own refresh token: what is sent, and what makes two wrappers the same token.
-    pub fn raw(&self) -> &str {
-        // `unwrap` and `from_raw` are the only makers, and both put a string there.
-        self.fields.get("rt").and_then(Value::as_str).unwrap_or_default()
+    pub fn raw(&self) -> String {
+        match self.fields().remove("rt") {
+            Some(Value::String(raw)) => raw,
+            // `unwrap` and `from_raw` are the only makers, and both put a string there.
+            _ => String::new(),
+        }
     }
 
     /// The hardware id wrapped with it. It wins over any other.
     pub fn hardware_id(&self) -> Option<&str> {
-        self.fields.get("hid").and_then(Value::as_str).filter(|id| is_sendable(id))
+        self.hardware_id.as_deref()
+    }
+
+    /// The same, to be kept.
+    pub fn shared_hardware_id(&self) -> Option<Arc<str>> {
+        self.hardware_id.clone()
     }
 
     /// Whether push-notification credentials are wrapped with it.
     pub fn has_push_credentials(&self) -> bool {
-        self.fields.get("pnc").is_some_and(|credentials| !credentials.is_null())
+        self.fields().get("pnc").is_some_and(|credentials| !credentials.is_null())
     }
 
     /// The successor that Ring answered with: the same wrapping around another token.
     #[must_use]
     pub fn rotated(&self, raw: &str, hardware_id: &str) -> Self {
         // The order in which ring-client-api writes a key that was not there yet.
-        let mut fields = Map::clone(&self.fields);
+        let mut fields = self.fields();
         fields.insert("rt".to_owned(), Value::String(raw.to_owned()));
         fields.insert("hid".to_owned(), Value::String(hardware_id.to_owned()));
         Self::of(fields)
@@ -106,7 +126,7 @@ impl RefreshToken {
     /// The same token with other push-notification credentials, or without any.
     #[must_use]
     pub fn with_push_credentials(&self, credentials: Option<Value>) -> Self {
-        let mut fields = Map::clone(&self.fields);
+        let mut fields = self.fields();
         match credentials {
             Some(credentials) => fields.insert("pnc".to_owned(), credentials),
             None => fields.shift_remove("pnc"),
@@ -116,14 +136,23 @@ impl RefreshToken {
 
     /// The string that is shown, stored and given to programs.
     pub fn wrapped(&self) -> Secret {
-        Secret::new(STANDARD.encode(Value::Object(Map::clone(&self.fields)).to_string()))
+        Secret::new(STANDARD.encode(self.json.as_bytes()))
     }
 
     /// What may be kept of a token for good: enough to know it again, useless for anything else.
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(self.raw())
+        Fingerprint::of(&self.raw())
     }
 }
+
+impl PartialEq for RefreshToken {
+    /// The order of the fields does not matter.
+    fn eq(&self, other: &Self) -> bool {
+        self.json == other.json || self.fields() == other.fields()
+    }
+}
+
+impl Eq for RefreshToken {}
 
 impl fmt::Debug for RefreshToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -74,39 +74,41 @@ impl From<TwoFactor> for BindingTwoFactor {
     }
 }
 
-impl From<Event> for BindingEvent {
-    fn from(event: Event) -> Self {
-        let mut shape = Self {
-            kind: String::new(),
-            old_refresh_token: None,
-            new_refresh_token: None,
-            status: None,
-            level: None,
-            message: None,
-        };
-        match event {
-            Event::Token { old, new } => {
-                "token".clone_into(&mut shape.kind);
-                shape.old_refresh_token = old.map(|token| token.expose().to_owned());
-                shape.new_refresh_token = Some(new.expose().to_owned());
-            }
-            Event::Status(status) => {
-                "status".clone_into(&mut shape.kind);
-                shape.status = Some(status.into());
-            }
-            Event::Log(level, message) => {
-                "log".clone_into(&mut shape.kind);
-                let level = match level {
-                    Level::Error => "error",
-                    Level::Warn => "warn",
-                    Level::Info => "info",
-                    Level::Debug => "debug",
-                };
-                shape.level = Some(level.to_owned());
-                shape.message = Some(message);
-            }
+/// What happened to the manager of that number.
+pub(super) fn event(manager: f64, event: Event) -> BindingEvent {
+    match event {
+        Event::Token { old, new } => BindingEvent {
+            old_refresh_token: old.map(|token| token.expose().to_owned()),
+            new_refresh_token: Some(new.expose().to_owned()),
+            ..of_kind(manager, "token")
+        },
+        Event::Status(status) => BindingEvent { status: Some(status.into()), ..of_kind(manager, "status") },
+        Event::Log(level, message) => {
+            let level = match level {
+                Level::Error => "error",
+                Level::Warn => "warn",
+                Level::Info => "info",
+                Level::Debug => "debug",
+            };
+            BindingEvent { level: Some(level.to_owned()), message: Some(message), ..of_kind(manager, "log") }
         }
-        shape
+    }
+}
+
+/// Nothing more will happen to the manager of that number.
+pub(super) fn end(manager: f64) -> BindingEvent {
+    of_kind(manager, "end")
+}
+
+fn of_kind(manager: f64, kind: &str) -> BindingEvent {
+    BindingEvent {
+        manager,
+        kind: kind.to_owned(),
+        old_refresh_token: None,
+        new_refresh_token: None,
+        status: None,
+        level: None,
+        message: None,
     }
 }
 

@@ -10,10 +10,11 @@ mod convert;
 mod types;
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::pin::Pin;
 use std::ptr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use napi::bindgen_prelude::{
@@ -31,7 +32,7 @@ use ring_auth::manager::{
     Credentials, DEFAULT_DEVICE_NAME, Device, Event, Listener, Manager, Parts, Settings, SystemClock, activity,
 };
 use ring_auth::mirror::{Kept, Place, Purpose, Target};
-use ring_auth::oauth::{Endpoints, HttpConfig, LoginFlow, ReqwestHttp, RingOauth};
+use ring_auth::oauth::{Endpoints, HttpConfig, LoginFlow, RingOauth};
 use ring_auth::token::RefreshToken;
 use ring_auth::{Error, Result, Secret};
 use types::{
@@ -58,14 +59,63 @@ fn init() {
     }
 }
 
-type JsListener = ThreadsafeFunction<BindingEvent, (), BindingEvent, Status, false, true>;
+type JsListener = ThreadsafeFunction<(), (), (), Status, false, true>;
 
-struct Events(JsListener);
+/// What waits for JavaScript, which is called once for each. It may come for them sooner.
+struct Queue {
+    events: Mutex<VecDeque<BindingEvent>>,
+    listener: JsListener,
+}
+
+impl Queue {
+    fn events(&self) -> MutexGuard<'_, VecDeque<BindingEvent>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, event: BindingEvent) {
+        self.events().push_back(event);
+        // An environment that is going takes no more of them, and needs none.
+        if self.listener.call((), ThreadsafeFunctionCallMode::NonBlocking) != Status::Ok {
+            self.events().clear();
+        }
+    }
+}
+
+/// What tells JavaScript of the events of any number of managers.
+#[napi]
+pub struct BindingEvents {
+    queue: Arc<Queue>,
+}
+
+#[napi]
+impl BindingEvents {
+    #[napi(constructor)]
+    pub fn new(listener: Function<'_, (), ()>) -> napi::Result<Self> {
+        let listener = listener.build_threadsafe_function().callee_handled::<false>().weak::<true>().build()?;
+        Ok(Self { queue: Arc::new(Queue { events: Mutex::default(), listener }) })
+    }
+
+    #[napi]
+    pub fn next(&self) -> Option<BindingEvent> {
+        self.queue.events().pop_front()
+    }
+}
+
+/// Those of one manager.
+struct Events {
+    queue: Arc<Queue>,
+    manager: f64,
+}
 
 impl Listener for Events {
     fn on_event(&self, event: Event) {
-        // An environment that is going takes no more of them, and needs none.
-        let _ = self.0.call(event.into(), ThreadsafeFunctionCallMode::NonBlocking);
+        self.queue.push(convert::event(self.manager, event));
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.queue.push(convert::end(self.manager));
     }
 }
 
@@ -190,17 +240,18 @@ impl BindingManager {
 pub fn open(
     env: Env,
     options: BindingOptions,
-    listener: Function<'_, BindingEvent, ()>,
+    events: &BindingEvents,
+    number: f64,
     load: Option<Function<'_, (), Promise<BindingAnswer>>>,
     save: Option<Function<'_, BindingChange, Promise<BindingAnswer>>>,
 ) -> napi::Result<BindingOpened> {
-    let listener = listener.build_threadsafe_function().callee_handled::<false>().weak::<true>().build()?;
+    let events = Events { queue: Arc::clone(&events.queue), manager: number };
     let runtime = within_runtime_if_available(Handle::current);
     let caller = match load.zip(save) {
         Some((load, save)) => Some(JsCaller::new(&load, &save, runtime.clone())?),
         None => None,
     };
-    Ok(match open_manager(options, Events(listener), caller, runtime) {
+    Ok(match open_manager(options, events, caller, runtime) {
         Ok(manager) => {
             wait_at_the_end_of(env)?;
             BindingOpened { error: None, manager: Some(BindingManager { manager }) }
@@ -214,7 +265,7 @@ pub fn parse_refresh_token(token: String) -> BindingToken {
     match RefreshToken::parse(&token) {
         Ok(token) => BindingToken {
             error: None,
-            raw: Some(token.raw().to_owned()),
+            raw: Some(token.raw()),
             hardware_id: token.hardware_id().map(str::to_owned),
             has_push_credentials: Some(token.has_push_credentials()),
         },
@@ -295,8 +346,7 @@ fn open_manager(
             .map_err(|_| Error::invalid("requestTimeoutMs has to be a positive number of milliseconds."))?;
     }
     let request_timeout = http.timeout;
-    let user_agent = options.user_agent.as_deref();
-    let oauth = Arc::new(RingOauth::new(Arc::new(ReqwestHttp::new(http)), endpoints, user_agent)?);
+    let oauth = RingOauth::shared(http, endpoints, options.user_agent.as_deref())?;
     let login_flow = match options.login_flow.as_deref() {
         None | Some("auto") => LoginFlow::Auto,
         Some("pkce") => LoginFlow::Pkce,
@@ -308,7 +358,7 @@ fn open_manager(
         mirror,
         refresh: Arc::clone(&oauth) as Arc<_>,
         oauth,
-        clock: Arc::new(SystemClock::new()),
+        clock: SystemClock::shared(),
         listener: Arc::new(listener),
         runtime,
     };

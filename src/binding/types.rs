@@ -76,7 +76,9 @@ pub struct BindingStatus {
 /// Something that happened.
 #[napi(object)]
 pub struct BindingEvent {
-    /// `token`, `status` or `log`.
+    /// The number that its manager was opened with.
+    pub manager: f64,
+    /// `token`, `status`, `log`, or `end`: it was the last one of this manager.
     pub kind: String,
     /// With `token`.
     pub old_refresh_token: Option<String>,

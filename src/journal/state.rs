@@ -360,10 +360,10 @@ impl State {
                     && let Some(hardware_id) = held.token.hardware_id()
                 {
                     // A raw copy of the token says nothing of its wrapping.
-                    if token == RefreshToken::from_raw(token.raw()) {
+                    if token == RefreshToken::from_raw(&token.raw()) {
                         return false;
                     }
-                    token = token.rotated(token.raw(), hardware_id);
+                    token = token.rotated(&token.raw(), hardware_id);
                 }
                 if token == held.token {
                     return false;
@@ -518,8 +518,8 @@ mod tests {
         state
     }
 
-    fn current(state: &State) -> &str {
-        state.current.as_ref().map_or("", |held| held.token.raw())
+    fn current(state: &State) -> String {
+        state.current.as_ref().map_or_else(String::new, |held| held.token.raw())
     }
 
     fn known(state: &State, raw: &str) -> Known {
@@ -597,7 +597,7 @@ mod tests {
         state.rotated(Sent::Current, "b", "h", access(2));
         assert_eq!(state.reject(Sent::Current, 3), AfterRejection::Previous);
         state.rotated(Sent::Previous, "b", "h", access(4));
-        assert_eq!((current(&state), state.sendable()), ("b", Some(Sent::Current)));
+        assert_eq!((current(&state).as_str(), state.sendable()), ("b", Some(Sent::Current)));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Time, as the manager is given it.
 
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::journal::state::{Millis, millis};
@@ -30,6 +31,12 @@ impl SystemClock {
     /// Counts from now on.
     pub fn new() -> Self {
         Self { start: Instant::now() }
+    }
+
+    /// One for all managers of a process.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: LazyLock<Arc<SystemClock>> = LazyLock::new(Arc::default);
+        Arc::clone(&SHARED)
     }
 }
 

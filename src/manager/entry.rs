@@ -24,7 +24,7 @@ pub(super) struct Entered<'a> {
     /// Whether it was never written: it must not be forgotten, and nobody else may go on from the disk.
     pending: bool,
     guard: Option<Box<dyn Guard>>,
-    slot: tokio::sync::MutexGuard<'a, Option<Pending>>,
+    slot: tokio::sync::MutexGuard<'a, Option<Box<Pending>>>,
 }
 
 /// How long somebody waits for the lock.
@@ -60,7 +60,8 @@ impl Inner {
         if let Some(pending) = slot.take() {
             self.write_pending(pending, &mut slot).await;
         }
-        if let Some(Pending { guard, state }) = slot.take() {
+        if let Some(pending) = slot.take() {
+            let Pending { guard, state } = *pending;
             // Still not written. What is known is in memory, and nobody else may go on from the disk.
             let mut entered = Entered { state, absorbed: false, pending: true, guard: Some(guard), slot };
             self.absorb(&mut entered, None);
@@ -144,7 +145,7 @@ impl Inner {
     /// Writes what must not be lost. Where that fails it stays in memory, with the lock, and is tried again.
     pub(super) async fn commit(self: &Arc<Self>, mut entered: Entered<'_>) {
         let Some(guard) = entered.guard.take() else { return };
-        let pending = Pending { guard, state: entered.state };
+        let pending = Box::new(Pending { guard, state: entered.state });
         self.view().given = None;
         let written = self.write_pending(pending, &mut entered.slot).await;
         if !written {
@@ -153,8 +154,8 @@ impl Inner {
     }
 
     /// Tries to write what is pending; where it still cannot be, it is pending again.
-    pub(super) async fn write_pending(&self, pending: Pending, slot: &mut Option<Pending>) -> bool {
-        let Pending { guard, mut state } = pending;
+    pub(super) async fn write_pending(&self, pending: Box<Pending>, slot: &mut Option<Box<Pending>>) -> bool {
+        let Pending { guard, mut state } = *pending;
         // Not even the end of the process comes between.
         let _write = self.begin_write();
         self.view().mirror_due = true;
@@ -184,7 +185,7 @@ impl Inner {
                     view.set_persisted(false);
                     view.store_problem = Some(error);
                 });
-                *slot = Some(Pending { guard, state });
+                *slot = Some(Box::new(Pending { guard, state }));
                 false
             }
         }
@@ -203,7 +204,7 @@ impl Inner {
     pub(super) async fn abandon(&self, mut entered: Entered<'_>) {
         let Some(guard) = entered.guard.take() else { return };
         if entered.pending {
-            *entered.slot = Some(Pending { guard, state: entered.state });
+            *entered.slot = Some(Box::new(Pending { guard, state: entered.state }));
         } else {
             self.release(guard).await;
         }

@@ -60,8 +60,11 @@ impl Inner {
                         view.mirror_problem = None;
                     }
                     let first = std::mem::replace(&mut view.unread, false);
-                    if first && view.announced.is_none() {
-                        view.announced.clone_from(&shown);
+                    if first
+                        && view.nothing_announced()
+                        && let Some(shown) = &shown
+                    {
+                        view.announce(shown.clone());
                     }
                     first
                 });

@@ -52,7 +52,8 @@ pub(super) async fn start(inner: &Arc<Inner>, credentials: Credentials, code: Op
                 hardware_id: hardware_id.clone(),
                 device_name: inner.settings.device_name.clone(),
             };
-            let mut waiting = Waiting { login: Login::new(Arc::clone(&inner.parts.oauth), request), hardware_id };
+            let login = Login::new(Arc::clone(&inner.parts.oauth), request);
+            let mut waiting = Box::new(Waiting { login, hardware_id });
             let step = match code {
                 Some(code) => waiting.login.start_with_code(&code).await,
                 None => waiting.login.start().await,
@@ -109,8 +110,8 @@ impl Inner {
 
     async fn go_on(
         self: &Arc<Self>,
-        slot: &mut Option<Waiting>,
-        waiting: Waiting,
+        slot: &mut Option<Box<Waiting>>,
+        waiting: Box<Waiting>,
         step: Result<LoginStep>,
     ) -> Result<Step> {
         let result = match step {

@@ -141,8 +141,8 @@ struct Inner {
     /// Held while the listener is told.
     telling: Mutex<()>,
     /// Serialises what enters the store within this process, and keeps what could not be written.
-    entry: tokio::sync::Mutex<Option<Pending>>,
-    login: tokio::sync::Mutex<Option<login::Waiting>>,
+    entry: tokio::sync::Mutex<Option<Box<Pending>>>,
+    login: tokio::sync::Mutex<Option<Box<login::Waiting>>>,
     /// Held while the mirror is looked into and written.
     following: tokio::sync::Mutex<()>,
     /// Rung when something changed that a waiting task may care about.
@@ -204,10 +204,10 @@ impl Manager {
         let mut replaced = None;
         if is_behind {
             replaced = known_to_caller;
-        } else if known_to_caller.is_some() {
-            view.announced = known_to_caller;
+        } else if let Some(known) = known_to_caller {
+            view.announce(known);
         } else if !view.unread {
-            view.announced = view.newest.as_ref().map(RefreshToken::wrapped);
+            view.announce_newest();
         }
         view.given = given;
         view.store_problem.clone_from(&trouble);
@@ -321,7 +321,7 @@ impl Manager {
 
     /// The device id, once it is decided.
     pub fn hardware_id(&self) -> Option<String> {
-        self.inner.view().hardware_id.clone()
+        self.inner.view().hardware_id.as_deref().map(str::to_owned)
     }
 
     /// How the token does.
@@ -436,7 +436,7 @@ impl Inner {
     }
 
     fn announce_newer(&self, old: Secret) {
-        self.update(|view, _| view.announced = Some(old));
+        self.update(|view, _| view.announce(old));
     }
 
     /// The id that requests are made with: decided once, and kept.

@@ -1,5 +1,6 @@
 //! What a manager knows without looking into the store.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock::Clock;
@@ -140,13 +141,41 @@ pub(super) enum Complaint {
     Granted,
 }
 
+/// A token that the caller knows of.
+enum Announced {
+    /// Wrapped as it is shown, which is nearly always the newest one: then it is in memory once.
+    Token(RefreshToken),
+    /// In another way: raw, with spaces around it, or something that is none.
+    Text(Secret),
+}
+
+impl Announced {
+    fn text(&self) -> Secret {
+        match self {
+            Self::Token(token) => token.wrapped(),
+            Self::Text(text) => text.clone(),
+        }
+    }
+
+    /// Whether it is that very token, however it was given.
+    fn is(&self, newest: &RefreshToken) -> bool {
+        match self {
+            Self::Token(token) => token == newest,
+            Self::Text(text) => {
+                *text == newest.wrapped() || RefreshToken::parse(text.expose()).is_ok_and(|token| token == *newest)
+            }
+        }
+    }
+}
+
+/// What is there in few managers is boxed: a process may have thousands of them.
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and most pairs can hold together")]
 pub(super) struct View {
     pub(super) newest: Option<RefreshToken>,
-    pub(super) hardware_id: Option<String>,
-    pub(super) access: Option<LiveAccess>,
+    pub(super) hardware_id: Option<Arc<str>>,
+    pub(super) access: Option<Box<LiveAccess>>,
     rejected: bool,
-    pub(super) cool_down: Option<CoolDown>,
+    pub(super) cool_down: Option<Box<CoolDown>>,
     /// What is wrong with the store, until it is right again.
     pub(super) store_problem: Option<Error>,
     /// What is wrong with the mirror, until it is right again.
@@ -173,9 +202,9 @@ pub(super) struct View {
     /// Whether that one came from a login, so that nobody else has it.
     given_by_login: bool,
     /// How far the store had come when it was last looked into.
-    lineage: Option<Lineage>,
+    lineage: Option<Box<Lineage>>,
     /// The token that the caller knows of, as it was given or announced.
-    pub(super) announced: Option<Secret>,
+    announced: Option<Announced>,
     pub(super) login_waits: bool,
     pub(super) flight: Option<Flight>,
     pub(super) refreshing: bool,
@@ -234,10 +263,10 @@ impl View {
     pub(super) fn adopt(&mut self, state: &State, clock: &dyn Clock) {
         self.newest = state.current.as_ref().map(|held| held.token.clone());
         self.rejected = state.is_dead();
-        self.cool_down.clone_from(&state.cool_down);
-        self.hardware_id.clone_from(&state.hardware_id);
-        self.lineage = Some(Lineage::of(state));
-        let access = state.access.as_ref().and_then(|access| LiveAccess::new(access, clock));
+        self.cool_down = state.cool_down.clone().map(Box::new);
+        self.hardware_id = state.hardware_id.as_deref().map(Arc::from);
+        self.lineage = Some(Box::new(Lineage::of(state)));
+        let access = state.access.as_ref().and_then(|access| LiveAccess::new(access, clock)).map(Box::new);
         let same = match (&access, &self.access) {
             (Some(new), Some(old)) => new.token == old.token,
             _ => false,
@@ -252,8 +281,8 @@ impl View {
     /// Shows a token that was just pasted, until it has been looked up under the lock.
     pub(super) fn show_pasted(&mut self, token: &RefreshToken) {
         self.newest = Some(token.clone());
-        if let Some(hardware_id) = token.hardware_id() {
-            self.hardware_id = Some(hardware_id.to_owned());
+        if let Some(hardware_id) = token.shared_hardware_id() {
+            self.hardware_id = Some(hardware_id);
         }
         self.access = None;
         self.rejected = false;
@@ -272,8 +301,8 @@ impl View {
         self.show_pasted(&token);
         self.given = Some(token);
         self.given_by_login = true;
-        self.hardware_id = Some(hardware_id.to_owned());
-        self.access = LiveAccess::new(access, clock);
+        self.hardware_id = Some(hardware_id.into());
+        self.access = LiveAccess::new(access, clock).map(Box::new);
         self.persisted = false;
         self.store_problem = Some(problem);
     }
@@ -287,7 +316,7 @@ impl View {
     pub(super) fn ahead_of(&self, state: &State) -> Option<(RefreshToken, Lineage)> {
         let (newest, lineage) = (self.newest.as_ref()?, self.lineage.as_ref()?);
         let ahead = self.given.is_none() && lineage.is_ahead_of(state, newest.fingerprint());
-        ahead.then(|| (newest.clone(), lineage.clone()))
+        ahead.then(|| (newest.clone(), Lineage::clone(lineage)))
     }
 
     pub(super) fn set_persisted(&mut self, persisted: bool) {
@@ -364,11 +393,11 @@ impl View {
     /// What the listener has not heard of yet.
     pub(super) fn news(&mut self, clock: &dyn Clock) -> Vec<Event> {
         let mut events = Vec::new();
-        if let Some(new) = self.newest.as_ref().map(RefreshToken::wrapped)
-            && self.announced.as_ref() != Some(&new)
-            && !self.is_given_unchanged()
+        if let Some(newest) = &self.newest
+            && !self.announced.as_ref().is_some_and(|announced| announced.is(newest))
         {
-            events.push(Event::Token { old: self.announced.replace(new.clone()), new });
+            let old = self.announced.replace(Announced::Token(newest.clone()));
+            events.push(Event::Token { old: old.map(|old| old.text()), new: newest.wrapped() });
         }
         let mut status = self.status(clock);
         // How long a cool-down still lasts is told by `retry_at`; it is no news every time that somebody looks.
@@ -385,10 +414,20 @@ impl View {
         events
     }
 
-    /// Whether the newest token is the very one that the caller gave, raw or with spaces around it: no news to them.
-    fn is_given_unchanged(&self) -> bool {
-        let given = self.announced.as_ref().and_then(|text| RefreshToken::parse(text.expose()).ok());
-        given.is_some() && given == self.newest
+    /// The caller knows of this one.
+    pub(super) fn announce(&mut self, text: Secret) {
+        let newest = self.newest.as_ref().filter(|newest| newest.wrapped() == text);
+        self.announced = Some(newest.map_or(Announced::Text(text), |newest| Announced::Token(newest.clone())));
+    }
+
+    /// What there is now is no news to the caller.
+    pub(super) fn announce_newest(&mut self) {
+        self.announced = self.newest.clone().map(Announced::Token);
+    }
+
+    /// Whether the caller knows of no token yet.
+    pub(super) fn nothing_announced(&self) -> bool {
+        self.announced.is_none()
     }
 }
 

@@ -286,7 +286,7 @@ impl fmt::Debug for Environment {
 }
 
 /// How [`ReqwestHttp`] sends.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpConfig {
     /// The time for a whole exchange, the answer's body included. Connecting gets ten seconds of it at most.
     pub timeout: Duration,

@@ -16,7 +16,7 @@ mod two_factor;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 pub use classify::{GrantKind, TokenAnswer, classify, retry_after};
@@ -54,6 +54,24 @@ impl RingOauth {
             }
         }
         Ok(Self { http, endpoints, user_agent: user_agent.map(Box::from) })
+    }
+
+    /// The same over the network, held once for all managers of a process that would have an equal one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`RingOauth::new`].
+    pub fn shared(config: HttpConfig, endpoints: Endpoints, user_agent: Option<&str>) -> Result<Arc<Self>> {
+        let key = (config, endpoints, user_agent.map(str::to_owned));
+        let mut known = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(_, weak)| weak.strong_count() > 0);
+        if let Some(same) = known.iter().find(|(of, _)| *of == key).and_then(|(_, weak)| weak.upgrade()) {
+            return Ok(same);
+        }
+        let http = Arc::new(ReqwestHttp::new(key.0.clone()));
+        let oauth = Arc::new(Self::new(http, key.1.clone(), user_agent)?);
+        known.push((key, Arc::downgrade(&oauth)));
+        Ok(oauth)
     }
 
     /// Where Ring is.
@@ -99,6 +117,11 @@ impl RingOauth {
         classify(kind, answer.status, &answer.headers, &answer.body, SystemTime::now())
     }
 }
+
+/// What makes one differ from another, and each that somebody has.
+type Shared = ((HttpConfig, Endpoints, Option<String>), Weak<RingOauth>);
+
+static SHARED: Mutex<Vec<Shared>> = Mutex::new(Vec::new());
 
 impl fmt::Debug for RingOauth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
