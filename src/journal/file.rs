@@ -488,7 +488,7 @@ mod tests {
     }
 
     fn current(store: &FileStore) -> Option<String> {
-        store.peek().unwrap().and_then(|state| state.current).map(|held| held.token.raw().to_owned())
+        store.peek().unwrap().and_then(|state| state.current).map(|held| held.token.raw())
     }
 
     fn names(folder: &Path) -> Vec<String> {

@@ -112,7 +112,7 @@ struct Heard(Mutex<Vec<Event>>);
 
 impl Heard {
     fn tokens(&self) -> Vec<(Option<String>, String)> {
-        let raw = |text: &Secret| RefreshToken::parse(text.expose()).unwrap().raw().to_owned();
+        let raw = |text: &Secret| RefreshToken::parse(text.expose()).unwrap().raw();
         let events = self.0.lock().unwrap();
         events
             .iter()
@@ -366,7 +366,7 @@ impl Bench {
 }
 
 fn raw(token: Option<Secret>) -> String {
-    token.map_or_else(String::new, |token| RefreshToken::parse(token.expose()).unwrap().raw().to_owned())
+    token.map_or_else(String::new, |token| RefreshToken::parse(token.expose()).unwrap().raw())
 }
 
 fn code<T>(result: Result<T>) -> ErrorCode {
