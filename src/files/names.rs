@@ -14,6 +14,21 @@ pub(crate) fn sibling(file: &Path, ending: &str) -> PathBuf {
     file.with_file_name(name)
 }
 
+/// The files that lie there: each path, and what follows that ending in its name. None where the folder cannot be read.
+pub(crate) fn siblings(file: &Path, ending: &str) -> Vec<(PathBuf, String)> {
+    let beginning = sibling(file, ending);
+    let (Some(folder), Some(beginning)) = (beginning.parent(), beginning.file_name()) else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    entries
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let rest = path.file_name()?.as_encoded_bytes().strip_prefix(beginning.as_encoded_bytes())?;
+            let rest = std::str::from_utf8(rest).ok()?.to_owned();
+            Some((path, rest))
+        })
+        .collect()
+}
+
 /// A path in the user's private runtime folder that belongs to that file alone.
 pub(crate) fn stand_in(file: &Path, ending: &str) -> io::Result<PathBuf> {
     Ok(platform::runtime_dir()?.join(stand_in_name(file, ending)))
@@ -34,6 +49,22 @@ fn stand_in_name(file: &Path, ending: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn siblings_are_found_by_any_name() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &[u8]| folder.path().join(OsStr::from_bytes(name));
+        for name in [&b"j\xff.json"[..], b"j\xff.json-a", b"j\xff.json-", b"j\xff.json-\xff", b"j.json-b"] {
+            std::fs::write(path(name), "").unwrap();
+        }
+        let mut found = siblings(&path(b"j\xff.json"), "-");
+        found.sort();
+        assert_eq!(found, [(path(b"j\xff.json-"), String::new()), (path(b"j\xff.json-a"), "a".into())]);
+        assert_eq!(siblings(&path(b"none/j"), ""), []);
+    }
 
     #[test]
     fn stand_ins_of_two_files_differ() {

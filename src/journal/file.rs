@@ -9,7 +9,7 @@ use super::format::{self, Unreadable};
 use super::state::State;
 use super::{Found, Guard, Notice, Store};
 use crate::files::lock::Lock;
-use crate::files::names::{sibling, stand_in, stand_in_if_there};
+use crate::files::names::{sibling, siblings, stand_in, stand_in_if_there};
 use crate::files::platform::{self, Ownership};
 use crate::files::replace::{self, Room, Way};
 use crate::files::{Disk, Folder, make_folder_of, resolve, unusable};
@@ -433,13 +433,7 @@ fn move_aside(disk: &Disk, real: &Path) -> io::Result<PathBuf> {
 }
 
 fn moved_aside(real: &Path) -> Vec<PathBuf> {
-    let prefix = sibling(real, DAMAGED);
-    let Some(folder) = real.parent() else { return Vec::new() };
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.as_os_str().as_encoded_bytes().starts_with(prefix.as_os_str().as_encoded_bytes()))
-        .collect()
+    siblings(real, DAMAGED).into_iter().map(|(path, _)| path).collect()
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::format::{Format, Unfit};
-use super::place::digest;
+use super::place::{digest, is_digest};
 use super::{Decide, Decision, Introduced, Mirror, Patience, Purpose, Settled};
 use crate::files::lock::Lock;
-use crate::files::names::sibling;
+use crate::files::names::{sibling, siblings};
 use crate::files::platform::{self, Ownership};
 use crate::files::{Disk, Folder, make_folder_of, replace, resolve, unusable};
 use crate::journal::Notice;
@@ -509,17 +509,11 @@ fn hidden_sibling(real: &Path, ending: &str) -> PathBuf {
 
 /// The files of exchanges that were stopped, and what each was to replace by what.
 fn left_behind(workshop: &Path) -> Vec<(PathBuf, String, String)> {
-    let prefix = sibling(workshop, "-");
-    let Some(folder) = workshop.parent() else { return Vec::new() };
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let prefix = prefix.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    entries
-        .filter_map(|entry| {
-            let path = entry.ok()?.path();
-            let name = path.file_name()?.to_str()?.strip_prefix(&prefix)?.to_owned();
-            let (old, new) = name.split_once('-')?;
-            let is_digest = |part: &str| part.len() == 16 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-            (is_digest(old) && is_digest(new)).then(|| (path.clone(), old.to_owned(), new.to_owned()))
+    siblings(workshop, "-")
+        .into_iter()
+        .filter_map(|(path, digests)| {
+            let (old, new) = digests.split_once('-')?;
+            (is_digest(old) && is_digest(new)).then(|| (path, old.to_owned(), new.to_owned()))
         })
         .collect()
 }

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::custom::{before_a_journal, without_a_journal};
 use super::{Caller, Dotenv, FileMirror, Format, Homebridge, Mirror, Unfit};
+use crate::files::names::siblings;
 use crate::files::{Disk, Folder, refuse_foreign_link, resolve};
 use crate::journal::state::Known;
 use crate::journal::{FileStore, MemoryStore, Store};
@@ -250,14 +251,10 @@ impl Naming {
 
     /// The journals of that platform.
     fn journals(&self, folder: &Path, label: &str) -> Vec<String> {
-        let beginning = self.beginning(label);
-        let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-        entries
-            .filter_map(|entry| {
-                let name = entry.ok()?.file_name().into_string().ok()?;
-                let digest = name.strip_prefix(&beginning)?.strip_suffix(".json")?;
-                (digest.len() == 16 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(name)
-            })
+        siblings(&folder.join(self.beginning(label)), "")
+            .into_iter()
+            .filter(|(_, rest)| rest.strip_suffix(".json").is_some_and(is_digest))
+            .filter_map(|(path, _)| path.file_name()?.to_str().map(str::to_owned))
             .collect()
     }
 
@@ -286,6 +283,11 @@ pub(super) fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut half = [0; 8];
     half.copy_from_slice(&digest[..8]);
     format!("{:016x}", u64::from_be_bytes(half))
+}
+
+/// Whether a part of a name is one.
+pub(super) fn is_digest(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
