@@ -18,19 +18,14 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, it } from 'node:test'
-import { open } from './support/index.mjs'
-import { CANARY, EMAIL, PASSWORD, Screen, account, bin, failure, json, noSecret, run, setUp, start, until } from './support/cli.mjs'
+import { CANARY, LOGIN, Screen, account, bin, failure, json, noSecret, printed, run, setUp, start } from './support/cli.mjs'
+import { EMAIL, PASSWORD, open, unwrap, until, wrap } from './support/index.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 /** @typedef {import('./fake-ring/index.mjs').FakeRing} FakeRing */
 
-const LOGIN = ['login', '--email', EMAIL, '--password-stdin']
-/** @param {string | undefined | null} wrapped */
-const raw = (wrapped) => JSON.parse(Buffer.from(String(wrapped), 'base64').toString()).rt
-/** @param {string} text */
-const printed = (text) => /"refreshToken": "([^"\s]+)"/.exec(text)?.[1]
 /** @param {FakeRing} ring */
-const wrapped = (ring) => Buffer.from(JSON.stringify({ rt: ring.mint(), hid: 'b2c1f1de-6b0c-4d5e-9d56-1f5c8d1f8a11' })).toString('base64')
+const wrapped = (ring) => wrap({ rt: ring.mint(), hid: 'b2c1f1de-6b0c-4d5e-9d56-1f5c8d1f8a11' })
 
 /** A configuration as people write it. @param {string} block what the Ring block has, or nothing for no such block */
 const config = (block) => `{\r
@@ -109,7 +104,7 @@ async function prepared(t, kind, text = () => kind.without, settings = account('
 /** @param {string} journal */
 const held = (journal) => {
   const { current } = JSON.parse(readFileSync(journal, 'utf8'))
-  return raw(current.token ?? current)
+  return unwrap(current.token ?? current).rt
 }
 
 /** Every file of a folder, with what makes it that file. @param {string} folder */
@@ -144,7 +139,7 @@ describe('a person at a terminal', { concurrency: 4 }, () => {
     assert.equal(await screen.exits(), 0)
     noSecret(screen.text)
     const token = String(at.shown())
-    assert.equal(raw(token), at.ring.newest())
+    assert.equal(unwrap(token).rt, at.ring.newest())
     const before = at.text().replace(/,\s*\{ "platform": "Ring", "name": "Ring", "refreshToken": "[^"]*" \}/, '')
     assert.equal(before, config(''), 'every other byte is as it was')
     assert.equal(held(at.journal()), at.ring.newest())
@@ -163,7 +158,7 @@ describe('a person at a terminal', { concurrency: 4 }, () => {
       await screen.answers('Password: ', `${PASSWORD}\r`)
       await screen.sees('Restart Homebridge')
       assert.equal(await screen.exits(), 0)
-      assert.equal(raw(KINDS[0]?.token(readFileSync(path, 'utf8'))), ring.newest())
+      assert.equal(unwrap(KINDS[0]?.token(readFileSync(path, 'utf8'))).rt, ring.newest())
     }
   })
 
@@ -198,7 +193,7 @@ for (const kind of KINDS) {
       assert.equal(done.code, 0, done.stderr)
       assert.equal(done.stdout, '')
       const token = String(at.shown())
-      assert.equal(raw(token), at.ring.newest())
+      assert.equal(unwrap(token).rt, at.ring.newest())
       assert.equal(at.text(), kind.with_(token))
       assert.equal(held(at.journal()), at.ring.newest())
       assert.equal(at.ring.counts.stalePresentations, 0)
@@ -228,14 +223,14 @@ for (const kind of KINDS) {
       const first = await at.run(['token'])
       assert.equal(first.code, 0, first.stderr)
       assert.ok(at.ring.isAccessLive(first.stdout.trim()))
-      assert.equal(raw(at.shown()), at.ring.newest())
+      assert.equal(unwrap(at.shown()).rt, at.ring.newest())
       assert.equal((await at.run(['token'])).stdout, first.stdout)
       assert.equal(at.ring.counts.rotations, 1)
       const second = await at.run(['refresh'])
       assert.equal(second.code, 0, second.stderr)
       assert.match(second.stderr, /^Rotated\. /)
       assert.equal(at.ring.counts.rotations, 2)
-      assert.equal(raw(at.shown()), at.ring.newest())
+      assert.equal(unwrap(at.shown()).rt, at.ring.newest())
       assert.equal(at.text(), kind.with_(String(at.shown())))
       const inJson = json(await at.run(['refresh', '--json']))
       assert.equal(inJson.refreshToken, at.shown())
@@ -264,7 +259,7 @@ for (const kind of KINDS) {
       assert.equal(at.ring.counts.stalePresentations, 0)
       assert.equal(at.ring.counts.maxConcurrentRefreshes, 1)
       assert.equal(held(at.journal()), at.ring.newest())
-      assert.equal(raw(at.shown()), at.ring.newest())
+      assert.equal(unwrap(at.shown()).rt, at.ring.newest())
       assert.equal(at.text(), kind.with_(String(at.shown())))
     })
 
@@ -326,13 +321,13 @@ for (const kind of KINDS) {
       assert.equal((await at.run(['refresh'])).code, 0)
       writeFileSync(at.path, kind.with_(old))
       assert.equal((await at.run(['token'])).code, 0)
-      assert.equal(raw(at.shown()), at.ring.newest())
+      assert.equal(unwrap(at.shown()).rt, at.ring.newest())
       assert.equal(at.ring.counts.rotations, 1)
       const pasted = wrapped(at.ring)
       writeFileSync(at.path, kind.with_(pasted))
       assert.equal((await at.run(['refresh'])).code, 0)
-      assert.ok(at.ring.inspect(raw(pasted)).spent)
-      assert.ok(at.ring.isLive(raw(at.shown())))
+      assert.ok(at.ring.inspect(unwrap(pasted).rt).spent)
+      assert.ok(at.ring.isLive(unwrap(at.shown()).rt))
       assert.equal(at.ring.counts.stalePresentations, 0)
     })
 
@@ -365,7 +360,7 @@ for (const kind of KINDS) {
       const given = wrapped(at.ring)
       const done = await at.run(['token', '--refresh-token-stdin'], { input: `${given}\n` })
       assert.equal(done.code, 0, done.stderr)
-      assert.equal(raw(at.shown()), at.ring.newest())
+      assert.equal(unwrap(at.shown()).rt, at.ring.newest())
       const late = await at.run(['token', '--refresh-token-stdin'], { input: `${given}\n` })
       assert.equal(late.stdout, done.stdout, 'it is an old copy now')
     })
@@ -422,7 +417,7 @@ for (const kind of KINDS) {
         const done = await login.ended
         assert.equal(done.code, 6, done.stderr)
         const token = how.length ? json(done).refreshToken : printed(done.stdout)
-        assert.ok(at.ring.isLive(raw(token)))
+        assert.ok(at.ring.isLive(unwrap(token).rt))
         assert.match(done.stderr, /could not be stored.* on standard output instead: keep it, its journal does not have it\./)
         noSecret(done.stderr)
       }
@@ -441,7 +436,7 @@ for (const kind of KINDS) {
         const done = await login.ended
         assert.equal(done.code, 6, done.stderr)
         const token = how.length ? json(done).refreshToken : printed(done.stdout)
-        assert.equal(raw(token), at.ring.newest())
+        assert.equal(unwrap(token).rt, at.ring.newest())
         if (how.length) assert.equal(json(done).persisted, true)
         assert.ok(done.stderr.includes(`is in the journal ${at.journal()}, but could not be written into ${at.path}.`), done.stderr)
         assert.match(done.stderr, /The next start or refresh writes it there/)
@@ -472,7 +467,7 @@ for (const kind of KINDS) {
       assert.equal(json(await at.run(['status', '--json'])).mirror.shows, 'old')
       chmodSync(at.path, 0o644)
       assert.equal((await at.run(['refresh'])).code, 0)
-      assert.equal(raw(at.shown()), at.ring.newest())
+      assert.equal(unwrap(at.shown()).rt, at.ring.newest())
       assert.equal(at.ring.counts.stalePresentations, 0)
     })
   })
@@ -512,7 +507,7 @@ describe('--homebridge', { concurrency: 4 }, () => {
     await manager.refresh()
     assert.equal(manager.refreshToken, linked, 'adopted, without a request')
     await manager.refresh()
-    assert.equal(at.ring.tokenRequests.at(-1)?.form.refresh_token, raw(linked))
+    assert.equal(at.ring.tokenRequests.at(-1)?.form.refresh_token, unwrap(linked).rt)
     assert.equal(manager.refreshToken, at.shown())
     assert.ok(at.ring.counts.rotations >= before + 2)
     assert.equal(at.ring.counts.stalePresentations, 0)
@@ -529,7 +524,7 @@ describe('--homebridge', { concurrency: 4 }, () => {
     assert.equal((await at.run([...LOGIN, '--platform', 'X', '--name', 'b'], { input: `${PASSWORD}\n` })).code, 0)
     const [, a, b] = JSON.parse(at.text()).platforms
     assert.equal(a.refreshToken, undefined)
-    assert.equal(raw(b.refreshToken), at.ring.newest())
+    assert.equal(unwrap(b.refreshToken).rt, at.ring.newest())
     assert.equal((await at.run(['token', '--platform', 'X', '--name', 'b'])).code, 0)
     assert.equal(at.ring.counts.stalePresentations, 0)
     const missing = await at.run(['token', '--platform', 'X', '--name', "it's", '--json'])
@@ -593,7 +588,7 @@ describe('--env-file', { concurrency: 4 }, () => {
     for (const form of [['--env-file', at.path], [`--env-file=${at.path}`]]) {
       const done = await run(['refresh', ...form], { ring: at.ring })
       assert.equal(done.code, 0, done.stderr)
-      assert.equal(raw(at.shown()), at.ring.newest())
+      assert.equal(unwrap(at.shown()).rt, at.ring.newest())
     }
     assert.equal((await at.run(['token'])).code, 0)
     assert.equal(at.ring.counts.rotations, 2)
@@ -648,13 +643,13 @@ describe('under sudo', { concurrency: 4 }, () => {
         const theirs = await as(at.ring, [...command, ...at.options])
         assert.equal(theirs.code, 0, theirs.stderr)
       }
-      assert.equal(raw(at.shown()), at.ring.newest())
+      assert.equal(unwrap(at.shown()).rt, at.ring.newest())
       assert.equal(held(at.journal()), at.ring.newest())
       // And root again, with what they made.
       assert.equal((await at.run(['refresh'])).code, 0)
       const last = await as(at.ring, ['refresh', ...at.options])
       assert.equal(last.code, 0, last.stderr)
-      assert.equal(raw(at.shown()), at.ring.newest())
+      assert.equal(unwrap(at.shown()).rt, at.ring.newest())
       assert.equal(at.ring.counts.stalePresentations, 0)
       assert.equal((await as(at.ring, ['logout', ...at.options])).code, 0)
       assert.equal((await as(at.ring, ['status', ...at.options])).code, 3)

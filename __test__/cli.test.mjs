@@ -21,8 +21,7 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import {
   CANARY,
-  EMAIL,
-  PASSWORD,
+  LOGIN,
   Screen,
   ShellScreen,
   account,
@@ -32,12 +31,12 @@ import {
   failure,
   json,
   noSecret,
-  root,
+  printed,
   run,
   setUp,
   start,
-  until,
 } from './support/cli.mjs'
+import { EMAIL, PASSWORD, root, unwrap, until, wrap } from './support/index.mjs'
 
 const { version, bin: bins } = createRequire(import.meta.url)('../package.json')
 
@@ -46,13 +45,6 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 /** @typedef {import('./fake-ring/index.mjs').FakeRing} FakeRing */
 /** @typedef {import('./fake-ring/settings.mjs').TwoFactor} TwoFactor */
 
-/** @param {string | undefined} wrapped */
-const raw = (wrapped) => JSON.parse(Buffer.from(String(wrapped), 'base64').toString()).rt
-/** @param {string | undefined} wrapped */
-const hardwareId = (wrapped) => JSON.parse(Buffer.from(String(wrapped), 'base64').toString()).hid
-/** @param {string} text */
-const pasted = (text) => /"refreshToken": "([^"\s]+)"/.exec(text)?.[1]
-const LOGIN = ['login', '--email', EMAIL, '--password-stdin']
 const FLOWS = { web: {}, legacy: { web: false } }
 
 /**
@@ -87,7 +79,7 @@ const held = (journal) => JSON.parse(readFileSync(journal, 'utf8'))
 /** @param {string} journal */
 const newest = (journal) => {
   const { current } = held(journal)
-  return raw(current.token ?? current)
+  return unwrap(current.token ?? current).rt
 }
 
 describe('a person at a terminal', { concurrency: 4 }, () => {
@@ -114,10 +106,10 @@ describe('a person at a terminal', { concurrency: 4 }, () => {
         await screen.sees(/^"refreshToken": "[^"\s]+"\r?$/m)
         await screen.sees('worth as much as your password')
         assert.equal(await screen.exits(), 0)
-        const token = pasted(screen.text)
-        assert.equal(raw(token), ring.newest())
-        assert.ok(ring.isLive(raw(token)))
-        assert.match(hardwareId(token), UUID)
+        const token = printed(screen.text)
+        assert.equal(unwrap(token).rt, ring.newest())
+        assert.ok(ring.isLive(unwrap(token).rt))
+        assert.match(unwrap(token).hid, UUID)
         assert.ok(!screen.text.includes(PASSWORD))
         assert.ok(ring.codesSent <= 1)
       })
@@ -343,12 +335,12 @@ describe('a person at a terminal', { concurrency: 4 }, () => {
     await login.answers('Password: ', `${PASSWORD}\r`)
     await login.leavesSane(0)
     assert.ok(!login.text.includes(PASSWORD))
-    const token = String(pasted(login.text))
+    const token = String(printed(login.text))
     const refresh = new ShellScreen(t, folder, ['refresh', '--refresh-token-stdin'], { ring })
     await refresh.answers('Refresh token: ', `${token}\r`)
     await refresh.leavesSane(0)
     assert.ok(!refresh.text.includes(token))
-    assert.ok(refresh.text.includes(Buffer.from(JSON.stringify({ rt: ring.newest() })).toString('base64').slice(0, 20)))
+    assert.ok(refresh.text.includes(wrap({ rt: ring.newest() }).slice(0, 20)))
   })
 
   it('gets JSON alone on standard output while the dialogue is on standard error', async (t) => {
@@ -360,7 +352,7 @@ describe('a person at a terminal', { concurrency: 4 }, () => {
     assert.equal(await screen.exits(), 0)
     noSecret(screen.text)
     const result = JSON.parse(readFileSync(join(folder, 'out'), 'utf8'))
-    assert.equal(raw(result.refreshToken), ring.newest())
+    assert.equal(unwrap(result.refreshToken).rt, ring.newest())
   })
 })
 
@@ -391,7 +383,7 @@ describe('login in a script', { concurrency: 4 }, () => {
         const { ring } = await setUp(t, { ...settings, ...account(method, password) })
         const done = await logIn(ring, [], { password })
         assert.equal(done.code, 0, done.stderr)
-        assert.equal(raw(pasted(done.stdout)), ring.newest())
+        assert.equal(unwrap(printed(done.stdout)).rt, ring.newest())
         assert.match(done.stdout, /^"refreshToken": "[^"\s]+"$/m)
         noSecret(done.stderr, password, String(ring.codeFor()))
         if (method === 'sms') assert.match(done.stderr, /Please enter the code sent to \+1xxxxxxxx89 via sms/)
@@ -445,12 +437,12 @@ describe('login in a script', { concurrency: 4 }, () => {
     const plain = json(await logIn(ring, ['--json']))
     assert.deepEqual(Object.keys(plain), ['refreshToken', 'hardwareId', 'expiresAt', 'persisted'])
     assert.equal(plain.persisted, false)
-    assert.equal(plain.hardwareId, hardwareId(plain.refreshToken))
+    assert.equal(plain.hardwareId, unwrap(plain.refreshToken).hid)
     assert.ok(plain.expiresAt > Date.now() && plain.expiresAt < Date.now() + 14_500_000)
     ring.clearCounts()
     const stored = json(await logIn(ring, ['--json', '--state-file', journal]))
     assert.equal(stored.persisted, true)
-    assert.equal(raw(stored.refreshToken), newest(journal))
+    assert.equal(unwrap(stored.refreshToken).rt, newest(journal))
   })
 
   it('stores the token and does not show it', async (t) => {
@@ -478,8 +470,8 @@ describe('login in a script', { concurrency: 4 }, () => {
       login.child.stdin.end(`${ring.codeFor()}\n`)
       const done = await login.ended
       assert.equal(done.code, 6, done.stderr)
-      const token = how.length ? json(done).refreshToken : pasted(done.stdout)
-      assert.ok(ring.isLive(raw(token)))
+      const token = how.length ? json(done).refreshToken : printed(done.stdout)
+      assert.ok(ring.isLive(unwrap(token).rt))
       if (how.length) assert.equal(json(done).persisted, false)
       assert.match(done.stderr, /could not be stored/)
       assert.match(done.stderr, /\(STORE\)/)
@@ -543,7 +535,7 @@ describe('login in a script', { concurrency: 4 }, () => {
     assert.notEqual(fresh.hardwareId, named.hardwareId)
     assert.match(fresh.hardwareId, UUID)
     assert.deepEqual(ids(), [fresh.hardwareId])
-    assert.equal(hardwareId(fresh.refreshToken), fresh.hardwareId)
+    assert.equal(unwrap(fresh.refreshToken).hid, fresh.hardwareId)
     assert.equal(json(await run(['status', '--state-file', journal, '--json'], { ring })).hardwareId, fresh.hardwareId)
   })
 
@@ -605,7 +597,7 @@ describe('a journal', { concurrency: 4 }, () => {
     const result = json(await run(['refresh', '--state-file', journal, '--json'], { ring }))
     assert.deepEqual(Object.keys(result), ['refreshToken', 'hardwareId', 'expiresAt', 'persisted'])
     assert.equal(result.persisted, true)
-    assert.equal(raw(result.refreshToken), ring.newest())
+    assert.equal(unwrap(result.refreshToken).rt, ring.newest())
     assert.equal(newest(journal), ring.newest())
     assert.equal(ring.counts.rotations, 2)
     assert.equal(ring.counts.stalePresentations, 0)
@@ -726,8 +718,8 @@ describe('a journal', { concurrency: 4 }, () => {
         assert.equal(done.code, 6, done.stderr)
         assert.match(done.stderr, /could not be stored/)
         noSecret(done.stderr)
-        const result = how.length ? json(done) : { refreshToken: pasted(done.stdout) ?? done.stdout.trim(), accessToken: done.stdout.split('\n')[0] }
-        assert.ok(ring.isLive(raw(result.refreshToken)))
+        const result = how.length ? json(done) : { refreshToken: printed(done.stdout) ?? done.stdout.trim(), accessToken: done.stdout.split('\n')[0] }
+        assert.ok(ring.isLive(unwrap(result.refreshToken).rt))
         if (command === 'token') assert.ok(ring.isAccessLive(result.accessToken))
         else if (how.length) assert.equal(result.persisted, false)
       }
@@ -780,7 +772,7 @@ describe('without a journal', { concurrency: 4 }, () => {
     const token = ring.mint()
     const done = await run(['refresh', '--refresh-token-stdin'], { ring, input: `${token}\n` })
     assert.equal(done.code, 0, done.stderr)
-    assert.equal(raw(done.stdout.trim()), ring.newest())
+    assert.equal(unwrap(done.stdout.trim()).rt, ring.newest())
     const result = json(await run(['refresh', '--refresh-token-stdin', '--json'], { ring, input: done.stdout }))
     assert.deepEqual(Object.keys(result), ['refreshToken', 'hardwareId', 'expiresAt', 'persisted'])
     assert.equal(result.persisted, false)
@@ -789,7 +781,7 @@ describe('without a journal', { concurrency: 4 }, () => {
 
   it('status decodes', async (t) => {
     const { ring } = await setUp(t)
-    const wrapped = Buffer.from(JSON.stringify({ rt: ring.mint(), hid: 'some-device' })).toString('base64')
+    const wrapped = wrap({ rt: ring.mint(), hid: 'some-device' })
     const done = await run(['status', '--refresh-token-stdin', '--json'], { ring, input: `${wrapped}\n` })
     assert.equal(done.code, 0, done.stderr)
     assert.deepEqual(json(done), {

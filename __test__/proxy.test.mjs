@@ -3,11 +3,11 @@
 // their own. The proxy is on loopback and carries everything to a fake Ring beside it: nothing leaves this machine.
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { certificateFor } from './support/certificate.mjs'
 import { fileStore, optionsFor, rawOf, readJournal, root, runProcess, runScript, startRing, tempDir } from './support/index.mjs'
+import { startProxy } from './support/proxy.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 
@@ -17,45 +17,6 @@ const HOST = 'ring.invalid'
 /** Every variable that could lead somewhere else; each child gets those that its test is about. */
 const NAMES = ['http_proxy', 'https_proxy', 'all_proxy', 'no_proxy', 'node_extra_ca_certs', 'ssl_cert_file', 'node_tls_reject_unauthorized']
 const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !NAMES.includes(name.toLowerCase())))
-
-/**
- * A proxy that keeps the first line of all that it is asked for, and carries a tunnel to a port on loopback, whatever name it
- * was asked for. Without a port it refuses.
- * @param {TestContext} t
- * @param {number} [port]
- */
-async function startProxy(t, port) {
-  /** @type {string[]} */
-  const asked = []
-  let connections = 0
-  /** @type {Set<import('node:net').Socket>} */
-  const sockets = new Set()
-  const server = createServer((client) => {
-    connections += 1
-    sockets.add(client)
-    client.on('error', () => {})
-    client.once('data', (head) => {
-      asked.push(String(head.toString('latin1').split('\r\n')[0]))
-      if (port === undefined) {
-        client.end('HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n')
-        return
-      }
-      const ring = connect({ host: '127.0.0.1', port }, () => {
-        client.write('HTTP/1.1 200 Connection established\r\n\r\n')
-        client.pipe(ring).pipe(client)
-      })
-      sockets.add(ring)
-      ring.on('error', () => client.destroy())
-    })
-  })
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)))
-  t.after(() => {
-    for (const socket of sockets) socket.destroy()
-    server.close()
-  })
-  const address = /** @type {import('node:net').AddressInfo} */ (server.address())
-  return { url: `http://127.0.0.1:${address.port}`, asked, connections: () => connections }
-}
 
 /** A Ring with a name, over TLS, and the file that makes it trusted. @param {TestContext} t */
 async function startTlsRing(t, host = HOST) {
@@ -78,7 +39,7 @@ describe('a proxy in the environment', { concurrency: 4 }, () => {
   const names = [['HTTPS_PROXY'], ['https_proxy'], ['HTTP_PROXY'], ['http_proxy'], ['ALL_PROXY'], ['all_proxy'], ['HTTPS_PROXY', 'HTTP_PROXY', 'ALL_PROXY']]
   for (const set of names) {
     it(`(${set.join(', ')}) sees nothing of what goes to loopback`, async (t) => {
-      const proxy = await startProxy(t)
+      const proxy = await startProxy(t, () => undefined)
       const env = { ...clean, ...Object.fromEntries(set.map((name) => [name, proxy.url])) }
       const plain = await startRing(t)
       const { ring: secret, roots } = await startTlsRing(t, 'localhost')
@@ -105,7 +66,7 @@ describe('a proxy in the environment', { concurrency: 4 }, () => {
   for (const name of ['HTTPS_PROXY', 'https_proxy', 'ALL_PROXY', 'all_proxy']) {
     it(`(${name}) carries everything that goes elsewhere, by its name`, async (t) => {
       const { ring, roots, port } = await startTlsRing(t)
-      const proxy = await startProxy(t, port)
+      const proxy = await startProxy(t, () => port)
       const path = join(tempDir(t), 'journal.json')
       const env = { ...clean, [name]: proxy.url, NODE_EXTRA_CA_CERTS: roots }
       const urls = { oauthUrl: `https://${HOST}`, apiUrl: `https://${HOST}` }
@@ -124,7 +85,7 @@ describe('a proxy in the environment', { concurrency: 4 }, () => {
 
   it('that refuses is NETWORK, the token is kept, and nobody goes around it', async (t) => {
     const { ring, roots } = await startTlsRing(t)
-    const proxy = await startProxy(t)
+    const proxy = await startProxy(t, () => undefined)
     const path = join(tempDir(t), 'journal.json')
     const given = ring.mint()
     const env = { ...clean, HTTPS_PROXY: proxy.url, NODE_EXTRA_CA_CERTS: roots }
@@ -142,7 +103,7 @@ describe('a proxy that looks into TLS', { concurrency: 4 }, () => {
   for (const name of ['NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE']) {
     it(`is trusted where ${name} names its certificate`, async (t) => {
       const { ring, roots, port } = await startTlsRing(t)
-      const proxy = await startProxy(t, port)
+      const proxy = await startProxy(t, () => port)
       const env = { ...clean, HTTPS_PROXY: proxy.url, [name]: roots }
       const config = optionsFor(ring, { oauthUrl: `https://${HOST}`, refreshToken: ring.mint() })
       const end = await runScript(t, REFRESH, config, { env }).ended
@@ -156,7 +117,7 @@ describe('a proxy that looks into TLS', { concurrency: 4 }, () => {
   ])) {
     it(`is not trusted ${how}: no token reaches it, and the error says what would help`, async (t) => {
       const { ring, port } = await startTlsRing(t)
-      const proxy = await startProxy(t, port)
+      const proxy = await startProxy(t, () => port)
       const env = { ...clean, HTTPS_PROXY: proxy.url, ...extra }
       const config = optionsFor(ring, { oauthUrl: `https://${HOST}`, refreshToken: ring.mint() })
       const end = await runScript(t, REFRESH, config, { env }).ended

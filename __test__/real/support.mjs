@@ -3,11 +3,11 @@
 // what is meant for them to the fake, over TLS with a certificate of the test's own. Nothing leaves this machine.
 import assert from 'node:assert/strict'
 import { existsSync, writeFileSync } from 'node:fs'
-import { createServer, connect } from 'node:net'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { certificateFor } from '../support/certificate.mjs'
 import { atEnd, startRing, tempDir } from '../support/index.mjs'
+import { startProxy } from '../support/proxy.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 /** @typedef {import('../fake-ring/index.mjs').FakeRing} FakeRing */
@@ -67,42 +67,17 @@ export async function startNamedRing(t, options = {}) {
 }
 
 /**
- * A proxy that carries each tunnel to one port, and refuses hosts that are not Ring's.
+ * The address of a proxy that carries each tunnel to one port, and refuses hosts that are not Ring's.
  * @param {TestContext} t
  * @param {number} port
  */
 async function startTunnel(t, port) {
-  /** @type {Set<import('node:net').Socket>} */
-  const sockets = new Set()
-  /** @type {string[]} */
-  const strangers = []
-  const server = createServer((client) => {
-    sockets.add(client)
-    client.on('error', () => {})
-    client.once('data', (head) => {
-      const line = String(head.toString('latin1').split('\r\n')[0])
-      const host = /^CONNECT ([^:]+):443 /.exec(line)?.[1]
-      if (host === undefined || !HOSTS.includes(host)) {
-        strangers.push(line)
-        client.end('HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n')
-        return
-      }
-      const ring = connect({ host: '127.0.0.1', port }, () => {
-        client.write('HTTP/1.1 200 Connection established\r\n\r\n')
-        client.pipe(ring).pipe(client)
-      })
-      sockets.add(ring)
-      ring.on('error', () => client.destroy())
-    })
-  })
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)))
+  const isOurs = (/** @type {string} */ line) => HOSTS.includes(String(/^CONNECT ([^:]+):443 /.exec(line)?.[1]))
+  const { url, asked } = await startProxy(t, (line) => (isOurs(line) ? port : undefined))
   atEnd(t, 'server', () => {
-    for (const socket of sockets) socket.destroy()
-    server.close()
-    assert.deepEqual(strangers, [], 'somebody asked for a host that is not one of Ring')
+    assert.deepEqual(asked.filter((line) => !isOurs(line)), [], 'somebody asked for a host that is not one of Ring')
   })
-  const address = /** @type {import('node:net').AddressInfo} */ (server.address())
-  return `http://127.0.0.1:${address.port}`
+  return url
 }
 
 /**

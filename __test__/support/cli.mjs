@@ -2,27 +2,21 @@
 // The command line as a process: with pipes, and with a person at a pseudo-terminal.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { FakeRing } from '../fake-ring/index.mjs'
+import { join } from 'node:path'
+import { EMAIL, PASSWORD, PATIENCE_MS, root, startRing, tempDir, until } from './index.mjs'
 
 const pty = createRequire(import.meta.url)('@lydell/node-pty')
 
-export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 export const bin = join(root, 'bin', 'ring-auth.js')
 
 /** In every token and cookie that the fake Ring mints. */
 export const CANARY = 'cNaRy7f3a'
-export const EMAIL = 'person@example.com'
-export const PASSWORD = 'correct horse'
-
-/** How long a condition may take: only a broken program takes that long, however slow the machine. */
-const DEADLINE = 30_000
+export const LOGIN = ['login', '--email', EMAIL, '--password-stdin']
 
 /** @typedef {import('node:test').TestContext} TestContext */
+/** @typedef {import('../fake-ring/index.mjs').FakeRing} FakeRing */
 /** @typedef {import('../fake-ring/index.mjs').FakeRingOptions} FakeRingOptions */
 /** @typedef {import('../fake-ring/settings.mjs').TwoFactor} TwoFactor */
 /** @typedef {Record<string, string | undefined>} Env */
@@ -51,13 +45,8 @@ const DEADLINE = 30_000
 
 /** A fake Ring and a folder, both gone after the test. @param {TestContext} t @param {FakeRingOptions} [settings] */
 export async function setUp(t, settings = {}) {
-  const ring = await FakeRing.start({ canary: CANARY, ...settings })
-  const folder = mkdtempSync(join(tmpdir(), 'ring-auth-cli-'))
-  t.after(async () => {
-    await ring.close()
-    rmSync(folder, { recursive: true, force: true })
-    assert.deepEqual(ring.internalErrors, [])
-  })
+  const ring = await startRing(t, { canary: CANARY, ...settings })
+  const folder = tempDir(t)
   return { ring, folder, journal: join(folder, 'journal.json') }
 }
 
@@ -87,7 +76,7 @@ export function start(args, { ring, env, stdin = 'pipe', command = process.execP
     const late = setTimeout(() => {
       child.kill('SIGKILL')
       reject(new Error(`ring-auth ${args.join(' ')} does not end:\n${run.stdout}\n${run.stderr}`))
-    }, DEADLINE * 2)
+    }, PATIENCE_MS * 2)
     child.on('error', reject)
     child.on('close', (code, signal) => {
       clearTimeout(late)
@@ -105,6 +94,9 @@ export async function run(args, options = {}) {
   noSecret(run.stderr)
   return run
 }
+
+/** The token in a configuration as ring-auth prints it, to be pasted. @param {string} text */
+export const printed = (text) => /"refreshToken": "([^"\s]+)"/.exec(text)?.[1]
 
 /** @param {string} text @param {string[]} more */
 export function noSecret(text, ...more) {
@@ -127,22 +119,6 @@ export function failure(run, code, exit) {
   assert.ok(run.stderr.includes(result.error.message))
   noSecret(run.stdout)
   return result.error
-}
-
-/**
- * @template T
- * @param {() => T | Promise<T>} condition
- * @param {string | (() => string)} what
- * @returns {Promise<NonNullable<Awaited<T>>>}
- */
-export async function until(condition, what, deadline = DEADLINE) {
-  const limit = Date.now() + deadline
-  for (;;) {
-    const result = await condition()
-    if (result) return /** @type {NonNullable<Awaited<T>>} */ (result)
-    if (Date.now() > limit) throw new Error(`waited in vain for ${typeof what === 'function' ? what() : what}`)
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
 }
 
 /** A pseudo-terminal with a program in it. */

@@ -113,7 +113,7 @@ export const fileStore = (path) => ({ type: 'file', path })
  * Waits until something holds.
  * @template T
  * @param {() => T} condition
- * @param {string} what
+ * @param {string | (() => string)} what
  * @returns {Promise<NonNullable<T>>}
  */
 export async function until(condition, what) {
@@ -121,7 +121,7 @@ export async function until(condition, what) {
   for (;;) {
     const value = condition()
     if (value) return /** @type {NonNullable<T>} */ (value)
-    if (Date.now() > deadline) throw new Error(`waited in vain: ${what}`)
+    if (Date.now() > deadline) throw new Error(`waited in vain: ${typeof what === 'function' ? what() : what}`)
     await sleep(5)
   }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::held::patiently;
 use super::platform::{self, Owner, Ownership};
 
-/// A journal is a few kilobytes, a quarter of a megabyte after years; more than this is something else.
+/// What is kept here has a few kilobytes, a quarter of a megabyte after years; more than this is something else.
 const MAX_READ: u64 = 8 * 1024 * 1024;
 
 /// When in a storage call a probe is asked.
@@ -32,7 +32,7 @@ pub trait Probe: Send + Sync {
     fn at(&self, call: &'static str, path: &Path, moment: Moment) -> io::Result<()>;
 }
 
-/// The file system as the journal uses it.
+/// The file system as it is used here.
 #[derive(Clone, Default)]
 pub struct Disk {
     probe: Option<Arc<dyn Probe>>,

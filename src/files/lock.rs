@@ -1,12 +1,11 @@
-//! One refresh at a time between processes: an operating-system lock, which its holder's death releases.
+//! One process at a time at a file: an operating-system lock, which its holder's death releases.
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
-
-use sha2::{Digest, Sha256};
+use std::path::Path;
 
 use super::disk::Disk;
+use super::names::{sibling, stand_in};
 use super::platform;
 use crate::{Error, ErrorCode, Result};
 
@@ -18,9 +17,9 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Tries to take the lock of a journal; `None` while somebody else has it.
-    pub(crate) fn try_take(disk: &Disk, journal: &Path) -> Result<Option<Self>> {
-        let beside = sibling(journal, ".lock");
+    /// Tries to take the lock of a file; `None` while somebody else has it.
+    pub(crate) fn try_take(disk: &Disk, file: &Path) -> Result<Option<Self>> {
+        let beside = sibling(file, ".lock");
         match take(disk, &beside) {
             Ok(lock) => return Ok(lock),
             Err(Trouble::Unsupported) => {}
@@ -30,37 +29,13 @@ impl Lock {
                 if platform::means_irreplaceable(&error) && matches!(disk.metadata(&beside), Ok(None)) => {}
             Err(Trouble::Unmakeable(error)) => return Err(unlockable(&beside, &error)),
         }
-        let stand_in = stand_in(journal, ".lock").map_err(|error| unlockable(&beside, &error))?;
+        let stand_in = stand_in(file, ".lock").map_err(|error| unlockable(&beside, &error))?;
         match take(disk, &stand_in) {
             Ok(lock) => Ok(lock),
             Err(Trouble::Unmakeable(error)) => Err(unlockable(&stand_in, &error)),
             Err(Trouble::Unsupported) => Err(unlockable(&stand_in, &io::Error::from(io::ErrorKind::Unsupported))),
         }
     }
-}
-
-/// A path beside the journal, told from it by its ending.
-pub(crate) fn sibling(journal: &Path, ending: &str) -> PathBuf {
-    let mut name = journal.file_name().unwrap_or_default().to_owned();
-    name.push(ending);
-    journal.with_file_name(name)
-}
-
-/// A path in the user's private runtime folder that belongs to that journal alone.
-pub(crate) fn stand_in(journal: &Path, ending: &str) -> io::Result<PathBuf> {
-    Ok(platform::runtime_dir()?.join(stand_in_name(journal, ending)))
-}
-
-/// The same, without making that folder.
-pub(crate) fn stand_in_if_there(journal: &Path, ending: &str) -> io::Result<PathBuf> {
-    Ok(platform::runtime_dir_if_there()?.join(stand_in_name(journal, ending)))
-}
-
-fn stand_in_name(journal: &Path, ending: &str) -> String {
-    let digest = Sha256::digest(journal.as_os_str().as_encoded_bytes());
-    let mut half = [0; 16];
-    half.copy_from_slice(&digest[..16]);
-    format!("{:032x}{ending}", u128::from_be_bytes(half))
 }
 
 enum Trouble {
@@ -182,11 +157,5 @@ mod tests {
         assert!(next.is_some());
         assert!(Lock::try_take(&Disk::default(), &journal).unwrap().is_none());
         drop(held);
-    }
-
-    #[test]
-    fn stand_ins_of_two_journals_differ() {
-        let one = stand_in(Path::new("/a/j"), ".lock").unwrap();
-        assert_ne!(one, stand_in(Path::new("/b/j"), ".lock").unwrap());
     }
 }

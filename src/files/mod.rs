@@ -4,16 +4,55 @@
 mod disk;
 mod held;
 pub(crate) mod lock;
+pub(crate) mod names;
 pub(crate) mod platform;
 pub(crate) mod replace;
 
+use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub use disk::{Disk, Moment, Probe};
 
+use crate::{Error, ErrorCode};
+
+/// What a file of that name cannot be, and what somebody can do about it.
+pub(crate) fn unusable(name: impl Display, verb: &str, error: &io::Error) -> Error {
+    let hint = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "Free some space on that disk.",
+        io::ErrorKind::PermissionDenied => "Give this user the right to read and write it and its folder.",
+        io::ErrorKind::ReadOnlyFilesystem => "Mount that file system so that it can be written.",
+        _ => "Look at the disk, and at who owns the file.",
+    };
+    Error::new(ErrorCode::Store, format!("{name} cannot be {verb}. {hint}")).with_cause(error)
+}
+
+/// What git is told in a folder of our own.
+const GITIGNORE: &[u8] = b"*\n";
+
+/// Whose folder a file of ours lies in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Folder {
+    /// One that was named to us: what else is in it is not our business.
+    Given,
+    /// Ours alone, so that it says for itself that it is not to be committed.
+    Own,
+}
+
+/// Makes the folder of a file where it is missing.
+pub(crate) fn make_folder_of(disk: &Disk, file: &Path, whose: Folder) -> io::Result<()> {
+    let Some(folder) = file.parent().filter(|folder| !folder.is_dir()) else { return Ok(()) };
+    make_folder(disk, folder)?;
+    if whose == Folder::Own {
+        // Without it everything works as well; whoever commits everything should not commit a token.
+        let path = folder.join(".gitignore");
+        let _ = disk.create(&path).and_then(|file| disk.write(&file, &path, 0, GITIGNORE));
+    }
+    Ok(())
+}
+
 /// Makes a folder that nobody else can look into, and those that lead to it.
-pub(crate) fn make_folder(disk: &Disk, folder: &Path) -> io::Result<()> {
+fn make_folder(disk: &Disk, folder: &Path) -> io::Result<()> {
     let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.is_dir()).collect();
     disk.create_dir(folder)?;
     for made in missing.into_iter().rev() {
@@ -65,7 +104,7 @@ fn resolve_links(given: &Path, links_left: u32) -> io::Result<PathBuf> {
             let (Some(folder), Some(name)) = (given.parent(), given.file_name()) else { return Err(error) };
             match std::fs::canonicalize(folder) {
                 Ok(folder) => Ok(folder.join(name)),
-                // A journal that is not there yet, in a folder that is not there yet: by the name that it will have,
+                // A file that is not there yet, in a folder that is not there yet: by the name that it will have,
                 // since the lock that stands in is named after that.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     Ok(resolve_links(folder, links_left)?.join(name))

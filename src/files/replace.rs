@@ -24,7 +24,7 @@ pub(crate) struct Room {
     file: File,
     path: PathBuf,
     bytes: usize,
-    /// It cannot take the place of the journal, only hold the copy that lies beside it.
+    /// It cannot take the place of the target, only hold the copy that lies beside it.
     only_copy: bool,
 }
 
@@ -32,29 +32,20 @@ impl Room {
     /// Keeps room for that many bytes at a path.
     pub(crate) fn keep(disk: &Disk, path: &Path, bytes: usize, ownership: Option<Ownership>) -> io::Result<Self> {
         let room = Self::empty(disk, path, ownership)?;
-        match disk.allocate(&room.file, path, bytes) {
-            Ok(()) => Ok(Self { bytes, ..room }),
-            Err(error) => {
-                let _ = disk.remove(path);
-                Err(error)
-            }
-        }
+        or_nothing(disk, path, disk.allocate(&room.file, path, bytes)).map(|()| Self { bytes, ..room })
     }
 
     /// A new private file at a path, in place of whatever a crash left there.
     pub(crate) fn empty(disk: &Disk, path: &Path, ownership: Option<Ownership>) -> io::Result<Self> {
         disk.remove(path)?;
-        let file = disk.create(path)?;
-        if let Some(ownership) = ownership
-            && let Err(error) = disk.set_ownership(&file, path, ownership)
-        {
-            let _ = disk.remove(path);
-            return Err(error);
-        }
-        Ok(Self { file, path: path.to_owned(), bytes: 0, only_copy: false })
+        let made = disk.create(path).and_then(|file| {
+            ownership.map_or(Ok(()), |ownership| disk.set_ownership(&file, path, ownership))?;
+            Ok(Self { file, path: path.to_owned(), bytes: 0, only_copy: false })
+        });
+        or_nothing(disk, path, made)
     }
 
-    /// For a room that may not be renamed over the journal, because it has not its owner.
+    /// For a room that may not be renamed over the target, because it has not its owner.
     pub(crate) fn only_as_copy(self) -> Self {
         Self { only_copy: true, ..self }
     }
@@ -74,16 +65,33 @@ impl Room {
     }
 }
 
+/// A new private file at a path that holds those bytes for good, in place of whatever a crash left there.
+pub(crate) fn make(disk: &Disk, path: &Path, ownership: Option<Ownership>, bytes: &[u8]) -> io::Result<()> {
+    let room = Room::empty(disk, path, ownership)?;
+    or_nothing(disk, path, room.fill(disk, bytes))
+}
+
+/// The same, with a name that survives a power cut as well: what a later start will look for.
+pub(crate) fn copy(disk: &Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    make(disk, path, None, bytes)?;
+    or_nothing(disk, path, sync_folder(disk, path))
+}
+
+/// A step that fails leaves nothing behind.
+pub(crate) fn or_nothing<T>(disk: &Disk, path: &Path, done: io::Result<T>) -> io::Result<T> {
+    if done.is_err() {
+        let _ = disk.remove(path);
+    }
+    done
+}
+
 /// Puts bytes into a target by way of a room beside it.
 ///
 /// # Errors
 ///
 /// What the first failing step said. The target is then as it was, or a whole copy of the new bytes lies in the room.
 pub(crate) fn replace(disk: &Disk, room: Room, target: &Path, bytes: &[u8]) -> io::Result<Way> {
-    if let Err(error) = room.fill(disk, bytes) {
-        room.release(disk);
-        return Err(error);
-    }
+    or_nothing(disk, &room.path, room.fill(disk, bytes))?;
     if !room.only_copy {
         let Err(refused) = disk.rename(&room.path, target) else {
             sync_folder(disk, target)?;

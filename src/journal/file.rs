@@ -8,10 +8,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::format::{self, Unreadable};
 use super::state::State;
 use super::{Found, Guard, Notice, Store};
-use crate::files::lock::{self, Lock};
+use crate::files::lock::Lock;
+use crate::files::names::{sibling, siblings, stand_in, stand_in_if_there};
 use crate::files::platform::{self, Ownership};
 use crate::files::replace::{self, Room, Way};
-use crate::files::{Disk, make_folder, resolve};
+use crate::files::{Disk, Folder, make_folder_of, resolve, unusable};
 use crate::{Error, ErrorCode, Result};
 
 /// How much longer than the state before it an answer's state may be and still fit into the room kept for it, beside
@@ -33,12 +34,8 @@ struct Shared {
     real: OnceLock<PathBuf>,
     issuer: String,
     disk: Disk,
-    /// Whether the folder is ours alone, so that it says for itself that it is not to be committed.
-    own_folder: bool,
+    folder: Folder,
 }
-
-/// What git is told in a folder of our own.
-const GITIGNORE: &[u8] = b"*\n";
 
 impl FileStore {
     /// The journal at a path, for tokens of that issuer. Nothing is read or made yet.
@@ -47,7 +44,7 @@ impl FileStore {
     ///
     /// `INVALID_ARGUMENT` for a path that is no file's.
     pub fn open(path: impl Into<PathBuf>, issuer: impl Into<String>, disk: Disk) -> Result<Self> {
-        Self::at(&path.into(), issuer.into(), disk, false)
+        Self::at(&path.into(), issuer.into(), disk, Folder::Given)
     }
 
     /// The same, in a folder that holds nothing but journals: it is made with a file that keeps it out of git.
@@ -56,10 +53,10 @@ impl FileStore {
     ///
     /// As for [`FileStore::open`].
     pub fn open_in_own_folder(path: impl Into<PathBuf>, issuer: impl Into<String>, disk: Disk) -> Result<Self> {
-        Self::at(&path.into(), issuer.into(), disk, true)
+        Self::at(&path.into(), issuer.into(), disk, Folder::Own)
     }
 
-    fn at(path: &Path, issuer: String, disk: Disk, own_folder: bool) -> Result<Self> {
+    fn at(path: &Path, issuer: String, disk: Disk, folder: Folder) -> Result<Self> {
         if path.as_os_str().is_empty() || path.as_os_str().as_encoded_bytes().contains(&0) {
             return Err(Error::invalid("The store's path is empty or has a NUL in it. Give the path of a file."));
         }
@@ -73,7 +70,7 @@ impl FileStore {
         let given = std::path::absolute(path).map_err(|error| {
             Error::invalid(format!("The store's path {} cannot be made absolute.", path.display())).with_cause(error)
         })?;
-        Ok(Self { shared: Arc::new(Shared { given, real: OnceLock::new(), issuer, disk, own_folder }) })
+        Ok(Self { shared: Arc::new(Shared { given, real: OnceLock::new(), issuer, disk, folder }) })
     }
 }
 
@@ -88,14 +85,7 @@ impl Shared {
     }
 
     fn failed(&self, verb: &str, error: &io::Error) -> Error {
-        let hint = match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "Free some space on that disk.",
-            io::ErrorKind::PermissionDenied => "Give this user the right to read and write it and its folder.",
-            io::ErrorKind::ReadOnlyFilesystem => "Mount that file system so that it can be written.",
-            _ => "Look at the disk, and at who owns the file.",
-        };
-        Error::new(ErrorCode::Store, format!("The journal {} cannot be {verb}. {hint}", self.given.display()))
-            .with_cause(error)
+        unusable(format_args!("The journal {}", self.given.display()), verb, error)
     }
 
     /// The newest whole state there is, and where it lies.
@@ -114,7 +104,7 @@ impl Shared {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => newest.damaged = true,
             Err(error) => return Err(self.failed("read", &error)),
         }
-        for slot in SLOTS.iter().map(|slot| lock::sibling(real, slot)).chain(stand_in_copy(real)) {
+        for slot in SLOTS.iter().map(|slot| sibling(real, slot)).chain(stand_in_copy(real)) {
             let bytes = match self.disk.read(&slot) {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => continue,
@@ -170,16 +160,8 @@ impl Store for FileStore {
 
     fn try_lock(&self) -> Result<Option<Box<dyn Guard>>> {
         let shared = &self.shared;
-        if let Some(folder) = shared.given.parent()
-            && !folder.is_dir()
-        {
-            make_folder(&shared.disk, folder).map_err(|error| shared.failed("made: its folder is missing", &error))?;
-            if shared.own_folder {
-                // Without it the journal is as good; whoever commits everything should not commit a token.
-                let path = folder.join(".gitignore");
-                let _ = shared.disk.create(&path).and_then(|file| shared.disk.write(&file, &path, 0, GITIGNORE));
-            }
-        }
+        make_folder_of(&shared.disk, &shared.given, shared.folder)
+            .map_err(|error| shared.failed("made: its folder is missing", &error))?;
         let real = shared.real()?;
         let lock = Lock::try_take(&shared.disk, real)?;
         Ok(lock.map(|lock| {
@@ -216,10 +198,9 @@ impl FileGuard {
 
     /// A place for a copy that is not the place of the only one there is.
     fn slot(&self, real: &Path, index: usize) -> PathBuf {
-        let mut free =
-            SLOTS.iter().map(|slot| lock::sibling(real, slot)).filter(|slot| Some(slot) != self.beside.as_ref());
+        let mut free = SLOTS.iter().map(|slot| sibling(real, slot)).filter(|slot| Some(slot) != self.beside.as_ref());
         // Three slots, one of them taken at most, and the index is 0 or 1.
-        free.nth(index).unwrap_or_else(|| lock::sibling(real, SLOTS[index]))
+        free.nth(index).unwrap_or_else(|| sibling(real, SLOTS[index]))
     }
 
     fn ownership(&self, real: &Path) -> io::Result<Option<Ownership>> {
@@ -254,19 +235,16 @@ impl FileGuard {
     fn put_in_place(&mut self, bytes: &[u8], slot: &Path, refused: &io::Error) -> Result<Way> {
         let shared = Arc::clone(&self.shared);
         let (disk, real) = (&shared.disk, shared.real()?);
-        let places = [Some(slot.to_owned()), lock::stand_in(real, ".copy").ok()];
+        let places = [Some(slot.to_owned()), stand_in(real, ".copy").ok()];
         for place in places.into_iter().flatten() {
-            let Ok(copy) = Room::empty(disk, &place, None) else { continue };
-            let copied = disk_copy(disk, &place, bytes);
-            if copied.is_err() {
-                copy.release(disk);
+            if replace::copy(disk, &place, bytes).is_err() {
                 continue;
             }
             if replace::write_over(disk, real, bytes).is_err() {
                 // The copy is whole, so the journal is mended from it by whoever reads it next.
                 return Ok(self.settled(Way::Beside, &place));
             }
-            copy.release(disk);
+            let _ = disk.remove(&place);
             return Ok(self.settled(Way::InPlace, &place));
         }
         Err(shared.failed("written", refused))
@@ -394,7 +372,7 @@ impl Guard for FileGuard {
         let shared = Arc::clone(&self.shared);
         let real = shared.real()?;
         let mut paths = vec![real.to_owned()];
-        paths.extend(SLOTS.iter().map(|slot| lock::sibling(real, slot)));
+        paths.extend(SLOTS.iter().map(|slot| sibling(real, slot)));
         paths.extend(stand_in_copy(real));
         paths.extend(moved_aside(real));
         for path in paths {
@@ -426,27 +404,20 @@ impl Drop for FileGuard {
 
 const DAMAGED: &str = ".damaged-";
 
-fn disk_copy(disk: &Disk, place: &Path, bytes: &[u8]) -> io::Result<()> {
-    let file = disk.open_for_writing(place)?;
-    disk.write(&file, place, 0, bytes)?;
-    disk.sync(&file, place)?;
-    place.parent().map_or(Ok(()), |folder| disk.sync_dir(folder))
-}
-
 /// The copy in the user's runtime folder, where there is such a folder: one may have been left there when nothing could
 /// be made beside the journal.
 fn stand_in_copy(real: &Path) -> Option<PathBuf> {
-    lock::stand_in_if_there(real, ".copy").ok()
+    stand_in_if_there(real, ".copy").ok()
 }
 
 /// Gives a file another name beside its own, one that nothing has; where it cannot have another, its bytes get it.
 fn move_aside(disk: &Disk, real: &Path) -> io::Result<PathBuf> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    let mut aside = lock::sibling(real, &format!("{DAMAGED}{now}"));
+    let mut aside = sibling(real, &format!("{DAMAGED}{now}"));
     let mut number = 0;
     while disk.metadata(&aside)?.is_some() {
         number += 1;
-        aside = lock::sibling(real, &format!("{DAMAGED}{now}-{number}"));
+        aside = sibling(real, &format!("{DAMAGED}{now}-{number}"));
     }
     match disk.rename(real, &aside) {
         Err(error) if platform::means_irreplaceable(&error) => {}
@@ -458,28 +429,19 @@ fn move_aside(disk: &Disk, real: &Path) -> io::Result<PathBuf> {
     if let Some(kept) = moved_aside(real).into_iter().find(is_kept) {
         return Ok(kept);
     }
-    drop(disk.create(&aside)?);
-    if let Err(error) = disk_copy(disk, &aside, &bytes) {
-        let _ = disk.remove(&aside);
-        return Err(error);
-    }
-    Ok(aside)
+    replace::copy(disk, &aside, &bytes).map(|()| aside)
 }
 
 fn moved_aside(real: &Path) -> Vec<PathBuf> {
-    let prefix = lock::sibling(real, DAMAGED);
-    let Some(folder) = real.parent() else { return Vec::new() };
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.as_os_str().as_encoded_bytes().starts_with(prefix.as_os_str().as_encoded_bytes()))
-        .collect()
+    siblings(real, DAMAGED).into_iter().map(|(path, _)| path).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::time::Duration;
 
+    use super::super::state::{Access, Sent};
     use super::*;
     use crate::files::{Moment, Probe};
     use crate::token::RefreshToken;
@@ -494,12 +456,35 @@ mod tests {
         store.try_lock().unwrap().unwrap()
     }
 
-    fn write(store: &FileStore, raw: &str) {
+    fn enter(store: &FileStore) -> (Box<dyn Guard>, State) {
         let mut guard = lock(store);
-        let mut state = guard.read().unwrap().state;
+        let state = guard.read().unwrap().state;
+        (guard, state)
+    }
+
+    fn write(store: &FileStore, raw: &str) {
+        let (mut guard, mut state) = enter(store);
         state.take_over(RefreshToken::from_raw(raw), 1);
         guard.begin(&mut state).unwrap();
         guard.commit(&mut state).unwrap();
+    }
+
+    /// A folder with a journal that holds one token.
+    fn journal_of(raw: &str) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.json");
+        write(&store(&path), raw);
+        (folder, path)
+    }
+
+    fn access(token: &str) -> Access {
+        Access {
+            token: token.into(),
+            token_type: "Bearer".into(),
+            scope: "client".into(),
+            obtained_at: 1,
+            lifetime: Duration::from_secs(1),
+        }
     }
 
     fn current(store: &FileStore) -> Option<String> {
@@ -609,6 +594,16 @@ mod tests {
         fails: Mutex<Vec<(&'static str, &'static str, i32)>>,
     }
 
+    impl Faults {
+        fn fail(&self, calls: impl IntoIterator<Item = (&'static str, &'static str, i32)>) {
+            self.fails.lock().unwrap().extend(calls);
+        }
+
+        fn end(&self) {
+            self.fails.lock().unwrap().clear();
+        }
+    }
+
     impl Probe for Faults {
         fn at(&self, call: &'static str, path: &Path, moment: Moment) -> io::Result<()> {
             if moment != Moment::Before {
@@ -634,13 +629,10 @@ mod tests {
     fn where_nothing_can_be_replaced_it_is_written_in_place_and_said() {
         // EPERM, EACCES, EBUSY, EXDEV, EROFS
         for errno in [1, 13, 16, 18, 30] {
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("j.json");
-            write(&store(&path), "a");
+            let (folder, path) = journal_of("a");
             let (store, faults) = faulty(&path);
-            faults.fails.lock().unwrap().push(("rename", "", errno));
-            let mut guard = lock(&store);
-            let mut state = guard.read().unwrap().state;
+            faults.fail([("rename", "", errno)]);
+            let (mut guard, mut state) = enter(&store);
             state.take_over(RefreshToken::from_raw("b"), 2);
             let notices = guard.begin(&mut state).unwrap();
             assert!(notices[0].0.contains("in place"), "{notices:?}");
@@ -653,13 +645,10 @@ mod tests {
 
     #[test]
     fn a_mode_that_cannot_be_given_means_in_place_as_well() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("j.json");
-        write(&store(&path), "a");
+        let (folder, path) = journal_of("a");
         let (store, faults) = faulty(&path);
-        faults.fails.lock().unwrap().push(("chown", "", 1));
-        let mut guard = lock(&store);
-        let mut state = guard.read().unwrap().state;
+        faults.fail([("chown", "", 1)]);
+        let (mut guard, mut state) = enter(&store);
         state.take_over(RefreshToken::from_raw("b"), 2);
         let notices = guard.begin(&mut state).unwrap();
         assert!(faults.seen.lock().unwrap().iter().any(|call| call.starts_with("chown")), "it was tried, and refused");
@@ -673,14 +662,11 @@ mod tests {
     #[test]
     fn a_full_disk_before_the_request_changes_nothing() {
         for call in ["create", "allocate", "write", "sync"] {
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("j.json");
-            write(&store(&path), "a");
+            let (folder, path) = journal_of("a");
             let before = std::fs::read(&path).unwrap();
             let (store, faults) = faulty(&path);
-            faults.fails.lock().unwrap().push((call, "", 28));
-            let mut guard = lock(&store);
-            let mut state = guard.read().unwrap().state;
+            faults.fail([(call, "", 28)]);
+            let (mut guard, mut state) = enter(&store);
             state.take_over(RefreshToken::from_raw("b"), 2);
             let error = guard.begin(&mut state).unwrap_err();
             assert_eq!(error.code(), ErrorCode::Store);
@@ -693,14 +679,11 @@ mod tests {
 
     #[test]
     fn a_disk_that_fills_up_after_the_mark_cannot_stop_the_answer() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("j.json");
-        write(&store(&path), "a");
+        let (_folder, path) = journal_of("a");
         let (store, faults) = faulty(&path);
-        let mut guard = lock(&store);
-        let mut state = guard.read().unwrap().state;
+        let (mut guard, mut state) = enter(&store);
         guard.begin(&mut state).unwrap();
-        faults.fails.lock().unwrap().extend([("create", "", 28), ("allocate", "", 28)]);
+        faults.fail([("create", "", 28), ("allocate", "", 28)]);
         state.take_over(RefreshToken::from_raw("b"), 2);
         guard.commit(&mut state).unwrap();
         assert_eq!(current(&store).as_deref(), Some("b"));
@@ -715,7 +698,7 @@ mod tests {
             let older = std::fs::read(&path).unwrap();
             write(&store(&path), "b");
             // The crash came between the copy's fsync and its renaming.
-            std::fs::rename(&path, lock::sibling(&path, slot)).unwrap();
+            std::fs::rename(&path, sibling(&path, slot)).unwrap();
             std::fs::write(&path, older).unwrap();
             assert_eq!(current(&store(&path)).as_deref(), Some("b"), "{slot}");
             write(&store(&path), "c");
@@ -726,10 +709,8 @@ mod tests {
 
     #[test]
     fn a_journal_torn_in_place_is_mended_from_its_copy() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("j.json");
-        write(&store(&path), "a");
-        std::fs::copy(&path, lock::sibling(&path, ".tmp")).unwrap();
+        let (_folder, path) = journal_of("a");
+        std::fs::copy(&path, sibling(&path, ".tmp")).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
         let found = lock(&store(&path)).read().unwrap();
@@ -739,14 +720,12 @@ mod tests {
 
     #[test]
     fn a_journal_torn_in_place_is_mended_where_it_cannot_be_moved() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("j.json");
-        write(&store(&path), "a");
+        let (_folder, path) = journal_of("a");
         let bytes = std::fs::read(&path).unwrap();
-        std::fs::write(lock::sibling(&path, ".tmp"), &bytes).unwrap();
+        std::fs::write(sibling(&path, ".tmp"), &bytes).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
         let (store, faults) = faulty(&path);
-        faults.fails.lock().unwrap().push(("rename", "", 16));
+        faults.fail([("rename", "", 16)]);
         for _ in 0..3 {
             assert_eq!(lock(&store).read().unwrap().state.current.unwrap().token.raw(), "a");
         }
@@ -763,26 +742,25 @@ mod tests {
         let path = folder.path().join("j.json");
         std::fs::write(&path, b"").unwrap();
         let (store, faults) = faulty(&path);
-        faults.fails.lock().unwrap().push(("rename", "", 16));
+        faults.fail([("rename", "", 16)]);
         write(&store, "a");
         assert_eq!(current(&store).as_deref(), Some("a"));
     }
 
     #[test]
     fn a_copy_that_cannot_be_read_is_not_passed_over() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("j.json");
-        write(&store(&path), "a");
+        let (_folder, path) = journal_of("a");
         let older = std::fs::read(&path).unwrap();
         write(&store(&path), "b");
-        std::fs::rename(&path, lock::sibling(&path, ".tmp")).unwrap();
+        std::fs::rename(&path, sibling(&path, ".tmp")).unwrap();
         std::fs::write(&path, older).unwrap();
         let (store, faults) = faulty(&path);
         for errno in [5, 13] {
-            *faults.fails.lock().unwrap() = vec![("read", ".tmp", errno)];
+            faults.end();
+            faults.fail([("read", ".tmp", errno)]);
             assert_eq!(lock(&store).read().unwrap_err().code(), ErrorCode::Store);
         }
-        faults.fails.lock().unwrap().clear();
+        faults.end();
         assert_eq!(current(&store).as_deref(), Some("b"));
     }
 
@@ -793,7 +771,7 @@ mod tests {
         for raw in ["a", "b", "c"] {
             write(&store(&path), raw);
         }
-        std::fs::rename(&path, lock::sibling(&path, ".spare")).unwrap();
+        std::fs::rename(&path, sibling(&path, ".spare")).unwrap();
         let other = FileStore::open(&path, "http://127.0.0.1:1", Disk::default()).unwrap();
         write(&other, "theirs");
         assert_eq!(store(&path).peek().unwrap_err().code(), ErrorCode::InvalidArgument);
@@ -803,14 +781,11 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn a_copy_in_the_runtime_folder_is_found_although_there_is_a_lock() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("j.json");
-        write(&store(&path), "a");
+        let (_folder, path) = journal_of("a");
         let (store, faults) = faulty(&path);
-        let mut guard = lock(&store);
-        let mut state = guard.read().unwrap().state;
-        faults.fails.lock().unwrap().extend([("create", ".next", 13), ("create", ".tmp", 13), ("open", "j.json", 28)]);
-        faults.fails.lock().unwrap().push(("chown", "", 1));
+        let (mut guard, mut state) = enter(&store);
+        faults.fail([("create", ".next", 13), ("create", ".tmp", 13), ("open", "j.json", 28)]);
+        faults.fail([("chown", "", 1)]);
         state.take_over(RefreshToken::from_raw("b"), 2);
         guard.commit(&mut state).unwrap();
         drop(guard);
@@ -821,40 +796,27 @@ mod tests {
 
     #[test]
     fn a_long_answer_has_room_as_well() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("j.json");
-        write(&store(&path), &"a".repeat(40_000));
+        let (_folder, path) = journal_of(&"a".repeat(40_000));
         let (store, faults) = faulty(&path);
-        let mut guard = lock(&store);
-        let mut state = guard.read().unwrap().state;
+        let (mut guard, mut state) = enter(&store);
         guard.begin(&mut state).unwrap();
-        let room = std::fs::metadata(lock::sibling(&path, ".next")).unwrap().len();
-        faults.fails.lock().unwrap().extend([("create", "", 28), ("allocate", "", 28)]);
-        let access = crate::journal::state::Access {
-            token: crate::Secret::new("x".repeat(40_000)),
-            token_type: "Bearer".into(),
-            scope: "client".into(),
-            obtained_at: 1,
-            lifetime: std::time::Duration::from_secs(1),
-        };
-        state.rotated(crate::journal::state::Sent::Current, &"b".repeat(40_000), "h", access);
+        let room = std::fs::metadata(sibling(&path, ".next")).unwrap().len();
+        faults.fail([("create", "", 28), ("allocate", "", 28)]);
+        state.rotated(Sent::Current, &"b".repeat(40_000), "h", access(&"x".repeat(40_000)));
         assert!(room >= format::encode(&state).len() as u64, "{room}");
         guard.commit(&mut state).unwrap();
     }
 
     #[test]
     fn without_the_right_to_its_owner_the_answer_has_room_too() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("j.json");
-        write(&store(&path), "a");
+        let (_folder, path) = journal_of("a");
         let before = std::fs::metadata(&path).unwrap();
         let (store, faults) = faulty(&path);
-        faults.fails.lock().unwrap().push(("chown", "", 1));
-        let mut guard = lock(&store);
-        let mut state = guard.read().unwrap().state;
+        faults.fail([("chown", "", 1)]);
+        let (mut guard, mut state) = enter(&store);
         guard.begin(&mut state).unwrap();
         // The disk is full now: nothing can be made, and the journal cannot grow.
-        faults.fails.lock().unwrap().extend([("create", "", 28), ("write", "j.json", 28), ("rename", "", 28)]);
+        faults.fail([("create", "", 28), ("write", "j.json", 28), ("rename", "", 28)]);
         state.take_over(RefreshToken::from_raw("b"), 2);
         guard.commit(&mut state).unwrap();
         drop(guard);
@@ -864,14 +826,11 @@ mod tests {
 
     #[test]
     fn what_is_not_spent_is_never_written_over_without_a_copy() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("j.json");
-        write(&store(&path), "aaaaaaaa");
+        let (_folder, path) = journal_of("aaaaaaaa");
         let before = std::fs::read(&path).unwrap();
         let (store, faults) = faulty(&path);
-        let mut guard = lock(&store);
-        let mut state = guard.read().unwrap().state;
-        faults.fails.lock().unwrap().push(("create", "", 28));
+        let (mut guard, mut state) = enter(&store);
+        faults.fail([("create", "", 28)]);
         state.unknown.clear();
         state.hardware_id = None;
         assert_eq!(guard.commit(&mut state).unwrap_err().code(), ErrorCode::Store);
@@ -881,24 +840,14 @@ mod tests {
 
     #[test]
     fn a_folder_that_cannot_be_synced_is_not_called_durable() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("j.json");
-        write(&store(&path), "a");
+        let (_folder, path) = journal_of("a");
         let (store, faults) = faulty(&path);
-        let mut guard = lock(&store);
-        let mut state = guard.read().unwrap().state;
+        let (mut guard, mut state) = enter(&store);
         guard.begin(&mut state).unwrap();
-        faults.fails.lock().unwrap().push(("sync-dir", "", 5));
-        let access = crate::journal::state::Access {
-            token: "x".into(),
-            token_type: "Bearer".into(),
-            scope: "client".into(),
-            obtained_at: 1,
-            lifetime: std::time::Duration::from_secs(1),
-        };
-        state.rotated(crate::journal::state::Sent::Current, "b", "h", access);
+        faults.fail([("sync-dir", "", 5)]);
+        state.rotated(Sent::Current, "b", "h", access("x"));
         assert_eq!(guard.commit(&mut state).unwrap_err().code(), ErrorCode::Store);
-        faults.fails.lock().unwrap().clear();
+        faults.end();
         guard.commit(&mut state).unwrap();
     }
 
@@ -930,11 +879,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_removed_is_forgotten_in_place() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("j.json");
-        write(&store(&path), "canary");
+        let (_folder, path) = journal_of("canary");
         let (store, faults) = faulty(&path);
-        faults.fails.lock().unwrap().push(("remove", "j.json", 16));
+        faults.fail([("remove", "j.json", 16)]);
         lock(&store).forget().unwrap();
         assert_eq!(current(&store), None);
         let token = RefreshToken::from_raw("canary").wrapped();
@@ -945,27 +892,22 @@ mod tests {
 
     #[test]
     fn what_could_only_be_kept_beside_is_not_lost_by_the_next_write() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("j.json");
-        write(&store(&path), "a");
+        let (folder, path) = journal_of("a");
         let (store, faults) = faulty(&path);
-        let mut guard = lock(&store);
-        let mut state = guard.read().unwrap().state;
+        let (mut guard, mut state) = enter(&store);
         guard.begin(&mut state).unwrap();
-        faults.fails.lock().unwrap().extend([("rename", "", 16), ("open", "", 13)]);
+        faults.fail([("rename", "", 16), ("open", "", 13)]);
         state.take_over(RefreshToken::from_raw("b"), 2);
         assert!(guard.commit(&mut state).unwrap()[0].0.contains("beside"));
         drop(guard);
         assert_eq!(current(&store).as_deref(), Some("b"));
         // Nothing is sent while it is so.
-        let mut guard = lock(&store);
-        let mut state = guard.read().unwrap().state;
+        let (mut guard, mut state) = enter(&store);
         assert_eq!(guard.begin(&mut state).unwrap_err().code(), ErrorCode::Store);
         drop(guard);
         assert_eq!(current(&store).as_deref(), Some("b"));
-        faults.fails.lock().unwrap().clear();
-        let mut guard = lock(&store);
-        let mut state = guard.read().unwrap().state;
+        faults.end();
+        let (mut guard, mut state) = enter(&store);
         guard.begin(&mut state).unwrap();
         guard.commit(&mut state).unwrap();
         drop(guard);

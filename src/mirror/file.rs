@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
 use super::format::{Format, Unfit};
+use super::place::{digest, is_digest};
 use super::{Decide, Decision, Introduced, Mirror, Patience, Purpose, Settled};
-use crate::files::lock::{Lock, sibling};
+use crate::files::lock::Lock;
+use crate::files::names::{sibling, siblings};
 use crate::files::platform::{self, Ownership};
-use crate::files::{Disk, make_folder, replace, resolve};
+use crate::files::{Disk, Folder, make_folder_of, replace, resolve, unusable};
 use crate::journal::Notice;
 use crate::{Error, ErrorCode, Result, Secret};
 
@@ -33,6 +33,7 @@ pub struct FileMirror {
     format: Box<dyn Format>,
     /// The path that lock and backup are named after, in the journal's folder.
     beside: PathBuf,
+    folder: Folder,
     disk: Disk,
     purpose: Purpose,
 }
@@ -46,9 +47,15 @@ enum Put {
 }
 
 impl FileMirror {
-    /// A file at a path, with its lock and its backup named after another one.
-    pub(super) fn new(given: PathBuf, format: Box<dyn Format>, beside: PathBuf, disk: Disk, purpose: Purpose) -> Self {
-        Self { given, format, beside, disk, purpose }
+    /// A file at a path, with its lock and its backup named after another one, in a folder of its own or a given one.
+    pub(super) fn new(
+        given: PathBuf,
+        format: Box<dyn Format>,
+        (beside, folder): (PathBuf, Folder),
+        disk: Disk,
+        purpose: Purpose,
+    ) -> Self {
+        Self { given, format, beside, folder, disk, purpose }
     }
 
     /// Whether a token could be shown, as far as can be seen without showing one: for a login, before Ring sends a code.
@@ -61,26 +68,33 @@ impl FileMirror {
         let _lock = self.lock()?;
         let real = self.real()?;
         let (text, _) = self.read_whole(&real, PARSE_LOOKS)?;
-        let (_, introduced) =
+        let (new, introduced) =
             self.format.introduce(text.as_deref(), &Secret::new("rehearsal")).map_err(|unfit| self.unfit(&unfit))?;
-        self.try_writing(&real, text.is_some()).map_err(|error| self.failed("written", &error))?;
+        self.rehearse_putting(&real, text.as_deref(), &new).map_err(|error| self.failed("written", &error))?;
         Ok(introduced)
     }
 
-    fn try_writing(&self, real: &Path, exists: bool) -> io::Result<()> {
+    /// Goes the way of a change, up to a name beside that of the file.
+    fn rehearse_putting(&self, real: &Path, old: Option<&[u8]>, new: &[u8]) -> io::Result<()> {
         let disk = &self.disk;
-        if let Some(there) = disk.metadata(real)?
-            && platform::is_read_only(&there)
-        {
-            return Err(read_only());
-        }
-        let unfinished = hidden_sibling(real, ".tmp");
-        let made = disk.remove(&unfinished).and_then(|()| disk.create(&unfinished)).map(drop);
-        let _ = disk.remove(&unfinished);
-        match made {
-            Err(error) if exists && platform::means_irreplaceable(&error) => disk.open_for_writing(real).map(drop),
-            made => made,
-        }
+        let there = disk.metadata(real)?;
+        let [ours, beside] = self.workshops(real).map(|workshop| unfinished(&workshop));
+        let exchange = |workshop: &Path| {
+            let whole = unfinished(workshop);
+            replace::make(disk, &whole, there.as_ref().map(Ownership::exactly), new)?;
+            replace::or_nothing(disk, &whole, disk.rename(&whole, &beside))?;
+            disk.remove(&beside)
+        };
+        let in_place = || {
+            drop(disk.open_for_writing(real)?);
+            // Not by the name of a backup: one that was left behind may be the only whole file there is.
+            let back_up = |copy: &Path| {
+                replace::copy(disk, copy, old.unwrap_or_default())?;
+                disk.remove(copy)
+            };
+            back_up(&ours).or_else(|_| back_up(&beside))
+        };
+        self.by_some_way(real, there.as_ref(), exchange, in_place)
     }
 
     fn real(&self) -> Result<PathBuf> {
@@ -88,13 +102,7 @@ impl FileMirror {
     }
 
     fn failed(&self, verb: &str, error: &io::Error) -> Error {
-        let hint = match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "Free some space on that disk.",
-            io::ErrorKind::PermissionDenied => "Give this user the right to read and write it.",
-            io::ErrorKind::ReadOnlyFilesystem => "Mount it so that it can be written.",
-            _ => "Look at the disk, and at who owns the file.",
-        };
-        Error::new(ErrorCode::Store, format!("{} cannot be {verb}. {hint}", self.given.display())).with_cause(error)
+        unusable(self.given.display(), verb, error)
     }
 
     fn unfit(&self, unfit: &Unfit) -> Error {
@@ -139,11 +147,8 @@ impl FileMirror {
     }
 
     fn lock(&self) -> Result<Lock> {
-        if let Some(folder) = self.beside.parent()
-            && !folder.is_dir()
-        {
-            make_folder(&self.disk, folder).map_err(|error| self.failed("locked", &error))?;
-        }
+        // Whoever comes first makes it: there may be no journal yet.
+        make_folder_of(&self.disk, &self.beside, self.folder).map_err(|error| self.failed("locked", &error))?;
         for _ in 0..LOCK_LOOKS {
             if let Some(lock) = Lock::try_take(&self.disk, &self.beside)? {
                 return Ok(lock);
@@ -171,27 +176,35 @@ impl FileMirror {
         if there.is_some() != old.is_some() {
             return Ok(Put::Changed);
         }
-        let Some((old, there)) = old.zip(there.as_ref()) else { return self.exchange(real, None, new) };
-        if platform::is_read_only(there) {
-            return Err(read_only());
-        }
-        if platform::has_other_names(there) {
-            return self.put_in_place(real, old, new);
-        }
-        match self.exchange(real, Some((old, there)), new) {
-            Err(error) if platform::means_irreplaceable(&error) => self.put_in_place(real, old, new),
-            other => other,
-        }
+        let exchange = |workshop: &Path| self.exchange(workshop, real, old.zip(there.as_ref()), new);
+        self.by_some_way(real, there.as_ref(), exchange, || self.put_in_place(real, old.unwrap_or_default(), new))
     }
 
-    /// Lets a whole new file take the place of the old one, and looks at what comes out.
-    fn exchange(&self, real: &Path, old: Option<(&[u8], &Metadata)>, new: &[u8]) -> io::Result<Put> {
-        let [ours, beside] = self.workshops(real);
-        match self.exchange_by_way_of(&ours, real, old, new) {
-            // The journal may lie on another file system.
-            Err(error) if platform::means_irreplaceable(&error) => self.exchange_by_way_of(&beside, real, old, new),
-            other => other,
+    /// The first way that can be gone here: another file takes the place of this one, or this one is written over.
+    fn by_some_way<T>(
+        &self,
+        real: &Path,
+        there: Option<&Metadata>,
+        exchange: impl Fn(&Path) -> io::Result<T>,
+        in_place: impl Fn() -> io::Result<T>,
+    ) -> io::Result<T> {
+        if there.is_some_and(platform::is_read_only) {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "nobody may write it"));
         }
+        if there.is_some_and(platform::has_other_names) {
+            return in_place();
+        }
+        let cannot = |done: &io::Result<T>| done.as_ref().is_err_and(platform::means_irreplaceable);
+        let [ours, beside] = self.workshops(real);
+        let mut done = exchange(&ours);
+        // The journal may lie on another file system.
+        if cannot(&done) {
+            done = exchange(&beside);
+        }
+        if cannot(&done) && there.is_some() {
+            done = in_place();
+        }
+        done
     }
 
     /// Where a file is made whole, and where what comes out waits: first in the journal's folder, which nobody else looks
@@ -200,32 +213,16 @@ impl FileMirror {
         [self.beside.clone(), hidden_sibling(real, "")]
     }
 
-    fn exchange_by_way_of(
-        &self,
-        workshop: &Path,
-        real: &Path,
-        old: Option<(&[u8], &Metadata)>,
-        new: &[u8],
-    ) -> io::Result<Put> {
+    /// Lets a whole new file take the place of the old one, and looks at what comes out.
+    fn exchange(&self, workshop: &Path, real: &Path, old: Option<(&[u8], &Metadata)>, new: &[u8]) -> io::Result<Put> {
         let disk = &self.disk;
-        let unfinished = sibling(workshop, ".tmp");
+        let unfinished = unfinished(workshop);
         let former = old.map_or(&[][..], |(bytes, _)| bytes);
-        let whole = sibling(workshop, &format!("-{}-{}", digest(former), digest(new)));
-        let made = (|| {
-            disk.remove(&unfinished)?;
-            let file = disk.create(&unfinished)?;
-            disk.write(&file, &unfinished, 0, new)?;
-            if let Some((_, there)) = old {
-                disk.set_ownership(&file, &unfinished, Ownership::exactly(there))?;
-            }
-            disk.sync(&file, &unfinished)?;
-            // Whoever finds a file by this name knows that it is whole, and what it was to replace.
-            disk.rename(&unfinished, &whole)
-        })();
-        if let Err(error) = made {
-            let _ = disk.remove(&unfinished);
-            return Err(error);
-        }
+        let whole = sibling(workshop, &format!("-{}-{}", digest([former]), digest([new])));
+        let ownership = old.map(|(_, there)| Ownership::exactly(there));
+        replace::make(disk, &unfinished, ownership, new)?;
+        // Whoever finds a file by this name knows that it is whole, and what it was to replace.
+        replace::or_nothing(disk, &unfinished, disk.rename(&unfinished, &whole))?;
         let put = self.exchange_whole(real, &whole, old);
         match &put {
             // What came out stays for a moment: an editor that had it open may write into it yet.
@@ -295,15 +292,7 @@ impl FileMirror {
         // What may not be written at all needs no backup.
         drop(disk.open_for_writing(real)?);
         for backup in self.backups(real) {
-            let kept = (|| {
-                disk.remove(&backup)?;
-                let file = disk.create(&backup)?;
-                disk.write(&file, &backup, 0, old)?;
-                disk.sync(&file, &backup)?;
-                replace::sync_folder(disk, &backup)
-            })();
-            if let Err(error) = kept {
-                let _ = disk.remove(&backup);
+            if let Err(error) = replace::copy(disk, &backup, old) {
                 refused = error;
                 continue;
             }
@@ -337,7 +326,7 @@ impl FileMirror {
                 self.recover_exchange(real, &path, (&old, &new), notices)
                     .map_err(|error| self.failed("mended", &error))?;
             }
-            let _ = self.disk.remove(&sibling(&workshop, ".tmp"));
+            let _ = self.disk.remove(&unfinished(&workshop));
         }
         for backup in self.backups(real) {
             if let Ok(Some(old)) = self.disk.read(&backup) {
@@ -357,7 +346,7 @@ impl FileMirror {
     ) -> io::Result<()> {
         let disk = &self.disk;
         let Some(bytes) = disk.read(path)? else { return Ok(()) };
-        let found = digest(&bytes);
+        let found = digest([bytes.as_slice()]);
         if found == old || found == new {
             return disk.remove(path);
         }
@@ -368,7 +357,7 @@ impl FileMirror {
             sleep(LOOK);
         }
         let there = disk.read(real)?;
-        if there.as_deref().map(digest).as_deref() == Some(new) && looks > 0 {
+        if there.is_some_and(|there| digest([there.as_slice()]) == new) && looks > 0 {
             // Nobody has written since: theirs goes back.
             return disk.rename(path, real);
         }
@@ -504,8 +493,9 @@ fn is_torn(there: &[u8], old: &[u8], new: &[u8]) -> bool {
     there.len() == old.len() && begun + left >= there.len()
 }
 
-fn read_only() -> io::Error {
-    io::Error::new(io::ErrorKind::PermissionDenied, "nobody may write it")
+/// What a file is called in a workshop until it is whole.
+fn unfinished(workshop: &Path) -> PathBuf {
+    sibling(workshop, ".tmp")
 }
 
 /// A path beside a file that people do not see.
@@ -517,27 +507,13 @@ fn hidden_sibling(real: &Path, ending: &str) -> PathBuf {
     real.with_file_name(name)
 }
 
-/// Enough of a digest to tell two versions of a file apart.
-fn digest(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    let mut part = [0; 8];
-    part.copy_from_slice(&digest[..8]);
-    format!("{:016x}", u64::from_be_bytes(part))
-}
-
 /// The files of exchanges that were stopped, and what each was to replace by what.
 fn left_behind(workshop: &Path) -> Vec<(PathBuf, String, String)> {
-    let prefix = sibling(workshop, "-");
-    let Some(folder) = workshop.parent() else { return Vec::new() };
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let prefix = prefix.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    entries
-        .filter_map(|entry| {
-            let path = entry.ok()?.path();
-            let name = path.file_name()?.to_str()?.strip_prefix(&prefix)?.to_owned();
-            let (old, new) = name.split_once('-')?;
-            let is_digest = |part: &str| part.len() == 16 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-            (is_digest(old) && is_digest(new)).then(|| (path.clone(), old.to_owned(), new.to_owned()))
+    siblings(workshop, "-")
+        .into_iter()
+        .filter_map(|(path, digests)| {
+            let (old, new) = digests.split_once('-')?;
+            (is_digest(old) && is_digest(new)).then(|| (path, old.to_owned(), new.to_owned()))
         })
         .collect()
 }
@@ -562,7 +538,7 @@ mod tests {
         FileMirror::new(
             folder.join("config.json"),
             format,
-            folder.join(".ring-auth/config.json"),
+            (folder.join(".ring-auth/config.json"), Folder::Own),
             disk,
             Purpose::Follow,
         )
@@ -633,7 +609,7 @@ mod tests {
         }
         assert!(!show(&mirror, "b").unwrap().written);
         assert_eq!(names(folder.path()), [".ring-auth", "config.json"]);
-        assert_eq!(names(&folder.path().join(".ring-auth")), ["config.json.lock"]);
+        assert_eq!(names(&folder.path().join(".ring-auth")), [".gitignore", "config.json.lock"]);
     }
 
     #[cfg(unix)]
@@ -781,7 +757,7 @@ mod tests {
         let path = folder.path().join(".env");
         let open = |disk| {
             let format = Box::new(Dotenv::default());
-            FileMirror::new(path.clone(), format, folder.path().join("env"), disk, Purpose::Follow)
+            FileMirror::new(path.clone(), format, (folder.path().join("env"), Folder::Given), disk, Purpose::Follow)
         };
         let theirs = path.clone();
         let mirror = open(at("link", Moment::Before, move || std::fs::write(theirs, "A=1\n").unwrap()));
@@ -801,7 +777,7 @@ mod tests {
     fn a_file_that_was_not_there_has_one_name_and_its_editors_are_not_taken_for_two() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".env");
-        let beside = folder.path().join(".ring-auth/.env");
+        let beside = (folder.path().join(".ring-auth/.env"), Folder::Own);
         let mirror =
             FileMirror::new(path.clone(), Box::new(Dotenv::default()), beside, Disk::default(), Purpose::Follow);
         show(&mirror, "t").unwrap();
@@ -923,7 +899,10 @@ mod tests {
             after.settle(&mut decide).unwrap();
             assert_eq!(text(&path), config(new), "after {stops}");
             assert_eq!(names(folder.path()), [".ring-auth", "config.json"], "after {stops}");
-            assert_eq!(names(&folder.path().join(".ring-auth")), ["config.json.lock"], "after {stops}");
+            let mut ours = names(&folder.path().join(".ring-auth"));
+            // Stopped before it was made, it is missing for good.
+            ours.retain(|name| name != ".gitignore");
+            assert_eq!(ours, ["config.json.lock"], "after {stops}");
             if done {
                 return stops;
             }
@@ -967,21 +946,70 @@ mod tests {
         }
     }
 
+    /// Refuses some calls, with an errno.
+    #[cfg(target_os = "linux")]
+    struct Refuses(Vec<(&'static str, i32)>);
+
+    #[cfg(target_os = "linux")]
+    impl Probe for Refuses {
+        fn at(&self, call: &'static str, _: &Path, moment: Moment) -> io::Result<()> {
+            match self.0.iter().find(|(refused, _)| *refused == call && moment == Moment::Before) {
+                Some((_, errno)) => Err(io::Error::from_raw_os_error(*errno)),
+                None => Ok(()),
+            }
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_rehearsal_knows_what_a_change_will_meet() {
+        let (eperm, eacces, enospc) = (1, 13, 28);
+        let cases = [
+            (vec![], true),
+            (vec![("create", enospc)], false),
+            (vec![("write", enospc)], false),
+            (vec![("sync", enospc)], false),
+            (vec![("rename", enospc)], false),
+            // Whoever may not give a file its owner writes into the one that has it, if that may be done.
+            (vec![("chown", eperm)], true),
+            (vec![("chown", eperm), ("open", eacces)], false),
+            (vec![("rename", eacces), ("open", eacces)], false),
+            (vec![("create", eacces)], false),
+        ];
+        for (refused, can_be_written) in cases {
+            let (folder, path) = begin();
+            let mirror = mirror(folder.path(), Disk::with_probe(Arc::new(Refuses(refused.clone()))));
+            assert_eq!(mirror.rehearse().is_ok(), can_be_written, "{refused:?}");
+            assert_eq!(text(&path), config(OLD), "{refused:?}");
+            assert_eq!(names(folder.path()), [".ring-auth", "config.json"], "{refused:?}");
+            let ours = names(&folder.path().join(".ring-auth"));
+            assert!(ours.iter().all(|name| [".gitignore", "config.json.lock"].contains(&name.as_str())), "{ours:?}");
+            assert_eq!(show(&mirror, "new").is_ok(), can_be_written, "{refused:?}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_rehearsal_leaves_alone_what_a_stopped_write_left_behind() {
+        let (folder, path) = begin();
+        std::fs::hard_link(&path, folder.path().join("other-name")).unwrap();
+        let mirror = mirror(folder.path(), Disk::default());
+        show(&mirror, OLD).unwrap();
+        let [backup, _] = mirror.backups(&path);
+        std::fs::write(&backup, config("the-only-whole-one")).unwrap();
+        mirror.rehearse().unwrap();
+        assert_eq!(text(&backup), config("the-only-whole-one"));
+        assert_eq!(text(&path), config(OLD));
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn a_failing_call_leaves_the_file_whole_and_is_said() {
         // ENOSPC, EIO, EDQUOT
         for errno in [28, 5, 122] {
             for call in ["create", "write", "chown", "sync", "rename", "exchange", "sync-dir"] {
-                struct Refuses(&'static str, i32);
-                impl Probe for Refuses {
-                    fn at(&self, call: &'static str, _: &Path, moment: Moment) -> io::Result<()> {
-                        let refused = call == self.0 && moment == Moment::Before;
-                        if refused { Err(io::Error::from_raw_os_error(self.1)) } else { Ok(()) }
-                    }
-                }
                 let (folder, path) = begin();
-                let disk = Disk::with_probe(Arc::new(Refuses(call, errno)));
+                let disk = Disk::with_probe(Arc::new(Refuses(vec![(call, errno)])));
                 let error = show(&mirror(folder.path(), disk), "new").unwrap_err();
                 assert_eq!(error.code(), ErrorCode::Store, "{call} {errno}");
                 let left = text(&path);

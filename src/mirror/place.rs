@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 
 use super::custom::{before_a_journal, without_a_journal};
 use super::{Caller, Dotenv, FileMirror, Format, Homebridge, Mirror, Unfit};
-use crate::files::{Disk, refuse_foreign_link, resolve};
+use crate::files::names::siblings;
+use crate::files::{Disk, Folder, refuse_foreign_link, resolve};
 use crate::journal::state::Known;
 use crate::journal::{FileStore, MemoryStore, Store};
 use crate::token::RefreshToken;
@@ -145,9 +146,9 @@ impl ShownPlace {
         } else {
             disk.for_owner_of(real.parent().unwrap_or(Path::new("/")))
         };
-        let folder = if let Some(folder) = state_path {
+        let (folder, whose) = if let Some(folder) = state_path {
             check_folder(folder)?;
-            absolute(folder)?
+            (absolute(folder)?, Folder::Given)
         } else {
             let folder = real.with_file_name(FOLDER);
             refuse_foreign_link(&folder).map_err(|error| {
@@ -160,7 +161,7 @@ impl ShownPlace {
                 )
                 .with_cause(error)
             })?;
-            folder
+            (folder, Folder::Own)
         };
         let name = Naming::of(&real, state_path.is_some());
         let (format, journal): (Box<dyn Format>, String) = match target {
@@ -202,11 +203,11 @@ impl ShownPlace {
             }
         };
         let path = folder.join(journal);
-        let journal = match state_path {
-            Some(_) => FileStore::open(path, issuer, disk.clone())?,
-            None => FileStore::open_in_own_folder(path, issuer, disk.clone())?,
+        let journal = match whose {
+            Folder::Given => FileStore::open(path, issuer, disk.clone())?,
+            Folder::Own => FileStore::open_in_own_folder(path, issuer, disk.clone())?,
         };
-        let beside = folder.join(name.prefix());
+        let beside = (folder.join(name.prefix()), whose);
         let mirror = Arc::new(FileMirror::new(given, format, beside, disk, purpose));
         Ok(Self { journal, mirror })
     }
@@ -250,14 +251,10 @@ impl Naming {
 
     /// The journals of that platform.
     fn journals(&self, folder: &Path, label: &str) -> Vec<String> {
-        let beginning = self.beginning(label);
-        let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-        entries
-            .filter_map(|entry| {
-                let name = entry.ok()?.file_name().into_string().ok()?;
-                let digest = name.strip_prefix(&beginning)?.strip_suffix(".json")?;
-                (digest.len() == 16 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(name)
-            })
+        siblings(&folder.join(self.beginning(label)), "")
+            .into_iter()
+            .filter(|(_, rest)| rest.strip_suffix(".json").is_some_and(is_digest))
+            .filter_map(|(path, _)| path.file_name()?.to_str().map(str::to_owned))
             .collect()
     }
 
@@ -275,7 +272,8 @@ fn knows(journal: &Path, issuer: &str, disk: &Disk, token: &Secret) -> bool {
     state.ok().flatten().is_some_and(|state| state.recognise(token.fingerprint()) != Known::Unknown)
 }
 
-fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+/// Enough of a digest to tell two files, or two versions of one, apart in a name.
+pub(super) fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update(part);
@@ -285,6 +283,11 @@ fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut half = [0; 8];
     half.copy_from_slice(&digest[..8]);
     format!("{:016x}", u64::from_be_bytes(half))
+}
+
+/// Whether a part of a name is one.
+pub(super) fn is_digest(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
@@ -314,4 +317,35 @@ fn check_folder(path: &Path) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Decision;
+    use super::*;
+
+    const ISSUER: &str = "https://oauth.ring.com";
+
+    fn open(folder: &Path, state_path: Option<&Path>) -> ShownPlace {
+        let path = folder.join("config.json");
+        std::fs::write(&path, r#"{"platforms":[{"platform":"Ring","refreshToken":"t"}]}"#).unwrap();
+        let target = Target::Homebridge { path, platform: None, name: None };
+        ShownPlace::open(&target, state_path, ISSUER, Disk::default(), Purpose::Follow).unwrap()
+    }
+
+    #[test]
+    fn a_folder_of_our_own_is_kept_out_of_git_whoever_comes_first() {
+        let journal_first = |place: ShownPlace| drop(place.journal.try_lock().unwrap().unwrap());
+        let mirror_first = |place: ShownPlace| drop(place.mirror.settle(&mut |_| Ok(Decision::Leave)).unwrap());
+        let rehearsal_first = |place: ShownPlace| drop(place.mirror.rehearse().unwrap());
+        for enter in [&journal_first as &dyn Fn(ShownPlace), &mirror_first, &rehearsal_first] {
+            let beside = tempfile::tempdir().unwrap();
+            enter(open(beside.path(), None));
+            assert_eq!(std::fs::read(beside.path().join(FOLDER).join(".gitignore")).unwrap(), b"*\n");
+
+            let given = beside.path().join("given");
+            enter(open(beside.path(), Some(&given)));
+            assert!(given.is_dir() && !given.join(".gitignore").exists());
+        }
+    }
 }
