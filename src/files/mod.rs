@@ -1,6 +1,8 @@
 //! Files that are never torn: every storage call in one place, locks that die with their holder, and ways to make a file
 //! hold other bytes. The journal and its mirrors are built on it.
 
+#[cfg(any(not(unix), test))]
+mod access;
 mod disk;
 mod held;
 pub(crate) mod lock;

@@ -11,7 +11,7 @@ use super::place::{digest, is_digest};
 use super::{Decide, Decision, Introduced, Mirror, Patience, Purpose, Settled};
 use crate::files::lock::Lock;
 use crate::files::names::{sibling, siblings};
-use crate::files::platform::{self, Ownership};
+use crate::files::platform;
 use crate::files::{Disk, Folder, make_folder_of, replace, resolve, unusable};
 use crate::journal::Notice;
 use crate::{Error, ErrorCode, Result, Secret};
@@ -81,7 +81,7 @@ impl FileMirror {
         let [ours, beside] = self.workshops(real).map(|workshop| unfinished(&workshop));
         let exchange = |workshop: &Path| {
             let whole = unfinished(workshop);
-            replace::make(disk, &whole, there.as_ref().map(Ownership::exactly), new)?;
+            replace::make(disk, &whole, there.as_ref().map(|there| (real, there)), new)?;
             replace::or_nothing(disk, &whole, disk.rename(&whole, &beside))?;
             disk.remove(&beside)
         };
@@ -219,8 +219,7 @@ impl FileMirror {
         let unfinished = unfinished(workshop);
         let former = old.map_or(&[][..], |(bytes, _)| bytes);
         let whole = sibling(workshop, &format!("-{}-{}", digest([former]), digest([new])));
-        let ownership = old.map(|(_, there)| Ownership::exactly(there));
-        replace::make(disk, &unfinished, ownership, new)?;
+        replace::make(disk, &unfinished, old.map(|(_, there)| (real, there)), new)?;
         // Whoever finds a file by this name knows that it is whole, and what it was to replace.
         replace::or_nothing(disk, &unfinished, disk.rename(&unfinished, &whole))?;
         let put = self.exchange_whole(real, &whole, old);
