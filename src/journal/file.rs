@@ -619,7 +619,7 @@ mod tests {
             self.seen.lock().unwrap().push(format!("{call} {name}"));
             let fails = self.fails.lock().unwrap();
             match fails.iter().find(|(failing, ending, _)| *failing == call && name.ends_with(ending)) {
-                Some((_, _, errno)) => Err(io::Error::from_raw_os_error(*errno)),
+                Some((_, _, errno)) => Err(crate::files::fault(*errno)),
                 None => Ok(()),
             }
         }
