@@ -593,6 +593,7 @@ mod tests {
     }
 
     /// Replaces a file in one go, as careful editors do.
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
     fn save(path: &Path, text: &str) {
         let next = path.with_extension("editor");
         std::fs::write(&next, text).unwrap();
