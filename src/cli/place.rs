@@ -334,7 +334,7 @@ mod tests {
             || Surroundings { homes: vec![home.clone()], storages: vec![storage.clone()], ..Default::default() };
         let none = around().look().unwrap_err();
         assert_eq!(none.code(), ErrorCode::InvalidArgument);
-        for place in [home.join(".homebridge/config.json"), storage.join("config.json")] {
+        for place in [home.join(".homebridge").join("config.json"), storage.join("config.json")] {
             assert!(none.message().contains(&*place.to_string_lossy()), "{none}");
         }
         let packaged = with_config(&storage);

@@ -79,8 +79,18 @@ impl Disk {
     }
 
     pub(crate) fn create(&self, path: &Path) -> io::Result<File> {
+        self.create_by(platform::create_private, path)
+    }
+
+    /// Makes a file that is to take the place of another, and may be read by whoever may read that one, as far as that
+    /// is decided when a file is made.
+    pub(crate) fn create_like(&self, path: &Path, like: &Path) -> io::Result<File> {
+        self.create_by(|path| platform::create_like(path, like), path)
+    }
+
+    fn create_by(&self, make: impl FnOnce(&Path) -> io::Result<File>, path: &Path) -> io::Result<File> {
         self.call("create", path, || {
-            let file = platform::create_private(path)?;
+            let file = make(path)?;
             self.owner.map_or(Ok(()), |owner| owner.give(&file))?;
             Ok(file)
         })

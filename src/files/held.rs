@@ -56,6 +56,11 @@ pub(super) mod windows {
         means_held(error) || matches!(error.raw_os_error(), Some(WRITE_PROTECT | NOT_SUPPORTED))
     }
 
+    /// An error that says so.
+    pub(crate) fn cannot_be_replaced() -> io::Error {
+        io::Error::from_raw_os_error(NOT_SUPPORTED)
+    }
+
     /// Whether the file system has no locks, as some network drives.
     pub(crate) fn means_no_locks(error: &io::Error) -> bool {
         matches!(error.raw_os_error(), Some(INVALID_FUNCTION | NOT_SUPPORTED))
@@ -122,5 +127,6 @@ mod tests {
         assert_eq!(which(windows::means_held), [false, true, false, true, false, false, false]);
         assert_eq!(which(windows::means_irreplaceable), [false, true, true, true, false, true, false]);
         assert_eq!(which(windows::means_no_locks), [false, false, false, false, true, true, false]);
+        assert!(windows::means_irreplaceable(&windows::cannot_be_replaced()));
     }
 }

@@ -1,6 +1,8 @@
 //! Files that are never torn: every storage call in one place, locks that die with their holder, and ways to make a file
 //! hold other bytes. The journal and its mirrors are built on it.
 
+#[cfg(any(not(unix), test))]
+mod access;
 mod disk;
 mod held;
 pub(crate) mod lock;
@@ -25,6 +27,23 @@ pub(crate) fn unusable(name: impl Display, verb: &str, error: &io::Error) -> Err
         _ => "Look at the disk, and at who owns the file.",
     };
     Error::new(ErrorCode::Store, format!("{name} cannot be {verb}. {hint}")).with_cause(error)
+}
+
+/// What a system says where Linux would say that number.
+#[cfg(test)]
+pub(crate) fn fault(errno: i32) -> io::Error {
+    if cfg!(unix) {
+        return io::Error::from_raw_os_error(errno);
+    }
+    io::Error::from_raw_os_error(match errno {
+        // EIO, EBUSY, ENOSPC, EROFS; EPERM and EACCES are one there.
+        5 => 1117,
+        16 => 32,
+        28 => 112,
+        30 => 19,
+        1 | 13 => 5,
+        other => panic!("{other} has no number on this system yet"),
+    })
 }
 
 /// What git is told in a folder of our own.

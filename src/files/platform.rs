@@ -46,6 +46,16 @@ mod unix {
         private().write(true).create_new(true).open(path)
     }
 
+    /// Makes a file that was not there, to take the place of another: mode and owner of that one are given to it next.
+    pub(crate) fn create_like(path: &Path, _like: &Path) -> io::Result<File> {
+        create_private(path)
+    }
+
+    /// A mode is there from the first moment.
+    pub(crate) fn take_exposed(_file: &Path) -> bool {
+        false
+    }
+
     /// Opens a file for writing over it, and no link.
     pub(crate) fn open_for_writing(path: &Path) -> io::Result<File> {
         private().write(true).open(path)
@@ -271,13 +281,59 @@ pub(crate) use unix::*;
 
 #[cfg(not(unix))]
 mod other {
+    use std::os::windows::fs::OpenOptionsExt;
+    use std::sync::LazyLock;
+
+    use super::super::access::{AccessLists, Kind, Readers, SystemTools};
     use super::{File, Metadata, OpenOptions, Owner, Ownership, Path, PathBuf, io};
 
-    pub(crate) use super::super::held::windows::{means_held, means_irreplaceable, means_no_locks};
+    pub(crate) use super::super::held::windows::{cannot_be_replaced, means_held, means_irreplaceable, means_no_locks};
 
-    /// Makes a file that was not there; its folder's access list is what keeps others out.
+    static ACCESS: LazyLock<AccessLists<SystemTools>> = LazyLock::new(|| AccessLists::new(SystemTools));
+
+    /// That others may open a file for writing meanwhile, and neither read nor move it.
+    const FILE_SHARE_WRITE: u32 = 2;
+
+    /// Whether nobody else can read what is made beside a path.
+    fn is_ours_beside(path: &Path) -> bool {
+        path.parent().is_some_and(|folder| ACCESS.readers_in(folder) == Readers::Us)
+    }
+
+    /// Makes a file that was not there, readable by nobody else before anything is in it.
     pub(crate) fn create_private(path: &Path) -> io::Result<File> {
-        OpenOptions::new().write(true).create_new(true).open(path)
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        if is_ours_beside(path) {
+            return options.open(path);
+        }
+        // Whoever opened it for reading before it was restricted could go on reading.
+        let unreadable = options.clone().share_mode(FILE_SHARE_WRITE).open(path)?;
+        ACCESS.restrict(path, Kind::File);
+        if let Ok(file) = OpenOptions::new().write(true).open(path) {
+            return Ok(file);
+        }
+        // A token that somebody may read is better than one that nobody has.
+        drop(unreadable);
+        ACCESS.expose(path);
+        std::fs::remove_file(path)?;
+        options.open(path)
+    }
+
+    /// Makes a file that was not there, to take the place of another, with the same access list. Where its folder does not
+    /// give it that one, none is made, and the error says that the other cannot be replaced.
+    pub(crate) fn create_like(path: &Path, like: &Path) -> io::Result<File> {
+        let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        if ACCESS.are_alike(path, like) {
+            return Ok(file);
+        }
+        drop(file);
+        std::fs::remove_file(path)?;
+        Err(cannot_be_replaced())
+    }
+
+    /// Whether a file beside that one could not be kept from others; said once.
+    pub(crate) fn take_exposed(file: &Path) -> bool {
+        ACCESS.take_exposed(file)
     }
 
     /// Opens a file for writing over it.
@@ -292,11 +348,33 @@ mod other {
 
     /// Opens the file that is locked, making it where there is none.
     pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        match options.clone().create_new(true).open(path) {
+            Ok(file) => {
+                // Nothing is ever in it; but whoever can open it could hold it for ever.
+                if !is_ours_beside(path) {
+                    ACCESS.restrict(path, Kind::File);
+                }
+                Ok(file)
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(path),
+            Err(error) => Err(error),
+        }
     }
 
-    /// Makes a folder in the user's own profile.
+    /// Makes a folder that nobody else can look into.
     pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
+        if let Some(first) = path.ancestors().take_while(|folder| !folder.is_dir()).last() {
+            match std::fs::create_dir(first) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+            // What is made in it has the same list.
+            if !is_ours_beside(first) {
+                ACCESS.restrict(first, Kind::Folder);
+            }
+        }
         std::fs::create_dir_all(path)
     }
 
@@ -332,15 +410,32 @@ mod other {
 
     /// A folder of this user's own.
     pub(crate) fn runtime_dir() -> io::Result<PathBuf> {
-        let path = runtime_dir_if_there()?;
-        std::fs::create_dir_all(&path)?;
-        Ok(path)
+        let path = runtime_path();
+        if !path.is_dir() {
+            create_private_dir(&path)?;
+        }
+        runtime_dir_if_there()
     }
 
-    /// That folder, whether it was made or not.
-    #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
+    fn runtime_path() -> PathBuf {
+        // The folder for temporary files is everybody's for a service.
+        let base = std::env::var_os("LOCALAPPDATA").map(PathBuf::from).filter(|base| base.is_absolute());
+        base.unwrap_or_else(std::env::temp_dir).join("ring-auth")
+    }
+
+    /// That folder, if it was made before.
     pub(crate) fn runtime_dir_if_there() -> io::Result<PathBuf> {
-        Ok(std::env::temp_dir().join("ring-auth"))
+        let path = runtime_path();
+        if !path.is_dir() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        if ACCESS.readers_in(&path) == Readers::Others {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!("{} is not a private folder of this user", path.display()),
+            ));
+        }
+        Ok(path)
     }
 
     /// Links are followed here; making one needs a right of its own.
@@ -394,12 +489,12 @@ mod other {
     }
 
     impl Ownership {
-        /// Access lists are inherited from the folder.
+        /// Access lists are no part of it: a file that is like another is made like it.
         pub(crate) fn exactly(_metadata: &Metadata) -> Self {
             Self {}
         }
 
-        /// Access lists are inherited from the folder.
+        /// A file has its list since it was made.
         pub(crate) fn of(_metadata: &Metadata) -> Self {
             Self {}
         }

@@ -1,6 +1,6 @@
 //! Making a file hold other bytes so that at every moment one whole version of it is on the disk.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -38,7 +38,17 @@ impl Room {
     /// A new private file at a path, in place of whatever a crash left there.
     pub(crate) fn empty(disk: &Disk, path: &Path, ownership: Option<Ownership>) -> io::Result<Self> {
         disk.remove(path)?;
-        let made = disk.create(path).and_then(|file| {
+        Self::made(disk, path, disk.create(path), ownership)
+    }
+
+    /// The same, for the place of a file whose readers are somebody else's to choose.
+    fn like(disk: &Disk, path: &Path, file: &Path, there: &Metadata) -> io::Result<Self> {
+        disk.remove(path)?;
+        Self::made(disk, path, disk.create_like(path, file), Some(Ownership::exactly(there)))
+    }
+
+    fn made(disk: &Disk, path: &Path, file: io::Result<File>, ownership: Option<Ownership>) -> io::Result<Self> {
+        let made = file.and_then(|file| {
             ownership.map_or(Ok(()), |ownership| disk.set_ownership(&file, path, ownership))?;
             Ok(Self { file, path: path.to_owned(), bytes: 0, only_copy: false })
         });
@@ -65,9 +75,13 @@ impl Room {
     }
 }
 
-/// A new private file at a path that holds those bytes for good, in place of whatever a crash left there.
-pub(crate) fn make(disk: &Disk, path: &Path, ownership: Option<Ownership>, bytes: &[u8]) -> io::Result<()> {
-    let room = Room::empty(disk, path, ownership)?;
+/// A new file at a path that holds those bytes for good, in place of whatever a crash left there: a private one, or one that
+/// can take the place of that file.
+pub(crate) fn make(disk: &Disk, path: &Path, like: Option<(&Path, &Metadata)>, bytes: &[u8]) -> io::Result<()> {
+    let room = match like {
+        Some((file, there)) => Room::like(disk, path, file, there)?,
+        None => Room::empty(disk, path, None)?,
+    };
     or_nothing(disk, path, room.fill(disk, bytes))
 }
 

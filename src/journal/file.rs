@@ -266,7 +266,7 @@ impl FileGuard {
 
     fn notices(&self, way: Way) -> Vec<Notice> {
         let path = self.shared.given.display();
-        match way {
+        let mut notices = match way {
             Way::Replaced => Vec::new(),
             Way::InPlace => vec![Notice(format!(
                 "The journal {path} cannot be replaced in one go here, so it is written in place, with a copy beside it meanwhile."
@@ -274,7 +274,13 @@ impl FileGuard {
             Way::Beside => vec![Notice(format!(
                 "The journal {path} could not be changed, so its newest version lies in a file beside it. Give this user the right to write it."
             ))],
+        };
+        if self.shared.real().is_ok_and(platform::take_exposed) {
+            notices.push(Notice(format!(
+                "The access list of the journal {path} could not be changed, so other users of this computer may be able to read the token. Keep it in a folder that is yours alone, on a drive with access lists (NTFS)."
+            )));
         }
+        notices
     }
 }
 
@@ -613,7 +619,7 @@ mod tests {
             self.seen.lock().unwrap().push(format!("{call} {name}"));
             let fails = self.fails.lock().unwrap();
             match fails.iter().find(|(failing, ending, _)| *failing == call && name.ends_with(ending)) {
-                Some((_, _, errno)) => Err(io::Error::from_raw_os_error(*errno)),
+                Some((_, _, errno)) => Err(crate::files::fault(*errno)),
                 None => Ok(()),
             }
         }
