@@ -36,6 +36,7 @@ pub(super) mod windows {
 
     const INVALID_FUNCTION: i32 = 1;
     const ACCESS_DENIED: i32 = 5;
+    const NOT_SAME_DEVICE: i32 = 17;
     const WRITE_PROTECT: i32 = 19;
     const SHARING_VIOLATION: i32 = 32;
     const LOCK_VIOLATION: i32 = 33;
@@ -53,7 +54,7 @@ pub(super) mod windows {
 
     /// Whether the file cannot be replaced by another, though it may be written itself.
     pub(crate) fn means_irreplaceable(error: &io::Error) -> bool {
-        means_held(error) || matches!(error.raw_os_error(), Some(WRITE_PROTECT | NOT_SUPPORTED))
+        means_held(error) || matches!(error.raw_os_error(), Some(NOT_SAME_DEVICE | WRITE_PROTECT | NOT_SUPPORTED))
     }
 
     /// An error that says so.
@@ -128,5 +129,7 @@ mod tests {
         assert_eq!(which(windows::means_irreplaceable), [false, true, true, true, false, true, false]);
         assert_eq!(which(windows::means_no_locks), [false, false, false, false, true, true, false]);
         assert!(windows::means_irreplaceable(&windows::cannot_be_replaced()));
+        // Another drive: a journal's folder need not be on the mirror's.
+        assert!(windows::means_irreplaceable(&error(17)));
     }
 }

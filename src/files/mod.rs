@@ -36,9 +36,10 @@ pub(crate) fn fault(errno: i32) -> io::Error {
         return io::Error::from_raw_os_error(errno);
     }
     io::Error::from_raw_os_error(match errno {
-        // EIO, EBUSY, ENOSPC, EROFS; EPERM and EACCES are one there.
+        // EIO, EBUSY, EXDEV, ENOSPC, EROFS; EPERM and EACCES are one there.
         5 => 1117,
         16 => 32,
+        18 => 17,
         28 => 112,
         30 => 19,
         1 | 13 => 5,
