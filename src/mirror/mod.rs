@@ -18,13 +18,12 @@ mod place;
 pub use custom::Caller;
 pub use dotenv::Dotenv;
 pub use file::FileMirror;
-pub use format::Introduced;
+pub use format::{Format, Introduced, Unfit};
 pub use homebridge::Homebridge;
 pub use place::{Kept, Place, Purpose, ShownPlace, Target};
 
 use crate::journal::Notice;
 use crate::{Result, Secret};
-use format::{Format, Unfit};
 
 /// A place that shows a token, behind a journal.
 ///
