@@ -1,8 +1,8 @@
 // @ts-check
 'use strict'
 
-const { createFace } = require('./face.js')
-const { load } = require('./load.js')
+const { createFace } = require('./lib/manager.js')
+const { load } = require('./lib/load.js')
 
 const { RingTokenManager, RingAuthError, parseRefreshToken } = createFace(load())
 
@@ -10,7 +10,7 @@ const { RingTokenManager, RingAuthError, parseRefreshToken } = createFace(load()
  * Loaded when it is needed: most programs have no RingApi.
  * @type {typeof import('./index.js').attachToRingApi}
  */
-const attachToRingApi = (ringApi, manager) => require('./attach.js').attachToRingApi(ringApi, manager)
+const attachToRingApi = (ringApi, manager) => require('./lib/ring-client-api/attach.js').attachToRingApi(ringApi, manager)
 
 // Written as a literal: this is how Node finds the names for `import { RingTokenManager } from 'ring-auth'`.
 module.exports = { RingTokenManager, RingAuthError, attachToRingApi, parseRefreshToken }

@@ -13,9 +13,9 @@ import { inspect } from 'node:util'
 
 const require = createRequire(import.meta.url)
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
-const facePath = join(root, 'face.js')
+const facePath = join(root, 'lib', 'manager.js')
 /** The face and what it is made of. */
-const MODULES = ['face.js', 'checks.js', 'errors.js', 'store.js']
+const MODULES = ['manager.js', 'checks.js', 'errors.js', 'custom-store.js'].map((name) => join('lib', name))
 const { createFace } = require(facePath)
 
 const SECRET = 'canary-7f3a'
@@ -326,7 +326,7 @@ describe('RingAuthError', () => {
     const folder = mkdtempSync(join(tmpdir(), 'ring-auth-copy-'))
     t.after(() => rmSync(folder, { recursive: true }))
     for (const file of MODULES) cpSync(join(root, file), join(folder, file))
-    const other = require(join(folder, 'face.js'))
+    const other = require(join(folder, 'lib', 'manager.js'))
     assert.notEqual(other.RingAuthError, RingAuthError)
     const error = await failure(FAILURE)
     assert.ok(error instanceof other.RingAuthError)
@@ -1005,7 +1005,7 @@ describe('the entry point', () => {
     t.after(() => rmSync(folder, { recursive: true }))
     const inside = join(folder, 'node_modules', 'ring-auth')
     for (const file of ['package.json', 'index.js', ...MODULES]) cpSync(join(root, file), join(inside, file))
-    writeFileSync(join(inside, 'load.js'), 'exports.load = () => ({})')
+    writeFileSync(join(inside, 'lib', 'load.js'), 'exports.load = () => ({})')
     const names = ['RingAuthError', 'RingTokenManager', 'attachToRingApi', 'parseRefreshToken']
     writeFileSync(
       join(folder, 'main.mjs'),

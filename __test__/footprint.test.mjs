@@ -42,12 +42,12 @@ describe('the footprint', () => {
     assert.deepEqual({ dependencies, optionalDependencies }, { dependencies: undefined, optionalDependencies: undefined })
     for (const name of ['preinstall', 'postinstall', 'prepare']) assert.equal(scripts[name], undefined, name)
     // What it does where is played in packages/install.test.mjs.
-    assert.equal(scripts.install, 'node install.js')
-    const needed = ['install.js', 'load.js'].flatMap((name) => {
+    assert.equal(scripts.install, 'node lib/install.js')
+    const needed = ['lib/install.js', 'lib/load.js'].flatMap((name) => {
       const source = readFileSync(join(root, name), 'utf8')
       return [...source.matchAll(/require\((.+?)\)/g)].map((match) => match[1])
     })
     assert.deepEqual([...new Set(needed)].sort(), ["'./load.js'", "'node:fs'", "'node:os'", "'node:path'", 'built', 'name'])
-    assert.doesNotMatch(readFileSync(join(root, 'load.js'), 'utf8'), /write|mkdir|fetch/)
+    assert.doesNotMatch(readFileSync(join(root, 'lib', 'load.js'), 'utf8'), /write|mkdir|fetch/)
   })
 })

@@ -1,7 +1,7 @@
 // @ts-check
 // Processes: how they end, how they are killed, and how they share a journal.
 import assert from 'node:assert/strict'
-import { cpSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { cpSync, readdirSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
@@ -319,10 +319,8 @@ describe('many at once on one journal', { concurrency: false }, () => {
   it('two copies of the package in one process never refresh at the same time', async (t) => {
     const { ring, config } = await ringAndPath(t, { latencyMs: 20, expiresIn: 0.001 })
     const copy = join(tempDir(t), 'copy')
-    mkdirSync(copy)
-    for (const name of readdirSync(root).filter((name) => /\.node$|^[\w-]+\.js$|^package\.json$/.test(name))) {
-      cpSync(join(root, name), join(copy, name))
-    }
+    const addon = readdirSync(join(root, 'binding')).filter((name) => name.endsWith('.node')).map((name) => join('binding', name))
+    for (const name of ['index.js', 'lib', 'package.json', ...addon]) cpSync(join(root, name), join(copy, name), { recursive: true })
     const require = createRequire(import.meta.url)
     const packages = [require(join(root, 'index.js')), require(join(copy, 'index.js'))]
     assert.notEqual(packages[0].RingTokenManager, packages[1].RingTokenManager)

@@ -5,8 +5,8 @@ import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { inspect } from 'node:util'
-import { RingRestClient, appApi, clientApi, commandsApi, deviceApi } from '../rest-client.js'
-import { ReplaySubject } from '../replay-subject.js'
+import { RingRestClient, appApi, clientApi, commandsApi, deviceApi } from '../lib/ring-client-api/rest-client.js'
+import { ReplaySubject } from '../lib/ring-client-api/replay-subject.js'
 import { EMAIL, PASSWORD, RingAuthError, atEnd, failure, fileStore, rawOf, root, runScript, sleep, startRing, tempDir, until } from './support/index.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
@@ -369,7 +369,7 @@ describe('close', () => {
   it('is not needed: a script ends by itself, its session renewed in twelve hours or not', async (t) => {
     const ring = await startRing(t)
     const source = `
-      const { RingRestClient } = await import(${JSON.stringify(new URL('../rest-client.js', import.meta.url).href)})
+      const { RingRestClient } = await import(${JSON.stringify(new URL('../lib/ring-client-api/rest-client.js', import.meta.url).href)})
       const client = new RingRestClient(config)
       client.onSession.subscribe(() => {})
       say((await client.getSession()).profile.email)

@@ -61,7 +61,7 @@ const size = options.quick ? QUICK : FULL
 const log = (/** @type {string} */ text) => process.stderr.write(`${text}\n`)
 
 if (!options.quick) for (const folder of [root, join(root, '__test__', 'real')]) install(folder)
-const built = options.quick ? root : join(here, 'build')
+const built = options.quick ? join(root, 'binding') : join(here, 'build')
 if (!options.quick) buildRelease(built)
 
 // Below the clone, which lies on a disk: a system's folder for temporary files may be memory.

@@ -30,7 +30,7 @@ export function buildRelease(folder) {
 /**
  * Installs our package below a folder.
  * @param {string} folder
- * @param {string} built where the addon is, and what the build writes beside it
+ * @param {string} built where the addon is
  * @returns {Installed}
  */
 export function stageOurs(folder, built) {
@@ -39,10 +39,7 @@ export function stageOurs(folder, built) {
   const { files, version, name } = readJson(join(root, 'package.json'))
   const modules = join(folder, 'node_modules')
   const main = join(modules, name)
-  for (const file of [...files, ...ALWAYS]) {
-    const generated = join(built, file)
-    cpSync(existsSync(generated) && !ALWAYS.includes(file) ? generated : join(root, file), join(main, file), { recursive: true })
-  }
+  for (const file of [...files, ...ALWAYS]) cpSync(join(root, file), join(main, file), { recursive: true })
   const platform = `${name}-${addon.slice(name.length + 1, -'.node'.length)}`
   mkdirSync(join(modules, platform))
   copyFileSync(join(built, addon), join(modules, platform, addon))

@@ -28,7 +28,7 @@ const open = side === 'ours' ? ours(path) : await theirs(path)
 function ours(path) {
   const require = createRequire(import.meta.url)
   const { RingTokenManager } = require(path)
-  const { RingRestClient } = require(join(path, 'rest-client.js'))
+  const { RingRestClient } = require(join(path, 'lib', 'ring-client-api', 'rest-client.js'))
   return ({ url, refreshToken, path, flow, email, password }) => {
     const servers = { oauthUrl: url, apiUrl: url, systemId: SYSTEM, refreshToken }
     /** @type {any} */

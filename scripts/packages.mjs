@@ -1,9 +1,9 @@
 // @ts-check
 // What is published: the main package and one for each platform.
-//   node scripts/packages.mjs create [FROM]   makes npm/, with each binary that lies in FROM (the root of the clone)
+//   node scripts/packages.mjs create [FROM]   makes npm/, with each binary that lies in FROM (by default binding/, where a build puts it)
 //   node scripts/packages.mjs pack TO         packs the platforms in npm/ that have their binary, and the main package
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -11,13 +11,24 @@ import { fileURLToPath } from 'node:url'
 import { root } from './setup.mjs'
 
 /** @type {{ PLATFORMS: string[] }} */
-export const { PLATFORMS } = createRequire(import.meta.url)('../load.js')
+export const { PLATFORMS } = createRequire(import.meta.url)('../lib/load.js')
 
-/** The binary's name in its package, and in the root of a clone. @param {string} platform */
+/** The binary's name in its package, and in binding/ of a clone. @param {string} platform */
 export const binaryOf = (platform) => `ring-auth.${platform}.node`
 
 /** @param {string} path @returns {any} */
 export const readJson = (path) => JSON.parse(readFileSync(path, 'utf8'))
+
+/** The files of the main package, which `files` of package.json names by their folders. */
+export function publishedFiles() {
+  return /** @type {string[]} */ (readJson(join(root, 'package.json')).files).flatMap(filesBelow)
+}
+
+/** @param {string} path from the root, with slashes @returns {string[]} */
+function filesBelow(path) {
+  if (!statSync(join(root, path)).isDirectory()) return [path]
+  return readdirSync(join(root, path)).flatMap((name) => filesBelow(`${path}/${name}`))
+}
 
 /**
  * Makes the platforms' folders in npm/, each with its package.json, read-me and licence, and leaves the binaries that are there.
@@ -61,7 +72,7 @@ export function packMain(destination) {
   const copy = mkdtempSync(join(tmpdir(), 'ring-auth-pack-'))
   try {
     const { files } = readJson(join(root, 'package.json'))
-    for (const file of [...files, 'package.json', 'README.md', 'LICENSE', 'scripts/pack.mjs']) cpSync(join(root, file), join(copy, file))
+    for (const file of [...files, 'package.json', 'README.md', 'LICENSE', 'scripts/pack.mjs']) cpSync(join(root, file), join(copy, file), { recursive: true })
     return /** @type {string} */ (pack(['.'], copy, destination)[0])
   } finally {
     rmSync(copy, { recursive: true })
@@ -92,7 +103,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [command, folder] = process.argv.slice(2)
   if (command === 'create') {
     create()
-    place(resolve(folder ?? root))
+    place(resolve(folder ?? join(root, 'binding')))
   } else if (command === 'pack' && folder) {
     for (const tarball of [...packPlatforms(resolve(folder)), packMain(resolve(folder))]) console.log(tarball)
   } else {

@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { PLATFORMS, binaryOf, readJson } from './packages.mjs'
+import { PLATFORMS, binaryOf, publishedFiles, readJson } from './packages.mjs'
 import { root } from './setup.mjs'
 import { unpack } from './tar.mjs'
 
@@ -19,7 +19,7 @@ import { unpack } from './tar.mjs'
  * @returns {string[]}
  */
 export function problems(folder, tag) {
-  const { name, version, files } = readJson(join(root, 'package.json'))
+  const { name, version } = readJson(join(root, 'package.json'))
   const packages = read(folder)
   /** @type {string[]} */
   const found = []
@@ -31,7 +31,7 @@ export function problems(folder, tag) {
   else {
     const pinned = Object.fromEntries(PLATFORMS.map((platform) => [`${name}-${platform}`, version]))
     if (JSON.stringify(main.manifest.optionalDependencies) !== JSON.stringify(pinned)) wrong(`${name} does not name each platform of its own version`)
-    for (const file of files) if (!main.files.has(file)) wrong(`${name} lacks ${file}`)
+    for (const file of publishedFiles()) if (!main.files.has(file)) wrong(`${name} lacks ${file}`)
     // npm compares it with where the workflow ran.
     if (tag !== undefined && !main.manifest.repository) wrong('package.json has no repository, without which npm takes no provenance')
   }

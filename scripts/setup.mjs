@@ -43,11 +43,13 @@ export function install(folder) {
 
 /** Builds the addon for development, unless it is newer than everything that it is made of. */
 export function build() {
-  const addon = readdirSync(root).find((name) => name.endsWith('.node'))
-  const made = addon ? statSync(join(root, addon)).mtimeMs : 0
+  const addon = readdirSync(join(root, 'binding')).find((name) => name.endsWith('.node'))
+  const made = addon ? statSync(join(root, 'binding', addon)).mtimeMs : 0
   const sources = ['Cargo.toml', 'Cargo.lock', 'package.json'].map((name) => join(root, name))
-  const newest = Math.max(...[...sources, ...files(join(root, 'src'))].map((file) => statSync(file).mtimeMs))
-  if (made > newest && existsSync(join(root, 'binding.d.ts'))) return
+  const generated = /\.node$|binding\.d\.ts$/
+  for (const folder of ['src', 'binding']) sources.push(...files(join(root, folder)).filter((file) => !generated.test(file)))
+  const newest = Math.max(...sources.map((file) => statSync(file).mtimeMs))
+  if (made > newest && existsSync(join(root, 'binding', 'binding.d.ts'))) return
   run('npm', ['run', 'build:debug'])
 }
 

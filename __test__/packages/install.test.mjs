@@ -12,7 +12,7 @@ import { fenced, take } from '../support/pages.mjs'
 /** @typedef {ReturnType<typeof project>} Project */
 /** @typedef {{ platform: string, arch: string, machine: string, libc?: 'glibc' | 'musl' }} Host */
 
-const { libcOf, platformOf } = createRequire(import.meta.url)('../../load.js')
+const { libcOf, platformOf } = createRequire(import.meta.url)('../../lib/load.js')
 /** What makes npm install for another system than this. */
 const ELSEWHERE = process.platform === 'darwin' ? ['--os=linux', '--cpu=x64', '--libc=glibc'] : ['--os=darwin', '--cpu=arm64']
 const OTHER = process.platform === 'darwin' ? 'ring-auth-linux-x64-gnu' : 'ring-auth-darwin-arm64'
@@ -37,7 +37,7 @@ after(() => packages.end())
  * @returns {Promise<{ code: string, message: string, cause?: string } | undefined>}
  */
 async function failing(there, { folder = 'node_modules/ring-auth', host } = {}) {
-  const load = `require(${JSON.stringify(there.path(folder, 'load.js'))}).load(${JSON.stringify(host)})`
+  const load = `require(${JSON.stringify(there.path(folder, 'lib/load.js'))}).load(${JSON.stringify(host)})`
   const { code, stdout, output } = await there.run(process.execPath, [
     '-e',
     `try { if (typeof ${load}.open !== 'function') throw new Error('no addon') } catch (error) {
@@ -224,7 +224,9 @@ describe('the loader', () => {
     const gone = await failing(there)
     assert.deepEqual({ code: gone?.code, cause: gone?.cause }, { code: 'BINARY_FAILED', cause: 'MODULE_NOT_FOUND' })
     // The one of a clone comes first, and its failure is nobody else's.
-    writeFileSync(there.path('node_modules', 'ring-auth', binaryOf(PACKAGE.replace('ring-auth-', ''))), 'nor is this')
+    const clone = there.path('node_modules', 'ring-auth', 'binding')
+    mkdirSync(clone)
+    writeFileSync(join(clone, binaryOf(PACKAGE.replace('ring-auth-', ''))), 'nor is this')
     assert.equal((await failing(there))?.code, 'ERR_DLOPEN_FAILED')
   })
 
@@ -330,7 +332,7 @@ describe('the install script', () => {
       const { output } = await there.npm([...command, '--omit=optional', '--foreground-scripts'])
       assert.doesNotMatch(output, /ring-auth: /)
       // Where there was something to install the script did run.
-      if (command.includes('ring-auth') || command.includes('ci')) assert.match(output, /node install\.js/)
+      if (command.includes('ring-auth') || command.includes('ci')) assert.match(output, /node lib\/install\.js/)
     }
     assert.deepEqual(there.installed(), ['ring-auth'])
     const { code, output } = await there.run('npm', ['rebuild', '--foreground-scripts'])
@@ -341,7 +343,7 @@ describe('the install script', () => {
   it('does nothing in a clone that was not built', async (t) => {
     const { devDependencies: _, overrides: __, ...manifest } = readJson(join(root, 'package.json'))
     const there = project(t, packages, manifest)
-    for (const name of ['Cargo.toml', 'install.js', 'load.js']) cpSync(join(root, name), there.path(name))
+    for (const name of ['Cargo.toml', 'lib/install.js', 'lib/load.js']) cpSync(join(root, name), there.path(name))
     for (const command of ['install', 'ci', 'rebuild']) {
       const { output } = await there.npm([command, '--foreground-scripts'])
       assert.doesNotMatch(output, /ring-auth: /)

@@ -268,8 +268,8 @@ describe(PAGE, { skip: posix }, () => {
     const [clone, own] = [join(boxes, 'ring-auth'), join(boxes, 'project')]
     mkdirSync(own, { recursive: true })
     // A clone that was built, as far as npm looks at it.
-    for (const name of [...readJson(join(root, 'package.json')).files, 'package.json', 'scripts/pack.mjs', binaryOf(PACKAGE.replace('ring-auth-', ''))]) {
-      cpSync(join(root, name), join(clone, name))
+    for (const name of [...readJson(join(root, 'package.json')).files, 'package.json', 'scripts/pack.mjs', join('binding', binaryOf(PACKAGE.replace('ring-auth-', '')))]) {
+      cpSync(join(root, name), join(clone, name), { recursive: true })
     }
     await sh(next('sh', 'npm install ../ring-auth').trim(), {}, own)
     const { stdout } = await sh('npx ring-auth --version', {}, own)

@@ -96,7 +96,7 @@ describe('a release', () => {
     // As it comes of `npm pack --ignore-scripts`.
     const { files, ...manifest } = readJson(join(root, 'package.json'))
     const copy = join(folder, 'copy')
-    for (const file of files) cpSync(join(root, file), join(copy, file))
+    for (const file of files) cpSync(join(root, file), join(copy, file), { recursive: true })
     writeJson(join(copy, 'package.json'), { ...manifest, files, scripts: {} })
     rmSync(main)
     pack(['.'], copy, folder)
@@ -105,8 +105,8 @@ describe('a release', () => {
 
   it('knows what a binary is for', () => {
     for (const platform of PLATFORMS) assert.equal(systemOf(binary(platform)), platform)
-    const local = readdirSync(root).filter((name) => name.endsWith('.node'))
-    for (const name of local) assert.equal(binaryOf(systemOf(readFileSync(join(root, name)))), name)
+    const local = readdirSync(join(root, 'binding')).filter((name) => name.endsWith('.node'))
+    for (const name of local) assert.equal(binaryOf(systemOf(readFileSync(join(root, 'binding', name)))), name)
     assert.ok(local.length > 0)
     for (const bytes of [Buffer.alloc(0), Buffer.alloc(64), Buffer.from('MZ'.padEnd(64, '\xff'), 'latin1')]) {
       assert.equal(systemOf(bytes), 'no system that is known')

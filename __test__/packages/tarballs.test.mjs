@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { PACKAGE, PLATFORMS, VERSION, binaryOf, publish, read, readJson, root } from '../support/packages.mjs'
+import { publishedFiles } from '../../scripts/packages.mjs'
 import { unpack } from '../../scripts/tar.mjs'
 import { manifestOf } from '../support/registry.mjs'
 
@@ -22,7 +23,7 @@ describe('the tarballs', () => {
   it('of the main package has what `files` lists, each of it, and nothing else', () => {
     const files = unpack(packages.main)
     const always = ['LICENSE', 'README.md', 'package.json']
-    assert.deepEqual([...files.keys()].sort(), [...readJson(join(root, 'package.json')).files, ...always].sort())
+    assert.deepEqual([...files.keys()].sort(), [...publishedFiles(), ...always].sort())
     for (const [name, { bytes }] of files) {
       if (name !== 'package.json') assert.equal(bytes.toString('utf8'), read(join(root, name)), name)
     }
@@ -40,7 +41,7 @@ describe('the tarballs', () => {
   it('take the platforms out of package.json again, byte for byte', (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'ring-auth-pack-'))
     t.after(() => rmSync(folder, { recursive: true }))
-    for (const name of ['package.json', 'load.js', 'scripts/pack.mjs']) cpSync(join(root, name), join(folder, name))
+    for (const name of ['package.json', 'lib/load.js', 'scripts/pack.mjs']) cpSync(join(root, name), join(folder, name))
     const manifest = () => read(join(folder, 'package.json'))
     const first = manifest()
     const run = (/** @type {string} */ when) => assert.equal(spawnSync(process.execPath, [join(folder, 'scripts', 'pack.mjs'), when]).status, 0)

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
-import * as ours from '../../rest-client.js'
+import * as ours from '../../lib/ring-client-api/rest-client.js'
 import { EMAIL, PASSWORD, atEnd, fileStore, readJournal, root, runProcess, tempDir, unwrap, until, wrap } from '../support/index.mjs'
 import { here, hurry, rxjs, startNamedRing, theirs } from './support.mjs'
 

@@ -18,7 +18,7 @@ const PATIENCE_MS = 120_000
 
 /** @typedef {{ code: number | null, stdout: string, stderr: string, output: string }} Ended */
 
-const { platformOf, thisHost } = createRequire(import.meta.url)('../../load.js')
+const { platformOf, thisHost } = createRequire(import.meta.url)('../../lib/load.js')
 /** The package of the platform that the tests run on. */
 export const PACKAGE = `ring-auth-${platformOf(thisHost())}`
 const HOST = PACKAGE.replace('ring-auth-', '')
@@ -34,7 +34,7 @@ export async function publish(others = [], built = []) {
   create(folder)
   for (const platform of PLATFORMS) writeFileSync(join(folder, 'npm', platform, binaryOf(platform)), 'a stand-in')
   // This platform's own is the one that the clone loads.
-  copyFileSync(join(root, binaryOf(HOST)), join(folder, 'npm', HOST, binaryOf(HOST)))
+  copyFileSync(join(root, 'binding', binaryOf(HOST)), join(folder, 'npm', HOST, binaryOf(HOST)))
   for (const platform of built) place(join(root, 'npm', platform), folder)
   const platforms = packPlatforms(join(folder, 'tarballs'), folder)
   const main = packMain(join(folder, 'tarballs'))

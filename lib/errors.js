@@ -3,8 +3,8 @@
 
 // The one class of errors, and how what crosses the boundary becomes one.
 
-/** @typedef {import('./index.js').ErrorCode} ErrorCode */
-/** @typedef {import('./face.js').BindingError} BindingError */
+/** @typedef {import('../index.js').ErrorCode} ErrorCode */
+/** @typedef {import('./manager.js').BindingError} BindingError */
 
 const ERROR_BRAND = Symbol.for('ring-auth.RingAuthError')
 

@@ -3,15 +3,15 @@
 
 // Requests to Ring's API as ring-client-api's callers make them, over the native core: rest-client.js and attach.js share it.
 
-const { properties, wrongType } = require('./checks.js')
-const { RingAuthError, fromBinding, internal, invalid } = require('./errors.js')
-const { ABORTED, INTERNALS, aborted, isAbortSignal, orAborted } = require('./face.js')
+const { properties, wrongType } = require('../checks.js')
+const { RingAuthError, fromBinding, internal, invalid } = require('../errors.js')
+const { ABORTED, INTERNALS, aborted, isAbortSignal, orAborted } = require('../manager.js')
 
-/** @typedef {import('./face.js').BindingApiAnswer} BindingApiAnswer */
-/** @typedef {import('./face.js').BindingApi} BindingApi */
-/** @typedef {import('./face.js').BindingReply} BindingReply */
-/** @typedef {import('./face.js').Internals} Internals */
-/** @typedef {import('./index.js').Auth} Auth */
+/** @typedef {import('../manager.js').BindingApiAnswer} BindingApiAnswer */
+/** @typedef {import('../manager.js').BindingApi} BindingApi */
+/** @typedef {import('../manager.js').BindingReply} BindingReply */
+/** @typedef {import('../manager.js').Internals} Internals */
+/** @typedef {import('../../index.js').Auth} Auth */
 
 const MAX_TIMEOUT_MS = 2 ** 31 - 1
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD']
@@ -59,7 +59,7 @@ class ApiClient {
     if (signal.aborted) throw aborted(signal)
     const call = await orAborted(toCall(given), signal)
     if (call === ABORTED || signal.aborted) throw aborted(signal)
-    const request = this.#begin(/** @type {import('./face.js').BindingCall} */ (call))
+    const request = this.#begin(/** @type {import('../manager.js').BindingCall} */ (call))
     const reply = await orAborted(answered(request), signal)
     if (reply === ABORTED) {
       request.abort()
@@ -88,12 +88,12 @@ class ApiClient {
     this.#api.close()
   }
 
-  /** @param {import('./face.js').BindingCall} call */
+  /** @param {import('../manager.js').BindingCall} call */
   #send(call) {
     return answered(this.#begin(call))
   }
 
-  /** @param {import('./face.js').BindingCall} call */
+  /** @param {import('../manager.js').BindingCall} call */
   #begin(call) {
     try {
       return this.#api.begin(call)
@@ -103,7 +103,7 @@ class ApiClient {
   }
 }
 
-/** @param {import('./face.js').BindingRequest} request */
+/** @param {import('../manager.js').BindingRequest} request */
 async function answered(request) {
   try {
     return await request.reply()
@@ -114,7 +114,7 @@ async function answered(request) {
 
 /**
  * @param {Record<string, unknown>} given
- * @returns {Promise<import('./face.js').BindingCall>}
+ * @returns {Promise<import('../manager.js').BindingCall>}
  */
 async function toCall(given) {
   const { url, json, body, timeout, redirect, allowNoResponse } = given
@@ -153,7 +153,7 @@ async function toCall(given) {
   if (bytes !== undefined && (method === 'GET' || method === 'HEAD')) {
     throw invalid(`options: a ${method} request cannot have a body`)
   }
-  /** @type {import('./face.js').BindingCall} */
+  /** @type {import('../manager.js').BindingCall} */
   const call = {
     url: String(url),
     method,

@@ -3,14 +3,14 @@
 
 // The drop-in for `ring-client-api/rest-client`: its names, its messages and its ways, on top of RingTokenManager.
 
-const { properties, wrongType } = require('./checks.js')
-const { RingAuthError } = require('./errors.js')
-const { ASYNC_DISPOSE, MANAGER_OPTIONS, describeThrown } = require('./face.js')
-const { RingTokenManager } = require('./index.js')
+const { properties, wrongType } = require('../checks.js')
+const { RingAuthError } = require('../errors.js')
+const { ASYNC_DISPOSE, MANAGER_OPTIONS, describeThrown } = require('../manager.js')
+const { RingTokenManager } = require('../../index.js')
 const { Announcer, ApiClient, PushCredentials, internalsOf, isOfTheApi, toWire } = require('./api-client.js')
 const { ReplaySubject } = require('./replay-subject.js')
 
-/** @typedef {import('./index.js').LoginStep} LoginStep */
+/** @typedef {import('../../index.js').LoginStep} LoginStep */
 
 const API_VERSION = 11
 const DEVICE_NAME = 'ring-client-api'
@@ -55,9 +55,9 @@ class RingRestClient {
   onSession
   baseSessionMetadata
 
-  /** @type {import('./index.js').RingTokenManager} */
+  /** @type {import('../../index.js').RingTokenManager} */
   #manager
-  /** @type {import('./face.js').Internals} */
+  /** @type {import('../manager.js').Internals} */
   #internals
   #api
   #push

@@ -1,4 +1,4 @@
-//! The addon: shapes and conversions. What there is to decide is decided in the core or in `face.js`.
+//! The addon: shapes and conversions. What there is to decide is decided in the core or in `lib/manager.js`.
 
 // The macros of napi-rs write unsafe code and undocumented items; nothing here does.
 #![allow(missing_docs, reason = "the macros make items of their own")]

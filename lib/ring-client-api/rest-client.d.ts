@@ -5,7 +5,7 @@
  * Where ring-client-api is installed, a `RingRestClient` of this package is assignable to one of that package.
  */
 
-import type { RingTokenManager, RingTokenManagerOptions } from './index.js'
+import type { RingTokenManager, RingTokenManagerOptions } from '../../index.js'
 // @ts-ignore: ring-client-api need not be installed; its type is `any` then.
 import type { RingRestClient as TheirRestClient } from 'ring-client-api/rest-client'
 

@@ -8,7 +8,7 @@
 const { existsSync } = require('node:fs')
 const { join } = require('node:path')
 
-const isClone = existsSync(join(__dirname, 'Cargo.toml'))
+const isClone = existsSync(join(__dirname, '..', 'Cargo.toml'))
 if (process.env.npm_command === 'rebuild' && !isClone) {
   try {
     require('./load.js').load()

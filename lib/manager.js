@@ -5,15 +5,15 @@
 // class cannot have (AbortSignal, observables, disposal). No logic of tokens is here. `createFace` takes the binding as
 // an argument, so that all of it can be tested without a binary.
 
-/** @typedef {import('./index.js').Auth} Auth */
-/** @typedef {import('./index.js').ErrorCode} ErrorCode */
-/** @typedef {import('./index.js').LogEntry} LogEntry */
-/** @typedef {import('./index.js').LoginStep} LoginStep */
-/** @typedef {import('./index.js').RefreshTokenUpdate} RefreshTokenUpdate */
-/** @typedef {import('./index.js').Status} Status */
-/** @typedef {InstanceType<typeof import('./store.js').Caller>} Caller */
+/** @typedef {import('../index.js').Auth} Auth */
+/** @typedef {import('../index.js').ErrorCode} ErrorCode */
+/** @typedef {import('../index.js').LogEntry} LogEntry */
+/** @typedef {import('../index.js').LoginStep} LoginStep */
+/** @typedef {import('../index.js').RefreshTokenUpdate} RefreshTokenUpdate */
+/** @typedef {import('../index.js').Status} Status */
+/** @typedef {InstanceType<typeof import('./custom-store.js').Caller>} Caller */
 
-// What crosses the boundary: the shapes of src/binding, by hand, because the generated binding.d.ts is not committed.
+// What crosses the boundary: the shapes of binding/, by hand, because the generated binding.d.ts is not committed.
 // `npm run typecheck:binding` compares the two after a build.
 
 /**
@@ -131,7 +131,7 @@
 
 const { RingAuthError, fromBinding, guard, internal, invalid } = require('./errors.js')
 const { kindOf, nonEmpty, properties, refuseUnknown, tokenText, wrongType } = require('./checks.js')
-const { storeOption } = require('./store.js')
+const { storeOption } = require('./custom-store.js')
 
 const MAX_TIMEOUT_MS = 2 ** 31 - 1
 const OPTIONS = [
@@ -475,7 +475,7 @@ class Observable {
  * @template T
  * @param {Hub} hub
  * @param {'onRefreshTokenUpdated' | 'onStatus'} name
- * @returns {import('./index.js').Observable<T>}
+ * @returns {import('../index.js').Observable<T>}
  */
 function makeObservable(hub, name) {
   const symbol = /** @type {any} */ (Symbol).observable
@@ -574,7 +574,7 @@ function toStep({ step }) {
 /**
  * The public face over a binding.
  * @param {Binding} binding
- * @returns {Pick<typeof import('./index.js'), 'RingTokenManager' | 'RingAuthError' | 'parseRefreshToken'>}
+ * @returns {Pick<typeof import('../index.js'), 'RingTokenManager' | 'RingAuthError' | 'parseRefreshToken'>}
  */
 function createFace(binding) {
   let hooked = false
@@ -632,9 +632,9 @@ function createFace(binding) {
     #caller
     /** @type {Hub} */
     #hub
-    /** @type {import('./index.js').Observable<RefreshTokenUpdate> | undefined} */
+    /** @type {import('../index.js').Observable<RefreshTokenUpdate> | undefined} */
     #onRefreshTokenUpdated
-    /** @type {import('./index.js').Observable<Status> | undefined} */
+    /** @type {import('../index.js').Observable<Status> | undefined} */
     #onStatus
     /** @type {Promise<void> | undefined} */
     #closing

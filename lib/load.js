@@ -8,7 +8,7 @@ const { closeSync, existsSync, openSync, readFileSync, readSync } = require('nod
 const { machine } = require('node:os')
 const { dirname, join, sep } = require('node:path')
 
-/** @typedef {import('./face.js').Binding & { runCli: (args: string[]) => Promise<number> }} Addon */
+/** @typedef {import('./manager.js').Binding & { runCli: (args: string[]) => Promise<number> }} Addon */
 /** @typedef {'BINARY_MISSING' | 'BINARY_MISMATCH' | 'BINARY_FAILED' | 'PLATFORM_UNSUPPORTED'} LoadErrorCode */
 
 /**
@@ -40,11 +40,11 @@ const PLATFORMS = [
  */
 function load(host = thisHost()) {
   const platform = platformOf(host)
-  const built = join(__dirname, `ring-auth.${platform}.node`)
+  const built = join(__dirname, '..', 'binding', `ring-auth.${platform}.node`)
   if (platform && existsSync(built)) return require(built)
   if (!platform) throw unsupported(host)
 
-  const { version } = readJson(join(__dirname, 'package.json'))
+  const { version } = readJson(join(__dirname, '..', 'package.json'))
   const name = `ring-auth-${platform}`
   let manifest
   try {
