@@ -127,6 +127,6 @@ export function mergeSettings(settings, patch) {
     }
     // An undefined option counts as left out, except where undefined itself means something.
     if (value === undefined && name !== 'expiresIn' && name !== 'foreignRedirect') continue;
-    /** @type {Record<string, unknown>} */ (/** @type {unknown} */ (settings))[name] = value;
+    Object.assign(settings, { [name]: value });
   }
 }
