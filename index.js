@@ -10,7 +10,8 @@ const { RingTokenManager, RingAuthError, parseRefreshToken } = createFace(load()
  * Loaded when it is needed: most programs have no RingApi.
  * @type {typeof import('./index.js').attachToRingApi}
  */
-const attachToRingApi = (ringApi, manager) => require('./lib/ring-client-api/attach.js').attachToRingApi(ringApi, manager)
+const attachToRingApi = (ringApi, manager) =>
+  require('./lib/ring-client-api/attach.js').attachToRingApi(ringApi, manager)
 
 // Written as a literal: this is how Node finds the names for `import { RingTokenManager } from 'ring-auth'`.
 module.exports = { RingTokenManager, RingAuthError, attachToRingApi, parseRefreshToken }

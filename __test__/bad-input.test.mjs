@@ -102,7 +102,7 @@ describe('an option', { concurrency: true }, () => {
     ),
   ]
   for (const [name, value, named] of cases) {
-    const shown = typeof value === 'bigint' ? `${value}n` : JSON.stringify(value) ?? String(value)
+    const shown = typeof value === 'bigint' ? `${value}n` : (JSON.stringify(value) ?? String(value))
     it(`${name || 'without a name'} of ${shown.slice(0, 40)} is INVALID_ARGUMENT at once, names itself, and writes nothing`, (t) =>
       refused(t, () => ({ [name]: value }), named))
   }
@@ -120,7 +120,10 @@ describe('an option', { concurrency: true }, () => {
   })
 
   it('misspelt is answered with the name that was meant', async () => {
-    const error = await failure(() => new RingTokenManager(/** @type {any} */ ({ refreshTokne: 'x' })), 'INVALID_ARGUMENT')
+    const error = await failure(
+      () => new RingTokenManager(/** @type {any} */ ({ refreshTokne: 'x' })),
+      'INVALID_ARGUMENT',
+    )
     assert.match(error.message, /did you mean refreshToken\?/)
   })
 
@@ -131,7 +134,8 @@ describe('an option', { concurrency: true }, () => {
       },
     }
     await failure(() => new RingTokenManager(/** @type {any} */ (options)), 'INVALID_ARGUMENT')
-    for (const value of [null, 7, 'x', []]) await failure(() => new RingTokenManager(/** @type {any} */ (value)), 'INVALID_ARGUMENT')
+    for (const value of [null, 7, 'x', []])
+      await failure(() => new RingTokenManager(/** @type {any} */ (value)), 'INVALID_ARGUMENT')
   })
 
   it('secret as it may be is not in the message that refuses it', async () => {

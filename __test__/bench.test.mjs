@@ -12,7 +12,15 @@ import { atEnd, root, tempDir } from './support/index.mjs'
 /** @typedef {import('../bench/report.mjs').Row} Row */
 
 const about = {
-  date: '2026-01-01', commit: 'abc', ours: '1.0.0', theirs: '2.0.0', node: 'v20.0.0', platform: 'linux x64', processors: 2, processRounds: 3, latencyRounds: 5,
+  date: '2026-01-01',
+  commit: 'abc',
+  ours: '1.0.0',
+  theirs: '2.0.0',
+  node: 'v20.0.0',
+  platform: 'linux x64',
+  processors: 2,
+  processRounds: 3,
+  latencyRounds: 5,
 }
 
 describe('the benchmarks', () => {
@@ -80,6 +88,7 @@ describe('the benchmarks', () => {
     assert.equal(row('how many failed').ours, 0)
     assert.equal(row('Installed: packages').ours, 2)
     assert.ok(Number(row('Installed: packages').theirs) > 10)
-    for (const { group, name } of rows) assert.ok(readFileSync(join(out, 'results.md'), 'utf8').includes(name), `${group}: ${name}`)
+    for (const { group, name } of rows)
+      assert.ok(readFileSync(join(out, 'results.md'), 'utf8').includes(name), `${group}: ${name}`)
   })
 })

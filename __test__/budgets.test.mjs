@@ -22,7 +22,8 @@ function dependencies() {
 function manifests(folder) {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
     const path = join(folder, entry.name)
-    if (entry.isDirectory()) return ['node_modules', 'target', '.git', 'npm', 'build'].includes(entry.name) ? [] : manifests(path)
+    if (entry.isDirectory())
+      return ['node_modules', 'target', '.git', 'npm', 'build'].includes(entry.name) ? [] : manifests(path)
     return ['Cargo.toml', 'package.json'].includes(entry.name) ? [path] : []
   })
 }
@@ -51,15 +52,25 @@ function packages(manifest) {
 
 describe('the budget', () => {
   it('of dependencies: each direct one, in every manifest, has its line in docs/dependencies.md', () => {
-    const tables = read(join(root, 'docs', 'dependencies.md')).split('\n').filter((line) => line.startsWith('|'))
+    const tables = read(join(root, 'docs', 'dependencies.md'))
+      .split('\n')
+      .filter((line) => line.startsWith('|'))
     // The first cell names them, each with its version behind it.
-    const named = new Set(tables.flatMap((line) => [...(line.split('|')[1] ?? '').matchAll(/`([^`]+)`/g)].map((found) => found[1])))
+    const named = new Set(
+      tables.flatMap((line) => [...(line.split('|')[1] ?? '').matchAll(/`([^`]+)`/g)].map((found) => found[1])),
+    )
     const all = dependencies()
-    for (const known of ['Cargo.toml: tokio', 'binding/Cargo.toml: napi', 'package.json: typescript']) assert.ok(all.includes(known.replaceAll('/', join('/'))), known)
-    assert.deepEqual(all.filter((dependency) => !named.has(dependency.slice(dependency.indexOf(': ') + 2))), [])
+    for (const known of ['Cargo.toml: tokio', 'binding/Cargo.toml: napi', 'package.json: typescript'])
+      assert.ok(all.includes(known.replaceAll('/', join('/'))), known)
+    assert.deepEqual(
+      all.filter((dependency) => !named.has(dependency.slice(dependency.indexOf(': ') + 2))),
+      [],
+    )
   })
 
-  it('of threads: one beside those of Node while managers are idle, whatever their store', { skip: process.platform !== 'linux' && 'counts by /proc' }, async (t) => {
+  it('of threads: one beside those of Node while managers are idle, whatever their store', {
+    skip: process.platform !== 'linux' && 'counts by /proc',
+  }, async (t) => {
     const ring = await startRing(t)
     const script = runScript(
       t,

@@ -18,7 +18,20 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, it } from 'node:test'
-import { CANARY, LOGIN, Screen, account, bin, failure, json, noSecret, printed, run, setUp, start } from './support/cli.mjs'
+import {
+  CANARY,
+  LOGIN,
+  Screen,
+  account,
+  bin,
+  failure,
+  json,
+  noSecret,
+  printed,
+  run,
+  setUp,
+  start,
+} from './support/cli.mjs'
 import { EMAIL, PASSWORD, open, unwrap, until, wrap } from './support/index.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
@@ -56,7 +69,8 @@ const KINDS = [
     options: (path) => ['--homebridge', path],
     with_: linked,
     without: config(''),
-    token: (text) => JSON.parse(text).platforms.find((/** @type {any} */ block) => block.platform === 'Ring')?.refreshToken,
+    token: (text) =>
+      JSON.parse(text).platforms.find((/** @type {any} */ block) => block.platform === 'Ring')?.refreshToken,
     cleared: config('{ "platform": "Ring", "debug": true }'),
   },
   {
@@ -66,7 +80,7 @@ const KINDS = [
     with_: (token) => `# mine\nA=1\nexport RING_REFRESH_TOKEN='${token}' # Ring\nB="2"\n`,
     without: '# mine\nA=1\n',
     token: (text) => /RING_REFRESH_TOKEN=['"]?([^'"\s]*)/.exec(text)?.[1],
-    cleared: "# mine\nA=1\nexport RING_REFRESH_TOKEN='' # Ring\nB=\"2\"\n",
+    cleared: '# mine\nA=1\nexport RING_REFRESH_TOKEN=\'\' # Ring\nB="2"\n',
   },
 ]
 
@@ -146,7 +160,8 @@ describe('a person at a terminal', { concurrency: 4 }, () => {
   })
 
   it('finds config.json by itself, whichever way the command stands', async (t) => {
-    if (existsSync('/var/lib/homebridge/config.json') || existsSync('/homebridge/config.json')) return t.skip('this machine has a Homebridge')
+    if (existsSync('/var/lib/homebridge/config.json') || existsSync('/homebridge/config.json'))
+      return t.skip('this machine has a Homebridge')
     for (const args of [['--homebridge'], ['login', '--homebridge'], ['--homebridge', 'login']]) {
       const { ring, folder } = await setUp(t, account('none'))
       mkdirSync(join(folder, '.homebridge'))
@@ -168,7 +183,11 @@ describe('a person at a terminal', { concurrency: 4 }, () => {
       ['it is not valid JSON', (path) => writeFileSync(path, '{ "platforms": [ }'), /not valid JSON/],
       ['it is not there', (path) => rmSync(path), /config\.json cannot be read/],
       ['nobody may write it', (path) => chmodSync(path, 0o444), /config\.json cannot be written/],
-      ['several blocks fit', (path) => writeFileSync(path, config('{"platform":"Ring","name":"a"},{"platform":"Ring","name":"b"}')), /"a", "b".*--name/],
+      [
+        'several blocks fit',
+        (path) => writeFileSync(path, config('{"platform":"Ring","name":"a"},{"platform":"Ring","name":"b"}')),
+        /"a", "b".*--name/,
+      ],
       ['its journal has no place', (path) => writeFileSync(join(dirname(path), '.ring-auth'), ''), /journal/],
     ]
     for (const [what, spoil, says] of hopeless) {
@@ -242,7 +261,8 @@ for (const kind of KINDS) {
         const at = await prepared(t, kind, (ring) => kind.with_(wrapped(ring)))
         const warning = /one token has one keeper: .*homebridge-ring.* will lose it.*ring-auth login/
         assert.match((await at.run([command])).stderr, warning)
-        for (const again of ['token', 'refresh', 'status']) assert.doesNotMatch((await at.run([again])).stderr, /keeper/)
+        for (const again of ['token', 'refresh', 'status'])
+          assert.doesNotMatch((await at.run([again])).stderr, /keeper/)
         const mine = await prepared(t, kind)
         assert.equal((await mine.run(LOGIN, { input: `${PASSWORD}\n` })).code, 0)
         assert.doesNotMatch((await mine.run([command])).stderr, /keeper/)
@@ -283,7 +303,17 @@ for (const kind of KINDS) {
       const ready = json(await at.run(['status', '--json']))
       assert.equal(ready.state, 'ready')
       assert.deepEqual(ready.mirror, { path: at.path, journal: at.journal(), shows: 'newest', message: null })
-      assert.deepEqual(Object.keys(ready), ['state', 'code', 'message', 'retryAt', 'persisted', 'hardwareId', 'ageSeconds', 'expiresAt', 'mirror'])
+      assert.deepEqual(Object.keys(ready), [
+        'state',
+        'code',
+        'message',
+        'retryAt',
+        'persisted',
+        'hardwareId',
+        'ageSeconds',
+        'expiresAt',
+        'mirror',
+      ])
       assert.deepEqual(snapshot(at.folder), after)
       assert.equal(at.ring.counts.tokenPosts, 1)
     })
@@ -418,7 +448,10 @@ for (const kind of KINDS) {
         assert.equal(done.code, 6, done.stderr)
         const token = how.length ? json(done).refreshToken : printed(done.stdout)
         assert.ok(at.ring.isLive(unwrap(token).rt))
-        assert.match(done.stderr, /could not be stored.* on standard output instead: keep it, its journal does not have it\./)
+        assert.match(
+          done.stderr,
+          /could not be stored.* on standard output instead: keep it, its journal does not have it\./,
+        )
         noSecret(done.stderr)
       }
     })
@@ -438,7 +471,10 @@ for (const kind of KINDS) {
         const token = how.length ? json(done).refreshToken : printed(done.stdout)
         assert.equal(unwrap(token).rt, at.ring.newest())
         if (how.length) assert.equal(json(done).persisted, true)
-        assert.ok(done.stderr.includes(`is in the journal ${at.journal()}, but could not be written into ${at.path}.`), done.stderr)
+        assert.ok(
+          done.stderr.includes(`is in the journal ${at.journal()}, but could not be written into ${at.path}.`),
+          done.stderr,
+        )
         assert.match(done.stderr, /The next start or refresh writes it there/)
         assert.doesNotMatch(done.stderr, /nothing else has it|Restart Homebridge/)
         noSecret(done.stderr)
@@ -477,7 +513,8 @@ describe('--homebridge', { concurrency: 4 }, () => {
   const kind = /** @type {Kind} */ (KINDS[0])
 
   it('takes email and password away, says so, and keeps the rest', async (t) => {
-    const block = '{ "password": "old secret", "platform": "Ring", "name": "Bells", "email": "me@example.com", "hideDoorbellSwitch": true }'
+    const block =
+      '{ "password": "old secret", "platform": "Ring", "name": "Bells", "email": "me@example.com", "hideDoorbellSwitch": true }'
     const at = await prepared(t, kind, () => config(block))
     const done = await at.run(LOGIN, { input: `${PASSWORD}\n` })
     assert.equal(done.code, 0, done.stderr)
@@ -487,7 +524,9 @@ describe('--homebridge', { concurrency: 4 }, () => {
     assert.equal(at.text(), config(expected))
     nowhere(at.folder, 'old secret')
     // Only a login does that.
-    const other = await prepared(t, kind, (ring) => config(`{ "platform": "Ring", "email": "a@b", "refreshToken": "${wrapped(ring)}" }`))
+    const other = await prepared(t, kind, (ring) =>
+      config(`{ "platform": "Ring", "email": "a@b", "refreshToken": "${wrapped(ring)}" }`),
+    )
     assert.equal((await other.run(['refresh'])).code, 0)
     assert.ok(other.text().includes('"email": "a@b"'))
   })
@@ -517,7 +556,11 @@ describe('--homebridge', { concurrency: 4 }, () => {
   it('finds the block by platform and name', async (t) => {
     const blocks = '{"platform":"X","name":"a"},{"platform":"X","name":"b"}'
     const at = await prepared(t, kind, () => config(blocks))
-    const several = failure(await at.run([...LOGIN, '--json', '--platform', 'X'], { input: `${PASSWORD}\n` }), 'INVALID_ARGUMENT', 2)
+    const several = failure(
+      await at.run([...LOGIN, '--json', '--platform', 'X'], { input: `${PASSWORD}\n` }),
+      'INVALID_ARGUMENT',
+      2,
+    )
     assert.match(several.message, /"a", "b".*--name/)
     assert.equal(at.ring.requests.length, 0)
     assert.deepEqual(readdirSync(at.folder), ['config.json'])
@@ -528,7 +571,11 @@ describe('--homebridge', { concurrency: 4 }, () => {
     assert.equal((await at.run(['token', '--platform', 'X', '--name', 'b'])).code, 0)
     assert.equal(at.ring.counts.stalePresentations, 0)
     const missing = await at.run(['token', '--platform', 'X', '--name', "it's", '--json'])
-    assert.ok(failure(missing, 'NO_REFRESH_TOKEN', 3).message.endsWith(`--homebridge ${at.path} --platform X --name 'it'\\''s'`))
+    assert.ok(
+      failure(missing, 'NO_REFRESH_TOKEN', 3).message.endsWith(
+        `--homebridge ${at.path} --platform X --name 'it'\\''s'`,
+      ),
+    )
   })
 
   it('looks where Homebridge itself says that it is', async (t) => {
@@ -536,7 +583,10 @@ describe('--homebridge', { concurrency: 4 }, () => {
     const path = join(folder, 'config.json')
     writeFileSync(path, linked(wrapped(ring)))
     for (const env of [{ UIX_CONFIG_PATH: path }, { UIX_STORAGE_PATH: folder }]) {
-      const done = await run(['status', '--homebridge', '--json'], { ring, env: { ...env, HOME: join(folder, 'nobody') } })
+      const done = await run(['status', '--homebridge', '--json'], {
+        ring,
+        env: { ...env, HOME: join(folder, 'nobody') },
+      })
       assert.equal(json(done).mirror.path, path)
     }
     const gone = join(folder, 'gone.json')
@@ -546,12 +596,18 @@ describe('--homebridge', { concurrency: 4 }, () => {
   })
 
   it('names the places where it looked, and those between which it cannot choose', async (t) => {
-    if (existsSync('/var/lib/homebridge/config.json') || existsSync('/homebridge/config.json')) return t.skip('this machine has a Homebridge')
+    if (existsSync('/var/lib/homebridge/config.json') || existsSync('/homebridge/config.json'))
+      return t.skip('this machine has a Homebridge')
     const { ring, folder } = await setUp(t)
     const [own, theirs] = [join(folder, 'own'), join(folder, 'theirs')]
     const env = { HOME: own, SUDO_HOME: theirs, SUDO_UID: '4711' }
     const none = failure(await run(['login', '--homebridge', '--json'], { ring, env }), 'INVALID_ARGUMENT', 2).message
-    for (const place of [join(own, '.homebridge/config.json'), '/var/lib/homebridge/config.json', '/homebridge/config.json', '--homebridge PATH']) {
+    for (const place of [
+      join(own, '.homebridge/config.json'),
+      '/var/lib/homebridge/config.json',
+      '/homebridge/config.json',
+      '--homebridge PATH',
+    ]) {
       assert.ok(none.includes(place), none)
     }
     if (process.getuid?.() !== 0) return t.skip('sudo makes root of us, and the rest is about that')
@@ -562,7 +618,11 @@ describe('--homebridge', { concurrency: 4 }, () => {
     assert.equal(json(found).mirror.path, join(theirs, '.homebridge/config.json'))
     mkdirSync(join(own, '.homebridge'), { recursive: true })
     writeFileSync(join(own, '.homebridge/config.json'), '{}')
-    const several = failure(await run(['login', '--homebridge', '--json'], { ring, env }), 'INVALID_ARGUMENT', 2).message
+    const several = failure(
+      await run(['login', '--homebridge', '--json'], { ring, env }),
+      'INVALID_ARGUMENT',
+      2,
+    ).message
     for (const home of [own, theirs]) assert.ok(several.includes(join(home, '.homebridge/config.json')), several)
     assert.match(several, /Say which one: --homebridge PATH/)
     assert.equal(ring.requests.length, 0)
@@ -594,7 +654,11 @@ describe('--env-file', { concurrency: 4 }, () => {
     assert.equal(at.ring.counts.rotations, 2)
     writeFileSync(at.path, '\n')
     rmSync(at.state, { recursive: true })
-    const none = failure(await run(['token', '--env-file', at.path, '--json'], { ring: at.ring }), 'NO_REFRESH_TOKEN', 3)
+    const none = failure(
+      await run(['token', '--env-file', at.path, '--json'], { ring: at.ring }),
+      'NO_REFRESH_TOKEN',
+      3,
+    )
     assert.ok(none.message.endsWith(`ring-auth login --env-file ${at.path}`))
   })
 
@@ -623,7 +687,13 @@ describe('under sudo', { concurrency: 4 }, () => {
   /** Runs it as another user. @param {FakeRing} ring @param {string[]} args */
   function as(ring, args) {
     const command = [`--regid=${UID}`, '--clear-groups', process.execPath, bin, ...args]
-    return start(command, { ring, command: 'setpriv', script: `--reuid=${UID}`, env: { HOME: '/nonexistent' }, stdin: 'ignore' }).ended
+    return start(command, {
+      ring,
+      command: 'setpriv',
+      script: `--reuid=${UID}`,
+      env: { HOME: '/nonexistent' },
+      stdin: 'ignore',
+    }).ended
   }
 
   for (const kind of KINDS) {

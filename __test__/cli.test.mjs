@@ -307,7 +307,8 @@ describe('a person at a terminal', { concurrency: 4 }, () => {
     await screen.sees('$ ')
     screen.pty.write('exit\r')
     await screen.exits()
-    for (const mode of [/ icanon/, / echo /, / isig/]) assert.match(readFileSync(join(folder, 'stopped'), 'utf8').replace(/^/gm, ' '), mode)
+    for (const mode of [/ icanon/, / echo /, / isig/])
+      assert.match(readFileSync(join(folder, 'stopped'), 'utf8').replace(/^/gm, ' '), mode)
     assert.ok(!screen.text.includes('horse'))
   })
 
@@ -361,7 +362,12 @@ describe('login in a script', { concurrency: 4 }, () => {
     const { ring, folder, journal } = await setUp(t)
     const nothing = openSync('/dev/null', 'r')
     t.after(() => closeSync(nothing))
-    for (const options of /** @type {import('./support/cli.mjs').RunOptions[]} */ ([{ input: '' }, { stdin: nothing }, { stdin: 'ignore' }, { input: null }])) {
+    for (const options of /** @type {import('./support/cli.mjs').RunOptions[]} */ ([
+      { input: '' },
+      { stdin: nothing },
+      { stdin: 'ignore' },
+      { input: null },
+    ])) {
       for (const args of [[], ['--email', EMAIL], ['--json'], ['--state-file', journal]]) {
         const done = await run(args, { ring, ...options })
         assert.equal(done.code, 3)
@@ -371,7 +377,10 @@ describe('login in a script', { concurrency: 4 }, () => {
       }
     }
     // Not even open.
-    const closed = spawn('sh', ['-c', `exec '${process.execPath}' '${bin}' <&-`], { env: environment(ring), stdio: 'ignore' })
+    const closed = spawn('sh', ['-c', `exec '${process.execPath}' '${bin}' <&-`], {
+      env: environment(ring),
+      stdio: 'ignore',
+    })
     assert.equal(await new Promise((resolve) => closed.on('close', resolve)), 3)
     assert.equal(ring.requests.length, 0)
     assert.deepEqual(readdirSync(folder), [])
@@ -379,7 +388,10 @@ describe('login in a script', { concurrency: 4 }, () => {
 
   it('takes password and code from standard input', async (t) => {
     for (const settings of Object.values(FLOWS)) {
-      for (const [method, password] of /** @type {[TwoFactor, string][]} */ ([['sms', ` +&=%"'\\ß `], ['none', 'plain']])) {
+      for (const [method, password] of /** @type {[TwoFactor, string][]} */ ([
+        ['sms', ` +&=%"'\\ß `],
+        ['none', 'plain'],
+      ])) {
         const { ring } = await setUp(t, { ...settings, ...account(method, password) })
         const done = await logIn(ring, [], { password })
         assert.equal(done.code, 0, done.stderr)
@@ -409,7 +421,10 @@ describe('login in a script', { concurrency: 4 }, () => {
     assert.match(done.stdout, /^"refreshToken": "[^"\s]+"\n$/)
     assert.equal(done.stderr, '')
     // An option wins over its variable.
-    const option = await run(['--email', EMAIL, '--code', String(ring.codeFor())], { ring, env: { ...env, RING_EMAIL: 'x@y', RING_2FA_CODE: '000000' } })
+    const option = await run(['--email', EMAIL, '--code', String(ring.codeFor())], {
+      ring,
+      env: { ...env, RING_EMAIL: 'x@y', RING_2FA_CODE: '000000' },
+    })
     assert.equal(option.code, 0, option.stderr)
   })
 
@@ -418,9 +433,17 @@ describe('login in a script', { concurrency: 4 }, () => {
       const wrong = await setUp(t, settings)
       failure(await logIn(wrong.ring, ['--json'], { password: 'nope' }), 'INVALID_CREDENTIALS', 4)
       const code = await setUp(t, settings)
-      failure(await run([...LOGIN, '--json', '--code', 'wrong1'], { ring: code.ring, input: `${PASSWORD}\n` }), 'TWO_FACTOR_INVALID', 4)
+      failure(
+        await run([...LOGIN, '--json', '--code', 'wrong1'], { ring: code.ring, input: `${PASSWORD}\n` }),
+        'TWO_FACTOR_INVALID',
+        4,
+      )
       const many = await setUp(t, { ...settings, maxCodesPerWindow: 0 })
-      failure(await run([...LOGIN, '--json'], { ring: many.ring, input: `${PASSWORD}\n` }), 'TWO_FACTOR_RATE_LIMITED', 4)
+      failure(
+        await run([...LOGIN, '--json'], { ring: many.ring, input: `${PASSWORD}\n` }),
+        'TWO_FACTOR_RATE_LIMITED',
+        4,
+      )
     }
     const blocked = await setUp(t, { userAgent: /^nobody/ })
     failure(await run([...LOGIN, '--json'], { ring: blocked.ring, input: `${PASSWORD}\n` }), 'BLOCKED', 4)
@@ -482,7 +505,11 @@ describe('login in a script', { concurrency: 4 }, () => {
   it('asks Ring nothing where nothing can be stored', async (t) => {
     const { ring, folder } = await setUp(t)
     writeFileSync(join(folder, 'file'), '')
-    failure(await run([...LOGIN, '--json', '--state-file', join(folder, 'file', 'j')], { ring, input: `${PASSWORD}\n` }), 'STORE', 6)
+    failure(
+      await run([...LOGIN, '--json', '--state-file', join(folder, 'file', 'j')], { ring, input: `${PASSWORD}\n` }),
+      'STORE',
+      6,
+    )
     assert.equal(ring.requests.length, 0)
   })
 
@@ -545,7 +572,11 @@ describe('login in a script', { concurrency: 4 }, () => {
     const done = await logIn(ring, ['--user-agent', agent, '--device-name', 'Kitchen & Co'])
     assert.equal(done.code, 0, done.stderr)
     assert.deepEqual([...new Set(ring.requests.map(({ headers }) => headers['user-agent']))], [agent])
-    assert.ok(ring.requests.some(({ body, search }) => decodeURIComponent(`${body}${search}`.replaceAll('+', ' ')).includes('Kitchen & Co')))
+    assert.ok(
+      ring.requests.some(({ body, search }) =>
+        decodeURIComponent(`${body}${search}`.replaceAll('+', ' ')).includes('Kitchen & Co'),
+      ),
+    )
   })
 })
 
@@ -563,7 +594,15 @@ describe('a journal', { concurrency: 4 }, () => {
     // As if four hours had passed.
     const state = held(journal)
     /** @param {any} value @returns {any} */
-    const shift = (value) => (value && typeof value === 'object' ? Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, /obtained/i.test(key) ? inner - 15_000_000 : shift(inner)])) : value)
+    const shift = (value) =>
+      value && typeof value === 'object'
+        ? Object.fromEntries(
+            Object.entries(value).map(([key, inner]) => [
+              key,
+              /obtained/i.test(key) ? inner - 15_000_000 : shift(inner),
+            ]),
+          )
+        : value
     writeFileSync(journal, JSON.stringify({ ...state, access: shift(state.access) }))
     const later = await run(['token', '--state-file', journal], { ring })
     assert.equal(later.code, 0, later.stderr)
@@ -628,7 +667,9 @@ describe('a journal', { concurrency: 4 }, () => {
     const seen = await run(['token', '--state-file', journal, '--refresh-token-stdin'], { ring, input: token })
     assert.equal(seen.code, 5)
     for (let i = 0; i < 49; i += 7) {
-      const starts = await Promise.all(Array.from({ length: 7 }, () => run(['token', '--state-file', journal, '--json'], { ring })))
+      const starts = await Promise.all(
+        Array.from({ length: 7 }, () => run(['token', '--state-file', journal, '--json'], { ring })),
+      )
       for (const start of starts) failure(start, 'SERVER_ERROR', 5)
     }
     // Four at first, and one after each cool-down, of which each lasts 4 s at least.
@@ -663,8 +704,20 @@ describe('a journal', { concurrency: 4 }, () => {
     assert.match(text.stdout, /Access token: valid for another 3 h/)
     const status = await run(['status', '--state-file', journal, '--json'], { ring })
     const result = json(status)
-    assert.deepEqual(Object.keys(result), ['state', 'code', 'message', 'retryAt', 'persisted', 'hardwareId', 'ageSeconds', 'expiresAt'])
-    assert.deepEqual([result.state, result.code, result.message, result.retryAt, result.persisted], ['ready', null, null, null, true])
+    assert.deepEqual(Object.keys(result), [
+      'state',
+      'code',
+      'message',
+      'retryAt',
+      'persisted',
+      'hardwareId',
+      'ageSeconds',
+      'expiresAt',
+    ])
+    assert.deepEqual(
+      [result.state, result.code, result.message, result.retryAt, result.persisted],
+      ['ready', null, null, null, true],
+    )
     assert.match(result.hardwareId, UUID)
     assert.ok(Number.isInteger(result.ageSeconds) && result.ageSeconds >= 0)
     assert.ok(result.expiresAt > Date.now())
@@ -718,7 +771,9 @@ describe('a journal', { concurrency: 4 }, () => {
         assert.equal(done.code, 6, done.stderr)
         assert.match(done.stderr, /could not be stored/)
         noSecret(done.stderr)
-        const result = how.length ? json(done) : { refreshToken: printed(done.stdout) ?? done.stdout.trim(), accessToken: done.stdout.split('\n')[0] }
+        const result = how.length
+          ? json(done)
+          : { refreshToken: printed(done.stdout) ?? done.stdout.trim(), accessToken: done.stdout.split('\n')[0] }
         assert.ok(ring.isLive(unwrap(result.refreshToken).rt))
         if (command === 'token') assert.ok(ring.isAccessLive(result.accessToken))
         else if (how.length) assert.equal(result.persisted, false)
@@ -785,8 +840,14 @@ describe('without a journal', { concurrency: 4 }, () => {
     const done = await run(['status', '--refresh-token-stdin', '--json'], { ring, input: `${wrapped}\n` })
     assert.equal(done.code, 0, done.stderr)
     assert.deepEqual(json(done), {
-      state: 'idle', code: null, message: null, retryAt: null, persisted: false,
-      hardwareId: 'some-device', ageSeconds: null, expiresAt: null,
+      state: 'idle',
+      code: null,
+      message: null,
+      retryAt: null,
+      persisted: false,
+      hardwareId: 'some-device',
+      ageSeconds: null,
+      expiresAt: null,
     })
     noSecret(done.stdout)
     assert.equal(ring.requests.length, 0)
@@ -898,7 +959,30 @@ describe('the program', { concurrency: 4 }, () => {
       const done = await run(args)
       assert.equal(done.code, 0)
       assert.equal(done.stderr, '')
-      for (const option of ['--email', '--password-stdin', '--code', '--state-file', '--login-flow', '--user-agent', '--system-id', '--device-name', '--new-device', '--force', '--refresh-token-stdin', '--json', '--quiet', '--verbose', 'RING_PASSWORD', '--homebridge', '--platform', '--name', '--env-file', '--dotenv', '--env-key', '--state-dir']) {
+      for (const option of [
+        '--email',
+        '--password-stdin',
+        '--code',
+        '--state-file',
+        '--login-flow',
+        '--user-agent',
+        '--system-id',
+        '--device-name',
+        '--new-device',
+        '--force',
+        '--refresh-token-stdin',
+        '--json',
+        '--quiet',
+        '--verbose',
+        'RING_PASSWORD',
+        '--homebridge',
+        '--platform',
+        '--name',
+        '--env-file',
+        '--dotenv',
+        '--env-key',
+        '--state-dir',
+      ]) {
         assert.ok(done.stdout.includes(option), option)
       }
     }
@@ -920,14 +1004,20 @@ describe('the program', { concurrency: 4 }, () => {
   it('does not mind that nobody reads to the end', async (t) => {
     const { ring, journal } = await loggedIn(t)
     for (const args of [['status', '--json'], ['token'], ['refresh']]) {
-      const child = spawn(process.execPath, [bin, ...args, '--state-file', journal], { env: environment(ring), stdio: ['ignore', 'pipe', 'pipe'] })
+      const child = spawn(process.execPath, [bin, ...args, '--state-file', journal], {
+        env: environment(ring),
+        stdio: ['ignore', 'pipe', 'pipe'],
+      })
       child.stdout.destroy()
       let said = ''
       child.stderr.on('data', (text) => (said += text))
       const ended = await new Promise((resolve) => child.on('close', (code, signal) => resolve({ code, signal })))
       assert.deepEqual(ended, { code: 0, signal: null }, said)
     }
-    const both = spawn(process.execPath, [bin, 'refresh', '--state-file', journal], { env: environment(ring), stdio: ['ignore', 'pipe', 'pipe'] })
+    const both = spawn(process.execPath, [bin, 'refresh', '--state-file', journal], {
+      env: environment(ring),
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     both.stdout.destroy()
     both.stderr.destroy()
     assert.equal(await new Promise((resolve) => both.on('exit', resolve)), 0)

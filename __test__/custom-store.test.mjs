@@ -6,7 +6,19 @@ import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { describe, it } from 'node:test'
-import { failure, open, optionsFor, rawOf, readJournal, runScript, sleep, startRing, tempDir, until, wrap } from './support/index.mjs'
+import {
+  failure,
+  open,
+  optionsFor,
+  rawOf,
+  readJournal,
+  runScript,
+  sleep,
+  startRing,
+  tempDir,
+  until,
+  wrap,
+} from './support/index.mjs'
 
 /** A program's own place for a token, with what was done to it. */
 class Keeper {
@@ -147,7 +159,10 @@ describe('a custom store alone', { concurrency: true }, () => {
     assert.equal(manager.status.persisted, false)
     assert.equal(manager.status.code, 'STORE')
     assert.notEqual(store.token, auth.refreshToken)
-    assert.ok(!said().includes(auth.refreshToken) && !inspect(manager).includes(auth.refreshToken), 'no token in what is said')
+    assert.ok(
+      !said().includes(auth.refreshToken) && !inspect(manager).includes(auth.refreshToken),
+      'no token in what is said',
+    )
     assert.ok(log.some(({ level }) => level === 'error'))
     store.onSave = undefined
     await until(() => store.token === auth.refreshToken, 'saved by itself')
@@ -169,7 +184,13 @@ describe('a custom store alone', { concurrency: true }, () => {
 
   it('fails to load: what is known is used; where nothing is, that is said and nobody has to log in', async (t) => {
     const ring = await startRing(t)
-    for (const onLoad of [() => { throw new Error('down') }, () => 5, () => ({})]) {
+    for (const onLoad of [
+      () => {
+        throw new Error('down')
+      },
+      () => 5,
+      () => ({}),
+    ]) {
       const store = new Keeper(ring.mint())
       store.onLoad = onLoad
       const { manager } = open(t, ring, { store })
@@ -219,7 +240,10 @@ describe('a custom store alone', { concurrency: true }, () => {
     }
     await manager.getAccessToken()
     assert.ok(codes.length >= 7)
-    assert.ok(codes.every((code) => code === 'INVALID_ARGUMENT'), String(codes))
+    assert.ok(
+      codes.every((code) => code === 'INVALID_ARGUMENT'),
+      String(codes),
+    )
     await later
     await manager.refresh()
     // Another manager is another matter.
@@ -286,7 +310,11 @@ describe('a custom store before a journal', { concurrency: true }, () => {
     const ring = await startRing(t)
     const statePath = join(tempDir(t), 'state')
     const keeper = new Keeper(ring.mint())
-    const store = { load: () => keeper.load(), save: (/** @type {string} */ a, /** @type {string | undefined} */ b) => keeper.save(a, b), statePath }
+    const store = {
+      load: () => keeper.load(),
+      save: (/** @type {string} */ a, /** @type {string | undefined} */ b) => keeper.save(a, b),
+      statePath,
+    }
     const { manager } = open(t, ring, { store })
     await manager.refresh()
     assert.equal(keeper.token, manager.refreshToken)
@@ -306,7 +334,10 @@ describe('a custom store before a journal', { concurrency: true }, () => {
     keeper.onSave = () => Promise.reject(new Error('disk on fire'))
     await manager.refresh()
     const { refreshToken } = await manager.refresh()
-    assert.deepEqual({ ...manager.status, message: '' }, { state: 'ready', code: 'STORE', message: '', persisted: true })
+    assert.deepEqual(
+      { ...manager.status, message: '' },
+      { state: 'ready', code: 'STORE', message: '', persisted: true },
+    )
     assert.equal(keeper.token, old)
     await manager.close()
     keeper.onSave = undefined

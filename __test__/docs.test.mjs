@@ -6,7 +6,23 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, it } from 'node:test'
-import { EMAIL, PASSWORD, RingTokenManager, age, atEnd, failure, open, rawOf, root, runProcess, startRing, tempDir, unwrap, until, wrap } from './support/index.mjs'
+import {
+  EMAIL,
+  PASSWORD,
+  RingTokenManager,
+  age,
+  atEnd,
+  failure,
+  open,
+  rawOf,
+  root,
+  runProcess,
+  startRing,
+  tempDir,
+  unwrap,
+  until,
+  wrap,
+} from './support/index.mjs'
 import { assertLinks, fenced, take, text } from './support/pages.mjs'
 import { HOMEBRIDGE } from './support/plugin.mjs'
 
@@ -36,7 +52,8 @@ function inside(source, folder) {
 }
 
 /** A config.json with one block. @param {string} token @param {string} [platform] */
-const config = (token, platform = 'ExampleRing') => `${JSON.stringify({ bridge: { name: 'H' }, platforms: [{ platform, name: 'Ring', refreshToken: token }] }, null, 4)}\n`
+const config = (token, platform = 'ExampleRing') =>
+  `${JSON.stringify({ bridge: { name: 'H' }, platforms: [{ platform, name: 'Ring', refreshToken: token }] }, null, 4)}\n`
 
 /** @param {string} path @returns {string} */
 const shownIn = (path) => JSON.parse(readFileSync(path, 'utf8')).platforms.at(-1).refreshToken
@@ -65,7 +82,13 @@ async function run(t, ring, folder, source, scope = {}) {
       for (const name of ['path', 'configPath', 'statePath']) {
         if (store?.[name] && !store[name].startsWith('/')) store[name] = join(folder, store[name])
       }
-      super({ ...options, ...(store ? { store: { ...store } } : {}), oauthUrl: ring.oauthUrl, apiUrl: ring.apiUrl, systemId: 'test-system' })
+      super({
+        ...options,
+        ...(store ? { store: { ...store } } : {}),
+        oauthUrl: ring.oauthUrl,
+        apiUrl: ring.apiUrl,
+        systemId: 'test-system',
+      })
       atEnd(t, 'manager', () => this.close())
     }
   }
@@ -79,7 +102,10 @@ async function run(t, ring, folder, source, scope = {}) {
 function database(token) {
   /** @type {Map<string, string>} */
   const kept = new Map(token === undefined ? [] : [['ring-token', token]])
-  return { get: (/** @type {string} */ key) => kept.get(key), set: (/** @type {string} */ key, /** @type {string} */ value) => void kept.set(key, value) }
+  return {
+    get: (/** @type {string} */ key) => kept.get(key),
+    set: (/** @type {string} */ key, /** @type {string} */ value) => void kept.set(key, value),
+  }
 }
 
 describe('docs/stores.md', () => {
@@ -113,7 +139,10 @@ describe('docs/stores.md', () => {
     const manager = await run(t, ring, folder, snippet('stores', 'js', "type: 'dotenv'"))
     await manager.refresh()
     await manager.refresh()
-    assert.equal(readFileSync(join(folder, '.env'), 'utf8'), `A=1\nRING_REFRESH_TOKEN='${manager.refreshToken}' # ours\n`)
+    assert.equal(
+      readFileSync(join(folder, '.env'), 'utf8'),
+      `A=1\nRING_REFRESH_TOKEN='${manager.refreshToken}' # ours\n`,
+    )
     assert.deepEqual(readdirSync(folder).sort(), ['.env', '.ring-auth'])
     assert.equal(readFileSync(join(folder, '.ring-auth', '.gitignore'), 'utf8'), '*\n')
   })
@@ -138,7 +167,9 @@ describe('docs/stores.md', () => {
 
   it('memory', async (t) => {
     const [ring, folder] = [await startRing(t), tempDir(t)]
-    const manager = await run(t, ring, folder, snippet('stores', 'js', 'process.env.RING_REFRESH_TOKEN'), { process: { env: { RING_REFRESH_TOKEN: ring.mint() } } })
+    const manager = await run(t, ring, folder, snippet('stores', 'js', 'process.env.RING_REFRESH_TOKEN'), {
+      process: { env: { RING_REFRESH_TOKEN: ring.mint() } },
+    })
     await manager.getAccessToken()
     assert.equal(manager.status.persisted, false)
     assert.deepEqual(readdirSync(folder), [])
@@ -148,10 +179,18 @@ describe('docs/stores.md', () => {
     const [ring, folder] = [await startRing(t), tempDir(t)]
     const path = join(folder, 'config.json')
     writeFileSync(path, config(ring.mint()))
-    const manager = await run(t, ring, folder, "const manager = new RingTokenManager({ store: { type: 'homebridge', configPath: 'config.json', platform: 'ExampleRing' } })")
+    const manager = await run(
+      t,
+      ring,
+      folder,
+      "const manager = new RingTokenManager({ store: { type: 'homebridge', configPath: 'config.json', platform: 'ExampleRing' } })",
+    )
     /** @type {string[]} */
     const said = []
-    await run(t, ring, folder, snippet('stores', 'js', 'onStatus'), { manager, console: { warn: (/** @type {string} */ line) => said.push(line) } })
+    await run(t, ring, folder, snippet('stores', 'js', 'onStatus'), {
+      manager,
+      console: { warn: (/** @type {string} */ line) => said.push(line) },
+    })
     await manager.refresh()
     writeFileSync(path, '{ "platforms": [')
     await manager.refresh()
@@ -177,7 +216,10 @@ describe('docs/homebridge.md', () => {
     }
     const one = await start()
     assert.deepEqual(one.status, { state: 'ready', persisted: true })
-    assert.ok(one.lines.every((/** @type {string[]} */ [level]) => level !== 'error'), JSON.stringify(one.lines))
+    assert.ok(
+      one.lines.every((/** @type {string[]} */ [level]) => level !== 'error'),
+      JSON.stringify(one.lines),
+    )
     assert.equal(readFileSync(join(folder, 'config.json'), 'utf8'), whole(one.token))
     assert.notEqual(rawOf(one.token), first)
 
@@ -201,8 +243,16 @@ describe('docs/docker.md', () => {
   const single = () => snippet('docker', 'js', "statePath: '/state'")
   /** @type {[string, () => string, () => string][]} */
   const services = [
-    ["Homebridge's image", () => snippet('docker', 'yaml', './volumes/homebridge:/homebridge'), () => single().replace(", statePath: '/state'", '')],
-    ['a service of your own', () => snippet('docker', 'yaml', './data:/data'), () => snippet('docker', 'js', "type: 'file'")],
+    [
+      "Homebridge's image",
+      () => snippet('docker', 'yaml', './volumes/homebridge:/homebridge'),
+      () => single().replace(", statePath: '/state'", ''),
+    ],
+    [
+      'a service of your own',
+      () => snippet('docker', 'yaml', './data:/data'),
+      () => snippet('docker', 'js', "type: 'file'"),
+    ],
     ['a single file', () => snippet('docker', 'yaml', '/homebridge/config.json\n'), single],
     ['a read-only config', () => snippet('docker', 'yaml', '/homebridge/config.json:ro'), single],
   ]
@@ -210,7 +260,9 @@ describe('docs/docker.md', () => {
     it(`${what}: a container that is made anew goes on`, { skip: linux }, async (t) => {
       const ring = await startRing(t)
       const host = tempDir(t)
-      const volumes = [...compose().matchAll(/^ +- \.\/(\S+?):(\/\S+?)(:ro)?$/gm)].map(([, from = '', to = '', ro]) => ({ from: join(host, from), to, isReadOnly: ro !== undefined }))
+      const volumes = [...compose().matchAll(/^ +- \.\/(\S+?):(\/\S+?)(:ro)?$/gm)].map(
+        ([, from = '', to = '', ro]) => ({ from: join(host, from), to, isReadOnly: ro !== undefined }),
+      )
       assert.ok(volumes.length > 0)
       const first = ring.mint()
       const visible = volumes.find(({ to }) => to.startsWith('/homebridge'))
@@ -231,8 +283,15 @@ describe('docs/docker.md', () => {
           return `mount --bind '${from}' '${target}'${isReadOnly ? ` && mount -o remount,ro,bind '${target}'` : ''}`
         })
         const script = join(boxes, 'start.mjs')
-        const options = { oauthUrl: ring.oauthUrl, apiUrl: ring.apiUrl, systemId: 'test-system', refreshToken: configPath ? undefined : first }
-        writeFileSync(script, `
+        const options = {
+          oauthUrl: ring.oauthUrl,
+          apiUrl: ring.apiUrl,
+          systemId: 'test-system',
+          refreshToken: configPath ? undefined : first,
+        }
+        writeFileSync(
+          script,
+          `
           import * as face from ${JSON.stringify(new URL('../index.js', import.meta.url).href)}
           class RingTokenManager extends face.RingTokenManager {
             constructor(options) { super({ ...${JSON.stringify(options)}, ...options }) }
@@ -242,12 +301,20 @@ describe('docs/docker.md', () => {
           await manager.close()
           const { refreshToken, hardwareId, status } = manager
           console.log(JSON.stringify({ refreshToken, hardwareId, status }))
-        `)
-        const child = runProcess(t, ['-e', `
+        `,
+        )
+        const child = runProcess(
+          t,
+          [
+            '-e',
+            `
           const { spawnSync } = require('node:child_process')
           const { status } = spawnSync('unshare', ${JSON.stringify([...namespace(), 'sh', '-c', `${mounts.join(' && ')} && exec "$0" "$1"`, process.execPath, script])}, { stdio: 'inherit' })
           process.exit(status ?? 1)
-        `], {})
+        `,
+          ],
+          {},
+        )
         const { code, stdout, stderr } = await child.ended
         assert.equal(code, 0, stderr)
         return JSON.parse(stdout)
@@ -276,7 +343,9 @@ describe('docs/docker.md', () => {
     })
   }
 
-  it('has a health check that fails where a login is needed', { skip: process.platform === 'win32' && 'a shell' }, async (t) => {
+  it('has a health check that fails where a login is needed', {
+    skip: process.platform === 'win32' && 'a shell',
+  }, async (t) => {
     const [ring, folder] = [await startRing(t), tempDir(t)]
     const command = snippet('docker', 'dockerfile', 'HEALTHCHECK').replace(/^HEALTHCHECK CMD /, '')
     mkdirSync(join(folder, 'data'))
@@ -309,7 +378,11 @@ describe('docs/migrating.md', () => {
     const scope = { process: { env: { RING_REFRESH_TOKEN: given } } }
     const manager = await run(t, ring, folder, source, scope)
     await manager.refresh()
-    assert.deepEqual({ ...unwrap(manager.refreshToken), rt: '' }, { ...unwrap(given), rt: '' }, 'device id and push credentials stay')
+    assert.deepEqual(
+      { ...unwrap(manager.refreshToken), rt: '' },
+      { ...unwrap(given), rt: '' },
+      'device id and push credentials stay',
+    )
     await manager.close()
     age(join(folder, 'ring-auth.json'), 24 * 3_600_000)
     const again = await run(t, ring, folder, source, scope)
@@ -317,15 +390,23 @@ describe('docs/migrating.md', () => {
     assert.equal(ring.counts.stalePresentations, 0, 'the option may stay as it is')
 
     const other = tempDir(t)
-    const { code, stdout, stderr } = await shell(t, snippet('migrating', 'sh', '--refresh-token-stdin'), other, ring, { env: { RING_REFRESH_TOKEN: ring.mint() } })
+    const { code, stdout, stderr } = await shell(t, snippet('migrating', 'sh', '--refresh-token-stdin'), other, ring, {
+      env: { RING_REFRESH_TOKEN: ring.mint() },
+    })
     assert.equal(code, 0, stderr)
     assert.ok(ring.isAccessLive(stdout.trim()))
   })
 
   it('asks what ring-auth-cli asks, and answers as it does', async (t) => {
-    const [ring, folder] = [await startRing(t, { accounts: [{ email: EMAIL, password: PASSWORD, twoFactor: 'none' }] }), tempDir(t)]
+    const [ring, folder] = [
+      await startRing(t, { accounts: [{ email: EMAIL, password: PASSWORD, twoFactor: 'none' }] }),
+      tempDir(t),
+    ]
     const [before = '', after = ''] = snippet('migrating', '', '"refreshToken"').trim().split('eyJydCI6ImV5…')
-    const { code, stdout, stderr } = await shell(t, 'npx ring-auth --email "$EMAIL" --password-stdin', folder, ring, { input: PASSWORD, env: { EMAIL } })
+    const { code, stdout, stderr } = await shell(t, 'npx ring-auth --email "$EMAIL" --password-stdin', folder, ring, {
+      input: PASSWORD,
+      env: { EMAIL },
+    })
     assert.equal(code, 0, stderr)
     const line = stdout.split('\n').find((line) => line.startsWith(before) && line.endsWith(after))
     assert.ok(line, stdout)
@@ -342,15 +423,26 @@ describe('docs/migrating.md', () => {
     /** @type {((update: object) => void)[]} */
     const listeners = []
     const ringApi = { onRefreshTokenUpdated: { subscribe: (/** @type {any} */ listener) => listeners.push(listener) } }
-    await run(t, ring, folder, snippet('migrating', 'js', 'text.replace'), { ringApi, configPath: path, readFileSync, writeFileSync })
+    await run(t, ring, folder, snippet('migrating', 'js', 'text.replace'), {
+      ringApi,
+      configPath: path,
+      readFileSync,
+      writeFileSync,
+    })
     // The second of two rotations comes before the first one was written, or only the last one is replayed.
     listeners[0]?.({ oldRefreshToken: 'between', newRefreshToken: 'newest' })
     assert.equal(shownIn(path), first, 'nothing is found, and nothing is said')
 
     /** @type {string[]} */
     const said = []
-    const log = Object.fromEntries(['error', 'warn', 'info', 'debug'].map((level) => [level, (/** @type {string} */ message) => said.push(message)]))
-    const manager = await run(t, ring, folder, snippet('migrating', 'js', 'name: config.name'), { configPath: path, config: JSON.parse(readFileSync(path, 'utf8')).platforms[0], log })
+    const log = Object.fromEntries(
+      ['error', 'warn', 'info', 'debug'].map((level) => [level, (/** @type {string} */ message) => said.push(message)]),
+    )
+    const manager = await run(t, ring, folder, snippet('migrating', 'js', 'name: config.name'), {
+      configPath: path,
+      config: JSON.parse(readFileSync(path, 'utf8')).platforms[0],
+      log,
+    })
     await manager.refresh()
     assert.equal(shownIn(path), manager.refreshToken)
     assert.ok(said.length > 0, 'the logger is wired')
@@ -360,7 +452,9 @@ describe('docs/migrating.md', () => {
     const [ring, folder] = [await startRing(t), tempDir(t)]
     const path = join(folder, 'config.json')
     writeFileSync(path, config(ring.mint(), 'Ring'))
-    const manager = await run(t, ring, folder, snippet('migrating', 'js', 'configPath: api.user.configPath() }'), { api: { user: { configPath: () => path } } })
+    const manager = await run(t, ring, folder, snippet('migrating', 'js', 'configPath: api.user.configPath() }'), {
+      api: { user: { configPath: () => path } },
+    })
     await manager.refresh()
     assert.equal(readFileSync(path, 'utf8'), config(String(manager.refreshToken), 'Ring'))
   })
@@ -376,24 +470,35 @@ describe('docs/migrating.md', () => {
 
 describe('the commands in these pages', () => {
   /** Where a person would have said nothing more; the answers of a test come from standard input. */
-  const logins = snippets.filter(({ language, text }) => language === 'sh' && text.includes('ring-auth login --homebridge'))
+  const logins = snippets.filter(
+    ({ language, text }) => language === 'sh' && text.includes('ring-auth login --homebridge'),
+  )
   for (const login of logins) {
     const command = login.text.trim()
     it(`${login.page}: ${command}`, async (t) => {
       login.isRun = true
-      const [ring, folder] = [await startRing(t, { accounts: [{ email: EMAIL, password: PASSWORD, twoFactor: 'none' }] }), tempDir(t)]
+      const [ring, folder] = [
+        await startRing(t, { accounts: [{ email: EMAIL, password: PASSWORD, twoFactor: 'none' }] }),
+        tempDir(t),
+      ]
       const path = join(folder, /--homebridge (\/\S+)/.exec(command)?.[1] ?? 'homebridge/config.json')
       put(path, config('', 'Other'))
       // By itself it looks where Homebridge's own tools say that the storage path is.
       const env = { EMAIL, UIX_STORAGE_PATH: dirname(path) }
       const bare = command.replace(/^(?:sudo|docker exec -it homebridge) /, '')
-      const { code, stderr } = await shell(t, `${bare} --email "$EMAIL" --password-stdin`, folder, ring, { input: PASSWORD, env })
+      const { code, stderr } = await shell(t, `${bare} --email "$EMAIL" --password-stdin`, folder, ring, {
+        input: PASSWORD,
+        env,
+      })
       assert.equal(code, 0, stderr)
       const token = shownIn(path)
       assert.equal(JSON.parse(readFileSync(path, 'utf8')).platforms.at(-1).platform, 'ExampleRing')
       assert.ok(ring.isLive(rawOf(token)))
       const state = command.includes('--state-dir') ? join(folder, 'state') : join(dirname(path), '.ring-auth')
-      assert.ok(readdirSync(state).some((name) => name.endsWith('.json')), 'the journal is where the page says')
+      assert.ok(
+        readdirSync(state).some((name) => name.endsWith('.json')),
+        'the journal is where the page says',
+      )
     })
   }
 
@@ -401,10 +506,17 @@ describe('the commands in these pages', () => {
     const [ring, folder] = [await startRing(t), tempDir(t)]
     const path = join(folder, 'homebridge', 'config.json')
     put(path, config(ring.mint()))
-    const manager = await run(t, ring, folder, `const manager = new RingTokenManager({ store: { type: 'homebridge', configPath: 'homebridge/config.json', platform: 'ExampleRing' } })`)
+    const manager = await run(
+      t,
+      ring,
+      folder,
+      `const manager = new RingTokenManager({ store: { type: 'homebridge', configPath: 'homebridge/config.json', platform: 'ExampleRing' } })`,
+    )
     await manager.refresh()
     const requests = ring.requests.length
-    const { code, stderr } = await shell(t, snippet('homebridge', 'sh', 'ring-auth status'), folder, ring, { env: { UIX_STORAGE_PATH: dirname(path) } })
+    const { code, stderr } = await shell(t, snippet('homebridge', 'sh', 'ring-auth status'), folder, ring, {
+      env: { UIX_STORAGE_PATH: dirname(path) },
+    })
     assert.equal(code, 0, stderr)
     assert.equal(ring.requests.length, requests)
   })
@@ -420,7 +532,9 @@ describe('these pages', () => {
   it('name no option of the command line that is nowhere explained', () => {
     const explained = HELP + text('docs/cli.md')
     for (const page of PAGES) {
-      for (const [, line = ''] of text(`docs/${page}.md`).matchAll(/\bring-auth ((?:login|token|refresh|status|logout)[^`\n]*)/g)) {
+      for (const [, line = ''] of text(`docs/${page}.md`).matchAll(
+        /\bring-auth ((?:login|token|refresh|status|logout)[^`\n]*)/g,
+      )) {
         for (const [option] of line.matchAll(/(?<= )--[\w-]+/g)) {
           assert.ok(explained.includes(option), `${page}: ${option}`)
         }
@@ -441,7 +555,8 @@ function namespace() {
   // Root in a namespace of mounts; anybody else in one of users, too.
   const kinds = [['--mount'], ['--mount', '--user', '--map-root-user']]
   const works = kinds.find((kind) => spawnSync('unshare', [...kind, 'true']).status === 0)
-  if (!works) throw new Error('This machine lets nobody mount anything in a namespace of their own (unshare): as root it would.')
+  if (!works)
+    throw new Error('This machine lets nobody mount anything in a namespace of their own (unshare): as root it would.')
   return works
 }
 
@@ -456,13 +571,16 @@ function installed(folder, ring) {
   mkdirSync(modules, { recursive: true })
   symlinkSync(root, join(modules, 'ring-auth'), 'junction')
   const preload = join(modules, 'preload.cjs')
-  writeFileSync(preload, `
+  writeFileSync(
+    preload,
+    `
     const face = require('ring-auth')
     const { RING_AUTH_OAUTH_URL: oauthUrl, RING_AUTH_API_URL: apiUrl } = process.env
     face.RingTokenManager = class RingTokenManager extends face.RingTokenManager {
       constructor(options) { super({ ...options, oauthUrl, apiUrl }) }
     }
-  `)
+  `,
+  )
   return { ...surroundings(folder, ring), NODE_OPTIONS: `--require ${JSON.stringify(preload)}` }
 }
 
@@ -482,10 +600,18 @@ function surroundings(folder, ring) {
  */
 function shell(t, line, folder, ring, { input = '', env = {} } = {}) {
   const npx = `npx() { shift; ${JSON.stringify(process.execPath)} ${JSON.stringify(CLI)} "$@"; }`
-  const child = runProcess(t, ['-e', `
+  const child = runProcess(
+    t,
+    [
+      '-e',
+      `
     const { status } = require('node:child_process').spawnSync('sh', ['-c', process.argv[1]], { stdio: 'inherit' })
     process.exit(status ?? 1)
-  `, `${npx}\n${inside(line, folder)}`], { cwd: folder, env: { ...surroundings(folder, ring), ...env } })
+  `,
+      `${npx}\n${inside(line, folder)}`,
+    ],
+    { cwd: folder, env: { ...surroundings(folder, ring), ...env } },
+  )
   child.process.stdin.end(input)
   return child.ended
 }

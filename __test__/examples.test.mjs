@@ -23,7 +23,9 @@ async function install(t, name) {
   symlinkSync(root, join(folder, 'node_modules', 'ring-auth'), 'junction')
   symlinkSync(join('..', 'ring-auth', 'bin', 'ring-auth.js'), join(folder, 'node_modules', '.bin', 'ring-auth'))
   const preload = join(folder, 'node_modules', 'preload.cjs')
-  writeFileSync(preload, `
+  writeFileSync(
+    preload,
+    `
     const face = require('ring-auth')
     const { RING_AUTH_OAUTH_URL: oauthUrl, RING_AUTH_API_URL: apiUrl } = process.env
     face.RingTokenManager = class RingTokenManager extends face.RingTokenManager {
@@ -35,10 +37,17 @@ async function install(t, name) {
       if (given.origin !== 'https://api.ring.com') throw new Error('not for ' + given.origin)
       return real(new URL(given.pathname, apiUrl), options)
     }
-  `)
+  `,
+  )
   const { PATH, SystemRoot } = process.env
   // Nothing of whoever runs the tests; npm needs a home.
-  const environment = { PATH, SystemRoot, HOME: folder, RING_AUTH_OAUTH_URL: ring.oauthUrl, RING_AUTH_API_URL: ring.apiUrl }
+  const environment = {
+    PATH,
+    SystemRoot,
+    HOME: folder,
+    RING_AUTH_OAUTH_URL: ring.oauthUrl,
+    RING_AUTH_API_URL: ring.apiUrl,
+  }
   /** @param {string} command @param {string[]} args @param {Record<string, string>} [env] */
   const run = (command, args, env = {}) => finished(command, args, { cwd: folder, env: { ...environment, ...env } })
   return {
@@ -60,7 +69,12 @@ async function install(t, name) {
  */
 function finished(command, args, options) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'], timeout: 2 * PATIENCE_MS, killSignal: 'SIGKILL' })
+    const child = spawn(command, args, {
+      ...options,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: 2 * PATIENCE_MS,
+      killSignal: 'SIGKILL',
+    })
     let [stdout, stderr] = ['', '']
     child.stdout?.setEncoding('utf8').on('data', (data) => (stdout += data))
     child.stderr?.setEncoding('utf8').on('data', (data) => (stderr += data))
@@ -96,7 +110,14 @@ function isTheNewest({ ring }, token) {
 
 describe('the examples', () => {
   it('are all run: here, or in a real Homebridge', () => {
-    assert.deepEqual(readdirSync(join(root, 'examples')).sort(), ['README.md', 'custom-store', 'dotenv', 'homebridge-plugin', 'node-script', 'shell'])
+    assert.deepEqual(readdirSync(join(root, 'examples')).sort(), [
+      'README.md',
+      'custom-store',
+      'dotenv',
+      'homebridge-plugin',
+      'node-script',
+      'shell',
+    ])
   })
 
   for (const script of ['devices.cjs', 'devices.mjs']) {
@@ -127,7 +148,8 @@ describe('the examples', () => {
     renameSync(join(folder, '.env.example'), join(folder, '.env'))
     const before = text('.env')
     assert.match(before, /^RING_REFRESH_TOKEN=$/m)
-    const put = (/** @type {string} */ token) => writeFileSync(join(folder, '.env'), before.replace(/^RING_REFRESH_TOKEN=.*$/m, `RING_REFRESH_TOKEN=${token}`))
+    const put = (/** @type {string} */ token) =>
+      writeFileSync(join(folder, '.env'), before.replace(/^RING_REFRESH_TOKEN=.*$/m, `RING_REFRESH_TOKEN=${token}`))
     const token = () => /^RING_REFRESH_TOKEN=['"]?([^'"\n]+)['"]?$/m.exec(text('.env'))?.[1] ?? ''
     const given = ring.mint(EMAIL)
     put(given)
@@ -137,7 +159,11 @@ describe('the examples', () => {
       isTheNewest(example, token())
       grownOld(join(folder, '.ring-auth'))
     }
-    assert.equal(text('.env').replace(/^RING_REFRESH_TOKEN=.*$/m, 'RING_REFRESH_TOKEN='), before, 'every other byte is as it was')
+    assert.equal(
+      text('.env').replace(/^RING_REFRESH_TOKEN=.*$/m, 'RING_REFRESH_TOKEN='),
+      before,
+      'every other byte is as it was',
+    )
     put(given)
     listsTheDevices(await node('devices.mjs'), 'Front Door\n')
     isTheNewest(example, token())
@@ -192,14 +218,18 @@ describe('the examples', () => {
     assert.match(empty.stderr, /ring-auth/)
     assert.equal(empty.stdout, '')
     const given = ring.mint(EMAIL)
-    const first = await run(process.execPath, ['--input-type=module', '-e', `
+    const first = await run(process.execPath, [
+      '--input-type=module',
+      '-e',
+      `
       import { RingTokenManager } from 'ring-auth'
       const manager = new RingTokenManager({
         oauthUrl: ${JSON.stringify(ring.oauthUrl)}, refreshToken: ${JSON.stringify(given)}, store: { type: 'file', path: 'ring-auth.json' },
       })
       await manager.getAccessToken()
       await manager.close()
-    `])
+    `,
+    ])
     assert.equal(first.code, 0, first.stderr)
     for (let i = 2; i <= 3; i++) {
       grownOld(join(folder, 'ring-auth.json'))
@@ -211,7 +241,11 @@ describe('the examples', () => {
     }
     const seen = ring.requests.filter(({ path }) => path === '/clients_api/ring_devices')
     assert.equal(seen.length, 2)
-    assert.ok(seen.every(({ headers }) => headers['hardware_id'] !== undefined && /^curl/.test(headers['user-agent'] ?? '') === false))
+    assert.ok(
+      seen.every(
+        ({ headers }) => headers['hardware_id'] !== undefined && /^curl/.test(headers['user-agent'] ?? '') === false,
+      ),
+    )
     // Ring says no: the script says so, and prints nothing that could be taken for an answer.
     ring.fault({ kind: 'status', path: '/clients_api/ring_devices', status: 500, body: 'oops' })
     const refused = await run('./devices.sh', [])

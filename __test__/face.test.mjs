@@ -27,7 +27,13 @@ const AUTH = {
   refreshToken: `refresh-${SECRET}`,
   hardwareId: 'hid',
 }
-const FAILURE = { code: 'RATE_LIMITED', message: 'Too many requests', transient: true, httpStatus: 429, retryAfterMs: 5000 }
+const FAILURE = {
+  code: 'RATE_LIMITED',
+  message: 'Too many requests',
+  transient: true,
+  httpStatus: 429,
+  retryAfterMs: 5000,
+}
 
 /** A binding whose manager answers what `answers` says, and which remembers how it was called. */
 function fakeBinding() {
@@ -199,7 +205,10 @@ describe('constructor', () => {
   for (const [what, options] of [
     ['nothing', undefined],
     ['no options', {}],
-    ['undefined options', { refreshToken: undefined, store: undefined, logger: undefined, requestTimeoutMs: undefined }],
+    [
+      'undefined options',
+      { refreshToken: undefined, store: undefined, logger: undefined, requestTimeoutMs: undefined },
+    ],
     ['the memory store', { store: { type: 'memory' } }],
     ['no prototype', Object.assign(Object.create(null), { store: { type: 'memory' } })],
   ]) {
@@ -259,11 +268,20 @@ describe('constructor', () => {
     [{ store: '/data/ring.json' }, /^options\.store must be an object, got a string$/],
     [{ store: {} }, /^options\.store\.type must be "memory", "file", "homebridge" or "dotenv", or .*, got undefined$/],
     [{ store: { type: 5 } }, /^options\.store\.type must be "memory", .*, got a number$/],
-    [{ store: { type: SECRET } }, /^options\.store\.type must be "memory", "file", "homebridge" or "dotenv", or the store an object with load and save$/],
+    [
+      { store: { type: SECRET } },
+      /^options\.store\.type must be "memory", "file", "homebridge" or "dotenv", or the store an object with load and save$/,
+    ],
     [{ store: { type: 'homebridge' } }, /^options\.store\.configPath must be a string, got undefined$/],
-    [{ store: { type: 'homebridge', configPath: '/c', path: '/c' } }, /^options\.store\.path is not an option; did you mean/],
+    [
+      { store: { type: 'homebridge', configPath: '/c', path: '/c' } },
+      /^options\.store\.path is not an option; did you mean/,
+    ],
     [{ store: { type: 'homebridge', configPath: '/c', name: '' } }, /^options\.store\.name must not be empty$/],
-    [{ store: { type: 'homebridge', configPath: '/c', statePath: 5 } }, /^options\.store\.statePath must be a string, got a number$/],
+    [
+      { store: { type: 'homebridge', configPath: '/c', statePath: 5 } },
+      /^options\.store\.statePath must be a string, got a number$/,
+    ],
     [{ store: { type: 'dotenv', path: '' } }, /^options\.store\.path must not be empty$/],
     [{ store: { type: 'dotenv', path: '.env', name: 'A' } }, /^options\.store\.name is not an option/],
     [{ store: { load() {} } }, /^options\.store\.save must be a function, got undefined$/],
@@ -285,7 +303,8 @@ describe('constructor', () => {
     fake.openResult = { error: { code: 'STORE', message: 'Cannot read', transient: false, cause: 'EACCES' } }
     assert.throws(
       () => new RingTokenManager(),
-      (/** @type {any} */ error) => error instanceof RingAuthError && error.code === 'STORE' && error.cause === 'EACCES',
+      (/** @type {any} */ error) =>
+        error instanceof RingAuthError && error.code === 'STORE' && error.cause === 'EACCES',
     )
   })
 })
@@ -302,7 +321,8 @@ describe('RingAuthError', () => {
     assert.ok(error instanceof Error)
     assert.equal(error.name, 'RingAuthError')
     assert.equal(String(error), 'RingAuthError: Too many requests')
-    const { code, message, transient, httpStatus, retryAfterMs, cause } = /** @type {import('../index.js').RingAuthError} */ (error)
+    const { code, message, transient, httpStatus, retryAfterMs, cause } =
+      /** @type {import('../index.js').RingAuthError} */ (error)
     assert.deepEqual({ code, message, transient, httpStatus, retryAfterMs, cause }, { ...FAILURE, cause: 'slow down' })
   })
 
@@ -405,7 +425,11 @@ describe('access tokens', () => {
     assert.deepEqual(await manager.refresh(), AUTH)
     await manager.refresh({ force: undefined })
     await manager.refresh({ force: true })
-    assert.deepEqual(fake.calls.slice(1), [['refresh', false], ['refresh', false], ['refresh', true]])
+    assert.deepEqual(fake.calls.slice(1), [
+      ['refresh', false],
+      ['refresh', false],
+      ['refresh', true],
+    ])
   })
 
   it('invalidateAccessToken throws what the native part says', () => {
@@ -444,7 +468,10 @@ describe('signal', () => {
     const manager = new RingTokenManager()
     const reason = new Error('enough')
     for (const method of ['getAccessToken', 'getAuth', 'refresh']) {
-      const error = await manager[method]({ signal: AbortSignal.abort(reason) }).then(assert.fail, (/** @type {unknown} */ caught) => caught)
+      const error = await manager[method]({ signal: AbortSignal.abort(reason) }).then(
+        assert.fail,
+        (/** @type {unknown} */ caught) => caught,
+      )
       assert.ok(error instanceof RingAuthError)
       assert.equal(error.code, 'ABORTED')
       assert.equal(error.transient, false)
@@ -462,7 +489,10 @@ describe('signal', () => {
     controller.signal.onabort = () => own++
     const call = manager.getAccessToken({ signal: controller.signal })
     controller.abort()
-    await assert.rejects(call, (/** @type {any} */ error) => error.code === 'ABORTED' && error.cause.name === 'AbortError')
+    await assert.rejects(
+      call,
+      (/** @type {any} */ error) => error.code === 'ABORTED' && error.cause.name === 'AbortError',
+    )
     assert.equal(own, 1)
     fail(new Error('late'))
     await tick()
@@ -558,7 +588,10 @@ describe('login', () => {
 
   it('returns the step without empty fields', async () => {
     fake.answers.login = async () => ({
-      step: { authenticated: false, twoFactor: { method: 'unknown', destination: null, resendInSeconds: undefined, prompt: 'Code' } },
+      step: {
+        authenticated: false,
+        twoFactor: { method: 'unknown', destination: null, resendInSeconds: undefined, prompt: 'Code' },
+      },
     })
     const manager = new RingTokenManager()
     assert.deepEqual(await manager.login({ email: 'a', password: 'b' }), {
@@ -608,7 +641,10 @@ describe('setters', () => {
     assert.equal(await manager.setPushCredentials({ a: [1], b: undefined }), undefined)
     await manager.setPushCredentials({})
     await manager.setPushCredentials(null)
-    assert.deepEqual(fake.calls.slice(1).map(([, json]) => json), ['{"a":[1]}', '{}', null])
+    assert.deepEqual(
+      fake.calls.slice(1).map(([, json]) => json),
+      ['{"a":[1]}', '{}', null],
+    )
     /** @type {Record<string, unknown>} */
     const cycle = {}
     cycle['cycle'] = cycle
@@ -669,7 +705,10 @@ describe('observables', () => {
     manager.onRefreshTokenUpdated.subscribe({})
     assert.deepEqual(seen, [])
     fake.emit(first)
-    assert.deepEqual(seen, [['a', { newRefreshToken: 'one' }], ['b', { newRefreshToken: 'one' }]])
+    assert.deepEqual(seen, [
+      ['a', { newRefreshToken: 'one' }],
+      ['b', { newRefreshToken: 'one' }],
+    ])
     a.unsubscribe()
     a.unsubscribe()
     fake.emit(second)
@@ -713,7 +752,9 @@ describe('observables', () => {
     /** @type {unknown[]} */
     const seen = []
     for (const name of ['a', 'b']) {
-      new RingTokenManager().onRefreshTokenUpdated.subscribe((/** @type {any} */ update) => seen.push([name, update.newRefreshToken]))
+      new RingTokenManager().onRefreshTokenUpdated.subscribe((/** @type {any} */ update) =>
+        seen.push([name, update.newRefreshToken]),
+      )
     }
     assert.deepEqual([fake.listeners.length, fake.eventsMade], [2, 1])
     const [a, b] = fake.listeners
@@ -722,7 +763,11 @@ describe('observables', () => {
     a?.({ kind: 'end' })
     a?.({ kind: 'token', newRefreshToken: '3' })
     b?.({ kind: 'token', newRefreshToken: '4' })
-    assert.deepEqual(seen, [['b', '1'], ['a', '2'], ['b', '4']])
+    assert.deepEqual(seen, [
+      ['b', '1'],
+      ['a', '2'],
+      ['b', '4'],
+    ])
   })
 
   it('the same listener can be subscribed twice', () => {
@@ -756,13 +801,18 @@ describe('observables', () => {
     const manager = new RingTokenManager()
     assert.throws(() => manager.onStatus.subscribe(), refusal(/^the listener of onStatus must be .*, got undefined$/))
     assert.throws(() => manager.onStatus.subscribe(null), refusal(/got null$/))
-    assert.throws(() => manager.onStatus.subscribe({ next: 5 }), refusal(/^next of the listener of onStatus must be a function/))
+    assert.throws(
+      () => manager.onStatus.subscribe({ next: 5 }),
+      refusal(/^next of the listener of onStatus must be a function/),
+    )
   })
 
   it('a listener that fails is reported without its words, and stops nobody', async () => {
     /** @type {import('../index.js').LogEntry[]} */
     const log = []
-    const manager = new RingTokenManager({ logger: (/** @type {import('../index.js').LogEntry} */ entry) => log.push(entry) })
+    const manager = new RingTokenManager({
+      logger: (/** @type {import('../index.js').LogEntry} */ entry) => log.push(entry),
+    })
     const failure = Object.assign(new TypeError(`cannot save ${SECRET}`), { code: 'ENOSPC' })
     /** @type {any[]} */
     const seen = []
@@ -849,7 +899,15 @@ describe('observables', () => {
 
   it('unknown and broken events are ignored', () => {
     new RingTokenManager()
-    for (const event of [{ kind: 'new' }, { kind: 'token' }, { kind: 'status' }, { kind: 'log' }, {}, null, undefined]) {
+    for (const event of [
+      { kind: 'new' },
+      { kind: 'token' },
+      { kind: 'status' },
+      { kind: 'log' },
+      {},
+      null,
+      undefined,
+    ]) {
       fake.emit(event)
     }
   })

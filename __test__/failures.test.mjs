@@ -45,7 +45,9 @@ const literally = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
 function hasTest(source, file, name) {
   if (file.endsWith('.rs')) {
     const attributes = String.raw`(?:\s*(?:#\[(?!ignore)[^\n]*\]|//[^\n]*)\n)*`
-    const test = new RegExp(String.raw`#\[(?:tokio::)?test(?:\([^)]*\))?\]\n${attributes}\s*(?:async )?fn ${literally(name)}\(`)
+    const test = new RegExp(
+      String.raw`#\[(?:tokio::)?test(?:\([^)]*\))?\]\n${attributes}\s*(?:async )?fn ${literally(name)}\(`,
+    )
     return test.test(source)
   }
   return new RegExp(`^\\s*(?:it|test)\\((['"\`])${literally(name)}\\1,`, 'm').test(source)
@@ -58,7 +60,11 @@ describe(PAGE, () => {
   it('has a table in each of its sections, and lines that can be read', () => {
     const sections = [...page.matchAll(/^## (.*)$/gm)].map(([, title]) => title)
     assert.ok(sections.length >= 7)
-    for (const section of sections) assert.ok(all.some((line) => line.section === section), section)
+    for (const section of sections)
+      assert.ok(
+        all.some((line) => line.section === section),
+        section,
+      )
     for (const line of all) {
       assert.deepEqual(line.odd, [], line.what)
       assert.ok(line.tests.length + line.open.length > 0, line.what)
@@ -70,7 +76,8 @@ describe(PAGE, () => {
     const missing = []
     for (const { what, tests } of all) {
       for (const { file, name } of tests) {
-        if (!existsSync(join(root, file)) || !hasTest(readFileSync(join(root, file), 'utf8'), file, name)) missing.push(`${what} ${file}: ${name}`)
+        if (!existsSync(join(root, file)) || !hasTest(readFileSync(join(root, file), 'utf8'), file, name))
+          missing.push(`${what} ${file}: ${name}`)
       }
     }
     assert.deepEqual(missing, [])
@@ -78,9 +85,16 @@ describe(PAGE, () => {
 
   it('would not be believed otherwise', () => {
     const js = "  it('is there', async () => {})\n  // it('was there', () => {})\n  it.skip('is left out', () => {})\n"
-    assert.deepEqual(['is there', 'was there', 'is left out', 'is'].map((name) => hasTest(js, 'a.test.mjs', name)), [true, false, false, false])
-    const rust = '#[test]\nfn one() {}\n\n#[tokio::test(start_paused = true)]\nasync fn two() {}\n\nfn three() {}\n\n#[test]\n#[ignore]\nfn four() {}\n'
-    assert.deepEqual(['one', 'two', 'three', 'four'].map((name) => hasTest(rust, 'a.rs', name)), [true, true, false, false])
+    assert.deepEqual(
+      ['is there', 'was there', 'is left out', 'is'].map((name) => hasTest(js, 'a.test.mjs', name)),
+      [true, false, false, false],
+    )
+    const rust =
+      '#[test]\nfn one() {}\n\n#[tokio::test(start_paused = true)]\nasync fn two() {}\n\nfn three() {}\n\n#[test]\n#[ignore]\nfn four() {}\n'
+    assert.deepEqual(
+      ['one', 'two', 'three', 'four'].map((name) => hasTest(rust, 'a.rs', name)),
+      [true, true, false, false],
+    )
     assert.equal(lines('## S\n\n| what went wrong | the test |\n|---|---|\n| a | tested |\n')[0]?.odd.length, 1)
   })
 })

@@ -60,7 +60,10 @@ async function outage(t, spec, code, { graceMs = 0, requestTimeoutMs = 10_000 } 
   assert.equal(manager.status.code, code)
   const posts = ring.counts.tokenPosts
   assert.ok(posts >= 1 && posts <= MAX_POSTS, `${posts} requests`)
-  assert.ok(ring.tokenRequests.every((request) => request.form['refresh_token'] === given), 'always the same token')
+  assert.ok(
+    ring.tokenRequests.every((request) => request.form['refresh_token'] === given),
+    'always the same token',
+  )
   // Within the cool-down nobody is bothered.
   await failure(manager.getAccessToken(), code)
   assert.equal(ring.counts.tokenPosts, posts)
@@ -130,15 +133,29 @@ describe('an answer', { concurrency: true }, () => {
     ['null', { kind: 'status', status: 200, body: 'null', headers: { 'content-type': 'application/json' } }],
     ['""', { kind: 'status', status: 200, body: '""', headers: { 'content-type': 'application/json' } }],
     ['nothing', { kind: 'status', status: 200, body: '' }],
-    ['half a JSON', { kind: 'status', status: 200, body: '{"access_token":"x","refresh_tok', headers: { 'content-type': 'application/json' } }],
+    [
+      'half a JSON',
+      {
+        kind: 'status',
+        status: 200,
+        body: '{"access_token":"x","refresh_tok',
+        headers: { 'content-type': 'application/json' },
+      },
+    ],
     ['JSON nested too deep', { kind: 'status', status: 200, body: `${'['.repeat(3000)}${']'.repeat(3000)}` }],
     ['more than a MiB', { kind: 'status', status: 200, body: `{"x":"${'y'.repeat(1_100_000)}"}` }],
     ['no refresh token', { kind: 'status', status: 200, body: { access_token: 'abc', expires_in: 3600 } }],
     ['no access token', { kind: 'status', status: 200, body: { refresh_token: 'abc', expires_in: 3600 } }],
     ['an empty refresh token', { kind: 'status', status: 200, body: { access_token: 'abc', refresh_token: '' } }],
-    ['a refresh token that is null', { kind: 'status', status: 200, body: { access_token: 'abc', refresh_token: null } }],
+    [
+      'a refresh token that is null',
+      { kind: 'status', status: 200, body: { access_token: 'abc', refresh_token: null } },
+    ],
     ['tokens that are objects', { kind: 'status', status: 200, body: { access_token: {}, refresh_token: {} } }],
-    ['tokens with line breaks', { kind: 'status', status: 200, body: { access_token: 'a\r\nb', refresh_token: 'c\nd' } }],
+    [
+      'tokens with line breaks',
+      { kind: 'status', status: 200, body: { access_token: 'a\r\nb', refresh_token: 'c\nd' } },
+    ],
   ]
   for (const [what, spec] of nonsense) {
     it(`of 200 with ${what} is PROTOCOL, and nothing of it is stored`, async (t) => {
@@ -160,14 +177,21 @@ describe('an answer', { concurrency: true }, () => {
     ['invalid_request', { error: 'invalid_request' }, 400, 'PROTOCOL'],
     ['invalid_grant under another status', { error: 'invalid_grant' }, 403, 'BLOCKED'],
     ['invalid_grant from an outage', { error: 'invalid_grant' }, 503, 'SERVER_ERROR'],
-    ['too many requests', { error: 'x', error_description: 'Too many requests from dependency service' }, 400, 'RATE_LIMITED'],
+    [
+      'too many requests',
+      { error: 'x', error_description: 'Too many requests from dependency service' },
+      400,
+      'RATE_LIMITED',
+    ],
   ]
   for (const [what, body, status, code] of refusals) {
     it(`of ${status} with ${what} is ${code}, and no dead token`, async (t) => {
       await outage(t, { kind: 'status', status, body }, code)
     })
     it(`of ${status} with ${what}, once, costs at most one call`, async (t) => {
-      await once(t, { kind: 'status', status, body }, code, { recovers: code === 'SERVER_ERROR' || code === 'PROTOCOL' })
+      await once(t, { kind: 'status', status, body }, code, {
+        recovers: code === 'SERVER_ERROR' || code === 'PROTOCOL',
+      })
     })
   }
 
@@ -201,7 +225,10 @@ describe('an answer', { concurrency: true }, () => {
     assert.ok(ring.requests.every((request) => request.path === '/oauth/token'))
   })
 
-  for (const [status, code] of /** @type {[number, ErrorCode][]} */ ([[429, 'RATE_LIMITED'], [503, 'SERVER_ERROR']])) {
+  for (const [status, code] of /** @type {[number, ErrorCode][]} */ ([
+    [429, 'RATE_LIMITED'],
+    [503, 'SERVER_ERROR'],
+  ])) {
     it(`of ${status} with a long Retry-After is not repeated, and waits so long`, async (t) => {
       const { error, posts } = await outage(t, { kind: 'status', status, headers: { 'retry-after': 600 } }, code)
       assert.equal(posts, 1)
@@ -216,7 +243,9 @@ describe('an answer', { concurrency: true }, () => {
     })
 
     it(`of ${status} with a short Retry-After is repeated after that time`, async (t) => {
-      const { ring } = await once(t, { kind: 'status', status, headers: { 'retry-after': 1 } }, code, { recovers: true })
+      const { ring } = await once(t, { kind: 'status', status, headers: { 'retry-after': 1 } }, code, {
+        recovers: true,
+      })
       const [first, second] = ring.tokenRequests
       assert.ok(Number(second?.at) - Number(first?.at) >= 1000)
     })
@@ -240,7 +269,10 @@ describe('a connection', { concurrency: true }, () => {
     })
     it(`${what}, once, is nobody's problem: the same token again, at once`, async (t) => {
       const { ring, given } = await once(t, spec, code, { requestTimeoutMs: patience(code, 3000), recovers: true })
-      assert.deepEqual(ring.tokenRequests.slice(0, 2).map((request) => request.form['refresh_token']), [given, given])
+      assert.deepEqual(
+        ring.tokenRequests.slice(0, 2).map((request) => request.form['refresh_token']),
+        [given, given],
+      )
     })
   }
 
@@ -277,7 +309,11 @@ describe('a connection', { concurrency: true }, () => {
   ]
   for (const [what, spec, code] of after) {
     it(`${what} sends the same token again at once, within Ring's grace: the account lives`, async (t) => {
-      const { ring, given } = await once(t, spec, code, { graceMs: 10_000, requestTimeoutMs: patience(code, 3000), recovers: true })
+      const { ring, given } = await once(t, spec, code, {
+        graceMs: 10_000,
+        requestTimeoutMs: patience(code, 3000),
+        recovers: true,
+      })
       const [first, second, third] = ring.tokenRequests
       assert.equal(first?.form['refresh_token'], given)
       assert.equal(second?.form['refresh_token'], given, 'the same one again')

@@ -39,7 +39,10 @@ describe('the footprint', () => {
 
   it('of an install is nothing but files: no dependency, and one script, which writes nothing and asks nobody', () => {
     const { scripts, dependencies, optionalDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
-    assert.deepEqual({ dependencies, optionalDependencies }, { dependencies: undefined, optionalDependencies: undefined })
+    assert.deepEqual(
+      { dependencies, optionalDependencies },
+      { dependencies: undefined, optionalDependencies: undefined },
+    )
     for (const name of ['preinstall', 'postinstall', 'prepare']) assert.equal(scripts[name], undefined, name)
     // What it does where is played in packages/install.test.mjs.
     assert.equal(scripts.install, 'node lib/install.js')
@@ -47,7 +50,14 @@ describe('the footprint', () => {
       const source = readFileSync(join(root, name), 'utf8')
       return [...source.matchAll(/require\((.+?)\)/g)].map((match) => match[1])
     })
-    assert.deepEqual([...new Set(needed)].sort(), ["'./load.js'", "'node:fs'", "'node:os'", "'node:path'", 'built', 'name'])
+    assert.deepEqual([...new Set(needed)].sort(), [
+      "'./load.js'",
+      "'node:fs'",
+      "'node:os'",
+      "'node:path'",
+      'built',
+      'name',
+    ])
     assert.doesNotMatch(readFileSync(join(root, 'lib', 'load.js'), 'utf8'), /write|mkdir|fetch/)
   })
 })

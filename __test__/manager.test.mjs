@@ -4,7 +4,19 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import {
-  EMAIL, OUTAGE, PASSWORD, failure, fileStore, open, rawOf, readJournal, startRing, tempDir, unwrap, until, wrap,
+  EMAIL,
+  OUTAGE,
+  PASSWORD,
+  failure,
+  fileStore,
+  open,
+  rawOf,
+  readJournal,
+  startRing,
+  tempDir,
+  unwrap,
+  until,
+  wrap,
 } from './support/index.mjs'
 
 const CREDENTIALS = { email: EMAIL, password: PASSWORD }
@@ -41,7 +53,11 @@ describe('a login', { concurrency: true }, () => {
         assert.ok(ring.isAccessLive(await manager.getAccessToken()))
         assert.equal(rawOf(manager.refreshToken), ring.newest())
         assert.equal(unwrap(manager.refreshToken).hid, manager.hardwareId)
-        assert.equal(new Set(ring.requests.map((request) => request.headers['hardware_id'])).size, 1, 'one device for Ring')
+        assert.equal(
+          new Set(ring.requests.map((request) => request.headers['hardware_id'])).size,
+          1,
+          'one device for Ring',
+        )
         await until(() => updates.length > 0, 'the new token is announced')
         assert.equal(updates[0]?.oldRefreshToken, undefined)
         assert.equal(updates.at(-1)?.newRefreshToken, manager.refreshToken)
@@ -203,7 +219,9 @@ describe('a login', { concurrency: true }, () => {
     const { manager } = open(t, ring)
     await manager.login(CREDENTIALS)
     const code = String(ring.codeFor())
-    assert.deepEqual(await manager.submitTwoFactorCode(` ${code.slice(0, 3)}-${code.slice(3)} `), { authenticated: true })
+    assert.deepEqual(await manager.submitTwoFactorCode(` ${code.slice(0, 3)}-${code.slice(3)} `), {
+      authenticated: true,
+    })
   })
 })
 
@@ -393,7 +411,11 @@ describe('the events', { concurrency: true }, () => {
   it('begin with the string that was given, letter by letter', async (t) => {
     const ring = await startRing(t)
     const raw = ring.mint()
-    for (const given of [raw, ` ${ring.mint()}\n`, wrap({ later: 1, hid: '11111111-2222-4333-8444-555555555555', rt: ring.mint() })]) {
+    for (const given of [
+      raw,
+      ` ${ring.mint()}\n`,
+      wrap({ later: 1, hid: '11111111-2222-4333-8444-555555555555', rt: ring.mint() }),
+    ]) {
       const { manager, updates } = open(t, ring, { refreshToken: given })
       await manager.getAccessToken()
       await until(() => updates.length === 1, 'an event')
@@ -411,7 +433,11 @@ describe('the events', { concurrency: true }, () => {
 
   it('keep unknown keys and push credentials through rotations', async (t) => {
     const ring = await startRing(t)
-    const rest = { hid: '11111111-2222-4333-8444-555555555555', pnc: { fcm: { token: 'x', n: 1.5 } }, later: ['ä', null, { deep: true }] }
+    const rest = {
+      hid: '11111111-2222-4333-8444-555555555555',
+      pnc: { fcm: { token: 'x', n: 1.5 } },
+      later: ['ä', null, { deep: true }],
+    }
     const { manager } = open(t, ring, { refreshToken: wrap({ rt: ring.mint(), ...rest }) })
     await manager.refresh()
     await manager.refresh()
@@ -443,7 +469,10 @@ describe('the events', { concurrency: true }, () => {
     assert.deepEqual(manager.status, { state: 'idle', persisted: false })
     await manager.getAccessToken()
     await until(() => statuses.at(-1)?.state === 'ready', 'ready')
-    assert.deepEqual(statuses.map(({ state }) => state), ['refreshing', 'ready'])
+    assert.deepEqual(
+      statuses.map(({ state }) => state),
+      ['refreshing', 'ready'],
+    )
     assert.ok(statuses.every(({ persisted }) => persisted === false))
 
     const outage = ring.fault(OUTAGE)

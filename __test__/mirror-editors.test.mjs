@@ -15,8 +15,13 @@ const TIMES = { replace: 1000, rewrite: 400 }
 /** What an editor needs to know of a kind of file: its beginning, its edits, and the token in it. */
 const KINDS = {
   'config.json': {
-    store: (/** @type {string} */ path) => ({ type: /** @type {const} */ ('homebridge'), configPath: path, platform: 'Ring' }),
-    text: (/** @type {string} */ token) => `${JSON.stringify({ bridge: { pin: '031-45-154' }, platforms: [{ platform: 'Ring', refreshToken: token }], edits: {} }, null, 4)}\n`,
+    store: (/** @type {string} */ path) => ({
+      type: /** @type {const} */ ('homebridge'),
+      configPath: path,
+      platform: 'Ring',
+    }),
+    text: (/** @type {string} */ token) =>
+      `${JSON.stringify({ bridge: { pin: '031-45-154' }, platforms: [{ platform: 'Ring', refreshToken: token }], edits: {} }, null, 4)}\n`,
     edits: (/** @type {string} */ text) => Object.keys(JSON.parse(text).edits).map(Number),
     token: (/** @type {string} */ text) => JSON.parse(text).platforms[0].refreshToken,
     rest: (/** @type {string} */ text) => ({ ...JSON.parse(text), edits: undefined, platforms: undefined }),
@@ -34,7 +39,8 @@ const KINDS = {
     text: (/** @type {string} */ token) => `FIRST="one"\nRING_REFRESH_TOKEN=${token} # of the app\n`,
     edits: (/** @type {string} */ text) => [...text.matchAll(/^EDIT_(\d+)=$/gm)].map(([, n]) => Number(n)),
     token: (/** @type {string} */ text) => /^RING_REFRESH_TOKEN=(\S+) # of the app$/m.exec(text)?.[1] ?? '',
-    rest: (/** @type {string} */ text) => text.replace(/^EDIT_\d+=\n/gm, '').replace(/(?<=^RING_REFRESH_TOKEN=)\S+/m, ''),
+    rest: (/** @type {string} */ text) =>
+      text.replace(/^EDIT_\d+=\n/gm, '').replace(/(?<=^RING_REFRESH_TOKEN=)\S+/m, ''),
     change: `(text, n) => {
       if (!/^FIRST="one"\\n/.test(text) || !/^RING_REFRESH_TOKEN=ey[^ \\n]+ # of the app\\n/m.test(text) || !text.endsWith('\\n')) throw new Error('not whole')
       return text + 'EDIT_' + n + '=\\n'
@@ -95,7 +101,13 @@ function startEditor(t, path, { change, has }, how) {
   `
   const child = spawn(process.execPath, ['-e', source], { stdio: ['pipe', 'pipe', 'inherit'] })
   child.stdin.on('error', () => {})
-  child.stdout.setEncoding('utf8').on('data', (meetings) => t.diagnostic(`${meetings.trim()} of ${TIMES[how]} times the editor read between our change and its own being put back`))
+  child.stdout
+    .setEncoding('utf8')
+    .on('data', (meetings) =>
+      t.diagnostic(
+        `${meetings.trim()} of ${TIMES[how]} times the editor read between our change and its own being put back`,
+      ),
+    )
   let hasEnded = false
   /** @type {Promise<void>} */
   const ended = new Promise((resolve, reject) => {
@@ -128,7 +140,8 @@ async function together(t, name, how) {
   await manager.refresh()
   const editor = startEditor(t, path, kind, how)
   let rotations = 1
-  for (; rotations < TIMES[how] || (!editor.hasEnded() && rotations < 2 * TIMES[how]); rotations++) await manager.refresh()
+  for (; rotations < TIMES[how] || (!editor.hasEnded() && rotations < 2 * TIMES[how]); rotations++)
+    await manager.refresh()
   await editor.finish()
   // At the latest now: the editor may have written an old copy of ours last.
   await manager.refresh()
@@ -139,7 +152,11 @@ async function together(t, name, how) {
   assert.deepEqual(kind.rest(text), before)
   assert.equal(ring.counts.rotations, rotations + 1)
   assert.equal(ring.counts.stalePresentations, 0)
-  assert.deepEqual(readdirSync(folder).filter((other) => other !== name && other !== '.ring-auth'), [], 'something is left over')
+  assert.deepEqual(
+    readdirSync(folder).filter((other) => other !== name && other !== '.ring-auth'),
+    [],
+    'something is left over',
+  )
   return kind.edits(text)
 }
 

@@ -1,10 +1,36 @@
 // @ts-check
 // The stores that show the newest token where people look for it: Homebridge's config.json and .env files.
 import assert from 'node:assert/strict'
-import { chmodSync, chownSync, existsSync, lchownSync, linkSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  lchownSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { OUTAGE, failure, open, optionsFor, rawOf, runScript, startRing, tempDir, unwrap, until, wrap } from './support/index.mjs'
+import {
+  OUTAGE,
+  failure,
+  open,
+  optionsFor,
+  rawOf,
+  runScript,
+  startRing,
+  tempDir,
+  unwrap,
+  until,
+  wrap,
+} from './support/index.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 /** @typedef {import('../index.js').Store} Store */
@@ -213,7 +239,10 @@ for (const kind of KINDS) {
       save(path, kind.text('never-was-a-token'))
       const { manager } = open(t, ring, { store })
       await manager.refresh()
-      assert.deepEqual(ring.tokenRequests.map(({ form }) => rawOf(form.refresh_token)), ['never-was-a-token', rawOf(newest)])
+      assert.deepEqual(
+        ring.tokenRequests.map(({ form }) => rawOf(form.refresh_token)),
+        ['never-was-a-token', rawOf(newest)],
+      )
       assert.equal(shown(kind, path), manager.refreshToken)
     })
 
@@ -245,7 +274,10 @@ for (const kind of KINDS) {
       await manager.refresh()
       const rotated = await manager.refresh()
       assert.equal(readFileSync(path, 'utf8'), kind.broken)
-      assert.deepEqual({ ...manager.status, message: '' }, { state: 'ready', code: 'STORE', message: '', persisted: true })
+      assert.deepEqual(
+        { ...manager.status, message: '' },
+        { state: 'ready', code: 'STORE', message: '', persisted: true },
+      )
       assert.equal(log.filter(({ level }) => level === 'error').length, 1)
       save(path, kind.text('x'))
       save(path, kind.text(rotated.refreshToken))
@@ -397,7 +429,9 @@ describe('config.json alone', { concurrency: true }, () => {
     )
     const error = await failure(() => open(t, ring, { store: { type: 'homebridge', configPath } }), 'INVALID_ARGUMENT')
     assert.match(error.message, /2 blocks.*"Ring".*"Home", "Cabin"/)
-    const [home, cabin] = ['Home', 'Cabin'].map((name) => open(t, ring, { store: { type: 'homebridge', configPath, name } }).manager)
+    const [home, cabin] = ['Home', 'Cabin'].map(
+      (name) => open(t, ring, { store: { type: 'homebridge', configPath, name } }).manager,
+    )
     for (let i = 0; i < 10; i++) await Promise.all([home?.refresh(), cabin?.refresh()])
     const { platforms } = JSON.parse(readFileSync(configPath, 'utf8'))
     assert.deepEqual(
@@ -443,9 +477,14 @@ describe('config.json alone', { concurrency: true }, () => {
     const folder = tempDir(t)
     const moved = join(tempDir(t), 'moved')
     mkdirSync(join(folder, 'hb'))
-    writeFileSync(join(folder, 'hb', 'config.json'), CONFIG({ platform: 'Ring', name: 'Home', refreshToken: ring.mint() }))
+    writeFileSync(
+      join(folder, 'hb', 'config.json'),
+      CONFIG({ platform: 'Ring', name: 'Home', refreshToken: ring.mint() }),
+    )
     const use = async (/** @type {string} */ path, /** @type {object} */ more = {}) => {
-      const { manager } = open(t, ring, { store: { type: 'homebridge', configPath: join(path, 'config.json'), ...more } })
+      const { manager } = open(t, ring, {
+        store: { type: 'homebridge', configPath: join(path, 'config.json'), ...more },
+      })
       await manager.getAccessToken()
       await manager.close()
     }
@@ -465,7 +504,10 @@ describe('config.json alone', { concurrency: true }, () => {
     assert.equal(manager.status.state, 'needs-login')
     await failure(manager.getAccessToken(), 'NO_REFRESH_TOKEN')
     await manager.setRefreshToken(ring.mint())
-    assert.equal(readFileSync(configPath, 'utf8'), `{"platforms":[{"platform":"Ring","refreshToken":"${manager.refreshToken}"}]}`)
+    assert.equal(
+      readFileSync(configPath, 'utf8'),
+      `{"platforms":[{"platform":"Ring","refreshToken":"${manager.refreshToken}"}]}`,
+    )
   })
 
   it('is not there, has no such block or is no JSON: said, not written, and no reason to lose a token given', async (t) => {
@@ -475,7 +517,10 @@ describe('config.json alone', { concurrency: true }, () => {
       if (text !== undefined) writeFileSync(configPath, text)
       const store = /** @type {Store} */ ({ type: 'homebridge', configPath })
       const empty = open(t, ring, { store })
-      assert.deepEqual({ ...empty.manager.status, message: '' }, { state: 'idle', code: 'STORE', message: '', persisted: true })
+      assert.deepEqual(
+        { ...empty.manager.status, message: '' },
+        { state: 'idle', code: 'STORE', message: '', persisted: true },
+      )
       const error = await failure(empty.manager.getAccessToken(), 'STORE')
       assert.ok(error.message.includes(configPath), error.message)
       await empty.manager.close()
@@ -548,7 +593,10 @@ describe('.env alone', { concurrency: true }, () => {
   })
 })
 
-describe('for another user', { concurrency: true, skip: process.getuid?.() === 0 ? false : 'only root makes files for another user' }, () => {
+describe('for another user', {
+  concurrency: true,
+  skip: process.getuid?.() === 0 ? false : 'only root makes files for another user',
+}, () => {
   const [uid, gid] = [4243, 4242]
   const kind = /** @type {Kind} */ (KINDS[0])
 

@@ -7,7 +7,22 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { Worker } from 'node:worker_threads'
 import {
-  EMAIL, OUTAGE, PASSWORD, atEnd, fileStore, open, optionsFor, rawOf, readJournal, root, runProcess, runScript, sleep, startRing, tempDir, until,
+  EMAIL,
+  OUTAGE,
+  PASSWORD,
+  atEnd,
+  fileStore,
+  open,
+  optionsFor,
+  rawOf,
+  readJournal,
+  root,
+  runProcess,
+  runScript,
+  sleep,
+  startRing,
+  tempDir,
+  until,
 } from './support/index.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
@@ -51,7 +66,11 @@ describe('a process', { concurrency: 4 }, () => {
     for (const store of ['memory', 'file']) {
       it(`with an open manager (${store}, autoRefresh ${autoRefresh}) ends by itself`, async (t) => {
         const { ring, path, refreshToken } = await ringAndPath(t)
-        const config = optionsFor(ring, { refreshToken, autoRefresh, store: store === 'file' ? fileStore(path) : { type: 'memory' } })
+        const config = optionsFor(ring, {
+          refreshToken,
+          autoRefresh,
+          store: store === 'file' ? fileStore(path) : { type: 'memory' },
+        })
         const end = await runScript(
           t,
           `globalThis.manager = new RingTokenManager(config);
@@ -92,7 +111,11 @@ describe('a process', { concurrency: 4 }, () => {
          say('code?');
          await heard('code');
          manager.submitTwoFactorCode(readFileSync(config.codeFile, 'utf8')).catch(() => process.exit(9));`,
-        { options: optionsFor(ring, { loginFlow, store: fileStore(path) }), credentials: { email: EMAIL, password: PASSWORD }, codeFile: `${path}.code` },
+        {
+          options: optionsFor(ring, { loginFlow, store: fileStore(path) }),
+          credentials: { email: EMAIL, password: PASSWORD },
+          codeFile: `${path}.code`,
+        },
       )
       await until(() => child.stdout().includes('code?') || child.process.exitCode !== null, 'it asks for the code')
       writeFileSync(`${path}.code`, String(ring.codeFor()))
@@ -128,7 +151,10 @@ describe('a process', { concurrency: 4 }, () => {
 
   it('that exits right after the call leaves the newest token behind', async (t) => {
     const where = await ringAndPath(t)
-    endedWell(await runScript(t, 'await new RingTokenManager(config).refresh(); process.exit(7);', where.config).ended, 7)
+    endedWell(
+      await runScript(t, 'await new RingTokenManager(config).refresh(); process.exit(7);', where.config).ended,
+      7,
+    )
     assert.equal(rawOf(readJournal(where.path).current.token), where.ring.newest())
     await nextStart(t, where)
   })
@@ -137,7 +163,11 @@ describe('a process', { concurrency: 4 }, () => {
     ['before Ring has seen the request', { kind: 'hang' }, 0],
     ['while Ring’s answer is on its way', { kind: 'hang-after' }, 60_000],
   ])) {
-    for (const [ending, signal] of /** @type {const} */ ([['process.exit()', undefined], ['SIGKILL', 'SIGKILL'], ['SIGTERM', 'SIGTERM']])) {
+    for (const [ending, signal] of /** @type {const} */ ([
+      ['process.exit()', undefined],
+      ['SIGKILL', 'SIGKILL'],
+      ['SIGTERM', 'SIGTERM'],
+    ])) {
       it(`that ends by ${ending} in mid-refresh, ${how}, can authenticate at the next start`, async (t) => {
         const where = await ringAndPath(t, { graceMs })
         where.ring.fault({ ...fault, times: Infinity })
@@ -172,7 +202,10 @@ describe('a process', { concurrency: 4 }, () => {
     const { manager, updates } = open(t, where.ring, { store: fileStore(where.path) })
     await until(() => updates.length === 1, 'a rotation that nobody asked for')
     assert.equal(rawOf(manager.refreshToken), where.ring.newest())
-    assert.deepEqual(where.ring.tokenRequests.map((request) => request.form['refresh_token']), [where.refreshToken, where.refreshToken])
+    assert.deepEqual(
+      where.ring.tokenRequests.map((request) => request.form['refresh_token']),
+      [where.refreshToken, where.refreshToken],
+    )
     assert.equal(where.ring.counts.graceUses, 1)
     assert.equal(where.ring.counts.stalePresentations, 0)
     assert.equal(readJournal(where.path).mark, null)
@@ -237,18 +270,26 @@ describe('a process', { concurrency: 4 }, () => {
   })
 
   for (const [how, source, nodeArgs] of /** @type {const} */ ([
-    ['import', `import { RingTokenManager, RingAuthError, parseRefreshToken } from 'ring-auth';
+    [
+      'import',
+      `import { RingTokenManager, RingAuthError, parseRefreshToken } from 'ring-auth';
                 import all from 'ring-auth';
                 if (all.RingTokenManager !== RingTokenManager) throw new Error('two of them');
                 const manager = new RingTokenManager();
                 if (!(await manager.getAccessToken().catch((error) => error) instanceof RingAuthError)) throw new Error('no');
-                console.log(typeof parseRefreshToken)`, ['--input-type=module']],
-    ['require', `const { RingTokenManager, RingAuthError, parseRefreshToken } = require('ring-auth');
+                console.log(typeof parseRefreshToken)`,
+      ['--input-type=module'],
+    ],
+    [
+      'require',
+      `const { RingTokenManager, RingAuthError, parseRefreshToken } = require('ring-auth');
                 const manager = new RingTokenManager();
                 manager.getAccessToken().catch((error) => {
                   if (!(error instanceof RingAuthError)) throw new Error('no');
                   console.log(typeof parseRefreshToken);
-                })`, ['--input-type=commonjs']],
+                })`,
+      ['--input-type=commonjs'],
+    ],
   ])) {
     it(`can ${how} the package by its name`, async (t) => {
       const end = await runProcess(t, ['--unhandled-rejections=strict', ...nodeArgs, '-e', source], { cwd: root }).ended
@@ -288,7 +329,10 @@ describe('a worker thread', { concurrency: true }, () => {
       atEnd(t, 'manager', () => worker.terminate())
       await until(() => where.ring.counts.refreshes > seen, 'the request arrives')
       await worker.terminate()
-      await until(() => rawOf(readJournal(where.path).current.token) === where.ring.newest(), 'the rotation is stored without its thread')
+      await until(
+        () => rawOf(readJournal(where.path).current.token) === where.ring.newest(),
+        'the rotation is stored without its thread',
+      )
     }
     await nextStart(t, where)
   })
@@ -319,15 +363,20 @@ describe('many at once on one journal', { concurrency: false }, () => {
   it('two copies of the package in one process never refresh at the same time', async (t) => {
     const { ring, config } = await ringAndPath(t, { latencyMs: 20, expiresIn: 0.001 })
     const copy = join(tempDir(t), 'copy')
-    const addon = readdirSync(join(root, 'binding')).filter((name) => name.endsWith('.node')).map((name) => join('binding', name))
-    for (const name of ['index.js', 'lib', 'package.json', ...addon]) cpSync(join(root, name), join(copy, name), { recursive: true })
+    const addon = readdirSync(join(root, 'binding'))
+      .filter((name) => name.endsWith('.node'))
+      .map((name) => join('binding', name))
+    for (const name of ['index.js', 'lib', 'package.json', ...addon])
+      cpSync(join(root, name), join(copy, name), { recursive: true })
     const require = createRequire(import.meta.url)
     const packages = [require(join(root, 'index.js')), require(join(copy, 'index.js'))]
     assert.notEqual(packages[0].RingTokenManager, packages[1].RingTokenManager)
     const managers = packages.map((one) => new one.RingTokenManager(config))
     atEnd(t, 'manager', () => Promise.all(managers.map((manager) => manager.close())))
     for (let i = 0; i < 10; i++) {
-      const tokens = await Promise.all(managers.flatMap((manager) => [manager.getAccessToken(), manager.refresh(), manager.getAuth()]))
+      const tokens = await Promise.all(
+        managers.flatMap((manager) => [manager.getAccessToken(), manager.refresh(), manager.getAuth()]),
+      )
       assert.equal(tokens.length, 6)
     }
     assert.equal(ring.counts.maxConcurrentRefreshes, 1)
@@ -335,7 +384,11 @@ describe('many at once on one journal', { concurrency: false }, () => {
     assert.ok(ring.counts.rotations >= 10)
     const { RingAuthError } = packages[0]
     await managers[1].close()
-    await assert.rejects(managers[1].getAccessToken(), (error) => error instanceof RingAuthError, 'an error of the other copy is one of ours')
+    await assert.rejects(
+      managers[1].getAccessToken(),
+      (error) => error instanceof RingAuthError,
+      'an error of the other copy is one of ours',
+    )
   })
 
   it('eight processes of twenty callers each send nothing stale, and all succeed, without any grace', async (t) => {
@@ -388,7 +441,10 @@ describe('many at once on one journal', { concurrency: false }, () => {
   it('a killed holder is no obstacle: the next one enters at once', async (t) => {
     const where = await ringAndPath(t, { graceMs: Infinity })
     where.ring.fault({ kind: 'hang' })
-    const holder = runScript(t, 'await new RingTokenManager(config).refresh();', { ...where.config, requestTimeoutMs: 600_000 })
+    const holder = runScript(t, 'await new RingTokenManager(config).refresh();', {
+      ...where.config,
+      requestTimeoutMs: 600_000,
+    })
     await until(() => where.ring.counts.refreshes === 1, 'it holds the lock')
     const { manager } = open(t, where.ring, { store: fileStore(where.path) })
     let done = false

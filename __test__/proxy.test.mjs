@@ -6,7 +6,17 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { certificateFor } from './support/certificate.mjs'
-import { fileStore, optionsFor, rawOf, readJournal, root, runProcess, runScript, startRing, tempDir } from './support/index.mjs'
+import {
+  fileStore,
+  optionsFor,
+  rawOf,
+  readJournal,
+  root,
+  runProcess,
+  runScript,
+  startRing,
+  tempDir,
+} from './support/index.mjs'
 import { startProxy } from './support/proxy.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
@@ -15,7 +25,15 @@ import { startProxy } from './support/proxy.mjs'
 const HOST = 'ring.invalid'
 
 /** Every variable that could lead somewhere else; each child gets those that its test is about. */
-const NAMES = ['http_proxy', 'https_proxy', 'all_proxy', 'no_proxy', 'node_extra_ca_certs', 'ssl_cert_file', 'node_tls_reject_unauthorized']
+const NAMES = [
+  'http_proxy',
+  'https_proxy',
+  'all_proxy',
+  'no_proxy',
+  'node_extra_ca_certs',
+  'ssl_cert_file',
+  'node_tls_reject_unauthorized',
+]
 const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !NAMES.includes(name.toLowerCase())))
 
 /** A Ring with a name, over TLS, and the file that makes it trusted. @param {TestContext} t */
@@ -36,7 +54,15 @@ const REFRESH = `
 
 describe('a proxy in the environment', { concurrency: 4 }, () => {
   /** @type {string[][]} */
-  const names = [['HTTPS_PROXY'], ['https_proxy'], ['HTTP_PROXY'], ['http_proxy'], ['ALL_PROXY'], ['all_proxy'], ['HTTPS_PROXY', 'HTTP_PROXY', 'ALL_PROXY']]
+  const names = [
+    ['HTTPS_PROXY'],
+    ['https_proxy'],
+    ['HTTP_PROXY'],
+    ['http_proxy'],
+    ['ALL_PROXY'],
+    ['all_proxy'],
+    ['HTTPS_PROXY', 'HTTP_PROXY', 'ALL_PROXY'],
+  ]
   for (const set of names) {
     it(`(${set.join(', ')}) sees nothing of what goes to loopback`, async (t) => {
       const proxy = await startProxy(t, () => undefined)

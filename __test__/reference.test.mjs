@@ -8,13 +8,38 @@ import { createRequire } from 'node:module'
 import { delimiter, join } from 'node:path'
 import { describe, it } from 'node:test'
 import { Screen } from './support/cli.mjs'
-import { EMAIL, FakeRing, OUTAGE, PASSWORD, RingAuthError, RingTokenManager, age, atEnd, failure, parseRefreshToken, rawOf, readJournal, root, runProcess, startRing, tempDir, until } from './support/index.mjs'
+import {
+  EMAIL,
+  FakeRing,
+  OUTAGE,
+  PASSWORD,
+  RingAuthError,
+  RingTokenManager,
+  age,
+  atEnd,
+  failure,
+  parseRefreshToken,
+  rawOf,
+  readJournal,
+  root,
+  runProcess,
+  startRing,
+  tempDir,
+  until,
+} from './support/index.mjs'
 import { assertLinks, fenced, quoted, rows, section, take, text } from './support/pages.mjs'
 import { isTheDialogue, logsIn, startRingCom } from './support/ring-com.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 
-const PAGES = ['docs/api.md', 'docs/cli.md', 'docs/errors.md', 'docs/performance.md', 'CONTRIBUTING.md', '__test__/fake-ring/README.md']
+const PAGES = [
+  'docs/api.md',
+  'docs/cli.md',
+  'docs/errors.md',
+  'docs/performance.md',
+  'CONTRIBUTING.md',
+  '__test__/fake-ring/README.md',
+]
 const snippets = PAGES.flatMap(fenced)
 /** @param {string} page @param {string} language @param {string[]} words */
 const snippet = (page, language, ...words) => take(snippets, page, language, ...words)
@@ -29,7 +54,9 @@ const AsyncFunction = /** @type {any} */ (async () => {}).constructor
 async function run(source, scope) {
   // Imports belong to a module's top level: what they name is in the scope.
   const body = source.replace(/^import .*$/gm, '')
-  const declared = [...body.matchAll(/^(?:const|let) (?:(\w+)|\{ (.*) \})/gm)].flatMap(([, one, several]) => one ?? several?.split(', '))
+  const declared = [...body.matchAll(/^(?:const|let) (?:(\w+)|\{ (.*) \})/gm)].flatMap(
+    ([, one, several]) => one ?? several?.split(', '),
+  )
   return new AsyncFunction(...Object.keys(scope), `${body}\nreturn { ${declared.join(', ')} }`)(...Object.values(scope))
 }
 
@@ -43,7 +70,13 @@ function managersOf(t, ring, folder = tempDir(t)) {
   return class extends RingTokenManager {
     /** @param {any} [options] */
     constructor({ store, ...options } = {}) {
-      super({ ...options, ...(store ? { store: { ...store, path: join(folder, store.path) } } : {}), oauthUrl: ring.oauthUrl, apiUrl: ring.apiUrl, systemId: 'test-system' })
+      super({
+        ...options,
+        ...(store ? { store: { ...store, path: join(folder, store.path) } } : {}),
+        oauthUrl: ring.oauthUrl,
+        apiUrl: ring.apiUrl,
+        systemId: 'test-system',
+      })
       atEnd(t, 'manager', () => this.close())
     }
   }
@@ -71,7 +104,10 @@ describe('docs/api.md', () => {
 
   it('makes a manager with a file store', async (t) => {
     const [ring, folder] = [await startRing(t), tempDir(t)]
-    const scope = { RingTokenManager: managersOf(t, ring, folder), process: { env: { RING_REFRESH_TOKEN: ring.mint() } } }
+    const scope = {
+      RingTokenManager: managersOf(t, ring, folder),
+      process: { env: { RING_REFRESH_TOKEN: ring.mint() } },
+    }
     const { manager } = await run(snippet(PAGE, 'js', 'refreshToken: process.env.RING_REFRESH_TOKEN'), scope)
     assert.ok(ring.isAccessLive(await manager.getAccessToken()))
     assert.ok(existsSync(join(folder, 'ring-auth.json')))
@@ -81,7 +117,11 @@ describe('docs/api.md', () => {
     const ring = await startRing(t)
     /** @type {string[]} */
     const saved = []
-    const scope = { RingTokenManager: managersOf(t, ring), load: async () => ring.mint(), save: (/** @type {string} */ token) => saved.push(token) }
+    const scope = {
+      RingTokenManager: managersOf(t, ring),
+      load: async () => ring.mint(),
+      save: (/** @type {string} */ token) => saved.push(token),
+    }
     const { manager } = await run(snippet(PAGE, 'js', 'await load()'), scope)
     await manager.getAccessToken()
     assert.equal(saved.at(-1), manager.refreshToken)
@@ -92,7 +132,11 @@ describe('docs/api.md', () => {
     const ring = await startRing(t, { accounts: [{ ...CREDENTIALS, twoFactor: 'sms' }] })
     const manager = managerOf(t, ring, {})
     const codes = [() => '000000x', () => ring.codeFor()]
-    const { step } = await run(snippet(PAGE, 'js', 'await ask('), { manager, ...CREDENTIALS, ask: async () => codes.shift()?.() })
+    const { step } = await run(snippet(PAGE, 'js', 'await ask('), {
+      manager,
+      ...CREDENTIALS,
+      ask: async () => codes.shift()?.(),
+    })
     assert.equal(step.authenticated, true)
     assert.equal(codes.length, 0)
     assert.equal(ring.codesSent, 1)
@@ -124,7 +168,10 @@ describe('docs/api.md', () => {
     const manager = managerOf(t, ring)
     /** @type {string[]} */
     const states = []
-    await run(snippet(PAGE, 'js', 'manager.onStatus.subscribe('), { manager, console: { log: (/** @type {string} */ state) => states.push(state) } })
+    await run(snippet(PAGE, 'js', 'manager.onStatus.subscribe('), {
+      manager,
+      console: { log: (/** @type {string} */ state) => states.push(state) },
+    })
     await manager.getAccessToken()
     assert.deepEqual(states, [])
   })
@@ -143,7 +190,10 @@ describe('docs/api.md', () => {
     // Newer than the oldest Node we run on: there it is done by hand what the words mean.
     const source = snippet(PAGE, 'js', 'await using')
     assert.match(source, /^await using manager = new RingTokenManager\(options\) \/\/ .*\n$/)
-    const { manager } = await run(source.replace('await using', 'const'), { RingTokenManager: managersOf(t, ring), options: {} })
+    const { manager } = await run(source.replace('await using', 'const'), {
+      RingTokenManager: managersOf(t, ring),
+      options: {},
+    })
     await manager[Symbol.asyncDispose]()
     await failure(manager.getAccessToken(), 'CLOSED')
   })
@@ -152,7 +202,10 @@ describe('docs/api.md', () => {
     const ring = await startRing(t)
     const manager = managerOf(t, ring)
     await manager.getAccessToken()
-    const { raw, hardwareId, hasPushCredentials } = await run(snippet(PAGE, 'js', '= parseRefreshToken(token)'), { token: manager.refreshToken, parseRefreshToken })
+    const { raw, hardwareId, hasPushCredentials } = await run(snippet(PAGE, 'js', '= parseRefreshToken(token)'), {
+      token: manager.refreshToken,
+      parseRefreshToken,
+    })
     assert.deepEqual([raw, hardwareId, hasPushCredentials], [ring.newest(), manager.hardwareId, false])
   })
 })
@@ -160,13 +213,17 @@ describe('docs/api.md', () => {
 describe('docs/errors.md', () => {
   it('tells what passes by itself from what does not', async (t) => {
     const ring = await startRing(t)
-    const source = snippet('docs/errors.md', 'js', 'instanceof RingAuthError').replace('// Nothing to do', "say('wait') // Nothing to do").replace('// Somebody', "say('act') // Somebody")
+    const source = snippet('docs/errors.md', 'js', 'instanceof RingAuthError')
+      .replace('// Nothing to do', "say('wait') // Nothing to do")
+      .replace('// Somebody', "say('act') // Somebody")
     /** @param {object} manager */
     const said = async (manager) => {
       /** @type {string[]} */
       const all = []
       const require = () => ({ RingAuthError })
-      await new AsyncFunction('require', 'manager', 'say', source)(require, manager, (/** @type {string} */ word) => all.push(word))
+      await new AsyncFunction('require', 'manager', 'say', source)(require, manager, (/** @type {string} */ word) =>
+        all.push(word),
+      )
       return all
     }
     const manager = managerOf(t, ring)
@@ -181,19 +238,34 @@ describe('docs/errors.md', () => {
     const types = text('index.d.ts')
     const [, union = ''] = /^export type ErrorCode =\n((?: {2}\| '\w+'\n)+)/m.exec(types) ?? []
     const codes = [...union.matchAll(/'(\w+)'/g)].map(([, code]) => String(code))
-    const [, arms = ''] = /fn exit_code\(self\) -> u8 \{\n +match self \{\n([^]*?)\n {8}\}/.exec(text('src/error.rs')) ?? []
-    const exits = new Map([...arms.matchAll(/([^,]*?) => (\d)/g)].flatMap(([, names = '', exit]) => [...names.matchAll(/Self::(\w+)/g)].map(([, name = '']) => [name.replace(/(?<=.)(?=[A-Z])/g, '_').toUpperCase(), exit])))
+    const [, arms = ''] =
+      /fn exit_code\(self\) -> u8 \{\n +match self \{\n([^]*?)\n {8}\}/.exec(text('src/error.rs')) ?? []
+    const exits = new Map(
+      [...arms.matchAll(/([^,]*?) => (\d)/g)].flatMap(([, names = '', exit]) =>
+        [...names.matchAll(/Self::(\w+)/g)].map(([, name = '']) => [
+          name.replace(/(?<=.)(?=[A-Z])/g, '_').toUpperCase(),
+          exit,
+        ]),
+      ),
+    )
     const expected = codes.map((code) => {
       const [, says = ''] = new RegExp(`^ \\* - \`${code}\`: (.*)$`, 'm').exec(types) ?? assert.fail(code)
       return [code, says.endsWith(' Transient.') ? 'yes' : 'no', exits.get(code)]
     })
     assert.ok(expected.length > 10)
-    const table = rows(section('docs/errors.md', '## At a glance')).flatMap(([code = '', ...rest]) => (code.startsWith('[') ? [[...quoted(code), ...rest]] : []))
+    const table = rows(section('docs/errors.md', '## At a glance')).flatMap(([code = '', ...rest]) =>
+      code.startsWith('[') ? [[...quoted(code), ...rest]] : [],
+    )
     assert.deepEqual(table, expected)
     const headings = [...text('docs/errors.md').matchAll(/^## `(\w+)`$/gm)].map(([, code]) => code)
     assert.deepEqual(headings, codes)
-    const shown = rows(section('docs/cli.md', '## Exit codes')).flatMap(([code = '']) => (/^\d+$/.test(code) ? [code] : []))
-    assert.deepEqual(shown, [...new Set(['0', '1', ...exits.values(), '130'])].sort((a, b) => Number(a) - Number(b)))
+    const shown = rows(section('docs/cli.md', '## Exit codes')).flatMap(([code = '']) =>
+      /^\d+$/.test(code) ? [code] : [],
+    )
+    assert.deepEqual(
+      shown,
+      [...new Set(['0', '1', ...exits.values(), '130'])].sort((a, b) => Number(a) - Number(b)),
+    )
   })
 })
 
@@ -201,8 +273,13 @@ describe('docs/cli.md', { skip: posix }, () => {
   const PAGE = 'docs/cli.md'
   const PERSON = { email: EMAIL, password: PASSWORD }
   /** What these commands name by a path of its own, each a folder of the test's. */
-  const inside = (/** @type {string} */ line, /** @type {string} */ folder) => line.replace(/(?<=\s)(?=\/(?:data|var)\/)/g, folder)
-  const lines = (/** @type {string} */ source) => source.split('\n').map((line) => line.replace(/ +# .*$/, '')).filter((line) => line !== '')
+  const inside = (/** @type {string} */ line, /** @type {string} */ folder) =>
+    line.replace(/(?<=\s)(?=\/(?:data|var)\/)/g, folder)
+  const lines = (/** @type {string} */ source) =>
+    source
+      .split('\n')
+      .map((line) => line.replace(/ +# .*$/, ''))
+      .filter((line) => line !== '')
 
   /**
    * A home with the commands that the page takes for granted: this package's as if it was installed, others as far as they matter.
@@ -210,13 +287,17 @@ describe('docs/cli.md', { skip: posix }, () => {
    * @param {Record<string, string>} [others]
    */
   async function house(t, others = {}) {
-    const { ring, env: way } = await startRingCom(t, { accounts: [{ ...PERSON, twoFactor: 'sms', phone: '+1xxxxxxxx89' }] })
+    const { ring, env: way } = await startRingCom(t, {
+      accounts: [{ ...PERSON, twoFactor: 'sms', phone: '+1xxxxxxxx89' }],
+    })
     const folder = tempDir(t)
     const bin = join(folder, 'bin')
-    for (const name of ['bin', 'data', 'var/lib/homebridge', '.homebridge']) mkdirSync(join(folder, name), { recursive: true })
+    for (const name of ['bin', 'data', 'var/lib/homebridge', '.homebridge'])
+      mkdirSync(join(folder, name), { recursive: true })
     const program = `exec '${process.execPath}' '${join(root, 'bin', 'ring-auth.js')}' "$@"`
     const commands = { 'ring-auth': program, npx: `shift; ${program}`, sudo: 'exec "$@"', ...others }
-    for (const [name, source] of Object.entries(commands)) writeFileSync(join(bin, name), `#!/bin/sh\n${inside(source, folder)}\n`, { mode: 0o755 })
+    for (const [name, source] of Object.entries(commands))
+      writeFileSync(join(bin, name), `#!/bin/sh\n${inside(source, folder)}\n`, { mode: 0o755 })
     const env = { PATH: `${bin}${delimiter}${process.env['PATH']}`, HOME: folder, ...way }
     return {
       ring,
@@ -225,7 +306,15 @@ describe('docs/cli.md', { skip: posix }, () => {
       login: (line) => logsIn(new Screen(t, 'sh', ['-c', inside(line, folder)], { env, cwd: folder }), ring, PERSON),
       /** @param {string} line */
       sh: (line) => {
-        const child = runProcess(t, ['-e', "process.exit(require('node:child_process').spawnSync('sh', ['-c', process.argv[1]], { stdio: 'inherit' }).status ?? 1)", inside(line, folder)], { cwd: folder, env })
+        const child = runProcess(
+          t,
+          [
+            '-e',
+            "process.exit(require('node:child_process').spawnSync('sh', ['-c', process.argv[1]], { stdio: 'inherit' }).status ?? 1)",
+            inside(line, folder),
+          ],
+          { cwd: folder, env },
+        )
         child.process.stdin.end()
         return child.ended
       },
@@ -238,7 +327,10 @@ describe('docs/cli.md', { skip: posix }, () => {
     const [first = ''] = lines(snippet(PAGE, '', '# or ring-auth, ring-auth-cli'))
     assert.equal(command, `$ ${first}`)
     const said = await login(first)
-    const token = isTheDialogue(said.slice(said.indexOf('Email: ')).split(/\r*\n\r*\n(?=It is)/)[0] ?? '', dialogue.join('\n'))
+    const token = isTheDialogue(
+      said.slice(said.indexOf('Email: ')).split(/\r*\n\r*\n(?=It is)/)[0] ?? '',
+      dialogue.join('\n'),
+    )
     assert.equal(rawOf(token), ring.newest())
   })
 
@@ -247,8 +339,12 @@ describe('docs/cli.md', { skip: posix }, () => {
     const [usual = '', named = '', block = '', ...others] = lines(snippet(PAGE, 'sh', 'login --homebridge '))
     assert.deepEqual(others, [])
     const [own, system] = [join(folder, '.homebridge', 'config.json'), join(folder, 'var/lib/homebridge/config.json')]
-    const config = (/** @type {string[]} */ ...names) => JSON.stringify({ platforms: names.map((name) => ({ platform: 'Ring', name })) })
-    const tokens = (/** @type {string} */ path) => JSON.parse(readFileSync(path, 'utf8')).platforms.map((/** @type {any} */ { refreshToken }) => refreshToken && rawOf(refreshToken))
+    const config = (/** @type {string[]} */ ...names) =>
+      JSON.stringify({ platforms: names.map((name) => ({ platform: 'Ring', name })) })
+    const tokens = (/** @type {string} */ path) =>
+      JSON.parse(readFileSync(path, 'utf8')).platforms.map(
+        (/** @type {any} */ { refreshToken }) => refreshToken && rawOf(refreshToken),
+      )
     writeFileSync(own, config('House'))
     await login(usual)
     assert.deepEqual(tokens(own), [ring.newest()])
@@ -319,23 +415,37 @@ describe('docs/cli.md', { skip: posix }, () => {
 describe('the other pages', () => {
   it('name scripts that there are', () => {
     const { scripts } = JSON.parse(text('package.json'))
-    const commands = [snippet('docs/performance.md', 'sh', 'npm run bench'), snippet('CONTRIBUTING.md', 'sh', 'npm test')].join('').split('\n').filter(Boolean)
+    const commands = [
+      snippet('docs/performance.md', 'sh', 'npm run bench'),
+      snippet('CONTRIBUTING.md', 'sh', 'npm test'),
+    ]
+      .join('')
+      .split('\n')
+      .filter(Boolean)
     for (const command of commands) assert.ok(scripts[String(/^npm (?:run )?(\S+)$/.exec(command)?.[1])], command)
     for (const page of [...PAGES, 'docs/packages.md', 'docs/releasing.md']) {
-      for (const [, script] of text(page).matchAll(/`npm run ([\w:-]+)/g)) assert.ok(scripts[String(script)], `${page}: ${script}`)
+      for (const [, script] of text(page).matchAll(/`npm run ([\w:-]+)/g))
+        assert.ok(scripts[String(script)], `${page}: ${script}`)
     }
     // What CONTRIBUTING.md gives as an example, and what it says of these tests.
-    for (const [file] of text('CONTRIBUTING.md').matchAll(/__test__\/[\w/.-]+\.mjs/g)) assert.ok(existsSync(join(root, file)), file)
+    for (const [file] of text('CONTRIBUTING.md').matchAll(/__test__\/[\w/.-]+\.mjs/g))
+      assert.ok(existsSync(join(root, file)), file)
   })
 
   it('show how the fake Ring is started', async (t) => {
     const PAGE = '__test__/fake-ring/README.md'
     const source = snippet(PAGE, 'js', 'FakeRing.start(')
-    const made = await run(source.replace(/;$/gm, '').replace("await ring.close()", ''), { FakeRing })
+    const made = await run(source.replace(/;$/gm, '').replace('await ring.close()', ''), { FakeRing })
     atEnd(t, 'server', () => made.ring.close())
     assert.equal(made.ring.counts.stalePresentations, 0)
     assert.ok(made.ring.isLive(made.raw))
-    const words = [...snippet(PAGE, '', 'cli.mjs').trim().matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, word]) => quoted ?? String(word)).slice(1)
+    const words = [
+      ...snippet(PAGE, '', 'cli.mjs')
+        .trim()
+        .matchAll(/'([^']*)'|(\S+)/g),
+    ]
+      .map(([, quoted, word]) => quoted ?? String(word))
+      .slice(1)
     const child = runProcess(t, words, {})
     const { oauthUrl, pid } = JSON.parse(await until(() => /^.*(?=\n)/.exec(child.stdout())?.[0], 'its line'))
     assert.equal((await fetch(`${oauthUrl}/__fake/state`)).status, 200)
@@ -347,7 +457,10 @@ describe('the other pages', () => {
 
 describe('these pages', () => {
   it('show nothing that was not run', { skip: posix }, () => {
-    assert.deepEqual(snippets.filter(({ isRun }) => !isRun), [])
+    assert.deepEqual(
+      snippets.filter(({ isRun }) => !isRun),
+      [],
+    )
     assert.ok(snippets.length >= 26, String(snippets.length))
   })
 

@@ -7,7 +7,21 @@ import { describe, it } from 'node:test'
 import { inspect } from 'node:util'
 import { RingRestClient, appApi, clientApi, commandsApi, deviceApi } from '../lib/ring-client-api/rest-client.js'
 import { ReplaySubject } from '../lib/ring-client-api/replay-subject.js'
-import { EMAIL, PASSWORD, RingAuthError, atEnd, failure, fileStore, rawOf, root, runScript, sleep, startRing, tempDir, until } from './support/index.mjs'
+import {
+  EMAIL,
+  PASSWORD,
+  RingAuthError,
+  atEnd,
+  failure,
+  fileStore,
+  rawOf,
+  root,
+  runScript,
+  sleep,
+  startRing,
+  tempDir,
+  until,
+} from './support/index.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 /** @typedef {import('./fake-ring/index.mjs').FakeRing} FakeRing */
@@ -41,8 +55,16 @@ describe('the constructor', () => {
   it('makes no request, and takes no part in the options of RingApi', async (t) => {
     const ring = await startRing(t)
     const { client } = make(t, ring, {
-      refreshToken: ring.mint(), locationIds: [], cameraStatusPollingSeconds: 20, locationModePollingSeconds: 20, debug: true,
-      ffmpegPath: 'x', externalPorts: {}, avoidSnapshotBatteryDrain: true, systemId: '', controlCenterDisplayName: undefined,
+      refreshToken: ring.mint(),
+      locationIds: [],
+      cameraStatusPollingSeconds: 20,
+      locationModePollingSeconds: 20,
+      debug: true,
+      ffmpegPath: 'x',
+      externalPorts: {},
+      avoidSnapshotBatteryDrain: true,
+      systemId: '',
+      controlCenterDisplayName: undefined,
     })
     await client.getCurrentAuth()
     assert.equal(ring.requests.length, 1)
@@ -52,8 +74,18 @@ describe('the constructor', () => {
   it('refuses what cannot be meant', async (t) => {
     const ring = await startRing(t)
     for (const options of [
-      undefined, null, 7, 'x', { refreshToken: 7 }, { email: 7, password: 'x' }, { email: 'x' }, { email: 'x', password: 7 },
-      { refreshToken: 'x'.repeat(70_000) }, { apiUrl: 'http://api.ring.com' }, { store: { type: 'odd' } }, { requestTimeoutMs: -1 },
+      undefined,
+      null,
+      7,
+      'x',
+      { refreshToken: 7 },
+      { email: 7, password: 'x' },
+      { email: 'x' },
+      { email: 'x', password: 7 },
+      { refreshToken: 'x'.repeat(70_000) },
+      { apiUrl: 'http://api.ring.com' },
+      { store: { type: 'odd' } },
+      { requestTimeoutMs: -1 },
     ]) {
       await failure(async () => new RingRestClient(/** @type {any} */ (options)), 'INVALID_ARGUMENT')
     }
@@ -66,11 +98,29 @@ describe('the constructor', () => {
     const { client, log } = make(t, ring, { refreshToken: token, email: EMAIL, password: 'CANARY-password' })
     await client.getCurrentAuth()
     await client.request({ url: clientApi('x?CANARY') })
-    ring.fault({ kind: 'status', path: '/clients_api/x', status: 500, body: { secret: 'CANARY' }, headers: { 'x-secret': 'CANARY' } })
+    ring.fault({
+      kind: 'status',
+      path: '/clients_api/x',
+      status: 500,
+      body: { secret: 'CANARY' },
+      headers: { 'x-secret': 'CANARY' },
+    })
     const error = await failure(client.request({ url: clientApi('x?CANARY') }), 'SERVER_ERROR')
-    ring.fault({ kind: 'status', path: '/clients_api/x', status: 404, body: { error: (await client.getCurrentAuth()).access_token } })
+    ring.fault({
+      kind: 'status',
+      path: '/clients_api/x',
+      status: 404,
+      body: { error: (await client.getCurrentAuth()).access_token },
+    })
     const other = await failure(client.request({ url: clientApi('x?CANARY') }), 'PROTOCOL')
-    for (const shown of [inspect(client, { depth: 10, showHidden: false }), inspect(error, { depth: 10 }), String(error.stack), JSON.stringify(error), inspect(other), ...log]) {
+    for (const shown of [
+      inspect(client, { depth: 10, showHidden: false }),
+      inspect(error, { depth: 10 }),
+      String(error.stack),
+      JSON.stringify(error),
+      inspect(other),
+      ...log,
+    ]) {
       assert.ok(!shown.includes('CANARY'), shown)
     }
     assert.equal(/** @type {any} */ (error).response.body.secret, 'CANARY')
@@ -101,7 +151,14 @@ describe('urls', () => {
   it('of Ring lead to the configured server, and never to Ring with the tokens of another', async (t) => {
     const ring = await startRing(t)
     const { client } = make(t, ring)
-    for (const url of [clientApi('a?b=c'), deviceApi('a'), commandsApi('a'), appApi('a'), 'https://app-snaps.ring.com/snapshots/next/1', `${ring.apiUrl}/clients_api/a`]) {
+    for (const url of [
+      clientApi('a?b=c'),
+      deviceApi('a'),
+      commandsApi('a'),
+      appApi('a'),
+      'https://app-snaps.ring.com/snapshots/next/1',
+      `${ring.apiUrl}/clients_api/a`,
+    ]) {
       await client.request({ url })
     }
     assert.equal(ring.requests.filter((request) => request.headers['authorization']).length, 6)
@@ -112,7 +169,13 @@ describe('urls', () => {
     const stranger = await startRing(t)
     const { client } = make(t, ring)
     for (const url of [
-      `${stranger.apiUrl}/clients_api/a`, 'https://ring.com.evil.invalid/', 'http://api.ring.com/', 'https://evil.invalid@api.ring.com/', 'not a url', '/clients_api/a', '',
+      `${stranger.apiUrl}/clients_api/a`,
+      'https://ring.com.evil.invalid/',
+      'http://api.ring.com/',
+      'https://evil.invalid@api.ring.com/',
+      'not a url',
+      '/clients_api/a',
+      '',
     ]) {
       await failure(client.request({ url }), 'INVALID_ARGUMENT')
     }
@@ -138,7 +201,11 @@ describe('urls', () => {
       ring.fault({ kind: 'redirect', path: '/clients_api/go', location: clientApi('there') })
       await failure(client.request({ url: clientApi('go'), redirect }), 'PROTOCOL')
     }
-    const session = ring.fault({ kind: 'redirect', path: '/clients_api/session', location: `${stranger.apiUrl}/clients_api/session` })
+    const session = ring.fault({
+      kind: 'redirect',
+      path: '/clients_api/session',
+      location: `${stranger.apiUrl}/clients_api/session`,
+    })
     await failure(client.getSession(), 'PROTOCOL')
     assert.equal(session.hits, 1)
     assert.equal(stranger.requests.length, 0)
@@ -155,7 +222,10 @@ describe('a request', () => {
     }
     assert.deepEqual(await sent('{"a":1}', { 'Content-Type': 'application/json' }), ['{"a":1}', 'application/json'])
     assert.deepEqual(await sent('text'), ['text', 'text/plain;charset=UTF-8'])
-    assert.deepEqual(await sent(new URLSearchParams({ a: '+&' })), ['a=%2B%26', 'application/x-www-form-urlencoded;charset=UTF-8'])
+    assert.deepEqual(await sent(new URLSearchParams({ a: '+&' })), [
+      'a=%2B%26',
+      'application/x-www-form-urlencoded;charset=UTF-8',
+    ])
     assert.deepEqual(await sent(Buffer.from('bytes')), ['bytes', undefined])
     assert.deepEqual(await sent(new Blob(['blob'], { type: 'x/y' })), ['blob', 'x/y'])
   })
@@ -168,11 +238,26 @@ describe('a request', () => {
     const cycle = {}
     cycle.cycle = cycle
     for (const options of [
-      undefined, null, 7, {}, { url: 7 }, { url, method: 'TRACE' }, { url, method: 'a b' }, { url, headers: { 'a b': 'c' } }, { url, headers: { a: 'b\nc' } },
-      { url, json: { a: 1 } }, { url, method: 'HEAD', body: 'x' }, { url, method: 'PUT', json: cycle }, { url, responseType: 'stream' },
-      { url, method: { toString: cycle } }, { url, method: 'POST', body: Symbol('x') },
+      undefined,
+      null,
+      7,
+      {},
+      { url: 7 },
+      { url, method: 'TRACE' },
+      { url, method: 'a b' },
+      { url, headers: { 'a b': 'c' } },
+      { url, headers: { a: 'b\nc' } },
+      { url, json: { a: 1 } },
+      { url, method: 'HEAD', body: 'x' },
+      { url, method: 'PUT', json: cycle },
+      { url, responseType: 'stream' },
+      { url, method: { toString: cycle } },
+      { url, method: 'POST', body: Symbol('x') },
       { url, method: 'POST', body: new ReadableStream({ start: (controller) => controller.error(new Error('mine')) }) },
-      { url, timeout: -1 }, { url, timeout: 2 ** 40 }, { url, timeout: '5' }, { url, signal: {} },
+      { url, timeout: -1 },
+      { url, timeout: 2 ** 40 },
+      { url, timeout: '5' },
+      { url, signal: {} },
     ]) {
       await failure(client.request(options), 'INVALID_ARGUMENT')
     }
@@ -189,9 +274,16 @@ describe('a request', () => {
 
     // While its own body is still to come.
     const signal = AbortSignal.timeout(50)
-    await failure(client.request({ url: clientApi('x'), method: 'POST', body: new ReadableStream(), signal }), 'ABORTED')
+    await failure(
+      client.request({ url: clientApi('x'), method: 'POST', body: new ReadableStream(), signal }),
+      'ABORTED',
+    )
 
-    for (const fault of /** @type {const} */ ([{ kind: 'hang' }, { kind: 'status', status: 504, times: 100 }, { kind: 'status', status: 404, body: { errors: [7019] }, times: 100 }])) {
+    for (const fault of /** @type {const} */ ([
+      { kind: 'hang' },
+      { kind: 'status', status: 504, times: 100 },
+      { kind: 'status', status: 404, body: { errors: [7019] }, times: 100 },
+    ])) {
       const controller = new AbortController()
       ring.fault({ ...fault, path: '/clients_api/x' })
       const before = ring.requests.length
@@ -268,7 +360,12 @@ describe('a login', () => {
     for (const loginFlow of ['auto', 'password']) {
       const ring = await startRing(t)
       const { client } = make(t, ring, { ...CREDENTIALS, loginFlow })
-      const calls = [client.getCurrentAuth(), client.getCurrentAuth(), client.request({ url: clientApi('x') }), client.getSession()]
+      const calls = [
+        client.getCurrentAuth(),
+        client.getCurrentAuth(),
+        client.request({ url: clientApi('x') }),
+        client.getSession(),
+      ]
       for (const call of calls) await failure(call, 'TWO_FACTOR_REQUIRED')
       await failure(client.request({ url: clientApi('x') }), 'TWO_FACTOR_REQUIRED')
       // To ask for another one is allowed, but not so soon.
@@ -336,7 +433,11 @@ describe('a login', () => {
   it('is not what an outage or a block leads to', async (t) => {
     const ring = await startRing(t)
     const { client } = make(t, ring, { ...CREDENTIALS, refreshToken: ring.mint() })
-    for (const [status, code] of /** @type {const} */ ([[503, 'SERVER_ERROR'], [403, 'BLOCKED'], [429, 'RATE_LIMITED']])) {
+    for (const [status, code] of /** @type {const} */ ([
+      [503, 'SERVER_ERROR'],
+      [403, 'BLOCKED'],
+      [429, 'RATE_LIMITED'],
+    ])) {
       ring.fault({ kind: 'status', status, headers: { 'retry-after': '3600' } })
       const error = await failure(client.manager.refresh({ force: true }), code)
       assert.ok(error instanceof RingAuthError)
@@ -422,7 +523,8 @@ describe('the observables', () => {
 describe('the package', () => {
   it('has the drop-in under its name, for require and import, and loads it only then', () => {
     const names = ['RingRestClient', 'appApi', 'clientApi', 'commandsApi', 'deviceApi']
-    const run = (/** @type {string[]} */ args) => execFileSync(process.execPath, args, { cwd: root, encoding: 'utf8' }).trim()
+    const run = (/** @type {string[]} */ args) =>
+      execFileSync(process.execPath, args, { cwd: root, encoding: 'utf8' }).trim()
     assert.equal(run(['-p', `Object.keys(require('ring-auth/rest-client')).sort().join()`]), names.join())
     const source = `import { ${names.join(', ')} } from 'ring-auth/rest-client'; console.log([${names.join(', ')}].every(Boolean))`
     assert.equal(run(['--input-type=module', '-e', source]), 'true')

@@ -6,7 +6,18 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { inspect } from 'node:util'
 import {
-  EMAIL, fileStore, open, optionsFor, parseRefreshToken, root, runProcess, runScript, startRing, tempDir, until, wrap,
+  EMAIL,
+  fileStore,
+  open,
+  optionsFor,
+  parseRefreshToken,
+  root,
+  runProcess,
+  runScript,
+  startRing,
+  tempDir,
+  until,
+  wrap,
 } from './support/index.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
@@ -36,7 +47,9 @@ function forms(secret) {
   ])
   for (let offset = 0; offset < 3; offset++) {
     for (const encoding of /** @type {const} */ (['base64', 'base64url'])) {
-      const text = Buffer.concat([Buffer.alloc(offset), bytes]).toString(encoding).replace(/=+$/, '')
+      const text = Buffer.concat([Buffer.alloc(offset), bytes])
+        .toString(encoding)
+        .replace(/=+$/, '')
       // Without the characters that the neighbours have a part in.
       found.add(text.slice(Math.ceil((offset * 4) / 3), -1))
     }
@@ -76,7 +89,15 @@ function eavesdrop(t, ring, options = {}) {
   const hear = (error) => {
     const { message, stack, cause } = /** @type {Error} */ (error)
     const deep = { depth: 10, showHidden: true, getters: true }
-    heard.push(String(error), message, String(stack), String(cause), inspect(cause, deep), inspect(error, deep), JSON.stringify(error))
+    heard.push(
+      String(error),
+      message,
+      String(stack),
+      String(cause),
+      inspect(cause, deep),
+      inspect(error, deep),
+      JSON.stringify(error),
+    )
   }
   return {
     ...opened,
@@ -134,14 +155,40 @@ const FAULTS = [
   ['a reset', () => ({ kind: 'reset-after' })],
   ['a cut answer', () => ({ kind: 'truncate', at: 'body' })],
   ['a hanging connection', () => ({ kind: 'hang-after' })],
-  ['a 400 that repeats what was sent', (ring) => ({ kind: 'status', status: 400, body: echo(ring), headers: { 'content-type': 'application/json' } })],
-  ['a 401 that repeats what was sent', (ring) => ({ kind: 'status', status: 401, body: echo(ring), headers: { 'content-type': 'application/json' } })],
-  ['a 403 page that repeats what was sent', (ring) => ({ kind: 'status', status: 403, body: `<html>${echo(ring)}`, headers: { 'content-type': 'text/html' } })],
+  [
+    'a 400 that repeats what was sent',
+    (ring) => ({ kind: 'status', status: 400, body: echo(ring), headers: { 'content-type': 'application/json' } }),
+  ],
+  [
+    'a 401 that repeats what was sent',
+    (ring) => ({ kind: 'status', status: 401, body: echo(ring), headers: { 'content-type': 'application/json' } }),
+  ],
+  [
+    'a 403 page that repeats what was sent',
+    (ring) => ({ kind: 'status', status: 403, body: `<html>${echo(ring)}`, headers: { 'content-type': 'text/html' } }),
+  ],
   ['a 412 that repeats what was sent', (ring) => ({ kind: 'status', status: 412, body: echo(ring) })],
-  ['a 500 with it in its headers', (ring) => ({ kind: 'status', status: 500, body: echo(ring), headers: { 'retry-after': '3600', 'x-token': String(ring.newest()) } })],
-  ['a 200 without an access token', (ring) => ({ kind: 'status', status: 200, body: echo(ring), headers: { 'content-type': 'application/json' } })],
-  ['a 200 that breaks off', (ring) => ({ kind: 'status', status: 200, body: `{"access_token":"${ring.newest()}","refresh_token":"${MINTED}` })],
-  ['a redirect with it in its address', (ring) => ({ kind: 'redirect', location: `https://example.com/?refresh_token=${ring.newest()}&code=${MINTED}` })],
+  [
+    'a 500 with it in its headers',
+    (ring) => ({
+      kind: 'status',
+      status: 500,
+      body: echo(ring),
+      headers: { 'retry-after': '3600', 'x-token': String(ring.newest()) },
+    }),
+  ],
+  [
+    'a 200 without an access token',
+    (ring) => ({ kind: 'status', status: 200, body: echo(ring), headers: { 'content-type': 'application/json' } }),
+  ],
+  [
+    'a 200 that breaks off',
+    (ring) => ({ kind: 'status', status: 200, body: `{"access_token":"${ring.newest()}","refresh_token":"${MINTED}` }),
+  ],
+  [
+    'a redirect with it in its address',
+    (ring) => ({ kind: 'redirect', location: `https://example.com/?refresh_token=${ring.newest()}&code=${MINTED}` }),
+  ],
   ['a Retry-After of nonsense', () => ({ kind: 'status', status: 429, headers: { 'retry-after': MINTED } })],
 ]
 
@@ -189,7 +236,10 @@ describe('no secret is said', { concurrency: 12 }, () => {
 
     for (const [what, fault] of FAULTS) {
       it(`by a login (${loginFlow}) that meets ${what}, at each of its requests`, async (t) => {
-        const paths = loginFlow === 'pkce' ? ['/oauth/v2/authorize', '/oauth/v2/signin', '/oauth/v2/2fa/verify', '/oauth/token'] : ['/oauth/token']
+        const paths =
+          loginFlow === 'pkce'
+            ? ['/oauth/v2/authorize', '/oauth/v2/signin', '/oauth/v2/2fa/verify', '/oauth/token']
+            : ['/oauth/token']
         for (const path of paths) {
           for (const skip of [0, 1]) {
             const { ring, codes } = await canaryRing(t)
@@ -232,7 +282,11 @@ describe('no secret is said', { concurrency: 12 }, () => {
       const { ring } = await canaryRing(t)
       const path = join(tempDir(t), 'journal.json')
       const refreshToken = wrap({ rt: ring.mint(), pnc: { token: PUSH } })
-      const { manager, attempt, hear, everything } = eavesdrop(t, ring, { refreshToken, store: fileStore(path), ...patience(what) })
+      const { manager, attempt, hear, everything } = eavesdrop(t, ring, {
+        refreshToken,
+        store: fileStore(path),
+        ...patience(what),
+      })
       ring.fault({ ...fault(ring), times: Infinity })
       await attempt(manager.refresh())
       await attempt(manager.getAuth())
@@ -300,7 +354,17 @@ describe('no secret is said', { concurrency: 12 }, () => {
       const { ring, codes } = await canaryRing(t)
       const path = join(tempDir(t), 'journal.json')
       const env = { ...process.env, RING_AUTH_OAUTH_URL: ring.oauthUrl, RING_AUTH_API_URL: ring.apiUrl }
-      const args = ['login', '--verbose', '--email', EMAIL, '--password-stdin', '--login-flow', flow, '--state-file', path]
+      const args = [
+        'login',
+        '--verbose',
+        '--email',
+        EMAIL,
+        '--password-stdin',
+        '--login-flow',
+        flow,
+        '--state-file',
+        path,
+      ]
       const child = runProcess(t, [join(root, 'bin', 'ring-auth.js'), ...args], { env })
       child.say(PASSWORD)
       await until(() => codes.length === 1 || child.process.exitCode !== null, 'a code is sent')
@@ -310,7 +374,8 @@ describe('no secret is said', { concurrency: 12 }, () => {
       const end = await child.ended
       assert.equal(end.code, 0, end.stderr)
       assert.ok(readFileSync(path, 'utf8').includes(MINTED))
-      const status = await runProcess(t, [join(root, 'bin', 'ring-auth.js'), 'status', '--state-file', path], { env }).ended
+      const status = await runProcess(t, [join(root, 'bin', 'ring-auth.js'), 'status', '--state-file', path], { env })
+        .ended
       assert.equal(status.code, 0, status.stderr)
       assertClean([cmdline, end.stdout, end.stderr, status.stdout, status.stderr].join('\n'), codes, 'the command line')
     })

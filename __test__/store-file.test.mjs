@@ -1,12 +1,38 @@
 // @ts-check
 // The file store: what a start finds, what it makes of a token given beside it, and what a damaged file costs.
 import assert from 'node:assert/strict'
-import { chownSync, chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, realpathSync, lstatSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chownSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  realpathSync,
+  lstatSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import {
-  OUTAGE, RingTokenManager, age, editJournal, failure, fileStore, open, optionsFor, rawOf, readJournal, startRing, tempDir,
-  runScript, unwrap, until, wrap,
+  OUTAGE,
+  RingTokenManager,
+  age,
+  editJournal,
+  failure,
+  fileStore,
+  open,
+  optionsFor,
+  rawOf,
+  readJournal,
+  startRing,
+  tempDir,
+  runScript,
+  unwrap,
+  until,
+  wrap,
 } from './support/index.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
@@ -66,7 +92,10 @@ describe('a journal', { concurrency: true }, () => {
     age(path, 86_400_000)
     const { manager } = open(t, ring, { refreshToken: String(lineage[0]), store })
     assert.ok(ring.isAccessLive(await manager.getAccessToken()))
-    assert.deepEqual(ring.tokenRequests.map((request) => request.form['refresh_token']), [lineage.at(-1)])
+    assert.deepEqual(
+      ring.tokenRequests.map((request) => request.form['refresh_token']),
+      [lineage.at(-1)],
+    )
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
@@ -108,7 +137,10 @@ describe('a journal', { concurrency: true }, () => {
     const dead = 'eyJ.never-was.a-token'
     const { manager, updates, said } = open(t, ring, { refreshToken: dead, store })
     assert.ok(ring.isAccessLive(await manager.getAccessToken()))
-    assert.deepEqual(ring.tokenRequests.map((request) => request.form['refresh_token']), [dead, rawOf(newest)])
+    assert.deepEqual(
+      ring.tokenRequests.map((request) => request.form['refresh_token']),
+      [dead, rawOf(newest)],
+    )
     await until(() => updates.length >= 1, 'it is announced')
     assert.equal(updates.at(-1)?.newRefreshToken, manager.refreshToken)
     assert.match(said(), /rejected the refresh token that was given; the one before it is used again/)
@@ -138,7 +170,10 @@ describe('a journal', { concurrency: true }, () => {
     const { manager } = open(t, ring, { refreshToken: given, store })
     await manager.refresh()
     assert.deepEqual(unwrap(manager.refreshToken).pnc, { fcm: 1 })
-    assert.deepEqual(ring.tokenRequests.map((request) => request.form['refresh_token']), [rawOf(newest)])
+    assert.deepEqual(
+      ring.tokenRequests.map((request) => request.form['refresh_token']),
+      [rawOf(newest)],
+    )
   })
 
   it('keeps its device id through a start with another systemId', async (t) => {
@@ -159,7 +194,11 @@ describe('a journal', { concurrency: true }, () => {
     await manager.login({ email: 'person@example.com', password: 'correct horse' })
     await manager.submitTwoFactorCode(String(ring.codeFor()))
     assert.equal(unwrap(manager.refreshToken).hid, hid)
-    assert.deepEqual(new Set(ring.requests.map((request) => request.headers['hardware_id'])), new Set([hid]), 'one device for Ring')
+    assert.deepEqual(
+      new Set(ring.requests.map((request) => request.headers['hardware_id'])),
+      new Set([hid]),
+      'one device for Ring',
+    )
     // What would have been taken for it, had nothing been kept.
     const fresh = open(t, ring, { systemId: 'another machine', refreshToken: ring.mint() })
     assert.notEqual(fresh.manager.hardwareId, hid)
@@ -242,7 +281,10 @@ describe('a journal', { concurrency: true }, () => {
     const { path, store, ring } = await usedJournal(t)
     const other = await startRing(t)
     const before = readFileSync(path)
-    const error = await failure(() => new RingTokenManager({ ...optionsFor(other), refreshToken: other.mint(), store }), 'INVALID_ARGUMENT')
+    const error = await failure(
+      () => new RingTokenManager({ ...optionsFor(other), refreshToken: other.mint(), store }),
+      'INVALID_ARGUMENT',
+    )
     assert.match(error.message, /oauthUrl/)
     assert.deepEqual(readFileSync(path), before)
     assert.equal(other.requests.length + ring.requests.length, 0)
@@ -258,7 +300,10 @@ describe('a journal', { concurrency: true }, () => {
     const error = await failure(manager.getAccessToken(), 'STORE')
     await failure(manager.setRefreshToken(ring.mint()), 'STORE')
     await failure(manager.login({ email: 'person@example.com', password: 'correct horse' }), 'STORE')
-    await until(() => log.some((entry) => entry.level === 'error' && /later version/.test(entry.message)), 'it is said at once')
+    await until(
+      () => log.some((entry) => entry.level === 'error' && /later version/.test(entry.message)),
+      'it is said at once',
+    )
     await manager.close()
     assert.equal(error.transient, false)
     assert.match(error.message, /later version/)
@@ -315,7 +360,8 @@ describe('a journal', { concurrency: true }, () => {
   })
 
   // Only who has a second group, or is root, can give a file another one.
-  const groups = process.getuid?.() === 0 ? [4242] : (process.getgroups?.() ?? []).filter((group) => group !== process.getgid?.())
+  const groups =
+    process.getuid?.() === 0 ? [4242] : (process.getgroups?.() ?? []).filter((group) => group !== process.getgid?.())
   const noGroup = groups.length === 0 ? 'this user has one group only' : false
   it('keeps the group that it was given, which can still read it', { skip: noGroup }, async (t) => {
     const { ring, path, store } = await usedJournal(t)
@@ -345,7 +391,9 @@ describe('a journal', { concurrency: true }, () => {
     assert.equal(rawOf(readJournal(path).current.token), ring.newest())
   })
 
-  it('that the system refuses to write is STORE: nothing is sent, what is there stays, and it goes on when it can', { skip: process.platform === 'win32' ? 'no ulimit' : false }, async (t) => {
+  it('that the system refuses to write is STORE: nothing is sent, what is there stays, and it goes on when it can', {
+    skip: process.platform === 'win32' ? 'no ulimit' : false,
+  }, async (t) => {
     const { ring, path, lineage, store } = await usedJournal(t)
     age(path, 86_400_000)
     const before = readFileSync(path)
@@ -363,12 +411,21 @@ describe('a journal', { concurrency: true }, () => {
       { probe: `${path}.probe`, options: optionsFor(ring, { store }) },
       { limit: 'ulimit -f 0' },
     ).ended
-    assert.deepEqual(JSON.parse(end.stdout || end.stderr), { refused: 'EFBIG', code: 'STORE', transient: false, state: 'idle', persisted: true })
+    assert.deepEqual(JSON.parse(end.stdout || end.stderr), {
+      refused: 'EFBIG',
+      code: 'STORE',
+      transient: false,
+      state: 'idle',
+      persisted: true,
+    })
     assert.equal(ring.requests.length, 0)
     assert.deepEqual(readFileSync(path), before)
     const { manager } = open(t, ring, { store })
     assert.ok(ring.isAccessLive(await manager.getAccessToken()))
-    assert.deepEqual(ring.tokenRequests.map((request) => request.form['refresh_token']), [lineage.at(-1)])
+    assert.deepEqual(
+      ring.tokenRequests.map((request) => request.form['refresh_token']),
+      [lineage.at(-1)],
+    )
   })
 
   it('behind a symbolic link is changed where it lies, and the link stays', async (t) => {
@@ -413,7 +470,10 @@ describe('a damaged journal', { concurrency: true }, () => {
     ['without its last byte but one', (path) => writeFileSync(path, readFileSync(path).subarray(0, -2))],
     ['empty', (path) => writeFileSync(path, '')],
     ['full of zeros', (path) => writeFileSync(path, Buffer.alloc(4096))],
-    ['binary', (path) => writeFileSync(path, Buffer.from(Array.from({ length: 2048 }, (_, i) => (i * 167 + 13) & 255)))],
+    [
+      'binary',
+      (path) => writeFileSync(path, Buffer.from(Array.from({ length: 2048 }, (_, i) => (i * 167 + 13) & 255))),
+    ],
     ['an array', (path) => writeFileSync(path, '[]')],
     ['null', (path) => writeFileSync(path, 'null')],
     ['an empty object', (path) => writeFileSync(path, '{}')],

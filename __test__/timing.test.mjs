@@ -3,7 +3,19 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { OUTAGE, age, editJournal, failure, fileStore, open, rawOf, readJournal, startRing, tempDir, until } from './support/index.mjs'
+import {
+  OUTAGE,
+  age,
+  editJournal,
+  failure,
+  fileStore,
+  open,
+  rawOf,
+  readJournal,
+  startRing,
+  tempDir,
+  until,
+} from './support/index.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 
@@ -156,7 +168,14 @@ describe('a cool-down', { concurrency: true }, () => {
   it('of a clock that was wrong is over', async (t) => {
     const { ring, path, store } = await agedJournal(t, HOUR)
     editJournal(path, (journal) => {
-      journal.coolDown = { startedAt: Date.now() + 10 * 365 * DAY, lengthMs: DAY, failures: 3, code: 'SERVER_ERROR', message: 'Ring is in trouble.', httpStatus: 503 }
+      journal.coolDown = {
+        startedAt: Date.now() + 10 * 365 * DAY,
+        lengthMs: DAY,
+        failures: 3,
+        code: 'SERVER_ERROR',
+        message: 'Ring is in trouble.',
+        httpStatus: 503,
+      }
     })
     const { manager } = open(t, ring, { store })
     assert.ok(ring.isAccessLive(await manager.getAccessToken()))
@@ -175,7 +194,13 @@ describe('a cool-down', { concurrency: true }, () => {
 
   it('is a quarter of an hour at once for a block, after one request', async (t) => {
     const ring = await startRing(t)
-    ring.fault({ kind: 'status', status: 403, times: Infinity, body: '<html>', headers: { 'content-type': 'text/html' } })
+    ring.fault({
+      kind: 'status',
+      status: 403,
+      times: Infinity,
+      body: '<html>',
+      headers: { 'content-type': 'text/html' },
+    })
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
     await failure(manager.getAccessToken(), 'BLOCKED')
     const wait = Number(manager.status.retryAt) - Date.now()
@@ -187,7 +212,14 @@ describe('a cool-down', { concurrency: true }, () => {
     const { ring, path, store } = await agedJournal(t, HOUR)
     ring.fault({ kind: 'status', status: 500, times: Infinity })
     editJournal(path, (journal) => {
-      journal.coolDown = { startedAt: Date.now() - 60_000, lengthMs: 30_000, failures: 3, code: 'SERVER_ERROR', message: 'Ring is in trouble.', httpStatus: 503 }
+      journal.coolDown = {
+        startedAt: Date.now() - 60_000,
+        lengthMs: 30_000,
+        failures: 3,
+        code: 'SERVER_ERROR',
+        message: 'Ring is in trouble.',
+        httpStatus: 503,
+      }
     })
     const { manager } = open(t, ring, { store })
     await failure(manager.getAccessToken(), 'SERVER_ERROR')
@@ -203,7 +235,10 @@ describe('autoRefresh', { concurrency: true }, () => {
   it('refreshes ahead of expiry without being asked, once', async (t) => {
     const { ring, accessToken, store } = await agedJournal(t, 0.95 * HOUR)
     const { manager } = open(t, ring, { store, autoRefresh: true })
-    await until(() => ring.counts.rotations === 1 && manager.status.state === 'ready', 'a rotation that nobody asked for')
+    await until(
+      () => ring.counts.rotations === 1 && manager.status.state === 'ready',
+      'a rotation that nobody asked for',
+    )
     assert.notEqual(await manager.getAccessToken(), accessToken)
     assert.equal(ring.counts.tokenPosts, 1)
   })
@@ -219,7 +254,14 @@ describe('autoRefresh', { concurrency: true }, () => {
   it('tries again by itself when a cool-down is over', async (t) => {
     const { ring, path, store } = await agedJournal(t, HOUR)
     editJournal(path, (journal) => {
-      journal.coolDown = { startedAt: Date.now(), lengthMs: 1500, failures: 1, code: 'SERVER_ERROR', message: 'Ring is in trouble.', httpStatus: 503 }
+      journal.coolDown = {
+        startedAt: Date.now(),
+        lengthMs: 1500,
+        failures: 1,
+        code: 'SERVER_ERROR',
+        message: 'Ring is in trouble.',
+        httpStatus: 503,
+      }
     })
     const { manager } = open(t, ring, { store, autoRefresh: true })
     const { state, retryAt } = manager.status

@@ -21,7 +21,9 @@ export function median(values) {
  */
 export async function inTurn(variants, { rounds, warmUp }) {
   const names = /** @type {Name[]} */ (Object.keys(variants))
-  const samples = /** @type {Record<Name, T[]>} */ (Object.fromEntries(names.map((name) => [name, /** @type {T[]} */ ([])])))
+  const samples = /** @type {Record<Name, T[]>} */ (
+    Object.fromEntries(names.map((name) => [name, /** @type {T[]} */ ([])]))
+  )
   for (let round = 0; round < warmUp + rounds; round++) {
     for (let i = 0; i < names.length; i++) {
       const name = /** @type {Name} */ (names[(i + round) % names.length])
@@ -39,6 +41,8 @@ export async function inTurn(variants, { rounds, warmUp }) {
  */
 export function medians(samples) {
   return /** @type {Record<Name, number>} */ (
-    Object.fromEntries(Object.entries(samples).map(([name, values]) => [name, median(/** @type {number[]} */ (values))]))
+    Object.fromEntries(
+      Object.entries(samples).map(([name, values]) => [name, median(/** @type {number[]} */ (values))]),
+    )
   )
 }

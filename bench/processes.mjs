@@ -15,7 +15,9 @@ const DEADLINE_MS = 300_000
 export function environment(more = {}) {
   const { PATH, HOME, SystemRoot } = process.env
   return /** @type {Record<string, string>} */ (
-    Object.fromEntries(Object.entries({ PATH, HOME, SystemRoot, TERM: 'xterm', ...more }).filter(([, value]) => value !== undefined))
+    Object.fromEntries(
+      Object.entries({ PATH, HOME, SystemRoot, TERM: 'xterm', ...more }).filter(([, value]) => value !== undefined),
+    )
   )
 }
 
@@ -25,7 +27,11 @@ export function environment(more = {}) {
  */
 export function timeNode(args) {
   const start = performance.now()
-  const { status, stdout, stderr } = spawnSync(process.execPath, args, { env: environment(), encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, {
+    env: environment(),
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   const ms = performance.now() - start
   if (status !== 0) throw new Error(`node ${args.join(' ')} failed:\n${stderr}`)
   return { ms, stdout }
@@ -53,7 +59,10 @@ export function timeToText(args, text) {
     terminal.onExit(() => {
       clearTimeout(late)
       // The last words of a process that ends by itself may come behind its end.
-      setTimeout(() => (ms > 0 ? resolve(ms) : reject(new Error(`node ${args.join(' ')} does not say ${text}: ${screen}`))), 50)
+      setTimeout(
+        () => (ms > 0 ? resolve(ms) : reject(new Error(`node ${args.join(' ')} does not say ${text}: ${screen}`))),
+        50,
+      )
     })
   })
 }

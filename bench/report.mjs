@@ -49,7 +49,11 @@ function judged({ goal, ours, bare, theirs, unit }) {
   if (!goal || ours === undefined) return ''
   const of = goal.versus === 'bare' ? bare : goal.versus === 'theirs' ? theirs : 1
   if (!of) return ''
-  const words = { bare: `≤ ${goal.most} x bare Node`, theirs: `≤ ${goal.most} x ring-client-api`, absolute: `≤ ${goal.most} ${unit}` }[goal.versus]
+  const words = {
+    bare: `≤ ${goal.most} x bare Node`,
+    theirs: `≤ ${goal.most} x ring-client-api`,
+    absolute: `≤ ${goal.most} ${unit}`,
+  }[goal.versus]
   return `${words}: ${ours / of <= goal.most ? 'met' : '**missed**'}`
 }
 
@@ -69,10 +73,23 @@ export function table(rows, about) {
     if (row.group !== group) {
       if (group !== '') lines.push('')
       group = row.group
-      lines.push(`## ${group}`, '', '| | bare Node | ring-auth | over bare | ring-client-api | ours / theirs | goal |', '|---|--:|--:|--:|--:|--:|---|')
+      lines.push(
+        `## ${group}`,
+        '',
+        '| | bare Node | ring-auth | over bare | ring-client-api | ours / theirs | goal |',
+        '|---|--:|--:|--:|--:|--:|---|',
+      )
     }
     const { name, unit, bare, ours, theirs } = row
-    const cells = [name, shown(bare, unit), shown(ours, unit), ratio(ours, bare), shown(theirs, unit), ratio(ours, theirs), judged(row)]
+    const cells = [
+      name,
+      shown(bare, unit),
+      shown(ours, unit),
+      ratio(ours, bare),
+      shown(theirs, unit),
+      ratio(ours, theirs),
+      judged(row),
+    ]
     lines.push(`| ${cells.join(' | ')} |`)
   }
   return `${lines.join('\n')}\n`
@@ -101,21 +118,34 @@ export function chart(rows) {
       y += 26
     }
     const best = unit === '/s' ? 'more is better' : 'less is better'
-    parts.push(`<text class="name" x="${LABELS}" y="${y + 11}">${escaped(name)} <tspan class="quiet">(${best})</tspan></text>`)
+    parts.push(
+      `<text class="name" x="${LABELS}" y="${y + 11}">${escaped(name)} <tspan class="quiet">(${best})</tspan></text>`,
+    )
     y += 17
     const most = Math.max(ours, theirs, bare ?? 0, Number.EPSILON)
-    for (const [kind, value] of /** @type {[string, number | undefined][]} */ ([['ours', ours], ['theirs', theirs], ['bare', bare]])) {
+    for (const [kind, value] of /** @type {[string, number | undefined][]} */ ([
+      ['ours', ours],
+      ['theirs', theirs],
+      ['bare', bare],
+    ])) {
       if (value === undefined) continue
       const length = Math.max(1.5, (Math.max(0, value) / most) * LONGEST)
       parts.push(`<rect class="${kind}" x="${LABELS}" y="${y}" width="${length.toFixed(1)}" height="${BAR}" rx="2"/>`)
-      parts.push(`<text class="value" x="${(LABELS + length + 7).toFixed(1)}" y="${y + 10.5}">${shown(value, unit)}</text>`)
+      parts.push(
+        `<text class="value" x="${(LABELS + length + 7).toFixed(1)}" y="${y + 10.5}">${shown(value, unit)}</text>`,
+      )
       y += BAR + 2
     }
     y += 9
   }
   const height = y + 12
-  const legend = [['ours', 'ring-auth'], ['theirs', 'ring-client-api'], ['bare', 'bare Node']].map(
-    ([kind, words], i) => `<rect class="${kind}" x="${LABELS + i * 150}" y="42" width="13" height="13" rx="2"/><text class="value" x="${LABELS + 20 + i * 150}" y="53">${words}</text>`,
+  const legend = [
+    ['ours', 'ring-auth'],
+    ['theirs', 'ring-client-api'],
+    ['bare', 'bare Node'],
+  ].map(
+    ([kind, words], i) =>
+      `<rect class="${kind}" x="${LABELS + i * 150}" y="42" width="13" height="13" rx="2"/><text class="value" x="${LABELS + 20 + i * 150}" y="53">${words}</text>`,
   )
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" aria-label="ring-auth compared with ring-client-api">
 <style>

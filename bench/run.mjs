@@ -56,7 +56,9 @@ const QUICK = {
 /** Managers that refresh at the same time, of all that there are. */
 const AT_ONCE = 64
 
-const { values: options } = parseArgs({ options: { quick: { type: 'boolean' }, json: { type: 'boolean' }, out: { type: 'string' } } })
+const { values: options } = parseArgs({
+  options: { quick: { type: 'boolean' }, json: { type: 'boolean' }, out: { type: 'string' } },
+})
 const size = options.quick ? QUICK : FULL
 const log = (/** @type {string} */ text) => process.stderr.write(`${text}\n`)
 
@@ -118,8 +120,13 @@ try {
     await ours.ask('open', { key: 'memory', url, refreshToken: secure.mint() })
     await ours.ask('open', { key: 'file', url, refreshToken: secure.mint(), ...file })
     await theirs.ask('open', { key: 'memory', url, refreshToken: secure.mint() })
-    const refresh = (/** @type {Worker} */ worker, /** @type {string} */ key) => () => /** @type {Promise<number>} */ (worker.ask('refresh', { key }))
-    const variants = { ours: refresh(ours, 'memory'), durable: refresh(ours, 'file'), theirs: refresh(theirs, 'memory') }
+    const refresh = (/** @type {Worker} */ worker, /** @type {string} */ key) => () =>
+      /** @type {Promise<number>} */ (worker.ask('refresh', { key }))
+    const variants = {
+      ours: refresh(ours, 'memory'),
+      durable: refresh(ours, 'file'),
+      theirs: refresh(theirs, 'memory'),
+    }
     const kept = medians(await inTurn(variants, size.latency))
     const alone = (/** @type {() => Promise<number>} */ work) => async () => {
       servers.cutConnections()
@@ -127,7 +134,12 @@ try {
       await new Promise((resolve) => setTimeout(resolve, 20))
       return work()
     }
-    const fresh = medians(await inTurn({ ours: alone(variants.ours), durable: alone(variants.durable), theirs: alone(variants.theirs) }, size.latency))
+    const fresh = medians(
+      await inTurn(
+        { ours: alone(variants.ours), durable: alone(variants.durable), theirs: alone(variants.theirs) },
+        size.latency,
+      ),
+    )
     const login = (/** @type {Worker} */ worker, /** @type {string} */ flow) =>
       alone(async () => {
         await worker.ask('open', { key: 'login', url, flow, email: EMAIL, password: PASSWORD })
@@ -137,15 +149,46 @@ try {
         await worker.ask('close', { key: 'login' })
         return /** @type {number} */ (first.ms + second)
       })
-    const logins = medians(await inTurn({ ours: login(ours, 'password'), pkce: login(ours, 'pkce'), theirs: login(theirs, 'password') }, size.latency))
+    const logins = medians(
+      await inTurn(
+        { ours: login(ours, 'password'), pkce: login(ours, 'pkce'), theirs: login(theirs, 'password') },
+        size.latency,
+      ),
+    )
     await Promise.all([ours.end(), theirs.end()])
     const group = 'Requests, over TLS on loopback'
     return [
-      { group, name: 'a refresh on a new connection', unit: 'ms', ours: fresh.ours, theirs: fresh.theirs, goal: { versus: 'theirs', most: 1 } },
-      { group, name: 'the same, durable: a file store with its fsyncs (theirs stores nothing)', unit: 'ms', ours: fresh.durable, theirs: fresh.theirs },
-      { group, name: 'a refresh on a connection that was kept', unit: 'ms', ours: kept.ours, theirs: kept.theirs, goal: { versus: 'theirs', most: 1 } },
+      {
+        group,
+        name: 'a refresh on a new connection',
+        unit: 'ms',
+        ours: fresh.ours,
+        theirs: fresh.theirs,
+        goal: { versus: 'theirs', most: 1 },
+      },
+      {
+        group,
+        name: 'the same, durable: a file store with its fsyncs (theirs stores nothing)',
+        unit: 'ms',
+        ours: fresh.durable,
+        theirs: fresh.theirs,
+      },
+      {
+        group,
+        name: 'a refresh on a connection that was kept',
+        unit: 'ms',
+        ours: kept.ours,
+        theirs: kept.theirs,
+        goal: { versus: 'theirs', most: 1 },
+      },
       { group, name: 'the same, durable', unit: 'ms', ours: kept.durable, theirs: kept.theirs },
-      { group, name: 'a login with a code, the older flow: 2 requests', unit: 'ms', ours: logins.ours, theirs: logins.theirs },
+      {
+        group,
+        name: 'a login with a code, the older flow: 2 requests',
+        unit: 'ms',
+        ours: logins.ours,
+        theirs: logins.theirs,
+      },
       { group, name: 'a login with a code, the flow of the web page and a refresh', unit: 'ms', ours: logins.pkce },
     ]
   }
@@ -155,10 +198,20 @@ try {
     log('cached tokens')
     const pair = await both()
     for (const side of SIDES) await pair[side].ask('open', { key: 'x', url, refreshToken: plain.mint() })
-    const call = (/** @type {Worker} */ worker) => async () => (await worker.ask('cached', { key: 'x', times: size.cachedCalls })) / size.cachedCalls * 1000
+    const call = (/** @type {Worker} */ worker) => async () =>
+      ((await worker.ask('cached', { key: 'x', times: size.cachedCalls })) / size.cachedCalls) * 1000
     const { ours, theirs } = medians(await inTurn({ ours: call(pair.ours), theirs: call(pair.theirs) }, size.cached))
     for (const side of SIDES) await pair[side].end()
-    return [{ group: 'In a process', name: 'a cached token, awaited', unit: 'µs', ours, theirs, goal: { versus: 'absolute', most: 2 } }]
+    return [
+      {
+        group: 'In a process',
+        name: 'a cached token, awaited',
+        unit: 'µs',
+        ours,
+        theirs,
+        goal: { versus: 'absolute', most: 2 },
+      },
+    ]
   }
 
   /** @param {Servers} servers @returns {Promise<Row[]>} */
@@ -174,10 +227,12 @@ try {
       const open = (/** @type {string} */ key) => worker.ask('open', { key, url, refreshToken: plain.mint() })
       await open('cold')
       plain.clearCounts()
-      if ((await worker.ask('callers', { key: 'cold', times: size.callers })) !== 0) throw new Error(`${side}: a cold caller failed`)
+      if ((await worker.ask('callers', { key: 'cold', times: size.callers })) !== 0)
+        throw new Error(`${side}: a cold caller failed`)
       const cold = plain.counts.tokenPosts
       await open('storm')
-      const ask = (/** @type {number} */ times) => worker.ask('requests', { key: 'storm', times, path: '/clients_api/profile' })
+      const ask = (/** @type {number} */ times) =>
+        worker.ask('requests', { key: 'storm', times, path: '/clients_api/profile' })
       if ((await ask(1)) !== 0) throw new Error(`${side}: a request failed`)
       plain.expireAccessTokens()
       plain.clearCounts()
@@ -186,12 +241,25 @@ try {
       await worker.end()
     }
     plain.settings.latencyMs = 0
-    const { ours, theirs } = /** @type {{ ours: { cold: number, storm: number, failed: number }, theirs: typeof counts['x'] & {} }} */ (counts)
+    const { ours, theirs } =
+      /** @type {{ ours: { cold: number, storm: number, failed: number }, theirs: typeof counts['x'] & {} }} */ (counts)
     const group = 'Token requests'
     return [
       { group, name: `caused by ${size.callers} cold callers`, unit: 'requests', ours: ours.cold, theirs: theirs.cold },
-      { group, name: `caused by ${size.requests} requests at once on a dead access token`, unit: 'requests', ours: ours.storm, theirs: theirs.storm },
-      { group, name: `of those ${size.requests}, how many failed`, unit: 'requests', ours: ours.failed, theirs: theirs.failed },
+      {
+        group,
+        name: `caused by ${size.requests} requests at once on a dead access token`,
+        unit: 'requests',
+        ours: ours.storm,
+        theirs: theirs.storm,
+      },
+      {
+        group,
+        name: `of those ${size.requests}, how many failed`,
+        unit: 'requests',
+        ours: ours.failed,
+        theirs: theirs.failed,
+      },
     ]
   }
 
@@ -221,10 +289,36 @@ try {
     const group = `${size.managers} managers in a process`
     const kib = 1024
     return [
-      { group, name: 'memory of an idle one, with a plain token', unit: 'KiB', ours: ours.bytes / kib, theirs: theirs.bytes / kib, goal: { versus: 'absolute', most: 4 } },
-      { group, name: 'memory of an idle one, with 2 KiB of token and push credentials', unit: 'KiB', ours: ours.large / kib, theirs: theirs.large / kib, goal: { versus: 'absolute', most: 4 } },
-      { group, name: 'memory of one that has refreshed', unit: 'KiB', ours: ours.after / kib, theirs: theirs.after / kib },
-      { group, name: `all of them refreshed, ${AT_ONCE} at once, plain HTTP`, unit: 's', ours: ours.seconds, theirs: theirs.seconds },
+      {
+        group,
+        name: 'memory of an idle one, with a plain token',
+        unit: 'KiB',
+        ours: ours.bytes / kib,
+        theirs: theirs.bytes / kib,
+        goal: { versus: 'absolute', most: 4 },
+      },
+      {
+        group,
+        name: 'memory of an idle one, with 2 KiB of token and push credentials',
+        unit: 'KiB',
+        ours: ours.large / kib,
+        theirs: theirs.large / kib,
+        goal: { versus: 'absolute', most: 4 },
+      },
+      {
+        group,
+        name: 'memory of one that has refreshed',
+        unit: 'KiB',
+        ours: ours.after / kib,
+        theirs: theirs.after / kib,
+      },
+      {
+        group,
+        name: `all of them refreshed, ${AT_ONCE} at once, plain HTTP`,
+        unit: 's',
+        ours: ours.seconds,
+        theirs: theirs.seconds,
+      },
     ]
   }
 
@@ -240,7 +334,12 @@ try {
       for (const [where, path] of Object.entries(paths)) {
         if (where === 'memory' && !path) continue
         const key = `${side} ${where}`
-        await pair[side].ask('open', { key, url, refreshToken: plain.mint(), ...(path && { path: `${path}-${side}.json` }) })
+        await pair[side].ask('open', {
+          key,
+          url,
+          refreshToken: plain.mint(),
+          ...(path && { path: `${path}-${side}.json` }),
+        })
         variants[key] = async () => (times * 1000) / (await pair[side].ask('rotate', { key, times }))
       }
     }
@@ -283,7 +382,9 @@ try {
       await worker.end()
       const lines = readFileSync(record, 'utf8').split('\n')
       const marked = (/** @type {string} */ name) => lines.findIndex((line) => line.includes(join(folder, name)))
-      const between = lines.slice(marked('begin') + 1, marked('end')).filter((line) => line.includes(folder) && !line.includes('resumed>'))
+      const between = lines
+        .slice(marked('begin') + 1, marked('end'))
+        .filter((line) => line.includes(folder) && !line.includes('resumed>'))
       const syncs = between.filter((line) => /\b(fsync|fdatasync|sync_file_range)\(/.test(line))
       calls[side] = { all: between.length / size.watched, syncs: syncs.length / size.watched }
     }
@@ -340,14 +441,70 @@ async function starts(ours, theirs) {
   const group = 'Starts'
   const memory = 'Memory, over bare Node'
   return [
-    { group, name: 'the command line to its first prompt, in a terminal', unit: 'ms', bare: screens.bare, ours: screens.ours, theirs: screens.theirs, goal: { versus: 'bare', most: 1.25 } },
-    { group, name: '`ring-auth --version`', unit: 'ms', bare: ms(samples.bare), ours: ms(samples.version), goal: { versus: 'bare', most: 1.25 } },
-    { group, name: '`require`', unit: 'ms', bare: ms(samples.bareCjs), ours: ms(samples.require), goal: { versus: 'bare', most: 1.15 } },
-    { group, name: '`import` (theirs: its `rest-client` alone)', unit: 'ms', bare: ms(samples.bareEsm), ours: ms(samples.import), theirs: ms(samples.theirClient), goal: { versus: 'bare', most: 1.15 } },
-    { group, name: '`import` (theirs: the whole package)', unit: 'ms', bare: ms(samples.bareEsm), ours: ms(samples.import), theirs: ms(samples.theirMain) },
-    { group: memory, name: 'added by `require`', unit: 'MiB', ours: mib(samples.require) - bareCjs, goal: { versus: 'absolute', most: 8 } },
-    { group: memory, name: 'added by `import` (theirs: its `rest-client` alone)', unit: 'MiB', ours: mib(samples.import) - bareEsm, theirs: mib(samples.theirClient) - bareEsm, goal: { versus: 'absolute', most: 8 } },
-    { group: memory, name: 'added by `import` (theirs: the whole package)', unit: 'MiB', ours: mib(samples.import) - bareEsm, theirs: mib(samples.theirMain) - bareEsm },
+    {
+      group,
+      name: 'the command line to its first prompt, in a terminal',
+      unit: 'ms',
+      bare: screens.bare,
+      ours: screens.ours,
+      theirs: screens.theirs,
+      goal: { versus: 'bare', most: 1.25 },
+    },
+    {
+      group,
+      name: '`ring-auth --version`',
+      unit: 'ms',
+      bare: ms(samples.bare),
+      ours: ms(samples.version),
+      goal: { versus: 'bare', most: 1.25 },
+    },
+    {
+      group,
+      name: '`require`',
+      unit: 'ms',
+      bare: ms(samples.bareCjs),
+      ours: ms(samples.require),
+      goal: { versus: 'bare', most: 1.15 },
+    },
+    {
+      group,
+      name: '`import` (theirs: its `rest-client` alone)',
+      unit: 'ms',
+      bare: ms(samples.bareEsm),
+      ours: ms(samples.import),
+      theirs: ms(samples.theirClient),
+      goal: { versus: 'bare', most: 1.15 },
+    },
+    {
+      group,
+      name: '`import` (theirs: the whole package)',
+      unit: 'ms',
+      bare: ms(samples.bareEsm),
+      ours: ms(samples.import),
+      theirs: ms(samples.theirMain),
+    },
+    {
+      group: memory,
+      name: 'added by `require`',
+      unit: 'MiB',
+      ours: mib(samples.require) - bareCjs,
+      goal: { versus: 'absolute', most: 8 },
+    },
+    {
+      group: memory,
+      name: 'added by `import` (theirs: its `rest-client` alone)',
+      unit: 'MiB',
+      ours: mib(samples.import) - bareEsm,
+      theirs: mib(samples.theirClient) - bareEsm,
+      goal: { versus: 'absolute', most: 8 },
+    },
+    {
+      group: memory,
+      name: 'added by `import` (theirs: the whole package)',
+      unit: 'MiB',
+      ours: mib(samples.import) - bareEsm,
+      theirs: mib(samples.theirMain) - bareEsm,
+    },
   ]
 }
 
@@ -372,14 +529,26 @@ function memoryFolder() {
 /** @param {string} path */
 function fileSystem(path) {
   /** @type {Record<number, string>} */
-  const names = { 0xef53: 'ext4', 0x01021994: 'tmpfs', 0x9123683e: 'btrfs', 0x58465342: 'xfs', 0x794c7630: 'overlayfs', 0x2fc12fc1: 'zfs' }
+  const names = {
+    0xef53: 'ext4',
+    0x01021994: 'tmpfs',
+    0x9123683e: 'btrfs',
+    0x58465342: 'xfs',
+    0x794c7630: 'overlayfs',
+    0x2fc12fc1: 'zfs',
+  }
   const { type } = statfsSync(path)
   return process.platform === 'linux' ? (names[type] ?? `type ${type.toString(16)}`) : process.platform
 }
 
 function aboutThisRun() {
-  const version = (/** @type {string[]} */ path) => String(JSON.parse(readFileSync(join(root, ...path, 'package.json'), 'utf8')).version)
-  const commit = spawnSync('git', ['describe', '--always', '--dirty', '--abbrev=8'], { cwd: root, env: environment(), encoding: 'utf8' })
+  const version = (/** @type {string[]} */ path) =>
+    String(JSON.parse(readFileSync(join(root, ...path, 'package.json'), 'utf8')).version)
+  const commit = spawnSync('git', ['describe', '--always', '--dirty', '--abbrev=8'], {
+    cwd: root,
+    env: environment(),
+    encoding: 'utf8',
+  })
   return {
     date: new Date().toISOString().slice(0, 10),
     commit: commit.status === 0 ? commit.stdout.trim() : 'unknown',

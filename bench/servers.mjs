@@ -50,7 +50,10 @@ async function startRelay(port) {
   const sockets = new Set()
   const server = createServer({ noDelay: true }, (client) => {
     const ring = connect({ host: '127.0.0.1', port, noDelay: true })
-    for (const [socket, other] of /** @type {const} */ ([[client, ring], [ring, client]])) {
+    for (const [socket, other] of /** @type {const} */ ([
+      [client, ring],
+      [ring, client],
+    ])) {
       sockets.add(socket)
       socket.on('error', () => other.destroy())
       socket.on('close', () => {

@@ -1,6 +1,15 @@
 // @ts-check
 // Both packages as they are installed: ours with its files and its platform's package, theirs with all that it depends on.
-import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { root, run } from '../scripts/setup.mjs'
@@ -43,7 +52,10 @@ export function stageOurs(folder, built) {
   const platform = `${name}-${addon.slice(name.length + 1, -'.node'.length)}`
   mkdirSync(join(modules, platform))
   copyFileSync(join(built, addon), join(modules, platform, addon))
-  writeFileSync(join(modules, platform, 'package.json'), `${JSON.stringify({ name: platform, version, main: addon }, null, 2)}\n`)
+  writeFileSync(
+    join(modules, platform, 'package.json'),
+    `${JSON.stringify({ name: platform, version, main: addon }, null, 2)}\n`,
+  )
   copyFileSync(join(root, 'LICENSE'), join(modules, platform, 'LICENSE'))
   return { path: main, packages: 2, bytes: sizeOf(main) + sizeOf(join(modules, platform)) }
 }
@@ -81,7 +93,9 @@ export function installedTheirs(name) {
 function lookUp(from, name) {
   // Not asked for the name itself: `buffer` is a package as well as a part of Node, and for that one it has no paths.
   const paths = createRequire(join(from, 'package.json')).resolve.paths('a-package') ?? []
-  return paths.map((path) => join(path, name)).find((folder) => folder.startsWith(root) && existsSync(join(folder, 'package.json')))
+  return paths
+    .map((path) => join(path, name))
+    .find((folder) => folder.startsWith(root) && existsSync(join(folder, 'package.json')))
 }
 
 /** The bytes of a package's own files. @param {string} folder @returns {number} */

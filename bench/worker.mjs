@@ -33,7 +33,11 @@ function ours(path) {
     const servers = { oauthUrl: url, apiUrl: url, systemId: SYSTEM, refreshToken }
     /** @type {any} */
     let client
-    const manager = new RingTokenManager({ ...servers, ...(flow && { loginFlow: flow }), ...(path && { store: { type: 'file', path } }) })
+    const manager = new RingTokenManager({
+      ...servers,
+      ...(flow && { loginFlow: flow }),
+      ...(path && { store: { type: 'file', path } }),
+    })
     return {
       refresh: () => manager.refresh(),
       token: () => manager.getAccessToken(),
@@ -55,10 +59,13 @@ async function theirs(path) {
   // Ring's hosts are written into it: only they are changed. Its own agent stays, with the undici that it was made by.
   let target = ''
   globalThis.fetch = /** @type {any} */ (
-    (/** @type {string} */ url, /** @type {any} */ options) => undici.fetch(url.replace(/^https:\/\/(oauth|api)\.ring\.com/, target), options)
+    (/** @type {string} */ url, /** @type {any} */ options) =>
+      undici.fetch(url.replace(/^https:\/\/(oauth|api)\.ring\.com/, target), options)
   )
   return ({ url, refreshToken, path, email, password }) => {
-    const client = new RingRestClient(refreshToken === undefined ? { email, password, systemId: SYSTEM } : { refreshToken, systemId: SYSTEM })
+    const client = new RingRestClient(
+      refreshToken === undefined ? { email, password, systemId: SYSTEM } : { refreshToken, systemId: SYSTEM },
+    )
     const aim = () => (target = url)
     return {
       refresh: async () => {
@@ -66,7 +73,8 @@ async function theirs(path) {
         const before = client.refreshToken
         await client.getAuth()
         // As its pages show it: the old token is looked for in a file, and replaced.
-        if (path) await writeFile(path, String(await readFile(path).catch(() => before)).replace(before, client.refreshToken))
+        if (path)
+          await writeFile(path, String(await readFile(path).catch(() => before)).replace(before, client.refreshToken))
       },
       token: () => (aim(), client.getCurrentAuth()),
       login: async () => {

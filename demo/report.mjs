@@ -22,7 +22,8 @@ export function say(line) {
  * @param {unknown} [found] What there was instead. No secrets.
  */
 export function claim(holds, sentence, found) {
-  if (holds !== true) throw new Broken(found === undefined ? sentence : `${sentence}\n      found: ${JSON.stringify(found)}`)
+  if (holds !== true)
+    throw new Broken(found === undefined ? sentence : `${sentence}\n      found: ${JSON.stringify(found)}`)
   claims += 1
   console.log(`  ✓ ${sentence}`)
 }

@@ -43,7 +43,11 @@ async function logIn(stage, ring) {
   claim(!(stdout + stderr).includes(current.token), 'the token was not printed')
   const status = await stage.cli('status', '--json', '--state-file', stage.journalPath).end()
   const { state, code: problem, persisted } = JSON.parse(status.stdout)
-  claim(status.code === 0 && problem === null && persisted === true, `ring-auth status says: ${state}, stored, no problem`, status.stdout)
+  claim(
+    status.code === 0 && problem === null && persisted === true,
+    `ring-auth status says: ${state}, stored, no problem`,
+    status.stdout,
+  )
 }
 
 /** @param {Stage} stage @param {Ring} ring @returns The script, which goes on. */
@@ -54,20 +58,42 @@ async function rotations(stage, ring) {
   /** @type {any[]} */
   const reports = []
   for (let rotation = 1; rotation <= 3; rotation++) {
-    const { rotated } = await script.report((report) => report.rotated, (report) => reports.push(report))
+    const { rotated } = await script.report(
+      (report) => report.rotated,
+      (report) => reports.push(report),
+    )
     say(`onRefreshTokenUpdated: the token is now #${rotated}`)
   }
-  await script.report((report) => report.answer, (report) => reports.push(report))
+  await script.report(
+    (report) => report.answer,
+    (report) => reports.push(report),
+  )
   const rotated = reports.filter((report) => report.rotated)
-  claim(rotated.every((report) => report.onDisk), 'each token was on the disk before the script heard of it', rotated)
+  claim(
+    rotated.every((report) => report.onDisk),
+    'each token was on the disk before the script heard of it',
+    rotated,
+  )
   const asked = reports.filter((report) => report.askedAt)
   const calls = asked.reduce((sum, report) => sum + (report.served ?? 0), 0)
-  claim(asked.every((report) => report.served), `${calls} calls for an access token, and none failed`, asked.find((report) => report.failed))
+  claim(
+    asked.every((report) => report.served),
+    `${calls} calls for an access token, and none failed`,
+    asked.find((report) => report.failed),
+  )
   const answers = asked.map((report) => report.answer).filter(Boolean)
-  claim(answers.length > 0 && answers.every((status) => status === 200), `Ring's API took the access token ${answers.length} times`, answers)
+  claim(
+    answers.length > 0 && answers.every((status) => status === 200),
+    `Ring's API took the access token ${answers.length} times`,
+    answers,
+  )
   const counts = await ring.counts()
   const requests = counts.refreshes - before.refreshes
-  claim(requests >= 3 && requests <= rotated.length + 1, `${requests} refreshes, one for each rotation, however many asked`, counts)
+  claim(
+    requests >= 3 && requests <= rotated.length + 1,
+    `${requests} refreshes, one for each rotation, however many asked`,
+    counts,
+  )
   return script
 }
 
@@ -81,29 +107,49 @@ async function outage(script, ring) {
   const outageAt = Date.now()
   /** @type {any[]} */
   const reports = []
-  const { at } = await script.report((report) => report.failed, (report) => reports.push(report))
+  const { at } = await script.report(
+    (report) => report.failed,
+    (report) => reports.push(report),
+  )
   // The ones that were asked at the very end may have been too late.
   const covered = reports.filter((report) => report.askedAt > outageAt && report.askedAt < expiresAt - 100)
   const calls = covered.reduce((sum, report) => sum + (report.served ?? 0), 0)
-  claim(covered.length > 0 && covered.every((report) => report.served), `${calls} calls during the outage got the token that was still valid`)
+  claim(
+    covered.length > 0 && covered.every((report) => report.served),
+    `${calls} calls during the outage got the token that was still valid`,
+  )
   claim(at >= expiresAt, 'only after it had expired did a call fail', { at, expiresAt })
   const { failed, at: saidAt } = await script.report((report) => report.failed)
   say(`${failed.code}, HTTP ${failed.httpStatus}: ${failed.message}`)
   const retryAt = saidAt + failed.retryAfterMs
-  claim(failed.code === 'SERVER_ERROR' && failed.transient === true && failed.retryAfterMs > 0,
-    `the error says that it passes by itself, and is tried again in ${(failed.retryAfterMs / 1000).toFixed(1)} s`, failed)
+  claim(
+    failed.code === 'SERVER_ERROR' && failed.transient === true && failed.retryAfterMs > 0,
+    `the error says that it passes by itself, and is tried again in ${(failed.retryAfterMs / 1000).toFixed(1)} s`,
+    failed,
+  )
   const during = await ring.counts()
   const requests = during.refreshes - before.refreshes
   claim(requests >= 1 && requests <= 4, `Ring was asked ${requests} times, not once for each call`, during)
   await ring.clearFaults()
   say('the outage is over; nobody does anything, the script just goes on asking')
   let waited = 0
-  const served = await script.report((report) => report.served, (report) => (waited += report.failed ? 1 : 0))
+  const served = await script.report(
+    (report) => report.served,
+    (report) => (waited += report.failed ? 1 : 0),
+  )
   const next = (await ring.refreshes())[during.refreshes]
-  claim(waited > 0 && next.at >= retryAt - 100, `${waited} rounds of calls in the wait cost Ring no request`, { waited, at: next.at, retryAt })
+  claim(waited > 0 && next.at >= retryAt - 100, `${waited} rounds of calls in the wait cost Ring no request`, {
+    waited,
+    at: next.at,
+    retryAt,
+  })
   claim(served.served > 0, 'after the wait the next call got a token')
   const after = await ring.counts()
-  claim(after.refreshes === during.refreshes + 1 && after.rotations === before.rotations + 1, 'with one request, and one rotation', after)
+  claim(
+    after.refreshes === during.refreshes + 1 && after.rotations === before.rotations + 1,
+    'with one request, and one rotation',
+    after,
+  )
 }
 
 /** @param {Stage} stage @param {Ring} ring */
@@ -116,7 +162,10 @@ async function killed(stage, ring) {
   say('then, after Ring has rotated, its answer still on the way. What is on the disk is spent:')
   await killDuring(stage, ring, 'hang-after', (before, now) => now.rotations > before.rotations)
   const { spent, withinGrace } = await ring.inspect(inner(stage.journal().current.token))
-  claim(spent === true && withinGrace === true, 'the newest token on this machine is used up, and the one after it never came')
+  claim(
+    spent === true && withinGrace === true,
+    'the newest token on this machine is used up, and the one after it never came',
+  )
   await goOn(stage, ring, 1)
   say('(this needs a Ring that takes a token again for a moment; nobody knows how long the real one does)')
 }
@@ -134,7 +183,10 @@ async function killDuring(stage, ring, fault, reached) {
   await until(async () => reached(before, await ring.counts()))
   const { mark } = stage.journal()
   const { signal } = await script.kill()
-  claim(signal === 'SIGKILL' && mark !== null, 'killed; the journal had been told before the request was sent', { signal, mark })
+  claim(signal === 'SIGKILL' && mark !== null, 'killed; the journal had been told before the request was sent', {
+    signal,
+    mark,
+  })
 }
 
 /** @param {Stage} stage @param {Ring} ring @param {number} graceUses How often a spent token is taken again meanwhile. */
@@ -147,18 +199,31 @@ async function goOn(stage, ring, graceUses) {
   const { current, mark, hardwareId } = stage.journal()
   claim((await ring.apiStatus(stdout.trim(), hardwareId)) === 200, "Ring's API takes its access token")
   const counts = await ring.counts()
-  claim(counts.refreshes === before.refreshes + 1 && counts.graceUses === before.graceUses + graceUses,
-    graceUses === 0 ? 'the same token was sent again, once' : 'the same token was sent again, once, and Ring answered it again', counts)
+  claim(
+    counts.refreshes === before.refreshes + 1 && counts.graceUses === before.graceUses + graceUses,
+    graceUses === 0
+      ? 'the same token was sent again, once'
+      : 'the same token was sent again, once, and Ring answered it again',
+    counts,
+  )
   const { live, spent } = await ring.inspect(inner(current.token))
   const isNewest = inner(current.token) === (await ring.newest())
-  claim(mark === null && live === true && spent === false && isNewest, 'the newest token is on the disk, and it is alive', { mark, live, spent, isNewest })
+  claim(
+    mark === null && live === true && spent === false && isNewest,
+    'the newest token is on the disk, and it is alive',
+    { mark, live, spent, isNewest },
+  )
 }
 
 /** @param {Ring} ring */
 async function balance(ring) {
   step('What Ring saw of all this')
   const counts = await ring.counts()
-  claim(counts.stalePresentations === 0, `${counts.refreshes} refreshes, ${counts.rotations} rotations, and no used-up token beyond its grace`, counts)
+  claim(
+    counts.stalePresentations === 0,
+    `${counts.refreshes} refreshes, ${counts.rotations} rotations, and no used-up token beyond its grace`,
+    counts,
+  )
   claim(counts.invalidGrants === 0, 'not one invalid_grant')
   claim(counts.maxConcurrentRefreshes === 1, 'never two refreshes at once', counts)
   claim(counts.codesSent === 1, 'still one code: nobody had to log in again', counts)

@@ -45,7 +45,11 @@ async function watch() {
 /** @param {import('ring-auth').Auth} auth */
 async function devices({ accessToken, hardwareId }) {
   // Ring's edge refuses what does not look like its app.
-  const headers = { authorization: `Bearer ${accessToken}`, hardware_id: hardwareId, 'user-agent': 'android:com.ringapp' }
+  const headers = {
+    authorization: `Bearer ${accessToken}`,
+    hardware_id: hardwareId,
+    'user-agent': 'android:com.ringapp',
+  }
   const response = await fetch(`${apiUrl}/clients_api/ring_devices`, { headers })
   return response.status
 }

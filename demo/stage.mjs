@@ -95,7 +95,7 @@ export class Running {
     })
     this.lines = (async function* (running) {
       for (;;) {
-        while (running.#waiting.length > 0) yield /** @type {string} */ (running.#waiting.shift())
+        while (running.#waiting.length > 0) yield/** @type {string} */ (running.#waiting.shift())
         if (closed) return
         await new Promise((resolve) => (running.#notify = () => resolve(undefined)))
       }
@@ -194,13 +194,20 @@ class Ring {
 
   /** What the API says to an access token. @param {string} accessToken @param {string} hardwareId */
   async apiStatus(accessToken, hardwareId) {
-    const headers = { authorization: `Bearer ${accessToken}`, hardware_id: hardwareId, 'user-agent': 'android:com.ringapp' }
+    const headers = {
+      authorization: `Bearer ${accessToken}`,
+      hardware_id: hardwareId,
+      'user-agent': 'android:com.ringapp',
+    }
     return (await fetch(`${this.apiUrl}/clients_api/ring_devices`, { headers })).status
   }
 
   /** @param {string} method @param {string} action @param {unknown} [body] @returns {Promise<any>} */
   async #control(method, action, body) {
-    const response = await fetch(`${this.oauthUrl}/__fake/${action}`, { method, body: body ? JSON.stringify(body) : null })
+    const response = await fetch(`${this.oauthUrl}/__fake/${action}`, {
+      method,
+      body: body ? JSON.stringify(body) : null,
+    })
     const answer = await response.json()
     if (!response.ok) throw new Error(`the fake Ring refuses ${action}: ${JSON.stringify(answer)}`)
     return answer

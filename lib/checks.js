@@ -107,7 +107,8 @@ function nonEmpty(name, value) {
  */
 function tokenText(name, value) {
   if (typeof value !== 'string') throw wrongType(name, 'a string', value)
-  if (Buffer.byteLength(value) > MAX_TOKEN_BYTES) throw invalid(`${name} is longer than 64 KiB: this is not a refresh token`)
+  if (Buffer.byteLength(value) > MAX_TOKEN_BYTES)
+    throw invalid(`${name} is longer than 64 KiB: this is not a refresh token`)
   return value
 }
 

@@ -14,7 +14,9 @@ if (process.env.npm_command === 'rebuild' && !isClone) {
     require('./load.js').load()
   } catch (error) {
     const { code = error } = /** @type {NodeJS.ErrnoException} */ (error)
-    console.error(`ring-auth: no binary for ${process.platform} ${process.arch} can be loaded (${code}), and only a regular install brings one.`)
+    console.error(
+      `ring-auth: no binary for ${process.platform} ${process.arch} can be loaded (${code}), and only a regular install brings one.`,
+    )
     process.exitCode = 1
   }
 }

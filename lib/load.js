@@ -161,7 +161,10 @@ function cause({ libc }, name) {
   if (others.length > 0) {
     const there = others.join(' and ')
     const whose = plugin ? `: ${plugin} came as a bundle, or was copied` : ': the folder was copied, or made for it'
-    const musl = libc === 'musl' && others.includes(name.replace('-musl', '-gnu')) ? ' This system has musl, as Alpine does, not glibc.' : ''
+    const musl =
+      libc === 'musl' && others.includes(name.replace('-musl', '-gnu'))
+        ? ' This system has musl, as Alpine does, not glibc.'
+        : ''
     return `Its node_modules is that of another system, with ${there}${whose}.${musl}`
   }
   const lock = join(project, 'package-lock.json')
@@ -200,7 +203,8 @@ function remedy(name, version) {
 function place() {
   const [project = '', ...packages] = __dirname.split(`${sep}node_modules${sep}`)
   const [first = ''] = packages
-  const plugin = packages.length > 1 && /^(@[^/\\]+[/\\])?homebridge-[^/\\]+$/.test(first) ? first.replace('\\', '/') : undefined
+  const plugin =
+    packages.length > 1 && /^(@[^/\\]+[/\\])?homebridge-[^/\\]+$/.test(first) ? first.replace('\\', '/') : undefined
   return { project, plugin, isPnpm: first.startsWith('.pnpm') }
 }
 

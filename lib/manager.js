@@ -173,7 +173,13 @@ function managerOptions(options) {
   if (given.refreshToken !== undefined) native.refreshToken = tokenText('options.refreshToken', given.refreshToken)
   const { store, caller } = storeOption(given.store)
   if (store !== undefined) native.store = store
-  for (const key of /** @type {const} */ (['systemId', 'controlCenterDisplayName', 'userAgent', 'oauthUrl', 'apiUrl'])) {
+  for (const key of /** @type {const} */ ([
+    'systemId',
+    'controlCenterDisplayName',
+    'userAgent',
+    'oauthUrl',
+    'apiUrl',
+  ])) {
     if (given[key] !== undefined) native[key] = nonEmpty(`options.${key}`, given[key])
   }
   const { loginFlow, requestTimeoutMs, autoRefresh, logger } = given
@@ -450,10 +456,10 @@ class Observable {
         throw wrongType(`the listener of ${name}`, 'a function or an object with next', listener)
       }
       const next = /** @type {any} */ (listener).next
-      if (next != null && typeof next !== 'function') throw wrongType(`next of the listener of ${name}`, 'a function', next)
+      if (next != null && typeof next !== 'function')
+        throw wrongType(`next of the listener of ${name}`, 'a function', next)
     }
-    const set =
-      name === 'onStatus' ? (hub.statusSubscribers ??= new Set()) : (hub.updateSubscribers ??= new Set())
+    const set = name === 'onStatus' ? (hub.statusSubscribers ??= new Set()) : (hub.updateSubscribers ??= new Set())
     const subscriber = new Subscriber(hub, name, set, listener)
     if (name === 'onRefreshTokenUpdated' && hub.lastUpdate !== undefined) subscriber.deliver(hub.lastUpdate)
     return { unsubscribe: () => subscriber.unsubscribe() }

@@ -35,7 +35,9 @@ export function need(commands) {
   const lacking = commands.filter((command) => spawnSync('sh', ['-c', `command -v ${command}`]).status !== 0)
   if (process.platform !== 'linux' || process.arch !== 'x64') lacking.unshift('Linux x64')
   if (lacking.length === 0) return
-  console.error(`This needs ${lacking.join(', ')}, and a Debian or its packages. The release workflow builds every platform.`)
+  console.error(
+    `This needs ${lacking.join(', ')}, and a Debian or its packages. The release workflow builds every platform.`,
+  )
   process.exit(1)
 }
 
@@ -60,7 +62,18 @@ export function unpackDebian(name, into = String(debian), options = []) {
 
 /** Packages of PyPI. @param {string[]} names @param {string} into @param {string[]} [options] of pip */
 export function installPython(names, into, options = []) {
-  output('python3', ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-deps', '--target', into, ...options, ...names])
+  output('python3', [
+    '-m',
+    'pip',
+    'install',
+    '--quiet',
+    '--disable-pip-version-check',
+    '--no-deps',
+    '--target',
+    into,
+    ...options,
+    ...names,
+  ])
 }
 
 function toolchain() {
@@ -73,7 +86,9 @@ function toolchain() {
   installPython(PYTHON_PACKAGES, String(python))
   // Found by nothing but this: the system's own libraries stay as they are.
   const libraries = join(String(debian), 'usr', 'lib', 'x86_64-linux-gnu')
-  writeFileSync(rustc, `#!/bin/sh\nexport LD_LIBRARY_PATH='${libraries}'\nexec '${debian}/usr/bin/rustc' "$@"\n`, { mode: 0o755 })
+  writeFileSync(rustc, `#!/bin/sh\nexport LD_LIBRARY_PATH='${libraries}'\nexec '${debian}/usr/bin/rustc' "$@"\n`, {
+    mode: 0o755,
+  })
 }
 
 /** @param {string} platform */

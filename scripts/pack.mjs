@@ -13,6 +13,8 @@ const { optionalDependencies: _, ...manifest } = JSON.parse(readFileSync(path, '
 if (process.argv[2] === 'before') {
   /** @type {{ PLATFORMS: string[] }} */
   const { PLATFORMS } = createRequire(import.meta.url)('../lib/load.js')
-  manifest.optionalDependencies = Object.fromEntries(PLATFORMS.map((platform) => [`ring-auth-${platform}`, manifest.version]))
+  manifest.optionalDependencies = Object.fromEntries(
+    PLATFORMS.map((platform) => [`ring-auth-${platform}`, manifest.version]),
+  )
 }
 writeFileSync(path, `${JSON.stringify(manifest, null, 2)}\n`)

@@ -3,7 +3,17 @@
 //   node scripts/packages.mjs create [FROM]   makes npm/, with each binary that lies in FROM (by default binding/, where a build puts it)
 //   node scripts/packages.mjs pack TO         packs the platforms in npm/ that have their binary, and the main package
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs'
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -61,7 +71,13 @@ export function place(from, folder = root) {
  */
 export function packPlatforms(destination, folder = root) {
   const there = PLATFORMS.filter((platform) => existsSync(join(folder, 'npm', platform, binaryOf(platform))))
-  return there.length > 0 ? pack(there.map((platform) => `./npm/${platform}`), folder, destination) : []
+  return there.length > 0
+    ? pack(
+        there.map((platform) => `./npm/${platform}`),
+        folder,
+        destination,
+      )
+    : []
 }
 
 /**
@@ -72,7 +88,8 @@ export function packMain(destination) {
   const copy = mkdtempSync(join(tmpdir(), 'ring-auth-pack-'))
   try {
     const { files } = readJson(join(root, 'package.json'))
-    for (const file of [...files, 'package.json', 'README.md', 'LICENSE', 'scripts/pack.mjs']) cpSync(join(root, file), join(copy, file), { recursive: true })
+    for (const file of [...files, 'package.json', 'README.md', 'LICENSE', 'scripts/pack.mjs'])
+      cpSync(join(root, file), join(copy, file), { recursive: true })
     return /** @type {string} */ (pack(['.'], copy, destination)[0])
   } finally {
     rmSync(copy, { recursive: true })
@@ -88,13 +105,19 @@ export function packMain(destination) {
 export function pack(folders, cwd, destination) {
   mkdirSync(destination, { recursive: true })
   /** @type {{ filename: string }[]} */
-  const made = Object.values(JSON.parse(run('npm', ['pack', '--json', '--pack-destination', destination, ...folders], cwd)))
+  const made = Object.values(
+    JSON.parse(run('npm', ['pack', '--json', '--pack-destination', destination, ...folders], cwd)),
+  )
   return made.map(({ filename }) => join(destination, filename))
 }
 
 /** @param {string} command @param {string[]} args @param {string} [cwd] */
 function run(command, args, cwd = root) {
-  const { status, stdout, stderr } = spawnSync(command, args, { cwd, encoding: 'utf8', shell: process.platform === 'win32' })
+  const { status, stdout, stderr } = spawnSync(command, args, {
+    cwd,
+    encoding: 'utf8',
+    shell: process.platform === 'win32',
+  })
   if (status !== 0) throw new Error(`${command} ${args.join(' ')} failed in ${cwd}:\n${stderr}`)
   return stdout
 }

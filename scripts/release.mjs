@@ -30,10 +30,12 @@ export function problems(folder, tag) {
   if (!main) wrong(`${name} is missing`)
   else {
     const pinned = Object.fromEntries(PLATFORMS.map((platform) => [`${name}-${platform}`, version]))
-    if (JSON.stringify(main.manifest.optionalDependencies) !== JSON.stringify(pinned)) wrong(`${name} does not name each platform of its own version`)
+    if (JSON.stringify(main.manifest.optionalDependencies) !== JSON.stringify(pinned))
+      wrong(`${name} does not name each platform of its own version`)
     for (const file of publishedFiles()) if (!main.files.has(file)) wrong(`${name} lacks ${file}`)
     // npm compares it with where the workflow ran.
-    if (tag !== undefined && !main.manifest.repository) wrong('package.json has no repository, without which npm takes no provenance')
+    if (tag !== undefined && !main.manifest.repository)
+      wrong('package.json has no repository, without which npm takes no provenance')
   }
   for (const platform of PLATFORMS) {
     const each = packages.get(`${name}-${platform}`)
@@ -70,9 +72,14 @@ export function systemOf(bytes) {
   if (bytes.readUInt32BE(0) === 0x7f454c46) {
     const arch = { 0x3e: 'x64', 0xb7: 'arm64', 0x28: 'arm' }[bytes.readUInt16LE(18)]
     const gnu = bytes.includes('\0libc.so.6\0')
-    return arch === 'arm' ? (gnu ? 'linux-arm-gnueabihf' : 'linux-arm-musleabihf') : `linux-${arch}-${gnu ? 'gnu' : 'musl'}`
+    return arch === 'arm'
+      ? gnu
+        ? 'linux-arm-gnueabihf'
+        : 'linux-arm-musleabihf'
+      : `linux-${arch}-${gnu ? 'gnu' : 'musl'}`
   }
-  if (bytes.readUInt32LE(0) === 0xfeedfacf) return `darwin-${{ 0x01000007: 'x64', 0x0100000c: 'arm64' }[bytes.readUInt32LE(4)]}`
+  if (bytes.readUInt32LE(0) === 0xfeedfacf)
+    return `darwin-${{ 0x01000007: 'x64', 0x0100000c: 'arm64' }[bytes.readUInt32LE(4)]}`
   if (bytes.readUInt16BE(0) === 0x4d5a) {
     const header = bytes.readUInt32LE(0x3c)
     if (header + 6 > bytes.length) return unknown

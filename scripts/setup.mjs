@@ -47,7 +47,8 @@ export function build() {
   const made = addon ? statSync(join(root, 'binding', addon)).mtimeMs : 0
   const sources = ['Cargo.toml', 'Cargo.lock', 'package.json'].map((name) => join(root, name))
   const generated = /\.node$|binding\.d\.ts$/
-  for (const folder of ['src', 'binding']) sources.push(...files(join(root, folder)).filter((file) => !generated.test(file)))
+  for (const folder of ['src', 'binding'])
+    sources.push(...files(join(root, folder)).filter((file) => !generated.test(file)))
   const newest = Math.max(...sources.map((file) => statSync(file).mtimeMs))
   if (made > newest && existsSync(join(root, 'binding', 'binding.d.ts'))) return
   run('npm', ['run', 'build:debug'])

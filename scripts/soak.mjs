@@ -2,6 +2,24 @@
 // `npm run test:soak`: the long suites, ten times as long as in `npm test`, and a million generated inputs.
 import { run } from './setup.mjs'
 
-run('cargo', ['test', '--locked', '--profile', 'fast', '--lib', '--test', 'soak', '--test', 'processes', '--test', 'crash_points', '--', '--nocapture'], {
-  env: { RING_AUTH_SOAK: '100000', PROPTEST_CASES: '1000000' },
-})
+run(
+  'cargo',
+  [
+    'test',
+    '--locked',
+    '--profile',
+    'fast',
+    '--lib',
+    '--test',
+    'soak',
+    '--test',
+    'processes',
+    '--test',
+    'crash_points',
+    '--',
+    '--nocapture',
+  ],
+  {
+    env: { RING_AUTH_SOAK: '100000', PROPTEST_CASES: '1000000' },
+  },
+)

@@ -11,7 +11,10 @@ import { gunzipSync } from 'node:zlib'
 export function unpack(path) {
   const tar = gunzipSync(readFileSync(path))
   const text = (/** @type {number} */ start, /** @type {number} */ length) =>
-    tar.subarray(start, start + length).toString('utf8').replace(/\0.*$/s, '')
+    tar
+      .subarray(start, start + length)
+      .toString('utf8')
+      .replace(/\0.*$/s, '')
   const files = new Map()
   for (let at = 0; at + 512 <= tar.length && tar[at] !== 0; ) {
     const name = text(at, 100)

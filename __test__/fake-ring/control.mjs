@@ -1,7 +1,7 @@
 // @ts-check
 // /__fake/*: what a test in the same process does by calling methods, for tests in other processes and for hands.
-import { json, methodNotAllowed } from './answers.mjs';
-import { mergeSettings } from './settings.mjs';
+import { json, methodNotAllowed } from './answers.mjs'
+import { mergeSettings } from './settings.mjs'
 
 /**
  * @param {import('./index.mjs').FakeRing} ring
@@ -9,17 +9,19 @@ import { mergeSettings } from './settings.mjs';
  * @returns {import('./answers.mjs').Answer}
  */
 export function control(ring, request) {
-  const action = request.path.slice('/__fake/'.length);
-  const methods = { state: ['GET'], requests: ['GET', 'DELETE'], faults: ['DELETE'], counts: ['DELETE'] }[action] ?? ['POST'];
-  if (!methods.includes(request.method)) return methodNotAllowed(methods.join(', '));
+  const action = request.path.slice('/__fake/'.length)
+  const methods = { state: ['GET'], requests: ['GET', 'DELETE'], faults: ['DELETE'], counts: ['DELETE'] }[action] ?? [
+    'POST',
+  ]
+  if (!methods.includes(request.method)) return methodNotAllowed(methods.join(', '))
   /** @type {any} */
-  let input = {};
+  let input = {}
   try {
     // Whatever the content type: typed by hand with curl, nobody says one.
-    if (request.body !== '') input = JSON.parse(request.body);
-    return json(200, run(ring, action, request, input) ?? { ok: true });
+    if (request.body !== '') input = JSON.parse(request.body)
+    return json(200, run(ring, action, request, input) ?? { ok: true })
   } catch (error) {
-    return json(400, { error: String(error) });
+    return json(400, { error: String(error) })
   }
 }
 
@@ -46,41 +48,41 @@ function run(ring, action, request, input) {
         })),
         sessions: [...ring.sessions.values()],
         internalErrors: ring.internalErrors.map(String),
-      };
+      }
     case 'requests':
-      if (request.method === 'DELETE') return ring.clearRequests();
-      return ring.requests;
+      if (request.method === 'DELETE') return ring.clearRequests()
+      return ring.requests
     case 'counts':
-      return ring.clearCounts();
+      return ring.clearCounts()
     case 'settings': {
       // JSON has no undefined and no Infinity.
-      const { unset = [], ...patch } = input;
-      for (const [name, value] of Object.entries(patch)) if (value === 'Infinity') patch[name] = Infinity;
-      if ('now' in patch) throw new TypeError('the clock cannot be set from here');
-      mergeSettings(ring.settings, patch);
-      mergeSettings(ring.settings, Object.fromEntries(unset.map((/** @type {string} */ name) => [name, undefined])));
-      return undefined;
+      const { unset = [], ...patch } = input
+      for (const [name, value] of Object.entries(patch)) if (value === 'Infinity') patch[name] = Infinity
+      if ('now' in patch) throw new TypeError('the clock cannot be set from here')
+      mergeSettings(ring.settings, patch)
+      mergeSettings(ring.settings, Object.fromEntries(unset.map((/** @type {string} */ name) => [name, undefined])))
+      return undefined
     }
     case 'fault': {
-      const { pathRegExp, ...spec } = input;
-      if (pathRegExp !== undefined) spec.path = new RegExp(pathRegExp);
-      if (spec.times === 'Infinity') spec.times = Infinity;
-      ring.fault(spec);
-      return undefined;
+      const { pathRegExp, ...spec } = input
+      if (pathRegExp !== undefined) spec.path = new RegExp(pathRegExp)
+      if (spec.times === 'Infinity') spec.times = Infinity
+      ring.fault(spec)
+      return undefined
     }
     case 'faults':
-      return ring.clearFaults();
+      return ring.clearFaults()
     case 'mint':
-      return { refreshToken: ring.mint(input.email, { hardwareId: input.hardwareId }) };
+      return { refreshToken: ring.mint(input.email, { hardwareId: input.hardwareId }) }
     case 'inspect':
-      return ring.inspect(input.token);
+      return ring.inspect(input.token)
     case 'expire':
-      return ring.expireAccessTokens();
+      return ring.expireAccessTokens()
     case 'revoke':
-      return ring.revokeAll(input.email);
+      return ring.revokeAll(input.email)
     case 'drop-sessions':
-      return ring.sessions.clear();
+      return ring.sessions.clear()
     default:
-      throw new Error(`no such action: ${action}`);
+      throw new Error(`no such action: ${action}`)
   }
 }

@@ -34,38 +34,69 @@
  */
 
 const KINDS = new Set([
-  'status', 'answer-after', 'hang', 'hang-after', 'reset-before', 'reset-after', 'fin-before', 'fin-after', 'slow', 'delay-before',
-  'truncate', 'dribble', 'redirect', 'mutate',
-]);
+  'status',
+  'answer-after',
+  'hang',
+  'hang-after',
+  'reset-before',
+  'reset-after',
+  'fin-before',
+  'fin-after',
+  'slow',
+  'delay-before',
+  'truncate',
+  'dribble',
+  'redirect',
+  'mutate',
+])
 const NAMES = new Set([
-  'kind', 'path', 'method', 'grant', 'reused', 'times', 'skip', 'status', 'headers', 'body', 'delayMs', 'at', 'reset', 'bytesPerTick',
-  'tickMs', 'location', 'fn', 'set', 'remove',
-]);
+  'kind',
+  'path',
+  'method',
+  'grant',
+  'reused',
+  'times',
+  'skip',
+  'status',
+  'headers',
+  'body',
+  'delayMs',
+  'at',
+  'reset',
+  'bytesPerTick',
+  'tickMs',
+  'location',
+  'fn',
+  'set',
+  'remove',
+])
 
 export class Fault {
   /** How many requests it was applied to. */
-  hits = 0;
-  #left;
-  #skip;
-  #dispose;
+  hits = 0
+  #left
+  #skip
+  #dispose
 
   /** @param {FaultSpec} spec @param {(fault: Fault) => void} dispose */
   constructor(spec, dispose) {
     // A misspelt fault would let the test pass for the wrong reason.
-    if (!KINDS.has(spec.kind)) throw new TypeError(`fake ring: unknown kind of fault ${JSON.stringify(spec.kind)}`);
-    for (const name of Object.keys(spec)) if (!NAMES.has(name)) throw new TypeError(`fake ring: unknown field of a fault ${JSON.stringify(name)}`);
+    if (!KINDS.has(spec.kind)) throw new TypeError(`fake ring: unknown kind of fault ${JSON.stringify(spec.kind)}`)
+    for (const name of Object.keys(spec))
+      if (!NAMES.has(name)) throw new TypeError(`fake ring: unknown field of a fault ${JSON.stringify(name)}`)
     if ((spec.kind === 'status' || spec.kind === 'answer-after') && typeof spec.status !== 'number') {
-      throw new TypeError(`fake ring: a fault ${spec.kind} needs a status`);
+      throw new TypeError(`fake ring: a fault ${spec.kind} needs a status`)
     }
     if ((spec.kind === 'slow' || spec.kind === 'delay-before') && typeof spec.delayMs !== 'number') {
-      throw new TypeError(`fake ring: a fault ${spec.kind} needs delayMs`);
+      throw new TypeError(`fake ring: a fault ${spec.kind} needs delayMs`)
     }
-    if (spec.kind === 'redirect' && spec.location === undefined) throw new TypeError('fake ring: a fault redirect needs a location');
-    if (spec.kind === 'truncate' && spec.at === undefined) throw new TypeError('fake ring: a fault truncate needs at');
-    this.spec = spec;
-    this.#left = spec.times ?? 1;
-    this.#skip = spec.skip ?? 0;
-    this.#dispose = dispose;
+    if (spec.kind === 'redirect' && spec.location === undefined)
+      throw new TypeError('fake ring: a fault redirect needs a location')
+    if (spec.kind === 'truncate' && spec.at === undefined) throw new TypeError('fake ring: a fault truncate needs at')
+    this.spec = spec
+    this.#left = spec.times ?? 1
+    this.#skip = spec.skip ?? 0
+    this.#dispose = dispose
   }
 
   /**
@@ -73,43 +104,43 @@ export class Fault {
    * @param {string | undefined} grant
    */
   matches(request, grant) {
-    const { path = '/oauth/token', method, grant: wanted, reused } = this.spec;
-    if (typeof path === 'string' ? path !== request.path : request.path.search(path) < 0) return false;
-    if (method !== undefined && method !== request.method) return false;
-    if (wanted !== undefined && wanted !== grant) return false;
-    return reused === undefined || reused === request.reused;
+    const { path = '/oauth/token', method, grant: wanted, reused } = this.spec
+    if (typeof path === 'string' ? path !== request.path : request.path.search(path) < 0) return false
+    if (method !== undefined && method !== request.method) return false
+    if (wanted !== undefined && wanted !== grant) return false
+    return reused === undefined || reused === request.reused
   }
 
   /** @returns {boolean} false: this one is let through */
   take() {
     if (this.#skip > 0) {
-      this.#skip -= 1;
-      return false;
+      this.#skip -= 1
+      return false
     }
-    if (this.#left <= 0) return false;
-    this.#left -= 1;
-    this.hits += 1;
-    if (this.#left <= 0) this.#dispose(this);
-    return true;
+    if (this.#left <= 0) return false
+    this.#left -= 1
+    this.hits += 1
+    if (this.#left <= 0) this.#dispose(this)
+    return true
   }
 
   remove() {
-    this.#left = 0;
-    this.#dispose(this);
+    this.#left = 0
+    this.#dispose(this)
   }
 }
 
 export class Faults {
   /** @type {Fault[]} */
-  #list = [];
+  #list = []
 
   /** @param {FaultSpec} spec */
   add(spec) {
     const fault = new Fault(spec, (gone) => {
-      this.#list = this.#list.filter((other) => other !== gone);
-    });
-    this.#list.push(fault);
-    return fault;
+      this.#list = this.#list.filter((other) => other !== gone)
+    })
+    this.#list.push(fault)
+    return fault
   }
 
   /**
@@ -119,11 +150,11 @@ export class Faults {
    * @returns {FaultSpec | undefined}
    */
   take(request, grant) {
-    for (const fault of this.#list) if (fault.matches(request, grant) && fault.take()) return fault.spec;
-    return undefined;
+    for (const fault of this.#list) if (fault.matches(request, grant) && fault.take()) return fault.spec
+    return undefined
   }
 
   clear() {
-    for (const fault of this.#list) fault.remove();
+    for (const fault of this.#list) fault.remove()
   }
 }

@@ -102,12 +102,12 @@ export function defaultSettings() {
     latencyMs: 0,
     maxRecorded: 100_000,
     now: () => Date.now(),
-  };
+  }
 }
 
 /** @returns {AccountInput[]} */
 export function defaultAccounts() {
-  return [{ email: 'person@example.com', password: 'correct horse', twoFactor: 'sms', phone: '+1xxxxxxxx89' }];
+  return [{ email: 'person@example.com', password: 'correct horse', twoFactor: 'sms', phone: '+1xxxxxxxx89' }]
 }
 
 /**
@@ -118,15 +118,15 @@ export function defaultAccounts() {
 export function mergeSettings(settings, patch) {
   for (const [name, value] of Object.entries(patch)) {
     if (name === 'tokenPrefix') {
-      mergeSettings(settings, { canary: value });
-      continue;
+      mergeSettings(settings, { canary: value })
+      continue
     }
-    if (!Object.hasOwn(settings, name)) throw new TypeError(`fake ring: unknown setting ${JSON.stringify(name)}`);
+    if (!Object.hasOwn(settings, name)) throw new TypeError(`fake ring: unknown setting ${JSON.stringify(name)}`)
     if (name === 'canary' && !(typeof value === 'string' && /^[\w-]*$/.test(value))) {
-      throw new TypeError('fake ring: a canary consists of letters, digits, _ and -');
+      throw new TypeError('fake ring: a canary consists of letters, digits, _ and -')
     }
     // An undefined option counts as left out, except where undefined itself means something.
-    if (value === undefined && name !== 'expiresIn' && name !== 'foreignRedirect') continue;
-    Object.assign(settings, { [name]: value });
+    if (value === undefined && name !== 'expiresIn' && name !== 'foreignRedirect') continue
+    Object.assign(settings, { [name]: value })
   }
 }

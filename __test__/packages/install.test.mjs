@@ -6,7 +6,17 @@ import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { PACKAGE, PLATFORMS, VERSION, binaryOf, project, publish, readJson, root, writeJson } from '../support/packages.mjs'
+import {
+  PACKAGE,
+  PLATFORMS,
+  VERSION,
+  binaryOf,
+  project,
+  publish,
+  readJson,
+  root,
+  writeJson,
+} from '../support/packages.mjs'
 import { fenced, take } from '../support/pages.mjs'
 
 /** @typedef {ReturnType<typeof project>} Project */
@@ -14,7 +24,8 @@ import { fenced, take } from '../support/pages.mjs'
 
 const { libcOf, platformOf } = createRequire(import.meta.url)('../../lib/load.js')
 /** What makes npm install for another system than this. */
-const ELSEWHERE = process.platform === 'darwin' ? ['--os=linux', '--cpu=x64', '--libc=glibc'] : ['--os=darwin', '--cpu=arm64']
+const ELSEWHERE =
+  process.platform === 'darwin' ? ['--os=linux', '--cpu=x64', '--libc=glibc'] : ['--os=darwin', '--cpu=arm64']
 const OTHER = process.platform === 'darwin' ? 'ring-auth-linux-x64-gnu' : 'ring-auth-darwin-arm64'
 const PLUGIN = 'homebridge-example'
 const LIBRARY = 'some-library'
@@ -92,7 +103,10 @@ describe('an install', () => {
     await there.npm(['ci'])
     assert.equal(await failing(there), undefined)
     await there.npm(['rebuild', '--foreground-scripts'])
-    writeFileSync(there.path('main.mjs'), "import { RingTokenManager, RingAuthError, parseRefreshToken } from 'ring-auth'\nconsole.log(typeof RingTokenManager, typeof RingAuthError, typeof parseRefreshToken)\n")
+    writeFileSync(
+      there.path('main.mjs'),
+      "import { RingTokenManager, RingAuthError, parseRefreshToken } from 'ring-auth'\nconsole.log(typeof RingTokenManager, typeof RingAuthError, typeof parseRefreshToken)\n",
+    )
     assert.equal((await there.run(process.execPath, ['main.mjs'])).stdout, 'function function function\n')
     assert.equal((await there.npm(['exec', '--', 'ring-auth', '--version'])).stdout.trim(), VERSION)
   })
@@ -102,7 +116,11 @@ describe('an install', () => {
     writeFileSync(there.path('.npmrc'), `registry=${packages.url}\nomit=optional\n`)
     await there.npm(['install', 'ring-auth'])
     assert.deepEqual(there.installed(), ['ring-auth'])
-    await missingThenMended(there, /were left out: look for --omit=optional/, `npm install ring-auth@${VERSION} --include=optional`)
+    await missingThenMended(
+      there,
+      /were left out: look for --omit=optional/,
+      `npm install ring-auth@${VERSION} --include=optional`,
+    )
   })
 
   it('for another system, or copied from one, is mended', async (t) => {
@@ -118,7 +136,8 @@ describe('an install', () => {
     await there.npm(['install', 'ring-auth'])
     // As npm 10 wrote it where node_modules was there and the lock file was not.
     const lock = readJson(there.path('package-lock.json'))
-    for (const path of Object.keys(lock.packages)) if (/ring-auth-/.test(path) && !path.endsWith(OTHER)) delete lock.packages[path]
+    for (const path of Object.keys(lock.packages))
+      if (/ring-auth-/.test(path) && !path.endsWith(OTHER)) delete lock.packages[path]
     rmSync(there.path('node_modules', PACKAGE), { recursive: true })
     rmSync(there.path('node_modules', '.package-lock.json'))
     writeJson(there.path('package-lock.json'), lock)
@@ -139,7 +158,8 @@ describe('an install', () => {
     const there = project(t, packages)
     const env = { npm_config_prefix: there.path('everybody') }
     await there.npm(['install', '--global', 'ring-auth', ...ELSEWHERE], { env })
-    const folder = process.platform === 'win32' ? 'everybody/node_modules/ring-auth' : 'everybody/lib/node_modules/ring-auth'
+    const folder =
+      process.platform === 'win32' ? 'everybody/node_modules/ring-auth' : 'everybody/lib/node_modules/ring-auth'
     const error = await failing(there, { folder })
     assert.equal(error?.code, 'BINARY_MISSING')
     assert.equal(await mend(there, error.message, env), `npm install --global ring-auth@${VERSION} --include=optional`)
@@ -150,7 +170,10 @@ describe('an install', () => {
     const there = project(t, packages)
     // As pnpm 11 is by default, it ends with an error where a dependency has a script that nobody allowed or refused.
     // What the page says to decide is what it is decided by.
-    writeFileSync(there.path('pnpm-workspace.yaml'), `strictDepBuilds: true\n${take(fenced('docs/packages.md'), 'docs/packages.md', 'yaml', 'allowBuilds')}`)
+    writeFileSync(
+      there.path('pnpm-workspace.yaml'),
+      `strictDepBuilds: true\n${take(fenced('docs/packages.md'), 'docs/packages.md', 'yaml', 'allowBuilds')}`,
+    )
     const pnpm = async (/** @type {string[]} */ ...args) => {
       const { code, output } = await there.run('pnpm', args)
       assert.equal(code, 0, output)
@@ -178,7 +201,10 @@ describe('the loader', () => {
     const host = /** @type {const} */ ({ platform: 'linux', arch: 'arm64', machine: 'aarch64', libc: 'musl' })
     const error = await failing(there, { host })
     assert.equal(error?.code, 'BINARY_MISSING')
-    assert.match(error.message, /needs the package ring-auth-linux-arm64-musl .* with ring-auth-linux-arm64-gnu: .* This system has musl, as Alpine does, not glibc\./)
+    assert.match(
+      error.message,
+      /needs the package ring-auth-linux-arm64-musl .* with ring-auth-linux-arm64-gnu: .* This system has musl, as Alpine does, not glibc\./,
+    )
     await mend(there, error.message, { npm_config_os: 'linux', npm_config_cpu: 'arm64', npm_config_libc: 'musl' })
     assert.deepEqual(there.installed(), ['ring-auth', 'ring-auth-linux-arm64-musl'])
     // The stand-in is found, and is no binary.
@@ -200,7 +226,10 @@ describe('the loader', () => {
       assert.equal(platformOf(host), undefined)
       const error = await failing(there, { host })
       assert.equal(error?.code, 'PLATFORM_UNSUPPORTED')
-      assert.ok(error.message.startsWith(`ring-auth has no binary for this system (${words}). It has them for darwin-arm64, `), error.message)
+      assert.ok(
+        error.message.startsWith(`ring-auth has no binary for this system (${words}). It has them for darwin-arm64, `),
+        error.message,
+      )
     }
     const names = /** @type {Host[]} */ ([
       { platform: 'linux', arch: 'arm', machine: 'armv7l', libc: 'glibc' },
@@ -209,7 +238,13 @@ describe('the loader', () => {
       { platform: 'darwin', arch: 'arm64', machine: 'arm64' },
       { platform: 'win32', arch: 'x64', machine: 'x86_64' },
     ]).map(platformOf)
-    assert.deepEqual(names, ['linux-arm-gnueabihf', 'linux-arm-gnueabihf', 'linux-x64-musl', 'darwin-arm64', 'win32-x64-msvc'])
+    assert.deepEqual(names, [
+      'linux-arm-gnueabihf',
+      'linux-arm-gnueabihf',
+      'linux-x64-musl',
+      'darwin-arm64',
+      'win32-x64-msvc',
+    ])
   })
 
   it('never hides why a binary that is there does not load', async (t) => {
@@ -218,8 +253,14 @@ describe('the loader', () => {
     const binary = there.path('node_modules', PACKAGE, binaryOf(PACKAGE.replace('ring-auth-', '')))
     writeFileSync(binary, 'this is no library')
     const broken = await failing(there)
-    assert.deepEqual({ code: broken?.code, cause: broken?.cause }, { code: 'BINARY_FAILED', cause: 'ERR_DLOPEN_FAILED' })
-    assert.match(broken?.message ?? '', new RegExp(`^${PACKAGE} ${VERSION} is installed, but could not be loaded: .{10}`))
+    assert.deepEqual(
+      { code: broken?.code, cause: broken?.cause },
+      { code: 'BINARY_FAILED', cause: 'ERR_DLOPEN_FAILED' },
+    )
+    assert.match(
+      broken?.message ?? '',
+      new RegExp(`^${PACKAGE} ${VERSION} is installed, but could not be loaded: .{10}`),
+    )
     rmSync(binary)
     const gone = await failing(there)
     assert.deepEqual({ code: gone?.code, cause: gone?.cause }, { code: 'BINARY_FAILED', cause: 'MODULE_NOT_FOUND' })
@@ -238,12 +279,17 @@ describe('the loader', () => {
     cpSync(older.path('node_modules', PACKAGE), there.path('node_modules', PACKAGE), { recursive: true })
     const error = await failing(there)
     assert.equal(error?.code, 'BINARY_MISMATCH')
-    assert.match(error.message, new RegExp(`^ring-auth ${VERSION} found ${PACKAGE} 0\\.0\\.1 in .+, but the two must have the same version\\.`))
+    assert.match(
+      error.message,
+      new RegExp(`^ring-auth ${VERSION} found ${PACKAGE} 0\\.0\\.1 in .+, but the two must have the same version\\.`),
+    )
     await mend(there, error.message)
     assert.equal(await failing(there), undefined)
   })
 
-  it('knows the C library of a program by its loader', { skip: process.platform !== 'linux' && 'only Linux has two' }, (t) => {
+  it('knows the C library of a program by its loader', {
+    skip: process.platform !== 'linux' && 'only Linux has two',
+  }, (t) => {
     const there = project(t, packages)
     const program = (/** @type {string} */ text) => {
       writeFileSync(there.path('program'), `\x7fELF${'\0'.repeat(600)}${text}\0${'x'.repeat(8192)}`)
@@ -271,7 +317,11 @@ describe('a bundle of Homebridge', () => {
     mkdirSync(there.path('bundle'))
     writeJson(there.path('bundle', 'package.json'), { private: true })
     cpSync(there.path('.npmrc'), there.path('bundle', '.npmrc'))
-    const env = { npm_config_install_strategy: 'shallow', npm_config_ignore_scripts: 'true', npm_config_package_lock: 'false' }
+    const env = {
+      npm_config_install_strategy: 'shallow',
+      npm_config_ignore_scripts: 'true',
+      npm_config_package_lock: 'false',
+    }
     await there.npm(['install', `${PLUGIN}@1.0.0`, '--omit=dev', ...system], { cwd: 'bundle', env })
     rmSync(there.path('bundle', 'package.json'))
     rmSync(there.path('bundle', 'node_modules', '.package-lock.json'))
@@ -314,7 +364,9 @@ describe('a bundle of Homebridge', () => {
     assert.equal(await failing(there), undefined)
   })
 
-  it('that nobody rebuilt says at start which plugin to install again', { skip: process.platform === 'win32' && 'there are none' }, async (t) => {
+  it('that nobody rebuilt says at start which plugin to install again', {
+    skip: process.platform === 'win32' && 'there are none',
+  }, async (t) => {
     const there = project(t, packages, { dependencies: { [PLUGIN]: '1.0.0' } })
     await bundle(there, ELSEWHERE)
     mkdirSync(there.path('node_modules'))

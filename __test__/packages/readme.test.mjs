@@ -70,7 +70,9 @@ describe(PAGE, { skip: posix }, () => {
   async function sh(line, more = {}, cwd = there.folder) {
     // Of the project's own environment there is no more than what `env` has of it.
     const others = Object.fromEntries(Object.keys(there.env).map((name) => [name, undefined]))
-    const { code, stdout, stderr } = await there.run('sh', ['-c', 'cd "$0" && eval "$1"', cwd, line], { env: { ...others, ...env, ...more } })
+    const { code, stdout, stderr } = await there.run('sh', ['-c', 'cd "$0" && eval "$1"', cwd, line], {
+      env: { ...others, ...env, ...more },
+    })
     assert.equal(code, 0, `${line}: ${stdout}${stderr}`)
     return { stdout, stderr }
   }
@@ -87,7 +89,8 @@ describe(PAGE, { skip: posix }, () => {
   const storage = () => join(home, '.homebridge')
   const configPath = () => join(storage(), 'config.json')
   /** @param {string} platform @returns {string} */
-  const shownIn = (platform) => readJson(configPath()).platforms.find((/** @type {any} */ block) => block.platform === platform).refreshToken
+  const shownIn = (platform) =>
+    readJson(configPath()).platforms.find((/** @type {any} */ block) => block.platform === platform).refreshToken
 
   it('gets a token with npx in an empty folder, and the dialogue is the one that is shown', async (t) => {
     assert.deepEqual(readdirSync(there.folder), [])
@@ -105,7 +108,14 @@ describe(PAGE, { skip: posix }, () => {
 
   it("puts a token into Homebridge's config.json and into a .env file, and leaves what else is in there", async (t) => {
     // What Homebridge makes at its first start, kept to loopback.
-    const bridge = { name: 'Homebridge', username: '0E:00:00:00:00:02', port: 0, pin: '031-45-154', advertiser: 'ciao', bind: ['lo'] }
+    const bridge = {
+      name: 'Homebridge',
+      username: '0E:00:00:00:00:02',
+      port: 0,
+      pin: '031-45-154',
+      advertiser: 'ciao',
+      bind: ['lo'],
+    }
     mkdirSync(storage())
     writeFileSync(configPath(), JSON.stringify({ bridge, accessories: [], platforms: [] }, null, 4))
     writeFileSync(there.path('.env'), 'OTHER=1\n')
@@ -114,7 +124,11 @@ describe(PAGE, { skip: posix }, () => {
     await login(t, homebridge)
     const { platforms, ...rest } = readJson(configPath())
     assert.deepEqual(rest, { bridge, accessories: [] })
-    assert.deepEqual(platforms.map((/** @type {any} */ { platform }) => platform), ['Ring'], 'the block that the page says')
+    assert.deepEqual(
+      platforms.map((/** @type {any} */ { platform }) => platform),
+      ['Ring'],
+      'the block that the page says',
+    )
     assert.equal(rawOf(shownIn('Ring')), com.ring.newest())
     await login(t, dotenv)
     const [other, line = ''] = read(there.path('.env')).split('\n')
@@ -152,7 +166,12 @@ describe(PAGE, { skip: posix }, () => {
 
   it('has a Homebridge plugin, whose block gets a token from the command line', async (t) => {
     const source = next('js', 'registerPlatform')
-    writeJson(join(plugin(), 'package.json'), { name: 'homebridge-example-ring', version: '1.0.0', keywords: ['homebridge-plugin'], engines: { homebridge: '*' } })
+    writeJson(join(plugin(), 'package.json'), {
+      name: 'homebridge-example-ring',
+      version: '1.0.0',
+      keywords: ['homebridge-plugin'],
+      engines: { homebridge: '*' },
+    })
     writeFileSync(join(plugin(), 'index.js'), source)
     const ours = shownIn('Ring')
     await login(t, next('sh', '--homebridge --platform').trim())
@@ -161,20 +180,26 @@ describe(PAGE, { skip: posix }, () => {
   })
 
   for (const version of VERSIONS) {
-    it(`has a plugin that runs in ${version.name}, and keeps config.json current`, { skip: missing(version) }, async (t) => {
+    it(`has a plugin that runs in ${version.name}, and keeps config.json current`, {
+      skip: missing(version),
+    }, async (t) => {
       const { ring } = com
       const template = read(configPath()).replace(shownIn('ExampleRing'), '@TOKEN@')
       const whole = (/** @type {string} */ token) => template.replace('@TOKEN@', () => token)
       assert.ok(read(configPath()) === whole(shownIn('ExampleRing')) && shownIn('ExampleRing').length > 50)
-      const start = () => new Homebridge({ t, version, folder: home, storage: storage(), plugin: plugin() }, { env: com.env })
+      const start = () =>
+        new Homebridge({ t, version, folder: home, storage: storage(), plugin: plugin() }, { env: com.env })
       /** @param {string} ancestor @param {Homebridge} homebridge */
       const shows = async (ancestor, homebridge) => {
-        await until(() => rawOf(shownIn('ExampleRing')) === ring.inspect(ancestor).newest, `the newest token\n${homebridge.output}`)
+        await until(
+          () => rawOf(shownIn('ExampleRing')) === ring.inspect(ancestor).newest,
+          `the newest token\n${homebridge.output}`,
+        )
         await homebridge.says(/is running on port/)
         await homebridge.stop()
         assert.ok(ring.isLive(rawOf(shownIn('ExampleRing'))))
         assert.equal(read(configPath()), whole(shownIn('ExampleRing')), 'nothing else changes')
-                assert.doesNotMatch(homebridge.output, /\bat .*\.js:\d/)
+        assert.doesNotMatch(homebridge.output, /\bat .*\.js:\d/)
         return homebridge.said(/^\[ExampleRing\] (?!Initializing)/)
       }
 
@@ -206,10 +231,14 @@ describe(PAGE, { skip: posix }, () => {
   }
 
   it('names stores that there are', async () => {
-    const stores = rows(section(PAGE, '## Keep it elsewhere')).flatMap(([, store = '']) => (store.startsWith('`{') ? quoted(store) : []))
+    const stores = rows(section(PAGE, '## Keep it elsewhere')).flatMap(([, store = '']) =>
+      store.startsWith('`{') ? quoted(store) : [],
+    )
     assert.equal(stores.length, 4)
     const config = JSON.stringify({ platforms: [{ platform: 'Example', refreshToken: '' }] })
-    writeFileSync(there.path('stores.mjs'), `
+    writeFileSync(
+      there.path('stores.mjs'),
+      `
       import { mkdtempSync, writeFileSync } from 'node:fs'
       import { RingTokenManager } from 'ring-auth'
       const folder = mkdtempSync('stores-')
@@ -222,12 +251,16 @@ describe(PAGE, { skip: posix }, () => {
         await manager.close()
         console.log(error.code)
       }
-    `)
+    `,
+    )
     assert.equal((await sh('node stores.mjs')).stdout, 'NO_REFRESH_TOKEN\n'.repeat(4))
   })
 
   it('logs in without a person, and says, rotates and forgets what is stored', async () => {
-    const [login = '', status = '', refresh = '', logout = '', ...others] = [...lines(next('sh', 'printf')), ...lines(next('sh', 'npx ring-auth logout'))]
+    const [login = '', status = '', refresh = '', logout = '', ...others] = [
+      ...lines(next('sh', 'printf')),
+      ...lines(next('sh', 'npx ring-auth logout')),
+    ]
     assert.deepEqual(others, [])
     // As an authenticator app makes them.
     com.ring.accounts.get(PERSON.email).twoFactor = 'totp'
@@ -268,7 +301,12 @@ describe(PAGE, { skip: posix }, () => {
     const [clone, own] = [join(boxes, 'ring-auth'), join(boxes, 'project')]
     mkdirSync(own, { recursive: true })
     // A clone that was built, as far as npm looks at it.
-    for (const name of [...readJson(join(root, 'package.json')).files, 'package.json', 'scripts/pack.mjs', join('binding', binaryOf(PACKAGE.replace('ring-auth-', '')))]) {
+    for (const name of [
+      ...readJson(join(root, 'package.json')).files,
+      'package.json',
+      'scripts/pack.mjs',
+      join('binding', binaryOf(PACKAGE.replace('ring-auth-', ''))),
+    ]) {
       cpSync(join(root, name), join(clone, name), { recursive: true })
     }
     await sh(next('sh', 'npm install ../ring-auth').trim(), {}, own)
@@ -277,7 +315,10 @@ describe(PAGE, { skip: posix }, () => {
   })
 
   it('shows nothing that was not run', () => {
-    assert.deepEqual(snippets.filter(({ isRun }) => !isRun), [])
+    assert.deepEqual(
+      snippets.filter(({ isRun }) => !isRun),
+      [],
+    )
     assert.ok(snippets.length >= 13, String(snippets.length))
   })
 })
@@ -286,29 +327,47 @@ describe('what README.md says', () => {
   const types = text('index.d.ts')
   /** The members of a class or an interface. @param {string} name */
   const membersOf = (name) => {
-    const [, body] = new RegExp(`^export (?:class|interface) ${name}\\b[^{]*\\{\\n([^]*?)^\\}`, 'm').exec(types) ?? assert.fail(`no ${name}`)
-    return new Set([...String(body).matchAll(/^ {2}(?:readonly )?(\w+)\??[(:]/gm)].map(([, member = '']) => member).filter((member) => member !== 'constructor'))
+    const [, body] =
+      new RegExp(`^export (?:class|interface) ${name}\\b[^{]*\\{\\n([^]*?)^\\}`, 'm').exec(types) ??
+      assert.fail(`no ${name}`)
+    return new Set(
+      [...String(body).matchAll(/^ {2}(?:readonly )?(\w+)\??[(:]/gm)]
+        .map(([, member = '']) => member)
+        .filter((member) => member !== 'constructor'),
+    )
   }
 
   it('of the options is all of them', () => {
     const options = [...membersOf('RingTokenManagerOptions')]
     const shown = quoted(section(PAGE, '### `new RingTokenManager(options?)`').split('. ')[0] ?? '')
     assert.deepEqual(shown.toSorted(), options.toSorted())
-    const explained = rows(section('docs/api.md', '## `new RingTokenManager(options?)`')).flatMap(([name = '', value]) => (value === 'default' ? [] : quoted(name)))
+    const explained = rows(section('docs/api.md', '## `new RingTokenManager(options?)`')).flatMap(
+      ([name = '', value]) => (value === 'default' ? [] : quoted(name)),
+    )
     assert.deepEqual(explained.toSorted(), options.toSorted())
   })
 
   it('of the API is all that there is', () => {
-    const headings = [...section(PAGE, '## API').matchAll(/^### (.*)$/gm)].flatMap(([, heading = '']) => [...heading.matchAll(/`(?:new )?(\w+)/g)].map(([, name]) => name))
+    const headings = [...section(PAGE, '## API').matchAll(/^### (.*)$/gm)].flatMap(([, heading = '']) =>
+      [...heading.matchAll(/`(?:new )?(\w+)/g)].map(([, name]) => name),
+    )
     const functions = [...types.matchAll(/^export (?:declare )?function (\w+)/gm)].map(([, name]) => name)
-    assert.deepEqual(headings.toSorted(), ['RingTokenManager', ...membersOf('RingTokenManager'), ...functions].toSorted())
+    assert.deepEqual(
+      headings.toSorted(),
+      ['RingTokenManager', ...membersOf('RingTokenManager'), ...functions].toSorted(),
+    )
   })
 
   it('of errors has the codes and the fields of the types', () => {
     const [, union = ''] = /^export type ErrorCode =\n((?: {2}\| '\w+'\n)+)/m.exec(types) ?? []
     const codes = [...union.matchAll(/'(\w+)'/g)].map(([, code]) => code)
     const errors = section(PAGE, '## Errors')
-    assert.deepEqual(rows(errors).flatMap(([cell = '']) => quoted(cell)).toSorted(), codes.toSorted())
+    assert.deepEqual(
+      rows(errors)
+        .flatMap(([cell = '']) => quoted(cell))
+        .toSorted(),
+      codes.toSorted(),
+    )
     const fields = quoted(errors.split('\n|')[0] ?? '').filter((word) => word !== 'RingAuthError')
     assert.deepEqual(fields.toSorted(), [...membersOf('RingAuthError')].toSorted())
   })
@@ -324,20 +383,34 @@ describe('what README.md says', () => {
   it('of what it needs and where it was tried is so', () => {
     const { engines, scripts } = readJson(join(root, 'package.json'))
     const [, rust] = /^rust-version = "(.+)"$/m.exec(text('Cargo.toml')) ?? []
-    assert.ok(section(PAGE, '## Build and test').includes(`Rust ${rust} or later with a C compiler, and Node ${engines.node.slice(2)} or later.`))
+    assert.ok(
+      section(PAGE, '## Build and test').includes(
+        `Rust ${rust} or later with a C compiler, and Node ${engines.node.slice(2)} or later.`,
+      ),
+    )
     for (const [, script] of text(PAGE).matchAll(/`npm run ([\w:-]+)`/g)) assert.ok(scripts[String(script)], script)
     const tried = Object.keys(readJson(join(root, '__test__', 'runtimes', 'package.json')).dependencies)
     const nodes = tried.flatMap((name) => /^node(\d+)$/.exec(name)?.[1] ?? [])
-    assert.ok(section(PAGE, '## Platforms').includes(`Node ${nodes.slice(0, -1).join(', ')} and ${nodes.at(-1)}, Bun and Deno`))
+    assert.ok(
+      section(PAGE, '## Platforms').includes(`Node ${nodes.slice(0, -1).join(', ')} and ${nodes.at(-1)}, Bun and Deno`),
+    )
     // What docs/releasing.md says did run: on each of these the page says that it did, and of no other.
-    const ran = rows(section('docs/releasing.md', '## Cross-building here')).flatMap(([platform = '', , on = '']) => quoted(platform).map((name) => [name, /Node (\d+)/.exec(on)?.[1], on.includes('qemu')]))
+    const ran = rows(section('docs/releasing.md', '## Cross-building here')).flatMap(([platform = '', , on = '']) =>
+      quoted(platform).map((name) => [name, /Node (\d+)/.exec(on)?.[1], on.includes('qemu')]),
+    )
     const said = rows(section(PAGE, '## Platforms')).flatMap(([system = '', what = '']) => {
       const [, arch = ''] = /^Linux (\w+)/.exec(system) ?? []
       if (!what.startsWith('Cross-built')) return []
-      return ['glibc', 'musl'].filter((libc) => system.includes(libc)).map((libc) => {
-        const abi = libc === 'musl' ? 'musl' : arch === 'armv7' ? 'gnueabihf' : 'gnu'
-        return [`linux-${arch === 'armv7' ? 'arm' : arch}-${abi}`, /Node (\d+)/.exec(what)?.[1], what.includes('emulation')]
-      })
+      return ['glibc', 'musl']
+        .filter((libc) => system.includes(libc))
+        .map((libc) => {
+          const abi = libc === 'musl' ? 'musl' : arch === 'armv7' ? 'gnueabihf' : 'gnu'
+          return [
+            `linux-${arch === 'armv7' ? 'arm' : arch}-${abi}`,
+            /Node (\d+)/.exec(what)?.[1],
+            what.includes('emulation'),
+          ]
+        })
     })
     assert.deepEqual(said.toSorted(), ran.toSorted())
   })

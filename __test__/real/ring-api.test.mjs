@@ -6,7 +6,19 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
 import { attachToRingApi } from '../../index.js'
-import { EMAIL, PATIENCE_MS, RingTokenManager, atEnd, failure, fileStore, rawOf, runScript, tempDir, unwrap, until } from '../support/index.mjs'
+import {
+  EMAIL,
+  PATIENCE_MS,
+  RingTokenManager,
+  atEnd,
+  failure,
+  fileStore,
+  rawOf,
+  runScript,
+  tempDir,
+  unwrap,
+  until,
+} from '../support/index.mjs'
 import { hurry, rxjs, startNamedRing, theirs } from './support.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
@@ -50,7 +62,12 @@ function makeApi(t, refreshToken, options = {}) {
 function makeAttached(t, refreshToken, { path = join(tempDir(t), 'journal.json'), apiOptions = {} } = {}) {
   /** @type {string[]} */
   const said = []
-  const manager = new RingTokenManager({ refreshToken, systemId: SYSTEM, store: fileStore(path), logger: ({ message }) => said.push(message) })
+  const manager = new RingTokenManager({
+    refreshToken,
+    systemId: SYSTEM,
+    store: fileStore(path),
+    logger: ({ message }) => said.push(message),
+  })
   atEnd(t, 'manager', () => manager.close())
   const { ringApi, updates } = makeApi(t, refreshToken, apiOptions)
   const attachment = attachToRingApi(ringApi, manager)
@@ -108,9 +125,15 @@ describe('a RingApi, alone and attached', () => {
       const sessions = /** @type {any[]} */ ([])
       ringApi.restClient.onSession.subscribe((/** @type {any} */ session) => sessions.push(session))
       const locations = await ringApi.getLocations()
-      assert.deepEqual(locations.map((/** @type {any} */ location) => location.name), ['Home', 'Hut'])
+      assert.deepEqual(
+        locations.map((/** @type {any} */ location) => location.name),
+        ['Home', 'Hut'],
+      )
       const cameras = await ringApi.getCameras()
-      assert.deepEqual(cameras.map((/** @type {any} */ camera) => camera.name), ['Front Door', 'Yard'])
+      assert.deepEqual(
+        cameras.map((/** @type {any} */ camera) => camera.name),
+        ['Front Door', 'Yard'],
+      )
       assert.equal(cameras[0].batteryLevel, 87)
       assert.equal((await cameras[0].getHealth()).wifi_name, 'home')
       const picture = await cameras[0].getNextSnapshot({ force: true })
@@ -119,10 +142,16 @@ describe('a RingApi, alone and attached', () => {
       await locations[0].setLocationMode('away')
       assert.equal((await locations[0].getLocationMode()).mode, 'away')
       assert.equal((await ringApi.getProfile()).profile.first_name, 'Person')
-      await until(() => ring.requests.filter((request) => request.path.endsWith('subscribe')).length >= 4, 'cameras subscribed')
+      await until(
+        () => ring.requests.filter((request) => request.path.endsWith('subscribe')).length >= 4,
+        'cameras subscribed',
+      )
       assert.equal(sessions.length, 1)
       assert.equal(sessions[0].profile.email, EMAIL)
-      assert.deepEqual([...ring.sessions.values()].map((session) => session.deviceModel), ['ring-client-api'])
+      assert.deepEqual(
+        [...ring.sessions.values()].map((session) => session.deviceModel),
+        ['ring-client-api'],
+      )
       assert.equal(ring.counts.tokenPosts, 1)
       count('start: devices, locations, a session, 14 requests', side, ring, 'fine')
     })
@@ -166,7 +195,13 @@ describe('a RingApi, alone and attached', () => {
   })
 
   scenario('401 to 60 requests in a row, whatever the token', {}, async (side, ring, ringApi) => {
-    ring.fault({ kind: 'status', path: '/clients_api/profile', status: 401, times: 60, body: { error: 'Unauthorized' } })
+    ring.fault({
+      kind: 'status',
+      path: '/clients_api/profile',
+      status: 401,
+      times: 60,
+      body: { error: 'Unauthorized' },
+    })
     let failed = 0
     for (let i = 0; i < 5; i++) failed += await failures([ringApi.getProfile()])
     if (side === 'ring-auth') assert.deepEqual([failed, ring.counts.tokenPosts <= 6], [5, true])
@@ -186,12 +221,16 @@ describe('a RingApi, alone and attached', () => {
     return `${failed} of 10 failed, ${after === 0 ? 'fine' : 'locked out'} afterwards`
   })
 
-  scenario('the answer to a rotation is lost, and Ring forgives it', { graceMs: 10_000 }, async (side, ring, ringApi) => {
-    ring.expireAccessTokens()
-    ring.fault({ kind: 'reset-after', grant: 'refresh_token' })
-    assert.equal(await failures([ringApi.getProfile()]), 0)
-    return side === 'ring-auth' ? 'fine, at once' : 'fine, after 5 s'
-  })
+  scenario(
+    'the answer to a rotation is lost, and Ring forgives it',
+    { graceMs: 10_000 },
+    async (side, ring, ringApi) => {
+      ring.expireAccessTokens()
+      ring.fault({ kind: 'reset-after', grant: 'refresh_token' })
+      assert.equal(await failures([ringApi.getProfile()]), 0)
+      return side === 'ring-auth' ? 'fine, at once' : 'fine, after 5 s'
+    },
+  )
 
   scenario('a restart with the token of the first day', {}, async (side, ring, _ringApi, t) => {
     // Nobody has saved what came since: config.json was read-only, or the process was killed too early.
@@ -218,7 +257,7 @@ describe('a RingApi, alone and attached', () => {
       const attached = side === 'ring-auth' ? makeAttached(t, token, { path }) : undefined
       const { ringApi, updates } = attached ?? makeApi(t, token)
       await ringApi.getLocations()
-      await until(() => side === 'ring-auth' ? ringApi.restClient.refreshToken : updates.length > 0, 'a token')
+      await until(() => (side === 'ring-auth' ? ringApi.restClient.refreshToken : updates.length > 0), 'a token')
       token = ringApi.restClient.refreshToken
       ringApi.disconnect()
       await attached?.manager.close()
@@ -230,7 +269,8 @@ describe('a RingApi, alone and attached', () => {
   it('prints how many token requests each makes', (t) => {
     assert.ok(table.size >= 10)
     const rows = [...table].map(([name, row]) => `${name} | ${row['ring-client-api']} | ${row['ring-auth']}`)
-    for (const row of ['token requests | ring-client-api 14.3.0 alone | attached to ring-auth', ...rows]) t.diagnostic(row)
+    for (const row of ['token requests | ring-client-api 14.3.0 alone | attached to ring-auth', ...rows])
+      t.diagnostic(row)
     for (const row of table.values()) assert.ok(row['ring-auth'] && row['ring-client-api'])
   })
 })
@@ -248,7 +288,8 @@ describe('attachToRingApi', () => {
     await ringApi.restClient.refreshSession()
     await ringApi.getLocations()
     // Ours are forms, theirs are JSON.
-    for (const request of ring.tokenRequests) assert.equal(request.headers['content-type'], 'application/x-www-form-urlencoded')
+    for (const request of ring.tokenRequests)
+      assert.equal(request.headers['content-type'], 'application/x-www-form-urlencoded')
     assert.equal(ring.counts.tokenPosts, 2)
   })
 
@@ -481,7 +522,13 @@ describe('attachToRingApi', () => {
       return ringApi
     }
     for (const value of [
-      undefined, null, 7, 'x', {}, { restClient: {} }, { restClient: null },
+      undefined,
+      null,
+      7,
+      'x',
+      {},
+      { restClient: {} },
+      { restClient: null },
       odd((client) => (client.refreshSession = undefined)),
       odd((client) => delete client.authConfig),
       odd((client) => (client.onSession = {})),
@@ -492,7 +539,10 @@ describe('attachToRingApi', () => {
       if (typeof value === 'object' && value !== null) assert.match(error.message, /ring-client-api 14/)
     }
     for (const value of [undefined, null, {}, ringApi]) {
-      await failure(async () => attachToRingApi(makeApi(t, ring.mint()).ringApi, /** @type {any} */ (value)), 'INVALID_ARGUMENT')
+      await failure(
+        async () => attachToRingApi(makeApi(t, ring.mint()).ringApi, /** @type {any} */ (value)),
+        'INVALID_ARGUMENT',
+      )
     }
     // What was refused is as it was.
     assert.equal((await ringApi.getProfile()).profile.first_name, 'Person')
@@ -504,7 +554,10 @@ describe('attachToRingApi', () => {
     await ringApi.getLocations()
     ring.fault({ kind: 'status', path: '/clients_api/x', status: 504, times: Infinity })
     const waiting = failure(ringApi.restClient.request({ url: clientApi('x') }), 'ABORTED')
-    await until(() => ring.requests.some((request) => request.path === '/clients_api/x' && request.status === 504), 'a 504')
+    await until(
+      () => ring.requests.some((request) => request.path === '/clients_api/x' && request.status === 504),
+      'a 504',
+    )
     // Whether the wait has begun cannot be seen from here: so it is ended until it ends.
     const timer = setInterval(() => ringApi.disconnect(), 50)
     t.after(() => clearInterval(timer))

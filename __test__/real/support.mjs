@@ -75,7 +75,11 @@ async function startTunnel(t, port) {
   const isOurs = (/** @type {string} */ line) => HOSTS.includes(String(/^CONNECT ([^:]+):443 /.exec(line)?.[1]))
   const { url, asked } = await startProxy(t, (line) => (isOurs(line) ? port : undefined))
   atEnd(t, 'server', () => {
-    assert.deepEqual(asked.filter((line) => !isOurs(line)), [], 'somebody asked for a host that is not one of Ring')
+    assert.deepEqual(
+      asked.filter((line) => !isOurs(line)),
+      [],
+      'somebody asked for a host that is not one of Ring',
+    )
   })
   return url
 }

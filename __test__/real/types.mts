@@ -31,14 +31,34 @@ export async function use(): Promise<Buffer> {
   const auth: Awaited<ReturnType<theirs.RingRestClient['getAuth']>> = await client.getAuth('123456')
   const current = await client.getCurrentAuth()
   const session: Awaited<ReturnType<theirs.RingRestClient['getSession']>> = await client.getSession()
-  const data = await client.request<{ doorbots: string[] }>({ url: ours.clientApi('ring_devices'), json: {}, timeout: 5 })
+  const data = await client.request<{ doorbots: string[] }>({
+    url: ours.clientApi('ring_devices'),
+    json: {},
+    timeout: 5,
+  })
   const text: string = data.doorbots.join() + data.responseTimestamp.toFixed() + session.profile.email
-  const update = await firstValueFrom(client.onRefreshTokenUpdated.pipe(filter((it) => it.oldRefreshToken !== undefined), map((it) => it.newRefreshToken)))
-  void [auth.access_token, current.expires_in, text, update.length, client.promptFor2fa?.length, client.using2fa === true]
+  const update = await firstValueFrom(
+    client.onRefreshTokenUpdated.pipe(
+      filter((it) => it.oldRefreshToken !== undefined),
+      map((it) => it.newRefreshToken),
+    ),
+  )
+  void [
+    auth.access_token,
+    current.expires_in,
+    text,
+    update.length,
+    client.promptFor2fa?.length,
+    client.using2fa === true,
+  ]
   await client.close()
   const state: string = client.manager.status.state
   void state
-  return client.request<Buffer>({ url: 'https://app-snaps.ring.com/x', responseType: 'buffer', headers: { accept: 'image/jpeg' } })
+  return client.request<Buffer>({
+    url: 'https://app-snaps.ring.com/x',
+    responseType: 'buffer',
+    headers: { accept: 'image/jpeg' },
+  })
 }
 
 const manager = new RingTokenManager({ store: { type: 'file', path: 'x' } })

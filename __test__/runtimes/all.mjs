@@ -27,7 +27,10 @@ for (const version of [20, 22, 24, 26]) {
       name: `Node ${version}`,
       command: [node],
       install: async (there) => {
-        assert.equal((await there.run('node', ['-p', 'process.versions.node.split(".")[0]'], { env })).stdout.trim(), String(version))
+        assert.equal(
+          (await there.run('node', ['-p', 'process.versions.node.split(".")[0]'], { env })).stdout.trim(),
+          String(version),
+        )
         await there.npm(['install', 'ring-auth'], { env })
         assert.deepEqual(there.installed(), ['ring-auth', PACKAGE])
         await there.npm(['ci'], { env })
@@ -69,12 +72,17 @@ describe('TypeScript', () => {
       const types = join(root, '__test__', 'types')
       for (const name of readdirSync(types)) if (name !== 'binding.ts') cpSync(join(types, name), there.path(name))
       mkdirSync(there.path('node_modules', '@types'))
-      for (const name of ['@types/node', 'undici-types']) cpSync(join(root, 'node_modules', name), there.path('node_modules', name), { recursive: true })
+      for (const name of ['@types/node', 'undici-types'])
+        cpSync(join(root, 'node_modules', name), there.path('node_modules', name), { recursive: true })
       const tsc = createRequire(import.meta.url).resolve('typescript/package.json')
-      const { status, stdout } = spawnSync(process.execPath, [join(dirname(tsc), 'bin', 'tsc'), '-p', `tsconfig.${kind}.json`], {
-        cwd: there.folder,
-        encoding: 'utf8',
-      })
+      const { status, stdout } = spawnSync(
+        process.execPath,
+        [join(dirname(tsc), 'bin', 'tsc'), '-p', `tsconfig.${kind}.json`],
+        {
+          cwd: there.folder,
+          encoding: 'utf8',
+        },
+      )
       assert.equal(status, 0, stdout)
       assert.ok(readJson(there.path('tsconfig.base.json')).compilerOptions.isolatedModules)
     })

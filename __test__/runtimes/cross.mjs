@@ -19,7 +19,13 @@ for (const [platform, runtime] of Object.entries(runtimes)) {
     {
       ...runtime,
       install: async (there) => {
-        await there.npm(['install', 'ring-auth', '--os=linux', `--cpu=${cpu}`, `--libc=${abi === 'musl' ? 'musl' : 'glibc'}`])
+        await there.npm([
+          'install',
+          'ring-auth',
+          '--os=linux',
+          `--cpu=${cpu}`,
+          `--libc=${abi === 'musl' ? 'musl' : 'glibc'}`,
+        ])
         assert.deepEqual(there.installed(), ['ring-auth', `ring-auth-${platform}`])
       },
       // An emulated Node takes seconds to start.

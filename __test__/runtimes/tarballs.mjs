@@ -11,7 +11,9 @@ import { PACKAGE } from '../support/packages.mjs'
 import { startRegistry } from '../support/registry.mjs'
 
 const folder = resolve(process.env['RING_AUTH_TARBALLS'] ?? assert.fail('RING_AUTH_TARBALLS names no folder'))
-const tarballs = readdirSync(folder).filter((name) => name.endsWith('.tgz')).map((name) => join(folder, name))
+const tarballs = readdirSync(folder)
+  .filter((name) => name.endsWith('.tgz'))
+  .map((name) => join(folder, name))
 const cache = mkdtempSync(join(tmpdir(), 'ring-auth-tarballs-'))
 
 /** @type {Awaited<ReturnType<typeof startRegistry>>} */

@@ -20,7 +20,8 @@ const oid = (hex) => der(0x06, Buffer.from(hex, 'hex'))
 /** @param {Date} date */
 const time = (date) => der(0x17, Buffer.from(`${date.toISOString().slice(2, 19).replace(/[-:T]/g, '')}Z`))
 /** @param {string} label @param {Buffer} bytes */
-const pem = (label, bytes) => `-----BEGIN ${label}-----\n${bytes.toString('base64').replace(/.{64}(?=.)/g, '$&\n')}\n-----END ${label}-----\n`
+const pem = (label, bytes) =>
+  `-----BEGIN ${label}-----\n${bytes.toString('base64').replace(/.{64}(?=.)/g, '$&\n')}\n-----END ${label}-----\n`
 
 /**
  * A self-signed certificate for hosts, valid from yesterday until tomorrow.
@@ -31,7 +32,10 @@ export function certificateFor(host, ...others) {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const ecdsaWithSha256 = sequence(oid('2a8648ce3d040302'))
   const name = sequence(der(0x31, sequence(oid('550403'), der(0x0c, Buffer.from(host)))))
-  const subjectAltName = sequence(oid('551d11'), der(0x04, sequence(...[host, ...others].map((name) => der(0x82, Buffer.from(name))))))
+  const subjectAltName = sequence(
+    oid('551d11'),
+    der(0x04, sequence(...[host, ...others].map((name) => der(0x82, Buffer.from(name))))),
+  )
   const now = Date.now()
   const body = sequence(
     der(0xa0, der(0x02, Buffer.from([2]))),

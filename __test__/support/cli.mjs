@@ -129,7 +129,12 @@ export class Screen {
   /** @param {TestContext} t @param {string} file @param {string[]} args @param {RunOptions} [options] */
   constructor(t, file, args, options = {}) {
     /** @type {import('@lydell/node-pty').IPty} */
-    this.pty = pty.spawn(file, args, { env: environment(options.ring, options.env), cols: 200, rows: 50, cwd: options.cwd ?? root })
+    this.pty = pty.spawn(file, args, {
+      env: environment(options.ring, options.env),
+      cols: 200,
+      rows: 50,
+      cwd: options.cwd ?? root,
+    })
     this.pty.onData((text) => (this.text += text))
     /** @type {Promise<{ exitCode: number, signal?: number | undefined }>} */
     this.ended = new Promise((resolve) => this.pty.onExit(resolve))
@@ -170,7 +175,10 @@ export class Screen {
     /** @type {{ exitCode: number } | undefined} */
     let exit
     void this.ended.then((value) => (exit = value))
-    const { exitCode } = await until(() => exit, () => `the end of the program, which shows:\n${JSON.stringify(this.text)}`)
+    const { exitCode } = await until(
+      () => exit,
+      () => `the end of the program, which shows:\n${JSON.stringify(this.text)}`,
+    )
     return exitCode
   }
 }

@@ -48,7 +48,10 @@ export function core(runtime, packages) {
      * @param {import('../fake-ring/index.mjs').FakeRingOptions} [settings]
      */
     async function setUp(t, settings = {}) {
-      const ring = await FakeRing.start({ accounts: [{ ...CREDENTIALS, twoFactor: 'sms', phone: '+1xxxxxxxx89' }], ...settings })
+      const ring = await FakeRing.start({
+        accounts: [{ ...CREDENTIALS, twoFactor: 'sms', phone: '+1xxxxxxxx89' }],
+        ...settings,
+      })
       const folder = mkdtempSync(there.path('journal-'))
       t.after(async () => {
         await ring.close()
@@ -72,7 +75,12 @@ export function core(runtime, packages) {
     async function guest(scenario, { path, options }, { more = {}, onOutput, signal } = {}) {
       const [command = '', ...args] = runtime.command
       const env = { ...runtime.env, RING_AUTH_GUEST: JSON.stringify({ options, path, more }) }
-      const ended = await there.run(command, [...args, 'guest.mjs', scenario], { env, timeoutMs: patienceMs, onOutput, signal })
+      const ended = await there.run(command, [...args, 'guest.mjs', scenario], {
+        env,
+        timeoutMs: patienceMs,
+        onOutput,
+        signal,
+      })
       const said = ended.stdout.split('\n').flatMap((line) => (/^["{]/.test(line) ? [JSON.parse(line)] : []))
       return { ...ended, said }
     }
@@ -90,9 +98,12 @@ export function core(runtime, packages) {
     it('logs in with a code', async (t) => {
       const where = await setUp(t)
       const codeFile = join(where.folder, 'code')
-      const onOutput = (/** @type {string} */ text) => text.includes('"code"') && writeFileSync(codeFile, String(where.ring.codeFor()))
+      const onOutput = (/** @type {string} */ text) =>
+        text.includes('"code"') && writeFileSync(codeFile, String(where.ring.codeFor()))
       const { refreshToken: _, ...options } = where.options
-      const [, auth] = well(await guest('login', { ...where, options }, { more: { credentials: CREDENTIALS, codeFile }, onOutput }))
+      const [, auth] = well(
+        await guest('login', { ...where, options }, { more: { credentials: CREDENTIALS, codeFile }, onOutput }),
+      )
       assert.ok(where.ring.isAccessLive(auth.accessToken))
       assert.equal(where.stored(), where.ring.newest())
       assert.equal(where.ring.codesSent, 1)
@@ -166,7 +177,10 @@ export function core(runtime, packages) {
     it('works in two copies in one process, on one file', async (t) => {
       const where = await setUp(t)
       mkdirSync(join(where.folder, 'copy'))
-      cpSync(there.path('node_modules'), join(where.folder, 'copy', 'node_modules'), { recursive: true, dereference: true })
+      cpSync(there.path('node_modules'), join(where.folder, 'copy', 'node_modules'), {
+        recursive: true,
+        dereference: true,
+      })
       well(await guest('copies', where, { more: { copy: join(where.folder, 'copy', 'index.js') } }))
       assert.equal(where.ring.counts.maxConcurrentRefreshes, 1)
       assert.equal(where.stored(), where.ring.newest())

@@ -37,14 +37,18 @@ async function rejects(call, code, transient) {
 const scenarios = {
   names() {
     const cjs = createRequire(import.meta.url)('ring-auth')
-    for (const name of /** @type {const} */ (['RingAuthError', 'RingTokenManager', 'parseRefreshToken'])) assert.equal(cjs[name], esm[name], name)
+    for (const name of /** @type {const} */ (['RingAuthError', 'RingTokenManager', 'parseRefreshToken']))
+      assert.equal(cjs[name], esm[name], name)
     assert.equal(parseRefreshToken(btoa(JSON.stringify({ rt: 'inner', hid: 'device' }))).raw, 'inner')
   },
 
   async login() {
     const manager = new RingTokenManager({ ...options, store })
     const step = await manager.login(more.credentials)
-    assert.deepEqual({ authenticated: step.authenticated, method: step.twoFactor?.method }, { authenticated: false, method: 'sms' })
+    assert.deepEqual(
+      { authenticated: step.authenticated, method: step.twoFactor?.method },
+      { authenticated: false, method: 'sms' },
+    )
     await rejects(() => manager.getAccessToken(), 'TWO_FACTOR_REQUIRED', false)
     await rejects(() => manager.submitTwoFactorCode('000000'), 'TWO_FACTOR_INVALID', false)
     say('code')
@@ -69,11 +73,15 @@ const scenarios = {
     assert.equal(tokens.size, 1)
     assert.ok(!tokens.has(accessToken))
     await until(() => updates.length === 6)
-    for (const [i, update] of updates.entries()) if (i > 0) assert.equal(update.oldRefreshToken, updates[i - 1]?.newRefreshToken)
+    for (const [i, update] of updates.entries())
+      if (i > 0) assert.equal(update.oldRefreshToken, updates[i - 1]?.newRefreshToken)
     assert.equal(updates.at(-1)?.newRefreshToken, manager.refreshToken)
     manager.onRefreshTokenUpdated.subscribe((late) => assert.equal(late.newRefreshToken, manager.refreshToken))
     assert.ok(states.includes('refreshing') && states.includes('ready'), states.join())
-    assert.deepEqual({ state: manager.status.state, persisted: manager.status.persisted }, { state: 'ready', persisted: true })
+    assert.deepEqual(
+      { state: manager.status.state, persisted: manager.status.persisted },
+      { state: 'ready', persisted: true },
+    )
     await manager.close()
     // The file alone, with an access token that still works.
     const second = new RingTokenManager({ ...without(options, 'refreshToken'), store })
@@ -82,7 +90,11 @@ const scenarios = {
   },
 
   async errors() {
-    await rejects(() => new RingTokenManager(/** @type {any} */ ({ ...options, unknown: 1 })), 'INVALID_ARGUMENT', false)
+    await rejects(
+      () => new RingTokenManager(/** @type {any} */ ({ ...options, unknown: 1 })),
+      'INVALID_ARGUMENT',
+      false,
+    )
     const manager = new RingTokenManager(without(options, 'refreshToken'))
     await rejects(() => manager.getAccessToken(), 'NO_REFRESH_TOKEN', false)
     await rejects(() => manager.login({ ...more.credentials, password: 'wrong' }), 'INVALID_CREDENTIALS', false)
@@ -133,7 +145,9 @@ const scenarios = {
       new Promise((resolve, reject) => {
         const worker = new Worker(new URL(import.meta.url), { argv: [scenario] })
         worker.on('error', reject)
-        worker.on('exit', (code) => (code === 0 ? resolve(undefined) : reject(new Error(`${scenario} in a worker: ${code}`))))
+        worker.on('exit', (code) =>
+          code === 0 ? resolve(undefined) : reject(new Error(`${scenario} in a worker: ${code}`)),
+        )
       })
     await run('resumes')
     await Promise.all([run('resumes'), run('resumes')])

@@ -255,7 +255,13 @@ export function runProcess(t, args, { limit, ...how }) {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
     await ended
   })
-  return { process: child, stdout: () => stdout, stderr: () => stderr, say: (text) => child.stdin.write(`${text}\n`), ended }
+  return {
+    process: child,
+    stdout: () => stdout,
+    stderr: () => stderr,
+    say: (text) => child.stdin.write(`${text}\n`),
+    ended,
+  }
 }
 
 /** The options of a manager against this Ring, for another process. @param {{ oauthUrl: string, apiUrl: string }} ring */

@@ -44,7 +44,14 @@ export async function publish(others = [], built = []) {
     writeFileSync(join(folder, name, 'index.js'), '')
     return name
   })
-  const theirs = more.length > 0 ? pack(more.map((name) => `./${name}`), folder, join(folder, 'others')) : []
+  const theirs =
+    more.length > 0
+      ? pack(
+          more.map((name) => `./${name}`),
+          folder,
+          join(folder, 'others'),
+        )
+      : []
   const registry = await startRegistry([...theirs, ...platforms, main])
   return {
     main,
@@ -70,7 +77,10 @@ export function project(t, packages, manifest = {}) {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), 'ring-auth-project-')))
   t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
   if (manifest) {
-    writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'project', version: '1.0.0', private: true, ...manifest }))
+    writeFileSync(
+      join(folder, 'package.json'),
+      JSON.stringify({ name: 'project', version: '1.0.0', private: true, ...manifest }),
+    )
     writeFileSync(join(folder, '.npmrc'), `registry=${packages.url}\n`)
   }
   // What npm tells its scripts is not for another npm.
@@ -133,7 +143,10 @@ export function project(t, packages, manifest = {}) {
   }
 
   /** The packages that npm has put into node_modules. */
-  const installed = () => Object.keys(readJson(join(folder, 'node_modules', '.package-lock.json')).packages).map((path) => path.replace(/^.*node_modules\//, ''))
+  const installed = () =>
+    Object.keys(readJson(join(folder, 'node_modules', '.package-lock.json')).packages).map((path) =>
+      path.replace(/^.*node_modules\//, ''),
+    )
 
   return { folder, env, run, npm, installed, path: (/** @type {string[]} */ ...names) => join(folder, ...names) }
 }

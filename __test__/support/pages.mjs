@@ -14,10 +14,12 @@ export const text = (name) => readFileSync(join(root, name), 'utf8')
 
 /** The fenced blocks of a page, in its order, also those within a list. @param {string} page @returns {Snippet[]} */
 export function fenced(page) {
-  return [...text(page).matchAll(/^( *)```(\w*)\n([^]*?)^\1```$/gm)].map(([, indent = '', language = '', block = '']) => {
-    const lines = block.split('\n').map((line) => (line.startsWith(indent) ? line.slice(indent.length) : line))
-    return { page, language, text: lines.join('\n'), isRun: false }
-  })
+  return [...text(page).matchAll(/^( *)```(\w*)\n([^]*?)^\1```$/gm)].map(
+    ([, indent = '', language = '', block = '']) => {
+      const lines = block.split('\n').map((line) => (line.startsWith(indent) ? line.slice(indent.length) : line))
+      return { page, language, text: lines.join('\n'), isRun: false }
+    },
+  )
 }
 
 /**
@@ -28,7 +30,9 @@ export function fenced(page) {
  * @param {string[]} words
  */
 export function take(snippets, page, language, ...words) {
-  const found = snippets.filter((one) => one.page === page && one.language === language && words.every((word) => one.text.includes(word)))
+  const found = snippets.filter(
+    (one) => one.page === page && one.language === language && words.every((word) => one.text.includes(word)),
+  )
   assert.equal(found.length, 1, `${found.length} snippets in ${page} with ${words}`)
   const [one] = /** @type {[Snippet]} */ (found)
   one.isRun = true
@@ -64,10 +68,17 @@ export function assertLinks(page) {
 /** What a page links to in this tree. @param {string} page */
 function links(page) {
   const prose = page.replace(/^( *)```[^]*?^\1```$/gm, '').replace(/`[^`\n]*`/g, '')
-  return [...prose.matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => /** @type {string} */ (link)).filter((link) => !link.includes('://'))
+  return [...prose.matchAll(/\]\(([^)\s]+)\)/g)]
+    .map(([, link]) => /** @type {string} */ (link))
+    .filter((link) => !link.includes('://'))
 }
 
 /** Its headings, as links name them. @param {string} page */
 function anchors(page) {
-  return [...page.replace(/^```[^]*?^```$/gm, '').matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) => heading.toLowerCase().replace(/[^\w\- ]/g, '').replaceAll(' ', '-'))
+  return [...page.replace(/^```[^]*?^```$/gm, '').matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\w\- ]/g, '')
+      .replaceAll(' ', '-'),
+  )
 }

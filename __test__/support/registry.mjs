@@ -27,7 +27,11 @@ export async function startRegistry(tarballs) {
   const manifests = tarballs.map((path) => {
     const manifest = manifestOf(path)
     const integrity = `sha512-${createHash('sha512').update(readFileSync(path)).digest('base64')}`
-    return { ...manifest, ...(manifest.scripts?.install ? { hasInstallScript: true } : {}), dist: { tarball: basename(path), integrity } }
+    return {
+      ...manifest,
+      ...(manifest.scripts?.install ? { hasInstallScript: true } : {}),
+      dist: { tarball: basename(path), integrity },
+    }
   })
   const server = createServer((request, response) => {
     const path = decodeURIComponent(new URL(request.url ?? '/', 'http://registry').pathname).slice(1)

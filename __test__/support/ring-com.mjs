@@ -32,15 +32,23 @@ export async function startRingCom(t, settings) {
   // Node's fetch asks no proxy unless it is told to, and the oldest Node here cannot be told: for it the names lead to
   // loopback, as a hosts file could do it. Nothing else of TLS is touched.
   const hosts = join(folder, 'hosts.cjs')
-  writeFileSync(hosts, `
+  writeFileSync(
+    hosts,
+    `
     const tls = require('node:tls')
     const { connect } = tls
     tls.connect = (options, ...more) => {
       const leads = ${JSON.stringify(HOSTS)}.includes(options.host)
       return connect(leads ? { ...options, servername: options.host, host: '127.0.0.1', port: ${port} } : options, ...more)
     }
-  `)
-  const none = Object.fromEntries(['http_proxy', 'HTTP_PROXY', 'https_proxy', 'all_proxy', 'ALL_PROXY', 'no_proxy', 'SSL_CERT_FILE'].map((name) => [name, undefined]))
+  `,
+  )
+  const none = Object.fromEntries(
+    ['http_proxy', 'HTTP_PROXY', 'https_proxy', 'all_proxy', 'ALL_PROXY', 'no_proxy', 'SSL_CERT_FILE'].map((name) => [
+      name,
+      undefined,
+    ]),
+  )
   return {
     ring,
     /** What a program needs to take it for ring.com. @type {NodeJS.ProcessEnv} */
@@ -71,12 +79,18 @@ export async function logsIn(screen, ring, { email, password }) {
  * @returns {string} the token
  */
 export function isTheDialogue(text, shown) {
-  const lines = (/** @type {string} */ all) => all.trim().split(/\r*\n/).map((line) => line.trimEnd())
+  const lines = (/** @type {string} */ all) =>
+    all
+      .trim()
+      .split(/\r*\n/)
+      .map((line) => line.trimEnd())
   const page = lines(shown)
   const said = lines(text.slice(Math.max(0, text.indexOf(String(page[0])))))
-  const hidden = (/** @type {string} */ line) => line.replace(/^(2fa Code: )\d{6}$/, '$1…').replace(/^("refreshToken": ")[^"\s]+"$/, '$1…"')
+  const hidden = (/** @type {string} */ line) =>
+    line.replace(/^(2fa Code: )\d{6}$/, '$1…').replace(/^("refreshToken": ")[^"\s]+"$/, '$1…"')
   assert.deepEqual(said.map(hidden), page.map(hidden))
-  const token = (/** @type {string[]} */ all) => all.flatMap((line) => /^"refreshToken": "(\S+)"$/.exec(line)?.[1] ?? [])[0] ?? ''
+  const token = (/** @type {string[]} */ all) =>
+    all.flatMap((line) => /^"refreshToken": "(\S+)"$/.exec(line)?.[1] ?? [])[0] ?? ''
   const beginning = /^(.{8,})…$/.exec(token(page))?.[1] ?? assert.fail(`no token in:\n${shown}`)
   assert.ok(token(said).startsWith(beginning), `${token(said).slice(0, beginning.length)} is not ${beginning}`)
   return token(said)

@@ -9,4 +9,9 @@ export async function main(): Promise<string> {
   return manager.getAccessToken({ signal: AbortSignal.timeout(5000) })
 }
 
-export const names: readonly (keyof typeof everything)[] = ['RingTokenManager', 'RingAuthError', 'attachToRingApi', 'parseRefreshToken']
+export const names: readonly (keyof typeof everything)[] = [
+  'RingTokenManager',
+  'RingAuthError',
+  'attachToRingApi',
+  'parseRefreshToken',
+]

@@ -114,7 +114,9 @@ class RingPlatform {
         this.log.info(`Added ${device.description}.`)
       }
       const isOnline = device.alerts?.connection !== 'offline'
-      accessory.getService(Service.OccupancySensor).updateCharacteristic(Characteristic.OccupancyDetected, isOnline ? 1 : 0)
+      accessory
+        .getService(Service.OccupancySensor)
+        .updateCharacteristic(Characteristic.OccupancyDetected, isOnline ? 1 : 0)
     }
   }
 
@@ -128,7 +130,9 @@ class RingPlatform {
     this.problem = problem
     if (needsLogin) {
       const command = `npx ring-auth login --homebridge "${this.api.user.configPath()}" --platform ${PLATFORM}`
-      this.log.error(`Ring needs you to log in. Run \`${command}\`, or paste a new token into the settings of this plugin.`)
+      this.log.error(
+        `Ring needs you to log in. Run \`${command}\`, or paste a new token into the settings of this plugin.`,
+      )
     } else {
       this.log[isOfToken ? 'debug' : 'warn'](problem)
     }

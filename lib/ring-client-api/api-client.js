@@ -147,7 +147,9 @@ async function toCall(given) {
       if (type !== null && !headers.has('content-type')) headers.set('content-type', type)
       bytes = Buffer.from(await wrapped.arrayBuffer())
     } catch {
-      throw invalid('options.body cannot be read: it is nothing that fetch takes, or a stream that fails or was read already')
+      throw invalid(
+        'options.body cannot be read: it is nothing that fetch takes, or a stream that fails or was read already',
+      )
     }
   }
   if (bytes !== undefined && (method === 'GET' || method === 'HEAD')) {
@@ -316,7 +318,10 @@ class Announcer {
   news() {
     const newest = this.#manager.refreshToken
     if (newest === null || newest === this.#known) return
-    const update = this.#shown === undefined ? { newRefreshToken: newest } : { oldRefreshToken: this.#shown, newRefreshToken: newest }
+    const update =
+      this.#shown === undefined
+        ? { newRefreshToken: newest }
+        : { oldRefreshToken: this.#shown, newRefreshToken: newest }
     this.#shown = this.#known = newest
     this.#emit(update)
   }

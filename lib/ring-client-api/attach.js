@@ -30,7 +30,9 @@ function attachToRingApi(ringApi, manager) {
   if (attached.has(client)) throw invalid('ringApi is attached already: detach it first')
 
   // A token that its subscribers have never heard of would not fit what they have stored.
-  const news = new Announcer(manager, client.refreshToken || undefined, (update) => client.onRefreshTokenUpdated.next(update))
+  const news = new Announcer(manager, client.refreshToken || undefined, (update) =>
+    client.onRefreshTokenUpdated.next(update),
+  )
   const deviceName = String(client.baseSessionMetadata.device_model)
   const api = new ApiClient(internals, deviceName, (session) => client.onSession.next(session))
   const push = new PushCredentials(manager, internals)
@@ -195,7 +197,8 @@ function attachToRingApi(ringApi, manager) {
  * @param {any} ringApi
  */
 function knownClient(ringApi) {
-  if (typeof ringApi !== 'object' || ringApi === null) throw wrongType('ringApi', 'a RingApi of ring-client-api', ringApi)
+  if (typeof ringApi !== 'object' || ringApi === null)
+    throw wrongType('ringApi', 'a RingApi of ring-client-api', ringApi)
   const client = ringApi.restClient
   if (typeof client !== 'object' || client === null) throw unknownVersion('restClient')
   for (const name of METHODS) if (typeof client[name] !== 'function') throw unknownVersion(`restClient.${name}`)

@@ -162,7 +162,9 @@ class ReplaySubject extends Observable {
 
 /** @param {any} value */
 function isSubscriber(value) {
-  return ['next', 'error', 'complete', 'add', 'remove', 'unsubscribe'].every((name) => typeof value[name] === 'function')
+  return ['next', 'error', 'complete', 'add', 'remove', 'unsubscribe'].every(
+    (name) => typeof value[name] === 'function',
+  )
 }
 
 /** @param {any} listener @returns {Listener} */

@@ -50,10 +50,7 @@ export interface SessionOptions {
 }
 
 /** The manager's own options. Any other one, such as those of `RingApi`, is ignored. */
-export type RestClientOptions = Omit<
-  RingTokenManagerOptions,
-  'refreshToken' | 'systemId' | 'controlCenterDisplayName'
->
+export type RestClientOptions = Omit<RingTokenManagerOptions, 'refreshToken' | 'systemId' | 'controlCenterDisplayName'>
 
 /** What every object in an answer has, as far as Ring's answer says it. */
 export interface ExtendedResponse {

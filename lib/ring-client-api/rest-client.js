@@ -95,7 +95,9 @@ class RingRestClient {
     this.onSession = new ReplaySubject(report)
     this.baseSessionMetadata = { api_version: API_VERSION, device_model: String(name) }
     const onSession = this.onSession
-    this.#api = new ApiClient(this.#internals, this.baseSessionMetadata.device_model, (session) => onSession.next(session))
+    this.#api = new ApiClient(this.#internals, this.baseSessionMetadata.device_model, (session) =>
+      onSession.next(session),
+    )
     this.#push = new PushCredentials(this.#manager, this.#internals)
     const onRefreshTokenUpdated = this.onRefreshTokenUpdated
     const news = new Announcer(this.#manager, options.refreshToken, (update) => onRefreshTokenUpdated.next(update))
