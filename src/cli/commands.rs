@@ -10,15 +10,15 @@ use tokio::runtime::Handle;
 use super::args::Options;
 use super::output::Output;
 use super::person::{Person, from_stdin, line_of_stdin, no_code, patiently};
-use super::place::{Opened, Place, named};
+use super::place::{Forgotten, Opened, Place, named};
 use super::terminal::{Echo, Terminal};
 use super::{Done, Stop};
+use crate::journal::Notice;
 use crate::journal::state::Millis;
-use crate::journal::{Notice, Store};
 use crate::manager::{
     Auth, Credentials, DEFAULT_DEVICE_NAME, Device, Manager, Parts, Settings, Status, Step, SystemClock,
 };
-use crate::mirror::{Decision, Introduced, Mirror, Patience, Purpose, Settled};
+use crate::mirror::{Introduced, Mirror, Patience, Purpose};
 use crate::oauth::{Endpoints, HttpConfig, Origin, ReqwestHttp, RingOauth, TwoFactor, TwoFactorMethod};
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Secret, task};
@@ -301,28 +301,13 @@ pub(super) async fn refresh(options: Options, output: Arc<Output>, runtime: Hand
 
 pub(super) async fn logout(options: &Options, output: &Arc<Output>) -> Done {
     let kept = Keeping::begin(options, Purpose::Introduce)?;
-    let Opened { store, mirror } = &kept.opened;
-    let mirror = mirror.clone().filter(|_| kept.place.path().is_some_and(std::path::Path::exists));
-    if let Some(mirror) = &mirror {
-        // Half a logout is none: what cannot be read cannot be cleared.
-        mirror.look(Patience::Some)?;
-    }
     // Without a manager: one would first end the refresh that a killed process left behind.
-    patiently(output, forget(Arc::clone(store))).await?;
-    if let Some(mirror) = mirror {
-        // The journal goes first: whoever still has it would put the token back.
-        let clear = move || {
-            let Settled { notices, .. } = mirror.settle(&mut |_| Ok(Decision::Clear))?;
-            // The file as it was before stays beside it until the next look, and has the token in it.
-            mirror.settle(&mut |_| Ok(Decision::Clear))?;
-            Ok(notices)
-        };
-        match blocking(clear).await {
-            Ok(notices) => tell(notices, output),
-            Err(error) => {
-                output.complain("The journal is forgotten, but the file still shows the token.");
-                return Err(error.into());
-            }
+    let Forgotten { cleared } = patiently(output, forget(&kept)).await?;
+    match cleared {
+        Ok(notices) => tell(notices, output),
+        Err(error) => {
+            output.complain("The journal is forgotten, but the file still shows the token.");
+            return Err(error.into());
         }
     }
     if output.is_json() {
@@ -338,25 +323,21 @@ pub(super) async fn logout(options: &Options, output: &Arc<Output>) -> Done {
     Ok(0)
 }
 
-async fn forget(store: Arc<dyn Store>) -> crate::Result<()> {
-    // Whoever is in there refreshes, and leaves within that time.
+/// Waits for the process that holds the journal's lock, then forgets the token.
+async fn forget(kept: &Keeping) -> crate::Result<Forgotten> {
+    // A holder refreshes, and releases the lock within that time.
     let limit = Instant::now() + WAIT_FOR_LOCK;
     loop {
-        let store = Arc::clone(&store);
-        let name = store.name();
-        let done = blocking(move || match store.try_lock()? {
-            Some(mut guard) => guard.forget().map(|()| true),
-            None => Ok(false),
-        })
-        .await;
-        if done? {
-            return Ok(());
+        let (opened, path) = (kept.opened.clone(), kept.place.path().map(ToOwned::to_owned));
+        if let Some(forgotten) = blocking(move || opened.forget(path.as_deref())).await? {
+            return Ok(forgotten);
         }
         if Instant::now() >= limit {
             return Err(Error::new(
                 ErrorCode::StoreLocked,
                 format!(
-                    "Another process has been holding {name} for longer than a refresh takes. Look for one that hangs."
+                    "Another process has been holding {} for longer than a refresh takes. Look for one that hangs.",
+                    kept.opened.store.name()
                 ),
             ));
         }

@@ -10,7 +10,9 @@ use crate::files::{Disk, platform};
 use crate::journal::state::State;
 use crate::journal::{FileStore, MemoryStore, Notice, Store};
 use crate::manager::Shown;
-use crate::mirror::{Dotenv, FileMirror, Homebridge, Introduced, Mirror, Patience, Purpose, ShownPlace, Target};
+use crate::mirror::{
+    Decision, Dotenv, FileMirror, Homebridge, Introduced, Mirror, Patience, Purpose, ShownPlace, Target,
+};
 use crate::{Error, ErrorCode, Result, Secret};
 
 /// What Homebridge's file is called, wherever it lies.
@@ -35,6 +37,13 @@ enum Kind {
 pub(super) struct Opened {
     pub(super) store: Arc<dyn Store>,
     pub(super) mirror: Option<Arc<FileMirror>>,
+}
+
+/// What a logout came to, once the journal is forgotten.
+#[derive(Debug)]
+pub(super) struct Forgotten {
+    /// What a person should hear of the mirror, or why it still shows the token.
+    pub(super) cleared: Result<Vec<Notice>>,
 }
 
 impl Place {
@@ -167,6 +176,44 @@ impl Opened {
             notices.extend(guard.begin(&mut found.state)?);
         }
         Ok((introduced, notices))
+    }
+
+    /// Forgets the token in the journal and takes it out of the mirror, in one critical section: until the mirror shows no
+    /// token, this process holds the lock of the journal. Another process that enters the journal sees either both or
+    /// neither; with the journal alone forgotten, it would take the token in the mirror for one that was just pasted.
+    ///
+    /// `None` while another process holds the journal's lock; then nothing was changed. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::try_lock`], [`Mirror::look`] and [`Mirror::settle`]; the token is still in the journal then.
+    pub(super) fn forget(&self, path: Option<&Path>) -> Result<Option<Forgotten>> {
+        let Some(mut guard) = self.store.try_lock()? else { return Ok(None) };
+        let Some(mirror) = self.mirror.as_ref().filter(|_| path.is_some_and(Path::exists)) else {
+            guard.forget()?;
+            return Ok(Some(Forgotten { cleared: Ok(Vec::new()) }));
+        };
+        // A file that cannot be read cannot be cleared, and half a logout is none.
+        mirror.look(Patience::Some)?;
+        // The mirror's lock comes second, as everywhere. Another process writes the mirror with what the journal holds
+        // then, so the journal goes first: from then on nobody puts the token back.
+        let mut forgotten = false;
+        let mut forget_then_clear = |_: Option<&Secret>| {
+            if !forgotten {
+                guard.forget()?;
+                forgotten = true;
+            }
+            Ok(Decision::Clear)
+        };
+        let cleared = mirror.settle(&mut forget_then_clear).and_then(|settled| {
+            // The former version of the file stays beside it until the next look, and has the token in it.
+            mirror.settle(&mut forget_then_clear)?;
+            Ok(settled.notices)
+        });
+        match cleared {
+            Err(error) if !forgotten => Err(error),
+            cleared => Ok(Some(Forgotten { cleared })),
+        }
     }
 
     /// Whether the mirror, where there is one, shows the newest token: that one, or a newer one of the journal.
@@ -319,11 +366,96 @@ fn home_in(passwd: &str, uid: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::token::RefreshToken;
 
     fn with_config(folder: &Path) -> PathBuf {
         std::fs::create_dir_all(folder).unwrap();
         std::fs::write(folder.join(CONFIG), "{}").unwrap();
         folder.join(CONFIG)
+    }
+
+    /// A `.env` file that shows a token, and a journal that holds it.
+    fn kept_in(folder: &Path) -> Opened {
+        let path = folder.join(".env");
+        std::fs::write(&path, "A=1\nRING_REFRESH_TOKEN=the-token-of-this-test\n").unwrap();
+        let kind = Kind::Shown(Target::Dotenv { path, key: None });
+        let place = Place { kind, state_dir: None, typed: String::new() };
+        let opened = place.open("https://oauth.ring.com", Purpose::Introduce).unwrap();
+        let mut guard = opened.store.try_lock().unwrap().unwrap();
+        let mut state = guard.read().unwrap().state;
+        state.take_over(RefreshToken::from_raw("the-token-of-this-test"), 1);
+        guard.commit(&mut state).unwrap();
+        drop(guard);
+        opened
+    }
+
+    #[test]
+    fn who_enters_a_forgotten_journal_finds_a_cleared_mirror() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".env");
+        let opened = kept_in(folder.path());
+        let mirror = opened.mirror.clone().unwrap();
+        let (announces, entered) = std::sync::mpsc::channel();
+        let (lets_go, permission) = std::sync::mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            // Another process is in the mirror, so that the logout cannot clear it yet.
+            let other = opened.clone();
+            scope.spawn(move || {
+                other.mirror.unwrap().settle(&mut |_| {
+                    announces.send(()).unwrap();
+                    permission.recv().unwrap();
+                    Ok(Decision::Leave)
+                })
+            });
+            entered.recv().unwrap();
+            let logout = scope.spawn(|| {
+                loop {
+                    if let Some(forgotten) = opened.forget(Some(&path)).unwrap() {
+                        return forgotten;
+                    }
+                }
+            });
+            // And one more looks into the journal all the time, as a manager that waits for its lock does.
+            let mut lets_go = Some(lets_go);
+            while !logout.is_finished() {
+                let Some(mut guard) = opened.store.try_lock().unwrap() else {
+                    // The logout is in the journal: now it may go on to the mirror.
+                    if let Some(lets_go) = lets_go.take() {
+                        lets_go.send(()).unwrap();
+                    }
+                    continue;
+                };
+                let is_forgotten = guard.read().unwrap().state.current.is_none();
+                let shown = mirror.look(Patience::Some).unwrap().filter(|shown| !shown.is_empty());
+                drop(guard);
+                let would_come_back = is_forgotten && shown.is_some();
+                if would_come_back {
+                    drop(lets_go.take());
+                }
+                assert!(!would_come_back, "the token in the mirror passes for a paste");
+                // The logout has its turn.
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            assert_eq!(logout.join().unwrap().cleared.unwrap(), []);
+        });
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "A=1\nRING_REFRESH_TOKEN=\n");
+        assert!(opened.held().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_mirror_that_cannot_be_entered_leaves_the_journal_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".env");
+        let opened = kept_in(folder.path());
+        // Nothing can be made where the mirror's lock should lie.
+        let lock = folder.path().join(".ring-auth").join(".env.lock");
+        std::fs::create_dir(&lock).unwrap();
+        opened.forget(Some(&path)).unwrap_err();
+        assert!(opened.held().unwrap().is_some());
+        assert!(std::fs::read_to_string(&path).unwrap().contains("the-token-of-this-test"));
+        std::fs::remove_dir(&lock).unwrap();
+        opened.forget(Some(&path)).unwrap().unwrap().cleared.unwrap();
+        assert!(opened.held().unwrap().is_none());
     }
 
     #[test]

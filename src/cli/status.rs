@@ -43,13 +43,15 @@ pub(super) async fn status(options: &Options, output: &Arc<Output>) -> Done {
     let place = Place::find(options)?;
     // With that purpose a file without a block is one that needs a login, and not one that cannot be used.
     let Opened { store, mirror } = place.open(&endpoints()?.issuer(), Purpose::Introduce)?;
+    // Nothing is locked, and the file follows the journal: in this order a rotation in between makes the token in the
+    // file an old copy, and never one that was pasted.
+    let looked = mirror.as_ref().map(|mirror| mirror.look(Patience::Some));
     let state = store.peek()?;
     let mut status = inspect(state.as_ref(), &clock);
     status.problem = status.problem.map(|error| place.in_our_words(error));
     let mut pasted = None;
     let mut files = None;
-    if let Some(mirror) = &mirror {
-        let looked = mirror.look(Patience::Some);
+    if let Some((mirror, looked)) = mirror.as_ref().zip(looked) {
         let is_empty = state.as_ref().is_none_or(|state| state.current.is_none());
         if let Err(error) = &looked
             && is_empty

@@ -72,11 +72,11 @@ impl Inner {
         let (guard, found) = self.blocking(guard, |guard| guard.read()).await;
         let found = found?;
         self.tell(found.notices);
-        if found.state.current.is_none()
-            && shown.is_some()
-            && self.parts.mirror.as_ref().is_some_and(|mirror| mirror.is_at_hand())
-        {
-            // Another process may have forgotten the account since: what it showed then is nobody's paste.
+        let is_at_hand = self.parts.mirror.as_ref().is_some_and(|mirror| mirror.is_at_hand());
+        let is_new = |token: &RefreshToken| found.state.recognise(token.fingerprint()) == Known::Unknown;
+        if is_at_hand && shown.as_ref().is_some_and(is_new) {
+            // Another process may have forgotten the account or logged in to another one during the wait. Only what the
+            // mirror shows now, under the lock, can be a paste.
             shown = self.look_into_mirror().await;
         }
         if self.view().store_problem.is_some() {

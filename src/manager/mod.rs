@@ -163,6 +163,10 @@ impl Manager {
             Some(text) => Some(RefreshToken::parse(text.expose())?),
             None => None,
         };
+        // No lock is held here, and the mirror follows the journal: read in this order, what another process writes in
+        // between makes the token in the mirror an old copy, and never one that was pasted.
+        let looked =
+            parts.mirror.as_ref().filter(|mirror| mirror.is_at_hand()).map(|mirror| mirror.look(Patience::None));
         let (found, trouble) = match parts.store.peek() {
             Ok(state) => (state, None),
             Err(error) if error.code() == ErrorCode::InvalidArgument => return Err(error),
@@ -173,20 +177,17 @@ impl Manager {
         if let Some(state) = &found {
             view.adopt(state, parts.clock.as_ref());
         }
-        let shown = match &parts.mirror {
-            Some(mirror) if mirror.is_at_hand() => match mirror.look(Patience::None) {
-                Ok(shown) => shown,
-                Err(error) if error.code() == ErrorCode::InvalidArgument => return Err(error),
-                Err(error) => {
-                    view.mirror_problem = Some(error);
-                    None
-                }
-            },
-            Some(_) => {
-                view.unread = true;
+        let shown = match looked {
+            Some(Ok(shown)) => shown,
+            Some(Err(error)) if error.code() == ErrorCode::InvalidArgument => return Err(error),
+            Some(Err(error)) => {
+                view.mirror_problem = Some(error);
                 None
             }
-            None => None,
+            None => {
+                view.unread = parts.mirror.is_some();
+                None
+            }
         };
         let looked_up =
             |token: &RefreshToken| found.as_ref().map_or(Known::Unknown, |state| state.recognise(token.fingerprint()));

@@ -1226,6 +1226,112 @@ async fn what_is_forgotten_is_not_taken_over_by_who_looked_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_that_was_replaced_during_the_wait_for_the_lock_is_not_taken_for_a_paste() {
+    let board = Board::new(Some("a"));
+    let bench = Bench::before(&board);
+    let manager = bench.manager(None);
+    manager.auth().await.unwrap();
+    // Another process forgets the account and logs in to another one, after this manager has looked into the mirror.
+    let mut guard = bench.store.try_lock().unwrap().unwrap();
+    let looks = board.looks.load(Ordering::SeqCst);
+    let caller = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.refresh(false).await }
+    });
+    while board.looks.load(Ordering::SeqCst) == looks {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    guard.forget().unwrap();
+    let mut state = guard.read().unwrap().state;
+    state.take_over(RefreshToken::from_raw("of another account"), 1);
+    guard.commit(&mut state).unwrap();
+    *board.shows.lock().unwrap() = Some("of another account".to_owned());
+    drop(guard);
+    caller.await.unwrap().unwrap();
+    assert_eq!(bench.wire.sent(), ["a", "of another account"]);
+    assert_eq!(board.raw(), "of another account+");
+}
+
+/// A store and its mirror, of which another process changes both right after the first of the two was read.
+struct ChangesAfterTheFirstRead {
+    store: Arc<dyn Store>,
+    board: Arc<Board>,
+    change: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl ChangesAfterTheFirstRead {
+    fn then<T>(&self, read: T) -> T {
+        if let Some(change) = self.change.lock().unwrap().take() {
+            change();
+        }
+        read
+    }
+}
+
+impl Store for ChangesAfterTheFirstRead {
+    fn peek(&self) -> Result<Option<State>> {
+        self.then(self.store.peek())
+    }
+
+    fn try_lock(&self) -> Result<Option<Box<dyn Guard>>> {
+        self.store.try_lock()
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+
+    fn name(&self) -> String {
+        self.store.name()
+    }
+}
+
+impl Mirror for ChangesAfterTheFirstRead {
+    fn is_at_hand(&self) -> bool {
+        true
+    }
+
+    fn look(&self, patience: Patience) -> Result<Option<Secret>> {
+        self.then(self.board.look(patience))
+    }
+
+    fn settle(&self, decide: &mut Decide<'_>) -> Result<Settled> {
+        self.board.settle(decide)
+    }
+
+    fn name(&self) -> String {
+        self.board.name()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_while_a_manager_starts_is_not_taken_for_a_paste() {
+    let board = Board::new(Some("a"));
+    let other = Bench::before(&board);
+    other.manager(None).auth().await.unwrap();
+    let (store, shows) = (Arc::clone(&other.store), Arc::clone(&board));
+    let rotates = move || {
+        let mut guard = store.try_lock().unwrap().unwrap();
+        let mut state = guard.read().unwrap().state;
+        let access = state.access.clone().unwrap();
+        state.rotated(Sent::Current, "a++", "id", access);
+        guard.commit(&mut state).unwrap();
+        shows.paste(state.current.unwrap().token.wrapped().expose());
+    };
+    let both = Arc::new(ChangesAfterTheFirstRead {
+        store: Arc::clone(&other.store),
+        board: Arc::clone(&board),
+        change: Mutex::new(Some(Box::new(rotates))),
+    });
+    let bench = Bench { mirror: Some(Arc::clone(&both) as Arc<_>), ..Bench::on(both) };
+    let manager = bench.manager(None);
+    assert!(manager.status().persisted);
+    assert_eq!(raw(manager.refresh_token()), "a++");
+    assert!(manager.cached_auth().is_some(), "the access token of the rotation is served at once");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_mirror_that_shows_an_old_copy_is_put_right_and_one_that_shows_a_new_one_is_followed() {
     let board = Board::new(Some("a"));
     let bench = Bench::before(&board);
