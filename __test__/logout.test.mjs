@@ -34,7 +34,10 @@ it('a logout beside busy managers in other processes stays one', async (t) => {
     writeFileSync(path, `A=1\nRING_REFRESH_TOKEN=${wrap({ rt: ring.mint() })}\n`)
     const store = { type: 'dotenv', path }
     const busy = Array.from({ length: BUSY }, () => runScript(t, rotatesAllTheTime, optionsFor(ring, { store })))
-    await until(() => busy.every((child) => child.stdout().includes('rotates')), () => `rotations, not ${busy.map((child) => child.stderr())}`)
+    await until(
+      () => busy.every((child) => child.stdout().includes('rotates')),
+      () => `rotations, not ${busy.map((child) => child.stderr())}`,
+    )
 
     const done = await run(['logout', '--dotenv', path], { ring })
     assert.equal(done.code, 0, done.stderr)
@@ -45,7 +48,9 @@ it('a logout beside busy managers in other processes stays one', async (t) => {
     }
     assert.equal(readFileSync(path, 'utf8'), 'A=1\nRING_REFRESH_TOKEN=\n', `round ${round}`)
     const state = join(folder, '.ring-auth')
-    const journals = readdirSync(state).filter((name) => name.endsWith('.json')).map((name) => join(state, name))
+    const journals = readdirSync(state)
+      .filter((name) => name.endsWith('.json'))
+      .map((name) => join(state, name))
     for (const journal of journals) assert.equal(readJournal(journal).current, null, `round ${round}`)
   }
 })

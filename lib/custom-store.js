@@ -7,8 +7,8 @@ const { AsyncLocalStorage } = require('node:async_hooks')
 const { invalid } = require('./errors.js')
 const { kindOf, nonEmpty, properties, refuseUnknown, wrongType } = require('./checks.js')
 
-/** @typedef {import('./manager.js').BindingAnswer} BindingAnswer */
-/** @typedef {import('./manager.js').BindingStore} BindingStore */
+/** @typedef {import('../binding/binding.js').BindingAnswer} BindingAnswer */
+/** @typedef {import('../binding/binding.js').BindingStore} BindingStore */
 
 const TYPES = '"memory", "file", "homebridge" or "dotenv", or the store an object with load and save'
 

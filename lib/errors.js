@@ -4,7 +4,7 @@
 // The one class of errors, and how what crosses the boundary becomes one.
 
 /** @typedef {import('../index.js').ErrorCode} ErrorCode */
-/** @typedef {import('./manager.js').BindingError} BindingError */
+/** @typedef {import('../binding/binding.js').BindingError} BindingError */
 
 const ERROR_BRAND = Symbol.for('ring-auth.RingAuthError')
 

@@ -8,7 +8,7 @@ const { closeSync, existsSync, openSync, readFileSync, readSync } = require('nod
 const { machine } = require('node:os')
 const { dirname, join, sep } = require('node:path')
 
-/** @typedef {import('./manager.js').Binding & { runCli: (args: string[]) => Promise<number> }} Addon */
+/** @typedef {typeof import('../binding/binding.js')} Addon */
 /** @typedef {'BINARY_MISSING' | 'BINARY_MISMATCH' | 'BINARY_FAILED' | 'PLATFORM_UNSUPPORTED'} LoadErrorCode */
 
 /**

@@ -13,95 +13,18 @@
 /** @typedef {import('../index.js').Status} Status */
 /** @typedef {InstanceType<typeof import('./custom-store.js').Caller>} Caller */
 
-// What crosses the boundary: the shapes of binding/, by hand, because the generated binding.d.ts is not committed.
-// `npm run typecheck:binding` compares the two after a build.
+// What crosses the boundary is declared by the build, in binding/binding.d.ts.
 
-/**
- * @typedef {{ code: string, message: string, transient: boolean, httpStatus?: number, retryAfterMs?: number, cause?: string }} BindingError
- * @typedef {{ method: string, destination?: string, resendInSeconds?: number, prompt: string }} BindingTwoFactor
- * @typedef {{ state: string, code?: string, message?: string, retryAt?: number, persisted: boolean }} BindingStatus
- * @typedef {{ authenticated: boolean, twoFactor?: BindingTwoFactor }} BindingStep
- * @typedef {{ error?: BindingError, auth?: Auth, step?: BindingStep }} BindingOutcome
- * @typedef {{ error?: BindingError, raw?: string, hardwareId?: string, hasPushCredentials?: boolean }} BindingToken
- */
-/**
- * @typedef BindingEvent
- * @property {number} manager The number that its manager was opened with.
- * @property {string} kind 'token', 'status', 'log', or 'end': it was the last one of this manager.
- * @property {string} [oldRefreshToken]
- * @property {string} [newRefreshToken]
- * @property {BindingStatus} [status]
- * @property {string} [level]
- * @property {string} [message]
- */
-/**
- * @typedef BindingOptions
- * @property {string} [refreshToken]
- * @property {BindingStore} [store] Without it, memory.
- * @property {string} [systemId]
- * @property {string} [controlCenterDisplayName]
- * @property {string} [loginFlow]
- * @property {string} [userAgent]
- * @property {string} [oauthUrl]
- * @property {string} [apiUrl]
- * @property {number} [requestTimeoutMs]
- * @property {boolean} [autoRefresh]
- */
-/**
- * @typedef BindingStore
- * @property {string} kind 'file', 'homebridge', 'dotenv' or 'custom'.
- * @property {string} [path] The journal, or the file that shows the token.
- * @property {string} [platform] With 'homebridge'.
- * @property {string} [name] With 'homebridge'.
- * @property {string} [key] With 'dotenv'.
- * @property {string} [statePath] The folder of the journal, where it is not beside the file.
- */
-/**
- * What a program's own code answered: never a rejection, because nobody would catch it.
- * @typedef {{ token?: string, failed?: string }} BindingAnswer
- */
-/**
- * @typedef BindingManager
- * @property {() => Auth | null} cachedAuth
- * @property {() => string | null} cachedAccessToken
- * @property {() => Promise<BindingOutcome>} getAuth
- * @property {(force: boolean) => Promise<BindingOutcome>} refresh
- * @property {(email: string, password: string) => Promise<BindingOutcome>} login
- * @property {(code: string) => Promise<BindingOutcome>} submitTwoFactorCode
- * @property {(email: string, password: string, code: string) => Promise<BindingOutcome>} loginWithCode
- * @property {() => Promise<BindingOutcome>} resendTwoFactorCode
- * @property {(accessToken: string) => BindingError | null} invalidateAccessToken
- * @property {(refreshToken: string) => Promise<BindingOutcome>} setRefreshToken
- * @property {(json: string | null) => Promise<BindingOutcome>} setPushCredentials
- * @property {string | null} refreshToken
- * @property {string | null} hardwareId
- * @property {BindingStatus} status
- * @property {(deviceName: string, listener: (answer: BindingApiAnswer) => void) => BindingApi} openApi
- * @property {() => Promise<void>} close
- */
-/**
- * @typedef {{ name: string, value: string }} BindingHeader
- * @typedef {{ status: number, headers: BindingHeader[], body: Buffer }} BindingApiAnswer
- * @typedef {{ error?: BindingError, answer?: BindingApiAnswer, noToken: boolean }} BindingReply
- * @typedef {{ reply: () => Promise<BindingReply>, abort: () => void }} BindingRequest
- */
-/**
- * @typedef BindingCall
- * @property {string} url
- * @property {string} method
- * @property {BindingHeader[]} headers
- * @property {Buffer} [body]
- * @property {number} [timeoutMs]
- * @property {boolean} allowNoResponse
- * @property {boolean} followRedirects
- */
-/**
- * @typedef BindingApi
- * @property {(call: BindingCall) => BindingRequest} begin
- * @property {() => Promise<BindingReply>} session
- * @property {() => void} clear
- * @property {() => void} close
- */
+/** @typedef {typeof import('../binding/binding.js')} Binding */
+/** @typedef {import('../binding/binding.js').BindingApi} BindingApi */
+/** @typedef {import('../binding/binding.js').BindingApiAnswer} BindingApiAnswer */
+/** @typedef {import('../binding/binding.js').BindingEvent} BindingEvent */
+/** @typedef {import('../binding/binding.js').BindingEvents} BindingEvents */
+/** @typedef {import('../binding/binding.js').BindingManager} BindingManager */
+/** @typedef {import('../binding/binding.js').BindingOptions} BindingOptions */
+/** @typedef {import('../binding/binding.js').BindingOutcome} BindingOutcome */
+/** @typedef {import('../binding/binding.js').BindingStatus} BindingStatus */
+
 /**
  * What the drop-in for ring-client-api needs of a manager beyond its public face.
  * @typedef Internals
@@ -110,25 +33,6 @@
  * @property {() => void} refuseInside Throws inside a store's own save, where waiting for the manager would be for ever.
  * @property {(level: LogEntry['level'], message: string) => void} log
  */
-/**
- * What tells of the events of any number of managers.
- * @typedef {{ next: () => BindingEvent | null }} BindingEvents
- */
-/**
- * @typedef Binding
- * @property {new (listener: () => void) => BindingEvents} BindingEvents Its listener is called once for each event.
- * @property {(
- *   options: BindingOptions,
- *   events: BindingEvents,
- *   number: number,
- *   load?: (() => Promise<BindingAnswer>) | null,
- *   save?: ((change: { new: string, old?: string }) => Promise<BindingAnswer>) | null,
- * ) => { error?: BindingError, manager?: BindingManager }} open
- * @property {(token: string) => BindingToken} parseRefreshToken
- * @property {() => boolean} isBusy
- * @property {() => Promise<void>} settled
- */
-
 const { RingAuthError, fromBinding, guard, internal, invalid } = require('./errors.js')
 const { kindOf, nonEmpty, properties, refuseUnknown, tokenText, wrongType } = require('./checks.js')
 const { storeOption } = require('./custom-store.js')

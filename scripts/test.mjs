@@ -10,7 +10,6 @@ if (chosen.length === 0) {
   // The suites print their figures.
   run('cargo', ['test', '--locked', '--', '--show-output'])
   run('npm', ['run', '--silent', 'typecheck'])
-  run('npm', ['run', '--silent', 'typecheck:binding'])
 }
 run(process.execPath, ['--test', '--test-timeout=300000', ...(chosen.length > 0 ? chosen : tests('__test__'))])
 

@@ -7,9 +7,9 @@ const { properties, wrongType } = require('../checks.js')
 const { RingAuthError, fromBinding, internal, invalid } = require('../errors.js')
 const { ABORTED, INTERNALS, aborted, isAbortSignal, orAborted } = require('../manager.js')
 
-/** @typedef {import('../manager.js').BindingApiAnswer} BindingApiAnswer */
-/** @typedef {import('../manager.js').BindingApi} BindingApi */
-/** @typedef {import('../manager.js').BindingReply} BindingReply */
+/** @typedef {import('../../binding/binding.js').BindingApiAnswer} BindingApiAnswer */
+/** @typedef {import('../../binding/binding.js').BindingApi} BindingApi */
+/** @typedef {import('../../binding/binding.js').BindingReply} BindingReply */
 /** @typedef {import('../manager.js').Internals} Internals */
 /** @typedef {import('../../index.js').Auth} Auth */
 
@@ -59,7 +59,7 @@ class ApiClient {
     if (signal.aborted) throw aborted(signal)
     const call = await orAborted(toCall(given), signal)
     if (call === ABORTED || signal.aborted) throw aborted(signal)
-    const request = this.#begin(/** @type {import('../manager.js').BindingCall} */ (call))
+    const request = this.#begin(/** @type {import('../../binding/binding.js').BindingCall} */ (call))
     const reply = await orAborted(answered(request), signal)
     if (reply === ABORTED) {
       request.abort()
@@ -88,12 +88,12 @@ class ApiClient {
     this.#api.close()
   }
 
-  /** @param {import('../manager.js').BindingCall} call */
+  /** @param {import('../../binding/binding.js').BindingCall} call */
   #send(call) {
     return answered(this.#begin(call))
   }
 
-  /** @param {import('../manager.js').BindingCall} call */
+  /** @param {import('../../binding/binding.js').BindingCall} call */
   #begin(call) {
     try {
       return this.#api.begin(call)
@@ -103,7 +103,7 @@ class ApiClient {
   }
 }
 
-/** @param {import('../manager.js').BindingRequest} request */
+/** @param {import('../../binding/binding.js').BindingRequest} request */
 async function answered(request) {
   try {
     return await request.reply()
@@ -114,7 +114,7 @@ async function answered(request) {
 
 /**
  * @param {Record<string, unknown>} given
- * @returns {Promise<import('../manager.js').BindingCall>}
+ * @returns {Promise<import('../../binding/binding.js').BindingCall>}
  */
 async function toCall(given) {
   const { url, json, body, timeout, redirect, allowNoResponse } = given
@@ -155,7 +155,7 @@ async function toCall(given) {
   if (bytes !== undefined && (method === 'GET' || method === 'HEAD')) {
     throw invalid(`options: a ${method} request cannot have a body`)
   }
-  /** @type {import('../manager.js').BindingCall} */
+  /** @type {import('../../binding/binding.js').BindingCall} */
   const call = {
     url: String(url),
     method,
