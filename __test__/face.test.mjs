@@ -823,6 +823,7 @@ describe('observables', () => {
       throw SECRET
     })
     manager.onRefreshTokenUpdated.subscribe(() => ({
+      // biome-ignore lint/suspicious/noThenProperty: an object that looks like a promise is the case
       get then() {
         throw new Error(SECRET)
       },

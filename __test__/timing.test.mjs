@@ -57,6 +57,7 @@ describe('expires_in', { concurrency: true }, () => {
     [14_400, 14_400_000],
     [86_401, DAY],
     [4_294_967_296, DAY],
+    // biome-ignore lint/correctness/noPrecisionLoss: beyond what a number holds exactly, on purpose
     [9_007_199_254_740_993, DAY],
     [1e300, DAY],
   ]

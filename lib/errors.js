@@ -35,6 +35,7 @@ class RingAuthError extends Error {
    * @param {any} value
    */
   static [Symbol.hasInstance](value) {
+    // biome-ignore lint/complexity/noThisInStatic: `this` is the class that `instanceof` was asked about, which may be a subclass
     if (this !== RingAuthError) return Function.prototype[Symbol.hasInstance].call(this, value)
     return typeof value === 'object' && value !== null && value[ERROR_BRAND] === true
   }

@@ -548,7 +548,7 @@ function keepCookies(reply, jar) {
 }
 
 /** @param {string} text */
-const unescape = (text) =>
+const unescapeHtml = (text) =>
   text
     .replace(/&#x([0-9a-f]+);/gi, (_, hex) => String.fromCodePoint(parseInt(hex, 16)))
     .replace(/&#(\d+);/g, (_, n) => String.fromCodePoint(Number(n)))
@@ -570,7 +570,7 @@ function csrfFrom(place, page, jar) {
       ? /<input type="hidden" name="csrf-token" value="([^"]*)"/
       : /<meta name="csrf-token" content="([^"]*)"/
   ).exec(page)
-  return found?.[1] === undefined ? undefined : unescape(found[1])
+  return found?.[1] === undefined ? undefined : unescapeHtml(found[1])
 }
 
 /** A browser that got as far as the sign-in page. @param {FakeRing} ring */

@@ -187,6 +187,7 @@ describe('the workflows', () => {
       )
     }
     assert.ok(
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: a workflow's expression, not JavaScript's
       lint('on: push\njobs: { a: { runs-on: ubuntu-latest, steps: [{ run: "${{ foo.bar }}" }] } }', 'x.yml').length > 0,
     )
   })

@@ -493,7 +493,9 @@ describe('attachToRingApi', () => {
       assert.equal(rawOf(ringApi.restClient.refreshToken), ring.newest())
       assert.equal(ring.counts.stalePresentations, 0)
       // Whoever writes each over the one before has the newest.
-      updates.slice(1).forEach((update, i) => assert.equal(update.oldRefreshToken, updates[i]?.newRefreshToken))
+      for (const [i, update] of updates.slice(1).entries()) {
+        assert.equal(update.oldRefreshToken, updates[i]?.newRefreshToken)
+      }
     }
 
     const ring = await startNamedRing(t, { latencyMs: 50 })

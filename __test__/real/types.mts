@@ -2,7 +2,7 @@
 import { RingTokenManager, attachToRingApi } from 'ring-auth'
 import * as ours from 'ring-auth/rest-client'
 import { RingApi } from 'ring-client-api'
-import * as theirs from 'ring-client-api/rest-client'
+import type * as theirs from 'ring-client-api/rest-client'
 import { filter, firstValueFrom, map } from 'rxjs'
 
 // A value of ours, where theirs is asked for.

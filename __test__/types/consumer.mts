@@ -1,5 +1,6 @@
 // An ES module in TypeScript, with `await using`.
 import { RingTokenManager } from 'ring-auth'
+// biome-ignore lint/style/useImportType: the value is what is looked at
 import * as everything from 'ring-auth'
 
 export async function main(): Promise<string> {

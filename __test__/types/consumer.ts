@@ -167,7 +167,9 @@ export async function everyMethod(manager: RingTokenManager): Promise<void> {
   same<Auth['expiresAt'], number>(true)
   same<keyof Auth, 'accessToken' | 'tokenType' | 'scope' | 'expiresAt' | 'refreshToken' | 'hardwareId'>(true)
 
+  // biome-ignore lint/suspicious/noConfusingVoidType: the declared type is what is checked
   const nothing: void = manager.invalidateAccessToken(accessToken)
+  // biome-ignore lint/suspicious/noConfusingVoidType: the declared type is what is checked
   const alsoNothing: void = await manager.setRefreshToken('token')
   await manager.setPushCredentials({ any: ['thing'] })
   await manager.setPushCredentials(null)

@@ -29,22 +29,22 @@ const WITHOUT_TOKEN = ['NO_REFRESH_TOKEN', 'REFRESH_TOKEN_REJECTED']
 
 /** @param {string} path */
 function clientApi(path) {
-  return 'https://api.ring.com/clients_api/' + path
+  return `https://api.ring.com/clients_api/${path}`
 }
 
 /** @param {string} path */
 function deviceApi(path) {
-  return 'https://api.ring.com/devices/v1/' + path
+  return `https://api.ring.com/devices/v1/${path}`
 }
 
 /** @param {string} path */
 function commandsApi(path) {
-  return 'https://api.ring.com/commands/v1/' + path
+  return `https://api.ring.com/commands/v1/${path}`
 }
 
 /** @param {string} path */
 function appApi(path) {
-  return 'https://prd-api-us.prd.rings.solutions/api/v1/' + path
+  return `https://prd-api-us.prd.rings.solutions/api/v1/${path}`
 }
 
 class RingRestClient {
