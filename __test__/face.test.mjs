@@ -14,8 +14,6 @@ import { inspect } from 'node:util'
 const require = createRequire(import.meta.url)
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const facePath = join(root, 'lib', 'manager.js')
-/** The face and what it is made of. */
-const MODULES = ['manager.js', 'checks.js', 'errors.js', 'custom-store.js'].map((name) => join('lib', name))
 const { createFace } = require(facePath)
 
 const SECRET = 'canary-7f3a'
@@ -345,7 +343,7 @@ describe('RingAuthError', () => {
     // Another folder, as another plugin's node_modules would be.
     const folder = mkdtempSync(join(tmpdir(), 'ring-auth-copy-'))
     t.after(() => rmSync(folder, { recursive: true }))
-    for (const file of MODULES) cpSync(join(root, file), join(folder, file))
+    cpSync(join(root, 'lib'), join(folder, 'lib'), { recursive: true })
     const other = require(join(folder, 'lib', 'manager.js'))
     assert.notEqual(other.RingAuthError, RingAuthError)
     const error = await failure(FAILURE)
@@ -1063,7 +1061,8 @@ describe('the entry point', () => {
     const folder = mkdtempSync(join(tmpdir(), 'ring-auth-face-'))
     t.after(() => rmSync(folder, { recursive: true }))
     const inside = join(folder, 'node_modules', 'ring-auth')
-    for (const file of ['package.json', 'index.js', ...MODULES]) cpSync(join(root, file), join(inside, file))
+    for (const file of ['package.json', 'index.js', 'lib'])
+      cpSync(join(root, file), join(inside, file), { recursive: true })
     writeFileSync(join(inside, 'lib', 'load.js'), 'exports.load = () => ({})')
     const names = ['RingAuthError', 'RingTokenManager', 'attachToRingApi', 'parseRefreshToken']
     writeFileSync(

@@ -112,4 +112,39 @@ function tokenText(name, value) {
   return value
 }
 
-module.exports = { kindOf, wrongType, properties, refuseUnknown, nonEmpty, tokenText }
+/**
+ * @param {string} name
+ * @param {unknown} value
+ * @returns {string}
+ */
+function jsonObject(name, value) {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw wrongType(name, 'an object or null', value)
+  }
+  let json
+  try {
+    json = JSON.stringify(value)
+  } catch {
+    throw invalid(`${name} cannot be written as JSON: it has a cycle, a BigInt or a toJSON that fails`)
+  }
+  // A toJSON may turn an object into anything: a Date becomes a string.
+  if (typeof json !== 'string' || !json.startsWith('{')) throw invalid(`${name} must be an object in JSON too`)
+  return json
+}
+
+/**
+ * What was thrown, for a message that must not show the value itself.
+ * @param {any} error
+ */
+function describeThrown(error) {
+  try {
+    if (!(error instanceof Error)) return `${kindOf(error)} was thrown`
+    const { name, code } = /** @type {any} */ (error)
+    const known = /^[A-Za-z]{1,40}$/.test(name) ? name : 'Error'
+    return typeof code === 'string' && /^[A-Z][A-Z0-9_]{1,40}$/.test(code) ? `${known}, ${code}` : known
+  } catch {
+    return 'an error'
+  }
+}
+
+module.exports = { describeThrown, jsonObject, kindOf, nonEmpty, properties, refuseUnknown, tokenText, wrongType }

@@ -78,4 +78,15 @@ function guard(call) {
   }
 }
 
-module.exports = { RingAuthError, fromBinding, invalid, internal, guard }
+/**
+ * Handles the rejection of what a program's own function returned, if that is a promise.
+ * @param {any} value
+ * @param {(error: unknown) => void} onRejected
+ */
+function ignoreRejection(value, onRejected) {
+  if (value !== null && typeof value === 'object' && typeof value.then === 'function') {
+    Promise.resolve(value).then(undefined, onRejected)
+  }
+}
+
+module.exports = { RingAuthError, fromBinding, guard, ignoreRejection, internal, invalid }

@@ -5,7 +5,6 @@
 // none it looks for the reason, and says what mends it.
 
 const { closeSync, existsSync, openSync, readFileSync, readSync } = require('node:fs')
-const { machine } = require('node:os')
 const { dirname, join, sep } = require('node:path')
 
 /** @typedef {typeof import('../binding/binding.js')} Addon */
@@ -16,7 +15,7 @@ const { dirname, join, sep } = require('node:path')
  * @typedef {object} Host
  * @property {string} platform as `process.platform`
  * @property {string} arch as `process.arch`
- * @property {string} machine as `os.machine()`
+ * @property {string | undefined} machine as `os.machine()`; read on 32-bit ARM, where it tells ARMv6 from ARMv7
  * @property {'glibc' | 'musl' | undefined} libc on Linux
  */
 
@@ -90,7 +89,12 @@ function linuxAbi(arch, libc) {
 /** @returns {Host} */
 function thisHost() {
   const { platform, arch } = process
-  return { platform, arch, machine: machine(), libc: platform === 'linux' ? libcOf(process.execPath) : undefined }
+  return {
+    platform,
+    arch,
+    machine: arch === 'arm' ? require('node:os').machine() : undefined,
+    libc: platform === 'linux' ? libcOf(process.execPath) : undefined,
+  }
 }
 
 /**

@@ -12,6 +12,7 @@
 /** @typedef {import('../index.js').RefreshTokenUpdate} RefreshTokenUpdate */
 /** @typedef {import('../index.js').Status} Status */
 /** @typedef {InstanceType<typeof import('./custom-store.js').Caller>} Caller */
+/** @typedef {InstanceType<typeof import('./observable.js').Subscriber>} Subscriber */
 
 // What crosses the boundary is declared by the build, in binding/binding.d.ts.
 
@@ -33,184 +34,26 @@
  * @property {() => void} refuseInside Throws inside a store's own save, where waiting for the manager would be for ever.
  * @property {(level: LogEntry['level'], message: string) => void} log
  */
-const { RingAuthError, fromBinding, guard, internal, invalid } = require('./errors.js')
-const { kindOf, nonEmpty, properties, refuseUnknown, tokenText, wrongType } = require('./checks.js')
-const { storeOption } = require('./custom-store.js')
+const { RingAuthError, fromBinding, guard, ignoreRejection, internal, invalid } = require('./errors.js')
+const { jsonObject, nonEmpty, properties, tokenText, wrongType } = require('./checks.js')
 
-const MAX_TIMEOUT_MS = 2 ** 31 - 1
-const OPTIONS = [
-  'refreshToken',
-  'store',
-  'systemId',
-  'controlCenterDisplayName',
-  'loginFlow',
-  'userAgent',
-  'oauthUrl',
-  'apiUrl',
-  'requestTimeoutMs',
-  'autoRefresh',
-  'logger',
-]
-const CALL_OPTIONS = ['signal']
-const REFRESH_OPTIONS = ['force', 'signal']
-const LOGIN_FLOWS = ['auto', 'pkce', 'password']
+// Each file costs every program half a millisecond at its start. These three are read when they are first needed, once.
+
+/** @type {typeof import('./options.js') | undefined} */
+let optionsModule
+/** @type {typeof import('./abort.js') | undefined} */
+let abortModule
+/** @type {typeof import('./observable.js') | undefined} */
+let observableModule
+const options = () => (optionsModule ??= require('./options.js'))
+const abort = () => (abortModule ??= require('./abort.js'))
+const observable = () => (observableModule ??= require('./observable.js'))
 
 const INSPECT = Symbol.for('nodejs.util.inspect.custom')
 /** @type {typeof Symbol.asyncDispose} */
 const ASYNC_DISPOSE = Symbol.asyncDispose ?? /** @type {any} */ (Symbol.for('Symbol.asyncDispose'))
-const ABORTED = Symbol('aborted')
 /** Known to every copy of this package: a manager of one may be attached by another. */
 const INTERNALS = Symbol.for('ring-auth.internals')
-
-// ---- arguments
-
-/**
- * @param {unknown} options
- * @returns {{ native: BindingOptions, caller: Caller | undefined, logger: ((entry: LogEntry) => unknown) | undefined }}
- */
-function managerOptions(options) {
-  const given = options === undefined ? {} : properties('options', options)
-  refuseUnknown('options', given, OPTIONS)
-  /** @type {BindingOptions} */
-  const native = {}
-
-  if (given.refreshToken !== undefined) native.refreshToken = tokenText('options.refreshToken', given.refreshToken)
-  const { store, caller } = storeOption(given.store)
-  if (store !== undefined) native.store = store
-  for (const key of /** @type {const} */ ([
-    'systemId',
-    'controlCenterDisplayName',
-    'userAgent',
-    'oauthUrl',
-    'apiUrl',
-  ])) {
-    if (given[key] !== undefined) native[key] = nonEmpty(`options.${key}`, given[key])
-  }
-  const { loginFlow, requestTimeoutMs, autoRefresh, logger } = given
-  if (loginFlow !== undefined) {
-    if (typeof loginFlow !== 'string') throw wrongType('options.loginFlow', '"auto", "pkce" or "password"', loginFlow)
-    if (!LOGIN_FLOWS.includes(loginFlow)) throw invalid('options.loginFlow must be "auto", "pkce" or "password"')
-    native.loginFlow = loginFlow
-  }
-  if (requestTimeoutMs !== undefined) {
-    if (typeof requestTimeoutMs !== 'number') throw wrongType('options.requestTimeoutMs', 'a number', requestTimeoutMs)
-    // Written so that NaN fails it too.
-    if (!(requestTimeoutMs >= 1 && requestTimeoutMs <= MAX_TIMEOUT_MS)) {
-      throw invalid(`options.requestTimeoutMs must be from 1 to ${MAX_TIMEOUT_MS} milliseconds`)
-    }
-    native.requestTimeoutMs = Math.floor(requestTimeoutMs)
-  }
-  if (autoRefresh !== undefined) {
-    if (typeof autoRefresh !== 'boolean') throw wrongType('options.autoRefresh', 'a boolean', autoRefresh)
-    native.autoRefresh = autoRefresh
-  }
-  if (logger !== undefined && typeof logger !== 'function') throw wrongType('options.logger', 'a function', logger)
-  return { native, caller, logger: /** @type {any} */ (logger) }
-}
-
-/**
- * Checks the options of one call, and rejects it at once when its signal has been aborted already.
- * @param {unknown} options
- * @param {string[]} known
- * @returns {{ force: boolean, signal: AbortSignal | undefined }}
- */
-function callOptions(options, known) {
-  if (options === undefined) return { force: false, signal: undefined }
-  const given = properties('options', options)
-  refuseUnknown('options', given, known)
-  const { force = false, signal } = given
-  if (typeof force !== 'boolean') throw wrongType('options.force', 'a boolean', force)
-  if (signal === undefined) return { force, signal }
-  if (!isAbortSignal(signal)) throw wrongType('options.signal', 'an AbortSignal', signal)
-  if (signal.aborted) throw aborted(signal)
-  return { force, signal }
-}
-
-// ---- AbortSignal
-
-/**
- * @param {any} value
- * @returns {value is AbortSignal}
- */
-function isAbortSignal(value) {
-  try {
-    return (
-      typeof value === 'object' &&
-      typeof value.aborted === 'boolean' &&
-      typeof value.addEventListener === 'function' &&
-      typeof value.removeEventListener === 'function'
-    )
-  } catch {
-    return false
-  }
-}
-
-/** @param {AbortSignal} signal */
-function aborted(signal) {
-  return new RingAuthError('ABORTED', 'The call was aborted by its signal', { cause: signal.reason })
-}
-
-/**
- * The calls that wait on each signal. One listener serves them all: Node warns of a leak from the eleventh on.
- * @type {WeakMap<AbortSignal, { waiting: Set<() => void>, listener: () => void }>}
- */
-const signals = new WeakMap()
-
-/**
- * @param {AbortSignal} signal
- * @param {() => void} callback
- * @returns {() => void} Takes the callback away again.
- */
-function onAbort(signal, callback) {
-  let entry = signals.get(signal)
-  if (entry === undefined) {
-    /** @type {Set<() => void>} */
-    const waiting = new Set()
-    const listener = () => {
-      for (const waiter of [...waiting]) waiter()
-    }
-    signal.addEventListener('abort', listener)
-    entry = { waiting, listener }
-    signals.set(signal, entry)
-  }
-  const { waiting, listener } = entry
-  waiting.add(callback)
-  return () => {
-    if (!waiting.delete(callback) || waiting.size > 0) return
-    signals.delete(signal)
-    signal.removeEventListener('abort', listener)
-  }
-}
-
-/**
- * The result of a native call, or `ABORTED` as soon as the signal says so: the native call then goes on, and what
- * comes of it is dropped.
- * @template T
- * @param {Promise<T>} call
- * @param {AbortSignal | undefined} signal
- * @returns {Promise<T | typeof ABORTED>}
- */
-function orAborted(call, signal) {
-  if (signal === undefined) return call
-  return new Promise((resolve, reject) => {
-    let done = () => {}
-    // First of all, so that a failure of the call is handled even if a foreign signal cannot be listened to.
-    call.then(
-      (value) => {
-        done()
-        resolve(value)
-      },
-      (error) => {
-        done()
-        reject(error)
-      },
-    )
-    done = onAbort(signal, () => {
-      done()
-      resolve(ABORTED)
-    })
-  })
-}
 
 // ---- events
 
@@ -284,149 +127,6 @@ class Hub {
   }
 }
 
-/** One listener of one observable. */
-class Subscriber {
-  /** @type {Hub} */
-  #hub
-  /** @type {string} */
-  #observable
-  /** @type {Set<Subscriber>} */
-  #set
-  /** @type {any} */
-  #listener
-
-  /**
-   * @param {Hub} hub
-   * @param {string} observable
-   * @param {Set<Subscriber>} set
-   * @param {unknown} listener
-   */
-  constructor(hub, observable, set, listener) {
-    this.#hub = hub
-    this.#observable = observable
-    this.#set = set
-    this.#listener = listener
-    set.add(this)
-  }
-
-  /** @param {unknown} value */
-  deliver(value) {
-    const listener = this.#listener
-    try {
-      const result = typeof listener === 'function' ? listener(value) : listener.next?.(value)
-      ignoreRejection(result, (error) => this.#report(error))
-      // RxJS's subscribers say so when they are done: firstValueFrom() never calls our unsubscribe().
-      if (listener.closed === true) this.unsubscribe()
-    } catch (error) {
-      this.#report(error)
-    }
-  }
-
-  unsubscribe() {
-    this.#set.delete(this)
-  }
-
-  /**
-   * The thrown value itself is not shown: what a listener was doing with a token may be in it.
-   * @param {unknown} error
-   */
-  #report(error) {
-    const message = `A listener of ${this.#observable} failed (${describeThrown(error)}). It must handle its own errors: they are not shown here, because a token may be in them.`
-    if (!this.#hub.log('error', message)) warnOnce(message)
-  }
-}
-
-class Observable {
-  /** @type {Hub} */
-  #hub
-  /** @type {'onRefreshTokenUpdated' | 'onStatus'} */
-  #name
-
-  /**
-   * @param {Hub} hub
-   * @param {'onRefreshTokenUpdated' | 'onStatus'} name
-   */
-  constructor(hub, name) {
-    this.#hub = hub
-    this.#name = name
-  }
-
-  /** @param {unknown} [listener] */
-  subscribe(listener) {
-    const name = this.#name
-    const hub = this.#hub
-    if (typeof listener !== 'function') {
-      if (typeof listener !== 'object' || listener === null) {
-        throw wrongType(`the listener of ${name}`, 'a function or an object with next', listener)
-      }
-      const next = /** @type {any} */ (listener).next
-      if (next != null && typeof next !== 'function')
-        throw wrongType(`next of the listener of ${name}`, 'a function', next)
-    }
-    const set = name === 'onStatus' ? (hub.statusSubscribers ??= new Set()) : (hub.updateSubscribers ??= new Set())
-    const subscriber = new Subscriber(hub, name, set, listener)
-    if (name === 'onRefreshTokenUpdated' && hub.lastUpdate !== undefined) subscriber.deliver(hub.lastUpdate)
-    return { unsubscribe: () => subscriber.unsubscribe() }
-  }
-
-  // What RxJS's from() looks for, where nobody has defined Symbol.observable.
-  ['@@observable']() {
-    return this
-  }
-
-  [INSPECT]() {
-    return `Observable { ${this.#name} }`
-  }
-}
-
-/**
- * An observable, with Symbol.observable too where a polyfill has defined it by now. The declared type always has it, as
- * RxJS's own do.
- * @template T
- * @param {Hub} hub
- * @param {'onRefreshTokenUpdated' | 'onStatus'} name
- * @returns {import('../index.js').Observable<T>}
- */
-function makeObservable(hub, name) {
-  const symbol = /** @type {any} */ (Symbol).observable
-  if (typeof symbol === 'symbol' && !(symbol in Observable.prototype)) {
-    const value = Observable.prototype['@@observable']
-    Object.defineProperty(Observable.prototype, symbol, { value, writable: true, configurable: true })
-  }
-  return /** @type {any} */ (new Observable(hub, name))
-}
-
-/**
- * @param {any} value
- * @param {(error: unknown) => void} onRejected
- */
-function ignoreRejection(value, onRejected) {
-  if (value !== null && typeof value === 'object' && typeof value.then === 'function') {
-    Promise.resolve(value).then(undefined, onRejected)
-  }
-}
-
-/** @param {any} error */
-function describeThrown(error) {
-  try {
-    if (!(error instanceof Error)) return `${kindOf(error)} was thrown`
-    const { name, code } = /** @type {any} */ (error)
-    const known = /^[A-Za-z]{1,40}$/.test(name) ? name : 'Error'
-    return typeof code === 'string' && /^[A-Z][A-Z0-9_]{1,40}$/.test(code) ? `${known}, ${code}` : known
-  } catch {
-    return 'an error'
-  }
-}
-
-let warned = false
-
-/** @param {string} message */
-function warnOnce(message) {
-  if (warned) return
-  warned = true
-  process.emitWarning(`${message} Give the manager a logger to see each of these.`, 'RingAuthWarning')
-}
-
 // ---- what comes back
 
 // Fields that do not apply are left out, not undefined: that is what the types say under exactOptionalPropertyTypes.
@@ -479,7 +179,7 @@ function toStep({ step }) {
   return { authenticated: step.authenticated, twoFactor }
 }
 
-// ---- the face
+// ---- the manager
 
 /**
  * The public face over a binding.
@@ -549,9 +249,9 @@ function createFace(binding) {
     /** @type {Promise<void> | undefined} */
     #closing
 
-    /** @param {unknown} [options] */
-    constructor(options) {
-      const { native, caller, logger } = managerOptions(options)
+    /** @param {unknown} [given] */
+    constructor(given) {
+      const { native, caller, logger } = options().managerOptions(given)
       const number = opened++
       const { error, manager } = guard(() => {
         events ??= new binding.BindingEvents(hear)
@@ -589,9 +289,9 @@ function createFace(binding) {
       return toStep(await this.#ask((native) => native.resendTwoFactorCode()))
     }
 
-    /** @param {unknown} [options] */
-    async getAccessToken(options) {
-      const signal = options === undefined ? undefined : callOptions(options, CALL_OPTIONS).signal
+    /** @param {unknown} [given] */
+    async getAccessToken(given) {
+      const signal = given === undefined ? undefined : options().callOptions(given, ['signal']).signal
       this.#caller?.refuseInside()
       // The case of nearly every call, answered without a round trip to another thread.
       let cached
@@ -604,18 +304,18 @@ function createFace(binding) {
       return toAuth(await this.#ask((native) => native.getAuth(), signal)).accessToken
     }
 
-    /** @param {unknown} [options] */
-    async getAuth(options) {
-      const { signal } = callOptions(options, CALL_OPTIONS)
+    /** @param {unknown} [given] */
+    async getAuth(given) {
+      const { signal } = options().callOptions(given, ['signal'])
       this.#caller?.refuseInside()
       const cached = guard(() => this.#native.cachedAuth())
       if (cached != null) return cached
       return toAuth(await this.#ask((native) => native.getAuth(), signal))
     }
 
-    /** @param {unknown} [options] */
-    async refresh(options) {
-      const { force, signal } = callOptions(options, REFRESH_OPTIONS)
+    /** @param {unknown} [given] */
+    async refresh(given) {
+      const { force, signal } = options().callOptions(given, ['force', 'signal'])
       return toAuth(await this.#ask((native) => native.refresh(force), signal))
     }
 
@@ -651,11 +351,11 @@ function createFace(binding) {
     }
 
     get onRefreshTokenUpdated() {
-      return (this.#onRefreshTokenUpdated ??= makeObservable(this.#hub, 'onRefreshTokenUpdated'))
+      return (this.#onRefreshTokenUpdated ??= observable().makeObservable(this.#hub, 'onRefreshTokenUpdated'))
     }
 
     get onStatus() {
-      return (this.#onStatus ??= makeObservable(this.#hub, 'onStatus'))
+      return (this.#onStatus ??= observable().makeObservable(this.#hub, 'onStatus'))
     }
 
     close() {
@@ -724,12 +424,13 @@ function createFace(binding) {
       this.#caller?.refuseInside()
       let outcome
       try {
-        outcome = await orAborted(call(this.#native), signal)
+        const called = call(this.#native)
+        outcome = signal === undefined ? await called : await abort().orAborted(called, signal)
         await hearAll()
       } catch {
         throw internal()
       }
-      if (outcome === ABORTED) throw aborted(/** @type {AbortSignal} */ (signal))
+      if (typeof outcome === 'symbol') throw abort().aborted(/** @type {AbortSignal} */ (signal))
       if (outcome.error != null) throw fromBinding(outcome.error)
       return outcome
     }
@@ -748,36 +449,4 @@ function createFace(binding) {
   return { RingTokenManager, RingAuthError, parseRefreshToken }
 }
 
-/**
- * @param {string} name
- * @param {unknown} value
- * @returns {string}
- */
-function jsonObject(name, value) {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw wrongType(name, 'an object or null', value)
-  }
-  let json
-  try {
-    json = JSON.stringify(value)
-  } catch {
-    throw invalid(`${name} cannot be written as JSON: it has a cycle, a BigInt or a toJSON that fails`)
-  }
-  // A toJSON may turn an object into anything: a Date becomes a string.
-  if (typeof json !== 'string' || !json.startsWith('{')) throw invalid(`${name} must be an object in JSON too`)
-  return json
-}
-
-module.exports = {
-  createFace,
-  RingAuthError,
-  // For rest-client.js, attach.js and what they share.
-  ABORTED,
-  ASYNC_DISPOSE,
-  INTERNALS,
-  MANAGER_OPTIONS: OPTIONS,
-  aborted,
-  describeThrown,
-  isAbortSignal,
-  orAborted,
-}
+module.exports = { ASYNC_DISPOSE, Hub, INTERNALS, RingAuthError, createFace }

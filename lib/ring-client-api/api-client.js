@@ -3,9 +3,10 @@
 
 // Requests to Ring's API as ring-client-api's callers make them, over the native core: rest-client.js and attach.js share it.
 
+const { ABORTED, aborted, isAbortSignal, orAborted } = require('../abort.js')
 const { properties, wrongType } = require('../checks.js')
 const { RingAuthError, fromBinding, internal, invalid } = require('../errors.js')
-const { ABORTED, INTERNALS, aborted, isAbortSignal, orAborted } = require('../manager.js')
+const { INTERNALS } = require('../manager.js')
 
 /** @typedef {import('../../binding/binding.js').BindingApiAnswer} BindingApiAnswer */
 /** @typedef {import('../../binding/binding.js').BindingApi} BindingApi */

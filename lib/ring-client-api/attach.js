@@ -4,9 +4,9 @@
 // A real RingApi, whose rest client gets its tokens and its answers from a manager. That object is changed in place: every
 // camera and location holds it, and its subjects are those that they have subscribed to.
 
+const { ABORTED, aborted, isAbortSignal, orAborted } = require('../abort.js')
 const { wrongType } = require('../checks.js')
 const { invalid } = require('../errors.js')
-const { ABORTED, aborted, isAbortSignal, orAborted } = require('../manager.js')
 const { Announcer, ApiClient, PushCredentials, internalsOf, toWire, unwrapped } = require('./api-client.js')
 
 /** What the rest client of ring-client-api 14 has. Where one of these is missing, it is of another version. */

@@ -3,9 +3,10 @@
 
 // The drop-in for `ring-client-api/rest-client`: its names, its messages and its ways, on top of RingTokenManager.
 
-const { properties, wrongType } = require('../checks.js')
+const { describeThrown, properties, wrongType } = require('../checks.js')
 const { RingAuthError } = require('../errors.js')
-const { ASYNC_DISPOSE, MANAGER_OPTIONS, describeThrown } = require('../manager.js')
+const { ASYNC_DISPOSE } = require('../manager.js')
+const { MANAGER_OPTIONS } = require('../options.js')
 const { RingTokenManager } = require('../../index.js')
 const { Announcer, ApiClient, PushCredentials, internalsOf, isOfTheApi, toWire } = require('./api-client.js')
 const { ReplaySubject } = require('./replay-subject.js')

@@ -1,0 +1,93 @@
+// @ts-check
+'use strict'
+
+// The options of a manager and of its calls.
+
+/** @typedef {import('../index.js').LogEntry} LogEntry */
+/** @typedef {import('../binding/binding.js').BindingOptions} BindingOptions */
+/** @typedef {InstanceType<typeof import('./custom-store.js').Caller>} Caller */
+
+const { aborted, isAbortSignal } = require('./abort.js')
+const { nonEmpty, properties, refuseUnknown, tokenText, wrongType } = require('./checks.js')
+const { storeOption } = require('./custom-store.js')
+const { invalid } = require('./errors.js')
+
+const MAX_TIMEOUT_MS = 2 ** 31 - 1
+const MANAGER_OPTIONS = [
+  'refreshToken',
+  'store',
+  'systemId',
+  'controlCenterDisplayName',
+  'loginFlow',
+  'userAgent',
+  'oauthUrl',
+  'apiUrl',
+  'requestTimeoutMs',
+  'autoRefresh',
+  'logger',
+]
+const LOGIN_FLOWS = ['auto', 'pkce', 'password']
+
+/**
+ * @param {unknown} options
+ * @returns {{ native: BindingOptions, caller: Caller | undefined, logger: ((entry: LogEntry) => unknown) | undefined }}
+ */
+function managerOptions(options) {
+  const given = options === undefined ? {} : properties('options', options)
+  refuseUnknown('options', given, MANAGER_OPTIONS)
+  /** @type {BindingOptions} */
+  const native = {}
+
+  if (given.refreshToken !== undefined) native.refreshToken = tokenText('options.refreshToken', given.refreshToken)
+  const { store, caller } = storeOption(given.store)
+  if (store !== undefined) native.store = store
+  for (const key of /** @type {const} */ ([
+    'systemId',
+    'controlCenterDisplayName',
+    'userAgent',
+    'oauthUrl',
+    'apiUrl',
+  ])) {
+    if (given[key] !== undefined) native[key] = nonEmpty(`options.${key}`, given[key])
+  }
+  const { loginFlow, requestTimeoutMs, autoRefresh, logger } = given
+  if (loginFlow !== undefined) {
+    if (typeof loginFlow !== 'string') throw wrongType('options.loginFlow', '"auto", "pkce" or "password"', loginFlow)
+    if (!LOGIN_FLOWS.includes(loginFlow)) throw invalid('options.loginFlow must be "auto", "pkce" or "password"')
+    native.loginFlow = loginFlow
+  }
+  if (requestTimeoutMs !== undefined) {
+    if (typeof requestTimeoutMs !== 'number') throw wrongType('options.requestTimeoutMs', 'a number', requestTimeoutMs)
+    // Written so that NaN fails it too.
+    if (!(requestTimeoutMs >= 1 && requestTimeoutMs <= MAX_TIMEOUT_MS)) {
+      throw invalid(`options.requestTimeoutMs must be from 1 to ${MAX_TIMEOUT_MS} milliseconds`)
+    }
+    native.requestTimeoutMs = Math.floor(requestTimeoutMs)
+  }
+  if (autoRefresh !== undefined) {
+    if (typeof autoRefresh !== 'boolean') throw wrongType('options.autoRefresh', 'a boolean', autoRefresh)
+    native.autoRefresh = autoRefresh
+  }
+  if (logger !== undefined && typeof logger !== 'function') throw wrongType('options.logger', 'a function', logger)
+  return { native, caller, logger: /** @type {any} */ (logger) }
+}
+
+/**
+ * Checks the options of one call, and rejects it at once when its signal has been aborted already.
+ * @param {unknown} options
+ * @param {string[]} known
+ * @returns {{ force: boolean, signal: AbortSignal | undefined }}
+ */
+function callOptions(options, known) {
+  if (options === undefined) return { force: false, signal: undefined }
+  const given = properties('options', options)
+  refuseUnknown('options', given, known)
+  const { force = false, signal } = given
+  if (typeof force !== 'boolean') throw wrongType('options.force', 'a boolean', force)
+  if (signal === undefined) return { force, signal }
+  if (!isAbortSignal(signal)) throw wrongType('options.signal', 'an AbortSignal', signal)
+  if (signal.aborted) throw aborted(signal)
+  return { force, signal }
+}
+
+module.exports = { MANAGER_OPTIONS, callOptions, managerOptions }
