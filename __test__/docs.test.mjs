@@ -411,7 +411,9 @@ describe('docs/migrating.md', () => {
     const line = stdout.split('\n').find((line) => line.startsWith(before) && line.endsWith(after))
     assert.ok(line, stdout)
     assert.ok(ring.isLive(rawOf(line.slice(before.length, line.length - after.length))))
-    const names = Object.keys(JSON.parse(text('package.json')).bin)
+    const names = ['package.json', 'npm/ring-auth-cli/package.json'].flatMap((name) =>
+      Object.keys(JSON.parse(text(name)).bin),
+    )
     assert.deepEqual(names, ['ring-auth', 'ring-auth-cli'])
   })
 

@@ -324,7 +324,7 @@ describe('docs/cli.md', { skip: posix }, () => {
   it('asks what it shows', async (t) => {
     const { ring, login } = await house(t)
     const [command = '', ...dialogue] = snippet(PAGE, '', '$ npx ring-auth').split('\n')
-    const [first = ''] = lines(snippet(PAGE, '', '# or ring-auth, ring-auth-cli'))
+    const [first = ''] = lines(snippet(PAGE, '', '# or ring-auth where'))
     assert.equal(command, `$ ${first}`)
     const said = await login(first)
     const token = isTheDialogue(

@@ -1,7 +1,8 @@
 // @ts-check
-// What is published: the main package and one for each platform.
-//   node scripts/packages.mjs create [FROM]   makes npm/, with each binary that lies in FROM (by default binding/, where a build puts it)
-//   node scripts/packages.mjs pack TO         packs the platforms in npm/ that have their binary, and the main package
+// What is published: the main package, one for each platform, and ring-auth-cli.
+//   node scripts/packages.mjs create         writes npm/ anew, from package.json, LICENSE and the texts below
+//   node scripts/packages.mjs place [FROM]   copies each binary in FROM (by default binding/, where a build puts it) into npm/
+//   node scripts/packages.mjs pack TO        packs the packages in npm/, the platforms if they have their binary, and the main one
 import { spawnSync } from 'node:child_process'
 import {
   copyFileSync,
@@ -9,10 +10,11 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
-  readFileSync,
   readdirSync,
+  readFileSync,
   rmSync,
   statSync,
+  writeFileSync,
 } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
@@ -22,6 +24,9 @@ import { root } from './setup.mjs'
 
 /** @type {{ PLATFORMS: string[] }} */
 export const { PLATFORMS } = createRequire(import.meta.url)('../lib/load.js')
+
+/** A package of its own, so that `npx ring-auth-cli` works, and so that the command does not clash with ring-client-api's. */
+export const CLI = 'ring-auth-cli'
 
 /** The binary's name in its package, and in binding/ of a clone. @param {string} platform */
 export const binaryOf = (platform) => `ring-auth.${platform}.node`
@@ -41,14 +46,65 @@ function filesBelow(path) {
 }
 
 /**
- * Makes the platforms' folders in npm/, each with its package.json, read-me and licence, and leaves the binaries that are there.
+ * Writes the folders of npm/: each platform's, and ring-auth-cli. They are committed, and a test compares them with what this writes.
+ * Binaries that lie there stay.
  * @param {string} [folder] where npm/ is to be
  */
 export function create(folder = root) {
   if (folder !== root) copyFileSync(join(root, 'package.json'), join(folder, 'package.json'))
   mkdirSync(join(folder, 'npm'), { recursive: true })
   run(process.execPath, [join(root, 'node_modules', '@napi-rs', 'cli', 'dist', 'cli.js'), 'create-npm-dirs'], folder)
-  for (const platform of PLATFORMS) copyFileSync(join(root, 'LICENSE'), join(folder, 'npm', platform, 'LICENSE'))
+  const { name, homepage, bugs, repository, ...manifest } = readJson(join(root, 'package.json'))
+  for (const platform of PLATFORMS) {
+    const path = join(folder, 'npm', platform, 'package.json')
+    const { keywords: _, ...made } = readJson(path)
+    write(path, { ...made, description: `The binary of ${name} for ${platform}`, homepage, bugs, repository })
+    write(join(folder, 'npm', platform, 'README.md'), platformReadme(name, platform, homepage))
+  }
+  const cli = join(folder, 'npm', CLI)
+  if (folder !== root) cpSync(join(root, 'npm', CLI, 'bin'), join(cli, 'bin'), { recursive: true })
+  write(join(cli, 'package.json'), {
+    name: CLI,
+    version: manifest.version,
+    description: `The command ${CLI}, which is that of ${name}`,
+    keywords: ['ring', 'ring-client-api', 'refresh-token', '2fa'],
+    license: manifest.license,
+    homepage,
+    bugs,
+    repository,
+    type: manifest.type,
+    bin: { [CLI]: `bin/${CLI}.js` },
+    files: ['bin'],
+    engines: manifest.engines,
+    dependencies: { [name]: manifest.version },
+  })
+  write(join(cli, 'README.md'), cliReadme(name, homepage))
+  for (const each of [...PLATFORMS, CLI]) copyFileSync(join(root, 'LICENSE'), join(folder, 'npm', each, 'LICENSE'))
+}
+
+/** @param {string} path @param {unknown} content Text, or what becomes JSON. */
+function write(path, content) {
+  writeFileSync(path, typeof content === 'string' ? content : `${JSON.stringify(content, null, 2)}\n`)
+}
+
+/** @param {string} name @param {string} platform @param {string} homepage */
+function platformReadme(name, platform, homepage) {
+  return `# ${name}-${platform}
+
+The binary of [${name}](${homepage}) for ${platform}. \`npm install ${name}\` installs the one for your system: you do not need to name this
+package yourself.
+`
+}
+
+/** @param {string} name @param {string} homepage */
+function cliReadme(name, homepage) {
+  return `# ${CLI}
+
+\`npx ${CLI}\` runs the command of [${name}](${homepage}): it asks for your e-mail address, your password and the two-factor code, and
+prints a Ring refresh token. Its questions and its output are those of the command of the same name in ring-client-api.
+
+All options: \`npx ${CLI} --help\`.
+`
 }
 
 /**
@@ -65,19 +121,17 @@ export function place(from, folder = root) {
 }
 
 /**
- * Packs the platforms that have their binary.
+ * Packs what is in npm/: the platforms that have their binary, and ring-auth-cli.
  * @param {string} destination
  * @param {string} [folder] where npm/ is
  */
-export function packPlatforms(destination, folder = root) {
+export function packFolders(destination, folder = root) {
   const there = PLATFORMS.filter((platform) => existsSync(join(folder, 'npm', platform, binaryOf(platform))))
-  return there.length > 0
-    ? pack(
-        there.map((platform) => `./npm/${platform}`),
-        folder,
-        destination,
-      )
-    : []
+  return pack(
+    [...there, CLI].map((name) => `./npm/${name}`),
+    folder,
+    destination,
+  )
 }
 
 /**
@@ -124,13 +178,12 @@ function run(command, args, cwd = root) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [command, folder] = process.argv.slice(2)
-  if (command === 'create') {
-    create()
-    place(resolve(folder ?? join(root, 'binding')))
-  } else if (command === 'pack' && folder) {
-    for (const tarball of [...packPlatforms(resolve(folder)), packMain(resolve(folder))]) console.log(tarball)
+  if (command === 'create') create()
+  else if (command === 'place') place(resolve(folder ?? join(root, 'binding')))
+  else if (command === 'pack' && folder) {
+    for (const tarball of [...packFolders(resolve(folder)), packMain(resolve(folder))]) console.log(tarball)
   } else {
-    console.error('usage: node scripts/packages.mjs create [FROM] | pack TO')
+    console.error('usage: node scripts/packages.mjs create | place [FROM] | pack TO')
     process.exitCode = 2
   }
 }

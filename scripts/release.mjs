@@ -1,14 +1,17 @@
 // @ts-check
 // The last look at what is to be published, and its publishing:
 //   node scripts/release.mjs check FOLDER [TAG]   whether the tarballs are all there and each is what it says
-//   node scripts/release.mjs publish FOLDER       the platforms first, the main package last; goes on where it was stopped
+//   node scripts/release.mjs publish FOLDER       the platforms, the main package, ring-auth-cli; goes on where it was stopped
 import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { PLATFORMS, binaryOf, publishedFiles, readJson } from './packages.mjs'
+import { CLI, PLATFORMS, binaryOf, publishedFiles, readJson } from './packages.mjs'
 import { root } from './setup.mjs'
 import { unpack } from './tar.mjs'
+
+/** Where package.json says that an address is not known yet. */
+const PLACEHOLDER = 'https://example.invalid/'
 
 /** @typedef {{ path: string, manifest: any, files: Map<string, { bytes: Buffer }> }} Package */
 
@@ -33,9 +36,17 @@ export function problems(folder, tag) {
     if (JSON.stringify(main.manifest.optionalDependencies) !== JSON.stringify(pinned))
       wrong(`${name} does not name each platform of its own version`)
     for (const file of publishedFiles()) if (!main.files.has(file)) wrong(`${name} lacks ${file}`)
-    // npm compares it with where the workflow ran.
-    if (tag !== undefined && !main.manifest.repository)
-      wrong('package.json has no repository, without which npm takes no provenance')
+  }
+  const cli = packages.get(CLI)
+  if (!cli) wrong(`${CLI} is missing`)
+  else if (cli.manifest.dependencies?.[name] !== version) wrong(`${CLI} does not depend on ${name} ${version}`)
+  if (tag !== undefined) {
+    // npm compares the repository with where the workflow ran, and takes no provenance if they differ.
+    const { homepage, bugs, repository } = readJson(join(root, 'package.json'))
+    for (const [field, value] of Object.entries({ homepage, bugs, repository })) {
+      if (JSON.stringify(value ?? PLACEHOLDER).includes(PLACEHOLDER))
+        wrong(`package.json has no ${field} yet: ${PLACEHOLDER} is a placeholder`)
+    }
   }
   for (const platform of PLATFORMS) {
     const each = packages.get(`${name}-${platform}`)
@@ -45,7 +56,8 @@ export function problems(folder, tag) {
   }
   for (const [each, { manifest }] of packages) {
     if (manifest.version !== version) wrong(`${each} is of version ${manifest.version}, not ${version}`)
-    if (each !== name && !PLATFORMS.includes(each.slice(name.length + 1))) wrong(`${each} is none of ours`)
+    if (each !== name && each !== CLI && !PLATFORMS.includes(each.slice(name.length + 1)))
+      wrong(`${each} is none of ours`)
   }
   return found
 }
@@ -92,8 +104,8 @@ export function systemOf(bytes) {
 function publish(folder) {
   const { name } = readJson(join(root, 'package.json'))
   const packages = read(folder)
-  // Whoever installs the main package in between must find its platform.
-  for (const each of [...PLATFORMS.map((platform) => `${name}-${platform}`), name]) {
+  // Somebody who installs one of them in between must find what it needs.
+  for (const each of [...PLATFORMS.map((platform) => `${name}-${platform}`), name, CLI]) {
     const { path, manifest } = packages.get(each) ?? { path: '', manifest: {} }
     if (npm(['view', `${each}@${manifest.version}`, 'version'], 'pipe').stdout?.trim() === manifest.version) {
       console.log(`${each} ${manifest.version} is published already`)
@@ -124,5 +136,5 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   for (const words of found) console.error(words)
   if (found.length > 0) process.exitCode = 1
   else if (command === 'publish') process.exitCode = publish(folder)
-  else console.log(`${PLATFORMS.length + 1} packages, each what it says`)
+  else console.log(`${PLATFORMS.length + 2} packages, each what it says`)
 }

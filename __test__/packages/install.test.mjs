@@ -166,6 +166,20 @@ describe('an install', () => {
     assert.equal(await failing(there, { folder }), undefined)
   })
 
+  it('of ring-auth-cli brings the command of that name, which runs that of ring-auth', async (t) => {
+    const there = project(t, packages)
+    await there.npm(['install', 'ring-auth-cli'])
+    assert.deepEqual(there.installed(), ['ring-auth', 'ring-auth-cli', PACKAGE].sort())
+    const version = await there.run('npx', ['ring-auth-cli', '--version'])
+    assert.deepEqual(
+      { code: version.code, stdout: version.stdout },
+      { code: 0, stdout: `${VERSION}\n` },
+      version.output,
+    )
+    const refused = await there.run('npx', ['ring-auth-cli', '--nonsense'])
+    assert.equal(refused.code, 2, refused.output)
+  })
+
   it('with pnpm loads once its script is decided on, and is mended', async (t) => {
     const there = project(t, packages)
     // As pnpm 11 is by default, it ends with an error where a dependency has a script that nobody allowed or refused.

@@ -377,7 +377,7 @@ describe('what README.md says', () => {
     const [prose = ''] = section(PAGE, '## Command line').split('```')
     for (const word of quoted(prose)) assert.ok(stdout.replace('[login]', 'login').includes(word), word)
     const { bin } = readJson(join(root, 'package.json'))
-    assert.deepEqual(Object.keys(bin), ['ring-auth', 'ring-auth-cli'])
+    assert.deepEqual(Object.keys(bin), ['ring-auth'])
   })
 
   it('of what it needs and where it was tried is so', () => {

@@ -2,13 +2,13 @@
 // What would be published, file by file.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { PACKAGE, PLATFORMS, VERSION, binaryOf, publish, read, readJson, root } from '../support/packages.mjs'
-import { publishedFiles } from '../../scripts/packages.mjs'
+import { create, publishedFiles } from '../../scripts/packages.mjs'
 import { unpack } from '../../scripts/tar.mjs'
 import { manifestOf } from '../support/registry.mjs'
 
@@ -84,6 +84,36 @@ describe('the tarballs', () => {
     }
     const ours = packages.platforms.find((path) => manifestOf(path).name === PACKAGE)
     assert.ok(ours && (unpack(ours).get(binaryOf(PACKAGE.replace('ring-auth-', '')))?.bytes.length ?? 0) > 100_000)
+  })
+
+  it('are those of npm/, which is what package.json makes of it', (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'ring-auth-npm-'))
+    t.after(() => rmSync(folder, { recursive: true }))
+    create(folder)
+    const listed = (/** @type {string} */ at) =>
+      readdirSync(at, { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile() && !entry.name.endsWith('.node'))
+        .map((entry) => relative(at, join(entry.parentPath, entry.name)))
+        .sort()
+    const [made, committed] = [join(folder, 'npm'), join(root, 'npm')]
+    assert.deepEqual(listed(committed), listed(made), 'run `node scripts/packages.mjs create`')
+    for (const name of listed(made)) assert.equal(read(join(committed, name)), read(join(made, name)), name)
+  })
+
+  it('of ring-auth-cli runs the command of the main package', () => {
+    const files = unpack(packages.cli)
+    assert.deepEqual([...files.keys()].sort(), ['LICENSE', 'README.md', 'bin/ring-auth-cli.js', 'package.json'])
+    assert.equal((files.get('bin/ring-auth-cli.js')?.mode ?? 0) & 0o111, 0o111)
+    const { name, version, dependencies, bin } = manifestOf(packages.cli)
+    assert.deepEqual(
+      { name, version, dependencies, bin },
+      {
+        name: 'ring-auth-cli',
+        version: VERSION,
+        dependencies: { 'ring-auth': VERSION },
+        bin: { 'ring-auth-cli': 'bin/ring-auth-cli.js' },
+      },
+    )
   })
 
   it('are those of the targets that are built', () => {

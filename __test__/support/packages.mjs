@@ -6,8 +6,18 @@ import { spawn } from 'node:child_process'
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { delimiter, dirname, join } from 'node:path'
-import { PLATFORMS, binaryOf, create, pack, packMain, packPlatforms, place, readJson } from '../../scripts/packages.mjs'
+import { basename, delimiter, dirname, join } from 'node:path'
+import {
+  CLI,
+  PLATFORMS,
+  binaryOf,
+  create,
+  pack,
+  packFolders,
+  packMain,
+  place,
+  readJson,
+} from '../../scripts/packages.mjs'
 import { root } from '../../scripts/setup.mjs'
 import { startRegistry } from './registry.mjs'
 
@@ -36,7 +46,10 @@ export async function publish(others = [], built = []) {
   // This platform's own is the one that the clone loads.
   copyFileSync(join(root, 'binding', binaryOf(HOST)), join(folder, 'npm', HOST, binaryOf(HOST)))
   for (const platform of built) place(join(root, 'npm', platform), folder)
-  const platforms = packPlatforms(join(folder, 'tarballs'), folder)
+  const folders = packFolders(join(folder, 'tarballs'), folder)
+  const isCli = (/** @type {string} */ path) => basename(path).startsWith(CLI)
+  const [cli = ''] = folders.filter(isCli)
+  const platforms = folders.filter((path) => !isCli(path))
   const main = packMain(join(folder, 'tarballs'))
   const more = others.map((manifest) => {
     const name = `${manifest.name}-${manifest.version}`
@@ -52,9 +65,10 @@ export async function publish(others = [], built = []) {
           join(folder, 'others'),
         )
       : []
-  const registry = await startRegistry([...theirs, ...platforms, main])
+  const registry = await startRegistry([...theirs, ...folders, main])
   return {
     main,
+    cli,
     platforms,
     folder,
     url: registry.url,
