@@ -12,7 +12,7 @@ use super::output::Output;
 use super::person::{Person, from_stdin, line_of_stdin, no_code, patiently};
 use super::place::{Forgotten, Opened, Place, named};
 use super::terminal::{Echo, Terminal};
-use super::{Done, Stop};
+use super::{Done, Stop, stdout};
 use crate::journal::Notice;
 use crate::journal::state::Millis;
 use crate::manager::{
@@ -37,6 +37,7 @@ pub(super) async fn login(options: Options, output: Arc<Output>, runtime: Handle
     let manager = kept.open(&options, &output, &runtime, None)?;
     let person = Person::new(&output, Terminal::open());
     if person.is_there() {
+        kept.try_output()?;
         output.say(
             "This gets a refresh token for ring-client-api, homebridge-ring and the like. Ring may send you a code.",
         );
@@ -44,7 +45,7 @@ pub(super) async fn login(options: Options, output: Arc<Output>, runtime: Handle
             output.say(&format!("It will be kept in {}.", path.display()));
         }
     }
-    let done = log_in(&manager, &options, given, &output, &person).await;
+    let done = log_in(&kept, &manager, &options, given, &output, &person).await;
     // From here on Ctrl-C ends the program by itself.
     drop(person);
     let expires_at = manager.cached_auth().map(|auth| auth.expires_at);
@@ -97,6 +98,7 @@ impl Given {
 }
 
 async fn log_in(
+    kept: &Keeping,
     manager: &Manager,
     options: &Options,
     given: Given,
@@ -116,6 +118,8 @@ async fn log_in(
         None => person.ask("Password: ", Echo::Hidden, "password", "--password-stdin or RING_PASSWORD").await?,
     };
     let device = if options.new_device { Device::New } else { Device::Kept };
+    // A person may have taken minutes to type, and who reads standard output may be gone.
+    kept.try_output()?;
     let mut step = person.patiently(manager.login(Credentials { email, password, device })).await?;
     let mut given = given.code;
     let (mut announced, mut tries) = (false, 0);
@@ -130,6 +134,7 @@ async fn log_in(
             if lines { from_stdin().await?.ok_or_else(no_code)? } else { person.code().await? }
         };
         let another = typed && wants_another(&code);
+        kept.try_output()?;
         let answered = if another {
             person.patiently(manager.resend_two_factor_code()).await
         } else {
@@ -198,24 +203,22 @@ async fn show_login(kept: &Keeping, manager: &Manager, expires_at: Option<Millis
     let status = manager.status();
     let outcome = kept.outcome(&status, &token).await;
     let line = format!("\"refreshToken\": \"{}\"", token.expose());
-    if outcome == Outcome::Unwritten {
-        output.is_only_copy();
-    }
+    let is_only_copy = outcome == Outcome::Unwritten;
     if output.is_json() {
-        output.json(&json!({
+        let result = json!({
             "refreshToken": token.expose(), "hardwareId": manager.hardware_id(),
             "expiresAt": expires_at, "persisted": status.persisted,
-        }));
+        });
+        output.token(&result.to_string(), is_only_copy);
     }
     let Some(path) = kept.place.path() else {
         if !output.is_json() {
-            if output.is_quiet() {
-                output.result(&line);
+            let text = if output.is_quiet() {
+                line
             } else {
-                output.result(&format!(
-                    "\nSuccessfully logged in to Ring. Please add the following to your config:\n\n{line}\n"
-                ));
-            }
+                format!("\nSuccessfully logged in to Ring. Please add the following to your config:\n\n{line}\n")
+            };
+            output.token(&text, is_only_copy);
         }
         output.say(WORTH);
         return Ok(0);
@@ -225,7 +228,7 @@ async fn show_login(kept: &Keeping, manager: &Manager, expires_at: Option<Millis
         return Ok(0);
     }
     if !output.is_json() {
-        output.result(&line);
+        output.token(&line, is_only_copy);
     }
     Ok(kept.not_stored(outcome, &status, "The login worked", output))
 }
@@ -252,17 +255,15 @@ pub(super) async fn token(options: Options, output: Arc<Output>, runtime: Handle
     let newest = manager.refresh_token().unwrap_or(auth.refresh_token);
     let outcome = kept.outcome(&status, &newest).await;
     let unstored = (!status.persisted).then_some(&newest);
-    if outcome == Outcome::Unwritten {
-        output.is_only_copy();
-    }
+    let is_only_copy = outcome == Outcome::Unwritten;
     if output.is_json() {
         let mut result = json!({ "accessToken": auth.access_token.expose(), "expiresAt": auth.expires_at });
         if let Some(token) = unstored {
             result["refreshToken"] = token.expose().into();
         }
-        output.json(&result);
+        output.token(&result.to_string(), is_only_copy);
     } else if let Some(token) = unstored {
-        output.result(&format!("\"refreshToken\": \"{}\"", token.expose()));
+        output.token(&format!("\"refreshToken\": \"{}\"", token.expose()), is_only_copy);
     }
     // With the journal written the access token is as good as any, and the log has said what is wrong with the file.
     Ok(if unstored.is_some() { kept.not_stored(outcome, &status, "Rotated", &output) } else { 0 })
@@ -273,21 +274,21 @@ pub(super) async fn refresh(options: Options, output: Arc<Output>, runtime: Hand
     let kept = Keeping::begin(&options, Purpose::Follow)?;
     kept.look_first(given.is_some(), &output)?;
     let manager = kept.open(&options, &output, &runtime, given)?;
+    kept.try_output()?;
     let result = patiently(&output, manager.refresh(options.force)).await;
     manager.close().await;
     let Auth { refresh_token, hardware_id, expires_at, .. } = result.map_err(|error| kept.place.in_our_words(error))?;
     let status = manager.status();
     let outcome = kept.outcome(&status, &refresh_token).await;
-    if outcome == Outcome::Unwritten {
-        output.is_only_copy();
-    }
+    let is_only_copy = outcome == Outcome::Unwritten;
     if output.is_json() {
-        output.json(&json!({
+        let result = json!({
             "refreshToken": refresh_token.expose(), "hardwareId": hardware_id, "expiresAt": expires_at,
             "persisted": status.persisted,
-        }));
+        });
+        output.token(&result.to_string(), is_only_copy);
     } else if !status.persisted {
-        output.result(refresh_token.expose());
+        output.token(refresh_token.expose(), is_only_copy);
     }
     Ok(match kept.place.path() {
         None => 0,
@@ -372,6 +373,11 @@ impl Keeping {
         // of another issuer, or of a later version, is not ours to change.
         opened.store.peek()?;
         Ok(Self { place, opened, endpoints })
+    }
+
+    /// Makes sure that standard output can take a token that is kept nowhere else.
+    fn try_output(&self) -> crate::Result<()> {
+        if self.place.path().is_some() { Ok(()) } else { stdout::try_out() }
     }
 
     /// Makes sure that a login can be stored, and says what it will change beyond the token.
@@ -477,8 +483,9 @@ impl Keeping {
                     Some(_) => "its journal does not have it",
                     None => "nothing else has it",
                 };
+                let stream = if output.has_rescued() { "error" } else { "output" };
                 format!(
-                    "ring-auth: {what}, but the new refresh token could not be stored. It is on standard output instead: keep it, {where_else}."
+                    "ring-auth: {what}, but the new refresh token could not be stored. It is on standard {stream} instead: keep it, {where_else}."
                 )
             }
         });

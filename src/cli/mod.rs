@@ -10,6 +10,7 @@ mod output;
 mod person;
 mod place;
 mod status;
+mod stdout;
 mod terminal;
 
 use std::ffi::OsString;

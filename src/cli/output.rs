@@ -33,8 +33,8 @@ pub(super) struct Output {
     logged: Mutex<String>,
     /// Why standard output did not take the result.
     unwritten: Mutex<Option<io::Error>>,
-    /// Whether the result is nowhere else.
-    only_copy: AtomicBool,
+    /// Whether standard error has the only copy of a token.
+    rescued: AtomicBool,
 }
 
 impl Output {
@@ -45,7 +45,7 @@ impl Output {
             waiting: Mutex::new(false),
             logged: Mutex::new(String::new()),
             unwritten: Mutex::new(None),
-            only_copy: AtomicBool::new(false),
+            rescued: AtomicBool::new(false),
         }
     }
 
@@ -65,16 +65,34 @@ impl Output {
         }
     }
 
-    /// The result that follows is nowhere else: should it not reach anybody, that is a failure.
-    pub(super) fn is_only_copy(&self) {
-        self.only_copy.store(true, Ordering::Relaxed);
+    /// A line of the result with a refresh token. If the token exists nowhere else and standard output does not take it,
+    /// standard error gets it.
+    pub(super) fn token(&self, text: &str, is_only_copy: bool) {
+        if !is_only_copy {
+            return self.result(text);
+        }
+        self.done_waiting();
+        if let Err(error) = write_line(&mut io::stdout().lock(), text) {
+            self.rescued.store(true, Ordering::Relaxed);
+            self.complain(&format!(
+                "ring-auth: The result could not be written to standard output: {error}. The token in it exists nowhere else, so here it is:\n{text}"
+            ));
+        }
+    }
+
+    /// Whether standard error has the only copy of a token, because standard output did not take it.
+    pub(super) fn has_rescued(&self) -> bool {
+        self.rescued.load(Ordering::Relaxed)
     }
 
     /// What to exit with after a command that came to its end with this code.
     pub(super) fn finish(&self, code: u8) -> u8 {
+        if self.has_rescued() {
+            return code.max(1);
+        }
         let Some(error) = lock(&self.unwritten).take() else { return code };
-        // Who closes a pipe early has seen enough, unless this was all there is.
-        if error.kind() == io::ErrorKind::BrokenPipe && !self.only_copy.load(Ordering::Relaxed) {
+        // A reader that closes its pipe early has seen enough.
+        if error.kind() == io::ErrorKind::BrokenPipe {
             return code;
         }
         self.complain(&format!("ring-auth: The result could not be written to standard output: {error}."));
