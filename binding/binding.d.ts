@@ -258,6 +258,9 @@ export declare function open(options: BindingOptions, events: BindingEvents, num
 
 export declare function parseRefreshToken(token: string): BindingToken
 
+/** Gives the terminal back as it was before a dialogue of the command line, before a signal ends the process. */
+export declare function restoreTerminal(): void
+
 export declare function runCli(args: Array<string>): Promise<number>
 
 export declare function settled(): Promise<undefined>

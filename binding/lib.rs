@@ -289,6 +289,12 @@ pub fn run_cli(env: Env, args: Vec<String>) -> napi::Result<AsyncBlock<u32>> {
     promise(env, async move { u32::from(ring_auth::cli::run(args, Handle::current()).await) })
 }
 
+/// Gives the terminal back as it was before a dialogue of the command line, before a signal ends the process.
+#[napi]
+pub fn restore_terminal() {
+    ring_auth::cli::restore_terminal();
+}
+
 /// What an `async fn` would be, except that all that answer with a `T` are one type: for each other one napi and tokio would
 /// be compiled once more.
 fn promise<T: ToNapiValue + Send + 'static>(

@@ -61,6 +61,12 @@ pub async fn run(args: Vec<OsString>, runtime: Handle) -> u8 {
     }
 }
 
+/// Gives the terminal back as it was before a dialogue, if there is one. For a program that a signal is about to end: the
+/// shell that goes on would otherwise show no keys.
+pub fn restore_terminal() {
+    terminal::restore();
+}
+
 /// What a shell says of a program that was stopped with Ctrl-C.
 const INTERRUPTED: u8 = 130;
 

@@ -1,7 +1,8 @@
 //! A person at a terminal: lines read with or without showing them, and Ctrl-C at any time.
 //!
 //! While a dialogue lasts the terminal gives every key as it is pressed, Ctrl-C and Ctrl-Z included, so that it can be
-//! put back in order before the program ends or stops. Node does the same for whoever ends the program from outside.
+//! put back in order before the program ends or stops. A program that is ended by a signal calls [`restore`] first; Node
+//! itself does the same for SIGINT and SIGTERM.
 
 use super::output::Output;
 use crate::Secret;
@@ -29,7 +30,7 @@ pub(super) enum Echo {
 mod unix {
     use std::collections::VecDeque;
     use std::io::{self, IsTerminal};
-    use std::sync::Mutex;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
     use std::time::Duration;
 
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -48,9 +49,24 @@ mod unix {
     const CTRL_BACKSLASH: u8 = 28;
     const DELETE: u8 = 127;
 
+    /// The modes of the terminal before the dialogue, for as long as one lasts: a signal that ends the program restores
+    /// them from another thread.
+    static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
+    fn before() -> MutexGuard<'static, Option<Termios>> {
+        BEFORE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the terminal the modes back that it had before the dialogue. The dialogue does not change them again.
+    pub(in crate::cli) fn restore() {
+        if let Some(before) = before().take() {
+            // Half a password that is still on its way is not for the shell.
+            let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &before);
+        }
+    }
+
     /// A terminal in our hands until it is dropped.
     pub(in crate::cli) struct Terminal {
-        before: Termios,
         ours: Termios,
         /// Keys that were pressed while nobody asked.
         keys: Mutex<VecDeque<u8>>,
@@ -63,15 +79,17 @@ mod unix {
             if !stdin.is_terminal() {
                 return None;
             }
-            let before = tcgetattr(&stdin).ok()?;
-            let mut ours = before.clone();
+            let mut before = before();
+            let found = tcgetattr(&stdin).ok()?;
+            let mut ours = found.clone();
             // Without ISIG no key ends or stops the program before the terminal is put back in order.
             ours.local_modes -=
                 LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG | LocalModes::IEXTEN;
             ours.special_codes[SpecialCodeIndex::VMIN] = 1;
             ours.special_codes[SpecialCodeIndex::VTIME] = 0;
             tcsetattr(&stdin, OptionalActions::Now, &ours).ok()?;
-            Some(Self { before, ours, keys: Mutex::new(VecDeque::new()) })
+            *before = Some(found);
+            Some(Self { ours, keys: Mutex::new(VecDeque::new()) })
         }
 
         /// Reads a line. Blocks.
@@ -150,17 +168,22 @@ mod unix {
             kept.or_else(|| if ready(within) { read() } else { None })
         }
 
-        fn keys(&self) -> std::sync::MutexGuard<'_, VecDeque<u8>> {
-            self.keys.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        fn keys(&self) -> MutexGuard<'_, VecDeque<u8>> {
+            self.keys.lock().unwrap_or_else(PoisonError::into_inner)
         }
 
         /// Stops the program as Ctrl-Z does elsewhere, and goes on when it is told to.
         fn suspend(&self) {
-            let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
+            if let Some(before) = &*before() {
+                let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
+            }
             let _ = kill_current_process_group(Signal::TSTP);
             // The stop may reach this thread a moment later; only then may the terminal be ours again.
             std::thread::sleep(Duration::from_millis(100));
-            let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.ours);
+            let before = before();
+            if before.is_some() {
+                let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.ours);
+            }
         }
 
         /// An arrow key or the like: nothing of it is text.
@@ -182,8 +205,7 @@ mod unix {
 
     impl Drop for Terminal {
         fn drop(&mut self) {
-            // Half a password that is still on its way is not for the shell.
-            let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.before);
+            restore();
         }
     }
 
@@ -223,7 +245,7 @@ mod unix {
 }
 
 #[cfg(unix)]
-pub(super) use unix::Terminal;
+pub(super) use unix::{Terminal, restore};
 
 #[cfg(not(unix))]
 mod other {
@@ -231,6 +253,9 @@ mod other {
     use std::time::Duration;
 
     use super::{Answer, Echo, Output, Secret};
+
+    /// Nothing to do: Node puts a console back in order.
+    pub(in crate::cli) fn restore() {}
 
     /// A console. Ctrl-C ends the program there, and Node puts the console back in order.
     pub(in crate::cli) struct Terminal(());
@@ -270,4 +295,4 @@ mod other {
 }
 
 #[cfg(not(unix))]
-pub(super) use other::Terminal;
+pub(super) use other::{Terminal, restore};
