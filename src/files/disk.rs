@@ -100,17 +100,26 @@ impl Disk {
         self.call("open", path, || freely(|| platform::open_for_writing(path)))
     }
 
-    pub(crate) fn open_lock(&self, path: &Path) -> io::Result<File> {
+    /// Opens the lock beside a file, making it if it is not there. A lock that root makes belongs to the owner of that
+    /// file, or of its folder: that user has to be able to take it afterwards.
+    pub(crate) fn open_lock(&self, path: &Path, file: &Path) -> io::Result<File> {
         self.call("open-lock", path, || {
-            let file = platform::open_lock(path)?;
-            // The runtime folder of root is nobody else's, and neither is a lock there.
-            if let Some(owner) = self.owner
-                && !platform::runtime_dir_if_there().is_ok_and(|folder| path.starts_with(folder))
-            {
-                owner.give(&file)?;
-            }
-            Ok(file)
+            let lock = platform::open_lock(path)?;
+            let of = |path: &Path| std::fs::metadata(path).ok().map(|metadata| Owner::beside(&metadata));
+            let beside = || of(file).or_else(|| of(file.parent()?)).flatten();
+            self.owner.or_else(beside).map_or(Ok(()), |owner| owner.give(&lock))?;
+            Ok(lock)
         })
+    }
+
+    /// The same in a private folder of this user, which nothing leaves.
+    pub(crate) fn open_private_lock(&self, path: &Path) -> io::Result<File> {
+        self.call("open-lock", path, || platform::open_lock(path))
+    }
+
+    /// Opens a file to lock the file itself; `None` if it is not there, or is nothing that this user could read.
+    pub(crate) fn open_itself(&self, path: &Path) -> io::Result<Option<File>> {
+        self.call("open-itself", path, || platform::open_itself(path))
     }
 
     /// Tries to lock an open file; `false` while somebody else has it.

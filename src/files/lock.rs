@@ -5,38 +5,114 @@ use std::io;
 use std::path::Path;
 
 use super::disk::Disk;
-use super::names::{sibling, stand_in};
-use super::platform;
+use super::names::{make_private_folder_of, sibling, stand_ins};
+use super::{platform, remedy};
 use crate::{Error, ErrorCode, Result};
 
 /// A lock held. It ends with the value, and with the process at the latest.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    // Closing the file is what releases it.
-    _file: File,
+    // Closing the files is what releases it.
+    _named: File,
+    _itself: Option<File>,
 }
 
 impl Lock {
-    /// Tries to take the lock of a file; `None` while somebody else has it.
+    /// Tries to take the lock that is named after a file; `None` while somebody else has it.
     pub(crate) fn try_take(disk: &Disk, file: &Path) -> Result<Option<Self>> {
-        let beside = sibling(file, ".lock");
-        match take(disk, &beside) {
-            Ok(lock) => return Ok(lock),
-            Err(Trouble::Unsupported) => {}
-            // Nobody can make a lock in a read-only folder, so everybody takes the one that stands in.
-            // A full disk is no such folder: it may have room for somebody else a moment later.
-            Err(Trouble::Unmakeable(error))
-                if platform::means_irreplaceable(&error) && matches!(disk.metadata(&beside), Ok(None)) => {}
-            Err(Trouble::Unmakeable(error)) => return Err(unlockable(&beside, &error)),
-        }
-        let stand_in = stand_in(file, ".lock").map_err(|error| unlockable(&beside, &error))?;
-        match take(disk, &stand_in) {
-            Ok(lock) => Ok(lock),
-            Err(Trouble::Unmakeable(error)) => Err(unlockable(&stand_in, &error)),
-            Err(Trouble::Unsupported) => Err(unlockable(&stand_in, &io::Error::from(io::ErrorKind::Unsupported))),
-        }
+        Ok(take_named(disk, file)?.map(|(named, _)| Self { _named: named, _itself: None }))
+    }
+
+    /// Tries to take the lock that is named after a file, and then that of the file itself: it may be mounted alone into
+    /// containers, or have a second name, and each of those has a named lock of its own.
+    pub(crate) fn try_take_with_file(disk: &Disk, file: &Path) -> Result<Option<Self>> {
+        let Some((named, place)) = take_named(disk, file)? else { return Ok(None) };
+        Ok(match take_itself(disk, file, place)? {
+            Itself::Taken(itself) => Some(Self { _named: named, _itself: Some(itself) }),
+            Itself::NotNeeded => Some(Self { _named: named, _itself: None }),
+            Itself::Busy => None,
+        })
     }
 }
+
+/// Where a lock lies that is named after a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Beside,
+    /// In a private folder of the user.
+    StandIn,
+}
+
+fn take_named(disk: &Disk, file: &Path) -> Result<Option<(File, Place)>> {
+    let beside = sibling(file, ".lock");
+    match take(disk, &beside, || disk.open_lock(&beside, file)) {
+        Ok(lock) => return Ok(lock.map(|lock| (lock, Place::Beside))),
+        Err(Trouble::Unsupported) => {}
+        // No process of any user can make a lock in a read-only folder, so all of them take the one that stands in.
+        Err(Trouble::Unmakeable(error)) if can_nobody_make(disk, &beside, &error) => {}
+        Err(Trouble::Unmakeable(error)) => return Err(unlockable(&beside, &error)),
+    }
+    let mut refused = io::Error::from(io::ErrorKind::Unsupported);
+    for stand_in in stand_ins(file, ".lock").map_err(|error| not_for_root(file, &error))? {
+        let lock = make_private_folder_of(&stand_in)
+            .map_err(Trouble::Unmakeable)
+            .and_then(|()| take(disk, &stand_in, || disk.open_private_lock(&stand_in)));
+        match lock {
+            Ok(lock) => return Ok(lock.map(|lock| (lock, Place::StandIn))),
+            Err(Trouble::Unsupported) => {}
+            // Every process of this user finds the same, and goes on to the same next place.
+            Err(Trouble::Unmakeable(error))
+                if error.kind() == io::ErrorKind::NotFound || can_nobody_make(disk, &stand_in, &error) =>
+            {
+                refused = error;
+            }
+            Err(Trouble::Unmakeable(error)) => return Err(unlockable(&stand_in, &error)),
+        }
+    }
+    Err(unlockable(&beside, &refused))
+}
+
+/// Whether a lock is not there, and cannot be made by any process. A full disk is another matter: it may have room for
+/// somebody else a moment later.
+fn can_nobody_make(disk: &Disk, lock: &Path, error: &io::Error) -> bool {
+    let is_refused = platform::means_irreplaceable(error) || error.kind() == io::ErrorKind::PermissionDenied;
+    is_refused && matches!(disk.metadata(lock), Ok(None))
+}
+
+/// What came of locking a file itself.
+enum Itself {
+    Taken(File),
+    /// It is not there, or has no other names that matter, or cannot be locked.
+    NotNeeded,
+    Busy,
+}
+
+fn take_itself(disk: &Disk, path: &Path, place: Place) -> Result<Itself> {
+    let failed = |error: io::Error| unlockable(path, &error);
+    for _ in 0..TRIES {
+        let Some(file) = disk.open_itself(path).map_err(failed)? else { return Ok(Itself::NotNeeded) };
+        if !platform::is_locked_itself(&file, path, place == Place::StandIn).map_err(failed)? {
+            return Ok(Itself::NotNeeded);
+        }
+        match disk.try_lock(&file, path) {
+            Ok(true) => {}
+            Ok(false) => return Ok(Itself::Busy),
+            Err(error) if platform::means_no_locks(&error) => return Ok(Itself::NotNeeded),
+            Err(error) => return Err(failed(error)),
+        }
+        if !platform::is_still_at(&file, path).map_err(failed)? {
+            continue;
+        }
+        if platform::is_left_over(&file, path).map_err(failed)? {
+            return Err(left_over(path));
+        }
+        return Ok(Itself::Taken(file));
+    }
+    Ok(Itself::Busy)
+}
+
+/// How often a file is opened anew that was replaced between its opening and its locking.
+const TRIES: u32 = 16;
 
 enum Trouble {
     /// The file system has no locks.
@@ -45,10 +121,10 @@ enum Trouble {
     Unmakeable(io::Error),
 }
 
-fn take(disk: &Disk, path: &Path) -> Result<Option<Lock>, Trouble> {
+fn take(disk: &Disk, path: &Path, open: impl Fn() -> io::Result<File>) -> Result<Option<File>, Trouble> {
     // Somebody may tidy the file away between our opening and our locking it: then two files would be locked.
-    for _ in 0..16 {
-        let file = disk.open_lock(path).map_err(Trouble::Unmakeable)?;
+    for _ in 0..TRIES {
+        let file = open().map_err(Trouble::Unmakeable)?;
         match disk.try_lock(&file, path) {
             Ok(true) => {}
             Ok(false) => return Ok(None),
@@ -56,21 +132,45 @@ fn take(disk: &Disk, path: &Path) -> Result<Option<Lock>, Trouble> {
             Err(error) => return Err(Trouble::Unmakeable(error)),
         }
         if platform::is_still_at(&file, path).map_err(Trouble::Unmakeable)? {
-            return Ok(Some(Lock { _file: file }));
+            return Ok(Some(file));
         }
     }
     Ok(None)
 }
 
 fn unlockable(path: &Path, error: &io::Error) -> Error {
+    // A full disk says nothing about other processes.
+    let code = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorCode::Store,
+        _ => ErrorCode::StoreLocked,
+    };
+    let sentence = format!(
+        "The lock {} cannot be taken, so another process could be using the same token. {}",
+        path.display(),
+        remedy(error)
+    );
+    Error::new(code, sentence).with_cause(error)
+}
+
+fn not_for_root(file: &Path, error: &io::Error) -> Error {
     Error::new(
         ErrorCode::StoreLocked,
         format!(
-            "The lock {} cannot be taken, so another process could be using the same token. Give this user the right to write it.",
-            path.display()
+            "{} belongs to another user, and no lock can be made beside it that root and that user share. Run this as that user: sudo -u USER …",
+            file.display()
         ),
     )
     .with_cause(error)
+}
+
+fn left_over(path: &Path) -> Error {
+    Error::new(
+        ErrorCode::Store,
+        format!(
+            "The journal {} was replaced outside of this container, which still has the old file. Restart the container, or mount the journal's folder instead of the file. Nothing was sent.",
+            path.display()
+        ),
+    )
 }
 
 #[cfg(test)]
@@ -119,19 +219,24 @@ mod tests {
             assert!(Lock::try_take(&disk, &journal).unwrap().is_none(), "{refuses:?}: one at a time there too");
             drop(held);
             assert!(Lock::try_take(&disk, &journal).unwrap().is_some());
-            let _ = std::fs::remove_file(stand_in(&journal, ".lock").unwrap());
+            for stand_in in stand_ins(&journal, ".lock").unwrap() {
+                let _ = std::fs::remove_file(stand_in);
+            }
         }
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn nothing_stands_in_for_a_lock_that_others_may_be_able_to_make() {
-        // ENOSPC, EMFILE, EIO
-        for errno in [28, 24, 5] {
+        // EMFILE, EIO; and ENOSPC, EDQUOT, which say nothing about another process.
+        let cases = [(24, "STORE_LOCKED"), (5, "STORE_LOCKED"), (28, "STORE"), (122, "STORE")];
+        for (errno, code) in cases {
             let folder = tempfile::tempdir().unwrap();
             let disk = Disk::with_probe(Arc::new(Refuses("open-lock", errno)));
             let error = Lock::try_take(&disk, &folder.path().join("j.json")).unwrap_err();
-            assert_eq!(error.code(), ErrorCode::StoreLocked);
+            assert_eq!(error.code().as_str(), code, "{errno}");
+            assert_eq!(error.message().contains("Free some space"), code == "STORE", "{errno}: {error}");
+            assert!(!error.message().contains("the right"), "{errno}: {error}");
         }
     }
 

@@ -5,6 +5,8 @@
 mod access;
 mod disk;
 mod held;
+#[cfg(unix)]
+mod home;
 pub(crate) mod lock;
 pub(crate) mod names;
 pub(crate) mod platform;
@@ -20,13 +22,17 @@ use crate::{Error, ErrorCode};
 
 /// What a file of that name cannot be, and what somebody can do about it.
 pub(crate) fn unusable(name: impl Display, verb: &str, error: &io::Error) -> Error {
-    let hint = match error.kind() {
+    Error::new(ErrorCode::Store, format!("{name} cannot be {verb}. {}", remedy(error))).with_cause(error)
+}
+
+/// What a person can do about an error of the disk.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "Free some space on that disk.",
         io::ErrorKind::PermissionDenied => "Give this user the right to read and write it and its folder.",
         io::ErrorKind::ReadOnlyFilesystem => "Mount that file system so that it can be written.",
         _ => "Look at the disk, and at who owns the file.",
-    };
-    Error::new(ErrorCode::Store, format!("{name} cannot be {verb}. {hint}")).with_cause(error)
+    }
 }
 
 /// What a system says where Linux would say that number.

@@ -29,14 +29,44 @@ pub(crate) fn siblings(file: &Path, ending: &str) -> Vec<(PathBuf, String)> {
         .collect()
 }
 
-/// A path in the user's private runtime folder that belongs to that file alone.
-pub(crate) fn stand_in(file: &Path, ending: &str) -> io::Result<PathBuf> {
-    Ok(platform::runtime_dir()?.join(stand_in_name(file, ending)))
+/// The paths that can stand in for one beside a file, the best first: each in a private folder of this user, and named
+/// after the file. Every process of a user has the same ones, whatever its environment.
+///
+/// # Errors
+///
+/// Root has none for the file of another user, who would not look into root's folders.
+pub(crate) fn stand_ins(file: &Path, ending: &str) -> io::Result<impl Iterator<Item = PathBuf> + use<>> {
+    if platform::is_of_another_user(file) {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "it belongs to another user, and root's own folders are not theirs",
+        ));
+    }
+    let name = stand_in_name(file, ending);
+    Ok(platform::private_folders().iter().map(move |folder| folder.join(&name)))
 }
 
-/// The same, without making that folder.
-pub(crate) fn stand_in_if_there(file: &Path, ending: &str) -> io::Result<PathBuf> {
-    Ok(platform::runtime_dir_if_there()?.join(stand_in_name(file, ending)))
+/// The first of these paths whose folder is there or can be made.
+pub(crate) fn stand_in(file: &Path, ending: &str) -> io::Result<PathBuf> {
+    let mut refused = io::Error::from(io::ErrorKind::NotFound);
+    for path in stand_ins(file, ending)? {
+        match make_private_folder_of(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
+/// Those of these paths whose folders are there.
+pub(crate) fn stand_ins_if_there(file: &Path, ending: &str) -> Vec<PathBuf> {
+    let is_there = |path: &PathBuf| path.parent().is_some_and(|folder| platform::check_private_folder(folder).is_ok());
+    stand_ins(file, ending).map(|paths| paths.filter(is_there).collect()).unwrap_or_default()
+}
+
+/// Makes the private folder of a path that stands in, if it is not there.
+pub(crate) fn make_private_folder_of(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), platform::make_private_folder)
 }
 
 fn stand_in_name(file: &Path, ending: &str) -> String {

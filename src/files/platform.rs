@@ -24,16 +24,25 @@ pub(crate) struct Owner {
     gid: u32,
 }
 
+fn not_private(folder: &Path) -> io::Error {
+    let sentence = format!("{} is not a private folder of this user", folder.display());
+    io::Error::new(io::ErrorKind::PermissionDenied, sentence)
+}
+
 #[cfg(unix)]
 mod unix {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+    use std::sync::LazyLock;
 
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
     #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
     use rustix::fs::{CWD, RenameFlags};
     use rustix::fs::{FallocateFlags, OFlags};
     use rustix::io::Errno;
 
-    use super::{File, Metadata, OpenOptions, Owner, Ownership, Path, PathBuf, io};
+    use super::super::home::home_of;
+    use super::{File, Metadata, OpenOptions, Owner, Ownership, Path, PathBuf, io, not_private};
 
     fn private() -> OpenOptions {
         let mut options = OpenOptions::new();
@@ -199,33 +208,99 @@ mod unix {
         rustix::process::geteuid().is_root()
     }
 
-    /// A folder of this user's own that is gone after a restart at the latest, for what has no other place.
-    pub(crate) fn runtime_dir() -> io::Result<PathBuf> {
-        match std::fs::DirBuilder::new().mode(0o700).create(runtime_path()) {
+    /// Whether this process is root, and a file belongs to another user, or will as soon as that user makes it.
+    pub(crate) fn is_of_another_user(file: &Path) -> bool {
+        let metadata = std::fs::metadata(file).or_else(|_| std::fs::metadata(file.parent().unwrap_or(Path::new("/"))));
+        is_root() && metadata.is_ok_and(|metadata| metadata.uid() != 0)
+    }
+
+    /// The private folders of this user for what has no place beside a file, the best first. They are the same for all
+    /// of the user's processes: neither `HOME` nor `TMPDIR` nor `XDG_RUNTIME_DIR` has a say.
+    pub(crate) fn private_folders() -> &'static [PathBuf] {
+        static FOLDERS: LazyLock<Vec<PathBuf>> = LazyLock::new(|| {
+            let uid = rustix::process::geteuid().as_raw();
+            let at_home = home_of(uid).map(|home| home.join(".ring-auth-stand-in"));
+            at_home.into_iter().chain([PathBuf::from(format!("/tmp/ring-auth-{uid}"))]).collect()
+        });
+        &FOLDERS
+    }
+
+    /// Makes such a folder, if it is not there.
+    pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
+        match std::fs::DirBuilder::new().mode(0o700).create(folder) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => runtime_dir_if_there(),
+            _ => check_private_folder(folder),
         }
     }
 
-    fn runtime_path() -> PathBuf {
-        match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
-            Some(base) if base.is_absolute() && base.is_dir() => base.join("ring-auth"),
-            // Not TMPDIR: two processes of one user have to meet there.
-            _ => PathBuf::from(format!("/tmp/ring-auth-{}", rustix::process::geteuid().as_raw())),
-        }
-    }
-
-    /// That folder, if it was made before.
-    pub(crate) fn runtime_dir_if_there() -> io::Result<PathBuf> {
-        let (uid, path) = (rustix::process::geteuid().as_raw(), runtime_path());
-        let metadata = std::fs::symlink_metadata(&path)?;
+    /// Whether a folder is there, and nobody else's.
+    pub(crate) fn check_private_folder(folder: &Path) -> io::Result<()> {
+        let metadata = std::fs::symlink_metadata(folder)?;
+        let uid = rustix::process::geteuid().as_raw();
         if !metadata.is_dir() || metadata.uid() != uid || metadata.mode() & 0o077 != 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                format!("{} is not a private folder of this user", path.display()),
-            ));
+            return Err(not_private(folder));
         }
-        Ok(path)
+        Ok(())
+    }
+
+    /// Opens a file to lock the file itself; `None` if it is not there, or if this user may not even read it.
+    pub(crate) fn open_itself(path: &Path) -> io::Result<Option<File>> {
+        // A network file system locks only what may be written.
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        let opened = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path);
+        match opened.or_else(|_| OpenOptions::new().read(true).custom_flags(flags).open(path)) {
+            Ok(file) => Ok(file.metadata()?.is_file().then_some(file)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a file itself is locked, beside the lock that is named after it. It has to be if the file may be written
+    /// in place: then other processes can have the same file under other names, with other locks.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(crate) fn is_locked_itself(file: &File, path: &Path, has_stand_in: bool) -> io::Result<bool> {
+        /// Where the lock of a file keeps others from reading it: SMB, CIFS, SMB2.
+        const MANDATORY: [u32; 3] = [0x517b, 0xff53_4d42, 0xfe53_4d42];
+        /// Where a file that is open cannot be replaced without a trace: NFS, FUSE, 9P, AFS.
+        const REMOTE: [u32; 4] = [0x6969, 0x6573_5546, 0x0102_1997, 0x5346_414f];
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the numbers of file systems have 32 bits, in a word whose size and sign differ between machines"
+        )]
+        let kind = rustix::fs::fstatfs(file)?.f_type as u32;
+        if MANDATORY.contains(&kind) {
+            return Ok(false);
+        }
+        // Of a file that is replaced here another mount of it may exist elsewhere: a lock costs no access to the disk.
+        let is_local = !REMOTE.contains(&kind);
+        Ok(is_local || has_stand_in || has_other_names(&file.metadata()?) || is_mounted_alone(path))
+    }
+
+    /// There is no way here to see that a file is mounted alone.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(crate) fn is_locked_itself(file: &File, _path: &Path, has_stand_in: bool) -> io::Result<bool> {
+        Ok(has_stand_in || has_other_names(&file.metadata()?))
+    }
+
+    /// Whether a file is mounted over a path, rather than lying in the folder there.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn is_mounted_alone(path: &Path) -> bool {
+        rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty())
+            .is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+    }
+
+    /// Whether a file is one that only this mount leads to any more: it was replaced in the folder that it comes from.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(crate) fn is_left_over(file: &File, path: &Path) -> io::Result<bool> {
+        Ok(file.metadata()?.nlink() == 0 && is_mounted_alone(path))
+    }
+
+    /// There are no such mounts here.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
+    pub(crate) fn is_left_over(_file: &File, _path: &Path) -> io::Result<bool> {
+        Ok(false)
     }
 
     impl Owner {
@@ -285,7 +360,7 @@ mod other {
     use std::sync::LazyLock;
 
     use super::super::access::{AccessLists, Kind, Readers, SystemTools};
-    use super::{File, Metadata, OpenOptions, Owner, Ownership, Path, PathBuf, io};
+    use super::{File, Metadata, OpenOptions, Owner, Ownership, Path, PathBuf, io, not_private};
 
     pub(crate) use super::super::held::windows::{cannot_be_replaced, means_held, means_irreplaceable, means_no_locks};
 
@@ -408,34 +483,57 @@ mod other {
         false
     }
 
-    /// A folder of this user's own.
-    pub(crate) fn runtime_dir() -> io::Result<PathBuf> {
-        let path = runtime_path();
-        if !path.is_dir() {
-            create_private_dir(&path)?;
+    /// No user's files are off limits to another user's processes but by their lists.
+    pub(crate) fn is_of_another_user(_file: &Path) -> bool {
+        false
+    }
+
+    /// The private folder of this user for what has no place beside a file. The system itself sets the variable at each
+    /// logon.
+    pub(crate) fn private_folders() -> &'static [PathBuf] {
+        static FOLDERS: LazyLock<Vec<PathBuf>> = LazyLock::new(|| {
+            // The folder for temporary files is everybody's for a service.
+            let base = std::env::var_os("LOCALAPPDATA").map(PathBuf::from).filter(|base| base.is_absolute());
+            vec![base.unwrap_or_else(std::env::temp_dir).join("ring-auth")]
+        });
+        &FOLDERS
+    }
+
+    /// Makes such a folder, if it is not there.
+    pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
+        if !folder.is_dir() {
+            create_private_dir(folder)?;
         }
-        runtime_dir_if_there()
+        check_private_folder(folder)
     }
 
-    fn runtime_path() -> PathBuf {
-        // The folder for temporary files is everybody's for a service.
-        let base = std::env::var_os("LOCALAPPDATA").map(PathBuf::from).filter(|base| base.is_absolute());
-        base.unwrap_or_else(std::env::temp_dir).join("ring-auth")
-    }
-
-    /// That folder, if it was made before.
-    pub(crate) fn runtime_dir_if_there() -> io::Result<PathBuf> {
-        let path = runtime_path();
-        if !path.is_dir() {
+    /// Whether a folder is there, and nobody else's.
+    pub(crate) fn check_private_folder(folder: &Path) -> io::Result<()> {
+        if !folder.is_dir() {
             return Err(io::ErrorKind::NotFound.into());
         }
-        if ACCESS.readers_in(&path) == Readers::Others {
-            return Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                format!("{} is not a private folder of this user", path.display()),
-            ));
+        if ACCESS.readers_in(folder) == Readers::Others {
+            return Err(not_private(folder));
         }
-        Ok(path)
+        Ok(())
+    }
+
+    /// A lock keeps others from reading here, and no file is mounted alone: the file itself is never locked.
+    #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
+    pub(crate) fn open_itself(_path: &Path) -> io::Result<Option<File>> {
+        Ok(None)
+    }
+
+    /// As no file is opened for it.
+    #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
+    pub(crate) fn is_locked_itself(_file: &File, _path: &Path, _has_stand_in: bool) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    /// There are no such mounts here.
+    #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
+    pub(crate) fn is_left_over(_file: &File, _path: &Path) -> io::Result<bool> {
+        Ok(false)
     }
 
     /// Links are followed here; making one needs a right of its own.

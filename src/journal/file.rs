@@ -9,7 +9,7 @@ use super::format::{self, Unreadable};
 use super::state::State;
 use super::{Found, Guard, Notice, Store};
 use crate::files::lock::Lock;
-use crate::files::names::{sibling, siblings, stand_in, stand_in_if_there};
+use crate::files::names::{sibling, siblings, stand_in, stand_ins_if_there};
 use crate::files::platform::{self, Ownership};
 use crate::files::replace::{self, Room, Way};
 use crate::files::{Disk, Folder, make_folder_of, resolve, unusable};
@@ -75,6 +75,17 @@ impl FileStore {
 }
 
 impl Shared {
+    /// The same for one entering: a link that leads to the journal may lead elsewhere by the next.
+    fn entering(&self) -> Arc<Self> {
+        Arc::new(Self {
+            given: self.given.clone(),
+            real: OnceLock::new(),
+            issuer: self.issuer.clone(),
+            disk: self.disk.clone(),
+            folder: self.folder,
+        })
+    }
+
     /// The file itself, behind the links that lead to it, so that everyone locks and replaces the same one.
     fn real(&self) -> Result<&Path> {
         if let Some(path) = self.real.get() {
@@ -104,7 +115,7 @@ impl Shared {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => newest.damaged = true,
             Err(error) => return Err(self.failed("read", &error)),
         }
-        for slot in SLOTS.iter().map(|slot| sibling(real, slot)).chain(stand_in_copy(real)) {
+        for slot in SLOTS.iter().map(|slot| sibling(real, slot)).chain(stand_in_copies(real)) {
             let bytes = match self.disk.read(&slot) {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => continue,
@@ -125,6 +136,16 @@ impl Shared {
             }
         }
         Ok(newest)
+    }
+
+    fn damaged_under_two_names(&self) -> Error {
+        Error::new(
+            ErrorCode::Store,
+            format!(
+                "The journal {} is damaged, and has a second name (a hard link), beside which a whole copy may lie. Use the name under which it was last written, then remove the other one. Nothing was sent.",
+                self.given.display()
+            ),
+        )
     }
 
     fn too_new(&self, version: u64) -> Error {
@@ -155,18 +176,15 @@ struct Newest {
 
 impl Store for FileStore {
     fn peek(&self) -> Result<Option<State>> {
-        Ok(self.shared.newest()?.state)
+        Ok(self.shared.entering().newest()?.state)
     }
 
     fn try_lock(&self) -> Result<Option<Box<dyn Guard>>> {
-        let shared = &self.shared;
+        let shared = self.shared.entering();
         make_folder_of(&shared.disk, &shared.given, shared.folder)
             .map_err(|error| shared.failed("made: its folder is missing", &error))?;
-        let real = shared.real()?;
-        let lock = Lock::try_take(&shared.disk, real)?;
-        Ok(lock.map(|lock| {
-            Box::new(FileGuard { shared: Arc::clone(shared), _lock: lock, room: None, beside: None }) as Box<dyn Guard>
-        }))
+        let Some(lock) = Lock::try_take_with_file(&shared.disk, shared.real()?)? else { return Ok(None) };
+        Ok(Some(Box::new(FileGuard { shared, _lock: lock, room: None, beside: None })))
     }
 
     fn is_durable(&self) -> bool {
@@ -207,12 +225,22 @@ impl FileGuard {
         Ok(self.shared.disk.metadata(real)?.as_ref().map(Ownership::of))
     }
 
+    /// Whether the journal has a second name, a hard link.
+    fn has_other_names(&self) -> bool {
+        let there = self.shared.real().map(|real| self.shared.disk.metadata(real));
+        matches!(there, Ok(Ok(Some(there))) if platform::has_other_names(&there))
+    }
+
     /// Makes bytes durable by the first way that works.
     fn put(&mut self, bytes: &[u8], room: Option<Room>) -> Result<Way> {
         let shared = Arc::clone(&self.shared);
         let (disk, real) = (&shared.disk, shared.real()?);
-        let ownership = self.ownership(real).map_err(|error| shared.failed("written", &error))?;
-        if let Some(room) = room
+        let there = disk.metadata(real).map_err(|error| shared.failed("written", &error))?;
+        let ownership = there.as_ref().map(Ownership::of);
+        // A file that took its place would leave a second name behind.
+        let has_other_names = there.as_ref().is_some_and(platform::has_other_names);
+        let in_its_place = |room: Room| if has_other_names { room.only_as_copy() } else { room };
+        if let Some(room) = room.map(in_its_place)
             && let Ok(way) = replace::replace(disk, room, real, bytes)
         {
             return Ok(self.settled(way, &self.slot(real, 0)));
@@ -223,7 +251,7 @@ impl FileGuard {
             Err(error) if ownership.is_some() && platform::means_irreplaceable(&error) => {
                 return self.put_in_place(bytes, &slot, &error);
             }
-            made => made.and_then(|room| replace::replace(disk, room, real, bytes)),
+            made => made.and_then(|room| replace::replace(disk, in_its_place(room), real, bytes)),
         };
         match fresh {
             Ok(way) => Ok(self.settled(way, &slot)),
@@ -290,6 +318,9 @@ impl Guard for FileGuard {
         let real = shared.real()?;
         let newest = shared.newest()?;
         let mut notices = Vec::new();
+        if newest.damaged && newest.state.is_none() && self.has_other_names() {
+            return Err(shared.damaged_under_two_names());
+        }
         if newest.damaged {
             let (instead, whole) = match newest.state {
                 Some(_) => ("its whole copy is used", true),
@@ -377,9 +408,14 @@ impl Guard for FileGuard {
     fn forget(&mut self) -> Result<()> {
         let shared = Arc::clone(&self.shared);
         let real = shared.real()?;
+        if self.has_other_names() {
+            // The file outlives this name.
+            let nothing = format::encode(&State::new(shared.issuer.clone()));
+            replace::write_over(&shared.disk, real, &nothing).map_err(|error| shared.failed("removed", &error))?;
+        }
         let mut paths = vec![real.to_owned()];
         paths.extend(SLOTS.iter().map(|slot| sibling(real, slot)));
-        paths.extend(stand_in_copy(real));
+        paths.extend(stand_in_copies(real));
         paths.extend(moved_aside(real));
         for path in paths {
             match shared.disk.remove(&path) {
@@ -410,10 +446,10 @@ impl Drop for FileGuard {
 
 const DAMAGED: &str = ".damaged-";
 
-/// The copy in the user's runtime folder, where there is such a folder: one may have been left there when nothing could
-/// be made beside the journal.
-fn stand_in_copy(real: &Path) -> Option<PathBuf> {
-    stand_in_if_there(real, ".copy").ok()
+/// The copies in private folders of the user: one may have been left there when nothing could be made beside the
+/// journal.
+fn stand_in_copies(real: &Path) -> Vec<PathBuf> {
+    stand_ins_if_there(real, ".copy")
 }
 
 /// Gives a file another name beside its own, one that nothing has; where it cannot have another, its bytes get it.
@@ -542,6 +578,66 @@ mod tests {
         let held = lock(&store(&link));
         assert!(store(&path).try_lock().unwrap().is_none(), "both names have one lock");
         drop(held);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_second_hard_link_shows_what_the_first_one_shows() {
+        let (folder, path) = journal_of("a");
+        let other = folder.path().join("other.json");
+        std::fs::hard_link(&path, &other).unwrap();
+        let held = lock(&store(&path));
+        assert!(store(&other).try_lock().unwrap().is_none(), "both names have one lock");
+        drop(held);
+        write(&store(&path), "b");
+        write(&store(&other), "c");
+        assert_eq!(current(&store(&path)).as_deref(), Some("c"));
+        assert_eq!(names(folder.path()), ["j.json", "j.json.lock", "other.json", "other.json.lock"]);
+        lock(&store(&path)).forget().unwrap();
+        assert_eq!(current(&store(&other)), None, "what is forgotten has no second name");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn torn_under_its_second_name_a_journal_is_refused_by_name() {
+        let (folder, path) = journal_of("a");
+        let other = folder.path().join("other.json");
+        std::fs::hard_link(&path, &other).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(sibling(&path, ".tmp"), &bytes).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        let error = lock(&store(&other)).read().unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Store);
+        assert!(error.message().contains("hard link"), "{error}");
+        assert_eq!(current(&store(&path)).as_deref(), Some("a"));
+        assert_eq!(lock(&store(&path)).read().unwrap().state.current.unwrap().token.raw(), "a");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_that_is_retargeted_is_followed_at_the_next_entering() {
+        let (folder, path) = journal_of("a");
+        let [link, copy] = ["link.json", "copy.json"].map(|name| folder.path().join(name));
+        let retarget = |to: &str| {
+            let _ = std::fs::remove_file(&link);
+            std::os::unix::fs::symlink(to, &link).unwrap();
+        };
+        retarget("j.json");
+        let running = store(&link);
+        let mut guard = lock(&running);
+        let mut state = guard.read().unwrap().state;
+        std::fs::copy(&path, &copy).unwrap();
+        retarget("copy.json");
+        // What was begun ends where it was begun.
+        state.take_over(RefreshToken::from_raw("b"), 2);
+        guard.begin(&mut state).unwrap();
+        guard.commit(&mut state).unwrap();
+        drop(guard);
+        assert_eq!(current(&store(&path)).as_deref(), Some("b"));
+        assert_eq!(current(&running).as_deref(), Some("a"));
+        write(&running, "c");
+        assert_eq!(current(&store(&copy)).as_deref(), Some("c"));
+        assert!(lock(&running).read().is_ok() && !link.with_file_name("link.json.lock").exists());
     }
 
     #[test]

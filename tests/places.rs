@@ -1,0 +1,367 @@
+//! One journal that is reached by more than one path: mounted alone into two containers, under a second name, through a
+//! link that somebody retargets, and by processes of one user with different environments.
+//!
+//! The containers are real mount namespaces and the other user is a real one, so these tests run as root. Elsewhere each
+//! says that it was left out.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a suite that cannot set itself up fails where it should")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ring_auth::files::{Disk, Moment, Probe};
+use ring_auth::manager::{Event, Listener, Manager};
+use support::Ring;
+
+const ROUNDS: usize = 25;
+const NOBODY: u32 = 65534;
+const ENOLCK: i32 = 37;
+
+struct Quiet;
+
+impl Listener for Quiet {
+    fn on_event(&self, _event: Event) {}
+}
+
+/// A file system on which nothing can be locked but what lies in a private folder of the user.
+struct NoLocks(PathBuf);
+
+impl Probe for NoLocks {
+    fn at(&self, call: &'static str, path: &Path, moment: Moment) -> io::Result<()> {
+        let is_lock = call == "lock" && moment == Moment::Before && path.starts_with(&self.0);
+        if is_lock { Err(io::Error::from_raw_os_error(ENOLCK)) } else { Ok(()) }
+    }
+}
+
+/// What a child does.
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    ring: &'a Ring,
+    journal: &'a Path,
+    token: &'a str,
+    rounds: usize,
+    without_locks: bool,
+}
+
+/// The process that refreshes: the test binary once more. It waits for a line on its standard input before it begins.
+#[test]
+fn child() {
+    let Ok(job) = std::env::var("RING_AUTH_CHILD") else { return };
+    let mut words = job.split('\n');
+    let mut word = || words.next().unwrap().to_owned();
+    let (url, journal, token) = (word(), PathBuf::from(word()), word());
+    let (rounds, without_locks) = (word().parse().unwrap(), word() == "true");
+    runtime().block_on(async {
+        let disk = if without_locks {
+            Disk::with_probe(Arc::new(NoLocks(journal.parent().unwrap().to_owned())))
+        } else {
+            Disk::default()
+        };
+        println!("READY");
+        let _ = io::stdin().read(&mut [0]);
+        let token = Some(token).filter(|token| !token.is_empty());
+        let manager = support::manager(&url, &journal, token, disk, support::wire(&url), Arc::new(Quiet));
+        let mut failures = Vec::new();
+        for _ in 0..rounds {
+            if let Err(error) = manager.refresh(false).await {
+                failures.push(format!("{}: {}", error.code().as_str(), error.message()));
+            }
+        }
+        manager.close().await;
+        println!("DONE {}", summary(&failures));
+    });
+}
+
+/// How often each sentence came, so that a test that fails can be read.
+fn summary(failures: &[String]) -> String {
+    let different: BTreeSet<_> = failures.iter().collect();
+    let count = |sentence: &String| failures.iter().filter(|other| *other == sentence).count();
+    different.iter().map(|sentence| format!("{} x {sentence}", count(sentence))).collect::<Vec<_>>().join(" | ")
+}
+
+struct Started {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Started {
+    /// Starts a child by way of a command that ends with running what it is given.
+    fn new(mut by: Command, job: &Job<'_>) -> Self {
+        let Job { ring, journal, token, rounds, without_locks } = job;
+        let job = format!("{}\n{}\n{token}\n{rounds}\n{without_locks}", ring.url, journal.display());
+        let mut child = by
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "child", "--nocapture", "--test-threads=1"])
+            .env("RING_AUTH_CHILD", job)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let mut started = Self { child, output };
+        started.line("READY");
+        started
+    }
+
+    fn go(&mut self) {
+        self.child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    }
+
+    /// What failed, once it is done.
+    fn failures(mut self) -> String {
+        let failures = self.line("DONE ");
+        assert!(self.child.wait().unwrap().success());
+        failures
+    }
+
+    fn line(&mut self, beginning: &str) -> String {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            assert!(self.output.read_line(&mut line).unwrap() > 0, "the child ended before {beginning}");
+            // The name of the test stands in front of its first line.
+            if let Some((_, rest)) = line.split_once(beginning) {
+                return rest.trim().to_owned();
+            }
+        }
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+fn plain(program: &str) -> Command {
+    let mut command = Command::new("env");
+    command.arg(program);
+    command
+}
+
+/// A command in a mount namespace of its own, in which one file is mounted over another.
+fn in_container(shared: &Path, mounted: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", "mount --bind \"$0\" \"$1\" && shift && exec \"$@\""]);
+    command.args([shared, mounted]);
+    command
+}
+
+fn as_nobody(variables: &[(&str, &Path)]) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "env", "-u", "XDG_RUNTIME_DIR"]);
+    for (name, value) in variables {
+        command.arg(format!("{name}={}", value.display()));
+    }
+    command
+}
+
+/// Whether the test that asks can make mount namespaces and other users; says so if it cannot.
+fn is_root(test: &str) -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        println!("LEFT OUT: {test} needs root");
+    }
+    is_root
+}
+
+/// A folder that every user can enter.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+fn busy(ring: &Ring) {
+    ring.account().latency = Duration::from_millis(5);
+}
+
+fn assert_never_two(ring: &Ring) {
+    let account = ring.account();
+    assert_eq!((account.stale, account.most_at_once, account.revoked), (0, 1, false), "stale, at once, revoked");
+}
+
+fn open(ring: &Ring, journal: &Path, token: Option<String>) -> Manager {
+    support::manager(&ring.url, journal, token, Disk::default(), support::wire(&ring.url), Arc::new(Quiet))
+}
+
+#[test]
+fn a_journal_mounted_alone_into_two_containers_is_refreshed_by_one_at_a_time() {
+    if !is_root("a_journal_mounted_alone_into_two_containers_is_refreshed_by_one_at_a_time") {
+        return;
+    }
+    let ring = Ring::start();
+    busy(&ring);
+    let folder = folder();
+    let shared = folder.path().join("shared.json");
+    let token = ring.first_token();
+    let job = Job { ring: &ring, journal: &shared, token: &token, rounds: ROUNDS, without_locks: false };
+    let mut first = Started::new(plain("nice"), &Job { rounds: 1, ..job });
+    first.go();
+    assert_eq!(first.failures(), "");
+    let mut containers: Vec<_> = ["one", "two", "three"]
+        .map(|name| {
+            let own = folder.path().join(name);
+            std::fs::create_dir(&own).unwrap();
+            let journal = own.join("j.json");
+            support::write_private(&journal, "");
+            Started::new(in_container(&shared, &journal), &Job { journal: &journal, ..job })
+        })
+        .into_iter()
+        .collect();
+    containers.iter_mut().for_each(Started::go);
+    let failures: Vec<_> = containers.into_iter().map(Started::failures).collect();
+    assert_never_two(&ring);
+    assert_eq!(failures, ["", "", ""]);
+    for name in ["one", "two", "three"] {
+        let left = support::names(&folder.path().join(name));
+        assert_eq!(left, ["j.json", "j.json.lock"], "no journal was taken for damaged");
+    }
+}
+
+#[test]
+fn a_container_whose_journal_was_replaced_outside_of_it_sends_nothing() {
+    if !is_root("a_container_whose_journal_was_replaced_outside_of_it_sends_nothing") {
+        return;
+    }
+    let ring = Ring::start();
+    busy(&ring);
+    let folder = folder();
+    let shared = folder.path().join("shared.json");
+    let token = ring.first_token();
+    let job = Job { ring: &ring, journal: &shared, token: &token, rounds: ROUNDS, without_locks: false };
+    let mut first = Started::new(plain("nice"), &Job { rounds: 1, ..job });
+    first.go();
+    assert_eq!(first.failures(), "");
+    let [mut at_once, mut afterwards] = ["one", "two"].map(|name| {
+        let own = folder.path().join(name);
+        std::fs::create_dir(&own).unwrap();
+        let journal = own.join("j.json");
+        support::write_private(&journal, "");
+        Started::new(in_container(&shared, &journal), &Job { journal: &journal, ..job })
+    });
+    let mut host = Started::new(plain("nice"), &job);
+    at_once.go();
+    host.go();
+    let (of_host, of_container) = (host.failures(), at_once.failures());
+    afterwards.go();
+    let refused = afterwards.failures();
+    assert_never_two(&ring);
+    assert_eq!(of_host, "", "whoever sees the folder goes on");
+    assert!(of_container.is_empty() || of_container.contains("x STORE: "), "{of_container}");
+    let says_so = refused.starts_with(&format!("{ROUNDS} x STORE: ")) && refused.contains("was replaced outside");
+    assert!(says_so, "{refused:?}");
+}
+
+#[test]
+fn a_second_hard_link_is_refreshed_by_one_at_a_time_and_keeps_up() {
+    let ring = Ring::start();
+    busy(&ring);
+    let folder = folder();
+    let names = ["a.json", "b.json"].map(|name| folder.path().join(name));
+    let token = ring.first_token();
+    let job = Job { ring: &ring, journal: &names[0], token: &token, rounds: ROUNDS, without_locks: false };
+    let mut first = Started::new(plain("nice"), &Job { rounds: 1, ..job });
+    first.go();
+    assert_eq!(first.failures(), "");
+    std::fs::hard_link(&names[0], &names[1]).unwrap();
+    let mut both = names.each_ref().map(|name| Started::new(plain("nice"), &Job { journal: name, ..job }));
+    both.iter_mut().for_each(Started::go);
+    let failures = both.map(Started::failures);
+    assert_never_two(&ring);
+    assert_eq!(failures, ["", ""]);
+    assert_eq!(std::fs::read(&names[0]).unwrap(), std::fs::read(&names[1]).unwrap());
+    assert_eq!(support::names(folder.path()), ["a.json", "a.json.lock", "b.json", "b.json.lock"]);
+}
+
+#[test]
+fn a_link_that_is_retargeted_to_a_copy_while_a_manager_runs_costs_no_token() {
+    for new_one_first in [true, false] {
+        let ring = Ring::start();
+        let folder = folder();
+        let [link, former, copy] = ["link.json", "former.json", "copy.json"].map(|name| folder.path().join(name));
+        symlink("former.json", &link).unwrap();
+        runtime().block_on(async {
+            let running = open(&ring, &link, Some(ring.first_token()));
+            running.refresh(false).await.unwrap();
+            std::fs::copy(&former, &copy).unwrap();
+            std::fs::remove_file(&link).unwrap();
+            symlink("copy.json", &link).unwrap();
+            let started = open(&ring, &link, None);
+            let mut order = [&running, &started];
+            if new_one_first {
+                order.reverse();
+            }
+            for _ in 0..3 {
+                for manager in order {
+                    let done = manager.refresh(false).await;
+                    assert!(done.is_ok(), "{:?}, stale: {}", done.err(), ring.account().stale);
+                }
+            }
+            running.close().await;
+            started.close().await;
+        });
+        assert_never_two(&ring);
+    }
+}
+
+#[test]
+fn processes_of_one_user_meet_in_one_lock_whatever_their_environment() {
+    if !is_root("processes_of_one_user_meet_in_one_lock_whatever_their_environment") {
+        return;
+    }
+    let ring = Ring::start();
+    busy(&ring);
+    let folder = folder();
+    let own = folder.path().join("service");
+    let runtime_folder = folder.path().join("run");
+    for path in [&own, &runtime_folder] {
+        std::fs::create_dir(path).unwrap();
+        chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    let journal = own.join("j.json");
+    let token = ring.first_token();
+    let job = Job { ring: &ring, journal: &journal, token: &token, rounds: ROUNDS, without_locks: true };
+    let environments: [&[(&str, &Path)]; 3] =
+        [&[], &[("XDG_RUNTIME_DIR", &runtime_folder)], &[("HOME", &own), ("TMPDIR", &own)]];
+    let mut processes = environments.map(|variables| Started::new(as_nobody(variables), &job));
+    processes.iter_mut().for_each(Started::go);
+    let failures = processes.map(Started::failures);
+    assert_never_two(&ring);
+    assert_eq!(failures, ["", "", ""]);
+}
+
+#[test]
+fn without_locks_root_is_refused_at_the_journal_of_somebody_else_who_goes_on() {
+    if !is_root("without_locks_root_is_refused_at_the_journal_of_somebody_else_who_goes_on") {
+        return;
+    }
+    let ring = Ring::start();
+    busy(&ring);
+    let folder = folder();
+    let own = folder.path().join("service");
+    std::fs::create_dir(&own).unwrap();
+    chown(&own, Some(NOBODY), Some(NOBODY)).unwrap();
+    let journal = own.join("j.json");
+    let token = ring.first_token();
+    let job = Job { ring: &ring, journal: &journal, token: &token, rounds: 3, without_locks: true };
+    for _ in 0..2 {
+        // The second time there is a journal already; the first time only its folder says whose it will be.
+        let mut root = Started::new(plain("nice"), &job);
+        root.go();
+        let refused = root.failures();
+        assert!(refused.starts_with("3 x STORE_LOCKED: "), "{refused:?}");
+        assert!(refused.contains("sudo -u"), "{refused}");
+        let mut owner = Started::new(as_nobody(&[]), &job);
+        owner.go();
+        assert_eq!(owner.failures(), "");
+    }
+    assert_never_two(&ring);
+}
