@@ -13,7 +13,7 @@ use url::Url;
 use super::types::BindingError;
 use super::{BindingManager, promise};
 use ring_auth::api::{Api, Call, Failure, Listener};
-use ring_auth::oauth::{Answer, HttpConfig, Method, ReqwestHttp};
+use ring_auth::oauth::{Answer, HttpClient, HttpConfig, Method};
 use ring_auth::{Error, ErrorCode, Result};
 
 /// A header.
@@ -114,7 +114,7 @@ impl BindingManager {
     ) -> napi::Result<BindingApi> {
         let listener = listener.build_threadsafe_function().callee_handled::<false>().weak::<true>().build()?;
         let timeout = self.manager.request_timeout();
-        let http = Arc::new(ReqwestHttp::new(HttpConfig { timeout, keep_alive: true, ..HttpConfig::default() }));
+        let http = Arc::new(HttpClient::new(HttpConfig { timeout, keep_alive: true, ..HttpConfig::default() }));
         Ok(BindingApi { api: Api::new(self.manager.clone(), http, device_name, Arc::new(Sessions(listener))) })
     }
 }

@@ -2,9 +2,11 @@
 //! more, and that for both of its schedulers.
 
 use std::any::Any;
+use std::io;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::thread;
 
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinHandle};
@@ -41,4 +43,10 @@ pub(crate) fn spawn<T: Send + 'static>(runtime: &Handle, work: impl Future<Outpu
 pub(crate) fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Task<T> {
     let work: Box<dyn FnOnce() -> Done + Send> = Box::new(move || Box::new(work()) as Done);
     Task { handle: tokio::task::spawn_blocking(work), gives: PhantomData }
+}
+
+/// Begins what may wait for a disk for ever, on a thread of its own, which nobody waits for: the threads for what has to reach the disk
+/// are few, and a mount that has gone would take them one after the other.
+pub(crate) fn apart(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name("ring-auth-file".to_owned()).spawn(work).map(drop)
 }

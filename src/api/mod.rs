@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use tokio::sync::watch;
 use url::Url;
 
@@ -287,6 +287,7 @@ impl Inner {
                 },
                 limit: DATA_LIMIT,
                 timeout: call.timeout,
+                enough: None,
             };
             let answer = self.send(request).await?;
             if !call.follow_redirects || redirects == policy::MOST_REDIRECTS {
@@ -365,11 +366,12 @@ impl Inner {
 }
 
 /// Headers that a caller cannot set: those that carry the account, and those that belong to the connection.
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
     "authorization",
     "hardware_id",
     "user-agent",
     "host",
+    "accept-encoding",
     "content-length",
     "connection",
     "transfer-encoding",

@@ -138,6 +138,7 @@ impl Inner {
                     }))),
                     limit: API_LIMIT,
                     timeout: None,
+                    enough: None,
                 })
                 .await?;
             requests += 1;

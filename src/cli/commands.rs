@@ -19,7 +19,7 @@ use crate::manager::{
     Auth, Credentials, DEFAULT_DEVICE_NAME, Device, Manager, Parts, Settings, Status, Step, SystemClock,
 };
 use crate::mirror::{Introduced, Mirror, Patience, Purpose};
-use crate::oauth::{Endpoints, HttpConfig, Origin, ReqwestHttp, RingOauth, TwoFactor, TwoFactorMethod};
+use crate::oauth::{Endpoints, HttpClient, HttpConfig, Origin, RingOauth, TwoFactor, TwoFactorMethod};
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Secret, task};
 
@@ -435,7 +435,7 @@ impl Keeping {
     ) -> crate::Result<Manager> {
         let http = HttpConfig::default();
         let request_timeout = http.timeout;
-        let http = Arc::new(ReqwestHttp::new(http));
+        let http = Arc::new(HttpClient::new(http));
         let oauth = RingOauth::new(http, self.endpoints.clone(), options.user_agent.as_deref());
         let oauth = Arc::new(oauth.map_err(|error| named(&error, &[("userAgent", "--user-agent")]))?);
         let parts = Parts {

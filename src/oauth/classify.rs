@@ -1,13 +1,16 @@
 //! What an answer of the token endpoint means: a pure function of the answer.
 //!
-//! The table is that of `docs/protocol.md`. Its one rule above all: a refresh token is dead only when a 400 or 401 says
-//! `invalid_grant` in its `error`, never because of a description, a status or a page.
+//! The table is that of `docs/protocol.md`. Its two rules above all: a refresh token is dead only when a 400 or 401 says
+//! `invalid_grant` in its `error`, never because of a description, a status or a page; and a whole pair of tokens in a 2xx is a
+//! grant, whatever the rest of the answer is.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde_core::de::IgnoredAny;
 use serde_json::Value;
 
 use super::http::Headers;
+use super::json::{Object, without_mark};
 use super::{Grant, TwoFactor, WireError};
 use crate::{Error, ErrorCode, Secret};
 
@@ -41,7 +44,7 @@ pub fn classify(
 ) -> Result<TokenAnswer, WireError> {
     let facts = Facts::new(status, headers, body, now);
     match status {
-        200 => match facts.grant() {
+        200..=299 => match grant(body) {
             Some(grant) => Ok(TokenAnswer::Granted(grant)),
             None => Err(WireError { error: facts.not_rings(), ambiguous: true }),
         },
@@ -52,30 +55,40 @@ pub fn classify(
     }
 }
 
+/// Whether an answer of the token endpoint says all that it can say with that part of its body, so that it does not matter how
+/// its transfer ends. `ended` says that the transfer has ended, without having come to its own end.
+pub(super) fn is_enough(status: u16, body: &[u8], ended: bool) -> bool {
+    match status {
+        200..=299 => grants(body).any(|(_, is_whole)| is_whole || ended),
+        // The status alone says that a code is on its way, and asking anew would send another one.
+        412 if ended => true,
+        _ => Object::whole(body).is_some(),
+    }
+}
+
 /// What is known of an answer that may be a failure. The web login reads its pages by it too.
 pub(super) struct Facts<'a> {
     status: u16,
     headers: &'a Headers,
     body: &'a [u8],
-    json: Option<Value>,
+    object: Option<Object<'a>>,
     retry_after: Option<Duration>,
 }
 
 impl<'a> Facts<'a> {
     pub(super) fn new(status: u16, headers: &'a Headers, body: &'a [u8], now: SystemTime) -> Self {
-        // serde_json gives up at a depth of 128, so hostile nesting counts as no JSON.
-        let json = serde_json::from_slice(body).ok();
+        let object = Object::whole(body);
         let retry_after = headers.all("retry-after").find_map(|text| retry_after(text, now));
-        Self { status, headers, body, json, retry_after }
+        Self { status, headers, body, object, retry_after }
     }
 
     /// A member of the JSON object that the body is.
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.json.as_ref()?.get(name)?.as_str()
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        self.object.as_ref()?.text(name)
     }
 
     pub(super) fn is_json_object(&self) -> bool {
-        self.json.as_ref().is_some_and(Value::is_object)
+        self.object.is_some()
     }
 
     /// Whether the body, whatever it is, has those words (in lower case).
@@ -85,10 +98,11 @@ impl<'a> Facts<'a> {
 
     /// A page of something in front of Ring: neither empty, nor JSON, nor meant to be JSON.
     pub(super) fn is_page(&self) -> bool {
-        let text = self.body.trim_ascii_start();
+        let text = without_mark(self.body);
         let declared =
             self.headers.first("content-type").is_some_and(|value| value.to_ascii_lowercase().contains("json"));
-        self.json.is_none() && !declared && !matches!(text.first(), None | Some(b'{' | b'['))
+        let is_meant = declared || matches!(text.first(), None | Some(b'{' | b'['));
+        !is_meant && serde_json::from_slice::<IgnoredAny>(text).is_err()
     }
 
     /// Ring has sent too many codes to this account.
@@ -173,7 +187,7 @@ impl<'a> Facts<'a> {
     fn token_error(&self, kind: GrantKind) -> Error {
         let is_login = kind != GrantKind::RefreshToken;
         let error = self.text("error");
-        match (self.status, error) {
+        match (self.status, error.as_deref()) {
             (400 | 401, Some("invalid_grant")) => return self.invalid_grant(kind),
             // These statuses say more than a code beside them could.
             (403 | 406 | 408 | 412 | 429, _) => {}
@@ -216,25 +230,32 @@ impl<'a> Facts<'a> {
             .filter_map(|name| self.text(name))
             .any(|text| text.trim_start().to_lowercase().starts_with("verification code"))
     }
+}
 
-    fn grant(&self) -> Option<Grant> {
-        let json = self.json.as_ref()?;
+/// The tokens in the body of an answer, if both are whole.
+fn grant(body: &[u8]) -> Option<Grant> {
+    grants(body).next().map(|(grant, _)| grant)
+}
+
+/// Each pair of tokens in a body, and whether the object that holds it is whole. One that was cut off behind both tokens brought them
+/// all the same.
+fn grants(body: &[u8]) -> impl Iterator<Item = (Grant, bool)> {
+    Object::all(body).filter_map(|object| {
+        let token = |name: &str| object.text(name).filter(|text| is_token(text)).map(Secret::new);
         let word = |name: &str, default: &str| {
-            let text = self.text(name).filter(|text| is_token(text) && text.len() <= 256);
-            text.unwrap_or(default).to_owned()
+            let text = object.text(name).filter(|text| is_token(text) && text.len() <= 256);
+            text.unwrap_or_else(|| default.to_owned())
         };
-        Some(Grant {
-            access_token: self.text("access_token").filter(|text| is_token(text)).map(Secret::from)?,
-            refresh_token: self.text("refresh_token").filter(|text| is_token(text)).map(Secret::from)?,
+        let lifetime = object.number("expires_in").as_ref().and_then(seconds).filter(|lifetime| !lifetime.is_zero());
+        let grant = Grant {
+            access_token: token("access_token")?,
+            refresh_token: token("refresh_token")?,
             token_type: word("token_type", "Bearer"),
             scope: word("scope", "client"),
-            lifetime: json
-                .get("expires_in")
-                .and_then(seconds)
-                .filter(|lifetime| !lifetime.is_zero())
-                .unwrap_or(DEFAULT_LIFETIME),
-        })
-    }
+            lifetime: lifetime.unwrap_or(DEFAULT_LIFETIME),
+        };
+        Some((grant, object.is_whole()))
+    })
 }
 
 /// A JSON number of seconds, not negative, of 24 h at most. A fraction is believed, to the nanosecond.
@@ -371,7 +392,6 @@ mod tests {
     #[test]
     fn a_200_that_is_not_rings_is_ambiguous() {
         let long = format!(r#"{{"access_token":"a","refresh_token":"{}"}}"#, "x".repeat(64 * 1024 + 1));
-        let deep = format!(r#"{{"access_token":"a","refresh_token":"r","x":{}{}}}"#, "[".repeat(200), "]".repeat(200));
         for body in [
             "",
             " ",
@@ -391,20 +411,74 @@ mod tests {
             r#"{"access_token":7,"refresh_token":"r"}"#,
             r#"{"access_token":"a","refresh_token":"r\n"}"#,
             r#"{"access_token":"a\u0000","refresh_token":"r"}"#,
-            r#"[{"access_token":"a","refresh_token":"r"}]"#,
+            r#"{"access_token":"a","refresh_token":"r"#,
+            r#"{"access_token":"a","refresh_token":"r\"#,
+            r#"{"access_token":"a","refresh_token":"\ud800"}"#,
+            r#"{"x":"{\"access_token\":\"a\",\"refresh_token\":\"r\"}"}"#,
+            r#"{"access_token":"a","x":{"refresh_token":"r"}}"#,
             r#"{"error":"invalid_grant"}"#,
             &long,
-            &deep,
         ] {
             for kind in KINDS {
                 assert_eq!(code(kind, 200, body), (ErrorCode::Protocol, true), "{body}");
             }
         }
-        let tokens = r#"{"access_token":"a","refresh_token":"r"}"#;
-        assert_eq!(code(GrantKind::RefreshToken, 201, tokens), (ErrorCode::Protocol, true));
+        assert_eq!(code(GrantKind::RefreshToken, 201, "{}"), (ErrorCode::Protocol, true));
         assert_eq!(code(GrantKind::RefreshToken, 204, ""), (ErrorCode::Protocol, true));
         let invalid_utf8 = classify(GrantKind::RefreshToken, 200, &Headers::default(), b"\xff\xfe{", UNIX_EPOCH);
         assert_eq!(invalid_utf8.unwrap_err().error.code(), ErrorCode::Protocol);
+    }
+
+    #[test]
+    fn a_whole_pair_of_tokens_is_a_grant_whatever_the_rest_is() {
+        let tokens = r#"{"access_token":"a","refresh_token":"r"}"#;
+        for status in 200..300 {
+            for kind in KINDS {
+                assert!(matches!(of(kind, status, tokens), Ok(TokenAnswer::Granted(_))), "{status}");
+            }
+        }
+        let deep = format!(r#"{{"x":{}{},"access_token":"a","refresh_token":"r"}}"#, "[".repeat(200), "]".repeat(200));
+        for body in [
+            &format!("\u{feff}{tokens}"),
+            &format!(")]}}',\n{tokens}"),
+            &format!("{tokens}\0\0<!-- a proxy -->"),
+            &format!("[{tokens}]"),
+            &format!(r#"{{"data":{tokens}}}"#),
+            r#"{"access_token":"a","refresh_token":"r","x":"\ud800"}"#,
+            r#"{"access_token":"a","refresh_token":"r","expires_in":{"s":1}}"#,
+            r#"{"access_token":"a","refresh_token":"r","expires_in":36"#,
+            r#"{"access_token":"a","refresh_token":"r""#,
+            &deep,
+        ] {
+            let grant = granted(body);
+            assert_eq!((grant.access_token.expose(), grant.refresh_token.expose()), ("a", "r"), "{body}");
+            assert_eq!(grant.lifetime, Duration::from_secs(60));
+        }
+        for status in [199, 300, 302, 400, 500] {
+            assert!(of(GrantKind::RefreshToken, status, tokens).is_err(), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_an_answer_is_enough_if_it_says_all() {
+        let tokens = r#"{"access_token":"a","refresh_token":"r"}"#;
+        for (status, body, so_far, at_the_end) in [
+            (200, tokens, true, true),
+            (203, tokens, true, true),
+            (200, &tokens[..tokens.len() - 1], false, true),
+            (200, &tokens[..tokens.len() - 2], false, false),
+            (200, "{}", false, false),
+            (200, "", false, false),
+            (401, r#"{"error":"invalid_grant"}"#, true, true),
+            (401, r#"{"error":"invalid_grant""#, false, false),
+            (401, "", false, false),
+            (412, r#"{"tsv_state":"sms"}"#, true, true),
+            (412, r#"{"tsv_state":"#, false, true),
+            (412, "", false, true),
+        ] {
+            let enough = (is_enough(status, body.as_bytes(), false), is_enough(status, body.as_bytes(), true));
+            assert_eq!(enough, (so_far, at_the_end), "{status} {body}");
+        }
     }
 
     #[test]
@@ -422,6 +496,9 @@ mod tests {
             (400, r#"{"error":"Invalid_Grant"}"#, ErrorCode::Protocol),
             (400, r#"{"error":["invalid_grant"]}"#, ErrorCode::Protocol),
             (400, r#"[{"error":"invalid_grant"}]"#, ErrorCode::Protocol),
+            (400, r#"{"error":"invalid_grant""#, ErrorCode::Protocol),
+            (400, r#"{"x":{"error":"invalid_grant"}}"#, ErrorCode::Protocol),
+            (400, r#"page {"error":"invalid_grant"}"#, ErrorCode::Blocked),
             (400, r#""invalid_grant""#, ErrorCode::Protocol),
             (400, r#"{"error":"invalid_request","error_description":"invalid_grant"}"#, ErrorCode::Protocol),
             (400, "<html>invalid_grant</html>", ErrorCode::Blocked),
@@ -603,7 +680,7 @@ mod tests {
             let said = matches!(&outcome, Err(failed) if failed.error.code() == ErrorCode::RefreshTokenRejected);
             prop_assert_eq!(said, dead);
             if let Ok(TokenAnswer::Granted(grant)) = outcome {
-                prop_assert!(status == 200 && !grant.lifetime.is_zero() && grant.lifetime <= A_DAY);
+                prop_assert!((200..300).contains(&status) && !grant.lifetime.is_zero() && grant.lifetime <= A_DAY);
                 prop_assert!(!grant.access_token.is_empty() && !grant.refresh_token.is_empty());
             }
         }

@@ -7,6 +7,7 @@ mod cookies;
 mod csrf;
 mod endpoint;
 mod http;
+mod json;
 mod login;
 mod password;
 mod pkce;
@@ -22,8 +23,8 @@ use std::time::{Duration, SystemTime};
 pub use classify::{GrantKind, TokenAnswer, classify, retry_after};
 pub use endpoint::{Endpoints, Origin};
 pub use http::{
-    API_LIMIT, Answer, Body, Environment, FailureKind, Headers, Http, HttpConfig, HttpFailure, Method, PAGE_LIMIT,
-    Request, ReqwestHttp,
+    API_LIMIT, Answer, Body, Enough, Environment, FailureKind, Headers, Http, HttpClient, HttpConfig, HttpFailure,
+    Method, PAGE_LIMIT, Request,
 };
 pub use login::{Login, LoginFlow, LoginRequest, LoginStep};
 pub use two_factor::{TwoFactor, TwoFactorMethod};
@@ -68,7 +69,7 @@ impl RingOauth {
         if let Some(same) = known.iter().find(|(of, _)| *of == key).and_then(|(_, weak)| weak.upgrade()) {
             return Ok(same);
         }
-        let http = Arc::new(ReqwestHttp::new(key.0.clone()));
+        let http = Arc::new(HttpClient::new(key.0.clone()));
         let oauth = Arc::new(Self::new(http, key.1.clone(), user_agent)?);
         known.push((key, Arc::downgrade(&oauth)));
         Ok(oauth)
@@ -112,6 +113,8 @@ impl RingOauth {
             body: Some(Body::form(fields)),
             limit: API_LIMIT,
             timeout: None,
+            // Ring has spent the old token by then, and nothing but this answer has the new one.
+            enough: Some(classify::is_enough),
         };
         let answer = self.http.send(request).await?;
         classify(kind, answer.status, &answer.headers, &answer.body, SystemTime::now())

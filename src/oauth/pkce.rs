@@ -12,10 +12,11 @@ use url::Url;
 
 use super::classify::Facts;
 use super::cookies::Jar;
+use super::json::Object;
 use super::refresh::unasked_code;
 use super::{
-    Answer, Body, CLIENT_ID, Grant, GrantKind, Method, PAGE_LIMIT, Request, RingOauth, SCOPE, TokenAnswer, TwoFactor,
-    check_hardware_id, csrf,
+    Answer, Body, CLIENT_ID, Enough, Grant, GrantKind, Method, PAGE_LIMIT, Request, RingOauth, SCOPE, TokenAnswer,
+    TwoFactor, check_hardware_id, csrf,
 };
 use crate::{Error, ErrorCode, Result, Secret};
 
@@ -224,7 +225,9 @@ impl WebLogin {
         if let Some(cookies) = self.jar.header(&url) {
             headers.push(("cookie".into(), cookies));
         }
-        let request = Request { method, url, headers, body, limit: PAGE_LIMIT, timeout: None };
+        // Ring has sent a code by then, or taken one: what it said must not be lost for how its answer ended.
+        let enough: Option<Enough> = (method == Method::Post).then_some(is_enough);
+        let request = Request { method, url, headers, body, limit: PAGE_LIMIT, timeout: None, enough };
         let answer = oauth.http.send(request).await.map_err(|failure| failure.to_error())?;
         // A token that lives in a cookie has to be the one of the cookie that goes with it, even when that changes.
         let in_cookie = csrf::in_cookies(&self.jar).as_ref() == Some(&self.csrf);
@@ -241,6 +244,11 @@ const AUTHORIZE: &str = "/oauth/v2/authorize";
 const REDIRECT_URI: &str = "https://ring.com/signin/callback";
 
 const MOST_REDIRECTS: usize = 5;
+
+/// Whether an answer to a form says all that it can say with that part of its body.
+fn is_enough(status: u16, body: &[u8], ended: bool) -> bool {
+    Object::whole(body).is_some() || (ended && matches!(status, 204 | 300..=399 | 412))
+}
 
 /// Where a walk ended.
 enum Landing {
@@ -309,7 +317,7 @@ fn read_verification(answer: &Answer) -> Result<Option<TwoFactor>> {
 
 /// `{"redirect_url":…,"status":"auth-completed"}`
 fn is_completed(facts: &Facts<'_>) -> bool {
-    facts.text("status") == Some("auth-completed") || facts.text("redirect_url").is_some()
+    facts.text("status").as_deref() == Some("auth-completed") || facts.text("redirect_url").is_some()
 }
 
 fn facts(answer: &Answer) -> Facts<'_> {

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::classify::seconds;
+use super::json::Object;
 
 /// How a code reaches its person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,9 +36,12 @@ impl TwoFactor {
     ///
     /// Whatever is missing or of another type counts as not said.
     pub fn from_answer(body: &[u8]) -> Self {
-        let json: Value = serde_json::from_slice(body).unwrap_or_default();
-        let state = json.get("tsv_state").and_then(Value::as_str).and_then(|text| printable(text, 32));
-        let destination = json.get("phone").and_then(Value::as_str).and_then(|text| printable(text, 64));
+        // The status has said that a code is on its way: what is left of the body is good enough.
+        let object = Object::leading(body);
+        let text = |name: &str, longest| object.as_ref()?.text(name).and_then(|text| printable(&text, longest));
+        let (state, destination) = (text("tsv_state", 32), text("phone", 64));
+        let resend_in =
+            object.as_ref().and_then(|object| object.number("next_time_in_secs")).as_ref().and_then(seconds);
         let method = match state.as_deref() {
             Some("sms") => TwoFactorMethod::Sms,
             Some("email") => TwoFactorMethod::Email,
@@ -53,13 +55,12 @@ impl TwoFactor {
             (None, Some(phone)) => format!("Please enter the code sent to {phone}"),
             (None, None) => "Please enter the code sent to your text/email".to_owned(),
         };
-        Self { method, destination, resend_in: json.get("next_time_in_secs").and_then(seconds), prompt }
+        Self { method, destination, resend_in, prompt }
     }
 
     /// Whether a body speaks of a code at all, under whatever status it came.
     pub(super) fn is_in(body: &[u8]) -> bool {
-        serde_json::from_slice::<Value>(body)
-            .is_ok_and(|json| json.get("tsv_state").is_some() || json.get("next_time_in_secs").is_some())
+        Object::whole(body).is_some_and(|object| object.has("tsv_state") || object.has("next_time_in_secs"))
     }
 }
 

@@ -18,7 +18,7 @@ use ring_auth::files::Disk;
 use ring_auth::journal::FileStore;
 use ring_auth::manager::{Clock, Listener, Manager, Parts, Settings, SystemClock};
 use ring_auth::mirror::{Purpose, ShownPlace, Target};
-use ring_auth::oauth::{Endpoints, Environment, HttpConfig, LoginFlow, Refresh, ReqwestHttp, RingOauth};
+use ring_auth::oauth::{Endpoints, Environment, HttpClient, HttpConfig, LoginFlow, Refresh, RingOauth};
 use tokio::runtime::Handle;
 
 /// A token endpoint on loopback: every token works once, a used one for the grace longer, and whoever presents one after
@@ -238,7 +238,7 @@ impl Account {
 pub fn wire(url: &str) -> Arc<RingOauth> {
     let endpoints = Endpoints::parse(Some(url), None).unwrap();
     let http = HttpConfig { environment: Environment::default(), ..HttpConfig::default() };
-    Arc::new(RingOauth::new(Arc::new(ReqwestHttp::new(http)), endpoints, None).unwrap())
+    Arc::new(RingOauth::new(Arc::new(HttpClient::new(http)), endpoints, None).unwrap())
 }
 
 /// A manager with a journal, as the addon makes one.

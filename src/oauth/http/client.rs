@@ -1,0 +1,423 @@
+//! [`Http`] over the network.
+
+use std::convert::Infallible;
+use std::error::Error as StdError;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
+use url::Url;
+
+use super::connector::{Cause, Connector, Stream, proxy};
+use super::encoding::decoded;
+use super::{
+    Answer, Body, Enough, Environment, FailureKind, Headers, Http, HttpConfig, HttpFailure, Method, Request,
+    is_loopback, received, roots,
+};
+use crate::oauth::BoxFuture;
+
+/// [`Http`] over the network: HTTP/1.1, TLS 1.2 or 1.3.
+///
+/// It is small: what it needs is made at the first request, and is shared by all of the same environment.
+#[derive(Debug)]
+pub struct HttpClient {
+    timeout: Duration,
+    environment: Arc<Environment>,
+    keep_alive: bool,
+}
+
+impl HttpClient {
+    /// Reads no file and opens no connection yet.
+    pub fn new(config: HttpConfig) -> Self {
+        let HttpConfig { timeout, environment, keep_alive } = config;
+        Self { timeout, environment: shared(environment), keep_alive }
+    }
+
+    async fn exchange(
+        &self,
+        request: Request,
+        sent: &Arc<AtomicBool>,
+        deadline: Instant,
+    ) -> Result<Answer, HttpFailure> {
+        let (transport, ca_problem) = self.transport(&request.url).await?;
+        let failed = |is_connecting: bool, error: Cause| {
+            failure(is_connecting, &*error, sent.load(Ordering::Acquire), ca_problem.as_deref())
+        };
+        let wire = to_wire(&request)?;
+        match request.enough {
+            Some(enough) => {
+                let to = wire.uri().clone();
+                let stream = transport.connector.connect(to).await.map_err(|error| failed(true, error))?.into_inner();
+                by_hand(stream, wire, &request, enough, sent, deadline).await
+            }
+            None => by_library(&transport.client, wire, request, sent, failed).await,
+        }
+    }
+
+    /// What connects to that URL, and what was wrong with a file of certificates.
+    async fn transport(&self, url: &Url) -> Result<(Transport, Option<String>), HttpFailure> {
+        let is_secure = url.scheme() == "https";
+        let key = Key {
+            loopback: is_loopback(url),
+            is_secure,
+            connect_timeout: self.timeout.min(CONNECT_TIMEOUT),
+            environment: Arc::clone(&self.environment),
+            keep_alive: self.keep_alive,
+        };
+        let known = |transports: &[(Key, Transport)]| {
+            transports.iter().find(|(known, _)| *known == key).map(|(_, transport)| transport.clone())
+        };
+        if let Some(transport) = known(&TRANSPORTS.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok((transport, None));
+        }
+        let unfit = |cause: String| HttpFailure { kind: FailureKind::NotSent, ambiguous: false, cause: Some(cause) };
+        let proxy = if key.loopback { None } else { proxy(&key.environment).map_err(unfit)? };
+        let (tls, ca_problem) = if is_secure {
+            let (tls, problem) = roots::tls(&key.environment, self.timeout.min(FILE_TIMEOUT)).await.map_err(unfit)?;
+            (Some(tls), problem)
+        } else {
+            (None, None)
+        };
+        let connector = Connector::new(tls, proxy, key.connect_timeout);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(if key.keep_alive { KEPT_PER_HOST } else { 0 })
+            .pool_idle_timeout(KEPT_FOR)
+            .pool_timer(TokioTimer::new())
+            .retry_canceled_requests(false)
+            .http1_max_headers(MOST_HEADERS)
+            .build(connector.clone());
+        let transport = Transport { connector, client };
+        let mut transports = TRANSPORTS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(transport) = known(&transports) {
+            return Ok((transport, None));
+        }
+        // One made without a file that could not be read is not kept: the file may be there next time.
+        if ca_problem.is_none() {
+            if transports.len() >= TRANSPORTS_KEPT {
+                transports.remove(0);
+            }
+            transports.push((key, transport.clone()));
+        }
+        Ok((transport, ca_problem))
+    }
+}
+
+impl Http for HttpClient {
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, HttpFailure>> {
+        Box::pin(async move {
+            // Without a body nothing tells when the sending began, so it counts as begun.
+            let sent = Arc::new(AtomicBool::new(request.body.is_none()));
+            let deadline = Instant::now() + request.timeout.unwrap_or(self.timeout);
+            match tokio::time::timeout_at(deadline, self.exchange(request, &sent, deadline)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(HttpFailure {
+                    kind: FailureKind::Timeout,
+                    ambiguous: sent.load(Ordering::Acquire),
+                    cause: None,
+                }),
+            }
+        })
+    }
+
+    fn prepare<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            // Whatever is wrong is told by the request, which comes to it again.
+            let _ = self.transport(url).await;
+        })
+    }
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a file of certificates is waited for.
+const FILE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// As many as ring-client-api has.
+const KEPT_PER_HOST: usize = 6;
+
+/// Ring's servers close an idle connection after two minutes.
+const KEPT_FOR: Duration = Duration::from_secs(60);
+
+/// Ten times what the library takes by itself.
+const MOST_HEADERS: usize = 1_000;
+
+/// More environments than this in one process are nobody's intention: the oldest one goes.
+const TRANSPORTS_KEPT: usize = 8;
+
+static TRANSPORTS: Mutex<Vec<(Key, Transport)>> = Mutex::new(Vec::new());
+
+static ENVIRONMENTS: Mutex<Vec<Weak<Environment>>> = Mutex::new(Vec::new());
+
+/// What makes one transport differ from another.
+#[derive(PartialEq, Eq)]
+struct Key {
+    loopback: bool,
+    is_secure: bool,
+    connect_timeout: Duration,
+    environment: Arc<Environment>,
+    keep_alive: bool,
+}
+
+/// Connections, and a client that keeps them where that is wanted.
+#[derive(Clone)]
+struct Transport {
+    connector: Connector,
+    client: Client<Connector, MarkedBody>,
+}
+
+/// The same environment is held once, however many managers a process has.
+fn shared(environment: Environment) -> Arc<Environment> {
+    let mut known = ENVIRONMENTS.lock().unwrap_or_else(PoisonError::into_inner);
+    known.retain(|weak| weak.strong_count() > 0);
+    if let Some(same) = known.iter().filter_map(Weak::upgrade).find(|known| **known == environment) {
+        return same;
+    }
+    let environment = Arc::new(environment);
+    known.push(Arc::downgrade(&environment));
+    environment
+}
+
+/// One exchange by hyper, which takes well-formed answers only.
+async fn by_library(
+    client: &Client<Connector, MarkedBody>,
+    wire: http::Request<()>,
+    request: Request,
+    sent: &Arc<AtomicBool>,
+    failed: impl Fn(bool, Cause) -> HttpFailure,
+) -> Result<Answer, HttpFailure> {
+    let Request { body, limit, url, .. } = request;
+    let bytes = body.map(|body| Bytes::from(body.bytes));
+    let wire = wire.map(|()| MarkedBody { bytes, sent: Arc::clone(sent) });
+    let too_large = || HttpFailure { kind: FailureKind::TooLarge, ambiguous: true, cause: None };
+    let response = client.request(wire).await.map_err(|error| failed(error.is_connect(), error.into()))?;
+    // An answer means that the request went out, whatever became of its body.
+    sent.store(true, Ordering::Release);
+    let (head, mut body) = response.into_parts();
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    while let Some(frame) = next_frame(&mut body).await {
+        let Ok(data) = frame.map_err(|error| failed(false, error.into()))?.into_data() else { continue };
+        if bytes.len() + data.len() > limit {
+            return Err(too_large());
+        }
+        bytes.extend_from_slice(&data);
+    }
+    let headers =
+        Headers::new(head.headers.iter().map(|(name, value)| (name, String::from_utf8_lossy(value.as_bytes()))));
+    let body = decoded(&headers, &bytes, limit).into_owned();
+    Ok(Answer { status: head.status.as_u16(), headers, body, url })
+}
+
+async fn next_frame(body: &mut Incoming) -> Option<Result<Frame<Bytes>, hyper::Error>> {
+    std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
+}
+
+/// One exchange by hand, for an answer that must not be lost for what is wrong with it.
+async fn by_hand(
+    mut stream: Stream,
+    wire: http::Request<()>,
+    request: &Request,
+    enough: Enough,
+    sent: &AtomicBool,
+    deadline: Instant,
+) -> Result<Answer, HttpFailure> {
+    let bytes = to_bytes(&wire, request.body.as_ref().map(Body::bytes));
+    sent.store(true, Ordering::Release);
+    let written = async {
+        stream.write_all(&bytes).await?;
+        stream.flush().await
+    };
+    // A server may have answered before it had read all.
+    let written: io::Result<()> = written.await;
+    // A little earlier than the exchange's own end, so that what has arrived by then is looked at.
+    let deadline = deadline.checked_sub(LAST_LOOK).unwrap_or(deadline);
+    received::read(&mut stream, deadline, request.limit, enough, &request.url).await.map_err(|(kind, cause)| {
+        let cause = cause.or_else(|| written.err().map(|error| error.to_string()));
+        HttpFailure { kind, ambiguous: true, cause }
+    })
+}
+
+/// How long before its end an exchange looks at what has arrived for the last time.
+const LAST_LOOK: Duration = Duration::from_millis(20);
+
+/// The head of a request.
+fn to_wire(request: &Request) -> Result<http::Request<()>, HttpFailure> {
+    let unfit = |cause: String| HttpFailure { kind: FailureKind::NotSent, ambiguous: false, cause: Some(cause) };
+    let mut wire = http::Request::new(());
+    *wire.method_mut() = match request.method {
+        Method::Get => http::Method::GET,
+        Method::Post => http::Method::POST,
+        Method::Put => http::Method::PUT,
+        Method::Patch => http::Method::PATCH,
+        Method::Delete => http::Method::DELETE,
+        Method::Head => http::Method::HEAD,
+    };
+    *wire.uri_mut() = request.url.as_str().parse().map_err(|_| unfit("the URL cannot be asked for".to_owned()))?;
+    let headers = wire.headers_mut();
+    for (name, text) in &request.headers {
+        let value = HeaderValue::from_bytes(text.as_bytes())
+            .map_err(|_| unfit(format!("the header {name} cannot hold that value")))?;
+        let name = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| unfit("a header has a name that none can have".to_owned()))?;
+        headers.append(name, value);
+    }
+    headers.entry(header::ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+    headers.entry(header::ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));
+    if let Some(content_type) = request.body.as_ref().and_then(Body::content_type) {
+        let value = HeaderValue::from_bytes(content_type.as_bytes())
+            .map_err(|_| unfit("the header content-type cannot hold that value".to_owned()))?;
+        headers.insert(header::CONTENT_TYPE, value);
+    }
+    Ok(wire)
+}
+
+/// A request as it goes over the wire.
+fn to_bytes(wire: &http::Request<()>, body: Option<&[u8]>) -> Vec<u8> {
+    let uri = wire.uri();
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let mut bytes = format!("{} {path} HTTP/1.1\r\n", wire.method()).into_bytes();
+    let mut line = |name: &[u8], value: &[u8]| {
+        for part in [name, b": ", value, b"\r\n"] {
+            bytes.extend_from_slice(part);
+        }
+    };
+    for (name, value) in wire.headers() {
+        line(name.as_str().as_bytes(), value.as_bytes());
+    }
+    let default_port = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+    let port = uri.port_u16().filter(|port| *port != default_port).map(|port| format!(":{port}")).unwrap_or_default();
+    line(b"host", format!("{}{port}", uri.host().unwrap_or_default()).as_bytes());
+    if let Some(body) = body {
+        line(b"content-length", body.len().to_string().as_bytes());
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes.extend_from_slice(body.unwrap_or_default());
+    bytes
+}
+
+/// A body that notes when hyper takes it, which is after a connection was made and before a byte of it is written.
+struct MarkedBody {
+    bytes: Option<Bytes>,
+    sent: Arc<AtomicBool>,
+}
+
+impl http_body::Body for MarkedBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.sent.store(true, Ordering::Release);
+        Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
+}
+
+fn failure(is_connecting: bool, error: &(dyn StdError + 'static), sent: bool, ca_problem: Option<&str>) -> HttpFailure {
+    let ambiguous = sent && !is_connecting;
+    let kind = if is_connecting && is_certificate(error) {
+        FailureKind::Untrusted
+    } else if is_timeout(error) {
+        FailureKind::Timeout
+    } else if ambiguous {
+        FailureKind::CutOff
+    } else {
+        FailureKind::NotSent
+    };
+    let mut cause = chain(error);
+    if let (FailureKind::Untrusted, Some(problem)) = (kind, ca_problem) {
+        cause = format!("{cause}; {problem}");
+    }
+    HttpFailure { kind, ambiguous, cause: Some(cause).filter(|cause| !cause.is_empty()) }
+}
+
+/// An error and those behind it.
+fn sources<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| (*error).source())
+}
+
+/// The words of an error and of those behind it. None of them names the URL.
+fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for text in sources(error).map(ToString::to_string) {
+        if !text.is_empty() && words.last().is_none_or(|last| *last != text) {
+            words.push(text);
+        }
+    }
+    words.join(": ")
+}
+
+fn is_certificate(error: &(dyn StdError + 'static)) -> bool {
+    sources(error).any(|source| matches!(tls_error(source), Some(rustls::Error::InvalidCertificate(_))))
+}
+
+fn is_timeout(error: &(dyn StdError + 'static)) -> bool {
+    let timed_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
+    sources(error).filter_map(|source| source.downcast_ref()).any(timed_out)
+}
+
+/// The TLS error that an `io::Error` wraps, which its `source` passes over.
+fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    let mut error = error;
+    loop {
+        if let Some(tls) = error.downcast_ref() {
+            return Some(tls);
+        }
+        error = error.downcast_ref::<io::Error>()?.get_ref()?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(no_proxy: String) -> Environment {
+        Environment { no_proxy: Some(no_proxy), ..Environment::default() }
+    }
+
+    fn client(millis: u64, environment: Environment) -> HttpClient {
+        HttpClient::new(HttpConfig { timeout: Duration::from_millis(millis), environment, keep_alive: false })
+    }
+
+    #[test]
+    fn idle_ones_are_small_and_share_what_they_know() {
+        let (one, other) = (client(1, environment("x".repeat(1_000))), client(2, environment("x".repeat(1_000))));
+        assert!(Arc::ptr_eq(&one.environment, &other.environment));
+        assert!(size_of::<HttpClient>() < 200);
+        assert!(!format!("{one:?}").contains("xxx"));
+    }
+
+    #[tokio::test]
+    async fn transports_are_shared() {
+        let url = Url::parse("https://transports.invalid").unwrap();
+        for timeout in [11_000, 12_000] {
+            client(timeout, environment("transports.invalid".to_owned())).prepare(&url).await;
+        }
+        let ours = shared(environment("transports.invalid".to_owned()));
+        let transports = TRANSPORTS.lock().unwrap();
+        assert_eq!(transports.iter().filter(|(key, _)| Arc::ptr_eq(&key.environment, &ours)).count(), 1);
+        assert!(transports.len() <= TRANSPORTS_KEPT);
+    }
+}

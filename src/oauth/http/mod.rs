@@ -1,0 +1,331 @@
+//! One HTTP exchange at a time: a request, its answer, or why there is none.
+//!
+//! What matters to the life of a token is whether a request without an answer may have reached Ring. So a failure says
+//! that, and when in doubt it says yes.
+
+mod client;
+mod connector;
+mod encoding;
+mod received;
+mod roots;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::{Host, Url};
+
+pub use client::HttpClient;
+
+use super::BoxFuture;
+use crate::{Error, ErrorCode};
+
+/// The most that an answer of the token endpoint may hold, or one about a session, in bytes.
+pub const API_LIMIT: usize = 1024 * 1024;
+
+/// The most that a page of the web login may hold, in bytes.
+pub const PAGE_LIMIT: usize = 2 * 1024 * 1024;
+
+/// Sends one request. The flows know the network by this alone, so that their tests open no socket.
+pub trait Http: Send + Sync + 'static {
+    /// Sends the request once, follows no redirect, repeats nothing, and reads the whole answer.
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, HttpFailure>>;
+
+    /// Does what takes time before a request to that place can be sent at all, such as reading files, so that
+    /// [`Http::send`] does not have to. It takes a few seconds at most, and what fails here is told by the request.
+    fn prepare<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, ()> {
+        let _ = url;
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// Says whether an answer needs no more than this: its status, the part of its body that has arrived, and whether the transfer has
+/// ended without coming to its own end.
+pub type Enough = fn(u16, &[u8], bool) -> bool;
+
+/// The methods that Ring's servers know. Its authentication needs the first two of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// `GET`
+    Get,
+    /// `POST`
+    Post,
+    /// `PUT`
+    Put,
+    /// `PATCH`
+    Patch,
+    /// `DELETE`
+    Delete,
+    /// `HEAD`
+    Head,
+}
+
+/// A request. `Debug` shows no header value, no query and no body.
+#[derive(Clone)]
+pub struct Request {
+    /// `GET`, `POST` and so on.
+    pub method: Method,
+    /// Where it goes.
+    pub url: Url,
+    /// Names in lower case, with their values; `content-type` comes from the body.
+    pub headers: Vec<(Cow<'static, str>, String)>,
+    /// What it carries.
+    pub body: Option<Body>,
+    /// The most bytes that the body of the answer may have; more is [`FailureKind::TooLarge`].
+    pub limit: usize,
+    /// The time for the whole exchange, where it is not the sender's own.
+    pub timeout: Option<Duration>,
+    /// For an answer that may hold the only copy of something: as soon as this says so, what has arrived is the answer, whatever
+    /// becomes of the rest, and whatever is wrong with its headers, its length or its end.
+    pub enough: Option<Enough>,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("url", &without_query(&self.url))
+            .field("headers", &names)
+            .field("body", &self.body)
+            .field("limit", &self.limit)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a request carries. `Debug` shows its length only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Body {
+    content_type: Option<Cow<'static, str>>,
+    bytes: Vec<u8>,
+}
+
+impl Body {
+    /// A form (`application/x-www-form-urlencoded`), every odd character encoded.
+    pub fn form(fields: &[(&str, &str)]) -> Self {
+        let text = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        Self { content_type: Some("application/x-www-form-urlencoded".into()), bytes: text.into_bytes() }
+    }
+
+    /// A JSON text.
+    pub fn json(value: &serde_json::Value) -> Self {
+        Self { content_type: Some("application/json".into()), bytes: value.to_string().into_bytes() }
+    }
+
+    /// Bytes that somebody else has made, of the type that they say.
+    pub fn raw(bytes: Vec<u8>, content_type: Option<String>) -> Self {
+        Self { content_type: content_type.map(Cow::Owned), bytes }
+    }
+
+    /// The value of the `content-type` header.
+    pub fn content_type(&self) -> Option<&str> {
+        self.content_type.as_deref()
+    }
+
+    /// What goes over the wire.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Body({}, {} bytes)", self.content_type.as_deref().unwrap_or("no type"), self.bytes.len())
+    }
+}
+
+/// A whole answer. `Debug` shows no header value, no query and no body.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// All headers.
+    pub headers: Headers,
+    /// The whole body.
+    pub body: Vec<u8>,
+    /// What was asked: redirects are not followed.
+    pub url: Url,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("status", &self.status)
+            .field("headers", &self.headers)
+            .field("body_length", &self.body.len())
+            .field("url", &without_query(&self.url))
+            .finish()
+    }
+}
+
+/// The headers of an answer. `Debug` shows their names only.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(String, String)>);
+
+impl Headers {
+    /// Takes names in any case, and several values of the same name.
+    pub fn new<N: AsRef<str>, V: Into<String>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        Self(pairs.into_iter().map(|(name, value)| (name.as_ref().to_ascii_lowercase(), value.into())).collect())
+    }
+
+    /// The first value of that name (in lower case).
+    pub fn first<'a>(&'a self, name: &str) -> Option<&'a str> {
+        self.all(name).next()
+    }
+
+    /// All of them, their names in lower case.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// All values of that name (in lower case), in the order they came.
+    pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpFailure {
+    /// What happened.
+    pub kind: FailureKind,
+    /// The request may have been sent, and the server may have acted on it.
+    pub ambiguous: bool,
+    /// What the system said, without any URL.
+    pub cause: Option<String>,
+}
+
+impl HttpFailure {
+    /// What to tell the caller. Whether it is ambiguous is not in it.
+    pub fn to_error(&self) -> Error {
+        let error = match self.kind {
+            FailureKind::NotSent => Error::new(
+                ErrorCode::Network,
+                "Ring could not be reached. Check the network connection, the name server and the proxy settings.",
+            ),
+            FailureKind::Untrusted => Error::new(
+                ErrorCode::Network,
+                "The server's certificate is not trusted. If a proxy or virus scanner inspects TLS here, name its \
+                 root certificate (PEM) in NODE_EXTRA_CA_CERTS; otherwise check this machine's clock.",
+            ),
+            FailureKind::Timeout => Error::new(
+                ErrorCode::Timeout,
+                "Ring did not answer in time. Try again; if it stays so, check the network or allow more time.",
+            ),
+            FailureKind::CutOff => Error::new(
+                ErrorCode::Network,
+                "The connection to Ring broke before its answer was complete. Try again.",
+            ),
+            FailureKind::TooLarge => Error::new(
+                ErrorCode::Protocol,
+                "The answer is far larger than any of Ring's. Check whether a proxy or captive portal answers instead.",
+            ),
+        };
+        match &self.cause {
+            Some(cause) => error.with_cause(cause),
+            None => error,
+        }
+    }
+}
+
+/// The kinds of [`HttpFailure`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// Not resolved, not connected, or no TLS: no byte of the request went out.
+    NotSent,
+    /// The server's certificate is not to be trusted: no byte of the request went out.
+    Untrusted,
+    /// The time was up.
+    Timeout,
+    /// The connection ended before the answer was complete.
+    CutOff,
+    /// The body of the answer is over the request's limit.
+    TooLarge,
+}
+
+/// What the process's environment says about reaching servers. `Debug` shows nothing of it: a proxy's URL can hold a
+/// password.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Environment {
+    /// `https_proxy` or `HTTPS_PROXY`: an `http:` or `https:` proxy.
+    pub https_proxy: Option<String>,
+    /// `all_proxy` or `ALL_PROXY`: used where there is no `https_proxy`.
+    pub all_proxy: Option<String>,
+    /// `no_proxy` or `NO_PROXY`: hosts, domains, addresses and networks, separated by commas; `*` is all.
+    pub no_proxy: Option<String>,
+    /// `NODE_EXTRA_CA_CERTS`: a PEM file of roots to trust as well.
+    pub extra_ca_certs: Option<PathBuf>,
+    /// `SSL_CERT_FILE`: a PEM file of roots to trust as well.
+    pub ssl_cert_file: Option<PathBuf>,
+}
+
+impl Environment {
+    /// What the process's environment says now. An empty variable counts as none. `NODE_TLS_REJECT_UNAUTHORIZED` is
+    /// not looked at: nobody gets these tokens unverified.
+    pub fn from_process() -> Self {
+        // Node's own clients prefer the lower-case name.
+        let either = |name: &str| {
+            [name, &name.to_ascii_uppercase()]
+                .into_iter()
+                .find_map(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()))
+        };
+        let file = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        Self {
+            https_proxy: either("https_proxy"),
+            all_proxy: either("all_proxy"),
+            no_proxy: either("no_proxy"),
+            extra_ca_certs: file("NODE_EXTRA_CA_CERTS"),
+            ssl_cert_file: file("SSL_CERT_FILE"),
+        }
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment").finish_non_exhaustive()
+    }
+}
+
+/// How [`HttpClient`] sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// The time for a whole exchange, the answer's body included. Connecting gets ten seconds of it at most.
+    pub timeout: Duration,
+    /// Proxies and certificate roots.
+    pub environment: Environment,
+    /// Whether connections are kept for the next request, up to six to a host. Never for tokens: one that the server
+    /// has closed meanwhile would cost the answer to a rotation.
+    pub keep_alive: bool,
+}
+
+impl Default for HttpConfig {
+    /// 20 s, the process's environment, and a new connection for each request.
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(20), environment: Environment::from_process(), keep_alive: false }
+    }
+}
+
+/// Whether the URL's host is this machine: 127.0.0.0/8, `::1` or `localhost`.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+fn without_query(url: &Url) -> String {
+    format!("{}{}", url.origin().ascii_serialization(), url.path())
+}
+
+#[cfg(test)]
+mod tests;

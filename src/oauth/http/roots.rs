@@ -1,0 +1,109 @@
+//! The certificate authorities that are trusted, and the TLS that comes of them.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustls::crypto::{CryptoProvider, KeyProvider};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::SigningKey;
+use tokio::sync::watch;
+
+use super::Environment;
+use crate::task;
+
+/// TLS that trusts Mozilla's authorities and those in the files of an environment, and what is wrong with one of those files. Each
+/// file is waited for that long.
+pub(super) async fn tls(
+    environment: &Environment,
+    patience: Duration,
+) -> Result<(Arc<rustls::ClientConfig>, Option<String>), String> {
+    let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let mut problem = None;
+    let files = [("NODE_EXTRA_CA_CERTS", &environment.extra_ca_certs), ("SSL_CERT_FILE", &environment.ssl_cert_file)];
+    for (name, file) in files {
+        let Some(file) = file else { continue };
+        match read(file, patience).await {
+            Ok(pem) => {
+                let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect();
+                if roots.add_parsable_certificates(certificates).0 == 0 {
+                    problem = Some(format!("the file in {name} holds no certificate"));
+                }
+            }
+            Err(error) => problem = Some(format!("the file in {name} cannot be read: {error}")),
+        }
+    }
+    let provider = Arc::new(CryptoProvider { key_provider: &NoKeys, ..rustls::crypto::ring::default_provider() });
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok((Arc::new(tls), problem))
+}
+
+/// No server asks who we are by a certificate, and what would read and use its key stays out of the addon.
+#[derive(Debug)]
+struct NoKeys;
+
+impl KeyProvider for NoKeys {
+    fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+        Err(rustls::Error::General("there are no keys of our own".to_owned()))
+    }
+}
+
+/// More than any bundle of certificates has.
+const LARGEST_FILE: u64 = 16 * 1024 * 1024;
+
+type Contents = Result<Arc<[u8]>, String>;
+
+/// A file that is being read.
+struct Reading {
+    path: PathBuf,
+    since: Instant,
+    contents: watch::Receiver<Option<Contents>>,
+}
+
+static READINGS: Mutex<Vec<Reading>> = Mutex::new(Vec::new());
+
+/// Reads a file on a thread of its own. On a mount that has gone that takes for ever: it is tried once, everybody joins that, and
+/// nobody waits longer than `patience` since it began.
+async fn read(path: &Path, patience: Duration) -> Contents {
+    let (since, mut contents) = begin(path)?;
+    let left = patience.saturating_sub(since.elapsed());
+    match tokio::time::timeout(left, contents.wait_for(Option::is_some)).await {
+        Ok(Ok(contents)) => contents.clone().unwrap_or_else(|| Err(NO_ANSWER.to_owned())),
+        _ => Err(NO_ANSWER.to_owned()),
+    }
+}
+
+const NO_ANSWER: &str = "the file system does not answer";
+
+fn begin(path: &Path) -> Result<(Instant, watch::Receiver<Option<Contents>>), String> {
+    let mut readings = READINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(reading) = readings.iter().find(|reading| reading.path == path) {
+        return Ok((reading.since, reading.contents.clone()));
+    }
+    let (told, contents) = watch::channel(None);
+    let reading = Reading { path: path.to_owned(), since: Instant::now(), contents: contents.clone() };
+    let since = reading.since;
+    let file = path.to_owned();
+    task::apart(move || {
+        let contents = read_now(&file);
+        // From here on the file is read anew: it may be another one by then.
+        READINGS.lock().unwrap_or_else(PoisonError::into_inner).retain(|reading| reading.path != file);
+        told.send_replace(Some(contents));
+    })
+    .map_err(|error| error.to_string())?;
+    readings.push(reading);
+    Ok((since, contents))
+}
+
+fn read_now(path: &Path) -> Contents {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LARGEST_FILE).read_to_end(&mut bytes));
+    read.map(|_| bytes.into()).map_err(|error| error.to_string())
+}

@@ -1,0 +1,295 @@
+//! The network, against servers that answer as they are told.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustls::pki_types::PrivateKeyDer;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use super::*;
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nX-Two: a\r\nx-two: b\r\n\r\nhi";
+
+/// What a server does once it has read the request.
+#[derive(Clone, Copy)]
+enum Then {
+    Say(&'static str),
+    SayAndHang(&'static str),
+    Reset,
+}
+
+/// Serves one connection after another; its end tells the requests that were read.
+async fn server(count: usize, then: Then) -> (u16, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let task = tokio::spawn(async move {
+        let mut seen = Vec::new();
+        for _ in 0..count {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            seen.push(read_request(&mut stream).await);
+            match then {
+                Then::Say(text) => stream.write_all(text.as_bytes()).await.unwrap(),
+                Then::SayAndHang(text) => {
+                    stream.write_all(text.as_bytes()).await.unwrap();
+                    // Until the client goes.
+                    let _ = stream.read(&mut [0; 16]).await;
+                }
+                Then::Reset => stream.set_zero_linger().unwrap(),
+            }
+        }
+        seen
+    });
+    (port, task)
+}
+
+async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut text = String::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let count = stream.read(&mut buffer).await.unwrap_or(0);
+        text.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+        let whole = text.split_once("\r\n\r\n").is_some_and(|(head, body)| {
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            body.len() >= length.map_or(0, |length| length.parse().unwrap())
+        });
+        if whole || count == 0 {
+            return text;
+        }
+    }
+}
+
+fn http(millis: u64, environment: Environment) -> HttpClient {
+    HttpClient::new(HttpConfig { timeout: Duration::from_millis(millis), environment, keep_alive: false })
+}
+
+fn post(url: &str) -> Request {
+    Request {
+        method: Method::Post,
+        url: Url::parse(url).unwrap(),
+        headers: vec![("hardware_id".into(), "hid".to_owned()), ("2fa-code".into(), String::new())],
+        body: Some(Body::form(&[("a", "canary é")])),
+        limit: 100,
+        timeout: None,
+        enough: None,
+    }
+}
+
+/// The outcome of one POST to a server that does that.
+async fn outcome(then: Then) -> Result<Answer, HttpFailure> {
+    let (port, _task) = server(1, then).await;
+    http(2_000, Environment::default()).send(post(&format!("http://127.0.0.1:{port}/x?canary"))).await
+}
+
+fn failed(outcome: Result<Answer, HttpFailure>) -> (FailureKind, bool) {
+    let failure = outcome.expect_err("a failure");
+    assert!(!format!("{failure:?}").contains("canary"), "{failure:?}");
+    assert!(!format!("{:?}", failure.to_error()).contains("canary"));
+    (failure.kind, failure.ambiguous)
+}
+
+#[tokio::test]
+async fn sends_each_request_over_a_connection_of_its_own() {
+    let (port, task) = server(3, Then::Say(OK)).await;
+    let http = http(5_000, Environment::default());
+    let answer = http.send(post(&format!("http://127.0.0.1:{port}/x?y"))).await.unwrap();
+    assert_eq!((answer.status, answer.body.as_slice()), (200, &b"hi"[..]));
+    assert_eq!(answer.headers.all("x-two").collect::<Vec<_>>(), ["a", "b"]);
+    http.send(post(&format!("http://localhost:{port}/"))).await.unwrap();
+    let get = Request { method: Method::Get, body: None, ..post(&format!("http://127.0.0.1:{port}/")) };
+    http.send(get).await.unwrap();
+
+    let seen = task.await.unwrap();
+    assert!(seen[0].starts_with("POST /x?y HTTP/1.1\r\n"), "{}", seen[0]);
+    assert!(seen[0].contains("\r\nhardware_id: hid\r\n") && seen[0].contains("\r\n2fa-code: \r\n"));
+    assert!(seen[0].contains("\r\ncontent-type: application/x-www-form-urlencoded\r\n"));
+    assert!(seen[0].contains("\r\ncontent-length: 15\r\n") && !seen[0].contains("transfer-encoding"));
+    assert!(seen[0].ends_with("\r\n\r\na=canary+%C3%A9"));
+    assert!(seen[2].starts_with("GET / HTTP/1.1\r\n") && !seen[2].contains("content-"));
+}
+
+#[tokio::test]
+async fn a_broken_answer_is_ambiguous() {
+    for then in [
+        Then::Say(""),
+        Then::Say("HTTP/1.1 200 O"),
+        Then::Say("HTTP/1.1 200 OK\r\ncontent-le"),
+        Then::Say("HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n{\"access_token\":"),
+        Then::Say("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhel"),
+        Then::Say("this is not HTTP\r\n\r\n"),
+        Then::Reset,
+    ] {
+        assert_eq!(failed(outcome(then).await), (FailureKind::CutOff, true));
+    }
+}
+
+#[tokio::test]
+async fn no_answer_in_time_is_ambiguous() {
+    for text in ["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n{"] {
+        let (port, _task) = server(1, Then::SayAndHang(text)).await;
+        let started = Instant::now();
+        let outcome = http(300, Environment::default()).send(post(&format!("http://127.0.0.1:{port}/"))).await;
+        assert_eq!(failed(outcome), (FailureKind::Timeout, true));
+        assert!(started.elapsed() < Duration::from_secs(5));
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_sent_is_not_ambiguous() {
+    // A port that nobody listens on.
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let http = http(300, Environment::default());
+    let outcome = http.send(post(&format!("http://127.0.0.1:{closed}/?canary"))).await;
+    assert_eq!(failed(outcome), (FailureKind::NotSent, false));
+    // A server that does not talk TLS, and one that says nothing at all.
+    let (port, _task) = server(1, Then::Say("HTTP/1.1 400 Bad Request\r\n\r\n")).await;
+    let outcome = http.send(post(&format!("https://127.0.0.1:{port}/?canary"))).await;
+    assert!(!failed(outcome).1);
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let outcome = http.send(post(&format!("https://{}/", silent.local_addr().unwrap()))).await;
+    assert_eq!(failed(outcome), (FailureKind::Timeout, false));
+    // A name that cannot exist.
+    let outcome = http.send(post("https://does-not-exist.invalid/?canary")).await;
+    assert!(!failed(outcome).1);
+    // A header that cannot be written.
+    let odd = Request { headers: vec![("2fa-code".into(), "canary\r\n".to_owned())], ..post("http://127.0.0.1:1/") };
+    assert_eq!(failed(http.send(odd).await), (FailureKind::NotSent, false));
+}
+
+#[tokio::test]
+async fn large_answers_are_not_read() {
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n\
+         40\r\n0123456789012345678901234567890123456789012345678901234567890123\r\n\
+         40\r\n0123456789012345678901234567890123456789012345678901234567890123\r\n0\r\n\r\n";
+    for text in ["HTTP/1.1 200 OK\r\ncontent-length: 101\r\n\r\n", chunked] {
+        assert_eq!(failed(outcome(Then::SayAndHang(text)).await), (FailureKind::TooLarge, true));
+    }
+}
+
+#[tokio::test]
+async fn redirects_are_not_followed() {
+    for status in ["301", "302", "303", "307", "308"] {
+        let text = format!("HTTP/1.1 {status} X\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n");
+        let answer = outcome(Then::Say(text.leak())).await.unwrap();
+        assert_eq!(answer.status.to_string(), status);
+        assert_eq!(answer.headers.first("location"), Some("http://127.0.0.1:1/"));
+    }
+}
+
+#[tokio::test]
+async fn proxies_are_for_other_machines() {
+    let (proxy, task) = server(1, Then::Say("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")).await;
+    let environment = Environment {
+        https_proxy: Some(format!("http://me:canary@127.0.0.1:{proxy}")),
+        no_proxy: Some("direct.invalid:443, *.ring.invalid".to_owned()),
+        ..Environment::default()
+    };
+    let http = http(2_000, environment);
+    let (port, direct) = server(2, Then::Say(OK)).await;
+    for host in ["127.0.0.1", "localhost"] {
+        http.send(post(&format!("http://{host}:{port}/"))).await.unwrap();
+        // There is no TLS behind this port: it is enough that the proxy hears nothing.
+        failed(http.send(post(&format!("https://{host}:1/"))).await);
+    }
+    assert_eq!(direct.await.unwrap().len(), 2);
+    for host in ["direct.invalid", "oauth.ring.invalid"] {
+        failed(http.send(post(&format!("https://{host}/"))).await);
+    }
+    assert!(!task.is_finished());
+    let outcome = http.send(post("https://oauth.example.com/?canary")).await;
+    assert_eq!(failed(outcome), (FailureKind::NotSent, false));
+    let seen = task.await.unwrap();
+    assert!(seen[0].starts_with("CONNECT oauth.example.com:443 HTTP/1.1\r\n") && !seen[0].contains("hardware_id"));
+    assert!(seen[0].to_lowercase().contains("\r\nproxy-authorization: basic "));
+}
+
+#[tokio::test]
+async fn proxies_that_cannot_be_used_are_not_passed_by() {
+    for text in ["socks5://canary@127.0.0.1:1", "http://", "ftp://canary"] {
+        let environment = Environment { all_proxy: Some(text.to_owned()), ..Environment::default() };
+        let failure = http(300, environment).send(post("https://oauth.example.com/")).await.unwrap_err();
+        assert!(failure.cause.as_ref().is_some_and(|cause| cause.contains("ALL_PROXY")), "{failure:?}");
+        assert_eq!(failed(Err(failure)), (FailureKind::NotSent, false));
+    }
+}
+
+#[tokio::test]
+async fn certificates_are_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("roots.pem");
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let pem = made.cert.pem();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let tls = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}/?canary", listener.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            if let Ok(mut stream) = acceptor.accept(stream).await {
+                answer(&mut stream).await;
+            }
+        }
+    });
+
+    let environment = Environment { extra_ca_certs: Some(file.clone()), ..Environment::default() };
+    let with_file = http(2_000, environment);
+    for http in [&http(2_000, Environment::default()), &with_file] {
+        let failure = http.send(post(&url)).await.unwrap_err();
+        assert!(failure.to_error().message().contains("NODE_EXTRA_CA_CERTS"));
+        assert_eq!(failed(Err(failure)), (FailureKind::Untrusted, false));
+    }
+    let failure = with_file.send(post(&url)).await.unwrap_err();
+    assert!(failure.cause.is_some_and(|cause| cause.contains("NODE_EXTRA_CA_CERTS cannot be read")));
+    // The file is looked for again until it is there.
+    std::fs::write(&file, format!("# roots\n{pem}")).unwrap();
+    assert_eq!(with_file.send(post(&url)).await.unwrap().body, b"hi");
+    let environment = Environment { ssl_cert_file: Some(file), ..Environment::default() };
+    assert_eq!(http(2_000, environment).send(post(&url)).await.unwrap().body, b"hi");
+}
+
+async fn answer(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+    read_request(stream).await;
+    stream.write_all(OK.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    let mut request = post("https://oauth.ring.com/a?state=canary");
+    request.headers.push(("cookie".into(), "canary".to_owned()));
+    let text = format!("{request:?}");
+    assert!(text.contains("https://oauth.ring.com/a") && text.contains("cookie") && !text.contains("canary"));
+    let answer = Answer {
+        status: 302,
+        headers: Headers::new([("set-cookie", "canary")]),
+        body: b"canary".to_vec(),
+        url: request.url,
+    };
+    let text = format!("{answer:?}");
+    assert!(text.contains("set-cookie") && !text.contains("canary"));
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_at_once_is_no_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/?canary", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (stream, _): (TcpStream, _) = listener.accept().await.unwrap();
+            drop(stream);
+        }
+    });
+    for _ in 0..20 {
+        // Whether the request went out first is a race; both are told as what they are.
+        let (kind, ambiguous) = failed(http(2_000, Environment::default()).send(post(&url)).await);
+        assert!(matches!((kind, ambiguous), (FailureKind::CutOff, true) | (FailureKind::NotSent, false)));
+    }
+}
