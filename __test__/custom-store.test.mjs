@@ -291,17 +291,26 @@ describe('a custom store alone', { concurrency: true }, () => {
 
   it('ends with process.exit() at once', async (t) => {
     const ring = await startRing(t)
-    const child = runScript(
-      t,
-      `const manager = new RingTokenManager({ ...config, store: { load: () => null, save: () => new Promise(() => {}) } })
-       manager.setRefreshToken('x')
-       setTimeout(() => { console.log(Date.now()); process.exit(0) }, 200)`,
-      optionsFor(ring),
+    const exit = async () => {
+      const child = runScript(
+        t,
+        `const manager = new RingTokenManager({ ...config, store: { load: () => null, save: () => new Promise(() => {}) } })
+         manager.setRefreshToken('x')
+         setTimeout(() => { console.log(Date.now()); process.exit(0) }, 200)`,
+        optionsFor(ring),
+      )
+      const { code, stdout } = await child.ended
+      assert.equal(code, 0)
+      return Date.now() - Number(stdout)
+    }
+    // For a journal it waits five seconds, each time. A busy machine is not so slow five times in a row.
+    /** @type {number[]} */
+    const took = []
+    while (!took.some((ms) => ms < 4000) && took.length < 5) took.push(await exit())
+    assert.ok(
+      took.some((ms) => ms < 4000),
+      took.join(),
     )
-    const { code, stdout } = await child.ended
-    assert.equal(code, 0)
-    // It would wait five seconds for a journal.
-    assert.ok(Date.now() - Number(stdout) < 4000)
   })
 })
 

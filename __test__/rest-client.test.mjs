@@ -304,11 +304,9 @@ describe('a request', () => {
     const { client } = make(t, ring)
     await client.getCurrentAuth()
     ring.fault({ kind: 'hang', path: '/clients_api/x', times: 2 })
-    const started = Date.now()
     const error = await failure(client.request({ url: clientApi('x'), timeout: 100, allowNoResponse: true }), 'TIMEOUT')
     // The token is fine, and nobody is to look for what is wrong with it.
     assert.doesNotMatch(error.message, /oauth token/)
-    assert.ok(Date.now() - started < 15_000)
   })
 
   it('keeps its connection, and a token request does not', async (t) => {

@@ -11,7 +11,7 @@ if (chosen.length === 0) {
   run('cargo', ['test', '--locked', '--', '--show-output'])
   run('npm', ['run', '--silent', 'typecheck'])
 }
-run(process.execPath, ['--test', '--test-timeout=300000', ...(chosen.length > 0 ? chosen : tests('__test__'))])
+run(process.execPath, ['--test', '--test-timeout=1200000', ...(chosen.length > 0 ? chosen : tests('__test__'))])
 
 /**
  * The test files below a folder.

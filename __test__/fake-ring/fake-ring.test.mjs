@@ -34,7 +34,7 @@ const LOGIN = {
  * @param {{method?: string, headers?: Record<string, string>, body?: string, agent?: http.Agent, timeoutMs?: number, ca?: Buffer}} [options]
  * @returns {Promise<Reply>}
  */
-function send(url, { method = 'GET', headers = {}, body, agent, timeoutMs = 5000, ca } = {}) {
+function send(url, { method = 'GET', headers = {}, body, agent, timeoutMs = 120_000, ca } = {}) {
   return new Promise((resolve, reject) => {
     const module = url.startsWith('https:') ? https : http
     const req = module.request(url, { method, headers, agent: agent ?? false, ...(ca ? { ca } : {}) }, (res) => {

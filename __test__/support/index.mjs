@@ -21,7 +21,7 @@ export const EMAIL = 'person@example.com'
 export const PASSWORD = 'correct horse'
 
 /** Long enough for the slowest machine; only a failing test ever waits so long. */
-export const PATIENCE_MS = 30_000
+export const PATIENCE_MS = 120_000
 
 /** @type {WeakMap<object, { order: number, end: () => unknown }[]>} */
 const ends = new WeakMap()

@@ -24,7 +24,7 @@ import { startRegistry } from './registry.mjs'
 export { PLATFORMS, binaryOf, readJson, root }
 
 const WINDOWS = process.platform === 'win32'
-const PATIENCE_MS = 120_000
+const PATIENCE_MS = 300_000
 
 /** @typedef {{ code: number | null, stdout: string, stderr: string, output: string }} Ended */
 

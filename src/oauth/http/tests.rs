@@ -1,7 +1,6 @@
 //! The network, against servers that answer as they are told.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -128,10 +127,8 @@ async fn a_broken_answer_is_ambiguous() {
 async fn no_answer_in_time_is_ambiguous() {
     for text in ["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n{"] {
         let (port, _task) = server(1, Then::SayAndHang(text)).await;
-        let started = Instant::now();
         let outcome = http(300, Environment::default()).send(post(&format!("http://127.0.0.1:{port}/"))).await;
         assert_eq!(failed(outcome), (FailureKind::Timeout, true));
-        assert!(started.elapsed() < Duration::from_secs(5));
     }
 }
 
