@@ -11,7 +11,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,6 +31,8 @@ const GRACE: Duration = Duration::from_secs(60);
 const SIGKILL: i32 = 9;
 const EBUSY: i32 = 16;
 const CONFIG: &str = "config.json";
+/// Another user than the one who runs the suite.
+const NOBODY: u32 = 65534;
 
 /// Numbers the steps, and does what it is there for at one of them.
 #[derive(Default)]
@@ -182,11 +184,47 @@ fn run_child(ring: &Ring, journal: &Path, token: &str, kill_at: Option<usize>, i
     Ended { killed, steps }
 }
 
+/// The start of another user after that: the test binary once more, as that user.
+#[test]
+fn owner() {
+    let Ok(job) = std::env::var("RING_AUTH_OWNER") else { return };
+    let mut words = job.split('\n');
+    let mut word = || words.next().unwrap().to_owned();
+    let (url, journal, token) = (word(), PathBuf::from(word()), word());
+    println!("STARTED {:?}", start_again(&url, &journal, &token));
+}
+
+fn next_start_of_owner(ring: &Ring, journal: &Path, token: &str) -> Result<(), String> {
+    let output = Command::new("setpriv")
+        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "owner", "--nocapture", "--test-threads=1"])
+        .env("RING_AUTH_OWNER", format!("{}\n{}\n{token}", ring.url, journal.display()))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let started = text.lines().find_map(|line| line.split_once("STARTED ")).map(|(_, result)| result);
+    if started != Some("Ok(())") {
+        return Err(format!("the owner's start: {}", started.unwrap_or(&text)));
+    }
+    nothing_stale(ring)
+}
+
 /// What a fresh start with whole disks comes to: it authenticates, and rotates once more to prove that it can.
 fn next_start(ring: &Ring, journal: &Path, token: &str) -> Result<(), String> {
+    start_again(&ring.url, journal, token)?;
+    nothing_stale(ring)
+}
+
+fn nothing_stale(ring: &Ring) -> Result<(), String> {
+    let account = ring.account();
+    if account.stale > 0 { Err(format!("{} stale presentations", account.stale)) } else { Ok(()) }
+}
+
+fn start_again(url: &str, journal: &Path, token: &str) -> Result<(), String> {
     let steps = Arc::new(Steps::default());
     runtime().block_on(async {
-        let manager = manager(&ring.url, journal, token, &steps).await;
+        let manager = manager(url, journal, token, &steps).await;
         manager.auth().await.map_err(|error| format!("auth: {error}"))?;
         manager.refresh(false).await.map_err(|error| format!("refresh: {error}"))?;
         manager.close().await;
@@ -201,9 +239,37 @@ fn next_start(ring: &Ring, journal: &Path, token: &str) -> Result<(), String> {
                 return Err(format!("there is something left: {left:?}"));
             }
         }
-        let account = ring.account();
-        if account.stale > 0 { Err(format!("{} stale presentations", account.stale)) } else { Ok(()) }
+        Ok(())
     })
+}
+
+/// After a crash of root everything that has a name belongs to whom the folder belongs to. What has only a provisional
+/// name is empty.
+fn check_owners(folder: &Path) -> Result<(), String> {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let (path, metadata) = (entry.path(), entry.metadata().unwrap());
+        let is_provisional = path.to_string_lossy().contains(".new-");
+        if is_provisional && (metadata.len() == 0 || metadata.is_dir()) {
+            continue;
+        }
+        if metadata.uid() != NOBODY {
+            return Err(format!("{} belongs to user {}", path.display(), metadata.uid()));
+        }
+        if metadata.is_dir() {
+            check_owners(&path)?;
+        }
+    }
+    Ok(())
+}
+
+fn give_to_nobody(path: &Path) {
+    if path.is_dir() {
+        for entry in std::fs::read_dir(path).unwrap() {
+            give_to_nobody(&entry.unwrap().path());
+        }
+    }
+    chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
 }
 
 /// After a crash nobody else can read any file, and a configuration that can be replaced is whole.
@@ -301,6 +367,59 @@ fn killed_at_every_step_the_next_start_authenticates() {
         }
     }
     println!("crash points: {points}, failures: {}", failures.len());
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// `sudo ring-auth …` on the files of a service. A journal of its own has to be there: whoever begins one has it.
+const OF_ANOTHER_USER: [Scenario; 5] = [
+    Scenario { name: "later rotation", warm: true, irreplaceable: false, mirror: false },
+    Scenario { name: "journal that cannot be replaced", warm: true, irreplaceable: true, mirror: false },
+    Scenario { name: "first start with a mirror", warm: false, irreplaceable: false, mirror: true },
+    Scenario { name: "later rotation with a mirror", warm: true, irreplaceable: false, mirror: true },
+    Scenario { name: "mirror that cannot be replaced", warm: true, irreplaceable: true, mirror: true },
+];
+
+#[test]
+fn root_killed_at_every_step_leaves_files_with_which_their_owner_goes_on() {
+    if !rustix::process::geteuid().is_root() {
+        println!("LEFT OUT: the files of another user need root");
+        return;
+    }
+    let ring = Ring::start();
+    let mut failures = Vec::new();
+    let mut points = 0;
+    for scenario in OF_ANOTHER_USER {
+        let Scenario { name, warm, irreplaceable, mirror } = scenario;
+        // What root makes for the first time is made before a lock or a slot was left there by the owner.
+        let place_of_owner = || {
+            let here = place(&ring, warm, mirror);
+            for ending in [".lock", ".next", ".tmp"] {
+                let _ = std::fs::remove_file(here.folder.path().join(format!("journal.json{ending}")));
+            }
+            give_to_nobody(here.folder.path());
+            here
+        };
+        let here = place_of_owner();
+        let steps = run_child(&ring, &here.journal, &here.token, None, irreplaceable).steps;
+        assert!(steps.len() >= FEWEST_STEPS, "{name}: only {} steps", steps.len());
+        let request = steps.iter().position(|step| step == "request").unwrap();
+        let written = steps.iter().skip(request).position(|step| step.starts_with("After write")).unwrap() + request;
+        for (number, step) in steps.iter().enumerate() {
+            points += 1;
+            let here = place_of_owner();
+            let lost = number > request && number <= written;
+            ring.account().grace = if lost { GRACE } else { Duration::ZERO };
+            let ended = run_child(&ring, &here.journal, &here.token, Some(number), irreplaceable);
+            assert!(ended.killed, "{name}: step {number} ({step}) was never reached");
+            let result = check_files(&here, irreplaceable)
+                .and_then(|()| check_owners(here.folder.path()))
+                .and_then(|()| next_start_of_owner(&ring, &here.journal, &here.token));
+            if let Err(error) = result {
+                failures.push(format!("{name}: killed at step {number} ({step}): {error}"));
+            }
+        }
+    }
+    println!("crash points of root: {points}, failures: {}", failures.len());
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 

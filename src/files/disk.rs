@@ -45,6 +45,12 @@ impl Disk {
         Self { probe: Some(probe), owner: None }
     }
 
+    /// The same, for the owner of what lies at a path, unless there is an owner already.
+    #[must_use]
+    pub(crate) fn or_for_owner_of(self, path: &Path) -> Self {
+        if self.owner.is_none() && platform::is_root() { self.for_owner_of(path) } else { self }
+    }
+
     /// The same, whose new files belong to the owner of what lies at that path, where root makes them.
     #[must_use]
     pub fn for_owner_of(mut self, path: &Path) -> Self {
@@ -78,22 +84,37 @@ impl Disk {
         })
     }
 
-    pub(crate) fn create(&self, path: &Path) -> io::Result<File> {
-        self.create_by(platform::create_private, path)
+    /// Makes a private file, or one that has the mode and the owner of another.
+    pub(crate) fn create(&self, path: &Path, ownership: Option<Ownership<'_>>) -> io::Result<File> {
+        self.create_by(platform::create_private, path, ownership)
     }
 
-    /// Makes a file that is to take the place of another, and may be read by whoever may read that one, as far as that
-    /// is decided when a file is made.
-    pub(crate) fn create_like(&self, path: &Path, like: &Path) -> io::Result<File> {
-        self.create_by(|path| platform::create_like(path, like), path)
+    /// Makes a file that is to take the place of another, and may be read by whoever may read that one.
+    pub(crate) fn create_like(&self, path: &Path, like: &Path, ownership: Ownership<'_>) -> io::Result<File> {
+        self.create_by(|path| platform::create_like(path, like), path, Some(ownership))
     }
 
-    fn create_by(&self, make: impl FnOnce(&Path) -> io::Result<File>, path: &Path) -> io::Result<File> {
-        self.call("create", path, || {
-            let file = make(path)?;
-            self.owner.map_or(Ok(()), |owner| owner.give(&file))?;
-            Ok(file)
-        })
+    fn create_by(
+        &self,
+        make: impl FnOnce(&Path) -> io::Result<File>,
+        path: &Path,
+        ownership: Option<Ownership<'_>>,
+    ) -> io::Result<File> {
+        let give = |file: &File| match (ownership, self.owner) {
+            (Some(ownership), _) => self.call("chown", path, || ownership.apply(file)),
+            (None, Some(owner)) => self.call("chown", path, || owner.give(file)),
+            (None, None) => Ok(()),
+        };
+        if !ownership.map_or(self.owner.is_some(), Ownership::is_another_users) {
+            let file = self.call("create", path, || make(path))?;
+            give(&file)?;
+            return Ok(file);
+        }
+        // Its name appears when it belongs to the other user: a process that is stopped before leaves nothing that this
+        // user could not read.
+        let unnamed = self.call("create", path, || platform::create_unnamed(path))?;
+        give(unnamed.file())?;
+        self.call("name", path, || unnamed.name(path))
     }
 
     pub(crate) fn open_for_writing(&self, path: &Path) -> io::Result<File> {
@@ -103,12 +124,23 @@ impl Disk {
     /// Opens the lock beside a file, making it if it is not there. A lock that root makes belongs to the owner of that
     /// file, or of its folder: that user has to be able to take it afterwards.
     pub(crate) fn open_lock(&self, path: &Path, file: &Path) -> io::Result<File> {
+        let of = |path: &Path| std::fs::metadata(path).ok().map(|metadata| Owner::beside(&metadata));
+        let beside = || of(file).or_else(|| of(file.parent()?)).flatten();
+        let owner = if platform::is_root() { self.owner.or_else(beside) } else { None };
         self.call("open-lock", path, || {
-            let lock = platform::open_lock(path)?;
-            let of = |path: &Path| std::fs::metadata(path).ok().map(|metadata| Owner::beside(&metadata));
-            let beside = || of(file).or_else(|| of(file.parent()?)).flatten();
-            self.owner.or_else(beside).map_or(Ok(()), |owner| owner.give(&lock))?;
-            Ok(lock)
+            let Some(owner) = owner else { return platform::open_lock(path) };
+            match platform::open_lock_if_there(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                opened => return opened,
+            }
+            let unnamed = platform::create_unnamed(path)?;
+            self.probe("open-lock", path, Moment::Middle)?;
+            owner.give(unnamed.file())?;
+            match unnamed.name(path) {
+                // Another process was faster: everybody takes that one.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => platform::open_lock_if_there(path),
+                named => named,
+            }
         })
     }
 
@@ -131,17 +163,12 @@ impl Disk {
         })
     }
 
+    /// Makes a private folder, for whom files are made.
     pub(crate) fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.call("mkdir", path, || platform::create_private_dir(path))
-    }
-
-    /// Gives a folder that was just made to whom files are made for.
-    pub(crate) fn give_folder(&self, path: &Path) -> io::Result<()> {
-        self.owner.map_or(Ok(()), |owner| self.call("chown", path, || owner.give_folder(path)))
-    }
-
-    pub(crate) fn set_ownership(&self, file: &File, path: &Path, ownership: Ownership) -> io::Result<()> {
-        self.call("chown", path, || ownership.apply(file))
+        self.call("mkdir", path, || match self.owner {
+            Some(owner) => platform::create_dir_for(path, owner, || self.probe("mkdir", path, Moment::Middle)),
+            None => platform::create_private_dir(path),
+        })
     }
 
     /// Keeps room for that many bytes.

@@ -3,6 +3,8 @@
 
 #[cfg(any(not(unix), test))]
 mod access;
+#[cfg(unix)]
+mod attributes;
 mod disk;
 mod held;
 #[cfg(unix)]
@@ -72,7 +74,7 @@ pub(crate) fn make_folder_of(disk: &Disk, file: &Path, whose: Folder) -> io::Res
     if whose == Folder::Own {
         // Without it everything works as well; whoever commits everything should not commit a token.
         let path = folder.join(".gitignore");
-        let _ = disk.create(&path).and_then(|file| disk.write(&file, &path, 0, GITIGNORE));
+        let _ = disk.create(&path, None).and_then(|file| disk.write(&file, &path, 0, GITIGNORE));
     }
     Ok(())
 }
@@ -80,9 +82,12 @@ pub(crate) fn make_folder_of(disk: &Disk, file: &Path, whose: Folder) -> io::Res
 /// Makes a folder that nobody else can look into, and those that lead to it.
 fn make_folder(disk: &Disk, folder: &Path) -> io::Result<()> {
     let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.is_dir()).collect();
-    disk.create_dir(folder)?;
     for made in missing.into_iter().rev() {
-        disk.give_folder(made)?;
+        // What a process left behind that was stopped before it could give the folder away.
+        for (left, _) in names::siblings(made, platform::PROVISIONAL) {
+            let _ = std::fs::remove_dir(left);
+        }
+        disk.create_dir(made)?;
         // A power cut must not take the folder away again. Where its parent may be written but not read, there is no
         // way to say so.
         if let Some(parent) = made.parent() {
@@ -139,5 +144,25 @@ fn resolve_links(given: &Path, links_left: u32) -> io::Result<PathBuf> {
             }
         }
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_left_of_a_folder_that_was_never_given_away_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().join(".ring-auth");
+        for left in [".ring-auth.new-1", ".ring-auth.new-2"] {
+            std::fs::create_dir(folder.path().join(left)).unwrap();
+        }
+        std::fs::write(folder.path().join(".ring-auth.new-2/theirs"), "").unwrap();
+        make_folder_of(&Disk::default(), &own.join("j.json"), Folder::Own).unwrap();
+        let mut names: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, [".ring-auth", ".ring-auth.new-2"], "what is not empty is not ours");
     }
 }

@@ -4,15 +4,20 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The mode and owner that a replaced file has to have again.
+/// The mode, the owner, the access list and the attributes that a replaced file has to have again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ownership {
+pub(crate) struct Ownership<'a> {
     #[cfg(unix)]
     mode: u32,
     #[cfg(unix)]
     uid: u32,
     #[cfg(unix)]
     gid: u32,
+    /// The file that has the access list and the attributes.
+    #[cfg(unix)]
+    like: &'a Path,
+    #[cfg(not(unix))]
+    like: std::marker::PhantomData<&'a Path>,
 }
 
 /// For whom root makes files.
@@ -24,6 +29,10 @@ pub(crate) struct Owner {
     gid: u32,
 }
 
+/// What follows a file's name while it, or a folder, has no owner yet; then comes what no other process uses.
+#[cfg_attr(not(unix), allow(dead_code, reason = "nothing is given to another user there"))]
+pub(crate) const PROVISIONAL: &str = ".new-";
+
 fn not_private(folder: &Path) -> io::Error {
     let sentence = format!("{} is not a private folder of this user", folder.display());
     io::Error::new(io::ErrorKind::PermissionDenied, sentence)
@@ -31,6 +40,8 @@ fn not_private(folder: &Path) -> io::Error {
 
 #[cfg(unix)]
 mod unix {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    use std::os::fd::AsRawFd;
     use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
     use std::sync::LazyLock;
 
@@ -41,8 +52,10 @@ mod unix {
     use rustix::fs::{FallocateFlags, OFlags};
     use rustix::io::Errno;
 
+    use super::super::attributes;
     use super::super::home::home_of;
-    use super::{File, Metadata, OpenOptions, Owner, Ownership, Path, PathBuf, io, not_private};
+    use super::super::names::sibling;
+    use super::{File, Metadata, OpenOptions, Owner, Ownership, PROVISIONAL, Path, PathBuf, io, not_private};
 
     fn private() -> OpenOptions {
         let mut options = OpenOptions::new();
@@ -53,6 +66,87 @@ mod unix {
     /// Makes a file that was not there, readable by nobody else from its first moment.
     pub(crate) fn create_private(path: &Path) -> io::Result<File> {
         private().write(true).create_new(true).open(path)
+    }
+
+    /// A file that has no name yet, or only one that nobody looks for.
+    pub(crate) struct Unnamed {
+        file: File,
+        provisional: Option<PathBuf>,
+    }
+
+    /// Makes a private file in the folder of a path, which gets its name later.
+    pub(crate) fn create_unnamed(path: &Path) -> io::Result<Unnamed> {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Some(file) = create_nameless(path) {
+            return Ok(Unnamed { file, provisional: None });
+        }
+        let provisional = provisional(path);
+        let file = private().read(true).write(true).create_new(true).open(&provisional)?;
+        Ok(Unnamed { file, provisional: Some(provisional) })
+    }
+
+    /// A file without any name, if the file system has such files and the system can name them afterwards.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn create_nameless(path: &Path) -> Option<File> {
+        if !Path::new(OPEN_FILES).is_dir() {
+            return None;
+        }
+        let flags = OFlags::TMPFILE.bits().cast_signed();
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).mode(0o600).custom_flags(flags).open(path.parent()?).ok()
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const OPEN_FILES: &str = "/proc/self/fd";
+
+    /// A name beside a path that no other process uses.
+    fn provisional(path: &Path) -> PathBuf {
+        sibling(path, &format!("{PROVISIONAL}{}", uuid::Uuid::new_v4().simple()))
+    }
+
+    impl Unnamed {
+        pub(crate) fn file(&self) -> &File {
+            &self.file
+        }
+
+        /// Gives the file its name, one that nothing has.
+        pub(crate) fn name(self, path: &Path) -> io::Result<File> {
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            if self.provisional.is_none() {
+                let open = format!("{OPEN_FILES}/{}", self.file.as_raw_fd());
+                rustix::fs::linkat(CWD, open, CWD, path, AtFlags::SYMLINK_FOLLOW)?;
+            }
+            if let Some(provisional) = &self.provisional {
+                std::fs::hard_link(provisional, path)?;
+            }
+            self.file.try_clone()
+        }
+    }
+
+    impl Drop for Unnamed {
+        fn drop(&mut self) {
+            if let Some(provisional) = &self.provisional {
+                let _ = std::fs::remove_file(provisional);
+            }
+        }
+    }
+
+    /// Makes a folder for another user. It has no name that anybody looks for until it belongs to that user.
+    pub(crate) fn create_dir_for(
+        path: &Path,
+        owner: Owner,
+        before_it_is_given: impl Fn() -> io::Result<()>,
+    ) -> io::Result<()> {
+        let provisional = provisional(path);
+        std::fs::DirBuilder::new().mode(0o700).create(&provisional)?;
+        let made = before_it_is_given()
+            .and_then(|()| owner.give_folder(&provisional))
+            .and_then(|()| std::fs::rename(&provisional, path));
+        if made.is_err() {
+            let _ = std::fs::remove_dir(&provisional);
+        }
+        // Another process was faster.
+        made.or_else(|error| if path.is_dir() { Ok(()) } else { Err(error) })
     }
 
     /// Makes a file that was not there, to take the place of another: mode and owner of that one are given to it next.
@@ -77,9 +171,14 @@ mod unix {
         options.read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()).open(path)
     }
 
-    /// Opens the file that is locked, making it where there is none.
+    /// Opens the file that is locked, making it if it is not there.
     pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
         private().read(true).write(true).create(true).truncate(false).open(path)
+    }
+
+    /// Opens the file that is locked, if it is there.
+    pub(crate) fn open_lock_if_there(path: &Path) -> io::Result<File> {
+        private().read(true).write(true).open(path)
     }
 
     /// Makes a folder that nobody else can look into.
@@ -310,43 +409,104 @@ mod unix {
             (is_root() && owner.uid != 0).then_some(owner)
         }
 
-        /// Gives them a file that root has just made. One with another name was there before: whoever may make names in
-        /// that folder could have it given to them.
+        /// Gives them a file that root has just made and nobody else has seen. The root of a user namespace may not give
+        /// to an owner that the namespace does not know: then it stays root's.
         pub(crate) fn give(self, file: &File) -> io::Result<()> {
-            let metadata = file.metadata()?;
-            if metadata.uid() != 0 || metadata.nlink() != 1 {
-                return Ok(());
-            }
-            std::os::unix::fs::fchown(file, Some(self.uid), Some(self.gid))
+            or_keep(std::os::unix::fs::fchown(file, Some(self.uid), Some(self.gid)))
         }
 
-        /// Gives them a folder that root has just made.
-        pub(crate) fn give_folder(self, path: &Path) -> io::Result<()> {
-            std::os::unix::fs::lchown(path, Some(self.uid), Some(self.gid))
+        /// Gives them a folder that root has just made, in the same way.
+        fn give_folder(self, path: &Path) -> io::Result<()> {
+            or_keep(std::os::unix::fs::lchown(path, Some(self.uid), Some(self.gid)))
         }
     }
 
-    impl Ownership {
+    fn or_keep(given: io::Result<()>) -> io::Result<()> {
+        match given {
+            Err(error) if is_unknown_owner(&error) || error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            given => given,
+        }
+    }
+
+    /// Whether an error of a change of owner says that there is no such owner in this user namespace.
+    fn is_unknown_owner(error: &io::Error) -> bool {
+        error.raw_os_error().map(Errno::from_raw_os_error) == Some(Errno::INVAL)
+    }
+
+    impl<'a> Ownership<'a> {
         /// That of a file that is somebody else's to give away: a configuration keeps its mode as it is.
-        pub(crate) fn exactly(metadata: &Metadata) -> Self {
-            Self { mode: metadata.mode() & 0o777, uid: metadata.uid(), gid: metadata.gid() }
+        pub(crate) fn exactly(metadata: &Metadata, like: &'a Path) -> Self {
+            Self { mode: metadata.mode() & 0o777, uid: metadata.uid(), gid: metadata.gid(), like }
         }
 
         /// That of a file, without what it gives to everybody: a token is nobody else's.
-        pub(crate) fn of(metadata: &Metadata) -> Self {
-            Self { mode: metadata.mode() & 0o770, uid: metadata.uid(), gid: metadata.gid() }
+        pub(crate) fn of(metadata: &Metadata, like: &'a Path) -> Self {
+            Self { mode: metadata.mode() & 0o770, ..Self::exactly(metadata, like) }
         }
 
-        /// Gives it to a file, where that file has another.
+        /// Whether a file of this owner cannot be made without giving it away.
+        pub(crate) fn is_another_users(self) -> bool {
+            self.uid != rustix::process::geteuid().as_raw()
+        }
+
+        /// Gives it to a file that has another one and is in nobody's hands yet.
+        ///
+        /// # Errors
+        ///
+        /// One of those that mean that the file cannot take the place of the other, if it cannot be given all of it.
         pub(crate) fn apply(self, file: &File) -> io::Result<()> {
             let metadata = file.metadata()?;
             if (metadata.uid(), metadata.gid()) != (self.uid, self.gid) {
-                std::os::unix::fs::fchown(file, Some(self.uid), Some(self.gid))?;
+                std::os::unix::fs::fchown(file, Some(self.uid), Some(self.gid))
+                    .map_err(|error| if is_unknown_owner(&error) { Errno::PERM.into() } else { error })?;
             }
-            if metadata.mode() & 0o777 != self.mode {
-                file.set_permissions(std::fs::Permissions::from_mode(self.mode))?;
-            }
+            let set_mode = || {
+                let is_set = file.metadata()?.mode() & 0o777 == self.mode;
+                if is_set { Ok(()) } else { file.set_permissions(std::fs::Permissions::from_mode(self.mode)) }
+            };
+            // A mode is a part of an access list: some lists are right with it, and any list brings its own.
+            set_mode()?;
+            attributes::copy(self.like, file)?;
+            set_mode()?;
             Ok(())
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn a_file_gets_its_name_late_and_takes_no_other_file_s() {
+            for is_nameless in [true, false] {
+                let folder = tempfile::tempdir().unwrap();
+                let path = folder.path().join("j.json");
+                let make = || {
+                    if is_nameless {
+                        return create_unnamed(&path).unwrap();
+                    }
+                    // As on a file system that has no files without a name.
+                    let provisional = provisional(&path);
+                    let file = private().write(true).create_new(true).open(&provisional).unwrap();
+                    Unnamed { file, provisional: Some(provisional) }
+                };
+                let [first, second, third] = [make(), make(), make()];
+                assert!(!path.exists());
+                drop(first.name(&path).unwrap());
+                assert_eq!(second.name(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+                drop(third);
+                let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+                assert_eq!(names.len(), 1, "{names:?}");
+                assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+            }
+        }
+
+        #[test]
+        fn an_owner_that_a_user_namespace_does_not_know_means_in_place() {
+            let of = |error: Errno| io::Error::from(error);
+            assert!(or_keep(Err(of(Errno::INVAL))).is_ok() && or_keep(Err(of(Errno::PERM))).is_ok());
+            assert!(or_keep(Err(of(Errno::IO))).is_err());
+            assert!(is_unknown_owner(&of(Errno::INVAL)) && !is_unknown_owner(&of(Errno::PERM)));
         }
     }
 }
@@ -578,23 +738,56 @@ mod other {
         pub(crate) fn give(self, _file: &File) -> io::Result<()> {
             Ok(())
         }
+    }
 
-        /// Nothing to give.
+    /// A file is made by its name here, because it is made for nobody else.
+    pub(crate) struct Unnamed(File);
+
+    /// Makes a private file.
+    pub(crate) fn create_unnamed(path: &Path) -> io::Result<Unnamed> {
+        create_private(path).map(Unnamed)
+    }
+
+    impl Unnamed {
+        pub(crate) fn file(&self) -> &File {
+            &self.0
+        }
+
+        /// It has its name already.
         #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
-        pub(crate) fn give_folder(self, _path: &Path) -> io::Result<()> {
-            Ok(())
+        pub(crate) fn name(self, _path: &Path) -> io::Result<File> {
+            Ok(self.0)
         }
     }
 
-    impl Ownership {
+    /// Makes a folder.
+    pub(crate) fn create_dir_for(
+        path: &Path,
+        _owner: Owner,
+        _before_it_is_given: impl Fn() -> io::Result<()>,
+    ) -> io::Result<()> {
+        create_private_dir(path)
+    }
+
+    /// Opens the file that is locked, if it is there.
+    pub(crate) fn open_lock_if_there(path: &Path) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).open(path)
+    }
+
+    impl<'a> Ownership<'a> {
         /// Access lists are no part of it: a file that is like another is made like it.
-        pub(crate) fn exactly(_metadata: &Metadata) -> Self {
-            Self {}
+        pub(crate) fn exactly(_metadata: &Metadata, _like: &'a Path) -> Self {
+            Self { like: std::marker::PhantomData }
         }
 
         /// A file has its list since it was made.
-        pub(crate) fn of(_metadata: &Metadata) -> Self {
-            Self {}
+        pub(crate) fn of(metadata: &Metadata, like: &'a Path) -> Self {
+            Self::exactly(metadata, like)
+        }
+
+        /// A file is given to nobody else here.
+        pub(crate) fn is_another_users(self) -> bool {
+            false
         }
 
         /// Nothing to give.

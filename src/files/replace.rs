@@ -30,29 +30,26 @@ pub(crate) struct Room {
 
 impl Room {
     /// Keeps room for that many bytes at a path.
-    pub(crate) fn keep(disk: &Disk, path: &Path, bytes: usize, ownership: Option<Ownership>) -> io::Result<Self> {
+    pub(crate) fn keep(disk: &Disk, path: &Path, bytes: usize, ownership: Option<Ownership<'_>>) -> io::Result<Self> {
         let room = Self::empty(disk, path, ownership)?;
         or_nothing(disk, path, disk.allocate(&room.file, path, bytes)).map(|()| Self { bytes, ..room })
     }
 
     /// A new private file at a path, in place of whatever a crash left there.
-    pub(crate) fn empty(disk: &Disk, path: &Path, ownership: Option<Ownership>) -> io::Result<Self> {
+    pub(crate) fn empty(disk: &Disk, path: &Path, ownership: Option<Ownership<'_>>) -> io::Result<Self> {
         disk.remove(path)?;
-        Self::made(disk, path, disk.create(path), ownership)
+        Self::made(disk, path, disk.create(path, ownership))
     }
 
     /// The same, for the place of a file whose readers are somebody else's to choose.
     fn like(disk: &Disk, path: &Path, file: &Path, there: &Metadata) -> io::Result<Self> {
         disk.remove(path)?;
-        Self::made(disk, path, disk.create_like(path, file), Some(Ownership::exactly(there)))
+        Self::made(disk, path, disk.create_like(path, file, Ownership::exactly(there, file)))
     }
 
-    fn made(disk: &Disk, path: &Path, file: io::Result<File>, ownership: Option<Ownership>) -> io::Result<Self> {
-        let made = file.and_then(|file| {
-            ownership.map_or(Ok(()), |ownership| disk.set_ownership(&file, path, ownership))?;
-            Ok(Self { file, path: path.to_owned(), bytes: 0, only_copy: false })
-        });
-        or_nothing(disk, path, made)
+    fn made(disk: &Disk, path: &Path, file: io::Result<File>) -> io::Result<Self> {
+        let file = or_nothing(disk, path, file)?;
+        Ok(Self { file, path: path.to_owned(), bytes: 0, only_copy: false })
     }
 
     /// For a room that may not be renamed over the target, because it has not its owner.

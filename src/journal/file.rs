@@ -77,11 +77,13 @@ impl FileStore {
 impl Shared {
     /// The same for one entering: a link that leads to the journal may lead elsewhere by the next.
     fn entering(&self) -> Arc<Self> {
+        let real = resolve(&self.given).ok();
         Arc::new(Self {
             given: self.given.clone(),
-            real: OnceLock::new(),
             issuer: self.issuer.clone(),
-            disk: self.disk.clone(),
+            disk: real.iter().fold(self.disk.clone(), |disk, real| disk.or_for_owner_of(real)),
+            // What could not be resolved is tried again, and reported.
+            real: real.map_or_else(OnceLock::new, OnceLock::from),
             folder: self.folder,
         })
     }
@@ -125,6 +127,8 @@ impl Shared {
                 {
                     continue;
                 }
+                // Another user's, who was stopped before anything was in it.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied && self.is_empty(&slot) => continue,
                 // It may be the only place of the newest token: nothing older is sent, and it is not written over.
                 Err(error) => return Err(self.failed("read", &error)),
             };
@@ -136,6 +140,10 @@ impl Shared {
             }
         }
         Ok(newest)
+    }
+
+    fn is_empty(&self, slot: &Path) -> bool {
+        matches!(self.disk.metadata(slot), Ok(Some(there)) if there.len() == 0)
     }
 
     fn damaged_under_two_names(&self) -> Error {
@@ -221,8 +229,8 @@ impl FileGuard {
         free.nth(index).unwrap_or_else(|| sibling(real, SLOTS[index]))
     }
 
-    fn ownership(&self, real: &Path) -> io::Result<Option<Ownership>> {
-        Ok(self.shared.disk.metadata(real)?.as_ref().map(Ownership::of))
+    fn ownership<'a>(&self, real: &'a Path) -> io::Result<Option<Ownership<'a>>> {
+        Ok(self.shared.disk.metadata(real)?.map(|there| Ownership::of(&there, real)))
     }
 
     /// Whether the journal has a second name, a hard link.
@@ -236,7 +244,7 @@ impl FileGuard {
         let shared = Arc::clone(&self.shared);
         let (disk, real) = (&shared.disk, shared.real()?);
         let there = disk.metadata(real).map_err(|error| shared.failed("written", &error))?;
-        let ownership = there.as_ref().map(Ownership::of);
+        let ownership = there.as_ref().map(|there| Ownership::of(there, real));
         // A file that took its place would leave a second name behind.
         let has_other_names = there.as_ref().is_some_and(platform::has_other_names);
         let in_its_place = |room: Room| if has_other_names { room.only_as_copy() } else { room };
@@ -867,6 +875,20 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_slot_that_cannot_be_read_is_passed_over() {
+        let (folder, path) = journal_of("a");
+        // As another user leaves it that is stopped between making it and filling it.
+        std::fs::write(sibling(&path, ".tmp"), b"").unwrap();
+        let (store, faults) = faulty(&path);
+        faults.fail([("read", ".tmp", 13)]);
+        assert_eq!(current(&store).as_deref(), Some("a"));
+        write(&store, "b");
+        faults.end();
+        assert_eq!(current(&store).as_deref(), Some("b"));
+        assert_eq!(names(folder.path()), ["j.json", "j.json.lock"]);
+    }
+
+    #[test]
     fn a_copy_beside_does_not_open_the_journal_of_another_issuer() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("j.json");
@@ -923,7 +945,8 @@ mod tests {
         guard.commit(&mut state).unwrap();
         drop(guard);
         assert_eq!(current(&store).as_deref(), Some("b"));
-        assert_eq!(Ownership::of(&std::fs::metadata(&path).unwrap()), Ownership::of(&before));
+        let of = |metadata| Ownership::of(metadata, &path);
+        assert_eq!(of(&std::fs::metadata(&path).unwrap()), of(&before));
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub struct Ring {
     state: Arc<Mutex<Account>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Account {
     pub grace: Duration,
     /// Everything that asked for a refresh, answered or not.
@@ -82,6 +82,11 @@ impl Ring {
             }
         });
         Self { url, state }
+    }
+
+    /// What a child knows of the Ring of its parent: where it is.
+    pub fn at(url: &str) -> Self {
+        Self { url: url.to_owned(), state: Arc::default() }
     }
 
     /// The first token of a new family.
@@ -308,7 +313,8 @@ pub fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-fn with_parts(parts: Parts, token: Option<String>) -> Manager {
+/// A manager of parts that a suite chose itself.
+pub fn with_parts(parts: Parts, token: Option<String>) -> Manager {
     let settings = Settings {
         refresh_token: token.map(Secret::new),
         system_id: Some("test".to_owned()),
