@@ -97,6 +97,18 @@ fn make_folder(disk: &Disk, folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Refuses a path that is another one than was meant. Node.js hands a name over as text, with U+FFFD for each byte that
+/// is none.
+pub(crate) fn check_text(path: &Path) -> Result<(), Error> {
+    if !path.to_str().is_some_and(|text| text.contains('\u{fffd}')) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "The path {} has U+FFFD in it, which stands for a name that is not UTF-8: another file would be used. Rename the file, or give the path of a symbolic link to it. Nothing was touched.",
+        path.display()
+    )))
+}
+
 /// A folder of ours is where we make it: nobody else's link leads us elsewhere.
 pub(crate) fn refuse_foreign_link(folder: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(folder) {

@@ -12,7 +12,7 @@ use crate::files::lock::Lock;
 use crate::files::names::{sibling, siblings, stand_in, stand_ins_if_there};
 use crate::files::platform::{self, Ownership};
 use crate::files::replace::{self, Room, Way};
-use crate::files::{Disk, Folder, make_folder_of, resolve, unusable};
+use crate::files::{Disk, Folder, check_text, make_folder_of, resolve, unusable};
 use crate::{Error, ErrorCode, Result};
 
 /// How much longer than the state before it an answer's state may be and still fit into the room kept for it, beside
@@ -60,6 +60,7 @@ impl FileStore {
         if path.as_os_str().is_empty() || path.as_os_str().as_encoded_bytes().contains(&0) {
             return Err(Error::invalid("The store's path is empty or has a NUL in it. Give the path of a file."));
         }
+        check_text(path)?;
         if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
             return Err(Error::invalid(format!(
                 "The store's path {} is a folder. Give the path of a file in it, for example {}.",

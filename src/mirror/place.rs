@@ -1,5 +1,6 @@
 //! Where a mirror that is a file lies, and where its journal does.
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::custom::{before_a_journal, without_a_journal};
 use super::{Caller, Dotenv, FileMirror, Format, Homebridge, Mirror, Unfit};
 use crate::files::names::siblings;
-use crate::files::{Disk, Folder, refuse_foreign_link, resolve};
+use crate::files::{Disk, Folder, check_text, refuse_foreign_link, resolve};
 use crate::journal::state::Known;
 use crate::journal::{FileStore, MemoryStore, Store};
 use crate::token::RefreshToken;
@@ -164,7 +165,7 @@ impl ShownPlace {
             (folder, Folder::Own)
         };
         let name = Naming::of(&real, state_path.is_some());
-        let (format, journal): (Box<dyn Format>, String) = match target {
+        let (format, journal): (Box<dyn Format>, OsString) = match target {
             Target::Homebridge { platform, name: block, .. } => {
                 let platform = platform.as_deref().unwrap_or(Homebridge::PLATFORM);
                 let format = Homebridge::new(platform, block.clone());
@@ -175,7 +176,7 @@ impl ShownPlace {
                     Ok(called) => {
                         let taken: Vec<_> = format.names(&text).iter().map(|name| journal_of(name)).collect();
                         let shown = format.read(&text).ok().flatten();
-                        let knows = |journal: &String| {
+                        let knows = |journal: &OsString| {
                             shown.as_ref().is_some_and(|shown| knows(&folder.join(journal), issuer, &disk, shown))
                         };
                         // A block that got another name: whoever gave it that may have put an old copy of the token
@@ -215,7 +216,7 @@ impl ShownPlace {
 
 /// How the files that belong to a mirror are called.
 struct Naming {
-    file: String,
+    file: OsString,
     /// In a folder that is not the mirror's own, what tells it from others of the same name. Beside it nothing is needed,
     /// and the journal can be moved, or mounted elsewhere, with its mirror.
     path: Option<Vec<u8>>,
@@ -224,45 +225,52 @@ struct Naming {
 impl Naming {
     fn of(real: &Path, elsewhere: bool) -> Self {
         Self {
-            file: real.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            file: real.file_name().unwrap_or_default().to_owned(),
             path: elsewhere.then(|| real.as_os_str().as_encoded_bytes().to_vec()),
         }
     }
 
     /// What lock and backup of the mirror are named after: however many journals follow one file, only one is in it.
-    fn prefix(&self) -> String {
+    fn prefix(&self) -> OsString {
         match &self.path {
-            Some(path) => format!("{}-{}", self.file, digest([path.as_slice()])),
+            Some(path) => with(&self.file, &format!("-{}", digest([path.as_slice()]))),
             None => self.file.clone(),
         }
     }
 
     /// The journal of one token in that file.
-    fn journal(&self, label: &str, parts: &[&str]) -> String {
+    fn journal(&self, label: &str, parts: &[&str]) -> OsString {
         let parts = self.path.iter().map(Vec::as_slice).chain(parts.iter().map(|part| part.as_bytes()));
-        format!("{}{}.json", self.beginning(label), digest(parts))
+        with(&self.beginning(label), &format!("{}.json", digest(parts)))
     }
 
-    fn beginning(&self, label: &str) -> String {
+    fn beginning(&self, label: &str) -> OsString {
         let label: String =
             label.chars().take(40).map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
-        format!("{}-{label}-", self.prefix())
+        with(&self.prefix(), &format!("-{label}-"))
     }
 
     /// The journals of that platform.
-    fn journals(&self, folder: &Path, label: &str) -> Vec<String> {
+    fn journals(&self, folder: &Path, label: &str) -> Vec<OsString> {
         siblings(&folder.join(self.beginning(label)), "")
             .into_iter()
             .filter(|(_, rest)| rest.strip_suffix(".json").is_some_and(is_digest))
-            .filter_map(|(path, _)| path.file_name()?.to_str().map(str::to_owned))
+            .filter_map(|(path, _)| path.file_name().map(OsStr::to_owned))
             .collect()
     }
 
     /// The same, if there is just one.
-    fn only_journal(&self, folder: &Path, label: &str) -> Option<String> {
+    fn only_journal(&self, folder: &Path, label: &str) -> Option<OsString> {
         let mut journals = self.journals(folder, label);
         journals.pop().filter(|_| journals.is_empty())
     }
+}
+
+/// A name with an ending. A name need not be text.
+fn with(name: &OsStr, ending: &str) -> OsString {
+    let mut name = name.to_owned();
+    name.push(ending);
+    name
 }
 
 /// Whether a journal holds that token, or did once.
@@ -294,6 +302,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     if path.as_os_str().is_empty() || path.as_os_str().as_encoded_bytes().contains(&0) {
         return Err(Error::invalid("A path of the store is empty or has a NUL in it. Give the path of a file."));
     }
+    check_text(path)?;
     std::path::absolute(path).map_err(|error| {
         Error::invalid(format!("The path {} cannot be made absolute.", path.display())).with_cause(error)
     })
@@ -331,6 +340,47 @@ mod tests {
         std::fs::write(&path, r#"{"platforms":[{"platform":"Ring","refreshToken":"t"}]}"#).unwrap();
         let target = Target::Homebridge { path, platform: None, name: None };
         ShownPlace::open(&target, state_path, ISSUER, Disk::default(), Purpose::Follow).unwrap()
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn two_files_whose_names_are_no_text_have_two_journals() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tempfile::tempdir().unwrap();
+        let journals = [&b"a\xfe.env"[..], b"a\xff.env"].map(|name| {
+            let link = folder.path().join(format!("link-{}", name[1]));
+            std::fs::write(folder.path().join(OsStr::from_bytes(name)), "RING_REFRESH_TOKEN=t\n").unwrap();
+            std::os::unix::fs::symlink(OsStr::from_bytes(name), &link).unwrap();
+            let target = Target::Dotenv { path: link, key: None };
+            let place = ShownPlace::open(&target, None, ISSUER, Disk::default(), Purpose::Follow).unwrap();
+            drop(place.journal.try_lock().unwrap().unwrap());
+            place.mirror.settle(&mut |_| Ok(Decision::Show(Secret::new("u")))).unwrap();
+            assert_eq!(std::fs::read(folder.path().join(OsStr::from_bytes(name))).unwrap(), b"RING_REFRESH_TOKEN=u\n");
+            place.journal.name()
+        });
+        assert_eq!(journals[0].matches('\u{fffd}').count(), 1, "it is shown with a mark, and kept without");
+        let own = std::fs::read_dir(folder.path().join(FOLDER)).unwrap().map(|entry| entry.unwrap().path());
+        let locks: Vec<_> = own.filter(|path| path.extension() == Some(OsStr::new("lock"))).collect();
+        assert_eq!(locks.len(), 4, "for each the lock of its mirror and that of its journal: {locks:?}");
+    }
+
+    #[test]
+    fn a_path_that_lost_its_bytes_on_the_way_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let lost = folder.path().join("a\u{fffd}/config.json");
+        let target = Target::Homebridge { path: lost.clone(), platform: None, name: None };
+        let opened = ShownPlace::open(&target, None, ISSUER, Disk::default(), Purpose::Introduce);
+        let other = open(folder.path(), None);
+        drop(other);
+        let target = Target::Homebridge { path: folder.path().join("config.json"), platform: None, name: None };
+        let elsewhere = ShownPlace::open(&target, Some(&lost), ISSUER, Disk::default(), Purpose::Follow);
+        let journal = FileStore::open(&lost, ISSUER, Disk::default());
+        for error in [opened.err(), elsewhere.err(), journal.err()] {
+            let error = error.unwrap();
+            assert_eq!(error.code(), ErrorCode::InvalidArgument);
+            assert!(error.message().contains("not UTF-8"), "{error}");
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]
