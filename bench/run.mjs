@@ -1,6 +1,6 @@
 // @ts-check
 // `npm run bench`: ring-auth and ring-client-api in the same run, taking turns. docs/performance.md says how to read it.
-//   --quick        a few samples of the addon that lies in the clone's root, whatever build it is, and nothing is written
+//   --quick        a few samples of the addon that lies in binding/, whatever build it is, and nothing is written
 //   --out FOLDER   for the table and the chart; default: bench/results
 //   --json         the rows on standard output as well
 import { spawnSync } from 'node:child_process'

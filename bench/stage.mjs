@@ -29,7 +29,7 @@ const ALWAYS = ['package.json', 'README.md', 'LICENSE']
 const readJson = (path) => JSON.parse(readFileSync(path, 'utf8'))
 
 /**
- * Builds the release addon into a folder of its own: the one in the clone's root is for development.
+ * Builds the release addon into a folder of its own: the one in binding/ is for development.
  * @param {string} folder
  */
 export function buildRelease(folder) {
