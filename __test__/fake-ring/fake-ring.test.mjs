@@ -1065,6 +1065,12 @@ describe('faults', () => {
       await check({ kind: 'slow', delayMs: 1000 }, true, /timed out/)
       await check({ kind: 'delay-before', delayMs: 60 }, true, (reply) => assert.equal(reply.status, 200))
       await check({ kind: 'delay-before', delayMs: 1000 }, false, /timed out/)
+      const now = Promise.resolve()
+      await check({ kind: 'slow', until: now }, true, (reply) => assert.equal(reply.status, 200))
+      await check({ kind: 'delay-before', until: now }, true, (reply) => assert.equal(reply.status, 200))
+      const never = new Promise(() => {})
+      await check({ kind: 'slow', until: never }, true, /timed out/)
+      await check({ kind: 'delay-before', until: never }, false, /timed out/)
       await check({ kind: 'dribble', bytesPerTick: 100, tickMs: 1 }, true, (reply) =>
         assert.equal(reply.json.refresh_token, ring.newest()),
       )

@@ -22,6 +22,7 @@
  * @property {Record<string, string | number | string[]>} [headers]
  * @property {unknown} [body] a string or Buffer is sent as is, anything else as JSON; left out: an empty body
  * @property {number} [delayMs] for slow, delay-before
+ * @property {Promise<unknown>} [until] in place of delayMs: the answer is held until this has settled
  * @property {'status-line'|'headers'|'between'|'body'|number} [at] for truncate: in the middle of the status line, in the middle of the
  *   headers, after the empty line, in the middle of the body; or after so many bytes
  * @property {boolean} [reset] truncate ends with RST instead of FIN
@@ -61,6 +62,7 @@ const NAMES = new Set([
   'headers',
   'body',
   'delayMs',
+  'until',
   'at',
   'reset',
   'bytesPerTick',
@@ -87,8 +89,8 @@ export class Fault {
     if ((spec.kind === 'status' || spec.kind === 'answer-after') && typeof spec.status !== 'number') {
       throw new TypeError(`fake ring: a fault ${spec.kind} needs a status`)
     }
-    if ((spec.kind === 'slow' || spec.kind === 'delay-before') && typeof spec.delayMs !== 'number') {
-      throw new TypeError(`fake ring: a fault ${spec.kind} needs delayMs`)
+    if ((spec.kind === 'slow' || spec.kind === 'delay-before') && typeof spec.delayMs !== 'number' && !spec.until) {
+      throw new TypeError(`fake ring: a fault ${spec.kind} needs delayMs or until`)
     }
     if (spec.kind === 'redirect' && spec.location === undefined)
       throw new TypeError('fake ring: a fault redirect needs a location')

@@ -31,6 +31,8 @@ export function deliver(delivery) {
     setImmediate(() => send(delivery, ready))
     return
   }
+  const held = (/** @type {() => void} */ fn) =>
+    fault.until ? void fault.until.then(fn, fn) : later(fn, fault.delayMs ?? 0)
   switch (fault.kind) {
     case 'status':
       return send(delivery, given(fault))
@@ -46,10 +48,10 @@ export function deliver(delivery) {
       return send(delivery, mutated(answer(), fault))
     case 'slow': {
       const ready = answer()
-      return later(() => send(delivery, ready), fault.delayMs ?? 0)
+      return held(() => send(delivery, ready))
     }
     case 'delay-before':
-      return later(() => send(delivery, answer()), fault.delayMs ?? 0)
+      return held(() => send(delivery, answer()))
     case 'hang':
       return
     case 'hang-after':

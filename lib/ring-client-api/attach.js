@@ -35,11 +35,21 @@ function attachToRingApi(ringApi, manager) {
   )
   const deviceName = String(client.baseSessionMetadata.device_model)
   const api = new ApiClient(internals, deviceName, (session) => client.onSession.next(session))
-  const push = new PushCredentials(manager, internals)
   const clearTimeouts = client.clearTimeouts
 
+  // What its own code has written into the fields of its token, and reads back from there, until the manager has adopted it: it
+  // writes authConfig, and builds the new token from it.
+  const own = new Map([
+    ['refreshToken', client.refreshToken],
+    ['authConfig', client.authConfig],
+  ])
+  /** @returns {string | undefined} */
+  const shownToken = () => (own.has('refreshToken') ? own.get('refreshToken') : (manager.refreshToken ?? undefined))
+
   // A rotation of its own may still be under way: what that brings is the newest there is.
+  const begun = client._authPromise
   let received = client.refreshToken
+  let isItsOwn = begun !== undefined || hasRotated(client)
   let settled = false
   let detached = false
   let gaveUp = () => {}
@@ -47,35 +57,68 @@ function attachToRingApi(ringApi, manager) {
   const givenUp = new Promise((resolve) => {
     gaveUp = resolve
   })
-  /** @param {unknown} token */
+  const adopt = async () => {
+    await Promise.race([begun, givenUp]).catch(() => {})
+    // Detached meanwhile, it goes on with that token itself.
+    if (detached && !settled) return
+    settled = true
+    const token = received
+    if (token && (isItsOwn || manager.refreshToken === null)) await manager.setRefreshToken(token)
+    // One that came meanwhile is adopted next.
+    if (token === received) own.clear()
+  }
+  /** @type {Promise<void> | undefined} */
+  let adoption
+  /** Where it fails, as a locked store does, the next call tries again. @param {Promise<void>} [before] */
+  const adopted = (before) => {
+    if (adoption !== undefined) return adoption
+    const current = (before ?? Promise.resolve()).then(adopt).catch((error) => {
+      if (adoption === current) adoption = undefined
+      throw error
+    })
+    adoption = current
+    return current
+  }
+  /** Its own code has got a token, or has dropped the one that it had. @param {unknown} token */
   const receive = (token) => {
     if (typeof token !== 'string' || token === '') {
       // It failed. What it asks for next is ours, so nothing here may wait for it any longer.
       gaveUp()
+      if (settled) own.clear()
       return
     }
     received = token
+    isItsOwn = true
     // It announces that one itself.
     news.knows(token)
-    if (settled) manager.setRefreshToken(token).catch(() => {})
+    if (!settled) return
+    const before = adoption?.catch(() => {})
+    adoption = undefined
+    adopted(before).catch(() => {})
   }
-  const begun = client._authPromise
-  const isItsOwn = begun !== undefined || hasRotated(client)
-  const adopt = async () => {
-    await Promise.race([begun, givenUp]).catch(() => {})
-    // Detached meanwhile, it goes on with that token itself.
-    if (detached) return
-    settled = true
-    if (received && (isItsOwn || manager.refreshToken === null)) await manager.setRefreshToken(received)
+  /** @param {any} config */
+  const configure = (config) => {
+    if (settled && !config?.rt) {
+      own.delete('authConfig')
+      return
+    }
+    own.set('authConfig', config)
+    // Its own code writes the token next. What somebody else writes is not kept: it would outlive the manager's next rotation.
+    if (settled) queueMicrotask(() => own.has('refreshToken') || own.delete('authConfig'))
   }
-  /** @type {Promise<void> | undefined} */
-  let adoption
-  /** Where it fails, as a locked store does, the next call tries again. */
-  const adopted = () =>
-    (adoption ??= adopt().catch((error) => {
-      adoption = undefined
-      throw error
-    }))
+  const push = new PushCredentials(
+    {
+      get refreshToken() {
+        return shownToken() ?? null
+      },
+      setPushCredentials: async (/** @type {any} */ credentials) => {
+        await adopted()
+        if (detached) client._internalOnly_pushNotificationCredentials = credentials ?? undefined
+        else await manager.setPushCredentials(credentials)
+      },
+    },
+    internals,
+  )
 
   /**
    * One of its methods: after the adoption, and by its own one where it was detached meanwhile.
@@ -104,8 +147,19 @@ function attachToRingApi(ringApi, manager) {
       clearTimeouts.call(client)
       api.clear()
     }),
-    refreshToken: { get: () => manager.refreshToken ?? undefined, set: receive, enumerable: true },
-    authConfig: { get: () => unwrapped(manager.refreshToken), set: () => {}, enumerable: true },
+    refreshToken: {
+      get: shownToken,
+      set: (token) => {
+        own.set('refreshToken', token)
+        receive(token)
+      },
+      enumerable: true,
+    },
+    authConfig: {
+      get: () => (own.has('authConfig') ? own.get('authConfig') : unwrapped(manager.refreshToken)),
+      set: configure,
+      enumerable: true,
+    },
     // A request that was begun before this asks for it.
     _authPromise: { get: () => handled(getCurrentAuth.value()), set: () => {} },
     _internalOnly_pushNotificationCredentials: {
@@ -156,16 +210,18 @@ function attachToRingApi(ringApi, manager) {
         return
       }
       client._authPromise = undefined
-      const { refreshToken, hardwareId } = manager
+      const { hardwareId } = manager
       if (hardwareId !== null) client.hardwareIdPromise = hardwareId
-      if (refreshToken === null) return
-      givenBack.set(client, refreshToken)
+      const token = shownToken()
+      if (!token) return
+      // One that the manager could not take over yet is still its own.
+      if (own.size === 0) givenBack.set(client, token)
       // A rotation of the manager's may be under way, which close() waits for: until the first one of its own, what it has
       // is the manager's newest.
       /** @type {PropertyDescriptorMap} */
       const lent = {
-        refreshToken: { get: () => manager.refreshToken },
-        authConfig: { get: () => configOf(manager.refreshToken) },
+        refreshToken: { get: shownToken },
+        authConfig: { get: () => configOf(String(shownToken())) },
       }
       const keep = () => {
         subscription?.unsubscribe()
