@@ -271,6 +271,24 @@ describe('an access token', { concurrency: true }, () => {
     assert.equal(ring.counts.rotations, 6)
   })
 
+  it('that comes again with a rotation is as good as new: each complaint costs one rotation', async (t) => {
+    const ring = await startRing(t, { expiresIn: 3600 })
+    const { refreshToken, accessToken } = ring.mintPair()
+    ring.fault({ kind: 'mutate', times: Number.POSITIVE_INFINITY, set: { access_token: accessToken } })
+    const { manager } = open(t, ring, { refreshToken })
+    assert.equal(await manager.getAccessToken(), accessToken)
+    for (const rotations of [2, 3]) {
+      manager.invalidateAccessToken(accessToken)
+      for (let i = 0; i < 30; i++) assert.equal(await manager.getAccessToken(), accessToken)
+      assert.deepEqual([ring.counts.rotations, manager.status.state], [rotations, 'ready'])
+    }
+    const before = (await manager.getAuth()).expiresAt
+    const then = Date.now()
+    await until(() => Date.now() > then, 'the clock to go on')
+    assert.ok((await manager.refresh()).expiresAt > before)
+    assert.equal(manager.status.state, 'ready')
+  })
+
   it('comes with all that belongs to it', async (t) => {
     const ring = await startRing(t, { expiresIn: 3600 })
     const { manager } = open(t, ring, { refreshToken: ring.mint() })

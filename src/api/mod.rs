@@ -19,6 +19,7 @@ use url::Url;
 
 pub use hosts::Hosts;
 
+use crate::journal::state::Millis;
 use crate::manager::{Auth, Clock, Level, Manager};
 use crate::oauth::{Answer, Body, FailureKind, Http, Method, Request};
 use crate::{Error, ErrorCode, Result, Secret};
@@ -171,8 +172,8 @@ impl Inner {
         let mut ends = self.ends.subscribe();
         let reads = matches!(call.method, Method::Get | Method::Head);
         let mut patience = Patience::new(reads, self.clock().monotonic());
-        // The access token that was refused, and what with.
-        let mut refused: Option<(Secret, Failure)> = None;
+        // The access token that was refused, when it ends, and what with.
+        let mut refused: Option<(Secret, Millis, Failure)> = None;
         let mut noted = false;
         loop {
             let sessions_made = self.session_under_way(&patience, &ends).await?;
@@ -185,8 +186,8 @@ impl Inner {
                 }
                 Err(error) => return Err(Failure::without_token(error)),
             };
-            if let Some((token, failure)) = refused.take()
-                && token == auth.access_token
+            if let Some((token, expires_at, failure)) = refused.take()
+                && (token, expires_at) == (auth.access_token.clone(), auth.expires_at)
             {
                 // The manager rotates no further for this API.
                 return Err(failure);
@@ -222,7 +223,7 @@ impl Inner {
             match trouble {
                 Trouble::Unauthorized => {
                     self.manager.invalidate_access_token(auth.access_token.expose())?;
-                    refused = Some((auth.access_token, failure));
+                    refused = Some((auth.access_token, auth.expires_at, failure));
                 }
                 Trouble::SessionGone => {
                     self.manager.log(Level::Info, "Ring has no session of this device: making one.");

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 use super::*;
 use crate::journal::MemoryStore;
@@ -39,6 +39,8 @@ impl Clock for HandClock {
 struct Wire {
     refreshes: AtomicUsize,
     trouble: Mutex<Option<ErrorCode>>,
+    /// Gives the same access token each time.
+    is_stubborn: AtomicBool,
 }
 
 impl Refresh for Wire {
@@ -50,7 +52,10 @@ impl Refresh for Wire {
             }
             let number = self.refreshes.fetch_add(1, Ordering::SeqCst) + 1;
             Ok(Grant {
-                access_token: Secret::new(format!("canary-{number}")),
+                access_token: Secret::new(match self.is_stubborn.load(Ordering::SeqCst) {
+                    true => "canary".to_owned(),
+                    false => format!("canary-{number}"),
+                }),
                 refresh_token: Secret::new(format!("{}+", token.expose())),
                 token_type: "Bearer".into(),
                 scope: "client".into(),
@@ -281,6 +286,18 @@ async fn nothing_is_sent_to_anybody_else() {
         assert_eq!(code(rig.api.request(odd).await).0, ErrorCode::InvalidArgument);
     }
     assert_eq!((rig.ring.sent().len(), rig.wire.refreshes.load(Ordering::SeqCst)), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_401_is_tried_again_after_a_rotation_even_if_its_access_token_is_the_same() {
+    let rig = rig();
+    rig.wire.is_stubborn.store(true, Ordering::SeqCst);
+    rig.ring.then(|_, n| if n == 0 { status(401) } else { ok("{}") });
+    assert_eq!(rig.api.request(get("x")).await.unwrap().status, 200);
+    assert_eq!((rig.wire.refreshes.load(Ordering::SeqCst), rig.ring.sent().len()), (2, 2));
+    rig.ring.then(|_, _| status(401));
+    assert_eq!(code(rig.api.request(get("x")).await).1, Some(401));
+    assert!(rig.ring.sent().len() <= 5, "and not for ever");
 }
 
 #[tokio::test(start_paused = true)]

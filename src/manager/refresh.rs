@@ -53,8 +53,10 @@ impl Flight {
 /// What was known when a refresh was begun: by it one sees whether somebody else was faster.
 struct Before {
     token: Option<Fingerprint>,
-    /// The access token at hand, if it is expired, near its end or complained of.
-    useless: Option<Secret>,
+    /// The access token at hand.
+    access: Option<LiveAccess>,
+    /// Whether that one is expired, near its end or complained of.
+    is_useless: bool,
 }
 
 impl Inner {
@@ -71,10 +73,10 @@ impl Inner {
                 view.last_unasked = Some(clock.monotonic());
             }
             let complained_of = view.complaint != Complaint::None;
-            let useless = view.access.as_ref().filter(|access| complained_of || access.is_near_its_end(clock));
             let before = Before {
                 token: view.newest.as_ref().map(crate::token::RefreshToken::fingerprint),
-                useless: useless.map(|access| access.token.clone()),
+                access: view.access.as_deref().cloned(),
+                is_useless: complained_of || view.access.as_ref().is_some_and(|access| access.is_near_its_end(clock)),
             };
             let (ended, flight) = watch::channel(None);
             view.flight = Some(Flight { outcome: flight.clone() });
@@ -419,11 +421,15 @@ impl Inner {
 fn serves(reason: Reason, before: &Before, state: &State, clock: &dyn Clock) -> bool {
     let Some(access) = &state.access else { return false };
     let Some(live) = LiveAccess::new(access, clock) else { return false };
-    let rotated = state.current.as_ref().map(|held| held.token.fingerprint()) != before.token;
+    let is_before = before.access.as_ref().map(|before| before.is(access));
+    // Ring may keep the refresh token, and give the access token again: that is a rotation all the same.
+    let rotated =
+        state.current.as_ref().map(|held| held.token.fingerprint()) != before.token || is_before == Some(false);
+    // The wall clock alone may think well of one that is known to be over.
+    let is_useless = before.is_useless && is_before == Some(true);
     match reason {
-        // The wall clock alone may think well of one that is known to be over.
-        Reason::Needed => before.useless.as_ref() != Some(&access.token),
-        Reason::Unasked => before.useless.as_ref() != Some(&access.token) && (rotated || !live.is_near_its_end(clock)),
+        Reason::Needed => !is_useless,
+        Reason::Unasked => !is_useless && (rotated || !live.is_near_its_end(clock)),
         Reason::Asked | Reason::Forced => rotated,
         Reason::Recover => state.mark.is_none(),
     }

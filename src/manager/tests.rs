@@ -454,6 +454,71 @@ async fn a_401_seen_by_a_hundred_costs_one_rotation_and_five_in_a_row_at_most() 
     assert_eq!(bench.wire.sent().len(), 7);
 }
 
+/// Ring's answer to a refresh of a token, with an access token that it has given before.
+fn same_access(number: usize) -> Result<Grant, WireError> {
+    Ok(Grant {
+        access_token: Secret::from("always the same"),
+        refresh_token: Secret::new(format!("a-{number}")),
+        token_type: "Bearer".into(),
+        scope: "client".into(),
+        lifetime: HOUR,
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_settles_a_complaint_and_renews_the_lifetime_even_if_its_access_token_is_the_same() {
+    let bench = Bench::on(Shaky::new());
+    let manager = bench.manager(Some("a"));
+    for number in 0..20 {
+        bench.wire.then(same_access(number));
+    }
+    let first = manager.auth().await.unwrap();
+    manager.invalidate_access_token(first.access_token.expose()).unwrap();
+    for _ in 0..30 {
+        assert_eq!(manager.auth().await.unwrap().access_token, first.access_token);
+        assert_eq!(manager.status().phase, Phase::Ready);
+    }
+    assert_eq!(bench.wire.sent().len(), 2, "one complaint, one rotation");
+
+    // Beyond the end of the first lifetime, and within that of the second.
+    tokio::time::sleep(SECOND * 3_000).await;
+    let second = manager.refresh(false).await.unwrap();
+    tokio::time::sleep(SECOND * 700).await;
+    for _ in 0..30 {
+        assert_eq!(manager.auth().await.unwrap().expires_at, second.expires_at);
+        assert_eq!(manager.status().phase, Phase::Ready);
+    }
+    assert_eq!(bench.wire.sent().len(), 3);
+    assert!(second.expires_at > first.expires_at);
+
+    // The margin counts from the newest rotation as well.
+    tokio::time::sleep(SECOND * 2_600).await;
+    manager.auth().await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    for _ in 0..30 {
+        manager.auth().await.unwrap();
+    }
+    assert_eq!(bench.wire.sent().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_by_another_process_serves_even_if_its_access_token_is_the_same() {
+    let bench = Bench::on(Shaky::new());
+    let (one, other) = (bench.manager(Some("a")), bench.manager(None));
+    for number in 0..20 {
+        bench.wire.then(same_access(number));
+    }
+    let first = one.auth().await.unwrap().access_token;
+    assert_eq!(other.auth().await.unwrap().access_token, first);
+    for manager in [&one, &other] {
+        manager.invalidate_access_token(first.expose()).unwrap();
+    }
+    tokio::time::sleep(SECOND).await;
+    one.auth().await.unwrap();
+    other.auth().await.unwrap();
+    assert_eq!(bench.wire.sent().len(), 2, "what the one rotated is good enough for the other");
+}
+
 #[tokio::test(start_paused = true)]
 async fn near_its_end_the_token_is_handed_out_and_refreshed_beside_that() {
     let bench = Bench::new();

@@ -100,6 +100,12 @@ impl LiveAccess {
         })
     }
 
+    /// Whether both came with one and the same answer. Ring may give an access token again that it has given before: the answer
+    /// counts, not the text.
+    pub(super) fn is(&self, access: &Access) -> bool {
+        self.token == access.token && self.obtained_wall == access.obtained_at && self.lifetime == access.lifetime
+    }
+
     /// Its age by whichever clock says more: one stands still in a suspended machine, the other can be set back.
     fn age(&self, clock: &dyn Clock) -> Duration {
         let wall = Duration::from_millis(clock.wall().saturating_sub(self.obtained_wall));
@@ -261,19 +267,22 @@ impl View {
 
     /// Takes over what the store holds.
     pub(super) fn adopt(&mut self, state: &State, clock: &dyn Clock) {
+        let fingerprint = |token: &RefreshToken| token.fingerprint();
+        let rotated =
+            self.newest.as_ref().map(fingerprint) != state.current.as_ref().map(|held| fingerprint(&held.token));
         self.newest = state.current.as_ref().map(|held| held.token.clone());
         self.rejected = state.is_dead();
         self.cool_down = state.cool_down.clone().map(Box::new);
         self.hardware_id = state.hardware_id.as_deref().map(Arc::from);
         self.lineage = Some(Box::new(Lineage::of(state)));
-        let access = state.access.as_ref().and_then(|access| LiveAccess::new(access, clock)).map(Box::new);
-        let same = match (&access, &self.access) {
-            (Some(new), Some(old)) => new.token == old.token,
-            _ => false,
-        };
+        let same = !rotated
+            && match (&state.access, &self.access) {
+                (Some(new), Some(old)) => old.is(new) && LiveAccess::new(new, clock).is_some(),
+                _ => false,
+            };
         if !same {
-            // The one at hand keeps its own monotonic beginning; another one was never complained of.
-            self.access = access;
+            // The one at hand keeps its own monotonic beginning; one of another answer was never complained of.
+            self.access = state.access.as_ref().and_then(|access| LiveAccess::new(access, clock)).map(Box::new);
             self.complaint = Complaint::None;
         }
     }
