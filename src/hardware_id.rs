@@ -3,7 +3,12 @@
 //! Ring shows one "authorized client device" for each id, and stops notifications when it changes. So a person who
 //! comes from ring-client-api must keep theirs, and everyone must keep the one they started with.
 
+use std::time::Duration;
+
 use uuid::Uuid;
+
+use crate::task::Apart;
+use crate::{Error, ErrorCode, Result};
 
 /// ring-client-api's own namespace.
 const NAMESPACE: Uuid = Uuid::from_u128(0xe53f_fdc0_e91d_4ce1_bec2_df93_9d94_739d);
@@ -13,10 +18,26 @@ pub fn from_system_id(system_id: &str) -> String {
     Uuid::new_v5(&NAMESPACE, system_id.as_bytes()).to_string()
 }
 
-/// The id of this machine, from what its operating system calls itself; `None` where it has no such name.
-pub fn from_machine() -> Option<String> {
-    machine_id().map(|id| from_system_id(&id))
+/// The id of this machine, from what its operating system calls itself; random if it has no such name. Files and tools of the system
+/// are asked for it.
+///
+/// # Errors
+///
+/// `TIMEOUT` if they do not answer. A random id would be another device for good, only because a disk was slow.
+pub async fn of_machine() -> Result<String> {
+    static ASKED: Apart<(), Option<String>> = Apart::new();
+    let named = ASKED.wait(&(), PATIENCE, machine_id).await.ok_or_else(|| {
+        Error::new(
+            ErrorCode::Timeout,
+            "This system did not say in time which machine it is, and the hardware id follows from that. Try again, or give \
+             systemId.",
+        )
+    })?;
+    Ok(named.map_or_else(random, |id| from_system_id(&id)))
 }
+
+/// How long the system is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An id of nobody else's, for a machine without a name or a device that Ring has blocked.
 pub fn random() -> String {

@@ -2,13 +2,15 @@
 //! more, and that for both of its schedulers.
 
 use std::any::Any;
-use std::io;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 
 type Done = Box<dyn Any + Send>;
@@ -45,8 +47,102 @@ pub(crate) fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     Task { handle: tokio::task::spawn_blocking(work), gives: PhantomData }
 }
 
-/// Begins what may wait for a disk for ever, on a thread of its own, which nobody waits for: the threads for what has to reach the disk
-/// are few, and a mount that has gone would take them one after the other.
-pub(crate) fn apart(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    thread::Builder::new().name("ring-auth-file".to_owned()).spawn(work).map(drop)
+/// Work that may never end, such as reading a file on a mount that has gone. Each piece is done on a thread of its own: the threads
+/// for what has to reach the disk are few, and it would take them one after the other. At any time each piece is done once, and
+/// all who need it wait for the same.
+pub(crate) struct Apart<K, T>(Mutex<Vec<Piece<K, T>>>);
+
+struct Piece<K, T> {
+    key: K,
+    since: Instant,
+    done: watch::Receiver<Option<T>>,
+}
+
+impl<K: Clone + PartialEq + Send, T: Clone + Send + Sync + 'static> Apart<K, T> {
+    /// Nothing is being done yet.
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    /// What a piece of work comes to; `None` if it has not ended `patience` after it began.
+    pub(crate) async fn wait(
+        &'static self,
+        key: &K,
+        patience: Duration,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let (since, mut done) = self.begin(key, work)?;
+        let left = patience.saturating_sub(since.elapsed());
+        let done = tokio::time::timeout(left, done.wait_for(Option::is_some)).await.ok()?;
+        done.as_ref().ok().and_then(|done| Option::clone(done))
+    }
+
+    fn begin(
+        &'static self,
+        key: &K,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<(Instant, watch::Receiver<Option<T>>)> {
+        let mut pieces = self.pieces();
+        // A piece whose thread is gone without a word has panicked.
+        pieces.retain(|piece| piece.done.has_changed().is_ok());
+        if let Some(piece) = pieces.iter().find(|piece| piece.key == *key) {
+            return Some((piece.since, piece.done.clone()));
+        }
+        let (told, done) = watch::channel(None);
+        thread::Builder::new()
+            .name("ring-auth-file".to_owned())
+            .spawn(move || {
+                told.send_replace(Some(work()));
+            })
+            .ok()?;
+        let since = Instant::now();
+        pieces.push(Piece { key: key.clone(), since, done: done.clone() });
+        Some((since, done))
+    }
+
+    fn pieces(&self) -> MutexGuard<'_, Vec<Piece<K, T>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(50);
+    const LATE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn work_that_never_ends_is_begun_once_and_waited_for_once() {
+        static APART: Apart<&str, usize> = Apart::new();
+        static BEGUN: AtomicUsize = AtomicUsize::new(0);
+        let (go, gate) = mpsc::channel::<()>();
+        let work = move || {
+            BEGUN.fetch_add(1, Ordering::SeqCst);
+            let _ = gate.recv();
+            1
+        };
+        assert_eq!(APART.wait(&"stuck", SOON, work).await, None);
+        let began = Instant::now();
+        for _ in 0..50 {
+            assert_eq!(APART.wait(&"stuck", SOON, || 2).await, None);
+        }
+        assert!(began.elapsed() < SOON * 40, "who comes later does not wait anew");
+        assert_eq!(APART.wait(&"other", LATE, || 3).await, Some(3));
+        go.send(()).unwrap();
+        assert_eq!(APART.wait(&"stuck", LATE, || 2).await, Some(1), "who waits gets what the first has begun");
+        assert_eq!(BEGUN.load(Ordering::SeqCst), 1);
+        // What has ended is begun anew.
+        while APART.wait(&"stuck", LATE, || 4).await != Some(4) {}
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_gives_nothing_and_is_begun_anew() {
+        static APART: Apart<(), usize> = Apart::new();
+        assert_eq!(APART.wait(&(), LATE, || panic!("on purpose")).await, None);
+        while APART.wait(&(), LATE, || 1).await != Some(1) {}
+    }
 }

@@ -52,10 +52,11 @@ impl Refresh for Wire {
             }
             let number = self.refreshes.fetch_add(1, Ordering::SeqCst) + 1;
             Ok(Grant {
-                access_token: Secret::new(match self.is_stubborn.load(Ordering::SeqCst) {
-                    true => "canary".to_owned(),
-                    false => format!("canary-{number}"),
-                }),
+                access_token: if self.is_stubborn.load(Ordering::SeqCst) {
+                    Secret::from("canary")
+                } else {
+                    Secret::new(format!("canary-{number}"))
+                },
                 refresh_token: Secret::new(format!("{}+", token.expose())),
                 token_type: "Bearer".into(),
                 scope: "client".into(),

@@ -16,6 +16,13 @@ pub(super) struct Pending {
     state: State,
 }
 
+impl Pending {
+    /// Gives up what could not be written.
+    pub(super) fn into_guard(self) -> Box<dyn Guard> {
+        self.guard
+    }
+}
+
 /// The right to change the state, and the state as it is now.
 pub(super) struct Entered<'a> {
     pub(super) state: State,
@@ -70,7 +77,13 @@ impl Inner {
         let mut shown = self.look_into_mirror().await;
         let guard = self.lock(patience).await?;
         let (guard, found) = self.blocking(guard, |guard| guard.read()).await;
-        let found = found?;
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => {
+                self.release(guard).await;
+                return Err(error);
+            }
+        };
         self.tell(found.notices);
         let is_at_hand = self.parts.mirror.as_ref().is_some_and(|mirror| mirror.is_at_hand());
         let is_new = |token: &RefreshToken| found.state.recognise(token.fingerprint()) == Known::Unknown;
@@ -365,7 +378,7 @@ impl Inner {
         }
     }
 
-    async fn release(&self, guard: Box<dyn Guard>) {
+    pub(super) async fn release(&self, guard: Box<dyn Guard>) {
         if self.parts.store.is_durable() {
             // Giving the room back is a storage call as well.
             let _ = task::spawn_blocking(move || drop(guard)).await;

@@ -93,9 +93,16 @@ impl Inner {
     /// Decides the device id and keeps it, which also proves that the token can be stored: before Ring sends a code.
     async fn prepare(self: &Arc<Self>, device: Device) -> Result<String> {
         let mut entered = self.enter().await?;
-        let hardware_id = match device {
-            Device::Kept => self.decide_hardware_id(&entered.state),
-            Device::New => hardware_id::random(),
+        let decided = match device {
+            Device::Kept => self.decide_hardware_id(&entered.state).await,
+            Device::New => Ok(hardware_id::random()),
+        };
+        let hardware_id = match decided {
+            Ok(hardware_id) => hardware_id,
+            Err(error) => {
+                self.leave(entered).await;
+                return Err(error);
+            }
         };
         // The token in use keeps its own: it wins over the journal's.
         entered.state.hardware_id = Some(hardware_id.clone());

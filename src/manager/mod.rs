@@ -441,13 +441,15 @@ impl Inner {
     }
 
     /// The id that requests are made with: decided once, and kept.
-    fn decide_hardware_id(&self, state: &State) -> String {
+    async fn decide_hardware_id(&self, state: &State) -> Result<String> {
         let of_token = state.current.as_ref().and_then(|held| held.token.hardware_id()).map(str::to_owned);
-        of_token
+        let known = of_token
             .or_else(|| state.hardware_id.clone())
-            .or_else(|| self.settings.system_id.as_deref().map(crate::hardware_id::from_system_id))
-            .or_else(crate::hardware_id::from_machine)
-            .unwrap_or_else(crate::hardware_id::random)
+            .or_else(|| self.settings.system_id.as_deref().map(crate::hardware_id::from_system_id));
+        match known {
+            Some(known) => Ok(known),
+            None => crate::hardware_id::of_machine().await,
+        }
     }
 
     async fn close(self: &Arc<Self>) {
@@ -472,7 +474,9 @@ impl Inner {
         self.follow_to_the_end().await;
         let mut entry = self.entry.lock().await;
         // What could not be written even now goes, and its lock with it.
-        *entry = None;
+        if let Some(pending) = entry.take() {
+            self.release(pending.into_guard()).await;
+        }
         self.view().closed = true;
     }
 }

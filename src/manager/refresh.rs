@@ -116,7 +116,7 @@ impl Inner {
             Ok(entered) => entered,
             Err(error) => {
                 // The holder may have finished its work and hang afterwards.
-                return self.adopt_from_store(reason, before).ok_or(error);
+                return self.adopt_from_store(reason, before).await.ok_or(error);
             }
         };
         self.adopt(&entered.state);
@@ -183,8 +183,13 @@ impl Inner {
         // Whoever forces it sends the rejected one once more.
         let mut sent = entered.state.sendable().unwrap_or(Sent::Current);
         let mut starts = entered.state.mark.as_ref().map_or(0, |mark| mark.starts.saturating_add(1));
+        // Whatever takes its time is done before the mark: a mark says that Ring may have got the token.
+        self.parts.refresh.prepare().await;
         let error = loop {
-            let hardware_id = self.decide_hardware_id(&entered.state);
+            let hardware_id = match self.decide_hardware_id(&entered.state).await {
+                Ok(hardware_id) => hardware_id,
+                Err(error) => break error,
+            };
             let Some(token) = entered.state.to_send(sent).map(|held| held.token.clone()) else { break rejected() };
             if let Err(error) = self.mark(&mut entered, token.fingerprint(), starts, &hardware_id).await {
                 entered.state.mark = None;
@@ -327,8 +332,10 @@ impl Inner {
         auth_even_if_expired(state)
     }
 
-    fn adopt_from_store(&self, reason: Reason, before: &Before) -> Option<Auth> {
-        let state = self.parts.store.peek().ok().flatten()?;
+    async fn adopt_from_store(&self, reason: Reason, before: &Before) -> Option<Auth> {
+        let store = Arc::clone(&self.parts.store);
+        let peeked = task::spawn_blocking(move || store.peek()).await;
+        let state = peeked.ok().and_then(Result::ok).flatten()?;
         if self.view().given.is_some()
             || self.view().ahead_of(&state).is_some()
             || !serves(reason, before, &state, self.parts.clock.as_ref())

@@ -53,6 +53,8 @@ struct Wire {
     sent: Mutex<Vec<String>>,
     lifetime: Mutex<Duration>,
     takes: Duration,
+    /// How long it takes before anything can be sent.
+    prepares: Mutex<Duration>,
 }
 
 impl Wire {
@@ -76,6 +78,11 @@ impl Wire {
 }
 
 impl Refresh for Wire {
+    fn prepare(&self) -> BoxFuture<'_, ()> {
+        let takes = *self.prepares.lock().unwrap();
+        Box::pin(tokio::time::sleep(takes))
+    }
+
     fn refresh<'a>(&'a self, token: &'a Secret, _id: &'a str) -> BoxFuture<'a, Result<Grant, WireError>> {
         Box::pin(async move {
             self.sent.lock().unwrap().push(token.expose().to_owned());
@@ -315,6 +322,7 @@ impl Bench {
                 sent: Mutex::default(),
                 lifetime: Mutex::new(HOUR),
                 takes: Duration::from_millis(50),
+                prepares: Mutex::default(),
             }),
             clock: Arc::new(HandClock { start: tokio::time::Instant::now(), shift: AtomicI64::new(0) }),
             heard: Arc::default(),
@@ -454,15 +462,31 @@ async fn a_401_seen_by_a_hundred_costs_one_rotation_and_five_in_a_row_at_most() 
     assert_eq!(bench.wire.sent().len(), 7);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_takes_time_before_a_request_is_done_before_its_mark() {
+    let bench = Bench::on(Shaky::new());
+    let manager = bench.manager(Some("a"));
+    *bench.wire.prepares.lock().unwrap() = SECOND * 5;
+    let asking = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.auth().await }
+    });
+    tokio::time::sleep(SECOND * 4).await;
+    assert!(bench.store.peek().unwrap().is_none_or(|state| state.mark.is_none()));
+    assert!(bench.wire.sent().is_empty());
+    asking.await.unwrap().unwrap();
+    assert_eq!(bench.wire.sent(), ["a"]);
+}
+
 /// Ring's answer to a refresh of a token, with an access token that it has given before.
-fn same_access(number: usize) -> Result<Grant, WireError> {
-    Ok(Grant {
+fn same_access(number: usize) -> Grant {
+    Grant {
         access_token: Secret::from("always the same"),
         refresh_token: Secret::new(format!("a-{number}")),
         token_type: "Bearer".into(),
         scope: "client".into(),
         lifetime: HOUR,
-    })
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -470,7 +494,7 @@ async fn a_rotation_settles_a_complaint_and_renews_the_lifetime_even_if_its_acce
     let bench = Bench::on(Shaky::new());
     let manager = bench.manager(Some("a"));
     for number in 0..20 {
-        bench.wire.then(same_access(number));
+        bench.wire.then(Ok(same_access(number)));
     }
     let first = manager.auth().await.unwrap();
     manager.invalidate_access_token(first.access_token.expose()).unwrap();
@@ -506,7 +530,7 @@ async fn a_rotation_by_another_process_serves_even_if_its_access_token_is_the_sa
     let bench = Bench::on(Shaky::new());
     let (one, other) = (bench.manager(Some("a")), bench.manager(None));
     for number in 0..20 {
-        bench.wire.then(same_access(number));
+        bench.wire.then(Ok(same_access(number)));
     }
     let first = one.auth().await.unwrap().access_token;
     assert_eq!(other.auth().await.unwrap().access_token, first);

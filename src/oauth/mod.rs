@@ -102,7 +102,7 @@ impl RingOauth {
         check_hardware_id(hardware_id).map_err(WireError::not_sent)?;
         let request = Request {
             method: Method::Post,
-            url: self.endpoints.oauth.url("/oauth/token"),
+            url: self.endpoints.oauth.url(TOKEN_PATH),
             headers: vec![
                 ("user-agent".into(), self.user_agent().to_owned()),
                 ("accept".into(), "application/json".to_owned()),
@@ -184,7 +184,15 @@ pub trait Refresh: Send + Sync + 'static {
         refresh_token: &'a Secret,
         hardware_id: &'a str,
     ) -> BoxFuture<'a, Result<Grant, WireError>>;
+
+    /// Does what takes time before a token can be sent at all, such as reading files of certificates: a few seconds at most. What
+    /// fails here is told by the request.
+    fn prepare(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
+
+const TOKEN_PATH: &str = "/oauth/token";
 
 /// What the Android app calls itself; Ring has required it in the body since September 2024.
 const CLIENT_ID: &str = "ring_official_android";

@@ -1,6 +1,6 @@
 //! The refresh grant: one refresh token in, the next one out.
 
-use super::{BoxFuture, CLIENT_ID, Grant, GrantKind, Refresh, RingOauth, SCOPE, TokenAnswer, WireError};
+use super::{BoxFuture, CLIENT_ID, Grant, GrantKind, Refresh, RingOauth, SCOPE, TOKEN_PATH, TokenAnswer, WireError};
 use crate::{Error, ErrorCode, Secret};
 
 impl Refresh for RingOauth {
@@ -21,6 +21,11 @@ impl Refresh for RingOauth {
                 TokenAnswer::CodeNeeded(_) => Err(WireError { error: unasked_code(), ambiguous: true }),
             }
         })
+    }
+
+    fn prepare(&self) -> BoxFuture<'_, ()> {
+        let url = self.endpoints.oauth.url(TOKEN_PATH);
+        Box::pin(async move { self.http.prepare(&url).await })
     }
 }
 

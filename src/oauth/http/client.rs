@@ -84,7 +84,8 @@ impl HttpClient {
         let unfit = |cause: String| HttpFailure { kind: FailureKind::NotSent, ambiguous: false, cause: Some(cause) };
         let proxy = if key.loopback { None } else { proxy(&key.environment).map_err(unfit)? };
         let (tls, ca_problem) = if is_secure {
-            let (tls, problem) = roots::tls(&key.environment, self.timeout.min(FILE_TIMEOUT)).await.map_err(unfit)?;
+            let (tls, problem) =
+                roots::tls(&key.environment, FILE_TIMEOUT.min(self.timeout / 2)).await.map_err(unfit)?;
             (Some(tls), problem)
         } else {
             (None, None)
@@ -140,7 +141,7 @@ impl Http for HttpClient {
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a file of certificates is waited for.
+/// How long a file of certificates is waited for, at most half of a request's time. Without it, the request is made all the same.
 const FILE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// As many as ring-client-api has.

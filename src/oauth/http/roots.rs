@@ -3,17 +3,16 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::crypto::{CryptoProvider, KeyProvider};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::SigningKey;
-use tokio::sync::watch;
 
 use super::Environment;
-use crate::task;
+use crate::task::Apart;
 
 /// TLS that trusts Mozilla's authorities and those in the files of an environment, and what is wrong with one of those files. Each
 /// file is waited for that long.
@@ -60,50 +59,18 @@ const LARGEST_FILE: u64 = 16 * 1024 * 1024;
 
 type Contents = Result<Arc<[u8]>, String>;
 
-/// A file that is being read.
-struct Reading {
-    path: PathBuf,
-    since: Instant,
-    contents: watch::Receiver<Option<Contents>>,
-}
+static READINGS: Apart<PathBuf, Contents> = Apart::new();
 
-static READINGS: Mutex<Vec<Reading>> = Mutex::new(Vec::new());
-
-/// Reads a file on a thread of its own. On a mount that has gone that takes for ever: it is tried once, everybody joins that, and
-/// nobody waits longer than `patience` since it began.
+/// Reads a file, which on a mount that has gone never ends: nobody waits longer than `patience` since it began.
 async fn read(path: &Path, patience: Duration) -> Contents {
-    let (since, mut contents) = begin(path)?;
-    let left = patience.saturating_sub(since.elapsed());
-    match tokio::time::timeout(left, contents.wait_for(Option::is_some)).await {
-        Ok(Ok(contents)) => contents.clone().unwrap_or_else(|| Err(NO_ANSWER.to_owned())),
-        _ => Err(NO_ANSWER.to_owned()),
-    }
-}
-
-const NO_ANSWER: &str = "the file system does not answer";
-
-fn begin(path: &Path) -> Result<(Instant, watch::Receiver<Option<Contents>>), String> {
-    let mut readings = READINGS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(reading) = readings.iter().find(|reading| reading.path == path) {
-        return Ok((reading.since, reading.contents.clone()));
-    }
-    let (told, contents) = watch::channel(None);
-    let reading = Reading { path: path.to_owned(), since: Instant::now(), contents: contents.clone() };
-    let since = reading.since;
     let file = path.to_owned();
-    task::apart(move || {
-        let contents = read_now(&file);
-        // From here on the file is read anew: it may be another one by then.
-        READINGS.lock().unwrap_or_else(PoisonError::into_inner).retain(|reading| reading.path != file);
-        told.send_replace(Some(contents));
-    })
-    .map_err(|error| error.to_string())?;
-    readings.push(reading);
-    Ok((since, contents))
-}
-
-fn read_now(path: &Path) -> Contents {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LARGEST_FILE).read_to_end(&mut bytes));
-    read.map(|_| bytes.into()).map_err(|error| error.to_string())
+    let work = move || {
+        let mut bytes = Vec::new();
+        let read = File::open(file).and_then(|file| file.take(LARGEST_FILE).read_to_end(&mut bytes));
+        read.map(|_| bytes.into()).map_err(|error| error.to_string())
+    };
+    READINGS
+        .wait(&path.to_owned(), patience, work)
+        .await
+        .unwrap_or_else(|| Err("the file system does not answer".to_owned()))
 }

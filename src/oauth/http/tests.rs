@@ -1,6 +1,7 @@
 //! The network, against servers that answer as they are told.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -215,6 +216,26 @@ async fn proxies_that_cannot_be_used_are_not_passed_by() {
 async fn certificates_are_checked() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("roots.pem");
+    let (url, pem) = secure_server().await;
+
+    let environment = Environment { extra_ca_certs: Some(file.clone()), ..Environment::default() };
+    let with_file = http(2_000, environment);
+    for http in [&http(2_000, Environment::default()), &with_file] {
+        let failure = http.send(post(&url)).await.unwrap_err();
+        assert!(failure.to_error().message().contains("NODE_EXTRA_CA_CERTS"));
+        assert_eq!(failed(Err(failure)), (FailureKind::Untrusted, false));
+    }
+    let failure = with_file.send(post(&url)).await.unwrap_err();
+    assert!(failure.cause.is_some_and(|cause| cause.contains("NODE_EXTRA_CA_CERTS cannot be read")));
+    // The file is looked for again until it is there.
+    std::fs::write(&file, format!("# roots\n{pem}")).unwrap();
+    assert_eq!(with_file.send(post(&url)).await.unwrap().body, b"hi");
+    let environment = Environment { ssl_cert_file: Some(file), ..Environment::default() };
+    assert_eq!(http(2_000, environment).send(post(&url)).await.unwrap().body, b"hi");
+}
+
+/// A server with a certificate of its own, which answers each request.
+async fn secure_server() -> (String, String) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let pem = made.cert.pem();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
@@ -235,21 +256,30 @@ async fn certificates_are_checked() {
             }
         }
     });
+    (url, pem)
+}
 
-    let environment = Environment { extra_ca_certs: Some(file.clone()), ..Environment::default() };
-    let with_file = http(2_000, environment);
-    for http in [&http(2_000, Environment::default()), &with_file] {
-        let failure = http.send(post(&url)).await.unwrap_err();
-        assert!(failure.to_error().message().contains("NODE_EXTRA_CA_CERTS"));
-        assert_eq!(failed(Err(failure)), (FailureKind::Untrusted, false));
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_of_certificates_that_never_answers_costs_a_moment_and_no_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, never) = (folder.path().join("roots.pem"), folder.path().join("never.pem"));
+    let (url, pem) = secure_server().await;
+    std::fs::write(&file, pem).unwrap();
+    // Nobody ever writes into it, so that even opening it waits.
+    assert!(std::process::Command::new("mkfifo").arg(&never).status().unwrap().success());
+    let environment = Environment { extra_ca_certs: Some(file), ssl_cert_file: Some(never), ..Environment::default() };
+    let client = http(10_000, environment);
+    let beginning = Instant::now();
+    client.prepare(&Url::parse(&url).unwrap()).await;
+    assert!(beginning.elapsed() >= Duration::from_secs(5), "it is waited for");
+    // Now nobody waits for it any more, and requests are made with what there is.
+    for _ in 0..50 {
+        assert_eq!(client.send(post(&url)).await.unwrap().body, b"hi");
     }
-    let failure = with_file.send(post(&url)).await.unwrap_err();
-    assert!(failure.cause.is_some_and(|cause| cause.contains("NODE_EXTRA_CA_CERTS cannot be read")));
-    // The file is looked for again until it is there.
-    std::fs::write(&file, format!("# roots\n{pem}")).unwrap();
-    assert_eq!(with_file.send(post(&url)).await.unwrap().body, b"hi");
-    let environment = Environment { ssl_cert_file: Some(file), ..Environment::default() };
-    assert_eq!(http(2_000, environment).send(post(&url)).await.unwrap().body, b"hi");
+    assert!(beginning.elapsed() < Duration::from_secs(60), "but once");
+    let failure = client.send(post("https://127.0.0.1:1/")).await.unwrap_err();
+    assert_eq!(failed(Err(failure)), (FailureKind::NotSent, false));
 }
 
 async fn answer(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
