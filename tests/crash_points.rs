@@ -234,7 +234,7 @@ fn start_again(url: &str, journal: &Path, token: &str) -> Result<(), String> {
             if shown != config(newest.expose()) {
                 return Err(format!("the configuration is not right: {shown}"));
             }
-            let left = support::names(journal.parent().unwrap());
+            let left = support::names(journal.canonicalize().unwrap().parent().unwrap());
             if left != [".ring-auth", CONFIG] {
                 return Err(format!("there is something left: {left:?}"));
             }
@@ -367,6 +367,54 @@ fn killed_at_every_step_the_next_start_authenticates() {
         }
     }
     println!("crash points: {points}, failures: {}", failures.len());
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Moves what is in a folder behind a link.
+fn behind_a_link(here: &Place) {
+    let former = here.folder.path().join("former");
+    let name = here.journal.file_name().unwrap().to_str().unwrap().to_owned();
+    let names = support::names(here.folder.path());
+    std::fs::create_dir(&former).unwrap();
+    std::fs::set_permissions(&former, std::fs::Permissions::from_mode(0o700)).unwrap();
+    for name in names {
+        std::fs::rename(here.folder.path().join(&name), former.join(&name)).unwrap();
+    }
+    support::retarget(&here.journal, &format!("former/{name}"));
+}
+
+#[test]
+fn killed_at_every_step_the_next_start_authenticates_behind_a_link_that_was_retargeted() {
+    let ring = Ring::start();
+    let mut failures = Vec::new();
+    let mut points = 0;
+    for mirror in [false, true] {
+        let linked = || {
+            let here = place(&ring, true, mirror);
+            behind_a_link(&here);
+            here
+        };
+        let here = linked();
+        let steps = run_child(&ring, &here.journal, &here.token, None, false).steps;
+        assert!(steps.len() >= FEWEST_STEPS, "mirror {mirror}: only {} steps", steps.len());
+        let request = steps.iter().position(|step| step == "request").unwrap();
+        let written = steps.iter().skip(request).position(|step| step.starts_with("After write")).unwrap() + request;
+        for (number, step) in steps.iter().enumerate() {
+            points += 1;
+            let here = linked();
+            let lost = number > request && number <= written;
+            ring.account().grace = if lost { GRACE } else { Duration::ZERO };
+            let ended = run_child(&ring, &here.journal, &here.token, Some(number), false);
+            assert!(ended.killed, "mirror {mirror}: step {number} ({step}) was never reached");
+            support::copy_folder(&here.folder.path().join("former"), &here.folder.path().join("copy"));
+            let name = here.journal.file_name().unwrap().to_str().unwrap().to_owned();
+            support::retarget(&here.journal, &format!("copy/{name}"));
+            if let Err(error) = next_start(&ring, &here.journal, &here.token) {
+                failures.push(format!("mirror {mirror}: killed at step {number} ({step}): {error}"));
+            }
+        }
+    }
+    println!("crash points behind a link: {points}, failures: {}", failures.len());
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 

@@ -11,15 +11,15 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ring_auth::files::{Disk, Moment, Probe};
-use ring_auth::manager::{Event, Listener, Manager};
-use support::Ring;
+use ring_auth::manager::{Event, Listener, Manager, activity};
+use support::{Ring, copy_folder, retarget};
 
 const ROUNDS: usize = 25;
 const NOBODY: u32 = 65534;
@@ -286,13 +286,12 @@ fn a_link_that_is_retargeted_to_a_copy_while_a_manager_runs_costs_no_token() {
         let ring = Ring::start();
         let folder = folder();
         let [link, former, copy] = ["link.json", "former.json", "copy.json"].map(|name| folder.path().join(name));
-        symlink("former.json", &link).unwrap();
+        retarget(&link, "former.json");
         runtime().block_on(async {
             let running = open(&ring, &link, Some(ring.first_token()));
             running.refresh(false).await.unwrap();
             std::fs::copy(&former, &copy).unwrap();
-            std::fs::remove_file(&link).unwrap();
-            symlink("copy.json", &link).unwrap();
+            retarget(&link, "copy.json");
             let started = open(&ring, &link, None);
             let mut order = [&running, &started];
             if new_one_first {
@@ -303,6 +302,109 @@ fn a_link_that_is_retargeted_to_a_copy_while_a_manager_runs_costs_no_token() {
                     let done = manager.refresh(false).await;
                     assert!(done.is_ok(), "{:?}, stale: {}", done.err(), ring.account().stale);
                 }
+            }
+            running.close().await;
+            started.close().await;
+        });
+        assert_never_two(&ring);
+    }
+}
+
+/// A manager of a `config.json`.
+fn open_config(ring: &Ring, config: &Path) -> Manager {
+    support::manager_of_config(&ring.url, config, Disk::default(), support::wire(&ring.url), Arc::new(Quiet))
+}
+
+#[test]
+fn a_config_behind_a_link_that_is_retargeted_takes_its_journal_along() {
+    // Which manager is first after that, and whether the journal was copied too.
+    for (new_one_first, with_journal) in [(true, true), (true, false), (false, true), (false, false)] {
+        let ring = Ring::start();
+        let folder = folder();
+        let [link, former, copy] = ["config.json", "former", "copy"].map(|name| folder.path().join(name));
+        std::fs::create_dir(&former).unwrap();
+        let text =
+            format!("{{\"platforms\": [{{\"platform\": \"Ring\", \"refreshToken\": \"{}\"}}]}}", ring.first_token());
+        support::write_private(&former.join("config.json"), &text);
+        retarget(&link, "former/config.json");
+        runtime().block_on(async {
+            let running = open_config(&ring, &link);
+            running.refresh(false).await.unwrap();
+            activity::settled().await;
+            copy_folder(&former, &copy);
+            if !with_journal {
+                std::fs::remove_dir_all(copy.join(".ring-auth")).unwrap();
+            }
+            retarget(&link, "copy/config.json");
+            let started = open_config(&ring, &link);
+            let mut order = [&running, &started];
+            if new_one_first {
+                order.reverse();
+            }
+            for _ in 0..3 {
+                for manager in order {
+                    let done = manager.refresh(false).await;
+                    assert!(done.is_ok(), "{new_one_first} {with_journal} {:?}, {:?}", done.err(), ring.account());
+                }
+            }
+            busy(&ring);
+            for _ in 0..5 {
+                let both = tokio::join!(running.refresh(false), started.refresh(false));
+                assert!(
+                    both.0.is_ok() && both.1.is_ok(),
+                    "{new_one_first} {with_journal} {both:?}, {:?}",
+                    ring.account()
+                );
+            }
+            running.close().await;
+            started.close().await;
+            let shown = std::fs::read_to_string(copy.join("config.json")).unwrap();
+            assert!(shown.contains(started.refresh_token().unwrap().expose()));
+        });
+        assert_never_two(&ring);
+    }
+}
+
+/// The link is retargeted while a request is under way, to a copy that has its mark.
+#[test]
+fn a_link_that_is_retargeted_in_mid_request_costs_no_token() {
+    for is_config in [false, true] {
+        let ring = Ring::start();
+        let folder = folder();
+        let name = if is_config { "config.json" } else { "j.json" };
+        let [link, former, copy] = [name, "former", "copy"].map(|name| folder.path().join(name));
+        std::fs::create_dir(&former).unwrap();
+        retarget(&link, &format!("former/{name}"));
+        let token = ring.first_token();
+        if is_config {
+            let text = format!("{{\"platforms\": [{{\"platform\": \"Ring\", \"refreshToken\": \"{token}\"}}]}}");
+            support::write_private(&former.join(name), &text);
+        }
+        let open = |token: Option<String>| {
+            if is_config { open_config(&ring, &link) } else { open(&ring, &link, token) }
+        };
+        runtime().block_on(async {
+            let running = open(Some(token));
+            running.refresh(false).await.unwrap();
+            activity::settled().await;
+            ring.account().latency = Duration::from_millis(400);
+            let requests = ring.account().requests;
+            let refresh = tokio::spawn({
+                let running = running.clone();
+                async move { running.refresh(false).await.map(drop) }
+            });
+            while ring.account().requests == requests {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            copy_folder(&former, &copy);
+            retarget(&link, &format!("copy/{name}"));
+            let started = open(None);
+            let result = started.refresh(false).await;
+            assert!(result.is_ok(), "config: {is_config} {:?}, {:?}", result.err(), ring.account());
+            refresh.await.unwrap().unwrap();
+            ring.account().latency = Duration::ZERO;
+            for manager in [&running, &started, &running] {
+                manager.refresh(false).await.unwrap();
             }
             running.close().await;
             started.close().await;

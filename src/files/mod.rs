@@ -159,7 +159,8 @@ fn resolve_links(given: &Path, links_left: u32) -> io::Result<PathBuf> {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use super::*;
 

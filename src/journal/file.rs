@@ -23,9 +23,9 @@ const ROOM_FOR_ANSWER: usize = 16 * 1024;
 /// while the other two do their work.
 const SLOTS: [&str; 3] = [".next", ".tmp", ".spare"];
 
-/// Keeps the state in one small file, readable by its owner alone, and never without a whole copy of it on the disk.
+/// The state in one small file, readable by its owner alone, and never without a whole copy of it on the disk.
 #[derive(Clone)]
-pub struct FileStore {
+pub(super) struct FileStore {
     shared: Arc<Shared>,
 }
 
@@ -43,7 +43,7 @@ impl FileStore {
     /// # Errors
     ///
     /// `INVALID_ARGUMENT` for a path that is no file's.
-    pub fn open(path: impl Into<PathBuf>, issuer: impl Into<String>, disk: Disk) -> Result<Self> {
+    pub(super) fn open(path: impl Into<PathBuf>, issuer: impl Into<String>, disk: Disk) -> Result<Self> {
         Self::at(&path.into(), issuer.into(), disk, Folder::Given)
     }
 
@@ -52,8 +52,17 @@ impl FileStore {
     /// # Errors
     ///
     /// As for [`FileStore::open`].
-    pub fn open_in_own_folder(path: impl Into<PathBuf>, issuer: impl Into<String>, disk: Disk) -> Result<Self> {
+    pub(super) fn open_in_own_folder(path: impl Into<PathBuf>, issuer: impl Into<String>, disk: Disk) -> Result<Self> {
         Self::at(&path.into(), issuer.into(), disk, Folder::Own)
+    }
+
+    /// Its absolute path, before links are followed.
+    pub(super) fn path(&self) -> &Path {
+        &self.shared.given
+    }
+
+    pub(super) fn folder(&self) -> Folder {
+        self.shared.folder
     }
 
     fn at(path: &Path, issuer: String, disk: Disk, folder: Folder) -> Result<Self> {

@@ -4,10 +4,11 @@
 
 mod file;
 mod format;
+mod links;
 mod memory;
 pub mod state;
 
-pub use file::FileStore;
+pub use links::FileStore;
 pub use memory::MemoryStore;
 
 use crate::Result;

@@ -31,7 +31,8 @@ const EXCHANGES: u32 = 25;
 pub struct FileMirror {
     given: PathBuf,
     format: Box<dyn Format>,
-    /// The path that lock and backup are named after, in the journal's folder.
+    /// The path that lock and backup are named after, in the journal's folder: in a folder beside the file it moves with
+    /// the link that leads to the file.
     beside: PathBuf,
     folder: Folder,
     disk: Disk,
@@ -65,8 +66,8 @@ impl FileMirror {
     ///
     /// As for [`Mirror::settle`].
     pub fn rehearse(&self) -> Result<Introduced> {
-        let _lock = self.lock()?;
         let real = self.real()?;
+        let _lock = self.lock(&real)?;
         let (text, _) = self.read_whole(&real, PARSE_LOOKS)?;
         let (new, introduced) =
             self.format.introduce(text.as_deref(), &Secret::new("rehearsal")).map_err(|unfit| self.unfit(&unfit))?;
@@ -146,11 +147,20 @@ impl FileMirror {
         }
     }
 
-    fn lock(&self) -> Result<Lock> {
+    /// The path that lock and backup of a file are named after.
+    fn beside(&self, real: &Path) -> PathBuf {
+        match (self.folder, self.beside.parent().and_then(Path::file_name), real.file_name()) {
+            (Folder::Own, Some(folder), Some(name)) => real.with_file_name(folder).join(name),
+            _ => self.beside.clone(),
+        }
+    }
+
+    fn lock(&self, real: &Path) -> Result<Lock> {
+        let beside = self.beside(real);
         // Whoever comes first makes it: there may be no journal yet.
-        make_folder_of(&self.disk, &self.beside, self.folder).map_err(|error| self.failed("locked", &error))?;
+        make_folder_of(&self.disk, &beside, self.folder).map_err(|error| self.failed("locked", &error))?;
         for _ in 0..LOCK_LOOKS {
-            if let Some(lock) = Lock::try_take(&self.disk, &self.beside)? {
+            if let Some(lock) = Lock::try_take(&self.disk, &beside)? {
                 return Ok(lock);
             }
             sleep(LOOK);
@@ -210,7 +220,7 @@ impl FileMirror {
     /// Where a file is made whole, and where what comes out waits: first in the journal's folder, which nobody else looks
     /// into and nobody commits. A process may end before it has looked again.
     fn workshops(&self, real: &Path) -> [PathBuf; 2] {
-        [self.beside.clone(), hidden_sibling(real, "")]
+        [self.beside(real), hidden_sibling(real, "")]
     }
 
     /// Lets a whole new file take the place of the old one, and looks at what comes out.
@@ -315,7 +325,7 @@ impl FileMirror {
 
     /// Where a backup can lie: where the journal is, which outlives a container if anything does, and beside the file.
     fn backups(&self, real: &Path) -> [PathBuf; 2] {
-        [sibling(&self.beside, ".backup"), hidden_sibling(real, ".backup")]
+        [sibling(&self.beside(real), ".backup"), hidden_sibling(real, ".backup")]
     }
 
     /// Mends what a process left behind that was stopped in the middle of a change.
@@ -429,13 +439,16 @@ impl Mirror for FileMirror {
     }
 
     fn settle(&self, decide: &mut Decide<'_>) -> Result<Settled> {
-        let _lock = self.lock()?;
         let mut settled = Settled::default();
-        let real = self.real()?;
-        self.recover(&real, decide, &mut settled.notices)?;
+        let mut locked: Option<(PathBuf, Lock)> = None;
         for _ in 0..ROUNDS {
             // A link may lead elsewhere by now.
             let real = self.real()?;
+            if locked.as_ref().is_none_or(|(path, _)| *path != real) {
+                drop(locked.take());
+                locked = Some((real.clone(), self.lock(&real)?));
+                self.recover(&real, decide, &mut settled.notices)?;
+            }
             let (old, shown) = self.read_whole(&real, PARSE_LOOKS)?;
             let text = old.as_deref().unwrap_or_default();
             let new = match decide(shown.as_ref())? {
@@ -498,7 +511,7 @@ fn unfinished(workshop: &Path) -> PathBuf {
 }
 
 /// A path beside a file that people do not see.
-fn hidden_sibling(real: &Path, ending: &str) -> PathBuf {
+pub(super) fn hidden_sibling(real: &Path, ending: &str) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(real.file_name().unwrap_or_default());
     name.push(".ring-auth");

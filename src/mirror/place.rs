@@ -1,12 +1,14 @@
 //! Where a mirror that is a file lies, and where its journal does.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::custom::{before_a_journal, without_a_journal};
+use super::file::hidden_sibling;
 use super::{Caller, Dotenv, FileMirror, Format, Homebridge, Mirror, Unfit};
 use crate::files::names::siblings;
 use crate::files::{Disk, Folder, check_text, refuse_foreign_link, resolve};
@@ -132,16 +134,7 @@ impl ShownPlace {
         let (Target::Homebridge { path, .. } | Target::Dotenv { path, .. }) = target;
         let given = absolute(path)?;
         check_file(path)?;
-        let real = resolve(&given).map_err(|error| {
-            Error::new(
-                ErrorCode::Store,
-                format!(
-                    "{} cannot be found. Look at the links that lead to it, and at who owns them.",
-                    given.display()
-                ),
-            )
-            .with_cause(error)
-        })?;
+        let real = resolve(&given).map_err(|error| not_found(&given, &error))?;
         let disk = if real.exists() {
             disk.for_owner_of(&real)
         } else {
@@ -151,18 +144,7 @@ impl ShownPlace {
             check_folder(folder)?;
             (absolute(folder)?, Folder::Given)
         } else {
-            let folder = real.with_file_name(FOLDER);
-            refuse_foreign_link(&folder).map_err(|error| {
-                Error::new(
-                    ErrorCode::Store,
-                    format!(
-                        "{} is a link that another user placed, so no journal is kept behind it. Remove it, or name a folder for the journal.",
-                        folder.display()
-                    ),
-                )
-                .with_cause(error)
-            })?;
-            (folder, Folder::Own)
+            (own_folder(&real)?, Folder::Own)
         };
         let name = Naming::of(&real, state_path.is_some());
         let (format, journal): (Box<dyn Format>, OsString) = match target {
@@ -203,15 +185,46 @@ impl ShownPlace {
                 (Box::new(Dotenv::new(key)?), name.journal(key, &["dotenv", key]))
             }
         };
-        let path = folder.join(journal);
         let journal = match whose {
-            Folder::Given => FileStore::open(path, issuer, disk.clone())?,
-            Folder::Own => FileStore::open_in_own_folder(path, issuer, disk.clone())?,
+            Folder::Given => FileStore::open(folder.join(journal), issuer, disk.clone())?,
+            Folder::Own => {
+                let (link, ending) = (given.clone(), name.ending_of(&journal));
+                let locate = move || {
+                    let real = resolve(&link).map_err(|error| not_found(&link, &error))?;
+                    let name = Naming::of(&real, false).prefix();
+                    Ok(own_folder(&real)?.join(with(&name, &ending)))
+                };
+                FileStore::beside((given.clone(), hidden_sibling(&given, "")), issuer, disk.clone(), locate)?
+            }
         };
         let beside = (folder.join(name.prefix()), whose);
         let mirror = Arc::new(FileMirror::new(given, format, beside, disk, purpose));
         Ok(Self { journal, mirror })
     }
+}
+
+/// The folder of journals beside a file.
+fn own_folder(real: &Path) -> Result<PathBuf> {
+    let folder = real.with_file_name(FOLDER);
+    match refuse_foreign_link(&folder) {
+        Ok(()) => Ok(folder),
+        Err(error) => Err(Error::new(
+            ErrorCode::Store,
+            format!(
+                "{} is a link that another user placed, so no journal is kept behind it. Remove it, or name a folder for the journal.",
+                folder.display()
+            ),
+        )
+        .with_cause(error)),
+    }
+}
+
+fn not_found(given: &Path, error: &io::Error) -> Error {
+    Error::new(
+        ErrorCode::Store,
+        format!("{} cannot be found. Look at the links that lead to it, and at who owns them.", given.display()),
+    )
+    .with_cause(error)
 }
 
 /// How the files that belong to a mirror are called.
@@ -248,6 +261,13 @@ impl Naming {
         let label: String =
             label.chars().take(40).map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
         with(&self.prefix(), &format!("-{label}-"))
+    }
+
+    /// What follows the prefix in the name of a journal.
+    fn ending_of(&self, journal: &OsStr) -> String {
+        let ending = &journal.as_encoded_bytes()[self.prefix().len()..];
+        // Made above of letters, digits and a few signs.
+        String::from_utf8_lossy(ending).into_owned()
     }
 
     /// The journals of that platform.
