@@ -36,7 +36,7 @@ import {
   setUp,
   start,
 } from './support/cli.mjs'
-import { EMAIL, PASSWORD, root, unwrap, until, wrap } from './support/index.mjs'
+import { EMAIL, PASSWORD, root, unwrap, until, wrap, writeJournal } from './support/index.mjs'
 
 const { version, bin: bins } = createRequire(import.meta.url)('../package.json')
 
@@ -603,7 +603,7 @@ describe('a journal', { concurrency: 4 }, () => {
             ]),
           )
         : value
-    writeFileSync(journal, JSON.stringify({ ...state, access: shift(state.access) }))
+    writeJournal(journal, { ...state, access: shift(state.access) })
     const later = await run(['token', '--state-file', journal], { ring })
     assert.equal(later.code, 0, later.stderr)
     assert.notEqual(later.stdout, first.stdout)
@@ -615,7 +615,7 @@ describe('a journal', { concurrency: 4 }, () => {
     const { ring, journal } = await loggedIn(t)
     const state = held(journal)
     const aged = JSON.parse(JSON.stringify(state), (key, value) => (/obtained/i.test(key) ? value - 14_000_000 : value))
-    writeFileSync(journal, JSON.stringify(aged))
+    writeJournal(journal, aged)
     ring.fault({ kind: 'slow', delayMs: 700, grant: 'refresh_token' })
     const done = await run(['token', '--state-file', journal], { ring })
     assert.equal(done.code, 0, done.stderr)
@@ -781,7 +781,7 @@ describe('a journal', { concurrency: 4 }, () => {
     }
   })
 
-  it('is forgotten by logout, with all that is left of it but the lock', async (t) => {
+  it('is forgotten by logout, with all that is left of it but the lock, and says so', async (t) => {
     for (const how of [[], ['--json']]) {
       const { ring, folder, journal } = await loggedIn(t)
       writeFileSync(join(folder, 'other'), 'kept')
@@ -791,7 +791,10 @@ describe('a journal', { concurrency: 4 }, () => {
       if (how.length) assert.deepEqual(json(done), {})
       else assert.equal(done.stdout, '')
       assert.match(done.stderr, /Control Center/)
-      assert.deepEqual(readdirSync(folder).sort(), ['journal.json.lock', 'other'])
+      assert.deepEqual(readdirSync(folder).sort(), ['journal.json', 'journal.json.lock', 'other'])
+      const left = held(journal)
+      assert.equal(left.current, null)
+      assert.ok(Math.abs(Date.now() - left.loggedOutAt) < 600_000, 'it says when')
       assert.equal((await run(['status', '--state-file', journal], { ring })).code, 3)
       assert.equal((await run(['logout', '--state-file', journal], { ring })).code, 0)
       assert.equal(ring.requests.length, 0)

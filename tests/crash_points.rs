@@ -45,6 +45,44 @@ struct Steps {
     /// As where a single file is mounted into a container.
     irreplaceable: bool,
     requests: AtomicUsize,
+    /// Ends one write short.
+    tear: Option<Tear>,
+    writes: AtomicUsize,
+}
+
+/// A write that ends short: one of those with more in it than a signature.
+#[derive(Debug, Clone, Copy)]
+struct Tear {
+    /// To the journal itself, which is written in place, or to the room that was kept for the answer.
+    file: &'static str,
+    /// Which of them.
+    write: usize,
+    /// Where in the file it ends.
+    at: usize,
+    /// With the end of the process, or with EIO.
+    kills: bool,
+}
+
+const JOURNAL: &str = "journal.json";
+const ROOM: &str = "journal.json.next";
+/// What a sector of a disk holds: of two that were written, either may be there alone.
+const SECTOR: usize = 512;
+const EIO: i32 = 5;
+
+impl Tear {
+    fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let file = [JOURNAL, ROOM].into_iter().find(|file| Some(*file) == words.clone().next());
+        words.next();
+        let mut number = || words.next()?.parse().ok();
+        Some(Self { file: file?, write: number()?, at: number()?, kills: number()? == 1 })
+    }
+
+    fn text(tear: Option<Self>) -> String {
+        tear.map_or_else(String::new, |Self { file, write, at, kills }| {
+            format!("{file} {write} {at} {}", u8::from(kills))
+        })
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -58,13 +96,17 @@ impl Steps {
     fn step(&self, name: String) {
         let mut seen = self.seen.lock().unwrap();
         if self.kill_at == Some(seen.len()) {
-            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
-            // The signal may take a moment to arrive, and nothing may happen in it.
-            loop {
-                std::thread::park();
-            }
+            die();
         }
         seen.push(name);
+    }
+}
+
+fn die() {
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
+    // The signal may take a moment to arrive, and nothing may happen in it.
+    loop {
+        std::thread::park();
     }
 }
 
@@ -72,6 +114,15 @@ impl Probe for Steps {
     fn at(&self, call: &'static str, path: &Path, moment: Moment) -> io::Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         self.step(format!("{moment:?} {call} {name}"));
+        if moment == Moment::Middle
+            && let Some(tear) = self.tear.filter(|tear| name == tear.file)
+            && self.writes.load(Ordering::SeqCst) == tear.write + 1
+        {
+            if tear.kills {
+                die();
+            }
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
         if moment != Moment::Before {
             return Ok(());
         }
@@ -87,6 +138,12 @@ impl Probe for Steps {
             return Err(io::Error::from_raw_os_error(EBUSY));
         }
         Ok(())
+    }
+
+    fn tear(&self, path: &Path, offset: u64, length: usize) -> Option<usize> {
+        let tear = self.tear.filter(|tear| path.ends_with(tear.file) && length > SECTOR / 4)?;
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        Some(tear.at.saturating_sub(usize::try_from(offset).unwrap()).min(length))
     }
 }
 
@@ -153,8 +210,12 @@ fn child() {
     let mut words = job.split('\n');
     let mut word = || words.next().unwrap().to_owned();
     let (url, journal, token, kill_at, irreplaceable) = (word(), PathBuf::from(word()), word(), word(), word());
-    let steps =
-        Arc::new(Steps { kill_at: kill_at.parse().ok(), irreplaceable: irreplaceable == "true", ..Steps::default() });
+    let steps = Arc::new(Steps {
+        kill_at: kill_at.parse().ok(),
+        irreplaceable: irreplaceable == "true",
+        tear: Tear::parse(&word()),
+        ..Steps::default()
+    });
     runtime().block_on(async {
         let manager = manager(&url, &journal, &token, &steps).await;
         manager.refresh(false).await.unwrap();
@@ -169,8 +230,20 @@ struct Ended {
 }
 
 fn run_child(ring: &Ring, journal: &Path, token: &str, kill_at: Option<usize>, irreplaceable: bool) -> Ended {
+    run_child_torn(ring, journal, token, kill_at, irreplaceable, None)
+}
+
+fn run_child_torn(
+    ring: &Ring,
+    journal: &Path,
+    token: &str,
+    kill_at: Option<usize>,
+    irreplaceable: bool,
+    tear: Option<Tear>,
+) -> Ended {
     let kill_at = kill_at.map_or_else(String::new, |step| step.to_string());
-    let job = format!("{}\n{}\n{token}\n{kill_at}\n{irreplaceable}", ring.url, journal.display());
+    let tear = Tear::text(tear);
+    let job = format!("{}\n{}\n{token}\n{kill_at}\n{irreplaceable}\n{tear}", ring.url, journal.display());
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child", "--nocapture", "--test-threads=1"])
         .env("RING_AUTH_CHILD", job)
@@ -469,6 +542,75 @@ fn root_killed_at_every_step_leaves_files_with_which_their_owner_goes_on() {
     }
     println!("crash points of root: {points}, failures: {}", failures.len());
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// One write that ends short, with the process or without, and the next start.
+fn tear_once(ring: &Ring, tear: Tear) -> Result<(), String> {
+    let irreplaceable = tear.file == JOURNAL;
+    let here = place(ring, true, false);
+    let journal = &here.journal;
+    if tear.kills {
+        // Ring answers a spent token once more as long as this machine may not have the new one.
+        ring.account().grace = GRACE;
+        let ended = run_child_torn(ring, journal, &here.token, None, irreplaceable, Some(tear));
+        if !ended.killed {
+            return Err("it was not reached".to_owned());
+        }
+        let text = std::fs::read(journal.with_file_name(tear.file)).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let has_token = text.lines().any(|line| line.starts_with("  \"current\": {") && line.ends_with("},"));
+        if irreplaceable || has_token {
+            ring.account().grace = Duration::ZERO;
+        }
+    } else {
+        let steps = Arc::new(Steps { irreplaceable, tear: Some(tear), ..Steps::default() });
+        runtime().block_on(async {
+            let manager = manager(&ring.url, journal, &here.token, &steps).await;
+            let result = manager.refresh(false).await;
+            manager.close().await;
+            match result {
+                Err(error) if error.code() != ErrorCode::Store || steps.requests.load(Ordering::SeqCst) > 0 => {
+                    Err(format!("{error}"))
+                }
+                Ok(_) if !manager.status().persisted => Err("not persisted by the end".to_owned()),
+                _ if steps.writes.load(Ordering::SeqCst) <= tear.write => Err("it was not reached".to_owned()),
+                _ => Ok(()),
+            }
+        })?;
+    }
+    check_files(&here, irreplaceable)?;
+    next_start(ring, journal, &here.token)
+}
+
+#[test]
+fn torn_at_every_sector_in_place_the_next_start_authenticates() {
+    let every_sector = std::env::var_os("RING_AUTH_SOAK").is_some();
+    let ring = Ring::start();
+    let mut failures = Vec::new();
+    let mut tears = 0;
+    for bytes in [300, 1500, 6000] {
+        ring.account().token_bytes = bytes;
+        let here = place(&ring, true, false);
+        let length = usize::try_from(std::fs::metadata(&here.journal).unwrap().len()).unwrap() + SECTOR;
+        // Otherwise some ten of them in each file, and always the first ones.
+        let step = if every_sector { 1 } else { (length / SECTOR / 10).max(1) };
+        let sectors = (0..length / SECTOR).filter(|sector| *sector < 4 || sector % step == 0);
+        for at in sectors.map(|sector| sector * SECTOR) {
+            // The mark and the answer in place; the answer in its room.
+            for (file, write) in [(JOURNAL, 0), (JOURNAL, 1), (ROOM, 0)] {
+                for kills in [true, false] {
+                    tears += 1;
+                    let tear = Tear { file, write, at, kills };
+                    if let Err(error) = tear_once(&ring, tear) {
+                        failures.push(format!("tokens of {bytes} bytes: {tear:?}: {error}"));
+                    }
+                }
+            }
+        }
+    }
+    println!("tears: {tears}, failures: {}", failures.len());
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(tears > 100, "only {tears}");
 }
 
 /// ENOSPC, EACCES, EIO, EROFS, EPERM, EBUSY, EXDEV.

@@ -2,6 +2,7 @@
 // What the tests through the built addon share. Nothing here waits for a fixed time: it waits for things to happen.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -167,7 +168,19 @@ export const readJournal = (path) => JSON.parse(readFileSync(path, 'utf8'))
 export function editJournal(path, change) {
   const journal = readJournal(path)
   change(journal)
-  writeFileSync(path, JSON.stringify(journal), { mode: 0o600 })
+  writeJournal(path, journal)
+}
+
+/**
+ * Writes a journal with a digest that is right.
+ * @param {string} path
+ * @param {any} journal
+ */
+export function writeJournal(path, { digest: _, ...journal }) {
+  // The digest is taken of everything before it.
+  const text = `${JSON.stringify(journal, null, 2).slice(0, -2)},\n`
+  const sum = createHash('sha256').update(text).digest('hex').slice(0, 32)
+  writeFileSync(path, `${text}  "digest": "${sum}"\n}\n`, { mode: 0o600 })
 }
 
 /**

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::args::{Options, StoreOption};
 use crate::files::{Disk, platform};
 use crate::journal::state::State;
-use crate::journal::{FileStore, MemoryStore, Notice, Store};
+use crate::journal::{Begun, FileStore, MemoryStore, Notice, Store};
 use crate::manager::Shown;
 use crate::mirror::{
     Decision, Dotenv, FileMirror, Homebridge, Introduced, Mirror, Patience, Purpose, ShownPlace, Target,
@@ -173,7 +173,10 @@ impl Opened {
         if let Some(mut guard) = guard {
             let mut found = guard.read()?;
             notices.extend(found.notices);
-            notices.extend(guard.begin(&mut found.state)?);
+            // Another process that is faster writes as well, so it can be written.
+            if let Begun::Ready(more) = guard.begin(&mut found.state)? {
+                notices.extend(more);
+            }
         }
         Ok((introduced, notices))
     }

@@ -2,7 +2,7 @@
 
 use std::fs::{File, Metadata, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::held::patiently;
@@ -16,7 +16,7 @@ const MAX_READ: u64 = 8 * 1024 * 1024;
 pub enum Moment {
     /// Nothing was done yet; an error returned here is the call's.
     Before,
-    /// Half of the bytes were written.
+    /// Half of the bytes were written, or as many as [`Probe::tear`] says.
     Middle,
     /// It was done.
     After,
@@ -30,6 +30,11 @@ pub trait Probe: Send + Sync {
     ///
     /// What the call is to fail with.
     fn at(&self, call: &'static str, path: &Path, moment: Moment) -> io::Result<()>;
+
+    /// How many bytes of a write at that offset are on the disk in the middle of it; half of them if it does not say.
+    fn tear(&self, _path: &Path, _offset: u64, _length: usize) -> Option<usize> {
+        None
+    }
 }
 
 /// The file system as it is used here.
@@ -81,6 +86,16 @@ impl Disk {
         self.call("stat", path, || match std::fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             other => other.map(Some),
+        })
+    }
+
+    /// Those of some paths in the folder of a file that are there.
+    pub(crate) fn which_exist(&self, beside: &Path, paths: Vec<PathBuf>) -> io::Result<Vec<PathBuf>> {
+        self.call("stat", beside, || {
+            let is_missing = |path: &PathBuf| {
+                matches!(std::fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound)
+            };
+            Ok(paths.into_iter().filter(|path| !is_missing(path)).collect())
         })
     }
 
@@ -175,7 +190,10 @@ impl Disk {
     pub(crate) fn allocate(&self, file: &File, path: &Path, bytes: usize) -> io::Result<()> {
         let promised = self.call("allocate", path, || platform::allocate(file, bytes as u64))?;
         if !promised {
-            self.write(file, path, 0, &vec![b' '; bytes])?;
+            // What is there already stays.
+            let there = file.metadata()?.len();
+            let missing = bytes.saturating_sub(usize::try_from(there).unwrap_or(usize::MAX));
+            self.write(file, path, there, &vec![b' '; missing])?;
             self.sync(file, path)?;
         }
         Ok(())
@@ -187,7 +205,8 @@ impl Disk {
             if self.probe.is_none() {
                 return file.write_all(bytes);
             }
-            let (first, second) = bytes.split_at(bytes.len() / 2);
+            let torn = self.probe.as_ref().and_then(|probe| probe.tear(path, offset, bytes.len()));
+            let (first, second) = bytes.split_at(torn.unwrap_or(bytes.len() / 2).min(bytes.len()));
             file.write_all(first)?;
             self.probe("write", path, Moment::Middle)?;
             file.write_all(second)

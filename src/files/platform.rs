@@ -20,6 +20,10 @@ pub(crate) struct Ownership<'a> {
     like: std::marker::PhantomData<&'a Path>,
 }
 
+/// A file system, told from the others that are there at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Device(#[cfg(unix)] u64);
+
 /// For whom root makes files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Owner {
@@ -55,7 +59,7 @@ mod unix {
     use super::super::attributes;
     use super::super::home::home_of;
     use super::super::names::sibling;
-    use super::{File, Metadata, OpenOptions, Owner, Ownership, PROVISIONAL, Path, PathBuf, io, not_private};
+    use super::{Device, File, Metadata, OpenOptions, Owner, Ownership, PROVISIONAL, Path, PathBuf, io, not_private};
 
     fn private() -> OpenOptions {
         let mut options = OpenOptions::new();
@@ -283,6 +287,11 @@ mod unix {
     /// Whether a file has other names, which would go on leading to its old bytes.
     pub(crate) fn has_other_names(metadata: &Metadata) -> bool {
         metadata.nlink() > 1
+    }
+
+    /// The file system on which something lies.
+    pub(crate) fn device(metadata: &Metadata) -> Device {
+        Device(metadata.dev())
     }
 
     /// Whether two looks at a path met the same file.
@@ -520,7 +529,7 @@ mod other {
     use std::sync::LazyLock;
 
     use super::super::access::{AccessLists, Kind, Readers, SystemTools};
-    use super::{File, Metadata, OpenOptions, Owner, Ownership, Path, PathBuf, io, not_private};
+    use super::{Device, File, Metadata, OpenOptions, Owner, Ownership, Path, PathBuf, io, not_private};
 
     pub(crate) use super::super::held::windows::{cannot_be_replaced, means_held, means_irreplaceable, means_no_locks};
 
@@ -720,6 +729,11 @@ mod other {
     /// There is no portable way to know, but what was made at another time is another file.
     pub(crate) fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
         one.created().ok() == other.created().ok() && one.modified().ok() == other.modified().ok()
+    }
+
+    /// The file system on which something lies: the standard library does not tell them apart here.
+    pub(crate) fn device(_metadata: &Metadata) -> Device {
+        Device()
     }
 
     /// Whether they met it with the same bytes in it, as far as that is seen without reading them.

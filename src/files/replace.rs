@@ -29,10 +29,23 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// Keeps room for that many bytes at a path.
-    pub(crate) fn keep(disk: &Disk, path: &Path, bytes: usize, ownership: Option<Ownership<'_>>) -> io::Result<Self> {
+    /// Keeps room for that many bytes at a path. The file begins with a signature, so that the room is known again if this
+    /// process is stopped.
+    pub(crate) fn keep(
+        disk: &Disk,
+        path: &Path,
+        bytes: usize,
+        signature: &[u8],
+        ownership: Option<Ownership<'_>>,
+    ) -> io::Result<Self> {
         let room = Self::empty(disk, path, ownership)?;
-        or_nothing(disk, path, disk.allocate(&room.file, path, bytes)).map(|()| Self { bytes, ..room })
+        let kept = disk.write(&room.file, path, 0, signature).and_then(|()| disk.allocate(&room.file, path, bytes));
+        or_nothing(disk, path, kept).map(|()| Self { bytes, ..room })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// A new private file at a path, in place of whatever a crash left there.
@@ -154,7 +167,7 @@ mod tests {
         let disk = Disk::default();
         let (target, next) = (folder.path().join("j"), folder.path().join("j.next"));
         for bytes in [&b"first, and long"[..], b"second"] {
-            let room = Room::keep(&disk, &next, 4096, None).unwrap();
+            let room = Room::keep(&disk, &next, 4096, b"{", None).unwrap();
             assert_eq!(replace(&disk, room, &target, bytes).unwrap(), Way::Replaced);
             assert_eq!(std::fs::read(&target).unwrap(), bytes);
             assert!(!next.exists());

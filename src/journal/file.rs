@@ -1,13 +1,14 @@
 //! The journal as a file.
 
+use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::format::{self, Unreadable};
 use super::state::State;
-use super::{Found, Guard, Notice, Store};
+use super::{Begun, Found, Guard, Notice, Store};
 use crate::files::lock::Lock;
 use crate::files::names::{sibling, siblings, stand_in, stand_ins_if_there};
 use crate::files::platform::{self, Ownership};
@@ -22,6 +23,11 @@ const ROOM_FOR_ANSWER: usize = 16 * 1024;
 /// Where whole copies lie while the journal is being written. Three, so that one can hold what could not be moved on
 /// while the other two do their work.
 const SLOTS: [&str; 3] = [".next", ".tmp", ".spare"];
+/// What each of those is called if a file of another program has its name: the second to the ninth.
+const OTHER_NAMES: std::ops::RangeInclusive<u32> = 2..=9;
+/// Copies in the user's private folder, for a journal beside which nothing can be made. Two, so that the only copy is not
+/// removed to make the next one.
+const STAND_INS: [&str; 2] = [".copy", ".copy-2"];
 
 /// The state in one small file, readable by its owner alone, and never without a whole copy of it on the disk.
 #[derive(Clone)]
@@ -35,6 +41,8 @@ struct Shared {
     issuer: String,
     disk: Disk,
     folder: Folder,
+    /// The file system on which a journal was last seen here; `None` before that.
+    home: Arc<Mutex<Option<platform::Device>>>,
 }
 
 impl FileStore {
@@ -80,7 +88,8 @@ impl FileStore {
         let given = std::path::absolute(path).map_err(|error| {
             Error::invalid(format!("The store's path {} cannot be made absolute.", path.display())).with_cause(error)
         })?;
-        Ok(Self { shared: Arc::new(Shared { given, real: OnceLock::new(), issuer, disk, folder }) })
+        let shared = Shared { given, real: OnceLock::new(), issuer, disk, folder, home: Arc::default() };
+        Ok(Self { shared: Arc::new(shared) })
     }
 }
 
@@ -95,6 +104,7 @@ impl Shared {
             // What could not be resolved is tried again, and reported.
             real: real.map_or_else(OnceLock::new, OnceLock::from),
             folder: self.folder,
+            home: Arc::clone(&self.home),
         })
     }
 
@@ -111,23 +121,36 @@ impl Shared {
         unusable(format_args!("The journal {}", self.given.display()), verb, error)
     }
 
-    /// The newest whole state there is, and where it lies.
+    /// The newest state there is, and where it lies.
     fn newest(&self) -> Result<Newest> {
         let real = self.real()?;
         let mut newest = Newest::default();
+        let mut torn = Vec::new();
         match self.disk.read(real) {
             Ok(None) => {}
-            Ok(Some(bytes)) => match format::decode(&bytes) {
-                // Whatever lies beside it: the journal itself says whose it is.
-                Ok(state) if state.issuer != self.issuer => return Err(self.other_issuer(&state.issuer)),
-                Ok(state) => newest.state = Some(state),
-                Err(Unreadable::Damaged) => newest.damaged = true,
-                Err(Unreadable::Newer(version)) => return Err(self.too_new(version)),
-            },
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => newest.damaged = true,
+            Ok(Some(bytes)) => {
+                newest.journal = Some(format::digest_of(&bytes));
+                match format::decode(&bytes) {
+                    // Whatever lies beside it: the journal itself says whose it is.
+                    Ok(state) if state.issuer != self.issuer => return Err(self.other_issuer(&state.issuer)),
+                    Ok(state) => {
+                        self.remember_home(real);
+                        newest.state = Some(state);
+                    }
+                    Err(Unreadable::Newer(version)) => return Err(self.too_new(version)),
+                    Err(Unreadable::Damaged) => {
+                        if let Some(issuer) = format::issuer_of(&bytes).filter(|issuer| *issuer != self.issuer) {
+                            return Err(self.other_issuer(&issuer));
+                        }
+                        newest.damage = Some(Damage::Useless);
+                        torn.extend(format::salvage(&bytes, &self.issuer).map(|remains| (remains, Source::Journal)));
+                    }
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => newest.damage = Some(Damage::Useless),
             Err(error) => return Err(self.failed("read", &error)),
         }
-        for slot in SLOTS.iter().map(|slot| sibling(real, slot)).chain(stand_in_copies(real)) {
+        for slot in self.slots(real)? {
             let bytes = match self.disk.read(&slot) {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => continue,
@@ -135,6 +158,7 @@ impl Shared {
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::InvalidData) || platform::is_link_refused(&error) =>
                 {
+                    newest.foreign.push(slot);
                     continue;
                 }
                 // Another user's, who was stopped before anything was in it.
@@ -142,12 +166,38 @@ impl Shared {
                 // It may be the only place of the newest token: nothing older is sent, and it is not written over.
                 Err(error) => return Err(self.failed("read", &error)),
             };
-            let Ok(state) = format::decode(&bytes) else { continue };
-            let newer = newest.state.as_ref().is_none_or(|best| state.sequence > best.sequence);
-            if newer && state.issuer == self.issuer {
-                newest.state = Some(state);
-                newest.beside = Some(slot);
+            if !is_copy_of(real, &bytes) {
+                newest.foreign.push(slot);
+                continue;
             }
+            match format::decode(&bytes) {
+                Ok(state) if state.issuer != self.issuer => newest.foreign.push(slot),
+                Ok(state) => {
+                    if newest.state.as_ref().is_none_or(|best| is_newer(&state, best)) {
+                        newest.state = Some(state);
+                        newest.damage = newest.damage.map(|_| Damage::Copied);
+                    }
+                    newest.copies.push(slot);
+                }
+                Err(Unreadable::Newer(version)) => return Err(self.too_new(version)),
+                Err(Unreadable::Damaged) => {
+                    if let Some(remains) = format::salvage(&bytes, &self.issuer) {
+                        torn.push((remains, Source::Copy));
+                        newest.copies.push(slot);
+                    }
+                }
+            }
+        }
+        // Of two of one write the whole one counts.
+        let whole = newest.state.as_ref().map(|state| state.sequence);
+        torn.retain(|(remains, _)| whole.is_none_or(|sequence| remains.sequence > sequence));
+        if let Some((remains, source)) = torn.into_iter().max_by_key(|(remains, _)| remains.sequence) {
+            let base = newest.state.take().unwrap_or_else(|| State::new(self.issuer.clone()));
+            newest.state = Some(base.recover(remains));
+            newest.damage = newest.damage.map(|_| match source {
+                Source::Journal => Damage::Salvaged,
+                Source::Copy => Damage::Copied,
+            });
         }
         Ok(newest)
     }
@@ -164,6 +214,51 @@ impl Shared {
                 self.given.display()
             ),
         )
+    }
+
+    /// Where copies may lie.
+    fn slots(&self, real: &Path) -> Result<Vec<PathBuf>> {
+        let others: Vec<PathBuf> = OTHER_NAMES
+            .flat_map(|number| SLOTS.iter().map(move |slot| sibling(real, &format!("{slot}-{number}"))))
+            .collect();
+        let others = self.disk.which_exist(real, others).map_err(|error| self.failed("read", &error))?;
+        Ok(SLOTS.iter().map(|slot| sibling(real, slot)).chain(others).chain(stand_in_copies(real)).collect())
+    }
+
+    /// Notes where a journal was seen.
+    fn remember_home(&self, real: &Path) {
+        if let Some(folder) = folder_of(real) {
+            *self.home.lock().unwrap_or_else(PoisonError::into_inner) = Some(platform::device(&folder));
+        }
+    }
+
+    /// Whether a journal that is gone may be made again: in the folder in which it was, and not in the place where a volume
+    /// is not mounted any more. Says whether there was one that is gone.
+    ///
+    /// # Errors
+    ///
+    /// `STORE` if it may not.
+    fn check_home(&self, real: &Path) -> Result<bool> {
+        let Some(home) = *self.home.lock().unwrap_or_else(PoisonError::into_inner) else { return Ok(false) };
+        if std::fs::symlink_metadata(real).is_ok() {
+            return Ok(false);
+        }
+        let folder = folder_of(real).or_else(|| {
+            // A folder of our own goes with the journal, and is made again where it was.
+            real.parent().filter(|_| self.folder == Folder::Own).and_then(folder_of)
+        });
+        let what = match folder {
+            None => "its folder is gone",
+            Some(folder) if platform::device(&folder) != home => "its folder is on another file system than before",
+            Some(_) => return Ok(true),
+        };
+        Err(Error::new(
+            ErrorCode::Store,
+            format!(
+                "The journal {} is gone: {what}. The token is in memory and nothing is sent until the folder is back. Mount the volume, or give the folder its former name.",
+                self.given.display()
+            ),
+        ))
     }
 
     fn too_new(&self, version: u64) -> Error {
@@ -188,8 +283,55 @@ impl Shared {
 #[derive(Default)]
 struct Newest {
     state: Option<State>,
-    beside: Option<PathBuf>,
-    damaged: bool,
+    /// The copies of the journal with something in them. None of them is written over before a newer state is durable.
+    copies: Vec<PathBuf>,
+    /// What lies in the place of a copy and is another file.
+    foreign: Vec<PathBuf>,
+    /// A digest of what lies at the journal's own path.
+    journal: Option<String>,
+    /// Whether what lies there is damaged, and what is used instead.
+    damage: Option<Damage>,
+}
+
+/// What is used of a damaged journal.
+#[derive(Clone, Copy)]
+enum Damage {
+    /// Nothing, and there is no copy.
+    Useless,
+    /// A copy.
+    Copied,
+    /// Its own token, whose record is whole.
+    Salvaged,
+}
+
+/// Where a torn text was found.
+#[derive(Clone, Copy)]
+enum Source {
+    Journal,
+    Copy,
+}
+
+/// Whether a copy is newer than the best so far. The journal is looked at first, and wins if both are the same.
+fn is_newer(state: &State, best: &State) -> bool {
+    state.sequence > best.sequence || (state.sequence == best.sequence && state.came_after(best))
+}
+
+/// Whether a file in the place of a copy is one, or the room for one: another account's journal may have that very name.
+fn is_copy_of(real: &Path, bytes: &[u8]) -> bool {
+    match format::name_of(bytes) {
+        // Some file systems tell no capitals apart.
+        Some(name) => name.to_lowercase() == name_of(real).to_lowercase(),
+        None => format::is_ours_or_nothing(bytes),
+    }
+}
+
+/// The name that a journal carries in itself.
+fn name_of(real: &Path) -> String {
+    real.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn folder_of(real: &Path) -> Option<Metadata> {
+    real.parent().and_then(|folder| std::fs::metadata(folder).ok()).filter(Metadata::is_dir)
 }
 
 impl Store for FileStore {
@@ -199,10 +341,11 @@ impl Store for FileStore {
 
     fn try_lock(&self) -> Result<Option<Box<dyn Guard>>> {
         let shared = self.shared.entering();
+        shared.check_home(shared.real()?)?;
         make_folder_of(&shared.disk, &shared.given, shared.folder)
             .map_err(|error| shared.failed("made: its folder is missing", &error))?;
         let Some(lock) = Lock::try_take_with_file(&shared.disk, shared.real()?)? else { return Ok(None) };
-        Ok(Some(Box::new(FileGuard { shared, _lock: lock, room: None, beside: None })))
+        Ok(Some(Box::new(FileGuard::new(shared, lock))))
     }
 
     fn is_durable(&self) -> bool {
@@ -216,27 +359,44 @@ impl Store for FileStore {
 
 struct FileGuard {
     shared: Arc<Shared>,
-    _lock: Lock,
+    lock: Lock,
     room: Option<Room>,
-    /// Where the newest state lies, when that is not the journal itself.
-    beside: Option<PathBuf>,
+    /// The copies that are needed until a newer state is durable.
+    copies: Vec<PathBuf>,
+    /// What lies in the place of a copy and is another file.
+    foreign: Vec<PathBuf>,
+    /// A digest of what lay at the journal's path when this process last read or wrote it.
+    seen: Option<String>,
+    /// The copy in the user's private folder that has what could not be written anywhere else.
+    stand_in: Option<PathBuf>,
 }
 
 impl FileGuard {
+    fn new(shared: Arc<Shared>, lock: Lock) -> Self {
+        Self { shared, lock, room: None, copies: Vec::new(), foreign: Vec::new(), seen: None, stand_in: None }
+    }
+
     /// Whether the journal can be written over with no copy beside it: it need not grow for that, and holds no token
     /// but the one that Ring has just replaced, so that even torn it is worth no less than now.
     fn only_spent_is_there(&self, state: &State, length: usize) -> bool {
         let Ok(Ok(Some(bytes))) = self.shared.real().map(|real| self.shared.disk.read(real)) else { return false };
         let spent = state.previous.as_ref().filter(|held| held.succeeded).map(|held| held.token.fingerprint());
-        let there = format::decode(&bytes).ok().and_then(|old| old.current).map(|held| held.token.fingerprint());
+        let there = format::decode(&bytes).ok().and_then(|old| old.fingerprint());
         bytes.len() >= length && spent.is_some() && there == spent
     }
 
-    /// A place for a copy that is not the place of the only one there is.
-    fn slot(&self, real: &Path, index: usize) -> PathBuf {
-        let mut free = SLOTS.iter().map(|slot| sibling(real, slot)).filter(|slot| Some(slot) != self.beside.as_ref());
-        // Three slots, one of them taken at most, and the index is 0 or 1.
-        free.nth(index).unwrap_or_else(|| sibling(real, SLOTS[index]))
+    /// A place for a copy: the first or the second in which none is that is needed, and no other file.
+    fn slot(&self, real: &Path, index: usize) -> Result<PathBuf> {
+        let names = SLOTS.iter().map(|slot| (*slot).to_owned());
+        let others = OTHER_NAMES.flat_map(|number| SLOTS.iter().map(move |slot| format!("{slot}-{number}")));
+        let is_free = |slot: &PathBuf| !self.copies.contains(slot) && !self.foreign.contains(slot);
+        let mut free = names.chain(others).map(|slot| sibling(real, &slot)).filter(is_free);
+        free.nth(index).ok_or_else(|| {
+            self.shared.failed(
+                "written: other files have the names that its copies need",
+                &io::ErrorKind::AlreadyExists.into(),
+            )
+        })
     }
 
     fn ownership<'a>(&self, real: &'a Path) -> io::Result<Option<Ownership<'a>>> {
@@ -249,6 +409,40 @@ impl FileGuard {
         matches!(there, Ok(Ok(Some(there))) if platform::has_other_names(&there))
     }
 
+    /// Makes sure that the journal has a place to be written to: it may have been removed since this process entered.
+    fn check_home(&mut self, real: &Path) -> Result<()> {
+        let shared = &self.shared;
+        if !shared.check_home(real)? {
+            return Ok(());
+        }
+        make_folder_of(&shared.disk, real, shared.folder)
+            .map_err(|error| shared.failed("made: its folder is missing", &error))?;
+        // The lock may have been removed with the journal, and then another process could take a new one.
+        if let Some(lock) = Lock::try_take_with_file(&shared.disk, real)? {
+            self.lock = lock;
+        }
+        Ok(())
+    }
+
+    /// Whether another process wrote the journal since this one read or wrote it, although this one has the lock: not every
+    /// file system and every container keeps to that.
+    fn is_overtaken(&self, real: &Path) -> io::Result<bool> {
+        Ok(self.shared.disk.read(real)?.as_deref().map(format::digest_of) != self.seen)
+    }
+
+    /// What that process wrote, which has to be taken in before anything is written.
+    fn theirs(&mut self, real: &Path) -> Result<Option<State>> {
+        let shared = Arc::clone(&self.shared);
+        let mut newest = shared.newest()?;
+        if newest.damage.is_some() {
+            let _ = keep_damaged(&shared.disk, real);
+        }
+        self.seen = newest.journal.take();
+        self.copies = newest.copies;
+        self.foreign = newest.foreign;
+        Ok(newest.state)
+    }
+
     /// Makes bytes durable by the first way that works.
     fn put(&mut self, bytes: &[u8], room: Option<Room>) -> Result<Way> {
         let shared = Arc::clone(&self.shared);
@@ -258,12 +452,13 @@ impl FileGuard {
         // A file that took its place would leave a second name behind.
         let has_other_names = there.as_ref().is_some_and(platform::has_other_names);
         let in_its_place = |room: Room| if has_other_names { room.only_as_copy() } else { room };
-        if let Some(room) = room.map(in_its_place)
-            && let Ok(way) = replace::replace(disk, room, real, bytes)
-        {
-            return Ok(self.settled(way, &self.slot(real, 0)));
+        if let Some(room) = room.map(in_its_place) {
+            let slot = room.path().to_owned();
+            if let Ok(way) = replace::replace(disk, room, real, bytes) {
+                return Ok(self.settled(way, &slot, bytes));
+            }
         }
-        let slot = self.slot(real, 1);
+        let slot = self.slot(real, 1)?;
         let fresh = match Room::empty(disk, &slot, ownership) {
             // Whoever may not give a file its owner can still write into the one that has it.
             Err(error) if ownership.is_some() && platform::means_irreplaceable(&error) => {
@@ -272,7 +467,7 @@ impl FileGuard {
             made => made.and_then(|room| replace::replace(disk, in_its_place(room), real, bytes)),
         };
         match fresh {
-            Ok(way) => Ok(self.settled(way, &slot)),
+            Ok(way) => Ok(self.settled(way, &slot, bytes)),
             Err(error) => Err(shared.failed("written", &error)),
         }
     }
@@ -281,31 +476,75 @@ impl FileGuard {
     fn put_in_place(&mut self, bytes: &[u8], slot: &Path, refused: &io::Error) -> Result<Way> {
         let shared = Arc::clone(&self.shared);
         let (disk, real) = (&shared.disk, shared.real()?);
-        let places = [Some(slot.to_owned()), stand_in(real, ".copy").ok()];
+        let places = [Some(slot.to_owned()), self.free_stand_in(real)];
         for place in places.into_iter().flatten() {
             if replace::copy(disk, &place, bytes).is_err() {
                 continue;
             }
             if replace::write_over(disk, real, bytes).is_err() {
                 // The copy is whole, so the journal is mended from it by whoever reads it next.
-                return Ok(self.settled(Way::Beside, &place));
+                return Ok(self.settled(Way::Beside, &place, bytes));
             }
             let _ = disk.remove(&place);
-            return Ok(self.settled(Way::InPlace, &place));
+            return Ok(self.settled(Way::InPlace, &place, bytes));
         }
         Err(shared.failed("written", refused))
     }
 
-    /// After a write that lasts: the copy that was needed until now is not needed any more.
-    fn settled(&mut self, way: Way, copy: &Path) -> Way {
-        let former = self.beside.take();
-        if way == Way::Beside {
-            self.beside = Some(copy.to_owned());
+    /// A place in the user's private folder in which there is no copy that is needed.
+    fn free_stand_in(&self, real: &Path) -> Option<PathBuf> {
+        STAND_INS.iter().filter_map(|ending| stand_in(real, ending).ok()).find(|place| !self.copies.contains(place))
+    }
+
+    /// Keeps bytes that could not be written anywhere else where at least the next process of this user finds them.
+    fn put_aside(&mut self, bytes: &[u8]) {
+        let shared = Arc::clone(&self.shared);
+        let Ok(real) = shared.real() else { return };
+        let Some(place) = self.free_stand_in(real) else { return };
+        if replace::copy(&shared.disk, &place, bytes).is_ok() {
+            self.keep_aside(place);
         }
-        if let Some(former) = former
-            && Some(&former) != self.beside.as_ref()
-        {
+    }
+
+    /// Notes that the newest state lies there alone. What lay in that folder before is older.
+    fn keep_aside(&mut self, place: PathBuf) {
+        if let Some(former) = self.stand_in.replace(place.clone()) {
             let _ = self.shared.disk.remove(&former);
+            self.copies.retain(|copy| *copy != former);
+        }
+        self.copies.push(place);
+    }
+
+    /// Notes how bytes were written. If they are in the journal, the copies that were needed until now are not needed any
+    /// more.
+    fn settled(&mut self, way: Way, copy: &Path, bytes: &[u8]) -> Way {
+        let shared = Arc::clone(&self.shared);
+        if way == Way::Beside {
+            // The journal is as it was, or torn by this very write.
+            self.seen = shared
+                .real()
+                .ok()
+                .and_then(|real| shared.disk.read(real).ok())
+                .flatten()
+                .as_deref()
+                .map(format::digest_of);
+            if shared.real().is_ok_and(|real| copy.parent() == real.parent()) {
+                self.stand_in = None;
+                for former in std::mem::replace(&mut self.copies, vec![copy.to_owned()]) {
+                    let _ = shared.disk.remove(&former);
+                }
+            } else {
+                self.keep_aside(copy.to_owned());
+            }
+            return way;
+        }
+        self.seen = Some(format::digest_of(bytes));
+        self.stand_in = None;
+        for former in std::mem::take(&mut self.copies) {
+            let _ = shared.disk.remove(&former);
+        }
+        if let Ok(real) = shared.real() {
+            shared.remember_home(real);
         }
         way
     }
@@ -328,6 +567,30 @@ impl FileGuard {
         }
         notices
     }
+
+    /// Writes a state in every way there is.
+    fn put_somehow(&mut self, state: &State, bytes: &[u8]) -> Result<Way> {
+        let room = self.room.take();
+        let error = match self.put(bytes, room) {
+            Ok(Way::Beside) if self.stand_in.is_some() => {
+                self.shared.failed("written", &io::Error::from(io::ErrorKind::PermissionDenied))
+            }
+            Ok(way) => return Ok(way),
+            Err(error) => error,
+        };
+        if self.only_spent_is_there(state, bytes.len()) {
+            let shared = Arc::clone(&self.shared);
+            let (disk, real) = (&shared.disk, shared.real()?);
+            // Its place in the folder may be what could not be made durable.
+            if replace::write_over(disk, real, bytes).and_then(|()| replace::sync_folder(disk, real)).is_ok() {
+                return Ok(self.settled(Way::InPlace, real, bytes));
+            }
+        }
+        if self.stand_in.is_none() {
+            self.put_aside(bytes);
+        }
+        Err(error)
+    }
 }
 
 impl Guard for FileGuard {
@@ -335,44 +598,72 @@ impl Guard for FileGuard {
         let shared = Arc::clone(&self.shared);
         let real = shared.real()?;
         let newest = shared.newest()?;
+        let path = shared.given.display();
         let mut notices = Vec::new();
-        if newest.damaged && newest.state.is_none() && self.has_other_names() {
+        if matches!(newest.damage, Some(Damage::Useless | Damage::Salvaged)) && self.has_other_names() {
             return Err(shared.damaged_under_two_names());
         }
-        if newest.damaged {
-            let (instead, whole) = match newest.state {
-                Some(_) => ("its whole copy is used", true),
-                None => ("the token given is used", false),
-            };
-            let path = shared.given.display();
-            notices.push(Notice(match move_aside(&shared.disk, real) {
-                Ok(aside) => {
-                    format!("The journal {path} was damaged. It was kept as {}, and {instead}.", aside.display())
-                }
-                // A write in place that was stopped: the whole of what it wrote lies beside it.
-                Err(_) if whole => format!("The journal {path} was damaged, and {instead}."),
-                Err(error) => return Err(shared.failed("moved aside", &error)),
-            }));
+        match newest.damage {
+            None => {}
+            Some(Damage::Salvaged) => {
+                // It stays where it is, because nothing else has the token, until a whole version takes its place.
+                let kept = match keep_damaged(&shared.disk, real) {
+                    Ok(aside) => format!(" The damaged text was kept as {}.", aside.display()),
+                    Err(_) => String::new(),
+                };
+                notices.push(Notice(format!(
+                    "The journal {path} was damaged, but its newest token is whole and is used.{kept}"
+                )));
+            }
+            Some(damage) => {
+                let (instead, whole) = match damage {
+                    Damage::Useless => ("the token given is used", false),
+                    Damage::Copied | Damage::Salvaged => ("its whole copy is used", true),
+                };
+                notices.push(Notice(match move_aside(&shared.disk, real) {
+                    Ok(aside) => {
+                        format!("The journal {path} was damaged. It was kept as {}, and {instead}.", aside.display())
+                    }
+                    // A write in place that was stopped: the whole of what it wrote lies beside it.
+                    Err(_) if whole => format!("The journal {path} was damaged, and {instead}."),
+                    Err(error) => return Err(shared.failed("moved aside", &error)),
+                }));
+            }
         }
-        self.beside = newest.beside;
+        self.copies = newest.copies;
+        self.foreign = newest.foreign;
+        self.seen = match newest.damage {
+            Some(Damage::Useless | Damage::Copied) => {
+                let there = shared.disk.read(real).map_err(|error| shared.failed("read", &error))?;
+                there.as_deref().map(format::digest_of)
+            }
+            _ => newest.journal,
+        };
         let state = newest.state.unwrap_or_else(|| State::new(shared.issuer.clone()));
         Ok(Found { state, notices })
     }
 
-    fn begin(&mut self, state: &mut State) -> Result<Vec<Notice>> {
+    fn begin(&mut self, state: &mut State) -> Result<Begun> {
         let shared = Arc::clone(&self.shared);
         let real = shared.real()?;
+        self.check_home(real)?;
+        if self.is_overtaken(real).map_err(|error| shared.failed("read", &error))?
+            && let Some(theirs) = self.theirs(real)?
+        {
+            return Ok(Begun::Overtaken(Box::new(theirs)));
+        }
         state.sequence += 1;
-        let bytes = format::encode(state);
+        let bytes = format::encode(state, &name_of(real));
         let ownership = self.ownership(real).map_err(|error| shared.failed("written", &error))?;
-        let reserved = self.slot(real, 0);
+        let reserved = self.slot(real, 0)?;
         // What was current is kept, push credentials and all; its successor and the access token are about as long.
         let token = state.current.as_ref().map_or(0, |held| held.token.wrapped().expose().len());
         let size = bytes.len() + ROOM_FOR_ANSWER + 2 * token;
-        let kept = match Room::keep(&shared.disk, &reserved, size, ownership) {
+        let signature = format::SIGNATURE.as_bytes();
+        let kept = match Room::keep(&shared.disk, &reserved, size, signature, ownership) {
             // It cannot have the journal's owner, so it cannot take its place; but the answer can lie in it.
             Err(error) if ownership.is_some() && platform::means_irreplaceable(&error) => {
-                Room::keep(&shared.disk, &reserved, size, None).map(Room::only_as_copy)
+                Room::keep(&shared.disk, &reserved, size, signature, None).map(Room::only_as_copy)
             }
             kept => kept,
         };
@@ -391,7 +682,7 @@ impl Guard for FileGuard {
             }
             Ok(way) => {
                 self.room = room;
-                Ok(self.notices(way))
+                Ok(Begun::Ready(self.notices(way)))
             }
             Err(error) => {
                 if let Some(room) = room {
@@ -403,54 +694,53 @@ impl Guard for FileGuard {
     }
 
     fn commit(&mut self, state: &mut State) -> Result<Vec<Notice>> {
+        let shared = Arc::clone(&self.shared);
+        let real = shared.real()?;
+        self.check_home(real)?;
+        let mut notices = Vec::new();
+        // A journal that cannot be read now can still be replaced.
+        if self.is_overtaken(real).unwrap_or(false)
+            && let Some(theirs) = self.theirs(real)?
+        {
+            state.merge(theirs);
+            notices.push(Notice(format!(
+                "Another process changed the journal {} although this one had its lock. Both states were merged. Keep the journal on a file system whose locks work, and let one machine alone use it.",
+                shared.given.display()
+            )));
+        }
         state.sequence += 1;
-        let bytes = format::encode(state);
-        let room = self.room.take();
-        let way = match self.put(&bytes, room) {
-            Ok(way) => way,
-            Err(error) => {
-                if !self.only_spent_is_there(state, bytes.len()) {
-                    return Err(error);
-                }
-                let (disk, real) = (&self.shared.disk, self.shared.real()?);
-                // Its place in the folder may be what could not be made durable.
-                if replace::write_over(disk, real, &bytes).and_then(|()| replace::sync_folder(disk, real)).is_err() {
-                    return Err(error);
-                }
-                Way::InPlace
-            }
-        };
-        Ok(self.notices(way))
+        let bytes = format::encode(state, &name_of(real));
+        let way = self.put_somehow(state, &bytes)?;
+        notices.extend(self.notices(way));
+        Ok(notices)
+    }
+
+    fn stand_in(&self) -> Option<String> {
+        self.stand_in.as_ref().map(|place| place.display().to_string())
     }
 
     fn forget(&mut self) -> Result<()> {
         let shared = Arc::clone(&self.shared);
         let real = shared.real()?;
-        if self.has_other_names() {
-            // The file outlives this name.
-            let nothing = format::encode(&State::new(shared.issuer.clone()));
-            replace::write_over(&shared.disk, real, &nothing).map_err(|error| shared.failed("removed", &error))?;
+        let newest = shared.newest()?;
+        self.copies = newest.copies;
+        self.foreign = newest.foreign;
+        let mut nothing = State::logged_out(shared.issuer.clone(), now());
+        nothing.sequence = newest.state.map_or(0, |state| state.sequence) + 1;
+        let bytes = format::encode(&nothing, &name_of(real));
+        // It says that the account was logged out: without it, a journal that is gone would be no decision of anybody's.
+        if !matches!(self.put(&bytes, None), Ok(Way::Replaced | Way::InPlace)) {
+            // Where there is no room for a copy of it, what is there can be shortened.
+            replace::write_over(&shared.disk, real, &bytes).map_err(|error| shared.failed("removed", &error))?;
+            self.settled(Way::InPlace, real, &bytes);
         }
-        let mut paths = vec![real.to_owned()];
-        paths.extend(SLOTS.iter().map(|slot| sibling(real, slot)));
-        paths.extend(stand_in_copies(real));
-        paths.extend(moved_aside(real));
+        let is_ours = |slot: &PathBuf| !self.foreign.contains(slot);
+        let mut paths: Vec<PathBuf> = shared.slots(real)?.into_iter().filter(is_ours).collect();
+        paths.extend(moved_aside(&shared.disk, real));
         for path in paths {
-            match shared.disk.remove(&path) {
-                // A file that is mounted here can be emptied of everything, if not removed.
-                Err(error) if path == real && platform::means_irreplaceable(&error) => {
-                    let nothing = format::encode(&State::new(shared.issuer.clone()));
-                    replace::write_over(&shared.disk, real, &nothing)
-                }
-                removed => removed,
-            }
-            .map_err(|error| shared.failed("removed", &error))?;
+            shared.disk.remove(&path).map_err(|error| shared.failed("removed", &error))?;
         }
-        if let Some(folder) = real.parent() {
-            shared.disk.sync_dir(folder).map_err(|error| shared.failed("removed", &error))?;
-        }
-        self.beside = None;
-        Ok(())
+        replace::sync_folder(&shared.disk, real).map_err(|error| shared.failed("removed", &error))
     }
 }
 
@@ -467,33 +757,55 @@ const DAMAGED: &str = ".damaged-";
 /// The copies in private folders of the user: one may have been left there when nothing could be made beside the
 /// journal.
 fn stand_in_copies(real: &Path) -> Vec<PathBuf> {
-    stand_ins_if_there(real, ".copy")
+    STAND_INS.iter().flat_map(|ending| stand_ins_if_there(real, ending)).collect()
 }
 
-/// Gives a file another name beside its own, one that nothing has; where it cannot have another, its bytes get it.
-fn move_aside(disk: &Disk, real: &Path) -> io::Result<PathBuf> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+/// Milliseconds since 1970.
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    super::state::millis(now)
+}
+
+/// A name beside a journal that nothing has, for one that is damaged.
+fn free_name(disk: &Disk, real: &Path) -> io::Result<PathBuf> {
+    let now = now();
     let mut aside = sibling(real, &format!("{DAMAGED}{now}"));
     let mut number = 0;
     while disk.metadata(&aside)?.is_some() {
         number += 1;
         aside = sibling(real, &format!("{DAMAGED}{now}-{number}"));
     }
+    Ok(aside)
+}
+
+/// Gives a file another name beside its own, one that nothing has; where it cannot have another, its bytes get it.
+fn move_aside(disk: &Disk, real: &Path) -> io::Result<PathBuf> {
+    let aside = free_name(disk, real)?;
     match disk.rename(real, &aside) {
-        Err(error) if platform::means_irreplaceable(&error) => {}
-        moved => return moved.map(|()| aside),
+        Err(error) if platform::means_irreplaceable(&error) => keep_damaged(disk, real),
+        moved => moved.map(|()| aside),
     }
+}
+
+/// Gives the bytes of a file another name beside its own, once.
+fn keep_damaged(disk: &Disk, real: &Path) -> io::Result<PathBuf> {
     let bytes = disk.read(real)?.unwrap_or_default();
     let is_kept = |path: &PathBuf| matches!(disk.read(path), Ok(Some(kept)) if kept == bytes);
     // It stays where it is until the next write, and whoever reads it until then need not keep it once more.
-    if let Some(kept) = moved_aside(real).into_iter().find(is_kept) {
+    if let Some(kept) = moved_aside(disk, real).into_iter().find(is_kept) {
         return Ok(kept);
     }
+    let aside = free_name(disk, real)?;
     replace::copy(disk, &aside, &bytes).map(|()| aside)
 }
 
-fn moved_aside(real: &Path) -> Vec<PathBuf> {
-    siblings(real, DAMAGED).into_iter().map(|(path, _)| path).collect()
+/// The damaged versions of a journal that were kept, without any journal of another account that has such a name.
+fn moved_aside(disk: &Disk, real: &Path) -> Vec<PathBuf> {
+    let is_journal = |path: &Path| {
+        let name = disk.read(path).ok().flatten().and_then(|bytes| format::name_of(&bytes));
+        name.is_some_and(|name| name == name_of(path))
+    };
+    siblings(real, DAMAGED).into_iter().map(|(path, _)| path).filter(|path| !is_journal(path)).collect()
 }
 
 #[cfg(test)]
@@ -501,7 +813,7 @@ mod tests {
     use std::sync::Mutex;
     use std::time::Duration;
 
-    use super::super::state::{Access, Sent};
+    use super::super::state::{Access, Known, Mark, Sent};
     use super::*;
     use crate::files::{Moment, Probe};
     use crate::token::RefreshToken;
@@ -520,6 +832,13 @@ mod tests {
         let mut guard = lock(store);
         let state = guard.read().unwrap().state;
         (guard, state)
+    }
+
+    fn ready(begun: Result<Begun>) -> Vec<Notice> {
+        match begun.unwrap() {
+            Begun::Ready(notices) => notices,
+            Begun::Overtaken(theirs) => panic!("overtaken by {theirs:?}"),
+        }
     }
 
     fn write(store: &FileStore, raw: &str) {
@@ -704,7 +1023,11 @@ mod tests {
         lock(&store).read().unwrap();
         write(&store, "a");
         lock(&store).forget().unwrap();
-        assert_eq!(names(folder.path()), ["j.json.lock"]);
+        assert_eq!(names(folder.path()), ["j.json", "j.json.lock"]);
+        let left = store.peek().unwrap().unwrap();
+        assert!(left.logged_out_at.is_some());
+        let nothing = State::logged_out(ISSUER, left.logged_out_at.unwrap());
+        assert_eq!(State { sequence: 0, ..left }, nothing);
     }
 
     /// Fails chosen calls; counts all.
@@ -712,6 +1035,8 @@ mod tests {
     struct Faults {
         seen: Mutex<Vec<String>>,
         fails: Mutex<Vec<(&'static str, &'static str, i32)>>,
+        /// Which write in place ends short, where in the file, and with what.
+        tears: Mutex<Option<(&'static str, u64, i32)>>,
     }
 
     impl Faults {
@@ -719,23 +1044,39 @@ mod tests {
             self.fails.lock().unwrap().extend(calls);
         }
 
+        fn tear_at(&self, ending: &'static str, at: usize, errno: i32) {
+            *self.tears.lock().unwrap() = Some((ending, at as u64, errno));
+        }
+
         fn end(&self) {
+            *self.tears.lock().unwrap() = None;
             self.fails.lock().unwrap().clear();
         }
     }
 
     impl Probe for Faults {
         fn at(&self, call: &'static str, path: &Path, moment: Moment) -> io::Result<()> {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if moment == Moment::Middle
+                && let Some((ending, _, errno)) = *self.tears.lock().unwrap()
+                && name.ends_with(ending)
+            {
+                return Err(crate::files::fault(errno));
+            }
             if moment != Moment::Before {
                 return Ok(());
             }
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             self.seen.lock().unwrap().push(format!("{call} {name}"));
             let fails = self.fails.lock().unwrap();
             match fails.iter().find(|(failing, ending, _)| *failing == call && name.ends_with(ending)) {
                 Some((_, _, errno)) => Err(crate::files::fault(*errno)),
                 None => Ok(()),
             }
+        }
+
+        fn tear(&self, _path: &Path, offset: u64, length: usize) -> Option<usize> {
+            let (_, at, _) = (*self.tears.lock().unwrap())?;
+            Some(usize::try_from(at.saturating_sub(offset)).unwrap().min(length))
         }
     }
 
@@ -754,7 +1095,7 @@ mod tests {
             faults.fail([("rename", "", errno)]);
             let (mut guard, mut state) = enter(&store);
             state.take_over(RefreshToken::from_raw("b"), 2);
-            let notices = guard.begin(&mut state).unwrap();
+            let notices = ready(guard.begin(&mut state));
             assert!(notices[0].0.contains("in place"), "{notices:?}");
             guard.commit(&mut state).unwrap();
             drop(guard);
@@ -770,7 +1111,7 @@ mod tests {
         faults.fail([("chown", "", 1)]);
         let (mut guard, mut state) = enter(&store);
         state.take_over(RefreshToken::from_raw("b"), 2);
-        let notices = guard.begin(&mut state).unwrap();
+        let notices = ready(guard.begin(&mut state));
         assert!(faults.seen.lock().unwrap().iter().any(|call| call.starts_with("chown")), "it was tried, and refused");
         assert!(notices[0].0.contains("in place"), "{notices:?}");
         guard.commit(&mut state).unwrap();
@@ -851,7 +1192,7 @@ mod tests {
         }
         write(&store, "b");
         assert_eq!(current(&store).as_deref(), Some("b"));
-        let kept: Vec<_> = moved_aside(&path);
+        let kept: Vec<_> = moved_aside(&Disk::default(), &path);
         assert_eq!(kept.len(), 1, "once, however often it was read");
         assert_eq!(std::fs::read(&kept[0]).unwrap(), bytes[..bytes.len() / 2]);
     }
@@ -921,9 +1262,10 @@ mod tests {
         faults.fail([("create", ".next", 13), ("create", ".tmp", 13), ("open", "j.json", 28)]);
         faults.fail([("chown", "", 1)]);
         state.take_over(RefreshToken::from_raw("b"), 2);
-        guard.commit(&mut state).unwrap();
+        assert_eq!(guard.commit(&mut state).unwrap_err().code(), ErrorCode::Store);
         drop(guard);
         assert_eq!(current(&store).as_deref(), Some("b"));
+        faults.end();
         lock(&store).forget().unwrap();
         assert_eq!(current(&store), None);
     }
@@ -937,7 +1279,7 @@ mod tests {
         let room = std::fs::metadata(sibling(&path, ".next")).unwrap().len();
         faults.fail([("create", "", 28), ("allocate", "", 28)]);
         state.rotated(Sent::Current, &"b".repeat(40_000), "h", access(&"x".repeat(40_000)));
-        assert!(room >= format::encode(&state).len() as u64, "{room}");
+        assert!(room >= encoded(&state).len() as u64, "{room}");
         guard.commit(&mut state).unwrap();
     }
 
@@ -1048,5 +1390,195 @@ mod tests {
         drop(guard);
         assert_eq!(current(&store).as_deref(), Some("b"));
         assert_eq!(names(folder.path()), ["j.json", "j.json.lock"]);
+    }
+
+    fn encoded(state: &State) -> Vec<u8> {
+        format::encode(state, "j.json")
+    }
+
+    /// A state whose tokens have that many bytes, and the one that a rotation makes of it.
+    fn rotation_of(bytes: usize) -> (State, State) {
+        let token = |name: &str| name.repeat(bytes);
+        let mut before = State::new(ISSUER);
+        before.take_over(RefreshToken::from_raw(&token("a")), 1);
+        before.rotated(Sent::Current, &token("b"), "h", access(&token("p")));
+        before.sequence = 6;
+        let mut after = before.clone();
+        after.rotated(Sent::Current, &token("c"), "h", access(&token("q")));
+        after.sequence = 7;
+        (before, after)
+    }
+
+    /// What a write in place leaves that is torn after so many bytes, or before them.
+    fn torn(before: &[u8], after: &[u8], at: usize, first: bool) -> Vec<u8> {
+        let (one, other) = if first { (after, before) } else { (before, after) };
+        let mut bytes = one[..at.min(one.len())].to_vec();
+        bytes.extend(other.get(at..).unwrap_or_default());
+        bytes
+    }
+
+    #[test]
+    fn a_journal_torn_in_place_never_beats_its_whole_copy() {
+        for bytes in [300, 1500, 6000] {
+            let (before, after) = rotation_of(bytes);
+            let (old, new) = (encoded(&before), encoded(&after));
+            for at in (0..old.len().max(new.len()) + 512).step_by(512) {
+                for first in [true, false] {
+                    let (_folder, path) = journal_of("a");
+                    std::fs::write(&path, torn(&old, &new, at, first)).unwrap();
+                    std::fs::write(sibling(&path, ".tmp"), &new).unwrap();
+                    let found = current(&store(&path)).unwrap_or_default();
+                    assert_eq!(found, "c".repeat(bytes), "tokens of {bytes} bytes, torn at {at}, first {first}");
+                    write(&store(&path), "d");
+                    assert_eq!(current(&store(&path)).as_deref(), Some("d"));
+                    let state = store(&path).peek().unwrap().unwrap();
+                    assert!(state.aside.is_some_and(|aside| aside.current.token.raw() == found));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_tear_without_a_copy_never_makes_one_token_of_two() {
+        for bytes in [300, 1500, 6000] {
+            let (before, after) = rotation_of(bytes);
+            let (old, new) = (encoded(&before), encoded(&after));
+            let raw = |state: &State| state.current.as_ref().unwrap().token.raw();
+            for at in (0..old.len().max(new.len()) + 512).step_by(512) {
+                for first in [true, false] {
+                    let (_folder, path) = journal_of("a");
+                    std::fs::write(&path, torn(&old, &new, at, first)).unwrap();
+                    let (guard, state) = enter(&store(&path));
+                    drop(guard);
+                    let found = state.current.as_ref().map(|held| held.token.raw());
+                    let whole = found.as_ref().is_none_or(|found| *found == raw(&before) || *found == raw(&after));
+                    assert!(whole, "tokens of {bytes} bytes, torn at {at}, first {first}");
+                    let previous = state.previous.map(|held| held.token.raw());
+                    if found == Some(raw(&after)) {
+                        assert!(previous.is_none_or(|previous| previous == raw(&before)), "nothing older is ever sent");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_torn_on_its_way_is_used_if_its_token_is_whole() {
+        for bytes in [300, 1500, 6000] {
+            let (mut before, after) = rotation_of(bytes);
+            before.mark = Some(Mark {
+                fingerprint: before.current.as_ref().unwrap().token.fingerprint(),
+                started_at: 1,
+                deadline: 2,
+                starts: 0,
+            });
+            let (old, new) = (encoded(&before), encoded(&after));
+            let text = String::from_utf8(new.clone()).unwrap();
+            let end = text.find("\n  \"current\"").unwrap();
+            let end = end + 1 + text[end + 1..].find('\n').unwrap();
+            let mut whole = 0;
+            for at in (0..new.len()).step_by(512) {
+                let (_folder, path) = journal_of("a");
+                std::fs::write(&path, &old).unwrap();
+                let mut copy = new[..at].to_vec();
+                copy.resize(new.len() + 9000, 0);
+                std::fs::write(sibling(&path, ".next"), copy).unwrap();
+                let state = store(&path).peek().unwrap().unwrap();
+                let expected = if at >= end { "c" } else { "b" };
+                whole += usize::from(at >= end);
+                assert_eq!(
+                    state.current.as_ref().unwrap().token.raw(),
+                    expected.repeat(bytes),
+                    "{bytes} bytes, torn at {at}"
+                );
+                assert_eq!(state.mark.is_some(), at < end, "a mark belongs to the token that it names");
+                if at >= end {
+                    assert_eq!(state.previous.as_ref().unwrap().token, before.current.as_ref().unwrap().token);
+                    let ancestor = before.previous.as_ref().unwrap().token.fingerprint();
+                    assert_eq!(state.recognise(ancestor), Known::Former);
+                    assert_eq!(state.hardware_id.as_deref(), Some("h"));
+                }
+            }
+            assert!(whole > 1, "some of them are");
+        }
+    }
+
+    #[test]
+    fn a_short_write_that_fails_in_place_costs_nothing() {
+        for bytes in [300, 1500, 6000] {
+            let (before, after) = rotation_of(bytes);
+            let lengths = encoded(&after).len();
+            for at in (0..lengths).step_by(512) {
+                let (_folder, path) = journal_of("a");
+                std::fs::write(&path, encoded(&before)).unwrap();
+                let (store, faults) = faulty(&path);
+                faults.fail([("rename", "", 16)]);
+                let (mut guard, mut state) = enter(&store);
+                guard.begin(&mut state).unwrap();
+                // EIO
+                faults.tear_at("j.json", at, 5);
+                let token = after.current.as_ref().unwrap().token.raw();
+                state.rotated(Sent::Current, &token, "h", access("x"));
+                guard.commit(&mut state).unwrap();
+                drop(guard);
+                assert_eq!(current(&store), Some(token.clone()), "tokens of {bytes} bytes, torn at {at}");
+                faults.end();
+                write(&store, "d");
+                let state = store.peek().unwrap().unwrap();
+                assert_eq!(state.aside.unwrap().current.token.raw(), token);
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_lies_in_the_runtime_folder_alone_is_not_called_durable() {
+        let (folder, path) = journal_of("a");
+        let (store, faults) = faulty(&path);
+        let (mut guard, mut state) = enter(&store);
+        guard.begin(&mut state).unwrap();
+        // EROFS: the card turns read-only between the mark and the answer.
+        let read_only = |ending| ["create", "open", "write", "rename", "remove"].map(|call| (call, ending, 30));
+        for ending in [".json", ".next", ".tmp", ".spare"] {
+            faults.fail(read_only(ending));
+        }
+        state.rotated(Sent::Current, "b", "h", access("x"));
+        for _ in 0..3 {
+            assert_eq!(guard.commit(&mut state).unwrap_err().code(), ErrorCode::Store, "it is tried again");
+            assert_eq!(current(&FileStore::open(&path, ISSUER, Disk::default()).unwrap()).as_deref(), Some("b"));
+        }
+        let place = guard.stand_in().unwrap();
+        assert!(Path::new(&place).exists() && !Path::new(&place).starts_with(folder.path()), "{place}");
+        faults.end();
+        guard.commit(&mut state).unwrap();
+        assert_eq!(guard.stand_in(), None);
+        assert!(!Path::new(&place).exists());
+        drop(guard);
+        assert_eq!(current(&store).as_deref(), Some("b"));
+        write(&store, "c");
+        assert_eq!(names(folder.path()), ["j.json", "j.json.lock"]);
+    }
+
+    #[test]
+    fn the_journal_of_another_account_is_no_copy_whatever_its_name() {
+        for slot in SLOTS {
+            let folder = tempfile::tempdir().unwrap();
+            let (path, theirs) = (folder.path().join("a.json"), folder.path().join(format!("a.json{slot}")));
+            for _ in 0..5 {
+                write(&store(&theirs), "theirs");
+            }
+            let before = std::fs::read(&theirs).unwrap();
+            assert_eq!(current(&store(&path)), None, "{slot}");
+            write(&store(&path), "ours");
+            let (mut guard, mut state) = enter(&store(&path));
+            guard.begin(&mut state).unwrap();
+            state.rotated(Sent::Current, "ours2", "h", access("x"));
+            guard.commit(&mut state).unwrap();
+            drop(guard);
+            assert_eq!(current(&store(&path)).as_deref(), Some("ours2"), "{slot}");
+            lock(&store(&path)).forget().unwrap();
+            assert_eq!(std::fs::read(&theirs).unwrap(), before, "{slot}");
+            assert_eq!(current(&store(&theirs)).as_deref(), Some("theirs"));
+        }
     }
 }

@@ -1,17 +1,31 @@
 //! The journal's file format: one JSON object, described in `docs/journal.md`.
+//!
+//! The object begins with a signature, by which a journal is recognised, and ends with a digest over everything before
+//! it, by which one is recognised that was torn. The record of each token has a digest of its own: a torn text may still
+//! have a whole token in it, and [`salvage`] finds that.
 
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
-use super::state::{Access, Aside, CoolDown, Held, Mark, Millis, State, Tombstone, millis};
+use super::state::{Access, Aside, CoolDown, Held, Mark, Millis, Remains, State, Tombstone, millis};
 use crate::token::{Fingerprint, RefreshToken};
 use crate::{ErrorCode, Secret};
 
 /// The version that is written, and the highest that is understood.
 pub const VERSION: u64 = 1;
+
+/// What each journal begins with; the name of its file follows.
+pub const SIGNATURE: &str = "{\n  \"ring-auth-journal\": ";
+/// The first key: its value is the name of the file that the text was written for.
+const NAME: &str = "ring-auth-journal";
+/// What stands before and after the digest, which is the last thing in the text.
+const DIGEST: (&str, &str) = ("  \"digest\": \"", "\"\n}");
+/// The length of a digest in hexadecimal digits: 16 bytes of a SHA-256.
+const DIGEST_DIGITS: usize = 32;
 
 /// Why a file is no journal that can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,19 +36,21 @@ pub enum Unreadable {
     Newer(u64),
 }
 
-/// The file's bytes for a state.
-pub fn encode(state: &State) -> Vec<u8> {
+/// The bytes of the file of that name for a state.
+pub fn encode(state: &State, name: &str) -> Vec<u8> {
+    let kept = |held: &Held| record(held, state);
     let mut map = Map::new();
     map.insert("version".into(), VERSION.into());
     map.insert("warning".into(), WARNING.into());
     map.insert("issuer".into(), state.issuer.clone().into());
     map.insert("sequence".into(), state.sequence.into());
+    map.insert("loggedOutAt".into(), state.logged_out_at.into());
     map.insert("hardwareId".into(), state.hardware_id.clone().into());
-    map.insert("current".into(), state.current.as_ref().map(held).into());
-    map.insert("previous".into(), state.previous.as_ref().map(held).into());
+    map.insert("current".into(), state.current.as_ref().map(kept).into());
+    map.insert("previous".into(), state.previous.as_ref().map(kept).into());
     map.insert("proven".into(), state.proven.into());
     let aside = state.aside.as_ref().map(|aside| {
-        json!({ "current": held(&aside.current), "previous": aside.previous.as_ref().map(held), "proven": aside.proven })
+        json!({ "current": kept(&aside.current), "previous": aside.previous.as_ref().map(kept), "proven": aside.proven })
     });
     map.insert("aside".into(), aside.into());
     let access = state.access.as_ref().map(|access| {
@@ -71,37 +87,139 @@ pub fn encode(state: &State) -> Vec<u8> {
     for (key, value) in &state.unknown {
         map.entry(key.clone()).or_insert_with(|| value.clone());
     }
-    // A line a key: a person who looks into it sees what is what.
-    let mut text = String::from("{\n");
-    for (index, (key, value)) in map.iter().enumerate() {
-        if index > 0 {
-            text.push_str(",\n");
-        }
-        text.push_str("  ");
+    // One line for each key: a person can read it, and the lines of a torn text that are whole can be told apart.
+    let mut text = format!("{SIGNATURE}{}", Value::from(name));
+    for (key, value) in &map {
+        text.push_str(",\n  ");
         text.push_str(&Value::from(key.as_str()).to_string());
         text.push_str(": ");
         text.push_str(&value.to_string());
     }
-    text.push_str("\n}\n");
+    text.push_str(",\n");
+    let digest = digest(text.as_bytes());
+    text.push_str(DIGEST.0);
+    text.push_str(&digest);
+    text.push_str(DIGEST.1);
+    text.push('\n');
     text.into_bytes()
 }
 
-/// The state in a file's bytes.
+/// The state in a file's bytes, if they are whole.
 ///
 /// # Errors
 ///
 /// [`Unreadable`], and then nothing of it may be overwritten.
 pub fn decode(bytes: &[u8]) -> Result<State, Unreadable> {
-    // The room kept for an answer is longer than the answer, and is cut only after it was written.
-    let room = bytes.iter().rev().take_while(|byte| **byte == 0).count();
-    let bytes = &bytes[..bytes.len() - room];
+    let bytes = without_room(bytes);
     let Ok(Value::Object(mut map)) = serde_json::from_slice(bytes) else { return Err(Unreadable::Damaged) };
-    match map.remove("version").and_then(|version| version.as_u64()) {
-        Some(VERSION) => {}
+    let version = map.remove("version").and_then(|version| version.as_u64());
+    match version {
+        // How a later version recognises a torn text is not known here.
         Some(version) if version > VERSION => return Err(Unreadable::Newer(version)),
+        Some(VERSION) if is_whole(bytes) => {}
         _ => return Err(Unreadable::Damaged),
     }
-    decode_fields(map).ok_or(Unreadable::Damaged)
+    map.remove("digest");
+    map.remove(NAME).and_then(|_| decode_fields(map)).ok_or(Unreadable::Damaged)
+}
+
+/// What a torn text still says, if a whole record of a current token of that issuer is in it.
+pub fn salvage(bytes: &[u8], issuer: &str) -> Option<Remains> {
+    let bytes = without_room(bytes);
+    let text = String::from_utf8_lossy(bytes);
+    let mut lines = Map::new();
+    for (key, value) in text.lines().filter_map(line) {
+        // A text that was written over another one may have the same key again behind the tear, and the first is newer.
+        lines.entry(key).or_insert(value);
+    }
+    let whole = |value: &Value| Some((verified(value, issuer)?, value.get("sequence")?.as_u64()?));
+    if lines.get("current").and_then(whole).is_none() {
+        // An editor may have laid out the same values in another way.
+        if let Ok(Value::Object(map)) = serde_json::from_str(text.trim_start_matches('\u{feff}')) {
+            lines = map;
+        }
+    }
+    if lines.get("version").and_then(Value::as_u64).is_some_and(|version| version > VERSION) {
+        return None;
+    }
+    let (current, sequence) = lines.get("current").and_then(whole)?;
+    let list = |key: &str| lines.get(key).and_then(Value::as_str).and_then(parse_fingerprints).unwrap_or_default();
+    let aside = lines.get("aside").and_then(|value| {
+        Some(Aside {
+            current: verified(value.get("current")?, issuer)?,
+            previous: value.get("previous").and_then(|value| verified(value, issuer)),
+            proven: value.get("proven")?.as_bool()?,
+        })
+    });
+    let rejected = lines.get("rejected").and_then(Value::as_array).into_iter().flatten();
+    Some(Remains {
+        sequence,
+        current,
+        // Of another write it could be older than the one before the current token, which is never sent.
+        previous: lines.get("previous").and_then(whole).filter(|(_, of)| *of == sequence).map(|(held, _)| held),
+        hardware_id: lines.get("hardwareId").and_then(Value::as_str).map(str::to_owned),
+        proven: lines.get("proven").and_then(Value::as_bool),
+        aside,
+        mark: lines.get("mark").and_then(parse_mark),
+        known: list("known"),
+        given: list("given"),
+        rejected: rejected.filter_map(parse_tombstone).collect(),
+    })
+}
+
+/// The issuer that a damaged text names.
+pub fn issuer_of(bytes: &[u8]) -> Option<String> {
+    lines_of(bytes, "issuer")
+}
+
+/// The name of the file that a text was written for, as far as it says so.
+pub fn name_of(bytes: &[u8]) -> Option<String> {
+    lines_of(bytes, NAME)
+}
+
+/// Whether that is the beginning of a journal, however short, or nothing at all: room that was kept for one.
+pub fn is_ours_or_nothing(bytes: &[u8]) -> bool {
+    let is_nothing = bytes.iter().all(|byte| *byte == 0 || byte.is_ascii_whitespace());
+    let signature = SIGNATURE.as_bytes();
+    is_nothing || bytes.starts_with(signature) || signature.starts_with(without_room(bytes)) || name_of(bytes).is_some()
+}
+
+/// A short name for exactly these bytes, without the room behind them.
+pub fn digest_of(bytes: &[u8]) -> String {
+    digest(without_room(bytes))
+}
+
+/// The room kept for an answer is longer than the answer, and is cut only after it was written.
+fn without_room(bytes: &[u8]) -> &[u8] {
+    let room = bytes.iter().rev().take_while(|byte| **byte == 0 || byte.is_ascii_whitespace()).count();
+    &bytes[..bytes.len() - room]
+}
+
+/// Whether the digest at the end of a text is that of everything before it.
+fn is_whole(text: &[u8]) -> bool {
+    let Some(text) = text.strip_suffix(DIGEST.1.as_bytes()) else { return false };
+    let Some((text, found)) = text.len().checked_sub(DIGEST_DIGITS).map(|at| text.split_at(at)) else { return false };
+    text.strip_suffix(DIGEST.0.as_bytes()).is_some_and(|text| digest(text).as_bytes() == found)
+}
+
+fn digest(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    let mut half = [0; DIGEST_DIGITS / 2];
+    half.copy_from_slice(&digest[..DIGEST_DIGITS / 2]);
+    format!("{:032x}", u128::from_be_bytes(half))
+}
+
+/// One line of a text, as `encode` writes it.
+fn line(line: &str) -> Option<(String, Value)> {
+    let line = line.trim().trim_end_matches(',');
+    let (key, value) = line.split_once("\": ")?;
+    Some((key.strip_prefix('"')?.to_owned(), serde_json::from_str(value).ok()?))
+}
+
+fn lines_of(bytes: &[u8], key: &str) -> Option<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let mut lines = text.lines().filter_map(line);
+    lines.find_map(|(found, value)| if found == key { value.as_str().map(str::to_owned) } else { None })
 }
 
 const WARNING: &str = "This file is worth as much as your Ring password. Do not edit, copy or share it.";
@@ -110,6 +228,7 @@ fn decode_fields(mut map: Map<String, Value>) -> Option<State> {
     map.remove("warning");
     let mut state = State::new(map.remove("issuer")?.as_str()?);
     state.sequence = map.remove("sequence")?.as_u64()?;
+    state.logged_out_at = map.remove("loggedOutAt").and_then(|at| at.as_u64());
     state.hardware_id = match map.remove("hardwareId") {
         Some(Value::String(id)) => Some(id),
         Some(Value::Null) | None => None,
@@ -130,22 +249,36 @@ fn decode_fields(mut map: Map<String, Value>) -> Option<State> {
     state.mark = map.remove("mark").as_ref().and_then(parse_mark);
     state.cool_down = map.remove("coolDown").as_ref().and_then(parse_cool_down);
     for tombstone in map.remove("rejected")?.as_array()? {
-        state.rejected.push(Tombstone {
-            fingerprint: unhex(tombstone.get("fingerprint")?.as_str()?)?,
-            at: tombstone.get("at")?.as_u64()?,
-        });
+        state.rejected.push(parse_tombstone(tombstone)?);
     }
     state.forced_at = map.remove("forcedAt").and_then(|at| at.as_u64());
-    // Journals of before there were mirrors have none.
-    state.unwrapped = map.remove("unwrapped").map_or(Some(Vec::new()), |known| parse_fingerprints(known.as_str()?))?;
+    state.unwrapped = parse_fingerprints(map.remove("unwrapped")?.as_str()?)?;
     state.given = parse_fingerprints(map.remove("given")?.as_str()?)?;
     state.known = parse_fingerprints(map.remove("known")?.as_str()?)?;
     state.unknown = map;
     Some(state)
 }
 
-fn held(held: &Held) -> Value {
-    json!({ "token": held.token.wrapped().expose(), "obtainedAt": held.obtained_at, "succeeded": held.succeeded })
+/// The record of a token, with the write that it belongs to and a digest over all of that.
+fn record(held: &Held, state: &State) -> Value {
+    let token = held.token.wrapped();
+    let digest = record_digest(&state.issuer, state.sequence, token.expose(), held.obtained_at, held.succeeded);
+    json!({
+        "token": token.expose(), "obtainedAt": held.obtained_at, "succeeded": held.succeeded,
+        "sequence": state.sequence, "digest": digest,
+    })
+}
+
+fn record_digest(issuer: &str, sequence: u64, token: &str, obtained_at: Millis, succeeded: bool) -> String {
+    digest(format!("{issuer}\n{sequence}\n{token}\n{obtained_at}\n{succeeded}").as_bytes())
+}
+
+/// A token whose record is whole, in a text that is not.
+fn verified(value: &Value, issuer: &str) -> Option<Held> {
+    let held = parse_held(value)?;
+    let token = value.get("token")?.as_str()?;
+    let digest = record_digest(issuer, value.get("sequence")?.as_u64()?, token, held.obtained_at, held.succeeded);
+    (value.get("digest")?.as_str()? == digest).then_some(held)
 }
 
 fn parse_held(value: &Value) -> Option<Held> {
@@ -154,6 +287,10 @@ fn parse_held(value: &Value) -> Option<Held> {
         obtained_at: value.get("obtainedAt")?.as_u64()?,
         succeeded: value.get("succeeded")?.as_bool()?,
     })
+}
+
+fn parse_tombstone(value: &Value) -> Option<Tombstone> {
+    Some(Tombstone { fingerprint: unhex(value.get("fingerprint")?.as_str()?)?, at: value.get("at")?.as_u64()? })
 }
 
 fn parse_access(value: &Value) -> Option<Access> {
@@ -264,22 +401,96 @@ mod tests {
     fn everything_round_trips() {
         let state = full();
         assert!(state.aside.is_some() && state.access.is_some() && !state.rejected.is_empty());
-        assert_eq!(decode(&encode(&state)), Ok(state));
+        assert_eq!(decode(&encode(&state, "j")), Ok(state));
+        let empty = State { sequence: 3, ..State::logged_out("https://oauth.ring.com", 7) };
+        assert_eq!(decode(&encode(&empty, "j")), Ok(empty));
+    }
+
+    /// The same with a digest that is right again, as a later version of this package would write it.
+    fn sealed(text: &str) -> Vec<u8> {
+        let text = &text[..text.rfind(DIGEST.0).unwrap()];
+        format!("{text}{}{}{}\n", DIGEST.0, digest(text.as_bytes()), DIGEST.1).into_bytes()
+    }
+
+    fn text() -> String {
+        String::from_utf8(encode(&full(), "j")).unwrap()
+    }
+
+    #[test]
+    fn it_begins_with_its_signature_and_the_name_of_its_file() {
+        for name in ["j.json", "with \"quotes\"", "\u{e4}"] {
+            let bytes = encode(&full(), name);
+            assert!(bytes.starts_with(SIGNATURE.as_bytes()));
+            assert_eq!(name_of(&bytes).as_deref(), Some(name));
+            assert!(is_ours_or_nothing(&bytes));
+            for cut in 0..bytes.len() {
+                assert!(is_ours_or_nothing(&bytes[..cut]), "cut at {cut}");
+            }
+        }
+        for other in ["{\"bridge\": {}}", "{\"ring_token\": \"x\"}", "A=1", "[]", "text"] {
+            assert!(!is_ours_or_nothing(other.as_bytes()), "{other}");
+            assert_eq!(name_of(other.as_bytes()), None);
+        }
+        for nothing in [&b""[..], b"\0\0", b"  \n"] {
+            assert!(is_ours_or_nothing(nothing));
+        }
+    }
+
+    #[test]
+    fn any_other_text_is_told_from_the_one_that_was_written() {
+        let whole = text();
+        for (what, wrong) in [
+            ("another value in it", whole.replacen("\"succeeded\":true", "\"succeeded\":false", 1)),
+            ("a space more", whole.replacen(": ", ":  ", 1)),
+            ("another digest", whole.replace("  \"digest\": \"", "  \"digest\": \"0")),
+            ("none", whole.replace("  \"digest\"", "  \"other\"")),
+        ] {
+            assert_ne!(wrong, whole);
+            assert_eq!(decode(wrong.as_bytes()), Err(Unreadable::Damaged), "{what}");
+        }
+        assert_eq!(decode(&sealed(&whole)), Ok(full()));
+    }
+
+    #[test]
+    fn a_whole_record_is_found_in_a_text_that_is_not() {
+        let state = full();
+        let issuer = state.issuer.clone();
+        let found = |text: &str| salvage(text.as_bytes(), &issuer);
+        let whole = found(&text()).unwrap();
+        assert_eq!((whole.sequence, Some(&whole.current)), (12, state.current.as_ref()));
+        assert_eq!(whole.previous, state.previous);
+        assert_eq!((whole.aside, whole.mark), (state.aside, state.mark));
+        assert_eq!((whole.known, whole.given, whole.rejected), (state.known, state.given, state.rejected));
+        // Laid out by an editor, with a byte order mark.
+        let value: Value = serde_json::from_str(&text()).unwrap();
+        let pretty = format!("\u{feff}{}", serde_json::to_string_pretty(&value).unwrap());
+        assert_eq!(found(&pretty).unwrap().current, whole.current);
+        assert_eq!(salvage(text().as_bytes(), "https://other.example"), None, "it is another issuer's");
+        assert_eq!(found(&text().replacen("\"succeeded\":false", "\"succeeded\":true", 1)), None);
+        assert_eq!(found(&text().replacen("\"version\": 1", "\"version\": 2", 1)), None);
+        // What belongs to another write may be older than the one before.
+        let mut later = full();
+        later.sequence += 1;
+        let later = String::from_utf8(encode(&later, "j")).unwrap();
+        let line = |text: &str| text.lines().find(|line| line.contains("\"previous\": {")).unwrap().to_owned();
+        let mixed = found(&later.replace(&line(&later), &line(&text()))).unwrap();
+        assert_eq!((mixed.sequence, mixed.previous), (13, None));
     }
 
     #[test]
     fn room_that_is_left_over_does_not_matter() {
-        let mut bytes = encode(&full());
-        bytes.extend([0; 100]);
-        assert_eq!(decode(&bytes), Ok(full()));
+        for room in [0, b' '] {
+            let mut bytes = encode(&full(), "j");
+            bytes.extend([room; 100]);
+            assert_eq!(decode(&bytes), Ok(full()));
+        }
     }
 
     #[test]
     fn unknown_keys_survive() {
-        let mut text = String::from_utf8(encode(&full())).unwrap();
-        text.insert_str(1, "\"later\": {\"a\": [1.50]}, ");
-        let state = decode(text.as_bytes()).unwrap();
-        let again = String::from_utf8(encode(&state)).unwrap();
+        let later = text().replacen("\"proven\"", "\"later\": {\"a\": [1.50]}, \"proven\"", 1);
+        let state = decode(&sealed(&later)).unwrap();
+        let again = String::from_utf8(encode(&state, "j")).unwrap();
         assert!(again.contains("\"later\": {\"a\":[1.50]}"), "{again}");
     }
 
@@ -290,33 +501,38 @@ mod tests {
         {
             assert_eq!(decode(bytes), Err(Unreadable::Damaged));
         }
-        let text = String::from_utf8(encode(&full())).unwrap();
-        let wrong = text.replacen("\"current\": {", "\"current\": 5, \"was\": {", 1);
-        assert_eq!(decode(wrong.as_bytes()), Err(Unreadable::Damaged));
+        let wrong = text().replacen("\"current\": {", "\"current\": 5, \"was\": {", 1);
+        assert_eq!(decode(&sealed(&wrong)), Err(Unreadable::Damaged));
+        let newer = text().replacen("\"version\": 1", "\"version\": 2", 1);
+        assert_eq!(decode(newer.as_bytes()), Err(Unreadable::Newer(2)));
     }
 
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = decode(&bytes);
+            let _ = (decode(&bytes), salvage(&bytes, ""), name_of(&bytes), is_ours_or_nothing(&bytes));
         }
 
         #[test]
         fn no_cut_panics_or_passes_for_whole(cut in 0usize..2000) {
-            let bytes = encode(&full());
+            let bytes = encode(&full(), "j");
             // The closing line feed is the one byte that does not matter.
             let cut = cut.min(bytes.len() - 2);
             prop_assert_eq!(decode(&bytes[..cut]), Err(Unreadable::Damaged));
+            let found = salvage(&bytes[..cut], "https://oauth.ring.com");
+            prop_assert!(found.is_none_or(|remains| Some(remains.current) == full().current));
         }
 
         #[test]
-        fn no_changed_byte_panics(at in 0usize..2000, byte in any::<u8>()) {
-            let mut bytes = encode(&full());
+        fn no_changed_byte_panics_or_passes(at in 0usize..2000, byte in any::<u8>()) {
+            let mut bytes = encode(&full(), "j");
             let at = at.min(bytes.len() - 1);
             bytes[at] = byte;
             if let Ok(state) = decode(&bytes) {
-                prop_assert_eq!(decode(&encode(&state)), Ok(state));
+                prop_assert_eq!(state, full());
             }
+            let found = salvage(&bytes, "https://oauth.ring.com");
+            prop_assert!(found.is_none_or(|remains| Some(remains.current) == full().current));
         }
     }
 }

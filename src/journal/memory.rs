@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::state::State;
-use super::{Found, Guard, Notice, Store};
+use super::{Begun, Found, Guard, Notice, Store};
 use crate::Result;
 
 /// Keeps the state in memory only. Nothing protects from a crash, and nothing from other processes.
@@ -64,8 +64,8 @@ impl Guard for MemoryGuard {
         Ok(Found { state, notices: Vec::new() })
     }
 
-    fn begin(&mut self, state: &mut State) -> Result<Vec<Notice>> {
-        self.commit(state)
+    fn begin(&mut self, state: &mut State) -> Result<Begun> {
+        self.commit(state).map(Begun::Ready)
     }
 
     fn commit(&mut self, state: &mut State) -> Result<Vec<Notice>> {
@@ -75,7 +75,9 @@ impl Guard for MemoryGuard {
     }
 
     fn forget(&mut self) -> Result<()> {
-        *self.shared.state.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut nothing = State::logged_out(self.shared.issuer.clone(), 0);
+        nothing.sequence = self.shared.get().map_or(0, |state| state.sequence) + 1;
+        *self.shared.state.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(nothing));
         Ok(())
     }
 }

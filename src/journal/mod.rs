@@ -58,21 +58,37 @@ pub trait Guard: Send {
     /// # Errors
     ///
     /// `STORE`, and then what was kept before still is.
-    fn begin(&mut self, state: &mut State) -> Result<Vec<Notice>>;
+    fn begin(&mut self, state: &mut State) -> Result<Begun>;
 
-    /// Makes the state durable, in every way there is, in the room kept if there is some.
+    /// Makes the state durable, in every way there is, in the room kept if there is some. If another process wrote since
+    /// the state was read, what that wrote is merged into the state first.
     ///
     /// # Errors
     ///
     /// `STORE`, and then what was kept before still is.
     fn commit(&mut self, state: &mut State) -> Result<Vec<Notice>>;
 
-    /// Forgets everything: the journal, and what is left of earlier ones.
+    /// The place that has what the last `commit` could not make durable, if there is one: it is found by the next process,
+    /// but may not outlive a restart of the computer.
+    fn stand_in(&self) -> Option<String> {
+        None
+    }
+
+    /// Forgets everything: the journal, and what is left of earlier ones. What stays says that the account was logged out.
     ///
     /// # Errors
     ///
     /// `STORE` where something could not be removed.
     fn forget(&mut self) -> Result<()>;
+}
+
+/// What became of a write before a request.
+#[derive(Debug)]
+pub enum Begun {
+    /// It is durable, and there is room for the answer. A person should hear these.
+    Ready(Vec<Notice>),
+    /// Nothing was written, because another process wrote since the state was read: this is its state now.
+    Overtaken(Box<State>),
 }
 
 /// What a guard found.

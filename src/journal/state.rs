@@ -1,5 +1,6 @@
 //! What a journal holds, and the rules of lineage: which token is used, and which is never sent again.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -49,6 +50,9 @@ pub struct State {
     pub forced_at: Option<Millis>,
     /// The wrappings that the current token had before, newest last: a copy in one of them is an old copy.
     pub unwrapped: Vec<Fingerprint>,
+    /// When the account was logged out here, if no token has come since. A journal without a token that does not say so
+    /// was not emptied by a person's decision.
+    pub logged_out_at: Option<Millis>,
     /// Keys of later versions of this package.
     pub unknown: Map<String, Value>,
 }
@@ -157,30 +161,30 @@ pub struct Tombstone {
     pub at: Millis,
 }
 
-/// How far a journal had come when it was last seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lineage {
-    /// Its count of writes.
+/// What is left in the text of a journal that was torn: a whole record of its current token, and whatever else of it can be
+/// read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Remains {
+    /// Which write the token's record belongs to.
     pub sequence: u64,
-    /// Every token that it knew.
+    /// The token, as its record says.
+    pub current: Held,
+    /// The one before, if its record is whole and belongs to the same write.
+    pub previous: Option<Held>,
+    /// The device id.
+    pub hardware_id: Option<String>,
+    /// Whether a token of the lineage was ever accepted.
+    pub proven: Option<bool>,
+    /// The lineage set aside.
+    pub aside: Option<Aside>,
+    /// The mark, which may be that of another write.
+    pub mark: Option<Mark>,
+    /// Fingerprints of tokens that were used.
     pub known: Vec<Fingerprint>,
-}
-
-impl Lineage {
-    /// That of a state.
-    pub fn of(state: &State) -> Self {
-        Self { sequence: state.sequence, known: state.known.clone() }
-    }
-
-    /// Whether a state is an earlier one of this lineage, from before that token: a backup that was put back. A journal
-    /// that was begun anew is none, because somebody logged out or in for that.
-    pub fn is_ahead_of(&self, state: &State, newest: Fingerprint) -> bool {
-        let Some(current) = state.current.as_ref().map(|held| held.token.fingerprint()) else { return false };
-        state.sequence < self.sequence
-            && current != newest
-            && self.known.contains(&current)
-            && state.recognise(newest) == Known::Unknown
-    }
+    /// Fingerprints of tokens that were given.
+    pub given: Vec<Fingerprint>,
+    /// Tokens that Ring rejected.
+    pub rejected: Vec<Tombstone>,
 }
 
 /// What a token from outside is to a journal.
@@ -226,8 +230,20 @@ impl State {
             rejected: Vec::new(),
             forced_at: None,
             unwrapped: Vec::new(),
+            logged_out_at: None,
             unknown: Map::new(),
         }
+    }
+
+    /// What a logout leaves: a journal without tokens that says when it was emptied.
+    #[must_use]
+    pub fn logged_out(issuer: impl Into<String>, now: Millis) -> Self {
+        Self { logged_out_at: Some(now), ..Self::new(issuer) }
+    }
+
+    /// Whether there is no token although nobody logged out: the journal was removed, emptied or never written.
+    pub fn lacks_its_token(&self) -> bool {
+        self.current.is_none() && self.logged_out_at.is_none()
     }
 
     /// What a token is to this journal.
@@ -276,21 +292,108 @@ impl State {
         self.sendable_of(&aside.current, aside.previous.as_ref()).is_some()
     }
 
-    /// The journal was put back to what it was some rotations ago; those are made up for with the newest token, so that
-    /// the older one, spent by now, is not sent.
-    pub fn catch_up(&mut self, token: RefreshToken, lineage: &Lineage, now: Millis) {
-        for fingerprint in &lineage.known {
-            self.remember(*fingerprint);
+    /// Whether this is an earlier state of the journal that is known: a backup that was put back. A journal that was begun
+    /// anew is none, because a person logged out or in for that.
+    pub fn is_behind(&self, known: &Self) -> bool {
+        let (Some(found), Some(newest)) = (self.fingerprint(), known.fingerprint()) else { return false };
+        self.sequence < known.sequence
+            && found != newest
+            && known.known.contains(&found)
+            && self.recognise(newest) == Known::Unknown
+    }
+
+    /// Whether this state, of the same count of writes as another one, was made from that one.
+    pub fn came_after(&self, other: &Self) -> bool {
+        let (Some(ours), Some(theirs)) = (self.fingerprint(), other.fingerprint()) else { return false };
+        ours != theirs && self.known.contains(&theirs) && !other.known.contains(&ours)
+    }
+
+    /// The identity of the current token.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.current.as_ref().map(|held| held.token.fingerprint())
+    }
+
+    /// Takes in what is left of a later write that was torn. Its token reached this machine, so it is the newest one; what
+    /// cannot be read of that write stays as it was before.
+    #[must_use]
+    pub fn recover(mut self, remains: Remains) -> Self {
+        let fingerprint = remains.current.token.fingerprint();
+        self.sequence = self.sequence.max(remains.sequence);
+        // The same token, or one from before it: that write had nothing that is not here.
+        if self.fingerprint() == Some(fingerprint) || self.known.contains(&fingerprint) {
+            return self;
         }
-        self.current = Some(Held { token, obtained_at: now, succeeded: false });
-        self.previous = None;
-        self.proven = true;
+        let former = self.current.take();
+        self.hardware_id =
+            remains.current.token.hardware_id().map(str::to_owned).or(remains.hardware_id).or(self.hardware_id);
+        self.previous = remains.previous.or(former);
+        self.proven = remains.proven.unwrap_or(self.proven);
+        self.aside = remains.aside.or(self.aside);
+        self.mark = remains.mark.filter(|mark| mark.fingerprint == fingerprint);
         self.access = None;
-        self.mark = None;
         self.cool_down = None;
         self.forced_at = None;
+        self.logged_out_at = None;
         self.unwrapped.clear();
-        self.sequence = self.sequence.max(lineage.sequence);
+        self.known = union(self.known, remains.known);
+        let before = self.previous.as_ref().map(|held| held.token.fingerprint());
+        self.known = union(self.known, before.into_iter().chain([fingerprint]).collect());
+        self.given = union(self.given, remains.given);
+        self.rejected.extend(remains.rejected);
+        self.rejected.retain(|tombstone| tombstone.fingerprint != fingerprint);
+        self.current = Some(remains.current);
+        self
+    }
+
+    /// Takes in what another process wrote since this state was read, so that the token of neither is lost. That happens only
+    /// if both were at the journal at once, because a lock did not keep them apart.
+    pub fn merge(&mut self, mut theirs: Self) {
+        let sequence = self.sequence.max(theirs.sequence);
+        let knows =
+            |state: &Self, other: &Self| other.fingerprint().is_none_or(|current| state.known.contains(&current));
+        let stems_from = |aside: &Option<Aside>, state: &Self| {
+            aside.as_ref().is_some_and(|aside| state.known.contains(&aside.current.token.fingerprint()))
+        };
+        let as_aside = |state: &mut Self| {
+            state.current.take().map(|current| Aside { current, previous: state.previous.take(), proven: state.proven })
+        };
+        let obtained = |state: &Self| state.current.as_ref().map(|held| held.obtained_at);
+        if theirs.current.is_none() && theirs.logged_out_at > obtained(self) {
+            // A person logged out since this token was asked for.
+            *self = theirs;
+            self.sequence = sequence;
+            return;
+        }
+        if knows(self, &theirs) {
+            if self.access.is_none() && self.fingerprint() == theirs.fingerprint() {
+                self.access = theirs.access.take();
+            }
+        } else if knows(&theirs, self) {
+            std::mem::swap(self, &mut theirs);
+        } else if stems_from(&theirs.aside, self) {
+            // They took over another token, and this one is the successor of the one that they set aside.
+            std::mem::swap(self, &mut theirs);
+            self.aside = as_aside(&mut theirs);
+        } else if stems_from(&self.aside, &theirs) {
+            self.aside = as_aside(&mut theirs);
+        } else {
+            // Two successors of one token: the later answer is used, and the other is tried if that is rejected.
+            if obtained(&theirs) > obtained(self) {
+                std::mem::swap(self, &mut theirs);
+            }
+            self.aside = as_aside(&mut theirs);
+            self.previous = None;
+            self.proven = false;
+        }
+        self.sequence = sequence;
+        self.hardware_id = self.hardware_id.take().or(theirs.hardware_id);
+        self.known = union(theirs.known, std::mem::take(&mut self.known));
+        self.given = union(theirs.given, std::mem::take(&mut self.given));
+        theirs.rejected.retain(|tombstone| !self.is_rejected(tombstone.fingerprint));
+        self.rejected.extend(theirs.rejected);
+        for (key, value) in theirs.unknown {
+            self.unknown.entry(key).or_insert(value);
+        }
     }
 
     /// Takes over a token from outside: pasted by a person, or come from a login. What it displaces is set aside.
@@ -326,6 +429,7 @@ impl State {
         self.mark = None;
         self.cool_down = None;
         self.forced_at = None;
+        self.logged_out_at = None;
         self.unwrapped.clear();
         // Ring has just given it, or it was never seen: whatever it was before, it is not known to be dead.
         self.rejected.retain(|tombstone| tombstone.fingerprint != fingerprint);
@@ -472,6 +576,16 @@ impl State {
         let excess = self.known.len().saturating_sub(MAX_FINGERPRINTS);
         self.known.drain(..excess);
     }
+}
+
+/// Two lists of fingerprints in one, each once, the second behind the first.
+fn union(mut first: Vec<Fingerprint>, second: Vec<Fingerprint>) -> Vec<Fingerprint> {
+    let there: HashSet<Fingerprint> = second.iter().copied().collect();
+    first.retain(|fingerprint| !there.contains(fingerprint));
+    first.extend(second);
+    let excess = first.len().saturating_sub(MAX_FINGERPRINTS);
+    first.drain(..excess);
+    first
 }
 
 fn wrapping(token: &RefreshToken) -> Fingerprint {

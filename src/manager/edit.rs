@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::entry::broken;
 use super::{Inner, Level};
-use crate::journal::state::Known;
+use crate::journal::state::{Known, State};
 use crate::token::RefreshToken;
 use crate::{Error, Result, task};
 
@@ -43,8 +43,7 @@ impl Inner {
                     return Ok(());
                 }
             }
-            let state = entered.state.clone();
-            inner.commit(entered).await;
+            let state = inner.commit(entered).await;
             inner.adopt(&state);
             inner.follow().await;
             Ok(())
@@ -74,8 +73,7 @@ impl Inner {
                 ));
             }
             entered.state.wrap(token);
-            let state = entered.state.clone();
-            inner.commit(entered).await;
+            let state = inner.commit(entered).await;
             inner.adopt(&state);
             inner.follow().await;
             Ok(())
@@ -92,7 +90,7 @@ impl Inner {
             let issuer = entered.state.issuer.clone();
             let cleared = inner.erase(entered).await?;
             inner.update(|view, _| view.given = None);
-            inner.adopt(&crate::journal::state::State::new(issuer));
+            inner.adopt(&State::logged_out(issuer, inner.parts.clock.wall()));
             cleared
         })
         .await

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::activity::Write;
 use super::{Inner, Level, closed, policy};
 use crate::journal::state::{Known, State};
-use crate::journal::{Guard, Notice};
+use crate::journal::{Begun, Found, Guard, Notice};
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Result, task};
 
@@ -30,9 +30,32 @@ pub(super) struct Entered<'a> {
     absorbed: bool,
     /// Whether it was never written: it must not be forgotten, and nobody else may go on from the disk.
     pending: bool,
+    /// How often another process was faster meanwhile.
+    overtaken: u32,
     guard: Option<Box<dyn Guard>>,
     slot: tokio::sync::MutexGuard<'a, Option<Box<Pending>>>,
 }
+
+impl Entered<'_> {
+    /// Goes on with what is known here, in place of an older state or of none.
+    fn restore(&mut self, known: &State) {
+        let sequence = self.state.sequence.max(known.sequence);
+        self.state = State { sequence, mark: None, ..known.clone() };
+        self.absorbed = true;
+    }
+}
+
+/// Whether a request may follow a write that was made for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// It may: the write is durable.
+    Ready,
+    /// It may not: another process wrote meanwhile, and its state was taken in.
+    Overtaken,
+}
+
+/// How often a process lets others overtake it before it leaves the store to them.
+const MOST_OVERTAKEN: u32 = 3;
 
 /// How long somebody waits for the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,26 +88,26 @@ impl Inner {
             return Err(closed());
         }
         if let Some(pending) = slot.take() {
-            self.write_pending(pending, &mut slot).await;
+            self.write_late(pending, &mut slot).await;
         }
         if let Some(pending) = slot.take() {
             let Pending { guard, state } = *pending;
             // Still not written. What is known is in memory, and nobody else may go on from the disk.
-            let mut entered = Entered { state, absorbed: false, pending: true, guard: Some(guard), slot };
+            let mut entered = Entered { state, absorbed: false, pending: true, overtaken: 0, guard: Some(guard), slot };
             self.absorb(&mut entered, None);
             return Ok(entered);
         }
         let mut shown = self.look_into_mirror().await;
-        let guard = self.lock(patience).await?;
-        let (guard, found) = self.blocking(guard, |guard| guard.read()).await;
-        let found = match found {
-            Ok(found) => found,
+        let (guard, found) = match self.lock_and_read(patience).await {
+            Ok(entered) => entered,
             Err(error) => {
-                self.release(guard).await;
+                if error.code() == ErrorCode::Store {
+                    self.update(|view, _| view.store_problem = Some(error.clone()));
+                }
                 return Err(error);
             }
         };
-        self.tell(found.notices);
+        self.tell_once(found.notices);
         let is_at_hand = self.parts.mirror.as_ref().is_some_and(|mirror| mirror.is_at_hand());
         let is_new = |token: &RefreshToken| found.state.recognise(token.fingerprint()) == Known::Unknown;
         if is_at_hand && shown.as_ref().is_some_and(is_new) {
@@ -95,15 +118,26 @@ impl Inner {
         if self.view().store_problem.is_some() {
             self.update(|view, _| view.store_problem = None);
         }
-        let mut entered = Entered { state: found.state, absorbed: false, pending: false, guard: Some(guard), slot };
+        let mut entered =
+            Entered { state: found.state, absorbed: false, pending: false, overtaken: 0, guard: Some(guard), slot };
         let ahead = self.view().ahead_of(&entered.state);
-        if let Some((newest, lineage)) = ahead {
+        let missing = self.view().missing_in(&entered.state);
+        if let Some(known) = ahead {
             self.log(
                 Level::Warn,
                 "The journal was put back to an older version. The newer token, which is still known here, is used.",
             );
-            entered.state.catch_up(newest, &lineage, self.parts.clock.wall());
-            entered.absorbed = true;
+            entered.restore(&known);
+        } else if let Some(known) = missing {
+            self.log(
+                Level::Warn,
+                format!(
+                    "The journal {} is gone or empty, although nobody logged out. The token is still known here, and is written again.",
+                    self.parts.store.name()
+                ),
+            );
+            entered.restore(&known);
+            self.update(|view, _| view.set_persisted(false));
         }
         self.absorb(&mut entered, shown);
         if !entered.absorbed {
@@ -113,8 +147,9 @@ impl Inner {
         Ok(entered)
     }
 
-    /// Writes before a request, with room kept for its answer.
-    pub(super) async fn begin(&self, entered: &mut Entered<'_>) -> Result<()> {
+    /// Writes before a request, with room kept for its answer. If another process wrote meanwhile, nothing is written, its
+    /// state is taken in, and everything has to be decided anew.
+    pub(super) async fn begin(&self, entered: &mut Entered<'_>) -> Result<Start> {
         let Some(guard) = entered.guard.take() else { return Err(closed()) };
         let mut state = entered.state.clone();
         let (guard, (state, result)) = self
@@ -124,9 +159,33 @@ impl Inner {
             })
             .await;
         entered.guard = Some(guard);
-        entered.state.sequence = state.sequence;
         match result {
-            Ok(notices) => {
+            Ok(Begun::Overtaken(theirs)) => {
+                self.log(
+                    Level::Warn,
+                    format!(
+                        "Another process changed {} although this one had its lock. Its state is taken in. Keep the journal on a file system whose locks work, and let one machine alone use it.",
+                        self.parts.store.name()
+                    ),
+                );
+                entered.state.mark = None;
+                entered.state.merge(*theirs);
+                entered.overtaken += 1;
+                let now = self.parts.clock.wall();
+                let is_at_work = entered.state.mark.as_ref().is_some_and(|mark| mark.deadline > now);
+                if is_at_work || entered.overtaken > MOST_OVERTAKEN {
+                    return Err(Error::new(
+                        ErrorCode::StoreLocked,
+                        format!(
+                            "Another process is using {} at the same time, although this one has its lock. Nothing was sent; this is tried again at the next call.",
+                            self.parts.store.name()
+                        ),
+                    ));
+                }
+                Ok(Start::Overtaken)
+            }
+            Ok(Begun::Ready(notices)) => {
+                entered.state.sequence = state.sequence;
                 self.tell(notices);
                 entered.absorbed = false;
                 entered.pending = false;
@@ -136,9 +195,10 @@ impl Inner {
                     view.store_problem = None;
                     view.set_persisted(durable);
                 });
-                Ok(())
+                Ok(Start::Ready)
             }
             Err(error) => {
+                entered.state.sequence = state.sequence;
                 self.update(|view, _| view.store_problem = Some(error.clone()));
                 Err(error)
             }
@@ -155,19 +215,31 @@ impl Inner {
         self.entry.lock().await.as_ref().map(|pending| pending.state.clone())
     }
 
-    /// Writes what must not be lost. Where that fails it stays in memory, with the lock, and is tried again.
-    pub(super) async fn commit(self: &Arc<Self>, mut entered: Entered<'_>) {
-        let Some(guard) = entered.guard.take() else { return };
+    /// Writes what must not be lost, and returns it with what another process wrote meanwhile. Where that fails it stays in
+    /// memory, with the lock, and is tried again.
+    pub(super) async fn commit(self: &Arc<Self>, mut entered: Entered<'_>) -> State {
+        let Some(guard) = entered.guard.take() else { return entered.state };
         let pending = Box::new(Pending { guard, state: entered.state });
         self.view().given = None;
-        let written = self.write_pending(pending, &mut entered.slot).await;
+        let (state, written) = self.write_pending(pending, &mut entered.slot).await;
         if !written {
             self.keep_writing();
         }
+        state
     }
 
-    /// Tries to write what is pending; where it still cannot be, it is pending again.
-    pub(super) async fn write_pending(&self, pending: Box<Pending>, slot: &mut Option<Box<Pending>>) -> bool {
+    /// Tries to write what was known before, and could not be written then. Says whether that worked.
+    pub(super) async fn write_late(&self, pending: Box<Pending>, slot: &mut Option<Box<Pending>>) -> bool {
+        let (state, written) = self.write_pending(pending, slot).await;
+        if written {
+            self.adopt(&state);
+        }
+        written
+    }
+
+    /// Tries to write what is pending; where it still cannot be, it is pending again. Returns it as it is by then, and
+    /// whether it is written.
+    async fn write_pending(&self, pending: Box<Pending>, slot: &mut Option<Box<Pending>>) -> (State, bool) {
         let Pending { guard, mut state } = *pending;
         // Not even the end of the process comes between.
         let _write = self.begin_write();
@@ -187,19 +259,25 @@ impl Inner {
                     view.store_problem = None;
                 });
                 self.release(guard).await;
-                true
+                (state, true)
             }
             Err(error) => {
+                let place = match guard.stand_in() {
+                    Some(place) => format!("in memory and in {place}, which a restart of this computer may empty,"),
+                    None => "in memory only".to_owned(),
+                };
                 self.log(
                     Level::Error,
-                    format!("{error} The newest token is in memory only until it can be written; that is tried every 5 seconds."),
+                    format!(
+                        "{error} The newest token is {place} until it can be written; that is tried every 5 seconds."
+                    ),
                 );
                 self.update(|view, _| {
                     view.set_persisted(false);
                     view.store_problem = Some(error);
                 });
-                *slot = Some(Box::new(Pending { guard, state }));
-                false
+                *slot = Some(Box::new(Pending { guard, state: state.clone() }));
+                (state, false)
             }
         }
     }
@@ -308,6 +386,18 @@ impl Inner {
         changed
     }
 
+    async fn lock_and_read(&self, patience: Patience) -> Result<(Box<dyn Guard>, Found)> {
+        let guard = self.lock(patience).await?;
+        let (guard, found) = self.blocking(guard, |guard| guard.read()).await;
+        match found {
+            Ok(found) => Ok((guard, found)),
+            Err(error) => {
+                self.release(guard).await;
+                Err(error)
+            }
+        }
+    }
+
     async fn lock(&self, patience: Patience) -> Result<Box<dyn Guard>> {
         let clock = self.parts.clock.as_ref();
         let longest = policy::longest_refresh(self.settings.request_timeout);
@@ -401,7 +491,7 @@ impl Inner {
                     return;
                 }
                 let written = match slot.take() {
-                    Some(pending) => inner.write_pending(pending, &mut slot).await,
+                    Some(pending) => inner.write_late(pending, &mut slot).await,
                     None => true,
                 };
                 drop(slot);

@@ -182,11 +182,18 @@ impl Inner {
 
     async fn settle(&self, mirror: Arc<dyn Mirror>, unwritten: Option<State>) -> Look {
         let store = Arc::clone(&self.parts.store);
+        let known = self.view().known.clone();
         let work = task::spawn_blocking(move || {
             let mut pasted = false;
             let settled = mirror.settle(&mut |shown| {
                 // With what is kept at this moment: somebody else may have rotated since.
-                let state = if unwritten.is_some() { unwritten.clone() } else { store.peek()? };
+                let mut state = if unwritten.is_some() { unwritten.clone() } else { store.peek()? };
+                if state.as_ref().is_none_or(State::lacks_its_token)
+                    && let Some(known) = known.as_ref().filter(|known| known.current.is_some())
+                {
+                    // The journal is gone although nobody logged out: the token is known here all the same.
+                    state = Some(State::clone(known));
+                }
                 let (decision, is_new) = decide(state.as_ref(), shown);
                 pasted = is_new;
                 Ok(decision)
@@ -209,7 +216,7 @@ impl Inner {
     }
 
     /// Each sentence once: how a file has to be written does not change from one rotation to the next.
-    fn tell_once(&self, mut notices: Vec<Notice>) {
+    pub(super) fn tell_once(&self, mut notices: Vec<Notice>) {
         let mut view = self.view();
         notices.retain(|notice| !view.told.contains(notice));
         view.told.extend(notices.iter().cloned());

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::entry::Start;
 use super::refresh::{Reason, access_of};
 use super::{Inner, Level, Step};
 use crate::oauth::{Grant, Login, LoginRequest, LoginStep};
@@ -93,23 +94,29 @@ impl Inner {
     /// Decides the device id and keeps it, which also proves that the token can be stored: before Ring sends a code.
     async fn prepare(self: &Arc<Self>, device: Device) -> Result<String> {
         let mut entered = self.enter().await?;
-        let decided = match device {
-            Device::Kept => self.decide_hardware_id(&entered.state).await,
-            Device::New => Ok(hardware_id::random()),
-        };
-        let hardware_id = match decided {
-            Ok(hardware_id) => hardware_id,
-            Err(error) => {
-                self.leave(entered).await;
-                return Err(error);
+        let hardware_id = loop {
+            let decided = match device {
+                Device::Kept => self.decide_hardware_id(&entered.state).await,
+                Device::New => Ok(hardware_id::random()),
+            };
+            let hardware_id = match decided {
+                Ok(hardware_id) => hardware_id,
+                Err(error) => {
+                    self.leave(entered).await;
+                    return Err(error);
+                }
+            };
+            // The token in use keeps its own: it wins over the journal's.
+            entered.state.hardware_id = Some(hardware_id.clone());
+            match self.begin(&mut entered).await {
+                Ok(Start::Ready) => break hardware_id,
+                Ok(Start::Overtaken) => {}
+                Err(error) => {
+                    self.abandon(entered).await;
+                    return Err(error);
+                }
             }
         };
-        // The token in use keeps its own: it wins over the journal's.
-        entered.state.hardware_id = Some(hardware_id.clone());
-        if let Err(error) = self.begin(&mut entered).await {
-            self.abandon(entered).await;
-            return Err(error);
-        }
         self.adopt(&entered.state);
         self.leave(entered).await;
         Ok(hardware_id)
@@ -170,8 +177,7 @@ impl Inner {
         entered.state.take_over(token, now);
         entered.state.hardware_id = Some(hardware_id.to_owned());
         entered.state.access = Some(access_of(grant, now));
-        let state = entered.state.clone();
-        self.commit(entered).await;
+        let state = self.commit(entered).await;
         self.adopt(&state);
         self.follow().await;
     }

@@ -468,7 +468,7 @@ impl Inner {
         // Whoever is in the store ends first, and what could not be written is tried once more.
         let mut entry = self.entry.lock().await;
         if let Some(pending) = entry.take() {
-            self.write_pending(pending, &mut entry).await;
+            self.write_late(pending, &mut entry).await;
         }
         drop(entry);
         self.follow_to_the_end().await;

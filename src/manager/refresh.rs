@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::activity::{Rotation, Write};
 use super::clock::Clock;
-use super::entry::{Entered, broken};
+use super::entry::{Entered, Start, broken};
 use super::policy::{self, Tries};
 use super::view::{Auth, Complaint, LiveAccess, rejected};
 use super::{Inner, Level, follow};
@@ -48,6 +48,14 @@ impl Flight {
     pub(super) fn subscribe(&self) -> watch::Receiver<Option<Outcome>> {
         self.outcome.clone()
     }
+}
+
+/// How the sending of a token ended.
+enum Flown<'a> {
+    /// With an answer that is kept.
+    Landed(Auth),
+    /// Before it was sent, because another process was faster.
+    Overtaken(Box<Entered<'a>>),
 }
 
 /// What was known when a refresh was begun: by it one sees whether somebody else was faster.
@@ -119,23 +127,30 @@ impl Inner {
                 return self.adopt_from_store(reason, before).await.ok_or(error);
             }
         };
-        self.adopt(&entered.state);
-        if serves(reason, before, &entered.state, clock.as_ref())
-            && let Some(auth) = self.auth_of(&entered.state)
-        {
-            self.leave(entered).await;
-            return Ok(auth);
-        }
-        if let Err(error) = self.may_send(reason, &mut entered.state) {
-            if entered.state.mark.is_some() && reason == Reason::Recover {
-                self.give_up_on_mark(entered).await;
-            } else {
+        loop {
+            self.adopt(&entered.state);
+            if serves(reason, before, &entered.state, clock.as_ref())
+                && let Some(auth) = self.auth_of(&entered.state)
+            {
                 self.leave(entered).await;
+                return Ok(auth);
             }
-            return Err(error);
+            if let Err(error) = self.may_send(reason, &mut entered.state) {
+                if entered.state.mark.is_some() && reason == Reason::Recover {
+                    self.give_up_on_mark(entered).await;
+                } else {
+                    self.leave(entered).await;
+                }
+                return Err(error);
+            }
+            if tries.requests() == 0 {
+                *tries = Tries::new(entered.state.cool_down.is_some());
+            }
+            match self.send(entered, tries).await? {
+                Flown::Landed(auth) => return Ok(auth),
+                Flown::Overtaken(again) => entered = *again,
+            }
         }
-        *tries = Tries::new(entered.state.cool_down.is_some());
-        self.send(entered, tries).await
     }
 
     /// Whether a request may be made now, and with what sort of token.
@@ -179,7 +194,7 @@ impl Inner {
     }
 
     /// Sends what may be sent until Ring has answered or the tries are used up.
-    async fn send(self: &Arc<Self>, mut entered: Entered<'_>, tries: &mut Tries) -> Result<Auth> {
+    async fn send<'a>(self: &'a Arc<Self>, mut entered: Entered<'a>, tries: &mut Tries) -> Result<Flown<'a>> {
         // Whoever forces it sends the rejected one once more.
         let mut sent = entered.state.sendable().unwrap_or(Sent::Current);
         let mut starts = entered.state.mark.as_ref().map_or(0, |mark| mark.starts.saturating_add(1));
@@ -191,10 +206,14 @@ impl Inner {
                 Err(error) => break error,
             };
             let Some(token) = entered.state.to_send(sent).map(|held| held.token.clone()) else { break rejected() };
-            if let Err(error) = self.mark(&mut entered, token.fingerprint(), starts, &hardware_id).await {
-                entered.state.mark = None;
-                self.abandon(entered).await;
-                return Err(error);
+            match self.mark(&mut entered, token.fingerprint(), starts, &hardware_id).await {
+                Ok(Start::Ready) => {}
+                Ok(Start::Overtaken) => return Ok(Flown::Overtaken(Box::new(entered))),
+                Err(error) => {
+                    entered.state.mark = None;
+                    self.abandon(entered).await;
+                    return Err(error);
+                }
             }
             self.update(|view, _| view.refreshing = true);
             let raw = Secret::new(token.raw());
@@ -206,7 +225,7 @@ impl Inner {
                         &hardware_id,
                         access_of(&grant, asked_at),
                     );
-                    return self.keep(entered, write).await;
+                    return self.keep(entered, write).await.map(Flown::Landed);
                 }
                 Err(failure) if failure.error.code() == ErrorCode::RefreshTokenRejected => {
                     starts = 0;
@@ -245,8 +264,7 @@ impl Inner {
         };
         entered.state.mark = None;
         self.log(Level::Warn, format!("{error}"));
-        let state = entered.state.clone();
-        self.commit(entered).await;
+        let state = self.commit(entered).await;
         self.update(|view, clock| {
             view.refreshing = false;
             view.adopt(&state, clock);
@@ -267,7 +285,7 @@ impl Inner {
         fingerprint: Fingerprint,
         starts: u32,
         hardware_id: &str,
-    ) -> Result<()> {
+    ) -> Result<Start> {
         let now = self.parts.clock.wall();
         entered.state.hardware_id = Some(hardware_id.to_owned());
         entered.state.mark = Some(Mark {
@@ -311,16 +329,16 @@ impl Inner {
 
     /// Makes a rotation durable, and only then known.
     async fn keep(self: &Arc<Self>, entered: Entered<'_>, write: Option<Write>) -> Result<Auth> {
-        let state = entered.state.clone();
-        self.commit(entered).await;
+        // The answer's own lifetime may be over already: a second, on a slow disk.
+        let auth = auth_even_if_expired(&entered.state);
+        let state = self.commit(entered).await;
         drop(write);
         self.update(|view, clock| {
             view.refreshing = false;
             view.adopt(&state, clock);
         });
         self.log(Level::Debug, "The refresh token was rotated.");
-        // The answer's own lifetime may be over already: a second, on a slow disk.
-        auth_even_if_expired(&state).ok_or_else(broken)
+        auth.ok_or_else(broken)
     }
 
     pub(super) fn adopt(&self, state: &State) {

@@ -2,8 +2,9 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 use super::*;
+use crate::files::{Disk, Moment, Probe};
 use crate::journal::state::{Access, Mark, Millis, Sent};
-use crate::journal::{Found, Guard, MemoryStore, Notice};
+use crate::journal::{Begun, FileStore, Found, Guard, MemoryStore, Notice};
 use crate::mirror::{Caller, Decide, Decision, Place, Purpose, Settled, Target};
 use crate::oauth::{Answer, BoxFuture, Endpoints, Grant, Http, HttpFailure, Request, WireError};
 use crate::token::Fingerprint;
@@ -25,6 +26,13 @@ impl HandClock {
 
     fn shift(&self, seconds: i64) {
         self.shift.fetch_add(seconds * 1000, Ordering::SeqCst);
+    }
+
+    /// Shows the time that the files of a journal are written by.
+    fn follow_the_system(&self) {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let ahead = i64::try_from(now.as_millis()).unwrap() - i64::try_from(self.wall()).unwrap();
+        self.shift.fetch_add(ahead, Ordering::SeqCst);
     }
 }
 
@@ -214,7 +222,7 @@ impl Guard for ShakyGuard {
         self.inner.read()
     }
 
-    fn begin(&mut self, state: &mut State) -> Result<Vec<Notice>> {
+    fn begin(&mut self, state: &mut State) -> Result<Begun> {
         self.check()?;
         self.inner.begin(state)
     }
@@ -371,6 +379,12 @@ impl Bench {
         change(&mut state);
         guard.commit(&mut state).unwrap();
     }
+}
+
+/// Whether that is what a logout leaves.
+fn is_logged_out(state: &State) -> bool {
+    let at = state.logged_out_at;
+    at.is_some() && *state == State { sequence: state.sequence, ..State::logged_out(ISSUER, at.unwrap_or_default()) }
 }
 
 fn raw(token: Option<Secret>) -> String {
@@ -1124,7 +1138,7 @@ async fn without_any_token_a_person_is_needed() {
     manager.auth().await.unwrap();
     manager.forget().await.unwrap();
     assert_eq!(code(manager.auth().await), ErrorCode::NoRefreshToken);
-    assert!(bench.store.peek().unwrap().is_none());
+    assert!(is_logged_out(&bench.state()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -1290,7 +1304,7 @@ async fn what_is_forgotten_stays_forgotten() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
-        assert_eq!(bench.store.peek().unwrap(), None);
+        assert!(is_logged_out(&bench.state()));
         for (path, text) in files(folder.path()) {
             assert!(!text.contains("the-token-of-this-test"), "{}: {text}", path.display());
         }
@@ -1320,7 +1334,7 @@ async fn what_is_forgotten_is_not_taken_over_by_who_looked_before() {
     *board.shows.lock().unwrap() = None;
     drop(guard);
     assert_eq!(code(caller.await.unwrap()), ErrorCode::NoRefreshToken);
-    assert_eq!(bench.store.peek().unwrap(), None);
+    assert!(is_logged_out(&bench.state()));
     assert_eq!(board.shown(), None);
 }
 
@@ -1689,4 +1703,223 @@ async fn a_mirror_that_cannot_be_read_is_no_reason_to_log_in() {
     board.fails.store(false, Ordering::SeqCst);
     manager.auth().await.unwrap();
     assert_eq!((board.raw(), manager.status().problem), ("a+".into(), None));
+}
+
+/// A journal in a folder of its own, and a manager that has rotated twice.
+async fn kept_in(folder: &std::path::Path) -> (Bench, Manager) {
+    std::fs::create_dir_all(folder).unwrap();
+    let bench = Bench::on(Arc::new(FileStore::open(folder.join("j.json"), ISSUER, Disk::default()).unwrap()));
+    bench.clock.follow_the_system();
+    let manager = bench.manager(Some("a"));
+    manager.refresh(false).await.unwrap();
+    manager.refresh(false).await.unwrap();
+    (bench, manager)
+}
+
+#[tokio::test]
+async fn a_journal_that_is_gone_without_a_logout_is_written_again_before_the_next_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, manager) = kept_in(folder.path()).await;
+    let before = bench.state();
+    for (number, how) in ["removed", "emptied", "damaged", "removed with its lock"].into_iter().enumerate() {
+        let warnings = bench.heard.warnings();
+        let journal = folder.path().join("j.json");
+        match how {
+            "emptied" => std::fs::write(&journal, "").unwrap(),
+            "damaged" => std::fs::write(&journal, "not a journal").unwrap(),
+            _ => std::fs::remove_file(&journal).unwrap(),
+        }
+        if how.ends_with("lock") {
+            std::fs::remove_file(folder.path().join("j.json.lock")).unwrap();
+        }
+        assert_ne!(manager.status().phase, Phase::NeedsLogin, "{how}");
+        assert_eq!(manager.auth().await.unwrap().access_token, manager.cached_access_token().unwrap(), "it is served");
+        manager.refresh(false).await.unwrap();
+        assert_eq!(bench.wire.sent().len(), 3 + number, "{how}");
+        assert!(bench.heard.warnings() > warnings, "{how}: it is said");
+        let state = bench.state();
+        assert_eq!(state.current.as_ref().unwrap().token.wrapped(), manager.refresh_token().unwrap());
+        assert!(before.known.iter().all(|ancestor| state.known.contains(ancestor)), "{how}");
+        assert_eq!(state.given, before.given);
+        assert!(manager.status().persisted);
+    }
+    assert_eq!(bench.wire.sent().last().unwrap(), "a+++++");
+}
+
+#[tokio::test]
+async fn a_journal_whose_folder_is_gone_is_a_problem_of_the_store_until_the_folder_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (home, away) = (folder.path().join("home"), folder.path().join("away"));
+    let (bench, manager) = kept_in(&home).await;
+    std::fs::rename(&home, &away).unwrap();
+    for _ in 0..2 {
+        assert_eq!(code(manager.refresh(true).await), ErrorCode::Store);
+        let status = manager.status();
+        assert_eq!((status.phase, status.problem.unwrap().code()), (Phase::Ready, ErrorCode::Store));
+        assert!(manager.cached_access_token().is_some(), "what is valid is served");
+        assert_eq!(bench.wire.sent().len(), 2, "nothing is sent");
+        assert!(!home.exists(), "nothing is made where the folder was");
+    }
+    let credentials = Credentials { email: "e".into(), password: "p".into(), device: Device::Kept };
+    assert_eq!(code(manager.login(credentials).await), ErrorCode::Store, "Ring sends no code");
+    std::fs::rename(&away, &home).unwrap();
+    manager.refresh(false).await.unwrap();
+    assert_eq!(bench.wire.sent().len(), 3);
+    assert_eq!(manager.status().problem, None);
+    // A folder of that name that is made anew, on the same file system, is as good.
+    std::fs::rename(&home, &away).unwrap();
+    std::fs::create_dir(&home).unwrap();
+    manager.refresh(false).await.unwrap();
+    assert_eq!(raw(manager.refresh_token()), "a++++");
+    assert_eq!(bench.state().current.unwrap().token.raw(), "a++++");
+}
+
+#[tokio::test]
+async fn a_folder_that_goes_between_mark_and_answer_leaves_the_answer_pending() {
+    let folder = tempfile::tempdir().unwrap();
+    let (home, away) = (folder.path().join("home"), folder.path().join("away"));
+    let (bench, manager) = kept_in(&home).await;
+    let caller = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.refresh(false).await }
+    });
+    while bench.wire.sent().len() < 3 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    std::fs::rename(&home, &away).unwrap();
+    let auth = caller.await.unwrap().unwrap();
+    assert_eq!(raw(Some(auth.refresh_token)), "a+++");
+    assert!(!manager.status().persisted);
+    assert!(!home.exists());
+    std::fs::rename(&away, &home).unwrap();
+    manager.close().await;
+    assert!(manager.status().persisted);
+    assert_eq!(bench.state().current.unwrap().token.raw(), "a+++");
+}
+
+#[tokio::test]
+async fn another_process_that_logged_out_is_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, manager) = kept_in(folder.path()).await;
+    bench.store.try_lock().unwrap().unwrap().forget().unwrap();
+    let error = manager.refresh(false).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::NoRefreshToken);
+    assert!(error.message().contains("logged out"), "{error}");
+    assert_eq!(manager.status().phase, Phase::NeedsLogin);
+    assert_eq!(manager.refresh_token(), None);
+    assert_eq!(bench.wire.sent().len(), 2);
+    // A manager that starts later says so too.
+    assert_eq!(bench.manager(None).status().phase, Phase::NeedsLogin);
+    manager.set_refresh_token("b").await.unwrap();
+    manager.auth().await.unwrap();
+    assert_eq!(bench.state().logged_out_at, None);
+}
+
+/// Who writes into the journal at one moment although another has its lock, as on a file system without locks.
+struct Intruder {
+    /// Before which write of the journal that will be, counted from now on.
+    before: AtomicUsize,
+    writes: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Probe for Intruder {
+    fn at(&self, call: &'static str, path: &std::path::Path, moment: Moment) -> std::io::Result<()> {
+        // The last thing that is read of a journal before it is written.
+        if call == "read" && moment == Moment::Before && path.ends_with("j.json") {
+            let left = self.before.load(Ordering::SeqCst);
+            if left == 1
+                && let Some(writes) = self.writes.lock().unwrap().take()
+            {
+                writes();
+            }
+            self.before.store(left.saturating_sub(1), Ordering::SeqCst);
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn who_writes_in_spite_of_the_lock_is_never_written_over() {
+    // The journal is read three times: when the store is entered, before the mark, and before the answer is written.
+    for moment in 2..=3 {
+        for how in ["rotated", "pasted", "logged out"] {
+            let folder = tempfile::tempdir().unwrap();
+            drop(kept_in(folder.path()).await);
+            let path = folder.path().join("j.json");
+            let probe = Arc::new(Intruder { before: AtomicUsize::new(0), writes: Mutex::default() });
+            let disk = Disk::with_probe(Arc::clone(&probe) as Arc<dyn Probe>);
+            let bench = Bench::on(Arc::new(FileStore::open(&path, ISSUER, disk).unwrap()));
+            bench.clock.follow_the_system();
+            let manager = bench.manager(None);
+            let (theirs, now) = (path.clone(), bench.clock.wall());
+            *probe.writes.lock().unwrap() = Some(Box::new(move || {
+                // In a folder of its own there is another lock, as for a container that has mounted this one file.
+                let other = tempfile::tempdir().unwrap();
+                let there = other.path().join("j.json");
+                std::fs::copy(&theirs, &there).unwrap();
+                let store = FileStore::open(&there, ISSUER, Disk::default()).unwrap();
+                let mut guard = store.try_lock().unwrap().unwrap();
+                let mut state = guard.read().unwrap().state;
+                let access = Access {
+                    token: Secret::new("theirs"),
+                    token_type: "Bearer".into(),
+                    scope: "client".into(),
+                    obtained_at: now,
+                    lifetime: HOUR,
+                };
+                match how {
+                    "rotated" => state.rotated(Sent::Current, "theirs", "h", access),
+                    "pasted" => state.take_over(RefreshToken::from_raw("pasted"), now),
+                    _ => {}
+                }
+                if how == "logged out" {
+                    guard.forget().unwrap();
+                } else {
+                    state.mark = None;
+                    guard.commit(&mut state).unwrap();
+                }
+                std::fs::copy(&there, &theirs).unwrap();
+            }));
+            probe.before.store(moment, Ordering::SeqCst);
+            let result = manager.refresh(false).await;
+            let state = bench.state();
+            let current = state.current.as_ref().map(|held| held.token.raw());
+            let aside = state.aside.as_ref().map(|aside| aside.current.token.raw());
+            let sent = bench.wire.sent();
+            match (how, moment) {
+                ("rotated", 2) => {
+                    assert_eq!(result.unwrap().access_token.expose(), "theirs");
+                    assert_eq!(
+                        (current.as_deref(), sent.len()),
+                        (Some("theirs"), 0),
+                        "theirs is used without a request"
+                    );
+                }
+                ("pasted", 2) => {
+                    result.unwrap();
+                    assert_eq!((current.as_deref(), &sent[..]), (Some("pasted+"), &["pasted".to_owned()][..]));
+                }
+                ("logged out", 2) => {
+                    assert_eq!(result.unwrap_err().code(), ErrorCode::NoRefreshToken);
+                    assert!(is_logged_out(&state) && sent.is_empty());
+                }
+                ("rotated", _) => {
+                    assert_eq!(result.unwrap().access_token.expose(), "access-1");
+                    assert_eq!((current.as_deref(), aside.as_deref()), (Some("a+++"), Some("theirs")));
+                }
+                ("pasted", _) => {
+                    result.unwrap();
+                    assert_eq!((current.as_deref(), aside.as_deref()), (Some("pasted"), Some("a+++")));
+                }
+                _ => {
+                    result.unwrap();
+                    assert!(is_logged_out(&state));
+                    assert_eq!(manager.refresh_token(), None);
+                }
+            }
+            let known = ["a", "a+", "a++"].map(|raw| state.known.contains(&Fingerprint::of(raw)));
+            assert!(how == "logged out" || known == [true; 3], "{how} {moment}");
+            assert!(how == "logged out" || bench.heard.warnings() > 0 || sent.is_empty());
+        }
+    }
 }

@@ -8,7 +8,7 @@ use super::policy::{self, Invalidations};
 use super::refresh::Flight;
 use super::{Event, closed};
 use crate::journal::Notice;
-use crate::journal::state::{Access, CoolDown, Lineage, Millis, State, millis};
+use crate::journal::state::{Access, CoolDown, Millis, State, millis};
 use crate::token::{Fingerprint, RefreshToken};
 use crate::{Error, ErrorCode, Result, Secret};
 
@@ -207,8 +207,8 @@ pub(super) struct View {
     pub(super) given: Option<RefreshToken>,
     /// Whether that one came from a login, so that nobody else has it.
     given_by_login: bool,
-    /// How far the store had come when it was last looked into.
-    lineage: Option<Box<Lineage>>,
+    /// What the store held when it was last read or written: its journal may go away while this manager runs.
+    pub(super) known: Option<Arc<State>>,
     /// The token that the caller knows of, as it was given or announced.
     announced: Option<Announced>,
     pub(super) login_waits: bool,
@@ -245,7 +245,7 @@ impl View {
             persisted: durable,
             given: None,
             given_by_login: false,
-            lineage: None,
+            known: None,
             announced: None,
             login_waits: false,
             flight: None,
@@ -274,7 +274,7 @@ impl View {
         self.rejected = state.is_dead();
         self.cool_down = state.cool_down.clone().map(Box::new);
         self.hardware_id = state.hardware_id.as_deref().map(Arc::from);
-        self.lineage = Some(Box::new(Lineage::of(state)));
+        self.known = Some(Arc::new(state.clone()));
         let same = !rotated
             && match (&state.access, &self.access) {
                 (Some(new), Some(old)) => old.is(new) && LiveAccess::new(new, clock).is_some(),
@@ -321,11 +321,14 @@ impl View {
         self.given_by_login && self.given.is_some()
     }
 
-    /// The newest token and its lineage, where the store was put back to a time before it.
-    pub(super) fn ahead_of(&self, state: &State) -> Option<(RefreshToken, Lineage)> {
-        let (newest, lineage) = (self.newest.as_ref()?, self.lineage.as_ref()?);
-        let ahead = self.given.is_none() && lineage.is_ahead_of(state, newest.fingerprint());
-        ahead.then(|| (newest.clone(), Lineage::clone(lineage)))
+    /// What is known here, if the store was put back to a time before it.
+    pub(super) fn ahead_of(&self, state: &State) -> Option<Arc<State>> {
+        self.known.clone().filter(|known| self.given.is_none() && state.is_behind(known))
+    }
+
+    /// What is known here, if the store holds no token although nobody logged out.
+    pub(super) fn missing_in(&self, state: &State) -> Option<Arc<State>> {
+        self.known.clone().filter(|known| known.current.is_some() && state.lacks_its_token())
     }
 
     pub(super) fn set_persisted(&mut self, persisted: bool) {
@@ -361,6 +364,11 @@ impl View {
         } else if let Some(problem) = &self.mirror_problem {
             // It may well have one.
             problem.clone()
+        } else if self.known.as_ref().is_some_and(|known| known.logged_out_at.is_some()) {
+            Error::new(
+                ErrorCode::NoRefreshToken,
+                "The account was logged out here, so there is no refresh token. Log in again with `npx ring-auth`.",
+            )
         } else {
             Error::new(
                 ErrorCode::NoRefreshToken,

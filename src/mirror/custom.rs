@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Decide, Decision, Mirror, Patience, Settled};
 use crate::journal::state::State;
-use crate::journal::{Found, Guard, MemoryStore, Notice, Store};
+use crate::journal::{Begun, Found, Guard, MemoryStore, Notice, Store};
 use crate::{Result, Secret};
 
 /// How often a change is begun anew because there is something else to show by then.
@@ -146,7 +146,7 @@ impl Guard for CallerGuard {
         self.memory.read()
     }
 
-    fn begin(&mut self, state: &mut State) -> Result<Vec<Notice>> {
+    fn begin(&mut self, state: &mut State) -> Result<Begun> {
         self.memory.begin(state)
     }
 

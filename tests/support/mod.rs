@@ -43,6 +43,8 @@ pub struct Account {
     pub most_at_once: u32,
     /// Rotations, as opposed to requests.
     pub rotations: u32,
+    /// How many bytes the tokens that it gives have at least.
+    pub token_bytes: usize,
     /// Faults mixed in, by a generator that makes the same ones in every run.
     pub chance: Option<Chance>,
     at_once: u32,
@@ -64,6 +66,7 @@ impl Ring {
             expires_in: 3600.0,
             most_at_once: 0,
             rotations: 0,
+            token_bytes: 0,
             chance: None,
             at_once: 0,
             newest: 1,
@@ -95,7 +98,7 @@ impl Ring {
         account.revoked = false;
         account.newest += 1;
         account.spent.clear();
-        name(account.newest)
+        name(account.newest, account.token_bytes)
     }
 
     pub fn account(&self) -> std::sync::MutexGuard<'_, Account> {
@@ -103,8 +106,11 @@ impl Ring {
     }
 }
 
-fn name(number: u32) -> String {
-    format!("eyJhbGciOiJIUzI1NiJ9.token-{number}.signature")
+/// A token of at least that many bytes, which differs from every other one in each part of it.
+fn name(number: u32, bytes: usize) -> String {
+    let name = format!("eyJhbGciOiJIUzI1NiJ9.token-{number}.signature");
+    let missing = bytes.saturating_sub(name.len());
+    name + &format!("{number:08}").repeat(missing.div_ceil(8))
 }
 
 fn answer(stream: TcpStream, shared: &Mutex<Account>) -> std::io::Result<()> {
@@ -203,7 +209,9 @@ impl Account {
     fn refresh(&mut self, token: &str) -> (&'static str, String) {
         self.refreshes += 1;
         let number = token.strip_prefix("eyJhbGciOiJIUzI1NiJ9.token-").and_then(|rest| rest.split('.').next());
-        let number: Option<u32> = number.and_then(|number| number.parse().ok());
+        // A token that was put together of two is none.
+        let is_whole = |number: &u32| name(*number, self.token_bytes) == token;
+        let number: Option<u32> = number.and_then(|number| number.parse().ok()).filter(is_whole);
         let in_grace = |at: &Instant| at.elapsed() < self.grace;
         let accepted = match number {
             _ if self.revoked => false,
@@ -233,7 +241,7 @@ impl Account {
             r#"{{"access_token":"access-{0}","expires_in":{1},"refresh_token":"{2}","scope":"client","token_type":"Bearer"}}"#,
             self.newest,
             self.expires_in,
-            name(self.newest)
+            name(self.newest, self.token_bytes)
         );
         (OK, json)
     }

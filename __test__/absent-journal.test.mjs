@@ -1,0 +1,215 @@
+// @ts-check
+// A journal that goes away under a running manager is no logout: the manager keeps the token in memory and serves it, and Ring
+// sends nobody a code.
+// Needs the addon: npm run build:debug
+import assert from 'node:assert/strict'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { RingRestClient } from '../lib/ring-client-api/rest-client.js'
+import {
+  EMAIL,
+  PASSWORD,
+  atEnd,
+  failure,
+  fileStore,
+  open,
+  optionsFor,
+  rawOf,
+  readJournal,
+  root,
+  runScript,
+  startRing,
+  tempDir,
+  wrap,
+} from './support/index.mjs'
+
+/** @typedef {import('node:test').TestContext} TestContext */
+
+/** A folder that git looks after, with a file in it that it does not know. @param {TestContext} t */
+function project(t) {
+  const folder = tempDir(t)
+  const git = (/** @type {string[]} */ ...args) => execFileSync('git', ['-C', folder, ...args], { stdio: 'pipe' })
+  git('init', '-q')
+  writeFileSync(join(folder, '.gitignore'), 'data/\n')
+  git('add', '.gitignore')
+  return { folder, git }
+}
+
+/**
+ * How to run something in a mount namespace of its own, as this user may.
+ * @returns {string[] | undefined}
+ */
+function namespace() {
+  if (process.platform !== 'linux') return undefined
+  const kinds = [
+    ['-m', '--propagation', 'private'],
+    ['-r', '-m', '--propagation', 'private'],
+  ]
+  return kinds.find((kind) => spawnSync('unshare', [...kind, 'true']).status === 0)
+}
+
+describe('a journal that is gone without a logout', { concurrency: true }, () => {
+  it('after git clean -fdx, with the folder of the mirror: is made again before the next request', async (t) => {
+    const ring = await startRing(t)
+    const { folder, git } = project(t)
+    const path = join(folder, '.env')
+    writeFileSync(path, `A=1\nRING_REFRESH_TOKEN=${wrap({ rt: ring.mint() })}\n`)
+    git('add', '.env')
+    const { manager, said } = open(t, ring, { store: { type: 'dotenv', path } })
+    await manager.refresh()
+    const { accessToken } = await manager.refresh()
+    git('clean', '-fdxq')
+    assert.ok(!existsSync(join(folder, '.ring-auth')))
+    assert.equal(await manager.getAccessToken(), accessToken)
+    const { refreshToken } = await manager.refresh()
+    assert.match(said(), /although nobody logged out/)
+    assert.ok(readFileSync(path, 'utf8').includes(refreshToken))
+    assert.equal(readFileSync(join(folder, '.ring-auth', '.gitignore'), 'utf8'), '*\n')
+    const [journal] = readdirSync(join(folder, '.ring-auth')).filter((name) => name.endsWith('.json'))
+    assert.equal(readJournal(join(folder, '.ring-auth', String(journal))).current.token, refreshToken)
+    assert.equal(manager.status.persisted, true)
+    assert.equal(ring.counts.stalePresentations, 0)
+  })
+
+  it('after git clean -fdx, with its folder: is STORE until the folder is back', async (t) => {
+    const ring = await startRing(t)
+    const { folder, git } = project(t)
+    const path = join(folder, 'data', 'ring.json')
+    mkdirSync(join(folder, 'data'))
+    const { manager } = open(t, ring, { refreshToken: ring.mint(), store: fileStore(path) })
+    const { accessToken, refreshToken } = await manager.refresh()
+    git('clean', '-fdxq')
+    const posts = ring.counts.tokenPosts
+    for (let i = 0; i < 3; i++) {
+      const error = await failure(manager.refresh({ force: true }), 'STORE')
+      assert.match(error.message, /its folder is gone/)
+      assert.equal(await manager.getAccessToken(), accessToken)
+      assert.equal(manager.refreshToken, refreshToken)
+      assert.equal(manager.status.state, 'ready')
+      assert.equal(manager.status.code, 'STORE')
+    }
+    assert.equal(ring.counts.tokenPosts, posts, 'nothing is sent')
+    assert.deepEqual(readdirSync(folder).sort(), ['.git', '.gitignore'], 'nothing is made')
+    mkdirSync(join(folder, 'data'))
+    await manager.refresh()
+    assert.equal(rawOf(readJournal(path).current.token), ring.newest())
+    assert.equal(ring.counts.stalePresentations, 0)
+  })
+
+  it('with a folder that was renamed: is STORE, and the journal is used again when the folder has its name back', async (t) => {
+    const ring = await startRing(t)
+    const folder = tempDir(t)
+    const path = join(folder, 'data', 'ring.json')
+    mkdirSync(join(folder, 'data'))
+    const { manager } = open(t, ring, { refreshToken: ring.mint(), store: fileStore(path) })
+    await manager.refresh()
+    renameSync(join(folder, 'data'), join(folder, 'moved'))
+    await failure(manager.refresh(), 'STORE')
+    renameSync(join(folder, 'moved'), join(folder, 'data'))
+    await manager.refresh()
+    assert.equal(rawOf(readJournal(path).current.token), ring.newest())
+    assert.equal(manager.status.code, undefined)
+    assert.equal(ring.counts.stalePresentations, 0)
+  })
+
+  it('is no reason for a login: the drop-in with e-mail and password causes no code', async (t) => {
+    const ring = await startRing(t)
+    const folder = tempDir(t)
+    const path = join(folder, 'data', 'ring.json')
+    mkdirSync(join(folder, 'data'))
+    const given = wrap({ rt: ring.mint() })
+    const first = open(t, ring, { refreshToken: given, store: fileStore(path) })
+    await first.manager.refresh()
+    await first.manager.close()
+    const options = { email: EMAIL, password: PASSWORD, ...optionsFor(ring), store: fileStore(path) }
+    const client = new RingRestClient(/** @type {any} */ (options))
+    atEnd(t, 'manager', () => client.close())
+    await client.getCurrentAuth()
+    renameSync(join(folder, 'data'), join(folder, 'moved'))
+    const logins = () => ring.tokenRequests.filter((request) => request.form['grant_type'] === 'password').length
+    await failure(client.getAuth(), 'STORE')
+    await client.getCurrentAuth()
+    await failure(client.getAuth(), 'STORE')
+    assert.equal(logins(), 0)
+    assert.equal(ring.codeFor(), undefined, 'Ring sent no code')
+    renameSync(join(folder, 'moved'), join(folder, 'data'))
+    await client.getAuth()
+    assert.equal(logins(), 0)
+    assert.equal(ring.counts.stalePresentations, 0)
+  })
+
+  const words = namespace()
+  it('with a volume that is not mounted, or another one in its place: is STORE until the volume is back', {
+    skip: words ? false : 'nobody may mount anything in a namespace of their own here',
+  }, async (t) => {
+    const ring = await startRing(t)
+    const folder = tempDir(t)
+    for (const name of ['volume', 'data']) mkdirSync(join(folder, name))
+    const options = optionsFor(ring, { refreshToken: ring.mint(), store: fileStore(join(folder, 'data', 'ring.json')) })
+    const inner = `
+        import { execFileSync } from 'node:child_process'
+        import { mkdirSync, readFileSync, readdirSync } from 'node:fs'
+        const { RingTokenManager } = await import(${JSON.stringify(join(root, 'index.js'))}).then((m) => m.default)
+        const options = JSON.parse(process.env.TEST_CONFIG)
+        const run = (...words) => execFileSync(words[0], words.slice(1), { stdio: 'pipe' })
+        const data = ${JSON.stringify(join(folder, 'data'))}
+        const volume = ${JSON.stringify(join(folder, 'volume'))}
+        run('mount', '-t', 'tmpfs', 'none', volume)
+        const mount = () => run('mount', '--bind', volume, data)
+        mount()
+        const manager = new RingTokenManager(options)
+        const { accessToken } = await manager.refresh()
+        const seen = []
+        const look = async (what) => {
+          const error = await manager.refresh({ force: true }).then(() => 'rotated', (error) => error.code)
+          const served = (await manager.getAccessToken()) === accessToken
+          seen.push([what, error, served, manager.status.state, readdirSync(data).sort().join()])
+        }
+        run('umount', data)
+        await look('not mounted')
+        run('mount', '-t', 'tmpfs', 'none', data)
+        await look('another volume')
+        run('umount', data)
+        mount()
+        const { refreshToken } = await manager.refresh()
+        const stored = JSON.parse(readFileSync(data + '/ring.json', 'utf8')).current.token
+        seen.push(['back', stored === refreshToken, manager.status.code ?? 'well', manager.status.persisted])
+        await manager.close()
+        process.stdout.write(JSON.stringify(seen))`
+    const { stdout, stderr, code } = await runScript(
+      t,
+      `import { spawnSync } from 'node:child_process'
+         const args = ${JSON.stringify([...(words ?? []), process.execPath, '--input-type=module', '-e', inner])}
+         process.exitCode = spawnSync('unshare', args, { stdio: 'inherit' }).status`,
+      options,
+    ).ended
+    assert.equal(code, 0, stderr)
+    assert.deepEqual(JSON.parse(stdout), [
+      ['not mounted', 'STORE', true, 'ready', ''],
+      ['another volume', 'STORE', true, 'ready', ''],
+      ['back', true, 'well', true],
+    ])
+    assert.equal(ring.counts.tokenPosts, 2)
+    assert.equal(ring.counts.stalePresentations, 0)
+  })
+
+  it('while another process logs out: is a logout, which the journal says', async (t) => {
+    const ring = await startRing(t)
+    const path = join(tempDir(t), 'ring.json')
+    const { manager } = open(t, ring, { refreshToken: ring.mint(), store: fileStore(path) })
+    await manager.refresh()
+    const env = { ...process.env, RING_AUTH_OAUTH_URL: ring.oauthUrl, RING_AUTH_API_URL: ring.apiUrl }
+    const cli = (/** @type {string[]} */ ...args) =>
+      spawnSync(process.execPath, [join(root, 'bin', 'ring-auth.js'), ...args, '--state-file', path], { env })
+    assert.equal(cli('logout').status, 0)
+    const journal = readJournal(path)
+    assert.equal(journal.current, null)
+    assert.ok(Math.abs(Date.now() - journal.loggedOutAt) < 600_000)
+    await failure(manager.refresh(), 'NO_REFRESH_TOKEN')
+    assert.equal(manager.status.state, 'needs-login')
+    assert.equal(cli('status').status, 3)
+    assert.equal(ring.counts.tokenPosts, 1)
+  })
+})
