@@ -68,6 +68,8 @@ const ROOM: &str = "journal.json.next";
 /// What a sector of a disk holds: of two that were written, either may be there alone.
 const SECTOR: usize = 512;
 const EIO: i32 = 5;
+/// How long tokens are: short ones, Ring's, and longer than some pages of memory.
+const SIZES: [usize; 3] = [300, 1500, 6000];
 
 impl Tear {
     fn parse(text: &str) -> Option<Self> {
@@ -428,6 +430,7 @@ fn killed_at_every_step_the_next_start_authenticates() {
         let written = steps.iter().skip(request).position(|step| step.starts_with("After write")).unwrap() + request;
         for (number, step) in steps.iter().enumerate() {
             points += 1;
+            ring.account().token_bytes = SIZES[number % SIZES.len()];
             let here = place(&ring, warm, mirror);
             let lost = number > request && number <= written;
             ring.account().grace = if lost { GRACE } else { Duration::ZERO };
@@ -527,6 +530,7 @@ fn root_killed_at_every_step_leaves_files_with_which_their_owner_goes_on() {
         let written = steps.iter().skip(request).position(|step| step.starts_with("After write")).unwrap() + request;
         for (number, step) in steps.iter().enumerate() {
             points += 1;
+            ring.account().token_bytes = SIZES[number % SIZES.len()];
             let here = place_of_owner();
             let lost = number > request && number <= written;
             ring.account().grace = if lost { GRACE } else { Duration::ZERO };
@@ -588,7 +592,7 @@ fn torn_at_every_sector_in_place_the_next_start_authenticates() {
     let ring = Ring::start();
     let mut failures = Vec::new();
     let mut tears = 0;
-    for bytes in [300, 1500, 6000] {
+    for bytes in SIZES {
         ring.account().token_bytes = bytes;
         let here = place(&ring, true, false);
         let length = usize::try_from(std::fs::metadata(&here.journal).unwrap().len()).unwrap() + SECTOR;
@@ -638,6 +642,7 @@ fn whatever_storage_call_fails_nothing_is_lost() {
             for errno in if mirror { &ERRNOS[..2] } else { &ERRNOS[..] }.iter().copied() {
                 for for_good in [false, true] {
                     cases += 1;
+                    ring.account().token_bytes = SIZES[cases % SIZES.len()];
                     let here = place(&ring, warm, mirror);
                     let failing = Failing { call, errno, for_good };
                     match fail_once(&ring, &here, failing, irreplaceable) {
