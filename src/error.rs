@@ -182,6 +182,14 @@ impl Error {
         self
     }
 
+    /// Adds a sentence behind the first one.
+    #[must_use]
+    pub fn with_sentence(mut self, sentence: &str) -> Self {
+        self.0.message.push(' ');
+        self.0.message.push_str(sentence);
+        self
+    }
+
     /// The cause in terms of what to do.
     pub fn code(&self) -> ErrorCode {
         self.0.code

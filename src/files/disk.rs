@@ -92,10 +92,15 @@ impl Disk {
     /// Those of some paths in the folder of a file that are there.
     pub(crate) fn which_exist(&self, beside: &Path, paths: Vec<PathBuf>) -> io::Result<Vec<PathBuf>> {
         self.call("stat", beside, || {
-            let is_missing = |path: &PathBuf| {
-                matches!(std::fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound)
+            // What cannot be looked at may be there, unless there can be nothing of that name.
+            let is_there = |path: &PathBuf| match std::fs::symlink_metadata(path) {
+                Ok(_) => true,
+                Err(error) => !matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename
+                ),
             };
-            Ok(paths.into_iter().filter(|path| !is_missing(path)).collect())
+            Ok(paths.into_iter().filter(is_there).collect())
         })
     }
 

@@ -38,7 +38,7 @@ pub enum Unreadable {
 
 /// The bytes of the file of that name for a state.
 pub fn encode(state: &State, name: &str) -> Vec<u8> {
-    let kept = |held: &Held| record(held, state);
+    let kept = |held: &Held| record(held, state, name);
     let mut map = Map::new();
     map.insert("version".into(), VERSION.into());
     map.insert("warning".into(), WARNING.into());
@@ -123,16 +123,19 @@ pub fn decode(bytes: &[u8]) -> Result<State, Unreadable> {
     map.remove(NAME).and_then(|_| decode_fields(map)).ok_or(Unreadable::Damaged)
 }
 
-/// What a torn text still says, if a whole record of a current token of that issuer is in it.
-pub fn salvage(bytes: &[u8], issuer: &str) -> Option<Remains> {
+/// What a torn text still says, if a whole record of a current token of that issuer is in it. The name is that of the file
+/// for which the text was written, if the text does not say it any more.
+pub fn salvage(bytes: &[u8], issuer: &str, name: &str) -> Option<Remains> {
     let bytes = without_room(bytes);
+    let said = name_of(bytes);
+    let of = Origin { issuer, name: said.as_deref().unwrap_or(name) };
     let text = String::from_utf8_lossy(bytes);
     let mut lines = Map::new();
     for (key, value) in text.lines().filter_map(line) {
         // A text that was written over another one may have the same key again behind the tear, and the first is newer.
         lines.entry(key).or_insert(value);
     }
-    let whole = |value: &Value| Some((verified(value, issuer)?, value.get("sequence")?.as_u64()?));
+    let whole = |value: &Value| Some((verified(value, of)?, value.get("sequence")?.as_u64()?));
     if lines.get("current").and_then(whole).is_none() {
         // An editor may have laid out the same values in another way.
         if let Ok(Value::Object(map)) = serde_json::from_str(text.trim_start_matches('\u{feff}')) {
@@ -146,8 +149,8 @@ pub fn salvage(bytes: &[u8], issuer: &str) -> Option<Remains> {
     let list = |key: &str| lines.get(key).and_then(Value::as_str).and_then(parse_fingerprints).unwrap_or_default();
     let aside = lines.get("aside").and_then(|value| {
         Some(Aside {
-            current: verified(value.get("current")?, issuer)?,
-            previous: value.get("previous").and_then(|value| verified(value, issuer)),
+            current: verified(value.get("current")?, of)?,
+            previous: value.get("previous").and_then(|value| verified(value, of)),
             proven: value.get("proven")?.as_bool()?,
         })
     });
@@ -259,25 +262,34 @@ fn decode_fields(mut map: Map<String, Value>) -> Option<State> {
     Some(state)
 }
 
+/// What a record belongs to beside its write.
+#[derive(Clone, Copy)]
+struct Origin<'a> {
+    issuer: &'a str,
+    name: &'a str,
+}
+
 /// The record of a token, with the write that it belongs to and a digest over all of that.
-fn record(held: &Held, state: &State) -> Value {
+fn record(held: &Held, state: &State, name: &str) -> Value {
     let token = held.token.wrapped();
-    let digest = record_digest(&state.issuer, state.sequence, token.expose(), held.obtained_at, held.succeeded);
+    let of = Origin { issuer: &state.issuer, name };
+    let digest = record_digest(of, state.sequence, token.expose(), held.obtained_at, held.succeeded);
     json!({
         "token": token.expose(), "obtainedAt": held.obtained_at, "succeeded": held.succeeded,
         "sequence": state.sequence, "digest": digest,
     })
 }
 
-fn record_digest(issuer: &str, sequence: u64, token: &str, obtained_at: Millis, succeeded: bool) -> String {
-    digest(format!("{issuer}\n{sequence}\n{token}\n{obtained_at}\n{succeeded}").as_bytes())
+fn record_digest(of: Origin<'_>, sequence: u64, token: &str, obtained_at: Millis, succeeded: bool) -> String {
+    let Origin { issuer, name } = of;
+    digest(format!("{issuer}\n{name}\n{sequence}\n{token}\n{obtained_at}\n{succeeded}").as_bytes())
 }
 
 /// A token whose record is whole, in a text that is not.
-fn verified(value: &Value, issuer: &str) -> Option<Held> {
+fn verified(value: &Value, of: Origin<'_>) -> Option<Held> {
     let held = parse_held(value)?;
     let token = value.get("token")?.as_str()?;
-    let digest = record_digest(issuer, value.get("sequence")?.as_u64()?, token, held.obtained_at, held.succeeded);
+    let digest = record_digest(of, value.get("sequence")?.as_u64()?, token, held.obtained_at, held.succeeded);
     (value.get("digest")?.as_str()? == digest).then_some(held)
 }
 
@@ -455,7 +467,7 @@ mod tests {
     fn a_whole_record_is_found_in_a_text_that_is_not() {
         let state = full();
         let issuer = state.issuer.clone();
-        let found = |text: &str| salvage(text.as_bytes(), &issuer);
+        let found = |text: &str| salvage(text.as_bytes(), &issuer, "another");
         let whole = found(&text()).unwrap();
         assert_eq!((whole.sequence, Some(&whole.current)), (12, state.current.as_ref()));
         assert_eq!(whole.previous, state.previous);
@@ -465,9 +477,14 @@ mod tests {
         let value: Value = serde_json::from_str(&text()).unwrap();
         let pretty = format!("\u{feff}{}", serde_json::to_string_pretty(&value).unwrap());
         assert_eq!(found(&pretty).unwrap().current, whole.current);
-        assert_eq!(salvage(text().as_bytes(), "https://other.example"), None, "it is another issuer's");
+        assert_eq!(salvage(text().as_bytes(), "https://other.example", "j"), None, "it is another issuer's");
         assert_eq!(found(&text().replacen("\"succeeded\":false", "\"succeeded\":true", 1)), None);
         assert_eq!(found(&text().replacen("\"version\": 1", "\"version\": 2", 1)), None);
+        // Without its first line the text does not say for which file it was written.
+        let whole_text = text();
+        let (_, rest) = whole_text.split_once(",\n").unwrap();
+        assert!(salvage(rest.as_bytes(), &issuer, "j").is_some());
+        assert_eq!(salvage(rest.as_bytes(), &issuer, "another"), None);
         // What belongs to another write may be older than the one before.
         let mut later = full();
         later.sequence += 1;
@@ -510,7 +527,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = (decode(&bytes), salvage(&bytes, ""), name_of(&bytes), is_ours_or_nothing(&bytes));
+            let _ = (decode(&bytes), salvage(&bytes, "", ""), name_of(&bytes), is_ours_or_nothing(&bytes));
         }
 
         #[test]
@@ -519,7 +536,7 @@ mod tests {
             // The closing line feed is the one byte that does not matter.
             let cut = cut.min(bytes.len() - 2);
             prop_assert_eq!(decode(&bytes[..cut]), Err(Unreadable::Damaged));
-            let found = salvage(&bytes[..cut], "https://oauth.ring.com");
+            let found = salvage(&bytes[..cut], "https://oauth.ring.com", "j");
             prop_assert!(found.is_none_or(|remains| Some(remains.current) == full().current));
         }
 
@@ -531,7 +548,7 @@ mod tests {
             if let Ok(state) = decode(&bytes) {
                 prop_assert_eq!(state, full());
             }
-            let found = salvage(&bytes, "https://oauth.ring.com");
+            let found = salvage(&bytes, "https://oauth.ring.com", "j");
             prop_assert!(found.is_none_or(|remains| Some(remains.current) == full().current));
         }
     }

@@ -266,12 +266,10 @@ impl Inner {
                     Some(place) => format!("in memory and in {place}, which a restart of this computer may empty,"),
                     None => "in memory only".to_owned(),
                 };
-                self.log(
-                    Level::Error,
-                    format!(
-                        "{error} The newest token is {place} until it can be written; that is tried every 5 seconds."
-                    ),
-                );
+                let error = error.with_sentence(&format!(
+                    "The newest token is {place} until it can be written; that is tried every 5 seconds."
+                ));
+                self.log(Level::Error, format!("{error}"));
                 self.update(|view, _| {
                     view.set_persisted(false);
                     view.store_problem = Some(error);

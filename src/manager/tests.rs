@@ -1789,8 +1789,14 @@ async fn a_folder_that_goes_between_mark_and_answer_leaves_the_answer_pending() 
     std::fs::rename(&home, &away).unwrap();
     let auth = caller.await.unwrap().unwrap();
     assert_eq!(raw(Some(auth.refresh_token)), "a+++");
-    assert!(!manager.status().persisted);
+    let status = manager.status();
+    assert!(!status.persisted);
     assert!(!home.exists());
+    // A process that starts now finds it where this one says that it is.
+    let other = FileStore::open(home.join("j.json"), ISSUER, Disk::default()).unwrap();
+    assert_eq!(other.peek().unwrap().unwrap().current.unwrap().token.raw(), "a+++");
+    let problem = status.problem.unwrap();
+    assert!(problem.message().contains("restart") && problem.message().contains(".copy"), "{problem}");
     std::fs::rename(&away, &home).unwrap();
     manager.close().await;
     assert!(manager.status().persisted);
