@@ -45,7 +45,7 @@ export class RingTokenManager {
    * {@link submitTwoFactorCode}.
    *
    * Each call can make Ring send a code, and Ring allows few of them: do not call it again to ask for one, use
-   * {@link resendTwoFactorCode}.
+   * {@link resendTwoFactorCode}. A call with the same credentials joins one that has not been answered yet.
    *
    * @throws {RingAuthError} `INVALID_CREDENTIALS`: wrong e-mail or password.
    * @throws {RingAuthError} `TWO_FACTOR_RATE_LIMITED`: too many codes were asked for.

@@ -91,6 +91,39 @@ describe('a login', { concurrency: true }, () => {
       assert.equal(ring.codesSent, 1)
     })
 
+    it(`by ${loginFlow} that is asked for twice at once is one: one code, and the same step for both`, async (t) => {
+      const ring = await startRing(t, { accounts: accounts('sms'), latencyMs: 50 })
+      const { manager } = open(t, ring, { loginFlow })
+      const steps = await Promise.all([1, 2, 3].map(() => manager.login(CREDENTIALS)))
+      assert.equal(ring.codesSent, 1)
+      assert.deepEqual(steps[1], steps[0])
+      assert.deepEqual(steps[2], steps[0])
+      // A code that is handed in twice, by a double click, is handed in once.
+      const code = String(ring.codeFor(EMAIL))
+      const done = await Promise.all([1, 2].map(() => manager.submitTwoFactorCode(code)))
+      assert.deepEqual(done, [{ authenticated: true }, { authenticated: true }])
+      // One that was answered already is over: this is another.
+      assert.ok((await manager.login(CREDENTIALS)).twoFactor)
+      assert.equal(ring.codesSent, 2)
+    })
+
+    it(`by ${loginFlow} with other credentials is another login, and the last one counts`, async (t) => {
+      const others = { email: 'other@example.com', password: 'other password' }
+      const both = [...accounts('sms'), { ...others, twoFactor: /** @type {TwoFactor} */ ('email') }]
+      const ring = await startRing(t, { accounts: both, latencyMs: 50 })
+      const { manager } = open(t, ring, { loginFlow })
+      const [wrong, first, second] = await Promise.all([
+        failure(manager.login({ ...CREDENTIALS, password: 'wrong' }), 'INVALID_CREDENTIALS'),
+        manager.login(CREDENTIALS),
+        manager.login(others),
+      ])
+      assert.ok(wrong)
+      assert.deepEqual([first.twoFactor?.method, second.twoFactor?.method], ['sms', 'email'])
+      assert.deepEqual([ring.codesSentTo(EMAIL), ring.codesSentTo(others.email)], [1, 1])
+      await manager.submitTwoFactorCode(String(ring.codeFor(others.email)))
+      assert.equal(ring.inspect(rawOf(manager.refreshToken)).email, others.email)
+    })
+
     it(`by ${loginFlow} calls an expired code invalid`, async (t) => {
       const ring = await startRing(t, { codeTtlMs: 0 })
       const { manager } = open(t, ring, { loginFlow })

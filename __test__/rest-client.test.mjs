@@ -404,6 +404,22 @@ describe('a login', () => {
     assert.ok(await client.getAuth(ring.codeFor()))
   })
 
+  it('that is asked for twice at once is made once: one code, and one other code', async (t) => {
+    for (const loginFlow of ['auto', 'password']) {
+      const ring = await startRing(t, { nextTimeInSecs: 0, latencyMs: 50 })
+      const { client } = make(t, ring, { ...CREDENTIALS, loginFlow })
+      const twice = () => [client.getAuth(), client.getAuth()].map((call) => failure(call, 'TWO_FACTOR_REQUIRED'))
+      await Promise.all(twice())
+      assert.equal(ring.codesSent, 1)
+      await Promise.all(twice())
+      assert.equal(ring.codesSent, 2)
+      const code = ring.codeFor()
+      const auths = await Promise.all([client.getAuth(code), client.getAuth(code)])
+      for (const auth of auths) assert.ok(ring.isAccessLive(auth.access_token))
+      assert.equal(ring.codesSent, 2)
+    }
+  })
+
   it('begins anew where no other code can be sent: that of an app sends none', async (t) => {
     for (const loginFlow of ['auto', 'password']) {
       const ring = await startRing(t, { accounts: [{ ...CREDENTIALS, twoFactor: 'totp' }] })

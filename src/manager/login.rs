@@ -1,17 +1,19 @@
 //! A login: one device id, one code, and its token stored before anybody sees it.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use super::entry::Start;
+use tokio::sync::watch;
+
+use super::entry::{Start, broken};
 use super::refresh::{Reason, access_of};
 use super::{Inner, Level, Step};
 use crate::oauth::{Grant, Login, LoginRequest, LoginStep};
 use crate::token::RefreshToken;
-use crate::{Error, ErrorCode, Result, Secret, hardware_id};
+use crate::{Error, ErrorCode, Result, Secret, hardware_id, task};
 
 /// What a person logs in with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// The account.
     pub email: Secret,
@@ -36,54 +38,66 @@ pub(super) struct Waiting {
     hardware_id: String,
 }
 
-pub(super) async fn start(inner: &Arc<Inner>, credentials: Credentials, code: Option<Secret>) -> Result<Step> {
-    if credentials.email.is_empty() || credentials.password.is_empty() {
+/// What somebody asks of a login.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Asked {
+    Start { credentials: Credentials, code: Option<Secret> },
+    Submit(Secret),
+    Resend,
+}
+
+/// The latest step that somebody asked for, until it is answered.
+pub(super) struct UnderWay {
+    asked: Asked,
+    answer: watch::Receiver<Option<Result<Step>>>,
+}
+
+/// Does what is asked, or joins the same that was asked for just before and has not been answered yet: a double click must not make
+/// Ring send two codes, or take the first one for wrong.
+pub(super) async fn ask(inner: &Arc<Inner>, asked: Asked) -> Result<Step> {
+    if let Asked::Start { credentials, .. } = &asked
+        && (credentials.email.is_empty() || credentials.password.is_empty())
+    {
         return Err(Error::invalid("A login needs an e-mail address and a password, and one of them is empty."));
     }
-    inner
-        .detached(async move |inner: Arc<Inner>| {
-            let mut slot = inner.login.lock().await;
-            *slot = None;
-            inner.update(|view, _| view.login_waits = false);
-            let hardware_id = inner.prepare(credentials.device).await?;
-            let request = LoginRequest {
-                email: credentials.email.expose().to_owned(),
-                password: credentials.password,
-                flow: inner.settings.login_flow,
-                hardware_id: hardware_id.clone(),
-                device_name: inner.settings.device_name.clone(),
-            };
-            let login = Login::new(Arc::clone(&inner.parts.oauth), request);
-            let mut waiting = Box::new(Waiting { login, hardware_id });
-            let step = match code {
-                Some(code) => waiting.login.start_with_code(&code).await,
-                None => waiting.login.start().await,
-            };
-            inner.go_on(&mut slot, waiting, step).await
-        })
-        .await
+    inner.check_open()?;
+    let mut answer = begin(inner, asked);
+    match answer.wait_for(Option::is_some).await {
+        Ok(answer) => answer.clone().unwrap_or_else(|| Err(broken())),
+        Err(_) => Err(broken()),
+    }
 }
 
-pub(super) async fn submit(inner: &Arc<Inner>, code: Secret) -> Result<Step> {
-    inner
-        .detached(async move |inner: Arc<Inner>| {
-            let mut slot = inner.login.lock().await;
-            let mut waiting = slot.take().ok_or_else(nobody_waits)?;
-            let step = waiting.login.submit(&code).await;
-            inner.go_on(&mut slot, waiting, step).await
-        })
-        .await
-}
-
-pub(super) async fn resend(inner: &Arc<Inner>) -> Result<Step> {
-    inner
-        .detached(async move |inner: Arc<Inner>| {
-            let mut slot = inner.login.lock().await;
-            let mut waiting = slot.take().ok_or_else(nobody_waits)?;
-            let step = waiting.login.resend(Instant::now()).await;
-            inner.go_on(&mut slot, waiting, step).await
-        })
-        .await
+fn begin(inner: &Arc<Inner>, asked: Asked) -> watch::Receiver<Option<Result<Step>>> {
+    let mut latest = inner.asked.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(under_way) = &*latest
+        && under_way.asked == asked
+        && under_way.answer.borrow().is_none()
+        // The task of one that is gone without an answer has panicked.
+        && under_way.answer.has_changed().is_ok()
+    {
+        return under_way.answer.clone();
+    }
+    let (told, answer) = watch::channel(None);
+    *latest = Some(Box::new(UnderWay { asked: asked.clone(), answer: answer.clone() }));
+    drop(latest);
+    let worker = Arc::clone(inner);
+    let ours = answer.clone();
+    task::spawn(&inner.parts.runtime, async move {
+        let outcome = match asked {
+            Asked::Start { credentials, code } => worker.start(credentials, code).await,
+            Asked::Submit(code) => worker.submit(&code).await,
+            Asked::Resend => worker.resend().await,
+        };
+        // From here on the same is asked for anew, and no password is kept for comparing.
+        let mut latest = worker.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if latest.as_ref().is_some_and(|latest| latest.answer.same_channel(&ours)) {
+            *latest = None;
+        }
+        drop(latest);
+        told.send_replace(Some(outcome));
+    });
+    answer
 }
 
 fn nobody_waits() -> Error {
@@ -91,6 +105,41 @@ fn nobody_waits() -> Error {
 }
 
 impl Inner {
+    async fn start(self: &Arc<Self>, credentials: Credentials, code: Option<Secret>) -> Result<Step> {
+        let mut slot = self.login.lock().await;
+        *slot = None;
+        self.update(|view, _| view.login_waits = false);
+        let hardware_id = self.prepare(credentials.device).await?;
+        let request = LoginRequest {
+            email: credentials.email.expose().to_owned(),
+            password: credentials.password,
+            flow: self.settings.login_flow,
+            hardware_id: hardware_id.clone(),
+            device_name: self.settings.device_name.clone(),
+        };
+        let login = Login::new(Arc::clone(&self.parts.oauth), request);
+        let mut waiting = Box::new(Waiting { login, hardware_id });
+        let step = match code {
+            Some(code) => waiting.login.start_with_code(&code).await,
+            None => waiting.login.start().await,
+        };
+        self.go_on(&mut slot, waiting, step).await
+    }
+
+    async fn submit(self: &Arc<Self>, code: &Secret) -> Result<Step> {
+        let mut slot = self.login.lock().await;
+        let mut waiting = slot.take().ok_or_else(nobody_waits)?;
+        let step = waiting.login.submit(code).await;
+        self.go_on(&mut slot, waiting, step).await
+    }
+
+    async fn resend(self: &Arc<Self>) -> Result<Step> {
+        let mut slot = self.login.lock().await;
+        let mut waiting = slot.take().ok_or_else(nobody_waits)?;
+        let step = waiting.login.resend(Instant::now()).await;
+        self.go_on(&mut slot, waiting, step).await
+    }
+
     /// Decides the device id and keeps it, which also proves that the token can be stored: before Ring sends a code.
     async fn prepare(self: &Arc<Self>, device: Device) -> Result<String> {
         let mut entered = self.enter().await?;

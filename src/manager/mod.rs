@@ -33,6 +33,7 @@ use crate::oauth::{LoginFlow, Refresh, RingOauth, TwoFactor};
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Result, Secret};
 use entry::Pending;
+use login::Asked;
 use refresh::{Flight, Outcome, Reason};
 use view::{Complaint, View};
 
@@ -143,6 +144,8 @@ struct Inner {
     /// Serialises what enters the store within this process, and keeps what could not be written.
     entry: tokio::sync::Mutex<Option<Box<Pending>>>,
     login: tokio::sync::Mutex<Option<Box<login::Waiting>>>,
+    /// The step of a login that was asked for last, for whoever asks for the same.
+    asked: Mutex<Option<Box<login::UnderWay>>>,
     /// Held while the mirror is looked into and written.
     following: tokio::sync::Mutex<()>,
     /// Rung when something changed that a waiting task may care about.
@@ -222,6 +225,7 @@ impl Manager {
             telling: Mutex::new(()),
             entry: tokio::sync::Mutex::new(None),
             login: tokio::sync::Mutex::new(None),
+            asked: Mutex::new(None),
             following: tokio::sync::Mutex::new(()),
             changed: Arc::new(Notify::new()),
         });
@@ -295,24 +299,25 @@ impl Manager {
         self.inner.set_push_credentials(credentials).await
     }
 
-    /// Starts a login. Ring sends a code where the account wants one.
+    /// Starts a login. Ring sends a code where the account wants one. The same login that was not answered yet is joined, so
+    /// that a double click sends one code; so are the same steps of it.
     pub async fn login(&self, credentials: Credentials) -> Result<Step> {
-        login::start(&self.inner, credentials, None).await
+        login::ask(&self.inner, Asked::Start { credentials, code: None }).await
     }
 
     /// Logs in with a code that an earlier login asked for, so that Ring sends no other one. Only the password flow can.
     pub async fn login_with_code(&self, credentials: Credentials, code: Secret) -> Result<Step> {
-        login::start(&self.inner, credentials, Some(code)).await
+        login::ask(&self.inner, Asked::Start { credentials, code: Some(code) }).await
     }
 
     /// Ends a login with its code. After a wrong one it still waits.
     pub async fn submit_two_factor_code(&self, code: Secret) -> Result<Step> {
-        login::submit(&self.inner, code).await
+        login::ask(&self.inner, Asked::Submit(code)).await
     }
 
     /// Asks for another code, where one can be sent.
     pub async fn resend_two_factor_code(&self) -> Result<Step> {
-        login::resend(&self.inner).await
+        login::ask(&self.inner, Asked::Resend).await
     }
 
     /// The newest token, wrapped.
