@@ -66,7 +66,8 @@ function fakeBinding() {
       },
       /** @param {unknown} options @param {{ waiting: any[], listener: () => void }} events @param {number} manager */
       open(options, events, manager) {
-        fake.calls.push(['open', options])
+        // The native part reads properties, and minds no prototype.
+        fake.calls.push(['open', structuredClone(options)])
         fake.listeners.push((event) => {
           events.waiting.push({ manager, ...event })
           events.listener()

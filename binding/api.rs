@@ -56,7 +56,7 @@ pub struct BindingApiAnswer {
 }
 
 /// What a request came to: an error, an answer, or an answer that is an error.
-#[napi(object, object_from_js = false)]
+#[napi(object, object_from_js = false, use_nullable = true)]
 pub struct BindingReply {
     /// If it failed.
     pub error: Option<BindingError>,

@@ -96,7 +96,7 @@ export interface BindingChange {
   /** The newest token. */
   new: string
   /** The one that the program had. */
-  old?: string
+  old: string | null
 }
 
 /** An error as data: the face makes a `RingAuthError` of it. */
@@ -108,11 +108,11 @@ export interface BindingError {
   /** Whether the same call can succeed later by itself. */
   transient: boolean
   /** The HTTP status of the answer behind it. */
-  httpStatus?: number
+  httpStatus: number | null
   /** How long to wait. */
-  retryAfterMs?: number
+  retryAfterMs: number | null
   /** What the system said. */
-  cause?: string
+  cause: string | null
 }
 
 /** Something that happened. */
@@ -122,15 +122,15 @@ export interface BindingEvent {
   /** `token`, `status`, `log`, or `end`: it was the last one of this manager. */
   kind: string
   /** With `token`. */
-  oldRefreshToken?: string
+  oldRefreshToken: string | null
   /** With `token`. */
-  newRefreshToken?: string
+  newRefreshToken: string | null
   /** With `status`. */
-  status?: BindingStatus
+  status: BindingStatus | null
   /** With `log`. */
-  level?: string
+  level: string | null
   /** With `log`. */
-  message?: string
+  message: string | null
 }
 
 /** A header. */
@@ -142,8 +142,8 @@ export interface BindingHeader {
 }
 
 export interface BindingOpened {
-  error?: BindingError
-  manager?: BindingManager
+  error: BindingError | null
+  manager: BindingManager | null
 }
 
 /** The options of a manager, their types checked by the face. */
@@ -173,19 +173,19 @@ export interface BindingOptions {
 /** What a call came to: an error, or what it was for. */
 export interface BindingOutcome {
   /** If it failed. */
-  error?: BindingError
+  error: BindingError | null
   /** From the calls that give one. */
-  auth?: BindingAuth
+  auth: BindingAuth | null
   /** From the calls of a login. */
-  step?: BindingStep
+  step: BindingStep | null
 }
 
 /** What a request came to: an error, an answer, or an answer that is an error. */
 export interface BindingReply {
   /** If it failed. */
-  error?: BindingError
+  error: BindingError | null
   /** If there was one. */
-  answer?: BindingApiAnswer
+  answer: BindingApiAnswer | null
   /** The error is the manager's: there was no access token to ask with. */
   noToken: boolean
 }
@@ -195,11 +195,11 @@ export interface BindingStatus {
   /** In a word. */
   state: string
   /** What is wrong. */
-  code?: string
+  code: string | null
   /** In a sentence. */
-  message?: string
+  message: string | null
   /** When it is tried again, in milliseconds since 1970. */
-  retryAt?: number
+  retryAt: number | null
   /** Whether it is in a journal too. */
   persisted: boolean
 }
@@ -209,7 +209,7 @@ export interface BindingStep {
   /** Whether there is a token now. */
   authenticated: boolean
   /** The code that is needed, if there is none. */
-  twoFactor?: BindingTwoFactor
+  twoFactor: BindingTwoFactor | null
 }
 
 /** Where the token is kept. */
@@ -231,13 +231,13 @@ export interface BindingStore {
 /** What a token says of itself. */
 export interface BindingToken {
   /** If it cannot be one. */
-  error?: BindingError
+  error: BindingError | null
   /** Ring's own token. */
-  raw?: string
+  raw: string | null
   /** The device id wrapped with it. */
-  hardwareId?: string
+  hardwareId: string | null
   /** Whether push credentials are wrapped with it. */
-  hasPushCredentials?: boolean
+  hasPushCredentials: boolean | null
 }
 
 /** A code that Ring waits for. */
@@ -245,9 +245,9 @@ export interface BindingTwoFactor {
   /** `sms`, `email`, `totp` or `unknown`. */
   method: string
   /** Where it was sent, masked. */
-  destination?: string
+  destination: string | null
   /** How long to wait before asking for another. */
-  resendInSeconds?: number
+  resendInSeconds: number | null
   /** What to ask the person. */
   prompt: string
 }

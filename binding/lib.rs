@@ -119,7 +119,7 @@ impl Drop for Events {
     }
 }
 
-#[napi(object, object_from_js = false)]
+#[napi(object, object_from_js = false, use_nullable = true)]
 pub struct BindingOpened {
     pub error: Option<BindingError>,
     pub manager: Option<BindingManager>,

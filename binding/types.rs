@@ -1,9 +1,12 @@
 //! The shapes that cross the boundary. Their names begin with `Binding`; programs see those of `index.d.ts`.
+//!
+//! In those that go to JavaScript each field is there, `null` if there is nothing to say: a field that is missing would be
+//! read from `Object.prototype`, where any other package can put something. Those that come from JavaScript have no prototype.
 
 use napi_derive::napi;
 
 /// An error as data: the face makes a `RingAuthError` of it.
-#[napi(object)]
+#[napi(object, use_nullable = true)]
 pub struct BindingError {
     /// One of the codes.
     pub code: String,
@@ -37,7 +40,7 @@ pub struct BindingAuth {
 }
 
 /// A code that Ring waits for.
-#[napi(object)]
+#[napi(object, use_nullable = true)]
 pub struct BindingTwoFactor {
     /// `sms`, `email`, `totp` or `unknown`.
     pub method: String,
@@ -50,7 +53,7 @@ pub struct BindingTwoFactor {
 }
 
 /// What a login has come to.
-#[napi(object)]
+#[napi(object, use_nullable = true)]
 pub struct BindingStep {
     /// Whether there is a token now.
     pub authenticated: bool,
@@ -59,7 +62,7 @@ pub struct BindingStep {
 }
 
 /// How a token does.
-#[napi(object)]
+#[napi(object, use_nullable = true)]
 pub struct BindingStatus {
     /// In a word.
     pub state: String,
@@ -74,7 +77,7 @@ pub struct BindingStatus {
 }
 
 /// Something that happened.
-#[napi(object)]
+#[napi(object, use_nullable = true)]
 pub struct BindingEvent {
     /// The number that its manager was opened with.
     pub manager: f64,
@@ -110,7 +113,7 @@ pub struct BindingStore {
 }
 
 /// What a program's own `save` is given.
-#[napi(object)]
+#[napi(object, use_nullable = true)]
 pub struct BindingChange {
     /// The newest token.
     pub new: String,
@@ -153,7 +156,7 @@ pub struct BindingOptions {
 }
 
 /// What a call came to: an error, or what it was for.
-#[napi(object)]
+#[napi(object, use_nullable = true)]
 #[derive(Default)]
 pub struct BindingOutcome {
     /// If it failed.
@@ -165,7 +168,7 @@ pub struct BindingOutcome {
 }
 
 /// What a token says of itself.
-#[napi(object)]
+#[napi(object, use_nullable = true)]
 #[derive(Default)]
 pub struct BindingToken {
     /// If it cannot be one.

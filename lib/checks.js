@@ -27,15 +27,51 @@ function wrongType(name, expected, value) {
 }
 
 /**
- * A plain copy of the own properties of an argument, each read once.
+ * Whether an object has a property itself or from a class of its own. What it has from `Object.prototype` its caller did not
+ * give: any other package of the program can put something there.
+ * @param {object} value
+ * @param {string} key
+ */
+function isGiven(value, key) {
+  for (let at = value; at !== null; at = Object.getPrototypeOf(at)) {
+    const parent = Object.getPrototypeOf(at)
+    // Object.prototype, also that of another realm. A null prototype alone is not enough: a caller can make that, too.
+    if (parent === null && Object.hasOwn(at, 'isPrototypeOf') && Object.hasOwn(at, 'hasOwnProperty')) return false
+    if (Object.hasOwn(at, key)) return true
+  }
+  return false
+}
+
+/**
+ * The properties with these names that an object has itself or from a class of its own, each read once.
+ * @param {object} value
+ * @param {readonly string[]} names
+ * @returns {Record<string, any>} without a prototype: what was not given is undefined
+ */
+function pick(value, names) {
+  const found = Object.create(null)
+  for (const name of names) if (isGiven(value, name)) found[name] = /** @type {any} */ (value)[name]
+  return found
+}
+
+/**
+ * What an argument gives, each property read once: all that it has itself, and the known ones of its class.
  * @param {string} name
  * @param {unknown} value
- * @returns {Record<string, unknown>}
+ * @param {readonly string[]} known
+ * @returns {Record<string, unknown>} without a prototype: what was not given is undefined
  */
-function properties(name, value) {
+function properties(name, value, known) {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw wrongType(name, 'an object', value)
   try {
-    return { ...value }
+    const own = Object.assign(Object.create(null), value)
+    return Object.assign(
+      own,
+      pick(
+        value,
+        known.filter((key) => !(key in own)),
+      ),
+    )
   } catch {
     throw invalid(`${name} cannot be read: one of its properties threw an error`)
   }
@@ -147,4 +183,15 @@ function describeThrown(error) {
   }
 }
 
-module.exports = { describeThrown, jsonObject, kindOf, nonEmpty, properties, refuseUnknown, tokenText, wrongType }
+module.exports = {
+  isGiven,
+  pick,
+  describeThrown,
+  jsonObject,
+  kindOf,
+  nonEmpty,
+  properties,
+  refuseUnknown,
+  tokenText,
+  wrongType,
+}

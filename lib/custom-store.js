@@ -5,44 +5,60 @@
 
 const { AsyncLocalStorage } = require('node:async_hooks')
 const { invalid } = require('./errors.js')
-const { kindOf, nonEmpty, properties, refuseUnknown, wrongType } = require('./checks.js')
+const { isGiven, kindOf, nonEmpty, pick, properties, refuseUnknown, wrongType } = require('./checks.js')
 
 /** @typedef {import('../binding/binding.js').BindingAnswer} BindingAnswer */
 /** @typedef {import('../binding/binding.js').BindingStore} BindingStore */
 
 const TYPES = '"memory", "file", "homebridge" or "dotenv", or the store an object with load and save'
 
+const FIELDS = ['type', 'path', 'configPath', 'platform', 'name', 'key', 'statePath']
+const NONE = { store: undefined, caller: undefined }
+
 /**
  * The store as the native part takes it, and the functions that it calls.
  * @param {unknown} value
- * @returns {{ store?: BindingStore, caller?: Caller }}
+ * @returns {{ store: BindingStore | undefined, caller: Caller | undefined }} both always there: nothing of it is read from a prototype
  */
 function storeOption(value) {
-  if (value === undefined) return {}
+  if (value === undefined) return NONE
   if (isCustom(value)) return customStore(value)
-  const given = properties('options.store', value)
+  const given = properties('options.store', value, FIELDS)
   const { type } = given
   if (typeof type !== 'string') throw wrongType('options.store.type', TYPES, type)
   switch (type) {
     case 'memory':
       refuseUnknown('options.store', given, ['type'])
-      return {}
+      return NONE
     case 'file':
-      return { store: { kind: type, ...texts(given, ['path'], []) } }
+      return builtIn(type, texts(given, ['path'], []))
     case 'homebridge': {
       const { configPath: path, ...rest } = texts(given, ['configPath'], ['platform', 'name', 'statePath'])
-      return { store: { kind: type, ...(path === undefined ? {} : { path }), ...rest } }
+      return builtIn(type, { path, ...rest })
     }
     case 'dotenv':
-      return { store: { kind: type, ...texts(given, ['path'], ['key', 'statePath']) } }
+      return builtIn(type, texts(given, ['path'], ['key', 'statePath']))
     default:
       throw invalid(`options.store.type must be ${TYPES}`)
   }
 }
 
+/**
+ * A store of ours, as the native part takes it: without a prototype, from which it would read what is not there.
+ * @param {string} kind
+ * @param {Record<string, string | undefined>} fields
+ */
+function builtIn(kind, fields) {
+  /** @type {BindingStore} */
+  const store = Object.assign(Object.create(null), { kind }, fields)
+  return { store, caller: undefined }
+}
+
 /** @param {any} value */
 function isCustom(value) {
-  return typeof value === 'object' && value !== null && value.type === undefined && ('load' in value || 'save' in value)
+  if (typeof value !== 'object' || value === null) return false
+  const { type } = pick(value, ['type'])
+  return type === undefined && (isGiven(value, 'load') || isGiven(value, 'save'))
 }
 
 /**
@@ -77,13 +93,13 @@ function path(name, value) {
  * @returns {{ store: BindingStore, caller: Caller }}
  */
 function customStore(store) {
+  const given = pick(store, ['load', 'save', 'statePath'])
   for (const name of ['load', 'save']) {
-    if (typeof store[name] !== 'function') throw wrongType(`options.store.${name}`, 'a function', store[name])
+    if (typeof given[name] !== 'function') throw wrongType(`options.store.${name}`, 'a function', given[name])
   }
-  /** @type {BindingStore} */
-  const native = { kind: 'custom' }
-  if (store.statePath !== undefined) native.statePath = path('options.store.statePath', store.statePath)
-  return { store: native, caller: new Caller(store) }
+  const { statePath } = given
+  const fields = statePath === undefined ? {} : { statePath: path('options.store.statePath', statePath) }
+  return { ...builtIn('custom', fields), caller: new Caller(store) }
 }
 
 /** Calls a program's own functions, one at a time, and knows what is called from inside them. */
@@ -96,17 +112,18 @@ class Caller {
     /** @type {() => Promise<BindingAnswer>} */
     this.load = async () => {
       const answer = await this.#run(() => store.load(), [])
-      if ('failed' in answer) return answer
+      if (answer.failed !== undefined) return answered({ failed: answer.failed })
       const { value } = answer
-      if (value === null || value === undefined) return {}
-      if (typeof value !== 'string') return { failed: `load gave ${kindOf(value)}, not a string or null` }
-      return { token: value }
+      if (value === null || value === undefined) return answered({})
+      if (typeof value !== 'string') return answered({ failed: `load gave ${kindOf(value)}, not a string or null` })
+      return answered({ token: value })
     }
-    /** @type {(change: { new: string, old?: string }) => Promise<BindingAnswer>} */
+    /** @type {(change: import('../binding/binding.js').BindingChange) => Promise<BindingAnswer>} */
     this.save = async (change) => {
-      const { new: newToken, old: oldToken } = change
+      const newToken = change.new
+      const oldToken = change.old ?? undefined
       const answer = await this.#run(() => store.save(newToken, oldToken), [newToken, oldToken])
-      return 'failed' in answer ? answer : {}
+      return answered(answer.failed === undefined ? {} : { failed: answer.failed })
     }
   }
 
@@ -120,18 +137,27 @@ class Caller {
   /**
    * @param {() => unknown} call
    * @param {(string | undefined)[]} secrets
-   * @returns {Promise<{ value: unknown } | { failed: string }>}
+   * @returns {Promise<{ value: unknown, failed: string | undefined }>}
    */
   async #run(call, secrets) {
     const scope = { running: true }
     try {
-      return { value: await this.#inside.run(scope, async () => call()) }
+      return { value: await this.#inside.run(scope, async () => call()), failed: undefined }
     } catch (error) {
-      return { failed: sentence(error, secrets) }
+      return { value: undefined, failed: sentence(error, secrets) }
     } finally {
       scope.running = false
     }
   }
+}
+
+/**
+ * An answer as the native part takes it: without a prototype, from which it would read what is not there.
+ * @param {BindingAnswer} answer
+ * @returns {BindingAnswer}
+ */
+function answered(answer) {
+  return Object.assign(Object.create(null), answer)
 }
 
 /**

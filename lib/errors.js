@@ -9,7 +9,7 @@
 const ERROR_BRAND = Symbol.for('ring-auth.RingAuthError')
 
 /**
- * @typedef {{ transient?: boolean, httpStatus?: number | undefined, retryAfterMs?: number | undefined, cause?: unknown }} ErrorDetails
+ * @typedef {{ transient?: boolean, httpStatus?: number | null | undefined, retryAfterMs?: number | null | undefined, cause?: unknown }} ErrorDetails
  */
 class RingAuthError extends Error {
   /**
@@ -17,7 +17,9 @@ class RingAuthError extends Error {
    * @param {string} message
    * @param {ErrorDetails} [details]
    */
-  constructor(code, message, { transient = false, httpStatus, retryAfterMs, cause } = {}) {
+  constructor(code, message, details) {
+    // Without a prototype: what is not given must not come from Object.prototype.
+    const { transient = false, httpStatus, retryAfterMs, cause } = Object.assign(Object.create(null), details)
     super(message, cause == null ? undefined : { cause })
     /** @readonly */
     this.code = code

@@ -271,7 +271,7 @@ function createFace(binding) {
 
     /** @param {unknown} credentials */
     async login(credentials) {
-      const { email, password } = properties('credentials', credentials)
+      const { email, password } = properties('credentials', credentials, ['email', 'password'])
       const checkedEmail = nonEmpty('credentials.email', email)
       if (typeof password !== 'string') throw wrongType('credentials.password', 'a string', password)
       if (password === '') throw invalid('credentials.password must not be empty')

@@ -5,7 +5,7 @@
 
 /** @typedef {InstanceType<typeof import('./manager.js').Hub>} Hub */
 
-const { describeThrown, wrongType } = require('./checks.js')
+const { describeThrown, isGiven, pick, wrongType } = require('./checks.js')
 const { ignoreRejection } = require('./errors.js')
 
 const INSPECT = Symbol.for('nodejs.util.inspect.custom')
@@ -39,10 +39,12 @@ class Subscriber {
   deliver(value) {
     const listener = this.#listener
     try {
-      const result = typeof listener === 'function' ? listener(value) : listener.next?.(value)
+      let result
+      if (typeof listener === 'function') result = listener(value)
+      else if (isGiven(listener, 'next')) result = listener.next?.(value)
       ignoreRejection(result, (error) => this.#report(error))
       // RxJS's subscribers say so when they are done: firstValueFrom() never calls our unsubscribe().
-      if (listener.closed === true) this.unsubscribe()
+      if (isGiven(listener, 'closed') && listener.closed === true) this.unsubscribe()
     } catch (error) {
       this.#report(error)
     }
@@ -85,7 +87,7 @@ class Observable {
       if (typeof listener !== 'object' || listener === null) {
         throw wrongType(`the listener of ${name}`, 'a function or an object with next', listener)
       }
-      const next = /** @type {any} */ (listener).next
+      const { next } = pick(listener, ['next'])
       if (next != null && typeof next !== 'function')
         throw wrongType(`next of the listener of ${name}`, 'a function', next)
     }

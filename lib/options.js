@@ -33,10 +33,11 @@ const LOGIN_FLOWS = ['auto', 'pkce', 'password']
  * @returns {{ native: BindingOptions, caller: Caller | undefined, logger: ((entry: LogEntry) => unknown) | undefined }}
  */
 function managerOptions(options) {
-  const given = options === undefined ? {} : properties('options', options)
+  const given = properties('options', options === undefined ? {} : options, MANAGER_OPTIONS)
   refuseUnknown('options', given, MANAGER_OPTIONS)
+  // The native part reads each field, and would read what is not there from a prototype.
   /** @type {BindingOptions} */
-  const native = {}
+  const native = Object.create(null)
 
   if (given.refreshToken !== undefined) native.refreshToken = tokenText('options.refreshToken', given.refreshToken)
   const { store, caller } = storeOption(given.store)
@@ -80,7 +81,7 @@ function managerOptions(options) {
  */
 function callOptions(options, known) {
   if (options === undefined) return { force: false, signal: undefined }
-  const given = properties('options', options)
+  const given = properties('options', options, known)
   refuseUnknown('options', given, known)
   const { force = false, signal } = given
   if (typeof force !== 'boolean') throw wrongType('options.force', 'a boolean', force)

@@ -4,7 +4,7 @@
 // Requests to Ring's API as ring-client-api's callers make them, over the native core: rest-client.js and attach.js share it.
 
 const { ABORTED, aborted, isAbortSignal, orAborted } = require('../abort.js')
-const { properties, wrongType } = require('../checks.js')
+const { pick, properties, wrongType } = require('../checks.js')
 const { RingAuthError, fromBinding, internal, invalid } = require('../errors.js')
 const { INTERNALS } = require('../manager.js')
 
@@ -16,6 +16,18 @@ const { INTERNALS } = require('../manager.js')
 
 const MAX_TIMEOUT_MS = 2 ** 31 - 1
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD']
+const REQUEST_OPTIONS = [
+  'url',
+  'method',
+  'headers',
+  'json',
+  'body',
+  'timeout',
+  'redirect',
+  'allowNoResponse',
+  'responseType',
+  'signal',
+]
 
 /** The errors of requests that had an access token. @type {WeakSet<object>} */
 const ofTheApi = new WeakSet()
@@ -50,7 +62,7 @@ class ApiClient {
   /** @param {unknown} options */
   async request(options) {
     this.#internals.refuseInside()
-    const given = properties('options', options)
+    const given = properties('options', options, REQUEST_OPTIONS)
     const { signal, responseType } = given
     if (responseType !== undefined && responseType !== 'json' && responseType !== 'buffer') {
       throw invalid('options.responseType must be "json" or "buffer"')
@@ -157,13 +169,13 @@ async function toCall(given) {
     throw invalid(`options: a ${method} request cannot have a body`)
   }
   /** @type {import('../../binding/binding.js').BindingCall} */
-  const call = {
+  const call = Object.assign(Object.create(null), {
     url: String(url),
     method,
     headers: [...headers].map(([name, value]) => ({ name, value })),
     allowNoResponse: Boolean(allowNoResponse),
     followRedirects: redirect === undefined || redirect === 'follow',
-  }
+  })
   if (bytes !== undefined) call.body = bytes
   if (timeout) {
     if (typeof timeout !== 'number' || !(timeout >= 1 && timeout <= MAX_TIMEOUT_MS)) {
@@ -277,7 +289,7 @@ function toWire({ accessToken, expiresAt, refreshToken, scope, tokenType }) {
 function unwrapped(token) {
   try {
     const value = JSON.parse(Buffer.from(String(token), 'base64').toString())
-    return typeof value === 'object' && typeof value?.rt === 'string' ? value : undefined
+    return typeof value === 'object' && typeof pick(value, ['rt']).rt === 'string' ? value : undefined
   } catch {
     return undefined
   }
@@ -353,7 +365,8 @@ class Announcer {
 
 /** @param {string | undefined} token */
 function inner(token) {
-  return unwrapped(token)?.rt ?? token
+  const wrapper = unwrapped(token)
+  return wrapper === undefined ? token : wrapper.rt
 }
 
 /**
@@ -377,7 +390,9 @@ class PushCredentials {
   }
 
   get value() {
-    return this.#pending === undefined ? unwrapped(this.#manager.refreshToken)?.pnc : this.#pending.value
+    if (this.#pending !== undefined) return this.#pending.value
+    const wrapper = unwrapped(this.#manager.refreshToken)
+    return wrapper === undefined ? undefined : pick(wrapper, ['pnc'])['pnc']
   }
 
   /** @param {any} value */

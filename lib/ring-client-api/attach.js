@@ -5,7 +5,7 @@
 // camera and location holds it, and its subjects are those that they have subscribed to.
 
 const { ABORTED, aborted, isAbortSignal, orAborted } = require('../abort.js')
-const { wrongType } = require('../checks.js')
+const { pick, wrongType } = require('../checks.js')
 const { invalid } = require('../errors.js')
 const { Announcer, ApiClient, PushCredentials, internalsOf, toWire, unwrapped } = require('./api-client.js')
 
@@ -127,7 +127,8 @@ function attachToRingApi(ringApi, manager) {
    */
   const replacement = (name, work) =>
     method(async (/** @type {any} */ options) => {
-      const { signal } = options ?? {}
+      const { signal } =
+        typeof options === 'object' && options !== null ? pick(options, ['signal']) : { signal: undefined }
       if (isAbortSignal(signal)) {
         if (signal.aborted || (await orAborted(adopted(), signal)) === ABORTED) throw aborted(signal)
       } else {

@@ -5,6 +5,8 @@
 // and `pipe` with the operators of their own RxJS, 6 or 7. Those are given an observable with `lift` and a subscriber with
 // `add` and `remove`, and ask for no more; so this package needs no RxJS itself.
 
+const { isGiven } = require('../checks.js')
+
 /** @typedef {{ unsubscribe(): void } | (() => void)} Teardown */
 /** @typedef {{ next?: (value: any) => void, error?: (error: unknown) => void, complete?: () => void }} Listener */
 
@@ -163,7 +165,7 @@ class ReplaySubject extends Observable {
 /** @param {any} value */
 function isSubscriber(value) {
   return ['next', 'error', 'complete', 'add', 'remove', 'unsubscribe'].every(
-    (name) => typeof value[name] === 'function',
+    (name) => isGiven(value, name) && typeof value[name] === 'function',
   )
 }
 
@@ -171,7 +173,8 @@ function isSubscriber(value) {
 function bound(listener) {
   /** @param {string} name @returns {(value?: unknown) => void} */
   const call = (name) => (value) => {
-    if (typeof listener[name] === 'function') listener[name](value)
+    // What every object has from Object.prototype is not the listener's: it would get the token.
+    if (isGiven(listener, name) && typeof listener[name] === 'function') listener[name](value)
   }
   return { next: call('next'), error: call('error'), complete: call('complete') }
 }

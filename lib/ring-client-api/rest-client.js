@@ -3,7 +3,7 @@
 
 // The drop-in for `ring-client-api/rest-client`: its names, its messages and its ways, on top of RingTokenManager.
 
-const { describeThrown, properties, wrongType } = require('../checks.js')
+const { pick, describeThrown, properties, wrongType } = require('../checks.js')
 const { RingAuthError } = require('../errors.js')
 const { ASYNC_DISPOSE } = require('../manager.js')
 const { MANAGER_OPTIONS } = require('../options.js')
@@ -73,7 +73,7 @@ class RingRestClient {
 
   /** @param {any} authOptions */
   constructor(authOptions) {
-    const given = properties('options', authOptions)
+    const given = properties('options', authOptions, [...MANAGER_OPTIONS, 'email', 'password'])
     const { email, password } = given
     const name = given.controlCenterDisplayName ?? DEVICE_NAME
     /** @type {any} */
@@ -258,9 +258,10 @@ class RingRestClient {
       throw told
     }
     this.#refused = undefined
-    this.#waitsForCode = step.twoFactor !== undefined
-    if (step.twoFactor !== undefined) {
-      this.promptFor2fa = step.twoFactor.prompt
+    const { twoFactor } = pick(step, ['twoFactor'])
+    this.#waitsForCode = twoFactor !== undefined
+    if (twoFactor !== undefined) {
+      this.promptFor2fa = twoFactor.prompt
       throw this.#needsCode()
     }
   }
@@ -307,8 +308,8 @@ class RingRestClient {
  * @param {any} error
  * @param {string} message
  */
-function reworded({ code, transient, httpStatus, retryAfterMs, cause }, message) {
-  return new RingAuthError(code, message, { transient, httpStatus, retryAfterMs, cause })
+function reworded(error, message) {
+  return new RingAuthError(error.code, message, pick(error, ['transient', 'httpStatus', 'retryAfterMs', 'cause']))
 }
 
 module.exports = { RingRestClient, clientApi, deviceApi, commandsApi, appApi }
