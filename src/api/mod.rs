@@ -349,10 +349,15 @@ impl Inner {
         }
         tokio::select! {
             biased;
-            _ = ends.changed() => Err(Error::new(
-                ErrorCode::Aborted,
-                "The timers were cleared while this request waited for its next try.",
-            )),
+            // Closing clears the waits as well, and another thread can do so between two looks at it.
+            _ = ends.changed() => Err(if ends.borrow().closed {
+                closed()
+            } else {
+                Error::new(
+                    ErrorCode::Aborted,
+                    "The timers were cleared while this request waited for its next try.",
+                )
+            }),
             () = self.clock().sleep(wait) => Ok(()),
         }
     }
