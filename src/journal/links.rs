@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::file::FileStore as JournalFile;
 use super::state::{Known, State};
-use super::{Found, Guard, Notice, Store};
+use super::{Begun, Found, Guard, Notice, Store};
 use crate::Result;
 use crate::files::lock::Lock;
 use crate::files::{Disk, Folder, resolve};
@@ -210,7 +210,7 @@ impl Guard for LinkGuard {
         Ok(found)
     }
 
-    fn begin(&mut self, state: &mut State) -> Result<Vec<Notice>> {
+    fn begin(&mut self, state: &mut State) -> Result<Begun> {
         self.guard.begin(state)
     }
 
@@ -221,6 +221,10 @@ impl Guard for LinkGuard {
             notices.push(notice);
         }
         Ok(notices)
+    }
+
+    fn stand_in(&self) -> Option<String> {
+        self.guard.stand_in()
     }
 
     fn forget(&mut self) -> Result<()> {
