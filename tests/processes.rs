@@ -6,6 +6,7 @@
 mod support;
 
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ring_auth::files::Disk;
+use ring_auth::journal::{FileStore, Store};
 use ring_auth::manager::{Event, Listener};
 use support::Ring;
 
@@ -20,6 +22,9 @@ const PROCESSES: usize = 32;
 const CALLERS: usize = 50;
 const ROTATIONS: u32 = 100;
 const KILLS: usize = 100;
+const FEWER_PROCESSES: usize = 6;
+const FEWER_ROTATIONS: u32 = 40;
+const RETARGETS: u32 = 20;
 /// Only so that a run that hangs ends at all.
 const FAR_TOO_LONG: Duration = Duration::from_secs(240);
 
@@ -72,7 +77,18 @@ fn child() {
 }
 
 fn spawn(ring: &Ring, journal: &Path, token: &str) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+    spawn_by(Command::new(std::env::current_exe().unwrap()), ring, journal, token)
+}
+
+/// The same as another user.
+fn spawn_as_nobody(ring: &Ring, journal: &Path, token: &str) -> Child {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(std::env::current_exe().unwrap());
+    spawn_by(command, ring, journal, token)
+}
+
+fn spawn_by(mut command: Command, ring: &Ring, journal: &Path, token: &str) -> Child {
+    command
         .args(["--exact", "child", "--nocapture", "--test-threads=1"])
         .env("RING_AUTH_CHILD", format!("{}\n{}\n{token}", ring.url, journal.display()))
         .stdin(Stdio::piped())
@@ -92,7 +108,7 @@ fn end(mut child: Child) -> (u64, u64) {
     (calls.parse().unwrap(), failed.parse().unwrap())
 }
 
-fn wait_until(what: &str, done: impl Fn() -> bool) {
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let began = Instant::now();
     while !done() {
         assert!(began.elapsed() < FAR_TOO_LONG, "{what} never came");
@@ -157,4 +173,74 @@ fn with_processes_killed_all_the_time_no_token_is_sent_after_its_grace() {
     assert_eq!((account.stale, failed), (0, 0));
     assert!(!account.revoked, "the account is still alive");
     assert!(account.refreshes > 20);
+}
+
+#[test]
+fn root_and_the_owner_of_a_journal_never_refresh_at_once() {
+    if !rustix::process::geteuid().is_root() {
+        println!("LEFT OUT: two users need root");
+        return;
+    }
+    let ring = Ring::start();
+    short_lived(&ring, Duration::ZERO);
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(folder.path(), Some(65534), Some(65534)).unwrap();
+    let journal = folder.path().join("journal.json");
+    let token = ring.first_token();
+    // Who begins a journal has it.
+    let first = spawn_as_nobody(&ring, &journal, &token);
+    wait_until("the first rotation", || ring.account().refreshes > 0);
+    let children = (0..FEWER_PROCESSES)
+        .flat_map(|_| [spawn(&ring, &journal, &token), spawn_as_nobody(&ring, &journal, &token)])
+        .chain([first]);
+    let children: Vec<_> = children.collect();
+    wait_until("the last rotation", || ring.account().refreshes >= FEWER_ROTATIONS || ring.account().revoked);
+    let (calls, failed) = children.into_iter().map(end).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+    let account = ring.account();
+    println!(
+        "two users: calls: {calls}, failed: {failed}, rotations: {}, stale: {}, at once: {}",
+        account.refreshes, account.stale, account.most_at_once
+    );
+    assert_eq!((account.stale, failed, account.most_at_once), (0, 0, 1));
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().uid(), 65534, "{}", entry.path().display());
+    }
+}
+
+#[test]
+fn many_processes_follow_a_link_that_is_retargeted_again_and_again() {
+    let ring = Ring::start();
+    short_lived(&ring, Duration::ZERO);
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("journal.json");
+    let token = ring.first_token();
+    support::retarget(&link, "copy-0.json");
+    let children: Vec<_> = (0..FEWER_PROCESSES * 2).map(|_| spawn(&ring, &link, &token)).collect();
+    wait_until("the first rotation", || ring.account().refreshes > 0);
+    let store = FileStore::open(&link, support::wire(&ring.url).endpoints().issuer(), Disk::default()).unwrap();
+    for number in 1..=RETARGETS {
+        let rotations = ring.account().refreshes;
+        wait_until("a rotation", || ring.account().refreshes > rotations || ring.account().revoked);
+        // As a careful person does it: between two requests.
+        let mut guard = None;
+        wait_until("the lock", || {
+            guard = store.try_lock().unwrap();
+            guard.is_some()
+        });
+        let next = format!("copy-{number}.json");
+        std::fs::copy(&link, folder.path().join(&next)).unwrap();
+        let changed = folder.path().join("changed");
+        support::retarget(&changed, &next);
+        std::fs::rename(changed, &link).unwrap();
+    }
+    let rotations = ring.account().refreshes;
+    wait_until("two rotations more", || ring.account().refreshes > rotations + 1 || ring.account().revoked);
+    let (calls, failed) = children.into_iter().map(end).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+    let account = ring.account();
+    println!(
+        "retargeted: {RETARGETS} times, calls: {calls}, failed: {failed}, rotations: {}, stale: {}, at once: {}",
+        account.refreshes, account.stale, account.most_at_once
+    );
+    assert_eq!((account.stale, failed, account.most_at_once), (0, 0, 1));
 }

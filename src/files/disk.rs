@@ -230,6 +230,11 @@ impl Disk {
         self.call("sync-dir", path, || platform::sync_dir(path))
     }
 
+    /// The same for everything on the file system of a file.
+    pub(crate) fn sync_file_system_of(&self, path: &Path) -> io::Result<()> {
+        self.call("sync-all", path, || platform::sync_file_system_of(path))
+    }
+
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.call("rename", to, || freely(|| std::fs::rename(from, to)))
     }

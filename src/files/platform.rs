@@ -193,11 +193,26 @@ mod unix {
     /// Whether a path still leads to the file that was opened.
     pub(crate) fn is_still_at(file: &File, path: &Path) -> io::Result<bool> {
         let opened = file.metadata()?;
-        match std::fs::symlink_metadata(path) {
-            Ok(there) => Ok((opened.dev(), opened.ino()) == (there.dev(), there.ino())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        leads_to((opened.dev(), opened.ino()), opened.nlink() > 0, || match std::fs::symlink_metadata(path) {
+            Ok(there) => Ok(Some((there.dev(), there.ino()))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
+        })
+    }
+
+    /// Whether looks at a path find the file of that number. Some file systems (FUSE, the shares of virtual machines)
+    /// number a file anew at each look: there it counts that the file was not removed.
+    fn leads_to(
+        opened: (u64, u64),
+        has_a_name: bool,
+        mut look: impl FnMut() -> io::Result<Option<(u64, u64)>>,
+    ) -> io::Result<bool> {
+        let Some(first) = look()? else { return Ok(false) };
+        if first == opened {
+            return Ok(true);
         }
+        let (Some(second), Some(third)) = (look()?, look()?) else { return Ok(false) };
+        Ok(has_a_name && first != second && second != third && third != first)
     }
 
     /// Makes what was written survive a power cut.
@@ -223,6 +238,18 @@ mod unix {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
             other => other,
         }
+    }
+
+    /// Makes everything on the file system of a file survive a power cut: for a folder that may be written and not read.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(crate) fn sync_file_system_of(path: &Path) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(open_for_reading(path)?)?)
+    }
+
+    /// There is no such call here.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(crate) fn sync_file_system_of(_path: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::PermissionDenied.into())
     }
 
     /// Keeps room for that many bytes, so that a full disk cannot refuse them later. `false` where the file system
@@ -511,6 +538,20 @@ mod unix {
         }
 
         #[test]
+        fn a_file_is_still_there_if_its_file_system_numbers_it_anew_at_each_look() {
+            let leads = |opened, has_a_name, looks: &[Option<u64>]| {
+                let mut looks = looks.iter().map(|look| look.map(|number| (1, number)));
+                leads_to((1, opened), has_a_name, || Ok(looks.next().flatten())).unwrap()
+            };
+            assert!(leads(5, true, &[Some(5)]));
+            // Removed, or replaced by another file.
+            assert!(!leads(5, true, &[None]) && !leads(5, true, &[Some(6), Some(6), Some(6)]));
+            assert!(!leads(5, true, &[Some(6), Some(7), Some(7)]) && !leads(5, true, &[Some(6), Some(7), None]));
+            assert!(leads(5, true, &[Some(6), Some(7), Some(8)]));
+            assert!(!leads(5, false, &[Some(6), Some(7), Some(8)]));
+        }
+
+        #[test]
         fn an_owner_that_a_user_namespace_does_not_know_means_in_place() {
             let of = |error: Errno| io::Error::from(error);
             assert!(or_keep(Err(of(Errno::INVAL))).is_ok() && or_keep(Err(of(Errno::PERM))).is_ok());
@@ -634,6 +675,12 @@ mod other {
 
     /// Folders cannot be opened for that here; a rename is journalled by the file system.
     pub(crate) fn sync_dir(_path: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// No folder is ever opened for that here.
+    #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
+    pub(crate) fn sync_file_system_of(_path: &Path) -> io::Result<()> {
         Ok(())
     }
 

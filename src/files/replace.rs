@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
+use super::names::sibling;
 use super::platform::{self, Ownership};
 
 /// How the bytes got there.
@@ -153,8 +154,16 @@ pub(crate) fn write_over(disk: &Disk, target: &Path, bytes: &[u8]) -> io::Result
     disk.sync(&file, target)
 }
 
+/// Makes what happened to the name of a file survive a power cut.
 pub(crate) fn sync_folder(disk: &Disk, path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |folder| disk.sync_dir(folder))
+    match path.parent().map_or(Ok(()), |folder| disk.sync_dir(folder)) {
+        // A folder that may be written need not be readable. What is left there is a way to its file system.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => [path.to_owned(), sibling(path, ".lock")]
+            .iter()
+            .find_map(|path| disk.sync_file_system_of(path).ok())
+            .ok_or(error),
+        done => done,
+    }
 }
 
 #[cfg(test)]
