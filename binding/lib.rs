@@ -34,7 +34,7 @@ use ring_auth::manager::{
 use ring_auth::mirror::{Kept, Place, Purpose, Target};
 use ring_auth::oauth::{Endpoints, HttpConfig, LoginFlow, RingOauth};
 use ring_auth::token::RefreshToken;
-use ring_auth::{Error, Result, Secret};
+use ring_auth::{BLOCKING_THREADS, Error, Result, Secret};
 use types::{
     BindingAnswer, BindingAuth, BindingChange, BindingError, BindingEvent, BindingOptions, BindingOutcome,
     BindingStatus, BindingStore, BindingToken,
@@ -48,8 +48,7 @@ fn init() {
     // One worker: everything that takes time is a socket or, on the blocking threads, a disk.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
-        // A program's own code is waited for on these, ten seconds at most.
-        .max_blocking_threads(32)
+        .max_blocking_threads(BLOCKING_THREADS)
         .thread_keep_alive(Duration::from_secs(1))
         .thread_name("ring-auth")
         .enable_all()

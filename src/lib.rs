@@ -20,3 +20,4 @@ pub mod token;
 
 pub use error::{Error, ErrorCode, Result};
 pub use secret::Secret;
+pub use task::BLOCKING_THREADS;

@@ -1,5 +1,8 @@
 //! Tasks of one type only: for each other type of future that the runtime is given, all that makes it a task is compiled once
 //! more, and that for both of its schedulers.
+//!
+//! Work that blocks has threads of its own, a few at a time. Work that does not end soon waits for something that may never
+//! come: a dead mount, another process, a person. It is not counted any more, so that no other work waits behind it.
 
 use std::any::Any;
 use std::marker::PhantomData;
@@ -10,10 +13,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinHandle};
 
 type Done = Box<dyn Any + Send>;
+
+/// How many threads for blocking work a runtime needs: those that may be stuck, and some that are not.
+pub const BLOCKING_THREADS: usize = 512;
+/// How much blocking work is done at a time, without what is stuck.
+const AT_A_TIME: usize = 32;
+/// Work that takes longer than this is stuck, or as good as: a storage call takes milliseconds.
+const STUCK_AFTER: Duration = Duration::from_millis(250);
+
+static FREE: Semaphore = Semaphore::const_new(AT_A_TIME);
 
 /// A task that was begun. It goes on where this is dropped, and its panic is the error of whoever waits for it.
 pub(crate) struct Task<T> {
@@ -25,11 +37,14 @@ impl<T: 'static> Future for Task<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let done = ready!(Pin::new(&mut self.handle).poll(context))?;
-        match done.downcast() {
-            Ok(done) => Poll::Ready(Ok(*done)),
-            Err(_) => unreachable!("a task gives what its work gave"),
-        }
+        Poll::Ready(Ok(undone(ready!(Pin::new(&mut self.handle).poll(context))?)))
+    }
+}
+
+fn undone<T: 'static>(done: Done) -> T {
+    match done.downcast() {
+        Ok(done) => *done,
+        Err(_) => unreachable!("a task gives what its work gave"),
     }
 }
 
@@ -41,10 +56,24 @@ pub(crate) fn spawn<T: Send + 'static>(runtime: &Handle, work: impl Future<Outpu
     Task { handle: runtime.spawn(work), gives: PhantomData }
 }
 
-/// Begins what waits for a disk, on a thread for that. Only from within a task.
-pub(crate) fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Task<T> {
+/// Does what blocks on a thread for that: what waits for a disk, another process or a person. Only from within a task. Once
+/// begun, the work ends even if this is dropped.
+pub(crate) async fn spawn_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
     let work: Box<dyn FnOnce() -> Done + Send> = Box::new(move || Box::new(work()) as Done);
-    Task { handle: tokio::task::spawn_blocking(work), gives: PhantomData }
+    block(&FREE, work).await.map(undone)
+}
+
+async fn block(free: &Semaphore, work: Box<dyn FnOnce() -> Done + Send>) -> Result<Done, JoinError> {
+    // It is never closed; without a permit the work is done all the same.
+    let permit = free.acquire().await.ok();
+    let mut work = tokio::task::spawn_blocking(work);
+    if let Ok(done) = tokio::time::timeout(STUCK_AFTER, &mut work).await {
+        return done;
+    }
+    drop(permit);
+    work.await
 }
 
 /// Work that may never end, such as reading a file on a mount that has gone. Each piece is done on a thread of its own: the threads
@@ -107,8 +136,9 @@ impl<K: Clone + PartialEq + Send, T: Clone + Send + Sync + 'static> Apart<K, T> 
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::mpsc;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::{Arc, mpsc};
+    use std::thread::sleep;
 
     use super::*;
 
@@ -144,5 +174,50 @@ mod tests {
         static APART: Apart<(), usize> = Apart::new();
         assert_eq!(APART.wait(&(), LATE, || panic!("on purpose")).await, None);
         while APART.wait(&(), LATE, || 1).await != Some(1) {}
+    }
+
+    /// As the addon makes it.
+    fn runtime() -> tokio::runtime::Runtime {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(1).max_blocking_threads(BLOCKING_THREADS).enable_all().build().unwrap()
+    }
+
+    /// As many as there are, and not those that other tests need.
+    static PERMITS: Semaphore = Semaphore::const_new(AT_A_TIME);
+
+    fn begin(runtime: &Handle, work: impl FnOnce() -> bool + Send + 'static) -> Task<Result<Done, JoinError>> {
+        spawn(runtime, block(&PERMITS, Box::new(move || Box::new(work()) as Done)))
+    }
+
+    #[test]
+    fn work_that_is_stuck_does_not_hold_up_other_work() {
+        let runtime = runtime();
+        let over = Arc::new(AtomicBool::new(false));
+        let stuck: Vec<_> = (0..AT_A_TIME * 3)
+            .map(|_| {
+                let over = Arc::clone(&over);
+                begin(runtime.handle(), move || {
+                    while !over.load(Ordering::SeqCst) {
+                        sleep(Duration::from_millis(5));
+                    }
+                    true
+                })
+            })
+            .collect();
+        let other = begin(runtime.handle(), || true);
+        let waited = Duration::from_secs(60);
+        let done = runtime.block_on(async { tokio::time::timeout(waited, other).await });
+        over.store(true, Ordering::SeqCst);
+        done.unwrap().unwrap().unwrap();
+        for stuck in stuck {
+            runtime.block_on(stuck).unwrap().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_panic_is_the_error_of_who_waits() {
+        let runtime = runtime();
+        let done: Task<Result<(), JoinError>> = spawn(runtime.handle(), spawn_blocking(|| panic!("as asked")));
+        assert!(runtime.block_on(done).unwrap().unwrap_err().is_panic());
     }
 }
