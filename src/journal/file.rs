@@ -177,7 +177,7 @@ impl Shared {
                 Ok(state) if state.issuer != self.issuer => newest.foreign.push(slot),
                 Ok(state) => {
                     if newest.state.as_ref().is_none_or(|best| is_newer(&state, best)) {
-                        newest.state = Some(state);
+                        newest.state = Some(State { volatile: slot.parent() != real.parent(), ..state });
                         newest.damage = newest.damage.map(|_| Damage::Copied);
                     }
                     newest.copies.push(slot);
@@ -455,13 +455,19 @@ impl FileGuard {
         // A file that took its place would leave a second name behind.
         let has_other_names = there.as_ref().is_some_and(platform::has_other_names);
         let in_its_place = |room: Room| if has_other_names { room.only_as_copy() } else { room };
+        let mut used = None;
         if let Some(room) = room.map(in_its_place) {
             let slot = room.path().to_owned();
             if let Ok(way) = replace::replace(disk, room, real, bytes) {
                 return Ok(self.settled(way, &slot, bytes));
             }
+            used = Some(slot);
         }
-        let slot = self.slot(real, 1)?;
+        // What is in the room may be whole: it stays until the next copy is.
+        let slot = match self.slot(real, 1)? {
+            slot if Some(&slot) == used.as_ref() => self.slot(real, 0)?,
+            slot => slot,
+        };
         let fresh = match Room::empty(disk, &slot, ownership) {
             // Whoever may not give a file its owner can still write into the one that has it.
             Err(error) if ownership.is_some() && platform::means_irreplaceable(&error) => {
@@ -720,6 +726,7 @@ impl Guard for FileGuard {
         state.sequence += 1;
         let bytes = format::encode(state, &name_of(real));
         let way = self.put_somehow(state, &bytes)?;
+        state.volatile = false;
         notices.extend(self.notices(way));
         Ok(notices)
     }
@@ -1590,7 +1597,8 @@ mod tests {
         state.rotated(Sent::Current, "b", "h", access("x"));
         for _ in 0..3 {
             assert_eq!(guard.commit(&mut state).unwrap_err().code(), ErrorCode::Store, "it is tried again");
-            assert_eq!(current(&FileStore::open(&path, ISSUER, Disk::default()).unwrap()).as_deref(), Some("b"));
+            let found = FileStore::open(&path, ISSUER, Disk::default()).unwrap().peek().unwrap().unwrap();
+            assert_eq!((found.current.unwrap().token.raw().as_str(), found.volatile), ("b", true));
         }
         let place = guard.stand_in().unwrap();
         assert!(Path::new(&place).exists() && !Path::new(&place).starts_with(folder.path()), "{place}");
@@ -1600,6 +1608,7 @@ mod tests {
         assert!(!Path::new(&place).exists());
         drop(guard);
         assert_eq!(current(&store).as_deref(), Some("b"));
+        assert!(!store.peek().unwrap().unwrap().volatile);
         write(&store, "c");
         assert_eq!(names(folder.path()), ["j.json", "j.json.lock"]);
     }

@@ -55,6 +55,9 @@ pub struct State {
     pub logged_out_at: Option<Millis>,
     /// Keys of later versions of this package.
     pub unknown: Map<String, Value>,
+    /// Whether this was read from a place that a restart of the computer may empty. The journal does not say so: where it lies
+    /// does.
+    pub volatile: bool,
 }
 
 /// A refresh token and what became of it.
@@ -232,6 +235,7 @@ impl State {
             unwrapped: Vec::new(),
             logged_out_at: None,
             unknown: Map::new(),
+            volatile: false,
         }
     }
 

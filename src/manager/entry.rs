@@ -139,6 +139,11 @@ impl Inner {
             entered.restore(&known);
             self.update(|view, _| view.set_persisted(false));
         }
+        if entered.state.volatile {
+            // It is written to the journal as soon as that is possible, whether or not anything else changes.
+            entered.absorbed = true;
+            self.update(|view, _| view.set_persisted(false));
+        }
         self.absorb(&mut entered, shown);
         if !entered.absorbed {
             // What is known here is what was just read.
@@ -186,6 +191,7 @@ impl Inner {
             }
             Ok(Begun::Ready(notices)) => {
                 entered.state.sequence = state.sequence;
+                entered.state.volatile = false;
                 self.tell(notices);
                 entered.absorbed = false;
                 entered.pending = false;

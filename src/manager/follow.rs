@@ -19,7 +19,7 @@ const MOST_LOOKS: u32 = 5;
 /// How often a token that was pasted meanwhile is taken over before the mirror is left for later.
 const ROUNDS: u32 = 3;
 
-/// Looks the mirror up at the start, and puts it right.
+/// Looks the mirror up at the start, and puts it right; before that, writes what lies in a volatile place alone.
 pub(super) fn begin(inner: &Arc<Inner>) {
     inner.view().mirror_due = true;
     let at_most = inner.settings.request_timeout + Duration::from_secs(5);

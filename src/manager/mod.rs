@@ -77,7 +77,7 @@ pub const DEFAULT_DEVICE_NAME: &str = "ring-auth";
 
 /// How a token does by what a store holds, without a manager and without a request.
 pub fn inspect(state: Option<&State>, clock: &dyn Clock) -> Status {
-    let mut view = View::new(state.is_some());
+    let mut view = View::new(state.is_some_and(|state| !state.volatile));
     if let Some(state) = state {
         view.adopt(state, clock);
     }
@@ -177,8 +177,12 @@ impl Manager {
             Err(error) => (None, Some(error)),
         };
         let mut view = View::new(parts.store.is_durable());
+        let is_volatile = found.as_ref().is_some_and(|state| state.volatile);
         if let Some(state) = &found {
             view.adopt(state, parts.clock.as_ref());
+            if is_volatile {
+                view.set_persisted(false);
+            }
         }
         let shown = match looked {
             Some(Ok(shown)) => shown,
@@ -235,7 +239,7 @@ impl Manager {
         if let Some(old) = replaced {
             inner.announce_newer(old);
         }
-        if inner.parts.mirror.is_some() {
+        if inner.parts.mirror.is_some() || is_volatile {
             follow::begin(&inner);
         }
         if left_behind {

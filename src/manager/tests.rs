@@ -1929,3 +1929,52 @@ async fn who_writes_in_spite_of_the_lock_is_never_written_over() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_start_that_finds_the_newest_state_in_a_volatile_place_writes_it_to_the_journal() {
+    struct ReadOnly(AtomicBool);
+    impl Probe for ReadOnly {
+        fn at(&self, call: &'static str, path: &std::path::Path, moment: Moment) -> std::io::Result<()> {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let writes = ["create", "open", "rename", "write"].contains(&call) && name.starts_with("j.json");
+            if self.0.load(Ordering::SeqCst) && writes && moment == Moment::Before {
+                // EROFS
+                return Err(crate::files::fault(30));
+            }
+            Ok(())
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    drop(kept_in(folder.path()).await);
+    let card = Arc::new(ReadOnly(AtomicBool::new(false)));
+    let store = || {
+        let disk = Disk::with_probe(Arc::clone(&card) as Arc<dyn Probe>);
+        Arc::new(FileStore::open(folder.path().join("j.json"), ISSUER, disk).unwrap())
+    };
+    let mut guard = store().try_lock().unwrap().unwrap();
+    let mut state = guard.read().unwrap().state;
+    guard.begin(&mut state).unwrap();
+    card.0.store(true, Ordering::SeqCst);
+    state.take_over(RefreshToken::from_raw("newest"), 1);
+    guard.commit(&mut state).unwrap_err();
+    // The process ends, and the next one starts with the card as it is.
+    drop(guard);
+    let bench = Bench::on(store());
+    let manager = bench.manager(None);
+    assert_eq!(raw(manager.refresh_token()), "newest");
+    assert!(!manager.status().persisted);
+    let until = async |persisted| {
+        while manager.status().persisted != persisted || bench.state().volatile == persisted {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    while manager.status().problem.is_none() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    until(false).await;
+    card.0.store(false, Ordering::SeqCst);
+    manager.close().await;
+    until(true).await;
+    assert_eq!(bench.state().current.unwrap().token.raw(), "newest");
+    assert!(bench.wire.sent().is_empty());
+}
