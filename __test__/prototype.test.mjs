@@ -226,6 +226,40 @@ describe('what another package puts on Object.prototype', { concurrency: 2 }, ()
     }
   })
 
+  it('is no setter that gets what the caller gave', async (t) => {
+    const { ring, folder } = await twoRings(t)
+    const source = `
+      const { RingRestClient } = require('ring-auth/rest-client')
+      // Not those that the classes of Node itself set on objects, and trip over.
+      const names = [
+        'refreshToken', 'oauthUrl', 'apiUrl', 'store', 'systemId', 'kind', 'statePath', 'key', 'token', 'failed', 'newRefreshToken',
+        'oldRefreshToken', 'accessToken', 'persisted', 'prompt', 'destination', 'retryAt', 'resendInSeconds', 'twoFactor',
+      ]
+      const things = Object.fromEntries(names.map((name) => [name, undefined]))
+      for (const name of names) {
+        // As soon as it is set on an object that does not have it itself, this is called.
+        const set = () => heardOf.push(name)
+        Object.defineProperty(Object.prototype, name, { get: () => undefined, set, configurable: true })
+      }
+      const heardOf = []
+      const manager = new RingTokenManager({ ...config.options, refreshToken: config.tokens.shift(), store: { type: 'dotenv', path: config.path } })
+      await manager.refresh()
+      await manager.close()
+      const client = new RingRestClient({ ...config.options, refreshToken: config.tokens.shift() })
+      client.onRefreshTokenUpdated.subscribe(() => {})
+      await client.request({ url: config.options.apiUrl + '/clients_api/x' })
+      await client.close()
+      nobodyHas(things)
+      say(heardOf.join() || 'nothing')
+    `
+    const config = {
+      options: optionsFor(ring, { systemId: undefined }),
+      path: join(folder, '.env'),
+      tokens: [ring.mint(), ring.mint()],
+    }
+    assert.equal(await said(t, source, config), 'nothing')
+  })
+
   it('is not what a class of the caller gives: that counts', async (t) => {
     const { ring, folder } = await twoRings(t)
     const path = join(folder, 'journal')

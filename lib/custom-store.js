@@ -70,7 +70,7 @@ function isCustom(value) {
 function texts(given, needed, optional) {
   refuseUnknown('options.store', given, ['type', ...needed, ...optional])
   /** @type {Record<string, string>} */
-  const found = {}
+  const found = Object.create(null)
   for (const key of [...needed, ...optional]) {
     if (given[key] === undefined && optional.includes(key)) continue
     found[key] = path(`options.store.${key}`, given[key])

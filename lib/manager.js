@@ -146,11 +146,13 @@ function toUpdate(newRefreshToken, oldRefreshToken) {
  */
 function toStatus({ state, code, message, retryAt, persisted }) {
   /** @type {any} */
-  const status = { state }
-  if (code != null) status.code = code
-  if (message != null) status.message = message
-  if (retryAt != null) status.retryAt = retryAt
-  status.persisted = persisted
+  const status = {
+    state,
+    ...(code != null && { code }),
+    ...(message != null && { message }),
+    ...(retryAt != null && { retryAt }),
+    persisted,
+  }
   return Object.freeze(status)
 }
 
@@ -172,10 +174,12 @@ function toStep({ step }) {
   if (step.twoFactor == null) return { authenticated: step.authenticated }
   const { method, destination, resendInSeconds, prompt } = step.twoFactor
   /** @type {any} */
-  const twoFactor = { method }
-  if (destination != null) twoFactor.destination = destination
-  if (resendInSeconds != null) twoFactor.resendInSeconds = resendInSeconds
-  twoFactor.prompt = prompt
+  const twoFactor = {
+    method,
+    ...(destination != null && { destination }),
+    ...(resendInSeconds != null && { resendInSeconds }),
+    prompt,
+  }
   return { authenticated: step.authenticated, twoFactor }
 }
 

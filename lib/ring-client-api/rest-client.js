@@ -76,8 +76,8 @@ class RingRestClient {
     const given = properties('options', authOptions, [...MANAGER_OPTIONS, 'email', 'password'])
     const { email, password } = given
     const name = given.controlCenterDisplayName ?? DEVICE_NAME
-    /** @type {any} */
-    const options = { controlCenterDisplayName: name }
+    // Without a prototype: a setter on Object.prototype would get the token.
+    const options = Object.assign(Object.create(null), { controlCenterDisplayName: name })
     for (const key of MANAGER_OPTIONS) {
       // An empty one is none, as a settings page leaves it.
       if (given[key] != null && given[key] !== '') options[key] = given[key]
