@@ -111,7 +111,7 @@ export class RingTokenManager {
   /**
    * Uses another refresh token from now on: the user linked the account again. Resolves when it is stored; makes no request.
    *
-   * @param refreshToken Wrapped or raw, at most 64 KiB.
+   * @param refreshToken Wrapped or raw; the token itself at most 64 KiB.
    * @throws {RingAuthError} `INVALID_ARGUMENT`: it cannot be a token. `STORE`, `STORE_LOCKED`, `CLOSED`.
    */
   setRefreshToken(refreshToken: string): Promise<void>
@@ -161,7 +161,7 @@ export class RingTokenManager {
 /** Options of {@link RingTokenManager}. An unknown one is `INVALID_ARGUMENT`. */
 export interface RingTokenManagerOptions {
   /**
-   * The token to begin with: wrapped, as ring-client-api and the command line print it, or raw. At most 64 KiB.
+   * The token to begin with: wrapped, as ring-client-api and the command line print it, or raw. The token itself at most 64 KiB.
    * Not needed where the store holds one; where the store knows this one as old, the store's own is used.
    */
   refreshToken?: string | undefined
@@ -499,7 +499,7 @@ export interface RingApiAttachment {
 /**
  * Looks into a refresh token without using it.
  *
- * @param token Wrapped or raw, at most 64 KiB.
+ * @param token Wrapped or raw; the token itself at most 64 KiB.
  * @throws {RingAuthError} `INVALID_ARGUMENT`: it cannot be a refresh token.
  */
 export function parseRefreshToken(token: string): ParsedRefreshToken

@@ -225,6 +225,11 @@ describe('constructor', () => {
   it('takes a refresh token of 64 KiB, in bytes', () => {
     new RingTokenManager({ refreshToken: 'x'.repeat(65536) })
     assert.throws(() => new RingTokenManager({ refreshToken: 'x'.repeat(65537) }), refusal(/refreshToken is longer/))
+    // The wrapper of a token may be longer than a token.
+    const wrapped = Buffer.from(JSON.stringify({ rt: 'x'.repeat(65536) })).toString('base64')
+    new RingTokenManager({ refreshToken: wrapped })
+    const far = Buffer.from(JSON.stringify({ rt: 'x'.repeat(300_000) })).toString('base64')
+    assert.throws(() => new RingTokenManager({ refreshToken: far }), refusal(/refreshToken is longer/))
     assert.throws(() => new RingTokenManager({ refreshToken: 'é'.repeat(32769) }), refusal(/refreshToken is longer/))
   })
 

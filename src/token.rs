@@ -17,6 +17,12 @@ use crate::{Error, Result, Secret};
 /// The longest token that is taken, in bytes; real ones have some 1500.
 pub const MAX_TOKEN_BYTES: usize = 64 * 1024;
 
+/// The most that may be wrapped with a token, in bytes of JSON: all that there is room for in a wrapper of that length.
+const MAX_REST_BYTES: usize = MAX_TOKEN_BYTES / 4 * 3;
+
+/// The longest wrapper, in bytes: base64 of a token in which every character is escaped, and of all that is wrapped with it.
+pub const MAX_WRAPPER_BYTES: usize = 256 * 1024;
+
 /// A refresh token with what is wrapped around it. Unknown keys survive, in their order. Clones share it.
 ///
 /// Kept as text, which is a fraction of what it takes with its parts looked up already: push credentials are long, and a
@@ -34,13 +40,14 @@ impl RefreshToken {
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` for what cannot be a token: empty, longer than 64 KiB, or with characters that no token has.
+    /// `INVALID_ARGUMENT` for what cannot be a token: empty, longer than 64 KiB, or with characters that no token has. A wrapper
+    /// may be longer, if neither the token in it is nor the rest: the wrapper of whatever Ring gave is accepted again.
     pub fn parse(text: &str) -> Result<Self> {
         let text = text.trim();
         if text.is_empty() {
             return Err(Error::invalid("The refresh token is empty. Get one with `npx ring-auth`."));
         }
-        if text.len() > MAX_TOKEN_BYTES {
+        if text.len() > MAX_TOKEN_BYTES && !is_wrapper(text) {
             return Err(Error::invalid(
                 "The refresh token is longer than 64 KiB, so it cannot be one. Paste the value of \"refreshToken\" alone.",
             ));
@@ -48,8 +55,7 @@ impl RefreshToken {
         Self::parse_kept(text)
     }
 
-    /// Reads what was written here before: that may have grown beyond what a person can paste, by push credentials or
-    /// by a longer successor, and must not be lost for it.
+    /// Reads what was written here before, without a limit: it must not be lost for its length.
     ///
     /// # Errors
     ///
@@ -206,6 +212,20 @@ const STANDARD: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
+/// Whether a text is a wrapper of a token that is not too long, and of other fields that are not. A device id that a rotation would
+/// write is none of them.
+fn is_wrapper(text: &str) -> bool {
+    let Some(mut fields) = Some(text).filter(|text| text.len() <= MAX_WRAPPER_BYTES).and_then(unwrap) else {
+        return false;
+    };
+    let raw = fields.remove("rt");
+    if fields.get("hid").and_then(Value::as_str).is_some_and(is_sendable) {
+        fields.remove("hid");
+    }
+    raw.as_ref().and_then(Value::as_str).is_some_and(|raw| raw.len() <= MAX_TOKEN_BYTES)
+        && Value::Object(fields).to_string().len() <= MAX_REST_BYTES
+}
+
 fn unwrap(text: &str) -> Option<Map<String, Value>> {
     // A wrapper copied out of a terminal may have been broken into lines.
     let compact: String = text.split_ascii_whitespace().collect();
@@ -266,6 +286,38 @@ mod tests {
     fn what_cannot_be_a_token_is_refused() {
         for text in ["", "  \n", "two words", "bell\u{7}", "naïve", &"x".repeat(MAX_TOKEN_BYTES + 1)] {
             assert_eq!(RefreshToken::parse(text).unwrap_err().code(), crate::ErrorCode::InvalidArgument);
+        }
+    }
+
+    #[test]
+    fn the_wrapper_of_whatever_ring_gave_is_accepted_again() {
+        let id = "h".repeat(256);
+        for raw in
+            ["x".repeat(48 * 1024), "x".repeat(MAX_TOKEN_BYTES), "\"".repeat(MAX_TOKEN_BYTES), "é".repeat(32 * 1024)]
+        {
+            let mut token = RefreshToken::from_raw("a");
+            for wrapped in [false, true] {
+                if wrapped {
+                    // As much as a person can have handed over with it, and as much as can be added.
+                    let credentials = serde_json::json!({ "x": "y".repeat(40_000) });
+                    token =
+                        RefreshToken::parse(&wrap(&serde_json::json!({ "rt": "a", "pnc": credentials }).to_string()))
+                            .unwrap();
+                    assert!(token.with_push_credentials(Some("z".repeat(49_000).into())).survives_wrapping());
+                }
+                let rotated = token.rotated(&raw, &id);
+                assert!(rotated.survives_wrapping() && rotated.wrapped().expose().len() > MAX_TOKEN_BYTES);
+                assert_eq!(RefreshToken::parse(rotated.wrapped().expose()).unwrap().raw(), raw);
+            }
+        }
+        for json in [
+            serde_json::json!({ "rt": "x".repeat(MAX_TOKEN_BYTES + 1) }),
+            serde_json::json!({ "rt": "a", "pnc": "x".repeat(MAX_TOKEN_BYTES) }),
+            serde_json::json!({ "rt": "a", "hid": "x".repeat(MAX_TOKEN_BYTES) }),
+            serde_json::json!({ "x": "x".repeat(MAX_TOKEN_BYTES) }),
+        ] {
+            let error = RefreshToken::parse(&wrap(&json.to_string())).unwrap_err();
+            assert_eq!(error.code(), crate::ErrorCode::InvalidArgument);
         }
     }
 

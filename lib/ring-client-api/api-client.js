@@ -14,6 +14,7 @@ const { INTERNALS } = require('../manager.js')
 /** @typedef {import('../manager.js').Internals} Internals */
 /** @typedef {import('../../index.js').Auth} Auth */
 
+const DAY_S = 24 * 60 * 60
 const MAX_TIMEOUT_MS = 2 ** 31 - 1
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD']
 const REQUEST_OPTIONS = [
@@ -274,7 +275,8 @@ function toWire({ accessToken, expiresAt, refreshToken, scope, tokenType }) {
   const left = Math.ceil((expiresAt - Date.now()) / 1000)
   return {
     access_token: accessToken,
-    expires_in: Math.max(left, 0),
+    // A day is the longest lifetime: beyond it one of the clocks is wrong.
+    expires_in: Math.min(Math.max(left, 0), DAY_S),
     refresh_token: refreshToken,
     scope,
     token_type: tokenType,

@@ -4,8 +4,8 @@ use std::io::Read;
 
 use crate::{Error, ErrorCode, Result, Secret};
 
-/// The longest line that is read: a token is 64 KiB at most.
-const LONGEST: usize = 256 * 1024;
+/// The longest line that is read: the longest wrapper of a token.
+const LONGEST: usize = crate::token::MAX_WRAPPER_BYTES;
 
 /// Reads one line, without its end. Blocks. `None` where there is none left.
 ///

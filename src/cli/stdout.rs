@@ -4,9 +4,9 @@ use std::io;
 
 use crate::{Error, ErrorCode, Result};
 
-/// How much room a file needs for a result: a token has some 1500 bytes, and 64 KiB at most.
+/// How much room a file needs for a result: a token has some 1500 bytes, and may have more.
 #[cfg(unix)]
-const ROOM: u64 = 64 * 1024;
+const ROOM: u64 = crate::token::MAX_WRAPPER_BYTES as u64;
 
 /// Tries standard output without writing anything. To be called before the request that brings a token which is kept
 /// nowhere else: afterwards the one before it is spent.

@@ -40,6 +40,16 @@ impl SystemClock {
     }
 }
 
+/// Before 1970 there was no Ring: a clock that says so is wrong. Nothing here needs it to be right, but to go on, or a wait would never
+/// end. So it is read as if it stood a thousand years later.
+fn wall_at(now: SystemTime) -> Millis {
+    const A_THOUSAND_YEARS: Duration = Duration::from_secs(1_000 * 365 * 24 * 60 * 60);
+    match now.duration_since(UNIX_EPOCH) {
+        Ok(since) => millis(since),
+        Err(before) => millis(A_THOUSAND_YEARS.saturating_sub(before.duration())),
+    }
+}
+
 impl Default for SystemClock {
     fn default() -> Self {
         Self::new()
@@ -48,8 +58,7 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn wall(&self) -> Millis {
-        // Before 1970 there was no Ring; a clock that says so is wrong, and nothing here needs it to be right.
-        millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+        wall_at(SystemTime::now())
     }
 
     fn monotonic(&self) -> Duration {
@@ -65,5 +74,34 @@ impl Clock for SystemClock {
         // Without chance everybody waits the same time, which is no failure.
         let _ = getrandom::fill(&mut byte);
         f64::from(byte[0]) / 127.5 - 1.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorCode;
+    use crate::journal::state::CoolDown;
+
+    #[test]
+    fn a_clock_before_1970_goes_on_and_no_cool_down_is_endless() {
+        assert_eq!(wall_at(UNIX_EPOCH + Duration::from_secs(7)), 7_000);
+        assert_eq!(wall_at(UNIX_EPOCH), 0);
+        let long_ago = UNIX_EPOCH - Duration::from_secs(50 * 365 * 24 * 60 * 60);
+        let cool_down = CoolDown {
+            started_at: wall_at(long_ago),
+            length: Duration::from_secs(900),
+            failures: 9,
+            code: ErrorCode::ServerError,
+            message: "m".to_owned(),
+            http_status: None,
+        };
+        for (seconds, cools) in [(0, true), (899, true), (900, false), (10_000, false)] {
+            assert_eq!(cool_down.until(wall_at(long_ago + Duration::from_secs(seconds))).is_some(), cools, "{seconds}");
+        }
+        // Once the clock is right, and if it goes wrong in the middle of one.
+        assert!(cool_down.until(1_800_000_000_000).is_none());
+        let right = CoolDown { started_at: 1_800_000_000_000, ..cool_down };
+        assert!(right.until(wall_at(long_ago)).is_none());
     }
 }

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::http::Headers;
 use super::json::{Object, without_mark};
 use super::{Grant, TwoFactor, WireError};
+use crate::token::MAX_TOKEN_BYTES;
 use crate::{Error, ErrorCode, Secret};
 
 /// What was asked for.
@@ -275,11 +276,9 @@ const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The lifetime of an access token that came without a believable one.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
 
-const LONGEST_TOKEN: usize = 64 * 1024;
-
 /// Whether a text can be a token: it goes into headers, files and terminals.
 fn is_token(text: &str) -> bool {
-    !text.trim().is_empty() && text.len() <= LONGEST_TOKEN && !text.chars().any(char::is_control)
+    !text.trim().is_empty() && text.len() <= MAX_TOKEN_BYTES && !text.chars().any(char::is_control)
 }
 
 /// Whether Ring may have done what was asked although it did not say so: an edge gave up on it, or something else
