@@ -204,6 +204,17 @@ describe('a person at a terminal', { concurrency: 4 }, () => {
     }
   })
 
+  it('ends when the login is over, and does not ask for a code that nobody waits for', async (t) => {
+    const { ring } = await setUp(t, { tamperState: true })
+    const screen = Screen.login(t, ['--email', EMAIL, '--login-flow', 'pkce'], { ring })
+    await screen.answers('Password: ', `${PASSWORD}\r`)
+    await screen.sees('via sms')
+    await screen.answers('2fa Code: ', `${ring.codeFor()}\r`)
+    await screen.sees('answered for another login')
+    assert.equal(await screen.exits(), 5)
+    assert.equal(ring.codesSent, 1)
+  })
+
   it('succeeds with the third code', async (t) => {
     const { ring } = await setUp(t)
     const screen = Screen.login(t, ['--email', EMAIL, '--code', 'wrong1'], { ring })

@@ -149,7 +149,9 @@ async fn log_in(
                 announced = false;
                 Step::TwoFactor(two_factor)
             }
-            Err(Stop::Failed(error)) if person.is_there() && may_ask_again(&error, another) => {
+            Err(Stop::Failed(error))
+                if person.is_there() && manager.awaits_code() && may_ask_again(&error, another) =>
+            {
                 // What was not sent, or is for another code only, is no try.
                 if !another && error.code() != ErrorCode::InvalidArgument {
                     tries += 1;

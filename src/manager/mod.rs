@@ -324,6 +324,11 @@ impl Manager {
         login::ask(&self.inner, Asked::Resend).await
     }
 
+    /// Whether a login waits for its code. After a failure that ended it none does.
+    pub fn awaits_code(&self) -> bool {
+        self.inner.view().login_waits
+    }
+
     /// The newest token, wrapped.
     pub fn refresh_token(&self) -> Option<Secret> {
         self.inner.view().newest.as_ref().map(RefreshToken::wrapped)

@@ -220,7 +220,7 @@ impl<'a> Facts<'a> {
             GrantKind::Password => self.wrong_credentials(),
             GrantKind::AuthorizationCode => self.error(
                 ErrorCode::Protocol,
-                "Ring did not take the code that its own sign-in page gave. Log in again, or with the password flow.",
+                "Ring did not take the code that its own sign-in page gave. Try again, or use the password flow.",
             ),
         }
     }

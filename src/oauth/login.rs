@@ -99,8 +99,8 @@ impl Login {
 
     /// Sends the code that Ring waits for. Spaces and dashes in it do not count.
     ///
-    /// A wrong one is `TWO_FACTOR_INVALID`, and the login goes on waiting, as after any failure but
-    /// `INVALID_CREDENTIALS`. An empty one, or one that nobody waits for, is `INVALID_ARGUMENT`.
+    /// A wrong one is `TWO_FACTOR_INVALID`, and the login goes on waiting, as after any failure but `INVALID_CREDENTIALS` and
+    /// one that ends it, because Ring's page answered for another login. An empty one, or one that nobody waits for, is `INVALID_ARGUMENT`.
     pub async fn submit(&mut self, code: &Secret) -> Result<LoginStep> {
         let Some(waiting) = &mut self.waiting else {
             return Err(Error::invalid("No code is awaited. Start a login first."));
@@ -128,6 +128,7 @@ impl Login {
                 waiting.since = Instant::now();
             }
             Err(error) if error.code() == ErrorCode::InvalidCredentials => self.waiting = None,
+            Err(_) if matches!(&waiting.flow, Flow::Web(web) if web.is_over()) => self.waiting = None,
             Err(_) => {}
         }
         outcome

@@ -31,6 +31,8 @@ pub(super) struct WebLogin {
     page: Url,
     /// Ring has taken the code: what is left can be tried again without one.
     verified: bool,
+    /// Ring's page has gone over to another login: nothing of this one can be tried again.
+    is_over: bool,
 }
 
 /// How far a web login came.
@@ -91,6 +93,11 @@ impl WebLogin {
         self.finish(oauth).await.map(WebStep::Granted)
     }
 
+    /// Whether no code, and no other try, can bring this login to its end.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
     /// Gets the sign-in page with its cookies and its CSRF token.
     async fn open(oauth: &RingOauth, hardware_id: &str, device_name: &str) -> Result<Self, StartFailure> {
         check_hardware_id(hardware_id)?;
@@ -122,6 +129,7 @@ impl WebLogin {
             csrf: Secret::new(""),
             page: url.clone(),
             verified: false,
+            is_over: false,
         };
         let Landing::Page(answer) = login.walk(oauth, url).await? else {
             return Err(unfinished().into());
@@ -164,13 +172,14 @@ impl WebLogin {
 
     /// Reads the code out of the callback, whose origin and path were compared before. Each parameter counts only when
     /// it is there once.
-    fn read_callback(&self, callback: &Url) -> Result<Secret> {
+    fn read_callback(&mut self, callback: &Url) -> Result<Secret> {
         let once = |name: &str| {
             let mut values = callback.query_pairs().filter(|(key, _)| key == name).map(|(_, value)| value.into_owned());
             values.next().filter(|_| values.next().is_none()).map(Secret::new)
         };
         let (code, state) = (once("code"), once("state"));
         if !state.is_some_and(|state| same(state.expose(), self.state.expose())) {
+            self.is_over = true;
             return Err(Error::new(
                 ErrorCode::Protocol,
                 "Ring's sign-in page answered for another login than this one, so its code was not used. Log in again.",
@@ -308,7 +317,8 @@ fn read_verification(answer: &Answer) -> Result<Option<TwoFactor>> {
         400 if facts.mentions("too many requests") || facts.is_page() => Err(facts.common_error()),
         400 | 401 => Err(facts.wrong_code()),
         403 if facts.is_json_object() && facts.mentions("csrf") => {
-            Err(facts.error(ErrorCode::Protocol, "Ring's sign-in page refused its own form. Log in again."))
+            Err(facts
+                .error(ErrorCode::Protocol, "Ring's sign-in page refused its own form. Try again, or log in anew."))
         }
         200..=299 => Err(facts.not_rings()),
         _ => Err(facts.common_error()),
@@ -332,7 +342,7 @@ fn unavailable(facts: &Facts<'_>) -> StartFailure {
 fn unfinished() -> Error {
     Error::new(
         ErrorCode::Protocol,
-        "Ring's sign-in page did not bring the login to its end. Log in again, or use the password flow.",
+        "Ring's sign-in page did not bring the login to its end. Try again, or use the password flow.",
     )
 }
 
