@@ -557,6 +557,34 @@ describe('the events', { concurrency: true }, () => {
   })
 })
 
+describe('a login to another account', () => {
+  const OTHER = { email: 'other@example.com', password: 'other password' }
+
+  for (const { loginFlow } of FLOWS) {
+    it(`by ${loginFlow} that Ring rejects afterwards does not bring the former account back`, async (t) => {
+      const both = [...accounts('none'), { ...OTHER, twoFactor: /** @type {TwoFactor} */ ('none') }]
+      const ring = await startRing(t, { accounts: both })
+      const store = fileStore(join(tempDir(t), 'journal.json'))
+      const { manager } = open(t, ring, { loginFlow, store })
+      await manager.login(CREDENTIALS)
+      await manager.refresh()
+      await manager.login(OTHER)
+      const theirs = manager.refreshToken
+      assert.equal(ring.inspect(rawOf(theirs)).email, OTHER.email)
+      ring.revokeAll(OTHER.email)
+      ring.clearRequests()
+      await failure(manager.refresh(), 'REFRESH_TOKEN_REJECTED')
+      await failure(manager.refresh({ force: true }), 'REFRESH_TOKEN_REJECTED')
+      assert.deepEqual([manager.refreshToken, manager.status.state], [theirs, 'needs-login'])
+      await manager.close()
+      const { manager: next } = open(t, ring, { loginFlow, store })
+      assert.deepEqual([next.refreshToken, next.status.state], [theirs, 'needs-login'])
+      await failure(next.refresh(), 'REFRESH_TOKEN_REJECTED')
+      for (const { form } of ring.tokenRequests) assert.equal(ring.inspect(form['refresh_token']).email, OTHER.email)
+    })
+  }
+})
+
 describe('another token', { concurrency: true }, () => {
   it('set while we run is used from then on, after no request', async (t) => {
     const ring = await startRing(t)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::activity::Write;
+use super::login::count_as_accepted;
 use super::{Inner, Level, closed, policy};
 use crate::journal::state::{Known, State};
 use crate::journal::{Begun, Found, Guard, Notice};
@@ -342,11 +343,16 @@ impl Inner {
             entered.absorbed = true;
             self.view().given = None;
         }
-        let given = self.view().given.clone();
-        if let Some(given) = given
-            && !self.absorb_one(entered, &given, "given")
-        {
-            self.view().given = None;
+        let (given, by_login) = {
+            let view = self.view();
+            (view.given.clone(), view.has_unstored_login())
+        };
+        if let Some(given) = given {
+            if !self.absorb_one(entered, &given, "given") {
+                self.view().given = None;
+            } else if by_login {
+                count_as_accepted(&mut entered.state);
+            }
         }
         if let Some(shown) = shown
             && let Some(mirror) = &self.parts.mirror
