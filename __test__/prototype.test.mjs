@@ -16,6 +16,7 @@ import {
   runScript,
   startRing,
   tempDir,
+  until,
   wrap,
 } from './support/index.mjs'
 import { startProxy } from './support/proxy.mjs'
@@ -68,25 +69,22 @@ describe('what another package puts on Object.prototype', { concurrency: 2 }, ()
     const source = `
       everybodyHas({ oauthUrl: config.evil.oauthUrl, apiUrl: config.evil.apiUrl })
       const { RingRestClient } = require('ring-auth/rest-client')
-      const options = { refreshToken: config.token, requestTimeoutMs: 2000 }
+      const options = { refreshToken: config.token }
       for (const asked of [
         () => new RingTokenManager(options).getAccessToken(),
         () => new RingTokenManager({ ...options, store: { type: 'memory' } }).refresh(),
         () => new RingRestClient(options).getAuth(),
       ]) {
-        await asked().then(() => say('an answer'), (error) => say(error.code))
+        asked().catch(() => {})
       }
-      process.exit()
     `
-    assert.equal(
-      await said(t, source, { evil: optionsFor(evil), token: ring.mint() }, env),
-      'NETWORK\nNETWORK\nNETWORK',
-    )
-    assert.deepEqual(
-      [...new Set(proxy.asked)].map((line) => line.split(' ')[1]),
-      ['oauth.ring.com:443'],
+    const child = runScript(t, PRELUDE + source, { root, evil: optionsFor(evil), token: ring.mint() }, { env })
+    await until(
+      () => proxy.asked.length >= 3 || evil.requests.length > 0,
+      () => `requests, not ${child.stderr()}`,
     )
     assert.equal(evil.requests.length, 0)
+    assert.deepEqual([...new Set(proxy.asked.map((line) => line.split(' ')[1]))], ['oauth.ring.com:443'])
   })
 
   it('is not the host that gets the access token', async (t) => {
@@ -224,6 +222,21 @@ describe('what another package puts on Object.prototype', { concurrency: 2 }, ()
       assert.notEqual(method, 'DELETE')
       assert.ok(!String(body).includes('evil'))
     }
+  })
+
+  it('is not of another realm either', async (t) => {
+    const { ring } = await twoRings(t)
+    const source = `
+      const vm = require('node:vm')
+      const realm = vm.createContext({ given: config.options })
+      // Plain http to another machine would be refused.
+      const options = vm.runInContext("Object.prototype.oauthUrl = 'http://evil.invalid'; ({ ...given, oauthUrl: undefined })", realm)
+      delete options.oauthUrl
+      const manager = new RingTokenManager(options)
+      say(manager.status.state)
+      await manager.close()
+    `
+    assert.equal(await said(t, source, { options: optionsFor(ring) }), 'needs-login')
   })
 
   it('is no setter that gets what the caller gave', async (t) => {
