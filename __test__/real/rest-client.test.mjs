@@ -418,7 +418,7 @@ const ANY = {
   'user-agent': [/^android:com\.ringapp$/, /^android:com\.ringapp:3\.113\.0\(70497080\)$/],
   'accept-language': ['*', undefined],
   'sec-fetch-mode': ['cors', undefined],
-  'accept-encoding': [/gzip/, undefined],
+  'accept-encoding': [/gzip/, 'identity'],
   connection: [/keep-alive/, undefined],
 }
 /** @type {Differences} */
