@@ -303,6 +303,80 @@ describe('no secret is said', { concurrency: 12 }, () => {
     })
   }
 
+  for (const journal of [false, true]) {
+    for (const name of /** @type {const} */ (['load', 'save'])) {
+      it(`by a program whose own ${name} quotes tokens, ${journal ? 'with' : 'without'} a journal; what is wrong is said`, async (t) => {
+        const { ring } = await canaryRing(t)
+        // Nobody but the program knows this one.
+        const unknown = ring.mint()
+        const given = ring.mint()
+        /** @type {string | null} */
+        let kept = given
+        /** @type {((token: string) => Error) | undefined} */
+        let fails
+        /** @param {string} token */
+        const fail = (token) => {
+          if (fails) throw fails(token)
+        }
+        const store = {
+          load: async () => {
+            if (name === 'load') fail(String(kept))
+            return kept
+          },
+          /** @param {string} token @param {string} [old] */
+          save: async (token, old) => {
+            if (name === 'save') fail(`${token} ${old}`)
+            kept = token
+          },
+          ...(journal ? { statePath: tempDir(t) } : {}),
+        }
+        const { manager, attempt, everything, log } = eavesdrop(t, ring, { store })
+        await manager.getAccessToken()
+        /** @type {((token: string) => string)[]} */
+        const ways = [
+          (token) => token,
+          (token) => encodeURIComponent(token),
+          (token) => JSON.stringify(JSON.stringify({ rt: token })),
+          (token) => `\n\t"${token.replaceAll('.', '\\u002e')}"`,
+          (token) => wrap({ rt: token }),
+          (token) => Buffer.from(`x${token}`).toString('base64'),
+          (token) => Buffer.from(`xy${token}`).toString('base64url'),
+          (token) => Buffer.from(token).toString('hex'),
+          (token) => inspect(Buffer.from(token)),
+          (token) => `[${[...Buffer.from(token)].join(', ')}]`,
+          (token) => `https://user:${token}@db.example.com/tokens/${token}?t=${token}`,
+        ]
+        for (const [index, way] of ways.entries()) {
+          fails = (token) => {
+            const known = [
+              token,
+              ...token.split(' ').map((one) => (one === 'undefined' ? one : parseRefreshToken(one).raw)),
+            ]
+            const quotes = [unknown, wrap({ rt: unknown, hid: 'x' }), ...known].map(way).join(' and ')
+            const cause = new Error(`broken pipe, ${quotes}`)
+            return new Error(`disk ${index} on fire (${quotes})`, { cause })
+          }
+          await attempt(manager.refresh())
+          await until(() => log.some(({ message }) => message.includes(`disk ${index} on fire`)), 'said in the log')
+          await until(() => String(manager.status.message).includes(`disk ${index} on fire`), 'said in the status')
+          assert.equal(manager.status.code, 'STORE')
+        }
+        // Where nothing else is known, the call fails, and says why as well.
+        if (name === 'load') {
+          const alone = eavesdrop(t, ring, { store: { load: store.load, save: store.save } })
+          await alone.attempt(alone.manager.getAccessToken())
+          assert.match(alone.everything(), /disk \d+ on fire/)
+          assertClean(alone.everything(), [], 'a manager that knows no token')
+        }
+        fails = undefined
+        await manager.refresh()
+        await until(() => manager.status.code === undefined, 'all is well')
+        await manager.close()
+        assertClean(everything(), [], name)
+      })
+    }
+  }
+
   it('by a journal that is damaged, or of another issuer', async (t) => {
     const { ring } = await canaryRing(t)
     const path = join(tempDir(t), 'journal.json')

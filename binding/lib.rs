@@ -5,8 +5,8 @@
 #![allow(clippy::needless_pass_by_value, reason = "napi gives its arguments by value")]
 
 mod api;
-mod caller;
 mod convert;
+mod custom_store;
 mod types;
 
 use std::cell::Cell;
@@ -26,8 +26,8 @@ use napi::{Env, Status};
 use napi_derive::{module_init, napi};
 use tokio::runtime::Handle;
 
-use caller::JsCaller;
 use convert::{auth_outcome, empty_outcome, step_outcome};
+use custom_store::JsStore;
 use ring_auth::manager::{
     Credentials, DEFAULT_DEVICE_NAME, Device, Event, Listener, Manager, Parts, Settings, SystemClock, activity,
 };
@@ -45,7 +45,7 @@ const LAST_WRITES: Duration = Duration::from_secs(5);
 
 #[module_init]
 fn init() {
-    // One worker: everything that takes time is a socket or, on the blocking threads, a disk.
+    // One worker: everything that takes time is a socket, a program's own code or, on the blocking threads, a disk.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .max_blocking_threads(BLOCKING_THREADS)
@@ -246,11 +246,11 @@ pub fn open(
 ) -> napi::Result<BindingOpened> {
     let events = Events { queue: Arc::clone(&events.queue), manager: number };
     let runtime = within_runtime_if_available(Handle::current);
-    let caller = match load.zip(save) {
-        Some((load, save)) => Some(JsCaller::new(&load, &save, runtime.clone())?),
+    let functions = match load.zip(save) {
+        Some((load, save)) => Some(JsStore::new(&load, &save)?),
         None => None,
     };
-    Ok(match open_manager(options, events, caller, runtime) {
+    Ok(match open_manager(options, events, functions, runtime) {
         Ok(manager) => {
             wait_at_the_end_of(env)?;
             BindingOpened { error: None, manager: Some(BindingManager { manager }) }
@@ -320,15 +320,15 @@ fn wait_at_the_end_of(env: Env) -> napi::Result<()> {
     Ok(())
 }
 
-fn to_place(store: BindingStore, caller: Option<JsCaller>) -> Result<Place> {
+fn to_place(store: BindingStore, functions: Option<JsStore>) -> Result<Place> {
     let BindingStore { kind, path, platform, name, key, state_path } = store;
     let path = path.unwrap_or_default().into();
     let state_path = state_path.map(Into::into);
-    match (kind.as_str(), caller) {
+    match (kind.as_str(), functions) {
         ("file", _) => Ok(Place::File(path)),
         ("homebridge", _) => Ok(Place::Shown { target: Target::Homebridge { path, platform, name }, state_path }),
         ("dotenv", _) => Ok(Place::Shown { target: Target::Dotenv { path, key }, state_path }),
-        ("custom", Some(caller)) => Ok(Place::Custom { caller: Box::new(caller), state_path }),
+        ("custom", Some(functions)) => Ok(Place::Custom { functions: Box::new(functions), state_path }),
         _ => Err(Error::invalid("There is no such store.")),
     }
 }
@@ -336,12 +336,12 @@ fn to_place(store: BindingStore, caller: Option<JsCaller>) -> Result<Place> {
 fn open_manager(
     options: BindingOptions,
     listener: Events,
-    caller: Option<JsCaller>,
+    functions: Option<JsStore>,
     runtime: Handle,
 ) -> Result<Manager> {
     let endpoints = Endpoints::parse(options.oauth_url.as_deref(), options.api_url.as_deref())?;
     let place = match options.store {
-        Some(store) => to_place(store, caller)?,
+        Some(store) => to_place(store, functions)?,
         None => Place::Memory,
     };
     let Kept { store, mirror } = place.open(&endpoints.issuer(), Purpose::Follow)?;

@@ -102,7 +102,12 @@ function customStore(store) {
   return { ...builtIn('custom', fields), caller: new Caller(store) }
 }
 
-/** Calls a program's own functions, one at a time, and knows what is called from inside them. */
+/** The longest words of a program that are handed over, in characters. */
+const LONGEST_WORDS = 10_000
+/** How many errors that caused one another are told of. */
+const MOST_CAUSES = 3
+
+/** Calls a program's own functions, and knows what is called from inside them. The core calls one at a time. */
 class Caller {
   /** @type {AsyncLocalStorage<{ running: boolean }>} */
   #inside = new AsyncLocalStorage()
@@ -111,7 +116,7 @@ class Caller {
   constructor(store) {
     /** @type {() => Promise<BindingAnswer>} */
     this.load = async () => {
-      const answer = await this.#run(() => store.load(), [])
+      const answer = await this.#run(() => store.load())
       if (answer.failed !== undefined) return answered({ failed: answer.failed })
       const { value } = answer
       if (value === null || value === undefined) return answered({})
@@ -122,7 +127,7 @@ class Caller {
     this.save = async (change) => {
       const newToken = change.new
       const oldToken = change.old ?? undefined
-      const answer = await this.#run(() => store.save(newToken, oldToken), [newToken, oldToken])
+      const answer = await this.#run(() => store.save(newToken, oldToken))
       return answered(answer.failed === undefined ? {} : { failed: answer.failed })
     }
   }
@@ -136,15 +141,14 @@ class Caller {
 
   /**
    * @param {() => unknown} call
-   * @param {(string | undefined)[]} secrets
    * @returns {Promise<{ value: unknown, failed: string | undefined }>}
    */
-  async #run(call, secrets) {
+  async #run(call) {
     const scope = { running: true }
     try {
       return { value: await this.#inside.run(scope, async () => call()), failed: undefined }
     } catch (error) {
-      return { value: undefined, failed: sentence(error, secrets) }
+      return { value: undefined, failed: words(error) }
     } finally {
       scope.running = false
     }
@@ -161,21 +165,36 @@ function answered(answer) {
 }
 
 /**
- * What an error says, without the tokens that it may quote.
+ * What an error says, and the errors that caused it. A token may be quoted in it: the core takes those out.
  * @param {unknown} error
- * @param {(string | undefined)[]} secrets
  */
-function sentence(error, secrets) {
-  let text = 'it threw something that is no error'
+function words(error) {
+  /** @type {string[]} */
+  const said = []
   try {
-    if (error instanceof Error) text = String(error.message)
+    for (let cause = /** @type {any} */ (error); cause != null && said.length < MOST_CAUSES; cause = cause.cause) {
+      const sentence = wordsOfOne(cause)
+      // Many an error repeats the message of its cause.
+      if (!said.some((former) => former.includes(sentence))) said.push(sentence)
+      else break
+      if (typeof cause !== 'object') break
+    }
   } catch {
-    // What cannot even be read is no error.
+    // A getter that throws: what was said until then has to do.
   }
-  for (const secret of secrets) {
-    if (secret) text = text.replaceAll(secret, '…')
-  }
-  return text.slice(0, 500)
+  const text = said.join(': ') || 'it threw something that is no error'
+  // Not in the middle of a word, of which the rest could not be recognised as a token.
+  return text.length <= LONGEST_WORDS ? text : text.slice(0, LONGEST_WORDS).replace(/\S*$/, '…')
+}
+
+/** @param {any} error */
+function wordsOfOne(error) {
+  if (typeof error === 'string') return error
+  if (!(error instanceof Error)) return `it threw ${kindOf(error)}, which is no error`
+  const { message, name, code } = /** @type {Error & { code?: unknown }} */ (error)
+  const about = typeof code === 'string' ? code : typeof name === 'string' ? name : 'Error'
+  if (typeof message !== 'string' || message.trim() === '') return about
+  return typeof code === 'string' && !message.includes(code) ? `${message} (${code})` : message
 }
 
 module.exports = { Caller, storeOption }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use ring_auth::files::Disk;
 use ring_auth::journal::FileStore;
 use ring_auth::manager::{Event, Listener, Manager, Parts, SystemClock};
-use ring_auth::mirror::{Purpose, ShownPlace, Target};
+use ring_auth::mirror::{Follower, Purpose, ShownPlace, Target};
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 use support::Ring;
@@ -104,7 +104,15 @@ fn manager_of(ring: &Ring, file: &Path) -> Manager {
     let runtime = tokio::runtime::Handle::current();
     let (store, mirror): (Arc<FileStore>, _) = (Arc::new(place.journal), place.mirror);
     support::with_parts(
-        Parts { store, mirror: Some(mirror), refresh, oauth, clock, listener: Arc::new(Quiet), runtime },
+        Parts {
+            store,
+            mirror: Some(Follower::Place(mirror)),
+            refresh,
+            oauth,
+            clock,
+            listener: Arc::new(Quiet),
+            runtime,
+        },
         None,
     )
 }

@@ -18,7 +18,7 @@ use crate::journal::state::Millis;
 use crate::manager::{
     Auth, Credentials, DEFAULT_DEVICE_NAME, Device, Manager, Parts, Settings, Status, Step, SystemClock,
 };
-use crate::mirror::{Introduced, Mirror, Patience, Purpose};
+use crate::mirror::{Follower, Introduced, Mirror, Patience, Purpose};
 use crate::oauth::{Endpoints, HttpClient, HttpConfig, Origin, RingOauth, TwoFactor, TwoFactorMethod};
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Secret, task};
@@ -442,7 +442,7 @@ impl Keeping {
         let oauth = Arc::new(oauth.map_err(|error| named(&error, &[("userAgent", "--user-agent")]))?);
         let parts = Parts {
             store: Arc::clone(&self.opened.store),
-            mirror: self.opened.mirror.clone().map(|mirror| mirror as Arc<_>),
+            mirror: self.opened.mirror.clone().map(|mirror| Follower::Place(mirror)),
             refresh: Arc::clone(&oauth) as Arc<_>,
             oauth,
             clock: Arc::new(SystemClock::new()),

@@ -40,6 +40,11 @@ pub trait Store: Send + Sync + 'static {
         false
     }
 
+    /// Whether everything is in memory, so that nothing here blocks.
+    fn is_in_memory(&self) -> bool {
+        !self.is_durable() || self.needs_the_program()
+    }
+
     /// How the place is called in messages.
     fn name(&self) -> String;
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::entry::broken;
 use super::{Inner, Level};
 use crate::journal::state::{Known, State};
+use crate::mirror::Allowance;
 use crate::token::RefreshToken;
 use crate::{Error, Result, task};
 
@@ -24,7 +25,8 @@ impl Inner {
 
     pub(super) async fn set_refresh_token(self: &Arc<Self>, token: RefreshToken) -> Result<()> {
         self.detached(async move |inner: Arc<Self>| {
-            let mut entered = inner.enter().await?;
+            let allowance = Allowance::new();
+            let mut entered = inner.enter(&allowance).await?;
             let known = entered.state.recognise(token.fingerprint());
             match known {
                 Known::Unknown => entered.state.take_over(token, inner.parts.clock.wall()),
@@ -45,7 +47,7 @@ impl Inner {
             }
             let state = inner.commit(entered).await;
             inner.adopt(&state);
-            inner.follow().await;
+            inner.follow(&allowance).await;
             Ok(())
         })
         .await
@@ -53,7 +55,8 @@ impl Inner {
 
     pub(super) async fn set_push_credentials(self: &Arc<Self>, credentials: Option<Value>) -> Result<()> {
         self.detached(async move |inner: Arc<Self>| {
-            let mut entered = inner.enter().await?;
+            let allowance = Allowance::new();
+            let mut entered = inner.enter(&allowance).await?;
             let Some(held) = &entered.state.current else {
                 inner.leave(entered).await;
                 return Err(Error::new(
@@ -75,7 +78,7 @@ impl Inner {
             entered.state.wrap(token);
             let state = inner.commit(entered).await;
             inner.adopt(&state);
-            inner.follow().await;
+            inner.follow(&allowance).await;
             Ok(())
         })
         .await
@@ -86,7 +89,7 @@ impl Inner {
             // Whoever is in the mirror ends first, and nobody looks until it shows nothing: with the journal gone, what it
             // shows would be a token that has just been pasted.
             let _turn = inner.following.lock().await;
-            let entered = inner.enter().await?;
+            let entered = inner.enter(&Allowance::new()).await?;
             let issuer = entered.state.issuer.clone();
             let cleared = inner.erase(entered).await?;
             inner.update(|view, _| view.given = None);

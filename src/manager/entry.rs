@@ -8,6 +8,7 @@ use super::login::count_as_accepted;
 use super::{Inner, Level, closed, policy};
 use crate::journal::state::{Known, State};
 use crate::journal::{Begun, Found, Guard, Notice};
+use crate::mirror::{Allowance, Follower};
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Result, task};
 
@@ -34,6 +35,8 @@ pub(super) struct Entered<'a> {
     /// How often another process was faster meanwhile.
     overtaken: u32,
     guard: Option<Box<dyn Guard>>,
+    /// How long whoever entered may still wait for a program's own code.
+    allowance: Arc<Allowance>,
     slot: tokio::sync::MutexGuard<'a, Option<Box<Pending>>>,
 }
 
@@ -74,31 +77,33 @@ const LONGEST_HOLD: Duration = Duration::from_secs(600);
 
 impl Inner {
     /// Enters the store: waits for whoever is in it, reads what is there, and looks the caller's own token up.
-    pub(super) async fn enter(self: &Arc<Self>) -> Result<Entered<'_>> {
-        self.enter_with(Patience::UntilClosing).await
+    pub(super) async fn enter(self: &Arc<Self>, allowance: &Arc<Allowance>) -> Result<Entered<'_>> {
+        self.enter_with(Patience::UntilClosing, allowance).await
     }
 
     /// The same, for what must not be lost because the manager is being closed meanwhile.
-    pub(super) async fn enter_although_closing(self: &Arc<Self>) -> Result<Entered<'_>> {
-        self.enter_with(Patience::ToTheEnd).await
+    pub(super) async fn enter_although_closing(self: &Arc<Self>, allowance: &Arc<Allowance>) -> Result<Entered<'_>> {
+        self.enter_with(Patience::ToTheEnd, allowance).await
     }
 
-    async fn enter_with(self: &Arc<Self>, patience: Patience) -> Result<Entered<'_>> {
+    async fn enter_with(self: &Arc<Self>, patience: Patience, allowance: &Arc<Allowance>) -> Result<Entered<'_>> {
         let mut slot = self.entry.lock().await;
         if self.view().closed {
             return Err(closed());
         }
         if let Some(pending) = slot.take() {
-            self.write_late(pending, &mut slot).await;
+            self.write_late(pending, &mut slot, allowance).await;
         }
         if let Some(pending) = slot.take() {
             let Pending { guard, state } = *pending;
             // Still not written. What is known is in memory, and nobody else may go on from the disk.
-            let mut entered = Entered { state, absorbed: false, pending: true, overtaken: 0, guard: Some(guard), slot };
+            let allowance = Arc::clone(allowance);
+            let guard = Some(guard);
+            let mut entered = Entered { state, absorbed: false, pending: true, overtaken: 0, guard, allowance, slot };
             self.absorb(&mut entered, None);
             return Ok(entered);
         }
-        let mut shown = self.look_into_mirror().await;
+        let mut shown = self.look_into_mirror(allowance).await;
         let (guard, found) = match self.lock_and_read(patience).await {
             Ok(entered) => entered,
             Err(error) => {
@@ -109,18 +114,24 @@ impl Inner {
             }
         };
         self.tell_once(found.notices);
-        let is_at_hand = self.parts.mirror.as_ref().is_some_and(|mirror| mirror.is_at_hand());
         let is_new = |token: &RefreshToken| found.state.recognise(token.fingerprint()) == Known::Unknown;
-        if is_at_hand && shown.as_ref().is_some_and(is_new) {
+        if !self.parts.store.is_in_memory() && shown.as_ref().is_some_and(is_new) {
             // Another process may have forgotten the account or logged in to another one during the wait. Only what the
             // mirror shows now, under the lock, can be a paste.
-            shown = self.look_into_mirror().await;
+            shown = self.look_into_mirror(allowance).await;
         }
         if self.view().store_problem.is_some() {
             self.update(|view, _| view.store_problem = None);
         }
-        let mut entered =
-            Entered { state: found.state, absorbed: false, pending: false, overtaken: 0, guard: Some(guard), slot };
+        let mut entered = Entered {
+            state: found.state,
+            absorbed: false,
+            pending: false,
+            overtaken: 0,
+            guard: Some(guard),
+            allowance: Arc::clone(allowance),
+            slot,
+        };
         let ahead = self.view().ahead_of(&entered.state);
         let missing = self.view().missing_in(&entered.state);
         if let Some(known) = ahead {
@@ -228,7 +239,7 @@ impl Inner {
         let Some(guard) = entered.guard.take() else { return entered.state };
         let pending = Box::new(Pending { guard, state: entered.state });
         self.view().given = None;
-        let (state, written) = self.write_pending(pending, &mut entered.slot).await;
+        let (state, written) = self.write_pending(pending, &mut entered.slot, &entered.allowance).await;
         if !written {
             self.keep_writing();
         }
@@ -236,8 +247,13 @@ impl Inner {
     }
 
     /// Tries to write what was known before, and could not be written then. Says whether that worked.
-    pub(super) async fn write_late(&self, pending: Box<Pending>, slot: &mut Option<Box<Pending>>) -> bool {
-        let (state, written) = self.write_pending(pending, slot).await;
+    pub(super) async fn write_late(
+        &self,
+        pending: Box<Pending>,
+        slot: &mut Option<Box<Pending>>,
+        allowance: &Allowance,
+    ) -> bool {
+        let (state, written) = self.write_pending(pending, slot, allowance).await;
         if written {
             self.adopt(&state);
         }
@@ -246,7 +262,12 @@ impl Inner {
 
     /// Tries to write what is pending; where it still cannot be, it is pending again. Returns it as it is by then, and
     /// whether it is written.
-    async fn write_pending(&self, pending: Box<Pending>, slot: &mut Option<Box<Pending>>) -> (State, bool) {
+    async fn write_pending(
+        &self,
+        pending: Box<Pending>,
+        slot: &mut Option<Box<Pending>>,
+        allowance: &Allowance,
+    ) -> (State, bool) {
         let Pending { guard, mut state } = *pending;
         // Not even the end of the process comes between.
         let _write = self.begin_write();
@@ -257,6 +278,10 @@ impl Inner {
                 (state, result)
             })
             .await;
+        let result = match result {
+            Ok(notices) => self.save_without_a_journal(&state, allowance).await.map(|()| notices),
+            failed => failed,
+        };
         match result {
             Ok(notices) => {
                 self.tell(notices);
@@ -276,7 +301,9 @@ impl Inner {
                 let error = error.with_sentence(&format!(
                     "The newest token is {place} until it can be written; that is tried every 5 seconds."
                 ));
-                self.log(Level::Error, format!("{error}"));
+                if !self.view().is_unwritten_because_of(&error) {
+                    self.log(Level::Error, format!("{error}"));
+                }
                 self.update(|view, _| {
                     view.set_persisted(false);
                     view.store_problem = Some(error);
@@ -284,6 +311,16 @@ impl Inner {
                 *slot = Some(Box::new(Pending { guard, state: state.clone() }));
                 (state, false)
             }
+        }
+    }
+
+    /// Where no journal is, a program's own `save` is what makes a state durable.
+    async fn save_without_a_journal(&self, state: &State, allowance: &Allowance) -> Result<()> {
+        match (&self.parts.mirror, &state.current) {
+            (Some(Follower::Program(program)), Some(held)) if program.replaces_journal() => {
+                program.save(&held.token.wrapped(), allowance).await
+            }
+            _ => Ok(()),
         }
     }
 
@@ -357,10 +394,9 @@ impl Inner {
         if let Some(shown) = shown
             && let Some(mirror) = &self.parts.mirror
         {
-            let whence = if mirror.is_at_hand() {
-                format!("in {}", mirror.name())
-            } else {
-                "from the store's own load".to_owned()
+            let whence = match mirror {
+                Follower::Place(mirror) => format!("in {}", mirror.name()),
+                Follower::Program(_) => "from the store's own load".to_owned(),
             };
             self.absorb_one(entered, &shown, &whence);
         }
@@ -416,10 +452,10 @@ impl Inner {
         let mut seen = None;
         loop {
             let store = Arc::clone(&self.parts.store);
-            let tried = if store.is_durable() {
-                task::spawn_blocking(move || store.try_lock()).await.unwrap_or_else(|_| Err(broken()))
-            } else {
+            let tried = if store.is_in_memory() {
                 store.try_lock()
+            } else {
+                task::spawn_blocking(move || store.try_lock()).await.unwrap_or_else(|_| Err(broken()))
             };
             if let Some(guard) = tried? {
                 return Ok(guard);
@@ -438,9 +474,7 @@ impl Inner {
             }
             if look == LONGEST_LOOK {
                 // Each holder has a deadline of its own, and the wait is for the one that is in there now.
-                let store = Arc::clone(&self.parts.store);
-                let peeked = task::spawn_blocking(move || store.peek()).await;
-                let mark = peeked.ok().and_then(Result::ok).flatten().and_then(|state| state.mark);
+                let mark = self.peek().await.ok().flatten().and_then(|state| state.mark);
                 if let Some(mark) = mark
                     && seen.as_ref() != Some(&mark)
                 {
@@ -460,7 +494,7 @@ impl Inner {
         mut guard: Box<dyn Guard>,
         work: impl FnOnce(&mut Box<dyn Guard>) -> T + Send + 'static,
     ) -> (Box<dyn Guard>, T) {
-        if !self.parts.store.is_durable() {
+        if self.parts.store.is_in_memory() {
             let done = work(&mut guard);
             return (guard, done);
         }
@@ -478,8 +512,17 @@ impl Inner {
         }
     }
 
+    /// What is kept now, without the lock.
+    pub(super) async fn peek(&self) -> Result<Option<State>> {
+        let store = Arc::clone(&self.parts.store);
+        if store.is_in_memory() {
+            return store.peek();
+        }
+        task::spawn_blocking(move || store.peek()).await.unwrap_or_else(|_| Err(broken()))
+    }
+
     pub(super) async fn release(&self, guard: Box<dyn Guard>) {
-        if self.parts.store.is_durable() {
+        if !self.parts.store.is_in_memory() {
             // Giving the room back is a storage call as well.
             let _ = task::spawn_blocking(move || drop(guard)).await;
         }
@@ -494,6 +537,7 @@ impl Inner {
         task::spawn(&self.parts.runtime, async move {
             loop {
                 inner.parts.clock.sleep(policy::BETWEEN_WRITES).await;
+                let allowance = Allowance::new();
                 let mut slot = inner.entry.lock().await;
                 if inner.view().closing {
                     // Closing tries it itself, once.
@@ -501,13 +545,13 @@ impl Inner {
                     return;
                 }
                 let written = match slot.take() {
-                    Some(pending) => inner.write_late(pending, &mut slot).await,
+                    Some(pending) => inner.write_late(pending, &mut slot, &allowance).await,
                     None => true,
                 };
                 drop(slot);
                 if written {
                     inner.view().keeps_writing = false;
-                    inner.follow().await;
+                    inner.follow(&allowance).await;
                     return;
                 }
             }
@@ -515,12 +559,12 @@ impl Inner {
     }
 
     /// Stores what a login brought when the store could not even be entered.
-    pub(super) async fn store_unstored(self: &Arc<Self>) {
+    pub(super) async fn store_unstored(self: &Arc<Self>, allowance: &Arc<Allowance>) {
         if self.view().has_unstored_login()
-            && let Ok(entered) = self.enter_although_closing().await
+            && let Ok(entered) = self.enter_although_closing(allowance).await
         {
             self.leave(entered).await;
-            self.follow().await;
+            self.follow(allowance).await;
         }
     }
 
@@ -529,7 +573,7 @@ impl Inner {
         task::spawn(&self.parts.runtime, async move {
             loop {
                 inner.parts.clock.sleep(policy::BETWEEN_WRITES).await;
-                inner.store_unstored().await;
+                inner.store_unstored(&Allowance::new()).await;
                 let view = inner.view();
                 if view.closed || !view.has_unstored_login() {
                     return;

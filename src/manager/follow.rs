@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::MutexGuard;
+
 use super::activity::Rotation;
 use super::entry::broken;
 use super::{Inner, Level};
 use crate::journal::Notice;
 use crate::journal::state::{Known, State};
-use crate::mirror::{Decision, Mirror, Patience, Settled};
+use crate::mirror::{Allowance, Decision, Follower, Mirror, Patience, Program, Settled};
 use crate::token::RefreshToken;
 use crate::{ErrorCode, Result, Secret, task};
 
@@ -27,17 +29,18 @@ pub(super) fn begin(inner: &Arc<Inner>) {
     let worker = Arc::clone(inner);
     task::spawn(&inner.parts.runtime, async move {
         // Where the store cannot be entered now, the next call tells why.
-        let _ = worker.take_over_shown().await;
-        worker.follow().await;
+        let allowance = Allowance::new();
+        let _ = worker.take_over_shown(&allowance).await;
+        worker.follow(&allowance).await;
         drop(under_way);
     });
 }
 
 /// Lets the mirror follow after a refresh, in a task of its own: whatever becomes of it, the refresh is done.
-pub(super) async fn after(inner: &Arc<Inner>) {
+pub(super) async fn after(inner: &Arc<Inner>, allowance: Arc<Allowance>) {
     if inner.parts.mirror.is_some() {
         let worker = Arc::clone(inner);
-        let _ = task::spawn(&inner.parts.runtime, async move { worker.follow().await }).await;
+        let _ = task::spawn(&inner.parts.runtime, async move { worker.follow(&allowance).await }).await;
     }
 }
 
@@ -50,10 +53,15 @@ struct Look {
 
 impl Inner {
     /// The token that the mirror shows, for whoever enters the store next.
-    pub(super) async fn look_into_mirror(&self) -> Option<RefreshToken> {
-        let mirror = Arc::clone(self.parts.mirror.as_ref()?);
-        let looked = task::spawn_blocking(move || mirror.look(Patience::Some)).await;
-        match looked.unwrap_or_else(|_| Err(broken())) {
+    pub(super) async fn look_into_mirror(&self, allowance: &Allowance) -> Option<RefreshToken> {
+        let looked = match self.parts.mirror.clone()? {
+            Follower::Place(mirror) => {
+                let looked = task::spawn_blocking(move || mirror.look(Patience::Some)).await;
+                looked.unwrap_or_else(|_| Err(broken()))
+            }
+            Follower::Program(program) => program.load(allowance).await,
+        };
+        match looked {
             Ok(shown) => {
                 let first = self.update(|view, _| {
                     if std::mem::take(&mut view.mirror_unreadable) {
@@ -91,36 +99,40 @@ impl Inner {
     }
 
     /// Puts the mirror right, if it may be wrong.
-    pub(super) async fn follow(self: &Arc<Self>) {
-        if !std::mem::take(&mut self.view().mirror_due) {
+    pub(super) async fn follow(self: &Arc<Self>, allowance: &Arc<Allowance>) {
+        // Whoever is in the mirror may have taken on what is due here, and has to end first.
+        let turn = self.following.lock().await;
+        if !self.view().mirror_due {
             return;
         }
         self.view().looks_left = MOST_LOOKS;
-        self.put_right().await;
+        self.put_right(turn, allowance).await;
     }
 
     /// The last time: what was due, and what would be looked at later.
-    pub(super) async fn follow_to_the_end(self: &Arc<Self>) {
+    pub(super) async fn follow_to_the_end(self: &Arc<Self>, allowance: &Arc<Allowance>) {
         if self.parts.mirror.is_none() {
             return;
         }
         // Whoever is in the mirror now ends first.
-        drop(self.following.lock().await);
+        let mut turn = self.following.lock().await;
         let due = {
             let mut view = self.view();
             view.looks_left = 0;
-            std::mem::take(&mut view.mirror_due) | std::mem::take(&mut view.looks_again) | view.mirror_written
+            view.mirror_due | std::mem::take(&mut view.looks_again) | view.mirror_written
         };
         // What a write leaves for the next look is taken away by that one.
         let mut rounds = if due { ROUNDS } else { 0 };
-        while rounds > 0 && self.put_right().await {
+        while rounds > 0 && self.put_right(turn, allowance).await {
+            turn = self.following.lock().await;
             rounds -= 1;
         }
     }
 
     /// Takes the token out of the mirror, for whoever has its turn.
     pub(super) async fn clear_mirror(self: &Arc<Self>) -> Result<()> {
-        let Some(mirror) = self.parts.mirror.clone() else { return Ok(()) };
+        // There is no way to tell a program to forget, so it keeps what it was last given.
+        let Some(Follower::Place(mirror)) = self.parts.mirror.clone() else { return Ok(()) };
         self.view().mirror_due = false;
         let cleared = task::spawn_blocking(move || mirror.settle(&mut |_| Ok(Decision::Clear))).await;
         let settled = cleared.unwrap_or_else(|_| Err(broken()))?;
@@ -134,9 +146,10 @@ impl Inner {
     }
 
     /// Says whether that took a write.
-    async fn put_right(self: &Arc<Self>) -> bool {
+    async fn put_right(self: &Arc<Self>, _turn: MutexGuard<'_, ()>, allowance: &Arc<Allowance>) -> bool {
+        // Only with the turn: whoever comes later, and finds that nothing is due, must not go on before this ends.
+        self.view().mirror_due = false;
         let Some(mirror) = self.parts.mirror.clone() else { return false };
-        let _turn = self.following.lock().await;
         for _ in 0..ROUNDS {
             let unwritten = self.unwritten().await;
             if unwritten.is_some() && self.parts.store.needs_the_program() {
@@ -144,8 +157,11 @@ impl Inner {
                 self.view().mirror_due = true;
                 return false;
             }
-            let Look { settled, pasted } = self.settle(Arc::clone(&mirror), unwritten).await;
-            if pasted && self.take_over_shown().await.is_ok() {
+            let Look { settled, pasted } = match &mirror {
+                Follower::Place(mirror) => self.settle(Arc::clone(mirror), unwritten).await,
+                Follower::Program(program) => self.settle_program(program, unwritten, allowance).await,
+            };
+            if pasted && self.take_over_shown(allowance).await.is_ok() {
                 continue;
             }
             match settled {
@@ -164,7 +180,10 @@ impl Inner {
                 Err(error) => {
                     self.view().mirror_due = true;
                     self.report(error);
-                    self.look_again();
+                    match &mirror {
+                        Follower::Program(program) if program.is_running() => self.follow_once_settled(program),
+                        _ => self.look_again(),
+                    }
                     return false;
                 }
             }
@@ -173,8 +192,8 @@ impl Inner {
     }
 
     /// Enters the store, which takes over what the mirror shows, and leaves it again.
-    async fn take_over_shown(self: &Arc<Self>) -> Result<()> {
-        let entered = self.enter().await?;
+    async fn take_over_shown(self: &Arc<Self>, allowance: &Arc<Allowance>) -> Result<()> {
+        let entered = self.enter(allowance).await?;
         self.adopt(&entered.state);
         self.leave(entered).await;
         Ok(())
@@ -203,6 +222,68 @@ impl Inner {
         work.await.unwrap_or_else(|_| Look { settled: Err(broken()), pasted: false })
     }
 
+    async fn settle_program(&self, program: &Arc<Program>, unwritten: Option<State>, allowance: &Allowance) -> Look {
+        let mut look = Look { settled: Ok(Settled::default()), pasted: false };
+        look.settled = self.try_settle_program(program, unwritten, allowance, &mut look.pasted).await;
+        look
+    }
+
+    async fn try_settle_program(
+        &self,
+        program: &Arc<Program>,
+        unwritten: Option<State>,
+        allowance: &Allowance,
+        pasted: &mut bool,
+    ) -> Result<Settled> {
+        let mut settled = Settled::default();
+        let mut shown = match program.load(allowance).await {
+            Ok(shown) => shown,
+            Err(error) => {
+                if program.is_running()
+                    && let Ok(Some(state)) = self.peek().await
+                    && let Some(held) = &state.current
+                {
+                    // What runs may end after this manager.
+                    program.want(&held.token.wrapped());
+                }
+                return Err(error);
+            }
+        };
+        // Again if there is something newer to show after a save: a program may take its time.
+        for _ in 0..ROUNDS {
+            let state = if unwritten.is_some() { unwritten.clone() } else { self.peek().await? };
+            let (decision, is_new) = decide(state.as_ref(), shown.as_ref());
+            *pasted = is_new;
+            let Decision::Show(token) = decision else { break };
+            program.save(&token, allowance).await?;
+            settled.written = true;
+            shown = Some(token);
+        }
+        Ok(settled)
+    }
+
+    /// A function of the program takes longer than a call waits for it. What is due is done when it has ended, even if no
+    /// rotation comes before the next start.
+    fn follow_once_settled(self: &Arc<Self>, program: &Arc<Program>) {
+        if std::mem::replace(&mut self.view().awaits_program, true) {
+            return;
+        }
+        // That may be never, and a manager that nobody has any more is not kept for it.
+        let (inner, program) = (Arc::downgrade(self), Arc::clone(program));
+        task::spawn(&self.parts.runtime, async move {
+            program.settled().await;
+            let Some(inner) = inner.upgrade() else { return };
+            let closed = {
+                let mut view = inner.view();
+                view.awaits_program = false;
+                view.closed
+            };
+            if !closed {
+                inner.follow(&Allowance::new()).await;
+            }
+        });
+    }
+
     /// Says what is wrong with the mirror, once.
     fn report(&self, error: crate::Error) {
         let news = self.view().mirror_problem.as_ref().map(crate::Error::message) != Some(error.message());
@@ -225,7 +306,7 @@ impl Inner {
     }
 
     fn mirror_name(&self) -> String {
-        self.parts.mirror.as_ref().map(|mirror| mirror.name()).unwrap_or_default()
+        self.parts.mirror.as_ref().map(Follower::name).unwrap_or_default()
     }
 
     /// Somebody else may be writing the same place: a second later it is looked at once more.
@@ -246,10 +327,14 @@ impl Inner {
                 std::mem::take(&mut view.looks_again) && !view.closed
             };
             if due {
-                inner.view().mirror_due = false;
-                inner.put_right().await;
+                inner.look_once_more().await;
             }
         });
+    }
+
+    pub(super) async fn look_once_more(self: &Arc<Self>) {
+        let turn = self.following.lock().await;
+        self.put_right(turn, &Allowance::new()).await;
     }
 }
 

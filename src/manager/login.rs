@@ -9,6 +9,7 @@ use super::entry::{Start, broken};
 use super::refresh::{Reason, access_of};
 use super::{Inner, Level, Step};
 use crate::journal::state::State;
+use crate::mirror::Allowance;
 use crate::oauth::{Grant, Login, LoginRequest, LoginStep};
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Result, Secret, hardware_id, task};
@@ -116,7 +117,8 @@ impl Inner {
         let mut slot = self.login.lock().await;
         *slot = None;
         self.update(|view, _| view.login_waits = false);
-        let hardware_id = self.prepare(credentials.device).await?;
+        let allowance = Allowance::new();
+        let hardware_id = self.prepare(credentials.device, &allowance).await?;
         let request = LoginRequest {
             email: credentials.email.expose().to_owned(),
             password: credentials.password,
@@ -130,26 +132,26 @@ impl Inner {
             Some(code) => waiting.login.start_with_code(&code).await,
             None => waiting.login.start().await,
         };
-        self.go_on(&mut slot, waiting, step).await
+        self.go_on(&mut slot, waiting, step, allowance).await
     }
 
     async fn submit(self: &Arc<Self>, code: &Secret) -> Result<Step> {
         let mut slot = self.login.lock().await;
         let mut waiting = slot.take().ok_or_else(nobody_waits)?;
         let step = waiting.login.submit(code).await;
-        self.go_on(&mut slot, waiting, step).await
+        self.go_on(&mut slot, waiting, step, Allowance::new()).await
     }
 
     async fn resend(self: &Arc<Self>) -> Result<Step> {
         let mut slot = self.login.lock().await;
         let mut waiting = slot.take().ok_or_else(nobody_waits)?;
         let step = waiting.login.resend(Instant::now()).await;
-        self.go_on(&mut slot, waiting, step).await
+        self.go_on(&mut slot, waiting, step, Allowance::new()).await
     }
 
     /// Decides the device id and keeps it, which also proves that the token can be stored: before Ring sends a code.
-    async fn prepare(self: &Arc<Self>, device: Device) -> Result<String> {
-        let mut entered = self.enter().await?;
+    async fn prepare(self: &Arc<Self>, device: Device, allowance: &Arc<Allowance>) -> Result<String> {
+        let mut entered = self.enter(allowance).await?;
         let hardware_id = loop {
             let decided = match device {
                 Device::Kept => self.decide_hardware_id(&entered.state).await,
@@ -183,14 +185,15 @@ impl Inner {
         slot: &mut Option<Box<Waiting>>,
         waiting: Box<Waiting>,
         step: Result<LoginStep>,
+        allowance: Arc<Allowance>,
     ) -> Result<Step> {
         let result = match step {
             Ok(LoginStep::Authenticated { grant, refresh_due }) => {
-                self.store_login(&waiting.hardware_id, &grant).await;
+                self.store_login(&waiting.hardware_id, &grant, &allowance).await;
                 if refresh_due {
                     // Ring's APIs may refuse the access token that comes with an authorization code. The token is
                     // stored already, so a failure here is only a later refresh.
-                    let outcome = self.join(Reason::Asked).await;
+                    let outcome = self.join(Reason::Asked, allowance).await;
                     if let Err(error) = outcome.result {
                         self.log(Level::Warn, format!("Logged in, but the first refresh failed: {error}"));
                     }
@@ -214,13 +217,13 @@ impl Inner {
         result
     }
 
-    pub(super) async fn store_login(self: &Arc<Self>, hardware_id: &str, grant: &Grant) {
+    pub(super) async fn store_login(self: &Arc<Self>, hardware_id: &str, grant: &Grant, allowance: &Arc<Allowance>) {
         // It is on its way to the disk: not even the end of the process may come between.
         let _write = self.begin_write();
         let now = self.parts.clock.wall();
         let raw = grant.refresh_token.expose();
         let token = RefreshToken::from_raw(raw).rotated(raw, hardware_id);
-        let mut entered = match self.enter_although_closing().await {
+        let mut entered = match self.enter_although_closing(allowance).await {
             Ok(entered) => entered,
             Err(error) => {
                 // Not a reason to lose a login: it is in memory, and the next call that gets in takes it along.
@@ -236,6 +239,6 @@ impl Inner {
         entered.state.access = Some(access_of(grant, now));
         let state = self.commit(entered).await;
         self.adopt(&state);
-        self.follow().await;
+        self.follow(allowance).await;
     }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 pub use clock::{Clock, SystemClock};
 pub use follow::Shown;
@@ -28,13 +28,13 @@ pub use view::{Auth, Phase, Status};
 
 use crate::journal::Store;
 use crate::journal::state::{Known, State};
-use crate::mirror::{Mirror, Patience};
+use crate::mirror::{Allowance, Follower, Patience};
 use crate::oauth::{LoginFlow, Refresh, RingOauth, TwoFactor};
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Result, Secret};
 use entry::Pending;
 use login::Asked;
-use refresh::{Flight, Outcome, Reason};
+use refresh::{Outcome, Reason};
 use view::{Complaint, View};
 
 /// What a manager is given. It has no way to any of these but this one.
@@ -42,7 +42,7 @@ pub struct Parts {
     /// Where the state is kept.
     pub store: Arc<dyn Store>,
     /// Where else the newest token is shown.
-    pub mirror: Option<Arc<dyn Mirror>>,
+    pub mirror: Option<Follower>,
     /// What sends a refresh.
     pub refresh: Arc<dyn Refresh>,
     /// What a login is made with.
@@ -168,8 +168,10 @@ impl Manager {
         };
         // No lock is held here, and the mirror follows the journal: read in this order, what another process writes in
         // between makes the token in the mirror an old copy, and never one that was pasted.
-        let looked =
-            parts.mirror.as_ref().filter(|mirror| mirror.is_at_hand()).map(|mirror| mirror.look(Patience::None));
+        let looked = match &parts.mirror {
+            Some(Follower::Place(mirror)) => Some(mirror.look(Patience::None)),
+            Some(Follower::Program(_)) | None => None,
+        };
         let (found, trouble) = match parts.store.peek() {
             Ok(state) => (state, None),
             Err(error) if error.code() == ErrorCode::InvalidArgument => return Err(error),
@@ -244,7 +246,7 @@ impl Manager {
         }
         if left_behind {
             // Its result reaches whoever asks; nobody has to.
-            drop(inner.fly(Reason::Recover));
+            drop(inner.fly(Reason::Recover, Allowance::new()));
         }
         if auto_refresh {
             refresh::keep_fresh(&inner);
@@ -268,13 +270,13 @@ impl Manager {
         if let Some(auth) = self.cached_auth() {
             return Ok(auth);
         }
-        self.inner.join(Reason::Needed).await.result
+        self.inner.join(Reason::Needed, Allowance::new()).await.result
     }
 
     /// Rotates now, whatever the expiry says; with `force` even in a cool-down.
     pub async fn refresh(&self, force: bool) -> Result<Auth> {
         let reason = if force { Reason::Forced } else { Reason::Asked };
-        self.inner.join(reason).await.result
+        self.inner.join(reason, Allowance::new()).await.result
     }
 
     /// An API answered 401 to this access token: the next caller causes a refresh, one, however many saw it.
@@ -403,15 +405,15 @@ impl Inner {
         let taken = take(access);
         if near_its_end && view.may_refresh_unasked(clock) {
             drop(view);
-            drop(self.fly(Reason::Unasked));
+            drop(self.fly(Reason::Unasked, Allowance::new()));
         }
         Some(taken)
     }
 
     /// Waits for the refresh under way, or for one that is begun for this.
-    async fn join(self: &Arc<Self>, reason: Reason) -> Outcome {
+    async fn join(self: &Arc<Self>, reason: Reason, allowance: Arc<Allowance>) -> Outcome {
         loop {
-            let (mut flight, own) = match self.fly(reason) {
+            let (mut flight, own) = match self.fly(reason, Arc::clone(&allowance)) {
                 Ok(flight) => flight,
                 Err(error) => return Outcome { result: Err(error), requests: 0 },
             };
@@ -467,25 +469,30 @@ impl Inner {
     }
 
     async fn close(self: &Arc<Self>) {
-        let flight: Option<watch::Receiver<Option<Outcome>>> = {
+        let flight = {
             let mut view = self.view();
             view.closing = true;
-            view.flight.as_ref().map(Flight::subscribe)
+            view.flight.as_ref().map(|flight| (flight.subscribe(), flight.allowance()))
         };
         self.changed.notify_waiters();
-        if let Some(mut flight) = flight {
-            let _ = flight.wait_for(Option::is_some).await;
-        }
+        let allowance = match flight {
+            Some((mut flight, allowance)) => {
+                let _ = flight.wait_for(Option::is_some).await;
+                // What it waited for the program's own code, this has waited too.
+                allowance
+            }
+            None => Allowance::new(),
+        };
         // A step of a login may be about to bring a token, which has to be stored as well.
         drop(self.login.lock().await);
-        self.store_unstored().await;
+        self.store_unstored(&allowance).await;
         // Whoever is in the store ends first, and what could not be written is tried once more.
         let mut entry = self.entry.lock().await;
         if let Some(pending) = entry.take() {
-            self.write_late(pending, &mut entry).await;
+            self.write_late(pending, &mut entry, &allowance).await;
         }
         drop(entry);
-        self.follow_to_the_end().await;
+        self.follow_to_the_end(&allowance).await;
         let mut entry = self.entry.lock().await;
         // What could not be written even now goes, and its lock with it.
         if let Some(pending) = entry.take() {

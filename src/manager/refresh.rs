@@ -12,6 +12,7 @@ use super::policy::{self, Tries};
 use super::view::{Auth, Complaint, LiveAccess, rejected};
 use super::{Inner, Level, follow};
 use crate::journal::state::{Access, AfterRejection, Mark, Sent, State, millis};
+use crate::mirror::Allowance;
 use crate::oauth::{Grant, WireError};
 use crate::token::Fingerprint;
 use crate::{Error, ErrorCode, Result, Secret, task};
@@ -42,11 +43,17 @@ pub(super) struct Outcome {
 /// A refresh under way, which any number of callers wait for.
 pub(super) struct Flight {
     outcome: watch::Receiver<Option<Outcome>>,
+    allowance: Arc<Allowance>,
 }
 
 impl Flight {
     pub(super) fn subscribe(&self) -> watch::Receiver<Option<Outcome>> {
         self.outcome.clone()
+    }
+
+    /// How long it may still wait for a program's own code.
+    pub(super) fn allowance(&self) -> Arc<Allowance> {
+        Arc::clone(&self.allowance)
     }
 }
 
@@ -69,7 +76,11 @@ struct Before {
 
 impl Inner {
     /// The refresh under way, or a new one, and whether it is new. It outlives whoever began it.
-    pub(super) fn fly(self: &Arc<Self>, reason: Reason) -> Result<(watch::Receiver<Option<Outcome>>, bool)> {
+    pub(super) fn fly(
+        self: &Arc<Self>,
+        reason: Reason,
+        allowance: Arc<Allowance>,
+    ) -> Result<(watch::Receiver<Option<Outcome>>, bool)> {
         let clock = self.parts.clock.as_ref();
         let (ended, flight, before) = {
             let mut view = self.view();
@@ -87,21 +98,23 @@ impl Inner {
                 is_useless: complained_of || view.access.as_ref().is_some_and(|access| access.is_near_its_end(clock)),
             };
             let (ended, flight) = watch::channel(None);
-            view.flight = Some(Flight { outcome: flight.clone() });
+            view.flight = Some(Flight { outcome: flight.clone(), allowance: Arc::clone(&allowance) });
             (ended, flight, before)
         };
         // From here on, not from when the task gets its turn: the process may be about to end.
         let under_way = Rotation::begin(self.settings.request_timeout + Duration::from_secs(5));
         let inner = Arc::clone(self);
         task::spawn(&self.parts.runtime, async move {
-            let worker = Arc::clone(&inner);
+            let (worker, allowed) = (Arc::clone(&inner), Arc::clone(&allowance));
             // A task of its own: should it panic, its callers are told, and the next call starts afresh.
             let outcome =
-                match task::spawn(&inner.parts.runtime, async move { worker.rotate(reason, &before).await }).await {
+                match task::spawn(&inner.parts.runtime, async move { worker.rotate(reason, &before, &allowed).await })
+                    .await
+                {
                     Ok(outcome) => outcome,
                     Err(_) => Outcome { result: Err(broken()), requests: 0 },
                 };
-            follow::after(&inner).await;
+            follow::after(&inner, allowance).await;
             inner.update(|view, _| {
                 view.flight = None;
                 view.refreshing = false;
@@ -112,15 +125,21 @@ impl Inner {
         Ok((flight, true))
     }
 
-    async fn rotate(self: &Arc<Self>, reason: Reason, before: &Before) -> Outcome {
+    async fn rotate(self: &Arc<Self>, reason: Reason, before: &Before, allowance: &Arc<Allowance>) -> Outcome {
         let mut tries = Tries::new(false);
-        let result = self.rotate_counting(reason, before, &mut tries).await;
+        let result = self.rotate_counting(reason, before, &mut tries, allowance).await;
         Outcome { result, requests: tries.requests() }
     }
 
-    async fn rotate_counting(self: &Arc<Self>, reason: Reason, before: &Before, tries: &mut Tries) -> Result<Auth> {
+    async fn rotate_counting(
+        self: &Arc<Self>,
+        reason: Reason,
+        before: &Before,
+        tries: &mut Tries,
+        allowance: &Arc<Allowance>,
+    ) -> Result<Auth> {
         let clock = Arc::clone(&self.parts.clock);
-        let mut entered = match self.enter().await {
+        let mut entered = match self.enter(allowance).await {
             Ok(entered) => entered,
             Err(error) => {
                 // The holder may have finished its work and hang afterwards.
@@ -351,9 +370,7 @@ impl Inner {
     }
 
     async fn adopt_from_store(&self, reason: Reason, before: &Before) -> Option<Auth> {
-        let store = Arc::clone(&self.parts.store);
-        let peeked = task::spawn_blocking(move || store.peek()).await;
-        let state = peeked.ok().and_then(Result::ok).flatten()?;
+        let state = self.peek().await.ok().flatten()?;
         if self.view().given.is_some()
             || self.view().ahead_of(&state).is_some()
             || !serves(reason, before, &state, self.parts.clock.as_ref())
@@ -397,7 +414,7 @@ pub(super) fn keep_fresh(inner: &Arc<Inner>) {
             }
             let wait = inner.until_due();
             if wait.is_zero() {
-                let flight = inner.fly(Reason::Unasked);
+                let flight = inner.fly(Reason::Unasked, Allowance::new());
                 drop(inner);
                 if let Ok((mut flight, _)) = flight {
                     let _ = flight.wait_for(Option::is_some).await;

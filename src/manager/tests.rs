@@ -5,7 +5,7 @@ use super::*;
 use crate::files::{Disk, Moment, Probe};
 use crate::journal::state::{Access, Mark, Millis, Sent};
 use crate::journal::{Begun, FileStore, Found, Guard, MemoryStore, Notice};
-use crate::mirror::{Caller, Decide, Decision, Place, Purpose, Settled, Target};
+use crate::mirror::{CustomStore, Decide, Decision, Mirror, Place, Purpose, Settled, Settling, Target};
 use crate::oauth::{Answer, BoxFuture, Endpoints, Grant, Http, HttpFailure, Request, WireError};
 use crate::token::Fingerprint;
 
@@ -167,11 +167,16 @@ struct Shaky {
     fails: Arc<AtomicBool>,
     unreadable: AtomicBool,
     locked: AtomicUsize,
+    /// Whether a write waits, and how many have waited.
+    holds: Arc<AtomicBool>,
+    held: Arc<AtomicUsize>,
 }
 
 struct ShakyGuard {
     inner: Box<dyn Guard>,
     fails: Arc<AtomicBool>,
+    holds: Arc<AtomicBool>,
+    held: Arc<AtomicUsize>,
 }
 
 impl Shaky {
@@ -181,6 +186,8 @@ impl Shaky {
             fails: Arc::default(),
             unreadable: AtomicBool::new(false),
             locked: AtomicUsize::new(0),
+            holds: Arc::default(),
+            held: Arc::default(),
         })
     }
 }
@@ -198,8 +205,8 @@ impl Store for Shaky {
             return Err(Error::new(ErrorCode::Store, "unreadable"));
         }
         self.locked.fetch_add(1, Ordering::SeqCst);
-        let fails = Arc::clone(&self.fails);
-        Ok(self.inner.try_lock()?.map(|inner| Box::new(ShakyGuard { inner, fails }) as Box<dyn Guard>))
+        let (fails, holds, held) = (Arc::clone(&self.fails), Arc::clone(&self.holds), Arc::clone(&self.held));
+        Ok(self.inner.try_lock()?.map(|inner| Box::new(ShakyGuard { inner, fails, holds, held }) as Box<dyn Guard>))
     }
 
     fn is_durable(&self) -> bool {
@@ -213,6 +220,12 @@ impl Store for Shaky {
 
 impl ShakyGuard {
     fn check(&self) -> Result<()> {
+        if self.holds.load(Ordering::SeqCst) {
+            self.held.fetch_add(1, Ordering::SeqCst);
+            while self.holds.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
         if self.fails.load(Ordering::SeqCst) { Err(Error::new(ErrorCode::Store, "full")) } else { Ok(()) }
     }
 }
@@ -243,6 +256,8 @@ struct Board {
     fails: AtomicBool,
     /// It can be read, and not written.
     sealed: AtomicBool,
+    /// It takes a moment to be written.
+    slow: AtomicBool,
     writes: AtomicUsize,
     looks: AtomicUsize,
 }
@@ -253,6 +268,7 @@ impl Board {
             shows: Mutex::new(shows.map(str::to_owned)),
             fails: AtomicBool::new(false),
             sealed: AtomicBool::new(false),
+            slow: AtomicBool::new(false),
             writes: AtomicUsize::new(0),
             looks: AtomicUsize::new(0),
         })
@@ -276,10 +292,6 @@ impl Board {
 }
 
 impl Mirror for Board {
-    fn is_at_hand(&self) -> bool {
-        true
-    }
-
     fn look(&self, _patience: Patience) -> Result<Option<Secret>> {
         self.looks.fetch_add(1, Ordering::SeqCst);
         self.check()?;
@@ -297,6 +309,9 @@ impl Mirror for Board {
         if self.sealed.load(Ordering::SeqCst) {
             return Err(Error::new(ErrorCode::Store, "sealed"));
         }
+        if self.slow.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(200));
+        }
         *self.shows.lock().unwrap() = next;
         self.writes.fetch_add(1, Ordering::SeqCst);
         Ok(Settled { written: true, ..Settled::default() })
@@ -309,7 +324,7 @@ impl Mirror for Board {
 
 /// Everything that a test can hold on to.
 struct Bench {
-    mirror: Option<Arc<dyn Mirror>>,
+    mirror: Option<Follower>,
     store: Arc<dyn Store>,
     wire: Arc<Wire>,
     clock: Arc<HandClock>,
@@ -339,7 +354,7 @@ impl Bench {
 
     /// With a mirror in front.
     fn before(board: &Arc<Board>) -> Self {
-        Self { mirror: Some(Arc::clone(board) as Arc<_>), ..Self::on(Shaky::new()) }
+        Self { mirror: Some(Follower::Place(Arc::clone(board) as Arc<_>)), ..Self::on(Shaky::new()) }
     }
 
     fn manager(&self, token: Option<&str>) -> Manager {
@@ -1199,7 +1214,7 @@ async fn a_login_that_could_not_be_stored_is_stored_later_and_by_close() {
         let bench = Bench::on(Arc::clone(&store) as Arc<_>);
         let manager = bench.manager(None);
         store.unreadable.store(true, Ordering::SeqCst);
-        manager.inner.store_login("h", &granted("fresh")).await;
+        manager.inner.store_login("h", &granted("fresh"), &Allowance::new()).await;
         assert!(!manager.status().persisted);
         assert_eq!(manager.cached_access_token().unwrap().expose(), "access");
         tokio::time::sleep(SECOND * 12).await;
@@ -1401,10 +1416,6 @@ impl Store for ChangesAfterTheFirstRead {
 }
 
 impl Mirror for ChangesAfterTheFirstRead {
-    fn is_at_hand(&self) -> bool {
-        true
-    }
-
     fn look(&self, patience: Patience) -> Result<Option<Secret>> {
         self.then(self.board.look(patience))
     }
@@ -1437,7 +1448,7 @@ async fn a_rotation_while_a_manager_starts_is_not_taken_for_a_paste() {
         board: Arc::clone(&board),
         change: Mutex::new(Some(Box::new(rotates))),
     });
-    let bench = Bench { mirror: Some(Arc::clone(&both) as Arc<_>), ..Bench::on(both) };
+    let bench = Bench { mirror: Some(Follower::Place(Arc::clone(&both) as Arc<_>)), ..Bench::on(both) };
     let manager = bench.manager(None);
     assert!(manager.status().persisted);
     assert_eq!(raw(manager.refresh_token()), "a++");
@@ -1532,6 +1543,48 @@ async fn a_broken_mirror_costs_nothing_and_is_said_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rotation_ends_after_its_mirror_was_written_even_if_another_look_begins_meanwhile() {
+    let board = Board::new(Some("a"));
+    let store = Shaky::new();
+    let bench = Bench { store: Arc::clone(&store) as Arc<_>, ..Bench::before(&board) };
+    let manager = bench.manager(None);
+    manager.refresh(false).await.unwrap();
+    store.holds.store(true, Ordering::SeqCst);
+    let rotation = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.refresh(false).await }
+    });
+    // The mark waits in the store, then the answer.
+    while store.held.load(Ordering::SeqCst) == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+        tokio::task::yield_now().await;
+    }
+    store.holds.store(false, Ordering::SeqCst);
+    while bench.wire.sent().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    store.holds.store(true, Ordering::SeqCst);
+    let held = store.held.load(Ordering::SeqCst);
+    tokio::time::advance(Duration::from_millis(60)).await;
+    while store.held.load(Ordering::SeqCst) == held {
+        std::thread::sleep(Duration::from_millis(1));
+        tokio::task::yield_now().await;
+    }
+    let look = tokio::spawn({
+        let inner = Arc::clone(&manager.inner);
+        async move { inner.look_once_more().await }
+    });
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    board.slow.store(true, Ordering::SeqCst);
+    store.holds.store(false, Ordering::SeqCst);
+    rotation.await.unwrap().unwrap();
+    assert_eq!(board.raw(), "a++");
+    look.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_that_write_one_mirror_do_not_quarrel_for_ever() {
     let board = Board::new(Some("a"));
     let bench = Bench::before(&board);
@@ -1555,24 +1608,24 @@ async fn two_that_write_one_mirror_do_not_quarrel_for_ever() {
     assert_eq!(board.raw(), "a++");
 }
 
-/// A program's own code that takes ten seconds to fail.
-struct Hangs(Arc<AtomicUsize>);
+/// A program's own code that fails to save.
+struct Fails(Arc<AtomicUsize>);
 
-impl Caller for Hangs {
-    fn load(&self) -> Result<Option<Secret>> {
-        Ok(None)
+impl CustomStore for Fails {
+    fn load(&self) -> Settling<Option<Secret>> {
+        Box::pin(async { Ok(None) })
     }
 
-    fn save(&self, _new: &Secret, _old: Option<&Secret>) -> Result<()> {
+    fn save(&self, _new: &Secret, _old: Option<&Secret>) -> Settling<()> {
         self.0.fetch_add(1, Ordering::SeqCst);
-        Err(Error::new(ErrorCode::Store, "it hangs"))
+        Box::pin(async { Err("no".into()) })
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_program_that_cannot_save_is_waited_for_once_in_each_rotation_and_once_at_the_end() {
     let saves = Arc::new(AtomicUsize::new(0));
-    let place = Place::Custom { caller: Box::new(Hangs(Arc::clone(&saves))), state_path: None };
+    let place = Place::Custom { functions: Box::new(Fails(Arc::clone(&saves))), state_path: None };
     let kept = place.open(ISSUER, Purpose::Follow).unwrap();
     let bench = Bench { mirror: kept.mirror, ..Bench::on(kept.store) };
     let manager = bench.manager(Some("a"));

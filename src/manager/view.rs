@@ -202,6 +202,8 @@ pub(super) struct View {
     pub(super) looks_left: u32,
     /// Whether such a look is to come.
     pub(super) looks_again: bool,
+    /// Whether a task is there already that waits for a late call of the program's own code.
+    pub(super) awaits_program: bool,
     persisted: bool,
     /// The token of the options, until it has been looked up under the lock.
     pub(super) given: Option<RefreshToken>,
@@ -242,6 +244,7 @@ impl View {
             mirror_written: false,
             looks_left: 0,
             looks_again: false,
+            awaits_program: false,
             persisted: durable,
             given: None,
             given_by_login: false,
@@ -333,6 +336,11 @@ impl View {
 
     pub(super) fn set_persisted(&mut self, persisted: bool) {
         self.persisted = persisted;
+    }
+
+    /// Whether the newest state is unwritten already, for the same reason.
+    pub(super) fn is_unwritten_because_of(&self, error: &Error) -> bool {
+        !self.persisted && self.store_problem.as_ref().map(Error::message) == Some(error.message())
     }
 
     pub(super) fn check_open(&self) -> Result<()> {

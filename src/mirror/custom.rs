@@ -1,126 +1,304 @@
-//! A program's own code as the place where the token is kept: behind a journal, or alone.
+//! A program's own `load` and `save` as the place where the token is kept: behind a journal, or alone.
+//!
+//! Waiting for them occupies no thread. They never run at the same time: a call begins when the one before it has
+//! settled, however late that is. How long a caller waits for them is limited by its [`Allowance`]; the calls are not.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use super::{Decide, Decision, Mirror, Patience, Settled};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedMutexGuard, oneshot};
+use tokio::time::{Instant, timeout};
+
+use super::redact::without_tokens;
 use crate::journal::state::State;
-use crate::journal::{Begun, Found, Guard, MemoryStore, Notice, Store};
-use crate::{Result, Secret};
+use crate::journal::{Guard, MemoryStore, Store};
+use crate::{Error, ErrorCode, Result, Secret, task};
 
-/// How often a change is begun anew because there is something else to show by then.
-const ROUNDS: u32 = 3;
+/// How long one call of the manager waits for the program's functions, in all.
+const LIMIT: Duration = Duration::from_secs(10);
 
-/// The two functions of a program that keeps its token itself. They are waited for, but not for ever.
-pub trait Caller: Send + Sync + 'static {
-    /// The token that it keeps; `None` where it has none.
-    ///
-    /// # Errors
-    ///
-    /// `STORE` where the function failed, took too long or gave something else.
-    fn load(&self) -> Result<Option<Secret>>;
+const NAME: &str = "The store's own code";
+const LOAD: &str = "load";
+const SAVE: &str = "save";
 
-    /// Gives it the newest token, and the one that it had.
-    ///
-    /// # Errors
-    ///
-    /// `STORE` where the function failed or took too long.
-    fn save(&self, new: &Secret, old: Option<&Secret>) -> Result<()>;
+/// What a function of the program gives in the end, which may be never. The error is the program's own words, which may
+/// contain a token.
+pub type Settling<T> = Pin<Box<dyn Future<Output = Result<T, Secret>> + Send>>;
+
+/// The two functions of a program that keeps its token itself. [`Program`] calls them one at a time.
+pub trait CustomStore: Send + Sync + 'static {
+    /// Asks for the token that the program keeps; `None` if it has none.
+    fn load(&self) -> Settling<Option<Secret>>;
+
+    /// Gives the program the newest token, and the one that it had.
+    fn save(&self, new: &Secret, old: Option<&Secret>) -> Settling<()>;
 }
 
-/// The functions, and what they are known to keep.
-struct Custom {
-    caller: Box<dyn Caller>,
-    kept: Mutex<Option<Secret>>,
-    /// Held while one of them runs: they are called one at a time.
-    turn: Mutex<()>,
+/// How long one call of the manager may still wait for the program's functions.
+#[derive(Debug)]
+pub struct Allowance {
+    left: Mutex<Duration>,
 }
 
-impl Custom {
-    fn kept(&self) -> MutexGuard<'_, Option<Secret>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+impl Allowance {
+    /// Ten seconds.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { left: Mutex::new(LIMIT) })
     }
 
-    fn load(&self) -> Result<Option<Secret>> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let loaded = self.caller.load()?.filter(|text| !text.expose().trim().is_empty());
-        self.kept().clone_from(&loaded);
+    fn left(&self) -> MutexGuard<'_, Duration> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for `work`, at most so long, and no longer than is allowed. `None` if it took longer.
+    async fn wait<T>(&self, at_most: Duration, work: impl Future<Output = T>) -> Option<T> {
+        let began = Instant::now();
+        let limit = at_most.min(*self.left());
+        let done = timeout(limit, work).await.ok();
+        let mut left = self.left();
+        *left = left.saturating_sub(began.elapsed());
+        done
+    }
+}
+
+/// What is known of a program.
+#[derive(Default)]
+struct Known {
+    /// The token that it has.
+    kept: Option<Secret>,
+    /// The newest token that it was to be given.
+    wanted: Option<Secret>,
+    /// The function that runs, and since when.
+    running: Option<(&'static str, Instant)>,
+}
+
+/// A program's functions, called one at a time.
+pub struct Program {
+    functions: Box<dyn CustomStore>,
+    known: Mutex<Known>,
+    /// Held by the call that runs, until it has settled.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    replaces_journal: bool,
+}
+
+impl Program {
+    /// A program's functions in front of a journal.
+    pub fn before_a_journal(functions: Box<dyn CustomStore>) -> Arc<Self> {
+        Arc::new(Self { functions, known: Mutex::default(), turn: Arc::default(), replaces_journal: false })
+    }
+
+    /// A program's functions in the place of a journal, for tokens of that issuer, with the state beside them in memory.
+    pub fn without_a_journal(functions: Box<dyn CustomStore>, issuer: &str) -> (ProgramStore, Arc<Self>) {
+        let program = Self { functions, known: Mutex::default(), turn: Arc::default(), replaces_journal: true };
+        (ProgramStore { memory: MemoryStore::new(issuer) }, Arc::new(program))
+    }
+
+    /// Whether `save` is the durable write, because there is no journal.
+    pub fn replaces_journal(&self) -> bool {
+        self.replaces_journal
+    }
+
+    /// How the program is called in messages.
+    pub fn name(&self) -> String {
+        NAME.to_owned()
+    }
+
+    /// Asks for the token that the program keeps; `None` if it has none.
+    ///
+    /// # Errors
+    ///
+    /// `STORE` if the function failed, or has not settled within the allowance.
+    pub async fn load(self: &Arc<Self>, allowance: &Allowance) -> Result<Option<Secret>> {
+        if allowance.left().is_zero() {
+            return Err(late(LOAD));
+        }
+        let turn = self.turn(LOAD, allowance).await?;
+        let (answer, answered) = oneshot::channel();
+        task::spawn(&Handle::current(), async move {
+            let Turn { program, .. } = &turn;
+            let had = program.known().kept.clone();
+            let loaded = program.run_load().await;
+            let is_unchanged = loaded.as_ref().is_ok_and(|loaded| loaded.is_none() || *loaded == had);
+            if answer.send(loaded).is_err() && is_unchanged {
+                program.save_what_waited().await;
+            }
+        });
+        answer_of(LOAD, allowance, answered).await
+    }
+
+    /// Gives the program this token, unless it is known to have it.
+    ///
+    /// # Errors
+    ///
+    /// `STORE` if the function failed, or has not settled within the allowance. As soon as a call that took longer has
+    /// settled, the newest token is saved again.
+    pub async fn save(self: &Arc<Self>, token: &Secret, allowance: &Allowance) -> Result<()> {
+        self.want(token);
+        let turn = self.turn(SAVE, allowance).await?;
+        if self.known().kept.as_ref() == Some(token) {
+            return Ok(());
+        }
+        let (answer, answered) = oneshot::channel();
+        let token = token.clone();
+        task::spawn(&Handle::current(), async move {
+            let Turn { program, .. } = &turn;
+            let saved = program.run_save(&token).await;
+            if answer.send(saved).is_err() {
+                program.save_again().await;
+            }
+        });
+        answer_of(SAVE, allowance, answered).await
+    }
+
+    /// Has this token saved when the call that runs has settled, if that is too late for whoever waits for it.
+    pub fn want(&self, token: &Secret) {
+        self.known().wanted = Some(token.clone());
+    }
+
+    /// Whether a call has not settled yet.
+    pub fn is_running(&self) -> bool {
+        self.turn.try_lock().is_err()
+    }
+
+    /// Waits until the call that runs has settled, if one does.
+    pub async fn settled(&self) {
+        drop(self.turn.lock().await);
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The right to call a function. A call that has had its time and has not settled may never do so: nobody waits for
+    /// that one.
+    async fn turn(self: &Arc<Self>, name: &'static str, allowance: &Allowance) -> Result<Turn> {
+        let lock = Arc::clone(&self.turn);
+        let held = if let Ok(held) = lock.try_lock_owned() {
+            held
+        } else {
+            let running = self.known().running;
+            let at_most = running.map_or(LIMIT, |(_, since)| (since + LIMIT).saturating_duration_since(Instant::now()));
+            let waited = allowance.wait(at_most, Arc::clone(&self.turn).lock_owned()).await;
+            waited.ok_or_else(|| busy(running.map_or(LOAD, |(running, _)| running), name))?
+        };
+        self.known().running = Some((name, Instant::now()));
+        Ok(Turn { program: Arc::clone(self), _held: held })
+    }
+
+    async fn run_load(&self) -> Result<Option<Secret>> {
+        let loaded = self.functions.load().await.map_err(|words| self.failed(LOAD, &words, None))?;
+        let loaded = loaded.filter(|text| !text.expose().trim().is_empty());
+        self.known().kept.clone_from(&loaded);
         Ok(loaded)
     }
 
-    fn save(&self, new: &Secret) -> Result<()> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = self.kept().clone();
-        if old.as_ref() != Some(new) {
-            self.caller.save(new, old.as_ref())?;
-            *self.kept() = Some(new.clone());
-        }
+    async fn run_save(&self, token: &Secret) -> Result<()> {
+        let old = {
+            let mut known = self.known();
+            known.running = Some((SAVE, Instant::now()));
+            known.kept.clone()
+        };
+        let saved = self.functions.save(token, old.as_ref()).await;
+        saved.map_err(|words| self.failed(SAVE, &words, Some(token)))?;
+        self.known().kept = Some(token.clone());
         Ok(())
+    }
+
+    /// After a `save` for which nobody waits any more: saves the newest token once more, and then only if there is a
+    /// newer one. A failure is left to the next call.
+    async fn save_again(&self) {
+        let mut last = None;
+        loop {
+            let newest = self.known().wanted.clone();
+            if newest == last {
+                return;
+            }
+            if let Some(newest) = &newest {
+                // Nobody is there to hear of a failure: the next call tries again.
+                let _ = self.run_save(newest).await;
+            }
+            last = newest;
+        }
+    }
+
+    /// After a `load` for which nobody waits any more, and which gave what was known: saves what could not be saved
+    /// meanwhile. The manager does that as well, unless it was closed.
+    async fn save_what_waited(&self) {
+        let waits = {
+            let known = self.known();
+            known.wanted.is_some() && known.wanted != known.kept
+        };
+        if waits {
+            self.save_again().await;
+        }
+    }
+
+    /// The failure of a function, in the program's own words, without the tokens that are in those.
+    fn failed(&self, name: &str, words: &Secret, token: Option<&Secret>) -> Error {
+        let known = self.known();
+        let why =
+            without_tokens(words.expose(), [token, known.kept.as_ref(), known.wanted.as_ref()].into_iter().flatten());
+        drop(known);
+        let why = why.trim_end_matches(['.', ' ']);
+        Error::new(ErrorCode::Store, format!("The store's own {name} failed: {why}. Fix it; it is called again later."))
+            .with_cause(why)
     }
 }
 
-const NAME: &str = "The store's own code";
-
-/// Shows the newest token to a program's own code.
-pub struct CustomMirror {
-    custom: Arc<Custom>,
+/// The right to call a function, until the call has settled.
+struct Turn {
+    program: Arc<Program>,
+    _held: OwnedMutexGuard<()>,
 }
 
-/// Keeps the state in memory, and the token with a program's own code: what that saves is all that outlives the
-/// process, and nothing protects from another one.
-pub struct CallerStore {
-    custom: Arc<Custom>,
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.program.known().running = None;
+    }
+}
+
+async fn answer_of<T>(name: &str, allowance: &Allowance, answered: oneshot::Receiver<Result<T>>) -> Result<T> {
+    match allowance.wait(LIMIT, answered).await {
+        Some(Ok(answer)) => answer,
+        // Its task is gone without an answer, which only the end of the runtime or a panic does.
+        Some(Err(_)) => Err(Error::new(ErrorCode::Store, format!("The store's own {name} was interrupted."))),
+        None => Err(late(name)),
+    }
+}
+
+fn late(name: &str) -> Error {
+    Error::new(
+        ErrorCode::Store,
+        format!(
+            "The store's own {name} has not ended, and a call waits for the store's own code for 10 seconds at most. Look for what {name} waits for; it is not called again before it has ended."
+        ),
+    )
+}
+
+fn busy(running: &str, name: &str) -> Error {
+    Error::new(
+        ErrorCode::Store,
+        format!(
+            "The store's own {running} has not ended yet, so {name} was not called. It is called as soon as {running} has ended. Look for what {running} waits for."
+        ),
+    )
+}
+
+/// The state of a manager whose token is kept by a program alone: in memory, with `save` called for each new token. What
+/// the program saves is all that outlives the process, and nothing protects from another process.
+pub struct ProgramStore {
     memory: MemoryStore,
 }
 
-/// A program's own code in front of a journal.
-pub fn before_a_journal(caller: Box<dyn Caller>) -> CustomMirror {
-    CustomMirror { custom: Arc::new(Custom { caller, kept: Mutex::new(None), turn: Mutex::new(()) }) }
-}
-
-/// A program's own code in the place of a journal, for tokens of that issuer. The mirror is how it is looked at.
-pub fn without_a_journal(caller: Box<dyn Caller>, issuer: &str) -> (CallerStore, CustomMirror) {
-    let mirror = before_a_journal(caller);
-    (CallerStore { custom: Arc::clone(&mirror.custom), memory: MemoryStore::new(issuer) }, mirror)
-}
-
-impl Mirror for CustomMirror {
-    fn is_at_hand(&self) -> bool {
-        false
-    }
-
-    fn look(&self, _patience: Patience) -> Result<Option<Secret>> {
-        self.custom.load()
-    }
-
-    fn settle(&self, decide: &mut Decide<'_>) -> Result<Settled> {
-        let mut settled = Settled::default();
-        let mut shown = self.custom.load()?;
-        for _ in 0..ROUNDS {
-            // There is no way to tell a program to forget, so it keeps what it was last given.
-            let Decision::Show(token) = decide(shown.as_ref())? else { break };
-            if shown.as_ref() == Some(&token) {
-                break;
-            }
-            self.custom.save(&token)?;
-            settled.written = true;
-            shown = Some(token);
-        }
-        Ok(settled)
-    }
-
-    fn name(&self) -> String {
-        NAME.to_owned()
-    }
-}
-
-impl Store for CallerStore {
+impl Store for ProgramStore {
     fn peek(&self) -> Result<Option<State>> {
         self.memory.peek()
     }
 
     fn try_lock(&self) -> Result<Option<Box<dyn Guard>>> {
-        let guard = self.memory.try_lock()?;
-        Ok(guard.map(|memory| Box::new(CallerGuard { custom: Arc::clone(&self.custom), memory }) as Box<dyn Guard>))
+        self.memory.try_lock()
     }
 
     fn is_durable(&self) -> bool {
@@ -136,115 +314,234 @@ impl Store for CallerStore {
     }
 }
 
-struct CallerGuard {
-    custom: Arc<Custom>,
-    memory: Box<dyn Guard>,
-}
-
-impl Guard for CallerGuard {
-    fn read(&mut self) -> Result<Found> {
-        self.memory.read()
-    }
-
-    fn begin(&mut self, state: &mut State) -> Result<Begun> {
-        self.memory.begin(state)
-    }
-
-    fn commit(&mut self, state: &mut State) -> Result<Vec<Notice>> {
-        let notices = self.memory.commit(state)?;
-        if let Some(held) = &state.current {
-            self.custom.save(&held.token.wrapped())?;
-        }
-        Ok(notices)
-    }
-
-    fn forget(&mut self) -> Result<()> {
-        self.memory.forget()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use tokio::sync::Notify;
+
     use super::*;
-    use crate::token::RefreshToken;
-    use crate::{Error, ErrorCode};
 
     type Saves = Vec<(Secret, Option<Secret>)>;
 
-    /// Remembers every call, and fails when told to.
+    /// Remembers every call, and hangs or fails when told to.
     #[derive(Clone, Default)]
-    struct Program {
-        has: Arc<Mutex<Option<Secret>>>,
-        saves: Arc<Mutex<Saves>>,
-        fails: Arc<Mutex<bool>>,
+    struct Functions(Arc<Inside>);
+
+    #[derive(Default)]
+    struct Inside {
+        has: Mutex<Option<Secret>>,
+        loads: Mutex<usize>,
+        saves: Mutex<Saves>,
+        fails: Mutex<Option<String>>,
+        /// What the next calls wait for.
+        hangs: Mutex<Option<Arc<Notify>>>,
+        running: Mutex<(usize, usize)>,
     }
 
-    impl Caller for Program {
-        fn load(&self) -> Result<Option<Secret>> {
-            Ok(self.has.lock().unwrap().clone())
+    impl Functions {
+        fn run<T: Send + 'static>(&self, work: impl FnOnce(&Inside) -> T + Send + 'static) -> Settling<T> {
+            let inside = Arc::clone(&self.0);
+            let hangs = inside.hangs.lock().unwrap().clone();
+            Box::pin(async move {
+                {
+                    let mut running = inside.running.lock().unwrap();
+                    running.0 += 1;
+                    running.1 = running.1.max(running.0);
+                }
+                if let Some(hangs) = hangs {
+                    hangs.notified().await;
+                }
+                inside.running.lock().unwrap().0 -= 1;
+                match inside.fails.lock().unwrap().clone() {
+                    Some(words) => Err(words.into()),
+                    None => Ok(work(&inside)),
+                }
+            })
         }
 
-        fn save(&self, new: &Secret, old: Option<&Secret>) -> Result<()> {
-            if *self.fails.lock().unwrap() {
-                return Err(Error::new(ErrorCode::Store, "no"));
+        fn hang(&self) -> Arc<Notify> {
+            let hangs = Arc::new(Notify::new());
+            *self.0.hangs.lock().unwrap() = Some(Arc::clone(&hangs));
+            hangs
+        }
+
+        fn hang_no_more(&self) {
+            *self.0.hangs.lock().unwrap() = None;
+        }
+
+        fn saved(&self) -> Vec<String> {
+            self.0.saves.lock().unwrap().iter().map(|(new, _)| new.expose().to_owned()).collect()
+        }
+
+        fn begun(&self) -> usize {
+            self.0.running.lock().unwrap().0
+        }
+
+        fn at_once(&self) -> usize {
+            self.0.running.lock().unwrap().1
+        }
+    }
+
+    impl CustomStore for Functions {
+        fn load(&self) -> Settling<Option<Secret>> {
+            *self.0.loads.lock().unwrap() += 1;
+            self.run(|inside| inside.has.lock().unwrap().clone())
+        }
+
+        fn save(&self, new: &Secret, old: Option<&Secret>) -> Settling<()> {
+            let (new, old) = (new.clone(), old.cloned());
+            self.run(move |inside| {
+                inside.saves.lock().unwrap().push((new.clone(), old));
+                *inside.has.lock().unwrap() = Some(new);
+            })
+        }
+    }
+
+    fn program() -> (Functions, Arc<Program>) {
+        let functions = Functions::default();
+        let program = Program::before_a_journal(Box::new(functions.clone()));
+        (functions, program)
+    }
+
+    async fn save(program: &Arc<Program>, token: &str) -> Result<()> {
+        program.save(&Secret::from(token), &Allowance::new()).await
+    }
+
+    /// Everything that can go on without time passing has gone on.
+    async fn settle() {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_program_is_given_each_token_once_and_what_it_had() {
+        let (functions, program) = program();
+        for token in ["one", "one", "two"] {
+            save(&program, token).await.unwrap();
+        }
+        let (one, two) = (Secret::from("one"), Secret::from("two"));
+        assert_eq!(*functions.0.saves.lock().unwrap(), [(one.clone(), None), (two.clone(), Some(one))]);
+        assert_eq!(program.load(&Allowance::new()).await.unwrap(), Some(two));
+        // What it has is not saved again.
+        *functions.0.has.lock().unwrap() = Some("three".into());
+        program.load(&Allowance::new()).await.unwrap();
+        save(&program, "three").await.unwrap();
+        assert_eq!(functions.saved(), ["one", "two"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_is_held_for_ten_seconds_in_all() {
+        let (functions, program) = program();
+        let hangs = functions.hang();
+        let (began, allowance) = (Instant::now(), Allowance::new());
+        tokio::spawn({
+            let hangs = Arc::clone(&hangs);
+            async move {
+                tokio::time::sleep(Duration::from_secs(7)).await;
+                hangs.notify_one();
             }
-            self.saves.lock().unwrap().push((new.clone(), old.cloned()));
-            *self.has.lock().unwrap() = Some(new.clone());
-            Ok(())
+        });
+        program.load(&allowance).await.unwrap();
+        assert!(program.save(&"new".into(), &allowance).await.is_err());
+        assert_eq!(began.elapsed().as_secs(), 10);
+        // And after that not at all.
+        assert!(program.load(&allowance).await.is_err());
+        assert_eq!(began.elapsed().as_secs(), 10);
+        assert_eq!((*functions.0.loads.lock().unwrap(), functions.begun()), (1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_hangs_is_started_once_and_waited_for_once() {
+        let (functions, program) = program();
+        functions.hang();
+        let began = Instant::now();
+        for token in ["one", "two", "three"] {
+            let error = save(&program, token).await.unwrap_err();
+            assert_eq!(error.code(), ErrorCode::Store);
+        }
+        assert!(program.load(&Allowance::new()).await.is_err());
+        assert_eq!(began.elapsed().as_secs(), 10);
+        assert_eq!((functions.begun(), functions.at_once()), (1, 1));
+        assert!(program.is_running());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_late_save_the_newest_token_is_saved_again() {
+        let (functions, program) = program();
+        let hangs = functions.hang();
+        for token in ["one", "two", "three"] {
+            assert!(save(&program, token).await.is_err());
+        }
+        functions.hang_no_more();
+        hangs.notify_one();
+        program.settled().await;
+        assert_eq!(functions.saved(), ["one", "three"]);
+        assert_eq!(functions.0.saves.lock().unwrap()[1].1, Some("one".into()), "what it had");
+        assert_eq!(functions.at_once(), 1);
+        save(&program, "three").await.unwrap();
+        assert_eq!(functions.saved(), ["one", "three"], "it is known to have it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_save_that_fails_is_made_good_and_one_that_is_always_late_does_not_go_on_forever() {
+        let (functions, program) = program();
+        let hangs = functions.hang();
+        assert!(save(&program, "one").await.is_err());
+        *functions.0.fails.lock().unwrap() = Some("too slow".into());
+        hangs.notify_one();
+        settle().await;
+        // The second try has begun, and hangs as well.
+        assert_eq!(functions.begun(), 1);
+        *functions.0.fails.lock().unwrap() = None;
+        hangs.notify_one();
+        program.settled().await;
+        assert_eq!(functions.saved(), ["one"]);
+        assert!(save(&program, "two").await.is_err());
+        for _ in 0..5 {
+            hangs.notify_one();
+            settle().await;
+        }
+        assert_eq!(functions.saved(), ["one", "two", "two"]);
+        assert!(!program.is_running());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_late_load_what_waited_is_saved_but_not_over_a_token_that_was_pasted() {
+        for (has, saved) in
+            [(Some("one"), vec!["one", "two"]), (None, vec!["one", "two"]), (Some("pasted"), vec!["one"])]
+        {
+            let (functions, program) = program();
+            save(&program, "one").await.unwrap();
+            let hangs = functions.hang();
+            assert!(program.load(&Allowance::new()).await.is_err());
+            assert!(save(&program, "two").await.is_err());
+            *functions.0.has.lock().unwrap() = has.map(Secret::from);
+            functions.hang_no_more();
+            hangs.notify_one();
+            program.settled().await;
+            assert_eq!(functions.saved(), saved, "{has:?}");
         }
     }
 
-    #[test]
-    fn a_program_is_given_the_newest_token_and_what_it_had() {
-        let program = Program::default();
-        let mirror = before_a_journal(Box::new(program.clone()));
-        let (one, two) = (Secret::new("one"), Secret::new("two"));
-        for token in [&one, &one, &two] {
-            mirror.settle(&mut |_| Ok(Decision::Show(token.clone()))).unwrap();
-        }
-        assert_eq!(*program.saves.lock().unwrap(), [(one.clone(), None), (two, Some(one))]);
-        assert_eq!(mirror.settle(&mut |_| Ok(Decision::Leave)).unwrap(), Settled::default());
+    #[tokio::test(start_paused = true)]
+    async fn why_it_failed_is_said_without_the_token() {
+        let (functions, program) = program();
+        save(&program, "the-first-token").await.unwrap();
+        let quoted = "duplicate key: the-first-token, the-second-token. ";
+        *functions.0.fails.lock().unwrap() = Some(quoted.to_owned());
+        let error = save(&program, "the-second-token").await.unwrap_err();
+        assert_eq!(
+            error.message(),
+            "The store's own save failed: duplicate key: …, …. Fix it; it is called again later."
+        );
+        assert_eq!(error.cause(), Some("duplicate key: …, …"));
+        let error = program.load(&Allowance::new()).await.unwrap_err();
+        assert!(error.message().starts_with("The store's own load failed: duplicate key: …, …."), "{error}");
     }
 
-    #[test]
-    fn a_newer_token_while_the_program_writes_is_given_too() {
-        let program = Program::default();
-        let mirror = before_a_journal(Box::new(program.clone()));
-        let mut wanted = ["one", "two", "two"].map(Secret::new).into_iter();
-        mirror.settle(&mut |_| Ok(wanted.next().map_or(Decision::Leave, Decision::Show))).unwrap();
-        assert_eq!(program.has.lock().unwrap().clone(), Some(Secret::new("two")));
-    }
-
-    #[test]
-    fn without_a_journal_a_commit_is_a_save_and_fails_with_it() {
-        let program = Program::default();
-        let (store, _) = without_a_journal(Box::new(program.clone()), "https://oauth.ring.com");
-        let mut guard = store.try_lock().unwrap().unwrap();
-        let mut state = guard.read().unwrap().state;
-        state.take_over(RefreshToken::from_raw("a"), 1);
-        guard.begin(&mut state).unwrap();
-        assert!(program.saves.lock().unwrap().is_empty(), "the mark of a refresh is not the program's business");
-        *program.fails.lock().unwrap() = true;
-        assert!(guard.commit(&mut state).is_err());
-        *program.fails.lock().unwrap() = false;
-        guard.commit(&mut state).unwrap();
-        guard.commit(&mut state).unwrap();
-        assert_eq!(program.saves.lock().unwrap().len(), 1);
-        drop(guard);
-        assert!(store.peek().unwrap().is_some());
-    }
-
-    #[test]
-    fn what_a_program_has_is_not_saved_again() {
-        let program = Program::default();
-        let token = RefreshToken::from_raw("a");
-        *program.has.lock().unwrap() = Some(token.wrapped());
-        let (store, mirror) = without_a_journal(Box::new(program.clone()), "https://oauth.ring.com");
-        assert_eq!(mirror.look(Patience::Some).unwrap(), Some(token.wrapped()));
-        let mut guard = store.try_lock().unwrap().unwrap();
-        let mut state = guard.read().unwrap().state;
-        state.take_over(token, 1);
-        guard.commit(&mut state).unwrap();
-        assert!(program.saves.lock().unwrap().is_empty());
+    #[tokio::test]
+    async fn without_a_journal_nothing_blocks_and_the_program_makes_it_durable() {
+        let (store, program) = Program::without_a_journal(Box::new(Functions::default()), "https://oauth.ring.com");
+        assert!(store.is_durable() && store.is_in_memory() && program.replaces_journal());
     }
 }

@@ -420,10 +420,6 @@ impl FileMirror {
 }
 
 impl Mirror for FileMirror {
-    fn is_at_hand(&self) -> bool {
-        true
-    }
-
     fn look(&self, patience: Patience) -> Result<Option<Secret>> {
         let looks = if patience == Patience::None { 0 } else { PARSE_LOOKS };
         let real = self.real()?;

@@ -14,24 +14,43 @@ mod homebridge;
 mod json;
 mod json_edit;
 mod place;
+mod redact;
 
-pub use custom::Caller;
+pub use custom::{Allowance, CustomStore, Program, ProgramStore, Settling};
 pub use dotenv::Dotenv;
 pub use file::FileMirror;
 pub use format::{Format, Introduced, Unfit};
 pub use homebridge::Homebridge;
 pub use place::{Kept, Place, Purpose, ShownPlace, Target};
 
+use std::sync::Arc;
+
 use crate::journal::Notice;
 use crate::{Result, Secret};
+
+/// What shows the newest token, behind a journal.
+#[derive(Clone)]
+pub enum Follower {
+    /// A place that is read and written by this package. That blocks, for a short time.
+    Place(Arc<dyn Mirror>),
+    /// A program's own code. It runs on a thread of the program's, and is waited for without one of ours.
+    Program(Arc<Program>),
+}
+
+impl Follower {
+    /// How it is called in messages.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Place(mirror) => mirror.name(),
+            Self::Program(program) => program.name(),
+        }
+    }
+}
 
 /// A place that shows a token, behind a journal.
 ///
 /// Everything here may block: call it where blocking is allowed.
 pub trait Mirror: Send + Sync + 'static {
-    /// Whether the place can be looked at from anywhere, at once. A program's own code cannot: it has to run meanwhile.
-    fn is_at_hand(&self) -> bool;
-
     /// The token that is shown; `None` where there is none.
     ///
     /// # Errors

@@ -7,9 +7,8 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::custom::{before_a_journal, without_a_journal};
 use super::file::hidden_sibling;
-use super::{Caller, Dotenv, FileMirror, Format, Homebridge, Mirror, Unfit};
+use super::{CustomStore, Dotenv, FileMirror, Follower, Format, Homebridge, Program, Unfit};
 use crate::files::names::siblings;
 use crate::files::{Disk, Folder, check_text, refuse_foreign_link, resolve};
 use crate::journal::state::Known;
@@ -67,8 +66,8 @@ pub enum Place {
     },
     /// By a program's own code.
     Custom {
-        /// That code.
-        caller: Box<dyn Caller>,
+        /// Its functions.
+        functions: Box<dyn CustomStore>,
         /// The journal's folder; without one there is no journal.
         state_path: Option<PathBuf>,
     },
@@ -79,7 +78,7 @@ pub struct Kept {
     /// The truth.
     pub store: Arc<dyn Store>,
     /// What follows it.
-    pub mirror: Option<Arc<dyn Mirror>>,
+    pub mirror: Option<Follower>,
 }
 
 impl Place {
@@ -94,16 +93,16 @@ impl Place {
             Self::File(path) => Kept { store: Arc::new(FileStore::open(path, issuer, Disk::default())?), mirror: None },
             Self::Shown { target, state_path } => {
                 let place = ShownPlace::open(&target, state_path.as_deref(), issuer, Disk::default(), purpose)?;
-                Kept { store: Arc::new(place.journal), mirror: Some(place.mirror) }
+                Kept { store: Arc::new(place.journal), mirror: Some(Follower::Place(place.mirror)) }
             }
-            Self::Custom { caller, state_path: None } => {
-                let (store, mirror) = without_a_journal(caller, issuer);
-                Kept { store: Arc::new(store), mirror: Some(Arc::new(mirror)) }
+            Self::Custom { functions, state_path: None } => {
+                let (store, program) = Program::without_a_journal(functions, issuer);
+                Kept { store: Arc::new(store), mirror: Some(Follower::Program(program)) }
             }
-            Self::Custom { caller, state_path: Some(folder) } => {
+            Self::Custom { functions, state_path: Some(folder) } => {
                 check_folder(&folder)?;
                 let journal = FileStore::open(absolute(&folder)?.join(CUSTOM_JOURNAL), issuer, Disk::default())?;
-                Kept { store: Arc::new(journal), mirror: Some(Arc::new(before_a_journal(caller))) }
+                Kept { store: Arc::new(journal), mirror: Some(Follower::Program(Program::before_a_journal(functions))) }
             }
         })
     }
@@ -350,7 +349,7 @@ fn check_folder(path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Decision;
+    use super::super::{Decision, Mirror};
     use super::*;
 
     const ISSUER: &str = "https://oauth.ring.com";

@@ -17,7 +17,7 @@ use ring_auth::Secret;
 use ring_auth::files::Disk;
 use ring_auth::journal::FileStore;
 use ring_auth::manager::{Clock, Listener, Manager, Parts, Settings, SystemClock};
-use ring_auth::mirror::{Purpose, ShownPlace, Target};
+use ring_auth::mirror::{Follower, Purpose, ShownPlace, Target};
 use ring_auth::oauth::{Endpoints, Environment, HttpClient, HttpConfig, LoginFlow, Refresh, RingOauth};
 use tokio::runtime::Handle;
 
@@ -297,7 +297,7 @@ pub fn manager_of_config(
     let place = ShownPlace::open(&target, None, &oauth.endpoints().issuer(), disk, Purpose::Follow).unwrap();
     let parts = Parts {
         store: Arc::new(place.journal),
-        mirror: Some(place.mirror),
+        mirror: Some(Follower::Place(place.mirror)),
         refresh,
         oauth,
         clock: Arc::new(SystemClock::new()),

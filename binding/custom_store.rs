@@ -1,0 +1,54 @@
+//! A program's own `load` and `save`, called on JavaScript's thread.
+
+use std::sync::Arc;
+
+use napi::Status;
+use napi::bindgen_prelude::{Function, Promise};
+use napi::threadsafe_function::ThreadsafeFunction;
+
+use super::types::{BindingAnswer, BindingChange};
+use ring_auth::Secret;
+use ring_auth::mirror::{CustomStore, Settling};
+
+pub(super) type JsLoad = ThreadsafeFunction<(), Promise<BindingAnswer>, (), Status, false, true>;
+pub(super) type JsSave = ThreadsafeFunction<BindingChange, Promise<BindingAnswer>, BindingChange, Status, false, true>;
+
+pub(super) struct JsStore {
+    load: Arc<JsLoad>,
+    save: Arc<JsSave>,
+}
+
+impl JsStore {
+    pub(super) fn new(
+        load: &Function<'_, (), Promise<BindingAnswer>>,
+        save: &Function<'_, BindingChange, Promise<BindingAnswer>>,
+    ) -> napi::Result<Self> {
+        // Weak: neither of them keeps the process alive.
+        let load = load.build_threadsafe_function().callee_handled::<false>().weak::<true>().build()?;
+        let save = save.build_threadsafe_function().callee_handled::<false>().weak::<true>().build()?;
+        Ok(Self { load: Arc::new(load), save: Arc::new(save) })
+    }
+}
+
+/// What the program answered, or its own words for why it failed.
+async fn settle(called: impl Future<Output = napi::Result<Promise<BindingAnswer>>>) -> Result<Option<Secret>, Secret> {
+    let answered = async { called.await?.await };
+    match answered.await {
+        Ok(BindingAnswer { failed: Some(words), .. }) => Err(words.into()),
+        Ok(BindingAnswer { token, .. }) => Ok(token.map(Secret::new)),
+        Err(_) => Err("the program is ending".into()),
+    }
+}
+
+impl CustomStore for JsStore {
+    fn load(&self) -> Settling<Option<Secret>> {
+        let load = Arc::clone(&self.load);
+        Box::pin(async move { settle(load.call_async(())).await })
+    }
+
+    fn save(&self, new: &Secret, old: Option<&Secret>) -> Settling<()> {
+        let save = Arc::clone(&self.save);
+        let change = BindingChange { new: new.expose().to_owned(), old: old.map(|old| old.expose().to_owned()) };
+        Box::pin(async move { settle(save.call_async(change)).await.map(drop) })
+    }
+}
