@@ -31,6 +31,8 @@ fn try_out_here() -> io::Result<()> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::fs::{FileType, fstat, fstatvfs};
 
+    use crate::files::platform;
+
     let stdout = io::stdout();
     let stat = fstat(&stdout)?;
     match FileType::from_raw_mode(stat.st_mode) {
@@ -49,9 +51,12 @@ fn try_out_here() -> io::Result<()> {
             // A file system that counts no blocks cannot say how many are free.
             if let Ok(disk) = fstatvfs(&stdout)
                 && disk.f_blocks > 0
-                && disk.f_bavail.saturating_mul(disk.f_frsize) < ROOM
             {
-                return Err(io::ErrorKind::StorageFull.into());
+                // Some blocks are kept for root.
+                let free = if platform::is_root() { disk.f_bfree } else { disk.f_bavail };
+                if free.saturating_mul(disk.f_frsize) < ROOM {
+                    return Err(io::ErrorKind::StorageFull.into());
+                }
             }
         }
         _ => {}
