@@ -373,6 +373,7 @@ fn check_modes(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
+#[derive(Clone, Copy)]
 struct Scenario {
     name: &'static str,
     /// Whether there is a journal with a rotation in it already.
@@ -459,37 +460,48 @@ fn behind_a_link(here: &Place) {
     support::retarget(&here.journal, &format!("former/{name}"));
 }
 
+/// Goes through cases beside each other, each with a Ring of its own: nearly all of the time is spent on waiting for a
+/// disk. How many points there were, and what failed.
+fn beside_each_other<T: Copy + Send + Sync>(
+    cases: &[T],
+    run: impl Fn(&Ring, T) -> (usize, Vec<String>) + Sync,
+) -> (usize, Vec<String>) {
+    std::thread::scope(|scope| {
+        let running: Vec<_> = cases.iter().map(|case| scope.spawn(|| run(&Ring::start(), *case))).collect();
+        let done = running.into_iter().map(|case| case.join().unwrap());
+        done.fold((0, Vec::new()), |(points, failures), case| (points + case.0, [failures, case.1].concat()))
+    })
+}
+
 #[test]
 fn killed_at_every_step_the_next_start_authenticates_behind_a_link_that_was_retargeted() {
-    let ring = Ring::start();
-    let mut failures = Vec::new();
-    let mut points = 0;
-    for mirror in [false, true] {
+    let (points, failures) = beside_each_other(&[false, true], |ring, mirror| {
+        let mut failures = Vec::new();
         let linked = || {
-            let here = place(&ring, true, mirror);
+            let here = place(ring, true, mirror);
             behind_a_link(&here);
             here
         };
         let here = linked();
-        let steps = run_child(&ring, &here.journal, &here.token, None, false).steps;
+        let steps = run_child(ring, &here.journal, &here.token, None, false).steps;
         assert!(steps.len() >= FEWEST_STEPS, "mirror {mirror}: only {} steps", steps.len());
         let request = steps.iter().position(|step| step == "request").unwrap();
         let written = steps.iter().skip(request).position(|step| step.starts_with("After write")).unwrap() + request;
         for (number, step) in steps.iter().enumerate() {
-            points += 1;
             let here = linked();
             let lost = number > request && number <= written;
             ring.account().grace = if lost { GRACE } else { Duration::ZERO };
-            let ended = run_child(&ring, &here.journal, &here.token, Some(number), false);
+            let ended = run_child(ring, &here.journal, &here.token, Some(number), false);
             assert!(ended.killed, "mirror {mirror}: step {number} ({step}) was never reached");
             support::copy_folder(&here.folder.path().join("former"), &here.folder.path().join("copy"));
             let name = here.journal.file_name().unwrap().to_str().unwrap().to_owned();
             support::retarget(&here.journal, &format!("copy/{name}"));
-            if let Err(error) = next_start(&ring, &here.journal, &here.token) {
+            if let Err(error) = next_start(ring, &here.journal, &here.token) {
                 failures.push(format!("mirror {mirror}: killed at step {number} ({step}): {error}"));
             }
         }
-    }
+        (steps.len(), failures)
+    });
     println!("crash points behind a link: {points}, failures: {}", failures.len());
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
@@ -509,14 +521,12 @@ fn root_killed_at_every_step_leaves_files_with_which_their_owner_goes_on() {
         println!("LEFT OUT: the files of another user need root");
         return;
     }
-    let ring = Ring::start();
-    let mut failures = Vec::new();
-    let mut points = 0;
-    for scenario in OF_ANOTHER_USER {
+    let (points, failures) = beside_each_other(&OF_ANOTHER_USER, |ring, scenario| {
         let Scenario { name, warm, irreplaceable, mirror } = scenario;
+        let mut failures = Vec::new();
         // What root makes for the first time is made before a lock or a slot was left there by the owner.
         let place_of_owner = || {
-            let here = place(&ring, warm, mirror);
+            let here = place(ring, warm, mirror);
             for ending in [".lock", ".next", ".tmp"] {
                 let _ = std::fs::remove_file(here.folder.path().join(format!("journal.json{ending}")));
             }
@@ -524,26 +534,26 @@ fn root_killed_at_every_step_leaves_files_with_which_their_owner_goes_on() {
             here
         };
         let here = place_of_owner();
-        let steps = run_child(&ring, &here.journal, &here.token, None, irreplaceable).steps;
+        let steps = run_child(ring, &here.journal, &here.token, None, irreplaceable).steps;
         assert!(steps.len() >= FEWEST_STEPS, "{name}: only {} steps", steps.len());
         let request = steps.iter().position(|step| step == "request").unwrap();
         let written = steps.iter().skip(request).position(|step| step.starts_with("After write")).unwrap() + request;
         for (number, step) in steps.iter().enumerate() {
-            points += 1;
             ring.account().token_bytes = SIZES[number % SIZES.len()];
             let here = place_of_owner();
             let lost = number > request && number <= written;
             ring.account().grace = if lost { GRACE } else { Duration::ZERO };
-            let ended = run_child(&ring, &here.journal, &here.token, Some(number), irreplaceable);
+            let ended = run_child(ring, &here.journal, &here.token, Some(number), irreplaceable);
             assert!(ended.killed, "{name}: step {number} ({step}) was never reached");
             let result = check_files(&here, irreplaceable)
                 .and_then(|()| check_owners(here.folder.path()))
-                .and_then(|()| next_start_of_owner(&ring, &here.journal, &here.token));
+                .and_then(|()| next_start_of_owner(ring, &here.journal, &here.token));
             if let Err(error) = result {
                 failures.push(format!("{name}: killed at step {number} ({step}): {error}"));
             }
         }
-    }
+        (steps.len(), failures)
+    });
     println!("crash points of root: {points}, failures: {}", failures.len());
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
