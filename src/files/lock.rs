@@ -98,6 +98,8 @@ fn take_itself(disk: &Disk, path: &Path, place: Place) -> Result<Itself> {
             Ok(true) => {}
             Ok(false) => return Ok(Itself::Busy),
             Err(error) if platform::means_no_locks(&error) => return Ok(Itself::NotNeeded),
+            // A network file system locks only what was opened for writing, and nobody may write this one.
+            Err(error) if platform::means_not_writable(&error) => return Ok(Itself::NotNeeded),
             Err(error) => return Err(failed(error)),
         }
         if !platform::is_still_at(&file, path).map_err(failed)? {
@@ -223,6 +225,49 @@ mod tests {
                 let _ = std::fs::remove_file(stand_in);
             }
         }
+    }
+
+    /// Refuses to lock the file itself.
+    #[cfg(target_os = "linux")]
+    struct RefusesItself(i32);
+
+    #[cfg(target_os = "linux")]
+    impl Probe for RefusesItself {
+        fn at(&self, call: &'static str, path: &Path, moment: Moment) -> io::Result<()> {
+            let refused = call == "lock" && moment == Moment::Before && path.ends_with("j.json");
+            if refused { Err(io::Error::from_raw_os_error(self.0)) } else { Ok(()) }
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_cannot_be_locked_itself_has_the_lock_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("j.json");
+        std::fs::write(&journal, "").unwrap();
+        // ENOSYS, EOPNOTSUPP, ENOLCK; and EBADF of a network file system, for a file that may only be read.
+        for errno in [38, 95, 37, 9] {
+            let disk = Disk::with_probe(Arc::new(RefusesItself(errno)));
+            let held = Lock::try_take_with_file(&disk, &journal).unwrap();
+            assert!(held.is_some(), "{errno}");
+            assert!(Lock::try_take_with_file(&Disk::default(), &journal).unwrap().is_none(), "{errno}");
+        }
+        let disk = Disk::with_probe(Arc::new(RefusesItself(5)));
+        assert_eq!(Lock::try_take_with_file(&disk, &journal).unwrap_err().code(), ErrorCode::StoreLocked);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn two_names_of_one_file_have_one_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, other] = ["j.json", "k.json"].map(|name| folder.path().join(name));
+        std::fs::write(&one, "").unwrap();
+        std::fs::hard_link(&one, &other).unwrap();
+        let held = Lock::try_take_with_file(&Disk::default(), &one).unwrap();
+        assert!(held.is_some());
+        assert!(Lock::try_take_with_file(&Disk::default(), &other).unwrap().is_none());
+        drop(held);
+        assert!(Lock::try_take_with_file(&Disk::default(), &other).unwrap().is_some());
     }
 
     #[cfg(target_os = "linux")]

@@ -270,6 +270,11 @@ mod unix {
         )
     }
 
+    /// Whether an error of a lock says that the file was not opened for writing.
+    pub(crate) fn means_not_writable(error: &io::Error) -> bool {
+        error.raw_os_error().map(Errno::from_raw_os_error) == Some(Errno::BADF)
+    }
+
     /// Nobody's open file is in the way here.
     pub(crate) fn means_held(_error: &io::Error) -> bool {
         false
@@ -738,6 +743,11 @@ mod other {
     #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
     pub(crate) fn open_itself(_path: &Path) -> io::Result<Option<File>> {
         Ok(None)
+    }
+
+    /// As no file is opened for it.
+    pub(crate) fn means_not_writable(_error: &io::Error) -> bool {
+        false
     }
 
     /// As no file is opened for it.
