@@ -425,9 +425,15 @@ mod unix {
 
     /// Whether a file is mounted over a path, rather than lying in the folder there.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    fn is_mounted_alone(path: &Path) -> bool {
+    pub(crate) fn is_mounted_alone(path: &Path) -> bool {
         rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty())
             .is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+    }
+
+    /// There is no way here to see that.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(crate) fn is_mounted_alone(_path: &Path) -> bool {
+        false
     }
 
     /// Whether a file is one that only this mount leads to any more: it was replaced in the folder that it comes from.
@@ -760,6 +766,11 @@ mod other {
     #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
     pub(crate) fn is_left_over(_file: &File, _path: &Path) -> io::Result<bool> {
         Ok(false)
+    }
+
+    /// There are none.
+    pub(crate) fn is_mounted_alone(_path: &Path) -> bool {
+        false
     }
 
     /// Links are followed here; making one needs a right of its own.

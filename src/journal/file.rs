@@ -219,6 +219,16 @@ impl Shared {
         )
     }
 
+    fn damaged_in_a_container(&self) -> Error {
+        Error::new(
+            ErrorCode::Store,
+            format!(
+                "The journal {} is damaged. It is mounted alone, so a whole copy may lie in the container that was stopped while it wrote: start that one again. If there is none, empty the file and log in again. Nothing was sent.",
+                self.given.display()
+            ),
+        )
+    }
+
     /// Where copies may lie.
     fn slots(&self, real: &Path) -> Result<Vec<PathBuf>> {
         let others: Vec<PathBuf> = OTHER_NAMES
@@ -611,6 +621,10 @@ impl Guard for FileGuard {
         let mut notices = Vec::new();
         if matches!(newest.damage, Some(Damage::Useless | Damage::Salvaged)) && self.has_other_names() {
             return Err(shared.damaged_under_two_names());
+        }
+        if matches!(newest.damage, Some(Damage::Useless)) && platform::is_mounted_alone(real) && !shared.is_empty(real)
+        {
+            return Err(shared.damaged_in_a_container());
         }
         match newest.damage {
             None => {}
