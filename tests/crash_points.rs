@@ -23,7 +23,7 @@ use ring_auth::files::{Disk, Moment, Probe};
 use ring_auth::manager::{Event, Listener, activity};
 use ring_auth::oauth::{BoxFuture, Grant, Refresh, RingOauth, WireError};
 use ring_auth::{ErrorCode, Secret};
-use support::Ring;
+use support::{Chance, Ring};
 
 /// How many steps a rotation has at the very least; a run that finds fewer has lost its probes.
 const FEWEST_STEPS: usize = 50;
@@ -135,7 +135,8 @@ impl Probe for Steps {
             return Err(io::Error::from_raw_os_error(fail.errno));
         }
         // Of a mirror only the file itself is mounted, its journal lies beside it.
-        let mounted = name == "journal.json" || name == CONFIG;
+        // A damaged one cannot be moved aside either.
+        let mounted = name == JOURNAL || name.starts_with("journal.json.damaged-") || name == CONFIG;
         if self.irreplaceable && mounted && (call == "rename" || call == "exchange") {
             return Err(io::Error::from_raw_os_error(EBUSY));
         }
@@ -253,7 +254,11 @@ fn run_child_torn(
         .unwrap();
     let killed = output.status.signal() == Some(SIGKILL);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(killed || output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    // Behind other crashes it may be told to wait, as a crash loop is.
+    let waits = ["It is tried again after a pause", "was stopped before its answer came"];
+    let is_over = killed || output.status.success() || waits.iter().any(|waits| complaint.contains(waits));
+    assert!(is_over, "{text}\n{complaint}");
     let steps = text.lines().find_map(|line| line.split_once("STEPS ")).map(|(_, steps)| steps.to_owned());
     let steps = steps.map(|steps| steps.split('|').map(str::to_owned).collect()).unwrap_or_default();
     Ended { killed, steps }
@@ -625,6 +630,53 @@ fn torn_at_every_sector_in_place_the_next_start_authenticates() {
     println!("tears: {tears}, failures: {}", failures.len());
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     assert!(tears > 100, "only {tears}");
+}
+
+/// A start that is itself stopped, and again, anywhere: whatever the first crash left behind is what the second one meets.
+#[test]
+fn stopped_again_and_again_the_next_start_authenticates() {
+    let is_long = std::env::var_os("RING_AUTH_SOAK").is_some();
+    let ring = Ring::start();
+    // Ring gives its answer again as long as this machine may not have it, and to nothing older than that.
+    ring.account().only_last = true;
+    let mut chance = Chance(0x2545_f491_4f6c_dd1d);
+    let mut failures = Vec::new();
+    let mut crashes = 0;
+    for round in 0..if is_long { 2000 } else { 40 } {
+        ring.account().token_bytes = SIZES[round % SIZES.len()];
+        let irreplaceable = round % 2 == 0;
+        let here = place(&ring, true, false);
+        ring.account().grace = GRACE;
+        let mut history = Vec::new();
+        for _ in 0..2 + chance.below(3) {
+            let (kill_at, tear) = if chance.below(2) == 0 {
+                (Some(chance.below(90)), None)
+            } else {
+                let file = if irreplaceable && chance.below(3) > 0 { JOURNAL } else { ROOM };
+                let at = chance.below(12 + SIZES[round % SIZES.len()] / 100) * SECTOR;
+                (None, Some(Tear { file, write: chance.below(2), at, kills: true }))
+            };
+            let ended = run_child_torn(&ring, &here.journal, &here.token, kill_at, irreplaceable, tear);
+            crashes += usize::from(ended.killed);
+            history.push(format!("{kill_at:?} {tear:?} {}", ended.killed));
+        }
+        let steps = Arc::new(Steps { irreplaceable, ..Steps::default() });
+        let result = runtime().block_on(async {
+            let manager = manager(&ring.url, &here.journal, &here.token, &steps).await;
+            // A crash loop waits, but for a person.
+            manager.refresh(true).await.map_err(|error| format!("refresh: {error}"))?;
+            manager.auth().await.map_err(|error| format!("auth: {error}"))?;
+            manager.close().await;
+            let account = ring.account();
+            if account.stale > 0 { Err(format!("{} stale presentations", account.stale)) } else { Ok(()) }
+        });
+        if let Err(error) = result.and_then(|()| check_files(&here, irreplaceable)) {
+            failures.push(format!("round {round}: {error}; {history:?}"));
+        }
+    }
+    println!("crashes on crashes: {crashes}, failures: {}", failures.len());
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(crashes > 40, "only {crashes}");
 }
 
 /// ENOSPC, EACCES, EIO, EROFS, EPERM, EBUSY, EXDEV.

@@ -1629,7 +1629,7 @@ mod tests {
 
     #[test]
     fn the_journal_of_another_account_is_no_copy_whatever_its_name() {
-        for slot in SLOTS {
+        for slot in SLOTS.into_iter().chain([".next-2", ".damaged-1"]) {
             let folder = tempfile::tempdir().unwrap();
             let (path, theirs) = (folder.path().join("a.json"), folder.path().join(format!("a.json{slot}")));
             for _ in 0..5 {

@@ -47,6 +47,9 @@ pub struct Account {
     pub token_bytes: usize,
     /// Faults mixed in, by a generator that makes the same ones in every run.
     pub chance: Option<Chance>,
+    /// Whether the grace is for the token that was presented last alone.
+    pub only_last: bool,
+    presented: Option<u32>,
     at_once: u32,
     newest: u32,
     spent: HashMap<u32, Instant>,
@@ -68,6 +71,8 @@ impl Ring {
             rotations: 0,
             token_bytes: 0,
             chance: None,
+            only_last: false,
+            presented: None,
             at_once: 0,
             newest: 1,
             spent: HashMap::new(),
@@ -189,11 +194,16 @@ pub enum Fault {
 pub struct Chance(pub u64);
 
 impl Chance {
-    fn fault(&mut self) -> Option<Fault> {
+    /// One of so many numbers.
+    pub fn below(&mut self, count: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        match self.0 % 100 {
+        usize::try_from(self.0 % count as u64).unwrap()
+    }
+
+    fn fault(&mut self) -> Option<Fault> {
+        match self.below(100) {
             0..4 => Some(Fault::CutBefore),
             4..8 => Some(Fault::CutAfter),
             8..12 => Some(Fault::Unavailable),
@@ -212,7 +222,8 @@ impl Account {
         // A token that was put together of two is none.
         let is_whole = |number: &u32| name(*number, self.token_bytes) == token;
         let number: Option<u32> = number.and_then(|number| number.parse().ok()).filter(is_whole);
-        let in_grace = |at: &Instant| at.elapsed() < self.grace;
+        let may_return = !self.only_last || number == self.presented;
+        let in_grace = |at: &Instant| may_return && at.elapsed() < self.grace;
         let accepted = match number {
             _ if self.revoked => false,
             Some(number) if number == self.newest => true,
@@ -230,6 +241,7 @@ impl Account {
         if let Some(number) = number {
             self.spent.entry(number).or_insert_with(Instant::now);
         }
+        self.presented = number;
         self.newest += 1;
         self.rotations += 1;
         // Like a server, this one forgets what is long over; what it has forgotten is stale all the same.
