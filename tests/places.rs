@@ -260,6 +260,47 @@ fn a_container_whose_journal_was_replaced_outside_of_it_sends_nothing() {
 }
 
 #[test]
+fn root_in_a_read_only_container_shares_the_journal_of_another_user_by_its_own_lock() {
+    if !is_root("root_in_a_read_only_container_shares_the_journal_of_another_user_by_its_own_lock") {
+        return;
+    }
+    let ring = Ring::start();
+    busy(&ring);
+    let folder = folder();
+    let own = folder.path().join("service");
+    std::fs::create_dir(&own).unwrap();
+    chown(&own, Some(NOBODY), Some(NOBODY)).unwrap();
+    let shared = own.join("j.json");
+    let token = ring.first_token();
+    let job = Job { ring: &ring, journal: &shared, token: &token, rounds: 1, without_locks: false };
+    let mut owner = Started::new(as_nobody(&[]), &job);
+    owner.go();
+    assert_eq!(owner.failures(), "");
+    let journals = ["one", "two"].map(|name| {
+        let journal = folder.path().join(name).join("j.json");
+        std::fs::create_dir(journal.parent().unwrap()).unwrap();
+        support::write_private(&journal, "");
+        journal
+    });
+    // No lock and no copy can be made beside it there, and root's own places are no place for those of another user.
+    let mount = "mount --bind \"$2\" \"$2\" && mount -o remount,bind,ro \"$2\" && mount --bind \"$0\" \"$1\"";
+    let mut containers = journals.each_ref().map(|journal| {
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", &format!("{mount} && shift 2 && exec \"$@\"")]);
+        command.args([&shared, journal, journal.parent().unwrap()]);
+        Started::new(command, &Job { journal, rounds: ROUNDS, ..job })
+    });
+    containers.iter_mut().for_each(Started::go);
+    let failures = containers.map(Started::failures);
+    assert_never_two(&ring);
+    assert_eq!(failures, ["", ""]);
+    let mut owner = Started::new(as_nobody(&[]), &job);
+    owner.go();
+    assert_eq!(owner.failures(), "");
+    assert_never_two(&ring);
+}
+
+#[test]
 fn a_container_waits_for_the_one_that_was_stopped_in_the_middle_of_a_write() {
     if !is_root("a_container_waits_for_the_one_that_was_stopped_in_the_middle_of_a_write") {
         return;

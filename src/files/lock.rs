@@ -13,52 +13,67 @@ use crate::{Error, ErrorCode, Result};
 #[derive(Debug)]
 pub(crate) struct Lock {
     // Closing the files is what releases it.
-    _named: File,
-    _itself: Option<File>,
+    _files: [Option<File>; 2],
 }
 
 impl Lock {
     /// Tries to take the lock that is named after a file; `None` while somebody else has it.
     pub(crate) fn try_take(disk: &Disk, file: &Path) -> Result<Option<Self>> {
-        Ok(take_named(disk, file)?.map(|(named, _)| Self { _named: named, _itself: None }))
+        Ok(match take_named(disk, file)? {
+            Named::Beside(named) | Named::StandIn(named) => Some(Self { _files: [Some(named), None] }),
+            Named::NotForRoot => return Err(not_for_root(file)),
+            Named::Busy => None,
+        })
     }
 
     /// Tries to take the lock that is named after a file, and then that of the file itself: it may be mounted alone into
     /// containers, or have a second name, and each of those has a named lock of its own.
     pub(crate) fn try_take_with_file(disk: &Disk, file: &Path) -> Result<Option<Self>> {
-        let Some((named, place)) = take_named(disk, file)? else { return Ok(None) };
-        Ok(match take_itself(disk, file, place)? {
-            Itself::Taken(itself) => Some(Self { _named: named, _itself: Some(itself) }),
-            Itself::NotNeeded => Some(Self { _named: named, _itself: None }),
-            Itself::Busy => None,
-        })
+        let (named, has_stand_in) = match take_named(disk, file)? {
+            Named::Beside(named) => (Some(named), false),
+            Named::StandIn(named) => (Some(named), true),
+            Named::NotForRoot => (None, true),
+            Named::Busy => return Ok(None),
+        };
+        match take_itself(disk, file, has_stand_in)? {
+            Itself::Taken(itself) => Ok(Some(Self { _files: [named, Some(itself)] })),
+            // Root and the owner of the file have that lock in common, if any.
+            Itself::NotNeeded if named.is_none() => Err(not_for_root(file)),
+            Itself::NotNeeded => Ok(Some(Self { _files: [named, None] })),
+            Itself::Busy => Ok(None),
+        }
     }
 }
 
-/// Where a lock lies that is named after a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Beside,
-    /// In a private folder of the user.
-    StandIn,
+/// What came of taking a lock that is named after a file.
+enum Named {
+    Beside(File),
+    /// It lies in a private folder of the user.
+    StandIn(File),
+    /// It would have to lie in a private folder of root, where the owner of the file does not look.
+    NotForRoot,
+    Busy,
 }
 
-fn take_named(disk: &Disk, file: &Path) -> Result<Option<(File, Place)>> {
+fn take_named(disk: &Disk, file: &Path) -> Result<Named> {
     let beside = sibling(file, ".lock");
     match take(disk, &beside, || disk.open_lock(&beside, file)) {
-        Ok(lock) => return Ok(lock.map(|lock| (lock, Place::Beside))),
+        Ok(lock) => return Ok(lock.map_or(Named::Busy, Named::Beside)),
         Err(Trouble::Unsupported) => {}
         // No process of any user can make a lock in a read-only folder, so all of them take the one that stands in.
         Err(Trouble::Unmakeable(error)) if can_nobody_make(disk, &beside, &error) => {}
         Err(Trouble::Unmakeable(error)) => return Err(unlockable(&beside, &error)),
     }
+    if platform::is_of_another_user(file) {
+        return Ok(Named::NotForRoot);
+    }
     let mut refused = io::Error::from(io::ErrorKind::Unsupported);
-    for stand_in in stand_ins(file, ".lock").map_err(|error| not_for_root(file, &error))? {
+    for stand_in in stand_ins(file, ".lock") {
         let lock = make_private_folder_of(&stand_in)
             .map_err(Trouble::Unmakeable)
             .and_then(|()| take(disk, &stand_in, || disk.open_private_lock(&stand_in)));
         match lock {
-            Ok(lock) => return Ok(lock.map(|lock| (lock, Place::StandIn))),
+            Ok(lock) => return Ok(lock.map_or(Named::Busy, Named::StandIn)),
             Err(Trouble::Unsupported) => {}
             // Every process of this user finds the same, and goes on to the same next place.
             Err(Trouble::Unmakeable(error))
@@ -87,11 +102,11 @@ enum Itself {
     Busy,
 }
 
-fn take_itself(disk: &Disk, path: &Path, place: Place) -> Result<Itself> {
+fn take_itself(disk: &Disk, path: &Path, has_stand_in: bool) -> Result<Itself> {
     let failed = |error: io::Error| unlockable(path, &error);
     for _ in 0..TRIES {
         let Some(file) = disk.open_itself(path).map_err(failed)? else { return Ok(Itself::NotNeeded) };
-        if !platform::is_locked_itself(&file, path, place == Place::StandIn).map_err(failed)? {
+        if !platform::is_locked_itself(&file, path, has_stand_in).map_err(failed)? {
             return Ok(Itself::NotNeeded);
         }
         match disk.try_lock(&file, path) {
@@ -154,7 +169,7 @@ fn unlockable(path: &Path, error: &io::Error) -> Error {
     Error::new(code, sentence).with_cause(error)
 }
 
-fn not_for_root(file: &Path, error: &io::Error) -> Error {
+fn not_for_root(file: &Path) -> Error {
     Error::new(
         ErrorCode::StoreLocked,
         format!(
@@ -162,7 +177,6 @@ fn not_for_root(file: &Path, error: &io::Error) -> Error {
             file.display()
         ),
     )
-    .with_cause(error)
 }
 
 fn left_over(path: &Path) -> Error {
@@ -221,7 +235,7 @@ mod tests {
             assert!(Lock::try_take(&disk, &journal).unwrap().is_none(), "{refuses:?}: one at a time there too");
             drop(held);
             assert!(Lock::try_take(&disk, &journal).unwrap().is_some());
-            for stand_in in stand_ins(&journal, ".lock").unwrap() {
+            for stand_in in stand_ins(&journal, ".lock") {
                 let _ = std::fs::remove_file(stand_in);
             }
         }

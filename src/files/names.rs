@@ -31,25 +31,15 @@ pub(crate) fn siblings(file: &Path, ending: &str) -> Vec<(PathBuf, String)> {
 
 /// The paths that can stand in for one beside a file, the best first: each in a private folder of this user, and named
 /// after the file. Every process of a user has the same ones, whatever its environment.
-///
-/// # Errors
-///
-/// Root has none for the file of another user, who would not look into root's folders.
-pub(crate) fn stand_ins(file: &Path, ending: &str) -> io::Result<impl Iterator<Item = PathBuf> + use<>> {
-    if platform::is_of_another_user(file) {
-        return Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "it belongs to another user, and root's own folders are not theirs",
-        ));
-    }
+pub(crate) fn stand_ins(file: &Path, ending: &str) -> impl Iterator<Item = PathBuf> + use<> {
     let name = stand_in_name(file, ending);
-    Ok(platform::private_folders().iter().map(move |folder| folder.join(&name)))
+    platform::private_folders().iter().map(move |folder| folder.join(&name))
 }
 
 /// The first of these paths whose folder is there or can be made.
 pub(crate) fn stand_in(file: &Path, ending: &str) -> io::Result<PathBuf> {
     let mut refused = io::Error::from(io::ErrorKind::NotFound);
-    for path in stand_ins(file, ending)? {
+    for path in stand_ins(file, ending) {
         match make_private_folder_of(&path) {
             Ok(()) => return Ok(path),
             Err(error) => refused = error,
@@ -61,7 +51,7 @@ pub(crate) fn stand_in(file: &Path, ending: &str) -> io::Result<PathBuf> {
 /// Those of these paths whose folders are there.
 pub(crate) fn stand_ins_if_there(file: &Path, ending: &str) -> Vec<PathBuf> {
     let is_there = |path: &PathBuf| path.parent().is_some_and(|folder| platform::check_private_folder(folder).is_ok());
-    stand_ins(file, ending).map(|paths| paths.filter(is_there).collect()).unwrap_or_default()
+    stand_ins(file, ending).filter(is_there).collect()
 }
 
 /// Makes the private folder of a path that stands in, if it is not there.
