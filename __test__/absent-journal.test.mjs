@@ -141,59 +141,68 @@ describe('a journal that is gone without a logout', { concurrency: true }, () =>
   })
 
   const words = namespace()
-  it('with a volume that is not mounted, or another one in its place: is STORE until the volume is back', {
-    skip: words ? false : 'nobody may mount anything in a namespace of their own here',
-  }, async (t) => {
-    const ring = await startRing(t)
-    const folder = tempDir(t)
-    for (const name of ['volume', 'data']) mkdirSync(join(folder, name))
-    const options = optionsFor(ring, { refreshToken: ring.mint(), store: fileStore(join(folder, 'data', 'ring.json')) })
-    const inner = `
-        import { execFileSync } from 'node:child_process'
-        import { mkdirSync, readFileSync, readdirSync } from 'node:fs'
-        const { RingTokenManager } = await import(${JSON.stringify(join(root, 'index.js'))}).then((m) => m.default)
-        const options = JSON.parse(process.env.TEST_CONFIG)
-        const run = (...words) => execFileSync(words[0], words.slice(1), { stdio: 'pipe' })
-        const data = ${JSON.stringify(join(folder, 'data'))}
-        const volume = ${JSON.stringify(join(folder, 'volume'))}
-        run('mount', '-t', 'tmpfs', 'none', volume)
-        const mount = () => run('mount', '--bind', volume, data)
-        mount()
-        const manager = new RingTokenManager(options)
-        const { accessToken } = await manager.refresh()
-        const seen = []
-        const look = async (what) => {
-          const error = await manager.refresh({ force: true }).then(() => 'rotated', (error) => error.code)
-          const served = (await manager.getAccessToken()) === accessToken
-          seen.push([what, error, served, manager.status.state, readdirSync(data).sort().join()])
-        }
-        run('umount', data)
-        await look('not mounted')
-        run('mount', '-t', 'tmpfs', 'none', data)
-        await look('another volume')
-        run('umount', data)
-        mount()
-        const { refreshToken } = await manager.refresh()
-        const stored = JSON.parse(readFileSync(data + '/ring.json', 'utf8')).current.token
-        seen.push(['back', stored === refreshToken, manager.status.code ?? 'well', manager.status.persisted])
-        await manager.close()
-        process.stdout.write(JSON.stringify(seen))`
-    const { stdout, stderr, code } = await runScript(
-      t,
-      `import { spawnSync } from 'node:child_process'
-         const args = ${JSON.stringify([...(words ?? []), process.execPath, '--input-type=module', '-e', inner])}
-         process.exitCode = spawnSync('unshare', args, { stdio: 'inherit' }).status`,
-      options,
-    ).ended
-    assert.equal(code, 0, stderr)
-    assert.deepEqual(JSON.parse(stdout), [
-      ['not mounted', 'STORE', true, 'ready', ''],
-      ['another volume', 'STORE', true, 'ready', ''],
-      ['back', true, 'well', true],
-    ])
-    assert.equal(ring.counts.tokenPosts, 2)
-    assert.equal(ring.counts.stalePresentations, 0)
-  })
+  for (const type of ['file', 'dotenv']) {
+    it(`with a volume that is not mounted, or another one in its place, and a ${type} store: is STORE until the volume is back`, {
+      skip: words ? false : 'nobody may mount anything in a namespace of their own here',
+    }, async (t) => {
+      const ring = await startRing(t)
+      const folder = tempDir(t)
+      for (const name of ['volume', 'data']) mkdirSync(join(folder, name))
+      const path = join(folder, 'data', type === 'file' ? 'ring.json' : '.env')
+      const options = optionsFor(ring, { refreshToken: ring.mint(), store: { type, path } })
+      const inner = `
+          import { execFileSync } from 'node:child_process'
+          import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
+          const { RingTokenManager } = await import(${JSON.stringify(join(root, 'index.js'))}).then((m) => m.default)
+          const options = JSON.parse(process.env.TEST_CONFIG)
+          const run = (...words) => execFileSync(words[0], words.slice(1), { stdio: 'pipe' })
+          const data = ${JSON.stringify(join(folder, 'data'))}
+          const volume = ${JSON.stringify(join(folder, 'volume'))}
+          run('mount', '-t', 'tmpfs', 'none', volume)
+          const mount = () => run('mount', '--bind', volume, data)
+          mount()
+          const { type, path } = options.store
+          if (type === 'dotenv') writeFileSync(path, 'A=1\\n')
+          const manager = new RingTokenManager(options)
+          const { accessToken } = await manager.refresh()
+          const seen = []
+          const look = async (what) => {
+            const error = await manager.refresh({ force: true }).then(() => 'rotated', (error) => error.code)
+            const served = (await manager.getAccessToken()) === accessToken
+            seen.push([what, error, served, manager.status.state, readdirSync(data).join()])
+          }
+          run('umount', data)
+          await look('not mounted')
+          run('mount', '-t', 'tmpfs', 'none', data)
+          await look('another volume')
+          run('umount', data)
+          mount()
+          const { refreshToken } = await manager.refresh()
+          const stored = readFileSync(path, 'utf8').includes(refreshToken)
+          seen.push(['back', stored, manager.status.code ?? 'well', manager.status.persisted])
+          // What is written a second later, or at the end, is not written in the place of the volume.
+          run('umount', data)
+          await manager.close()
+          seen.push(['closed', readdirSync(data).join()])
+          process.stdout.write(JSON.stringify(seen))`
+      const { stdout, stderr, code } = await runScript(
+        t,
+        `import { spawnSync } from 'node:child_process'
+           const args = ${JSON.stringify([...(words ?? []), process.execPath, '--input-type=module', '-e', inner])}
+           process.exitCode = spawnSync('unshare', args, { stdio: 'inherit' }).status`,
+        options,
+      ).ended
+      assert.equal(code, 0, stderr)
+      assert.deepEqual(JSON.parse(stdout), [
+        ['not mounted', 'STORE', true, 'ready', ''],
+        ['another volume', 'STORE', true, 'ready', ''],
+        ['back', true, 'well', true],
+        ['closed', ''],
+      ])
+      assert.equal(ring.counts.tokenPosts, 2)
+      assert.equal(ring.counts.stalePresentations, 0)
+    })
+  }
 
   it('while another process logs out: is a logout, which the journal says', async (t) => {
     const ring = await startRing(t)

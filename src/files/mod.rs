@@ -13,6 +13,7 @@ pub(crate) mod lock;
 pub(crate) mod names;
 pub(crate) mod platform;
 pub(crate) mod replace;
+pub(crate) mod whereabouts;
 
 use std::fmt::Display;
 use std::io;

@@ -1,9 +1,8 @@
 //! The journal as a file.
 
-use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::format::{self, Unreadable};
@@ -13,6 +12,7 @@ use crate::files::lock::Lock;
 use crate::files::names::{sibling, siblings, stand_in, stand_ins_if_there};
 use crate::files::platform::{self, Ownership};
 use crate::files::replace::{self, Room, Way};
+use crate::files::whereabouts::{self, Whereabouts};
 use crate::files::{Disk, Folder, check_text, make_folder_of, resolve, unusable};
 use crate::{Error, ErrorCode, Result};
 
@@ -41,8 +41,8 @@ struct Shared {
     issuer: String,
     disk: Disk,
     folder: Folder,
-    /// The file system on which a journal was last seen here; `None` before that.
-    home: Arc<Mutex<Option<platform::Device>>>,
+    /// Where a journal was last seen here.
+    home: Whereabouts,
 }
 
 impl FileStore {
@@ -88,7 +88,7 @@ impl FileStore {
         let given = std::path::absolute(path).map_err(|error| {
             Error::invalid(format!("The store's path {} cannot be made absolute.", path.display())).with_cause(error)
         })?;
-        let shared = Shared { given, real: OnceLock::new(), issuer, disk, folder, home: Arc::default() };
+        let shared = Shared { given, real: OnceLock::new(), issuer, disk, folder, home: Whereabouts::default() };
         Ok(Self { shared: Arc::new(shared) })
     }
 }
@@ -104,7 +104,7 @@ impl Shared {
             // What could not be resolved is tried again, and reported.
             real: real.map_or_else(OnceLock::new, OnceLock::from),
             folder: self.folder,
-            home: Arc::clone(&self.home),
+            home: self.home.clone(),
         })
     }
 
@@ -134,7 +134,7 @@ impl Shared {
                     // Whatever lies beside it: the journal itself says whose it is.
                     Ok(state) if state.issuer != self.issuer => return Err(self.other_issuer(&state.issuer)),
                     Ok(state) => {
-                        self.remember_home(real);
+                        self.home.note(real);
                         newest.state = Some(state);
                     }
                     Err(Unreadable::Newer(version)) => return Err(self.too_new(version)),
@@ -238,13 +238,6 @@ impl Shared {
         Ok(SLOTS.iter().map(|slot| sibling(real, slot)).chain(others).chain(stand_in_copies(real)).collect())
     }
 
-    /// Notes where a journal was seen.
-    fn remember_home(&self, real: &Path) {
-        if let Some(folder) = folder_of(real) {
-            *self.home.lock().unwrap_or_else(PoisonError::into_inner) = Some(platform::device(&folder));
-        }
-    }
-
     /// Whether a journal that is gone may be made again: in the folder in which it was, and not in the place where a volume
     /// is not mounted any more. Says whether there was one that is gone.
     ///
@@ -252,26 +245,17 @@ impl Shared {
     ///
     /// `STORE` if it may not.
     fn check_home(&self, real: &Path) -> Result<bool> {
-        let Some(home) = *self.home.lock().unwrap_or_else(PoisonError::into_inner) else { return Ok(false) };
-        if std::fs::symlink_metadata(real).is_ok() {
-            return Ok(false);
+        match self.home.find(real, self.folder) {
+            whereabouts::Found::There => Ok(false),
+            whereabouts::Found::Gone => Ok(true),
+            whereabouts::Found::Unreachable(what) => Err(Error::new(
+                ErrorCode::Store,
+                format!(
+                    "The journal {} is gone: {what}. The token is in memory and nothing is sent until the folder is back. Mount the volume, or give the folder its former name.",
+                    self.given.display()
+                ),
+            )),
         }
-        let folder = folder_of(real).or_else(|| {
-            // A folder of our own goes with the journal, and is made again where it was.
-            real.parent().filter(|_| self.folder == Folder::Own).and_then(folder_of)
-        });
-        let what = match folder {
-            None => "its folder is gone",
-            Some(folder) if platform::device(&folder) != home => "its folder is on another file system than before",
-            Some(_) => return Ok(true),
-        };
-        Err(Error::new(
-            ErrorCode::Store,
-            format!(
-                "The journal {} is gone: {what}. The token is in memory and nothing is sent until the folder is back. Mount the volume, or give the folder its former name.",
-                self.given.display()
-            ),
-        ))
     }
 
     fn too_new(&self, version: u64) -> Error {
@@ -341,10 +325,6 @@ fn is_copy_of(real: &Path, issuer: &str, bytes: &[u8]) -> bool {
 /// The name that a journal carries in itself.
 fn name_of(real: &Path) -> String {
     real.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn folder_of(real: &Path) -> Option<Metadata> {
-    real.parent().and_then(|folder| std::fs::metadata(folder).ok()).filter(Metadata::is_dir)
 }
 
 impl Store for FileStore {
@@ -563,7 +543,7 @@ impl FileGuard {
             let _ = shared.disk.remove(&former);
         }
         if let Ok(real) = shared.real() {
-            shared.remember_home(real);
+            shared.home.note(real);
         }
         way
     }

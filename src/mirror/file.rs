@@ -12,6 +12,7 @@ use super::{Decide, Decision, Introduced, Mirror, Patience, Purpose, Settled};
 use crate::files::lock::Lock;
 use crate::files::names::{sibling, siblings};
 use crate::files::platform;
+use crate::files::whereabouts::{Found, Whereabouts};
 use crate::files::{Disk, Folder, make_folder_of, replace, resolve, unusable};
 use crate::journal::Notice;
 use crate::{Error, ErrorCode, Result, Secret};
@@ -37,6 +38,8 @@ pub struct FileMirror {
     folder: Folder,
     disk: Disk,
     purpose: Purpose,
+    /// Where the file was last seen.
+    home: Whereabouts,
 }
 
 /// How an attempt to change a file ended.
@@ -56,7 +59,7 @@ impl FileMirror {
         disk: Disk,
         purpose: Purpose,
     ) -> Self {
-        Self { given, format, beside, folder, disk, purpose }
+        Self { given, format, beside, folder, disk, purpose, home: Whereabouts::default() }
     }
 
     /// Whether a token could be shown, as far as can be seen without showing one: for a login, before Ring sends a code.
@@ -115,7 +118,11 @@ impl FileMirror {
     }
 
     fn read(&self, real: &Path) -> Result<Option<Vec<u8>>> {
-        self.disk.read(real).map_err(|error| self.failed("read", &error))
+        let bytes = self.disk.read(real).map_err(|error| self.failed("read", &error))?;
+        if bytes.is_some() {
+            self.home.note(real);
+        }
+        Ok(bytes)
     }
 
     /// The bytes and the token in them, once they parse, with so many looks more.
@@ -157,6 +164,13 @@ impl FileMirror {
 
     fn lock(&self, real: &Path) -> Result<Lock> {
         let beside = self.beside(real);
+        if let Found::Unreachable(what) = self.home.find(real, Folder::Given) {
+            // A token in the place of a volume that is not mounted would pass for a new one as soon as that is looked at.
+            return Err(Error::new(
+                ErrorCode::Store,
+                format!("{} is gone: {what}. Nothing is written there until the folder is back.", self.given.display()),
+            ));
+        }
         // Whoever comes first makes it: there may be no journal yet.
         make_folder_of(&self.disk, &beside, self.folder).map_err(|error| self.failed("locked", &error))?;
         for _ in 0..LOCK_LOOKS {
