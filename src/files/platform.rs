@@ -331,10 +331,17 @@ mod unix {
         (one.dev(), one.ino()) == (other.dev(), other.ino())
     }
 
-    /// Whether they met it with the same bytes in it, as far as that is seen without reading them.
+    /// Whether they met it with the same bytes, mode and owner, as far as that is seen without reading it.
     pub(crate) fn is_unchanged(one: &Metadata, other: &Metadata) -> bool {
         let when = |metadata: &Metadata| (metadata.len(), metadata.mtime(), metadata.mtime_nsec());
-        is_same_file(one, other) && when(one) == when(other)
+        let whose = |metadata: &Metadata| (metadata.mode(), metadata.uid(), metadata.gid());
+        is_same_file(one, other) && when(one) == when(other) && whose(one) == whose(other)
+    }
+
+    /// Whether nothing at all was done to it between them, its access list and its attributes included.
+    pub(crate) fn is_untouched(one: &Metadata, other: &Metadata) -> bool {
+        let when = |metadata: &Metadata| (metadata.ctime(), metadata.ctime_nsec());
+        is_unchanged(one, other) && when(one) == when(other)
     }
 
     /// Whether a symbolic link was placed by somebody whom we need not trust.
@@ -807,6 +814,11 @@ mod other {
     /// Whether they met it with the same bytes in it, as far as that is seen without reading them.
     pub(crate) fn is_unchanged(one: &Metadata, other: &Metadata) -> bool {
         is_same_file(one, other) && one.len() == other.len()
+    }
+
+    /// The same: when a list was changed is not told here.
+    pub(crate) fn is_untouched(one: &Metadata, other: &Metadata) -> bool {
+        is_unchanged(one, other)
     }
 
     impl Owner {

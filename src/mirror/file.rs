@@ -278,7 +278,7 @@ impl FileMirror {
             return Ok(Put::Changed);
         }
         // What is compared last is compared fast: the shorter this takes, the less can come between.
-        if !disk.metadata(real)?.is_some_and(|now| platform::is_unchanged(there, &now)) {
+        if !disk.metadata(real)?.is_some_and(|now| platform::is_untouched(there, &now)) {
             return Ok(Put::Changed);
         }
         if !disk.exchange(whole, real)? {
@@ -652,6 +652,26 @@ mod tests {
             assert!(path.is_symlink());
             assert_eq!(text(&real), config("new"));
             assert_eq!(std::fs::metadata(&real).unwrap().mode() & 0o7777, mode);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn who_may_read_it_may_change_at_any_moment_and_is_kept() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        for (call, moment) in [("read", Moment::After), ("chown", Moment::After), ("rename", Moment::Before)] {
+            let (folder, path) = begin();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+            let changed = path.clone();
+            let disk = at(call, moment, move || {
+                std::fs::set_permissions(&changed, std::fs::Permissions::from_mode(0o600)).unwrap();
+                let _ = rustix::fs::setxattr(&changed, "user.later", b"yes", rustix::fs::XattrFlags::empty());
+            });
+            show(&mirror(folder.path(), disk), "new").unwrap();
+            assert_eq!(text(&path), config("new"));
+            assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600, "{call} {moment:?}");
+            let later = rustix::fs::getxattr(&path, "user.later", &mut [0; 8][..]);
+            assert!(matches!(later, Ok(3) | Err(rustix::io::Errno::OPNOTSUPP)), "{call} {moment:?}: {later:?}");
         }
     }
 
