@@ -369,8 +369,10 @@ impl State {
             return;
         }
         if knows(self, &theirs) {
-            if self.access.is_none() && self.fingerprint() == theirs.fingerprint() {
-                self.access = theirs.access.take();
+            if self.fingerprint() == theirs.fingerprint() {
+                // They may be sending that token at this moment.
+                self.mark = theirs.mark.take().or_else(|| self.mark.take());
+                self.access = self.access.take().or_else(|| theirs.access.take());
             }
         } else if knows(&theirs, self) {
             std::mem::swap(self, &mut theirs);
@@ -782,5 +784,64 @@ mod tests {
         assert_eq!(cool_down.until(1_000_000), Some(1_900_000));
         assert_eq!(cool_down.until(1_900_000), None);
         assert_eq!(cool_down.error(1_899_000).retry_after(), Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn two_states_that_went_apart_lose_no_token_of_either() {
+        let mark = |raw: &str| Mark { fingerprint: Fingerprint::of(raw), started_at: 1, deadline: 2, starts: 0 };
+        let mut base = with("a");
+        base.rotated(Sent::Current, "b", "h", access(2));
+        let changed = |change: &dyn Fn(&mut State)| {
+            let mut state = base.clone();
+            change(&mut state);
+            state.sequence += 1;
+            state
+        };
+        let rotated = |raw: &'static str, at| {
+            changed(&move |state: &mut State| state.rotated(Sent::Current, raw, "h", access(at)))
+        };
+        let aside = |state: &State| state.aside.as_ref().map(|aside| aside.current.token.raw());
+        let merged = |ours: &State, theirs: State| {
+            let mut merged = ours.clone();
+            merged.merge(theirs.clone());
+            assert!(merged.sequence >= ours.sequence.max(theirs.sequence));
+            let known: Vec<_> = ours.known.iter().chain(&theirs.known).collect();
+            assert!(known.iter().all(|fingerprint| merged.known.contains(fingerprint)), "every ancestor stays known");
+            merged
+        };
+
+        // One is the successor of the other, whoever has it.
+        let ours = rotated("c", 3);
+        let mut later = ours.clone();
+        later.rotated(Sent::Current, "d", "h", access(4));
+        for merged in [merged(&ours, later.clone()), merged(&later, ours.clone())] {
+            assert_eq!((current(&merged).as_str(), merged.previous), ("d", later.previous.clone()));
+        }
+        // Two successors of one token: the later one, and the other if that is rejected; never the spent one before.
+        for (one, other) in [(rotated("c", 3), rotated("d", 4)), (rotated("d", 4), rotated("c", 3))] {
+            let mut merged = merged(&one, other);
+            assert_eq!((current(&merged).as_str(), aside(&merged).as_deref()), ("d", Some("c")));
+            assert_eq!(merged.reject(Sent::Current, 5), AfterRejection::Aside);
+            assert_eq!(current(&merged), "c");
+        }
+        // A token that was pasted, and the successor of the one that it displaced.
+        let pasted = changed(&|state| state.take_over(token("x"), 3));
+        for merged in [merged(&pasted, rotated("c", 4)), merged(&rotated("c", 4), pasted.clone())] {
+            assert_eq!((current(&merged).as_str(), aside(&merged).as_deref()), ("x", Some("c")));
+        }
+        // The same token: a mark of theirs stays, and so does what Ring rejected.
+        let marked = changed(&|state| state.mark = Some(mark("b")));
+        let rejected = changed(&|state| state.rejected.push(Tombstone { fingerprint: Fingerprint::of("r"), at: 1 }));
+        let both = merged(&rejected, marked);
+        assert!(both.is_rejected(Fingerprint::of("r")));
+        assert_eq!(both.mark, Some(mark("b")));
+        // A logout that came after the token was asked for, and one that came before.
+        let logged_out = |at| State { sequence: 9, ..State::logged_out("https://oauth.ring.com", at) };
+        let mut ours = rotated("c", 5);
+        ours.merge(logged_out(6));
+        assert!(ours.current.is_none() && ours.known.is_empty());
+        let mut ours = rotated("c", 5);
+        ours.merge(logged_out(4));
+        assert_eq!(current(&ours), "c");
     }
 }

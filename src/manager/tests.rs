@@ -1901,7 +1901,7 @@ impl Probe for Intruder {
 async fn who_writes_in_spite_of_the_lock_is_never_written_over() {
     // The journal is read three times: when the store is entered, before the mark, and before the answer is written.
     for moment in 2..=3 {
-        for how in ["rotated", "pasted", "logged out"] {
+        for how in ["rotated", "pasted", "logged out", "marked"] {
             let folder = tempfile::tempdir().unwrap();
             drop(kept_in(folder.path()).await);
             let path = folder.path().join("j.json");
@@ -1931,10 +1931,15 @@ async fn who_writes_in_spite_of_the_lock_is_never_written_over() {
                     "pasted" => state.take_over(RefreshToken::from_raw("pasted"), now),
                     _ => {}
                 }
+                state.mark = (how == "marked").then(|| Mark {
+                    fingerprint: state.fingerprint().unwrap(),
+                    started_at: now,
+                    deadline: now + 50_000,
+                    starts: 0,
+                });
                 if how == "logged out" {
                     guard.forget().unwrap();
                 } else {
-                    state.mark = None;
                     guard.commit(&mut state).unwrap();
                 }
                 std::fs::copy(&there, &theirs).unwrap();
@@ -1961,6 +1966,15 @@ async fn who_writes_in_spite_of_the_lock_is_never_written_over() {
                 ("logged out", 2) => {
                     assert_eq!(result.unwrap_err().code(), ErrorCode::NoRefreshToken);
                     assert!(is_logged_out(&state) && sent.is_empty());
+                }
+                ("marked", 2) => {
+                    assert_eq!(result.unwrap_err().code(), ErrorCode::StoreLocked);
+                    assert!(sent.is_empty(), "the other one is sending that token");
+                    assert!(state.mark.is_some());
+                }
+                ("marked", _) => {
+                    result.unwrap();
+                    assert_eq!((current.as_deref(), state.mark), (Some("a+++"), None));
                 }
                 ("rotated", _) => {
                     assert_eq!(result.unwrap().access_token.expose(), "access-1");
