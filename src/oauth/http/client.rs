@@ -44,25 +44,43 @@ impl HttpClient {
         Self { timeout, environment: shared(environment), keep_alive }
     }
 
-    async fn exchange(
+    /// An exchange by hyper. Nothing is left of it when its time is over.
+    async fn exchange(&self, request: Request, sent: &Arc<AtomicBool>) -> Result<Answer, HttpFailure> {
+        let (transport, ca_problem) = self.transport(&request.url).await?;
+        let wire = to_wire(&request)?;
+        by_library(&transport.client, wire, request, sent, ca_problem.as_deref()).await
+    }
+
+    /// An exchange by hand, for an answer that must not be lost for what is wrong with it. What has arrived of it when its time is over
+    /// is still looked at.
+    async fn exchange_by_hand(
         &self,
-        request: Request,
-        sent: &Arc<AtomicBool>,
+        request: &Request,
+        enough: Enough,
+        sent: &AtomicBool,
         deadline: Instant,
     ) -> Result<Answer, HttpFailure> {
+        let begun = tokio::time::timeout_at(deadline, self.begin(request, sent)).await;
+        let (mut stream, written) = begun.unwrap_or_else(|_| Err(timed_out(sent)))?;
+        received::read(&mut stream, deadline, request.limit, enough, &request.url).await.map_err(|(kind, cause)| {
+            let cause = cause.or_else(|| written.err().map(|error| error.to_string()));
+            HttpFailure { kind, ambiguous: true, cause }
+        })
+    }
+
+    /// Connects, and sends the request. Says how the sending ended: a server may have answered before it had read all.
+    async fn begin(&self, request: &Request, sent: &AtomicBool) -> Result<(Stream, io::Result<()>), HttpFailure> {
         let (transport, ca_problem) = self.transport(&request.url).await?;
-        let failed = |is_connecting: bool, error: Cause| {
-            failure(is_connecting, &*error, sent.load(Ordering::Acquire), ca_problem.as_deref())
+        let wire = to_wire(request)?;
+        let connected = transport.connector.connect(wire.uri().clone()).await;
+        let mut stream = connected.map_err(|error| failure(true, &*error, false, ca_problem.as_deref()))?.into_inner();
+        let bytes = to_bytes(&wire, request.body.as_ref().map(Body::bytes));
+        sent.store(true, Ordering::Release);
+        let written = match stream.write_all(&bytes).await {
+            Ok(()) => stream.flush().await,
+            Err(error) => Err(error),
         };
-        let wire = to_wire(&request)?;
-        match request.enough {
-            Some(enough) => {
-                let to = wire.uri().clone();
-                let stream = transport.connector.connect(to).await.map_err(|error| failed(true, error))?.into_inner();
-                by_hand(stream, wire, &request, enough, sent, deadline).await
-            }
-            None => by_library(&transport.client, wire, request, sent, failed).await,
-        }
+        Ok((stream, written))
     }
 
     /// What connects to that URL, and what was wrong with a file of certificates.
@@ -120,14 +138,11 @@ impl Http for HttpClient {
             // Without a body nothing tells when the sending began, so it counts as begun.
             let sent = Arc::new(AtomicBool::new(request.body.is_none()));
             let deadline = Instant::now() + request.timeout.unwrap_or(self.timeout);
-            match tokio::time::timeout_at(deadline, self.exchange(request, &sent, deadline)).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(HttpFailure {
-                    kind: FailureKind::Timeout,
-                    ambiguous: sent.load(Ordering::Acquire),
-                    cause: None,
-                }),
+            if let Some(enough) = request.enough {
+                return self.exchange_by_hand(&request, enough, &sent, deadline).await;
             }
+            let exchange = tokio::time::timeout_at(deadline, self.exchange(request, &sent)).await;
+            exchange.unwrap_or_else(|_| Err(timed_out(&sent)))
         })
     }
 
@@ -195,8 +210,10 @@ async fn by_library(
     wire: http::Request<()>,
     request: Request,
     sent: &Arc<AtomicBool>,
-    failed: impl Fn(bool, Cause) -> HttpFailure,
+    ca_problem: Option<&str>,
 ) -> Result<Answer, HttpFailure> {
+    let failed =
+        |is_connecting: bool, error: Cause| failure(is_connecting, &*error, sent.load(Ordering::Acquire), ca_problem);
     let Request { body, limit, url, .. } = request;
     let bytes = body.map(|body| Bytes::from(body.bytes));
     let wire = wire.map(|()| MarkedBody { bytes, sent: Arc::clone(sent) });
@@ -226,33 +243,9 @@ async fn next_frame(body: &mut Incoming) -> Option<Result<Frame<Bytes>, hyper::E
     std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
 }
 
-/// One exchange by hand, for an answer that must not be lost for what is wrong with it.
-async fn by_hand(
-    mut stream: Stream,
-    wire: http::Request<()>,
-    request: &Request,
-    enough: Enough,
-    sent: &AtomicBool,
-    deadline: Instant,
-) -> Result<Answer, HttpFailure> {
-    let bytes = to_bytes(&wire, request.body.as_ref().map(Body::bytes));
-    sent.store(true, Ordering::Release);
-    let written = async {
-        stream.write_all(&bytes).await?;
-        stream.flush().await
-    };
-    // A server may have answered before it had read all.
-    let written: io::Result<()> = written.await;
-    // A little earlier than the exchange's own end, so that what has arrived by then is looked at.
-    let deadline = deadline.checked_sub(LAST_LOOK).unwrap_or(deadline);
-    received::read(&mut stream, deadline, request.limit, enough, &request.url).await.map_err(|(kind, cause)| {
-        let cause = cause.or_else(|| written.err().map(|error| error.to_string()));
-        HttpFailure { kind, ambiguous: true, cause }
-    })
+fn timed_out(sent: &AtomicBool) -> HttpFailure {
+    HttpFailure { kind: FailureKind::Timeout, ambiguous: sent.load(Ordering::Acquire), cause: None }
 }
-
-/// How long before its end an exchange looks at what has arrived for the last time.
-const LAST_LOOK: Duration = Duration::from_millis(20);
 
 /// The head of a request.
 fn to_wire(request: &Request) -> Result<http::Request<()>, HttpFailure> {

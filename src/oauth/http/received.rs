@@ -19,7 +19,7 @@ const HEAD_LIMIT: usize = 1024 * 1024;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long an answer that has come to its end, and says nothing, is read on: its length may be wrong.
-const BEYOND: Duration = Duration::from_secs(1);
+const BEYOND: Duration = Duration::from_millis(250);
 
 /// Why an answer ended before it was whole, and in what words of the system.
 pub(super) type Broken = (FailureKind, Option<String>);
@@ -37,18 +37,23 @@ pub(super) async fn read(
     let mut until = deadline;
     // Whether something arrived that was not looked at yet.
     let mut is_news = false;
+    let mut failed = None;
     loop {
-        let pause = if is_news { until.min(Instant::now() + PAUSE) } else { until };
+        let pause = if is_news || failed.is_some() { until.min(Instant::now() + PAUSE) } else { until };
         let ended = match tokio::time::timeout_at(pause, stream.read(&mut buffer)).await {
-            Ok(Ok(0)) => Some((FailureKind::CutOff, None)),
-            Ok(Ok(count)) => {
+            Ok(Ok(count)) if count > 0 => {
                 received.push(&buffer[..count]);
                 is_news = true;
                 received.is_too_long(limit).then_some((FailureKind::TooLarge, None))
             }
-            Ok(Err(error)) => Some((FailureKind::CutOff, Some(error.to_string()))),
-            Err(_) if Instant::now() >= until => Some((FailureKind::Timeout, None)),
-            Err(_) => None,
+            // TLS tells what is wrong with a record before it gives what it has read of the records in front of that one.
+            Ok(Err(error)) if failed.is_none() => {
+                failed = Some(error.to_string());
+                continue;
+            }
+            Ok(_) => Some((FailureKind::CutOff, failed.take())),
+            Err(_) if Instant::now() >= until => Some((FailureKind::Timeout, failed.take())),
+            Err(_) => failed.take().map(|cause| (FailureKind::CutOff, Some(cause))),
         };
         let paused = pause <= Instant::now();
         if ended.is_none() && !paused && !received.is_whole() {
@@ -298,8 +303,13 @@ impl Chunks {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+    use std::io;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
     use proptest::prelude::*;
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncWriteExt, ReadBuf};
 
     use super::*;
 
@@ -381,6 +391,37 @@ mod tests {
                     let outcome = outcome(&[&text[..cut], &text[cut..]], closes, braced).await;
                     assert!(outcome.is_ok_and(|(_, body)| body.starts_with("{}")), "{text} {cut}");
                 }
+            }
+        }
+    }
+
+    /// Gives what is in it, one by one, and then its end.
+    struct Script(VecDeque<io::Result<&'static [u8]>>);
+
+    impl AsyncRead for Script {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(self.0.pop_front().unwrap_or(Ok(b"")).map(|bytes| buffer.put_slice(bytes)))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_read_before_a_broken_record_is_not_lost() {
+        let broken = || Err(io::Error::other("a broken record"));
+        let url = Url::parse("http://127.0.0.1/").unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        for (script, expected) in [
+            (vec![broken(), Ok(&b"HTTP/1.1 200 OK\r\n\r\n{}"[..]), broken()], Ok(())),
+            (vec![Ok(&b"HTTP/1.1 200 OK\r\n\r\n{"[..]), broken(), Ok(&b"}"[..])], Ok(())),
+            (vec![Ok(&b"HTTP/1.1 200 OK\r\n\r\n{"[..]), broken(), broken()], Err("a broken record")),
+            (vec![broken()], Err("a broken record")),
+        ] {
+            let mut stream = Script(script.into());
+            match (read(&mut stream, deadline, 1_000, braced, &url).await, expected) {
+                (Ok(answer), Ok(())) => assert_eq!(answer.body, b"{}"),
+                (Err((kind, cause)), Err(words)) => {
+                    assert_eq!((kind, cause.as_deref()), (FailureKind::CutOff, Some(words)));
+                }
+                (outcome, _) => panic!("{outcome:?}"),
             }
         }
     }

@@ -22,17 +22,22 @@ pub(super) async fn tls(
 ) -> Result<(Arc<rustls::ClientConfig>, Option<String>), String> {
     let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let mut problem = None;
-    let files = [("NODE_EXTRA_CA_CERTS", &environment.extra_ca_certs), ("SSL_CERT_FILE", &environment.ssl_cert_file)];
-    for (name, file) in files {
-        let Some(file) = file else { continue };
-        match read(file, patience).await {
-            Ok(pem) => {
+    let read = |file: &Option<PathBuf>| {
+        let file = file.clone();
+        async move { Some(read(&file?, patience).await) }
+    };
+    // Both at once: two that do not answer take no longer than one.
+    let (extra, bundle) = tokio::join!(read(&environment.extra_ca_certs), read(&environment.ssl_cert_file));
+    for (name, contents) in [("NODE_EXTRA_CA_CERTS", extra), ("SSL_CERT_FILE", bundle)] {
+        match contents {
+            None => {}
+            Some(Ok(pem)) => {
                 let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect();
                 if roots.add_parsable_certificates(certificates).0 == 0 {
                     problem = Some(format!("the file in {name} holds no certificate"));
                 }
             }
-            Err(error) => problem = Some(format!("the file in {name} cannot be read: {error}")),
+            Some(Err(error)) => problem = Some(format!("the file in {name} cannot be read: {error}")),
         }
     }
     let provider = Arc::new(CryptoProvider { key_provider: &NoKeys, ..rustls::crypto::ring::default_provider() });

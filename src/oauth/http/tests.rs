@@ -1,10 +1,12 @@
 //! The network, against servers that answer as they are told.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use rustls::pki_types::PrivateKeyDer;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
@@ -212,6 +214,72 @@ async fn proxies_that_cannot_be_used_are_not_passed_by() {
     }
 }
 
+/// Gathers what is written, as long as it is told to.
+struct Gathering {
+    stream: TcpStream,
+    gathered: Option<Vec<u8>>,
+}
+
+impl AsyncRead for Gathering {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Gathering {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        match &mut self.gathered {
+            Some(gathered) => {
+                gathered.extend_from_slice(bytes);
+                Poll::Ready(Ok(bytes.len()))
+            }
+            None => Pin::new(&mut self.stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[tokio::test]
+async fn an_answer_with_something_else_than_tls_behind_it_is_not_lost() {
+    let (acceptor, pem) = tls();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
+    let serving = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = acceptor.accept(Gathering { stream, gathered: None }).await.unwrap();
+        read_request(&mut stream).await;
+        stream.get_mut().0.gathered = Some(Vec::new());
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}").await.unwrap();
+        stream.flush().await.unwrap();
+        // One segment: the record, and what no record can be.
+        let below = stream.get_mut().0;
+        let mut segment = below.gathered.take().unwrap();
+        segment.extend_from_slice(b"HTTP/1.1 502 Bad Gateway\r\n\r\n");
+        below.stream.write_all(&segment).await.unwrap();
+        // Until the client goes.
+        let _ = below.stream.read(&mut [0; 16]).await;
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("roots.pem");
+    std::fs::write(&file, pem).unwrap();
+    let client = http(20_000, Environment { extra_ca_certs: Some(file), ..Environment::default() });
+    let enough: Enough = |_, body, _| body == b"{}";
+    let answer = client.send(Request { enough: Some(enough), ..post(&url) }).await.unwrap();
+    assert_eq!((answer.status, answer.body.as_slice()), (200, &b"{}"[..]));
+    serving.await.unwrap();
+}
+
 #[tokio::test]
 async fn certificates_are_checked() {
     let folder = tempfile::tempdir().unwrap();
@@ -234,8 +302,8 @@ async fn certificates_are_checked() {
     assert_eq!(http(2_000, environment).send(post(&url)).await.unwrap().body, b"hi");
 }
 
-/// A server with a certificate of its own, which answers each request.
-async fn secure_server() -> (String, String) {
+/// TLS of a server with a certificate of its own, and that certificate.
+fn tls() -> (tokio_rustls::TlsAcceptor, String) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let pem = made.cert.pem();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
@@ -245,10 +313,15 @@ async fn secure_server() -> (String, String) {
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.der().clone()], key)
         .unwrap();
+    (Arc::new(tls).into(), pem)
+}
+
+/// A server with a certificate of its own, which answers each request.
+async fn secure_server() -> (String, String) {
+    let (acceptor, pem) = tls();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}/?canary", listener.local_addr().unwrap().port());
     tokio::spawn(async move {
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             if let Ok(mut stream) = acceptor.accept(stream).await {
