@@ -152,4 +152,45 @@ describe('custom stores that hang', { concurrency: true }, () => {
       program.letGo()
     })
   }
+
+  it('are not called for two managers at once: the one that a closed manager left behind ends first', async (t) => {
+    const ring = await startRing(t)
+    const program = new Program(ring.mint())
+    const first = open(t, ring, { store: program }).manager
+    await first.getAccessToken()
+    await until(() => program.running === 0 && program.token === first.refreshToken, 'saved')
+    program.holds = 'save'
+    program.began.length = 0
+    const rotation = first.refresh()
+    await until(() => program.running === 1 && program.saves.length === 1, 'it hangs')
+    const closing = first.close()
+    const { manager } = open(t, ring, { store: program })
+    const asked = manager.getAccessToken()
+    // Long enough for a load that does not wait for its turn.
+    await sleep(300)
+    program.letGo()
+    await Promise.all([rotation, closing, asked])
+    await until(() => program.token === manager.refreshToken, 'the newest token')
+    assert.equal(program.atOnce, 1)
+    assert.equal(ring.counts.stalePresentations, 0)
+    assert.equal(ring.counts.rotations, 3)
+  })
+
+  it('do not lose a token that is pasted while one could not be saved', async (t) => {
+    const ring = await startRing(t)
+    const program = new Program(ring.mint())
+    const { manager } = open(t, ring, { store: program })
+    await manager.getAccessToken()
+    const { save } = program
+    program.save = () => Promise.reject(new Error('no'))
+    await manager.refresh()
+    assert.equal(manager.status.persisted, false)
+    const pasted = ring.mint()
+    program.token = pasted
+    program.save = save
+    await manager.refresh()
+    assert.equal(rawOf(ring.tokenRequests.at(-1)?.form.refresh_token), pasted)
+    assert.equal(program.token, manager.refreshToken)
+    assert.equal(ring.counts.stalePresentations, 0)
+  })
 })

@@ -99,7 +99,12 @@ function customStore(store) {
   }
   const { statePath } = given
   const fields = statePath === undefined ? {} : { statePath: path('options.store.statePath', statePath) }
-  return { ...builtIn('custom', fields), caller: new Caller(store) }
+  let caller = callers.get(store)
+  if (caller === undefined) {
+    caller = new Caller(store)
+    callers.set(store, caller)
+  }
+  return { ...builtIn('custom', fields), caller }
 }
 
 /** The longest words of a program that are handed over, in characters. */
@@ -107,10 +112,15 @@ const LONGEST_WORDS = 10_000
 /** How many errors that caused one another are told of. */
 const MOST_CAUSES = 3
 
-/** Calls a program's own functions, and knows what is called from inside them. The core calls one at a time. */
+/**
+ * Calls a program's own functions, one at a time, and knows what is called from inside them. The core of one manager calls one at
+ * a time; a closed manager may have left behind a call that has not ended when the next one begins with the same store.
+ */
 class Caller {
   /** @type {AsyncLocalStorage<{ running: boolean }>} */
   #inside = new AsyncLocalStorage()
+  /** Settled when the latest call has ended. */
+  #latest = Promise.resolve()
 
   /** @param {{ load(): unknown, save(newRefreshToken: string, oldRefreshToken?: string): unknown }} store */
   constructor(store) {
@@ -144,6 +154,12 @@ class Caller {
    * @returns {Promise<{ value: unknown, failed: string | undefined }>}
    */
   async #run(call) {
+    const before = this.#latest
+    let end = () => {}
+    this.#latest = new Promise((resolve) => {
+      end = resolve
+    })
+    await before
     const scope = { running: true }
     try {
       return { value: await this.#inside.run(scope, async () => call()), failed: undefined }
@@ -151,9 +167,16 @@ class Caller {
       return { value: undefined, failed: words(error) }
     } finally {
       scope.running = false
+      end()
     }
   }
 }
+
+/**
+ * The one caller of each store, for all managers that are given it.
+ * @type {WeakMap<object, Caller>}
+ */
+const callers = new WeakMap()
 
 /**
  * An answer as the native part takes it: without a prototype, from which it would read what is not there.

@@ -91,7 +91,8 @@ impl Inner {
         if self.view().closed {
             return Err(closed());
         }
-        if let Some(pending) = slot.take() {
+        if let Some(mut pending) = slot.take() {
+            self.take_over_shown_instead(&mut pending, allowance).await;
             self.write_late(pending, &mut slot, allowance).await;
         }
         if let Some(pending) = slot.take() {
@@ -244,6 +245,21 @@ impl Inner {
             self.keep_writing();
         }
         state
+    }
+
+    /// Without a journal, what could not be saved is saved where another token may have been put meanwhile: that one is used
+    /// then, and the other kept aside. Not when the manager is closed, where a `load` that hangs would leave no time to save.
+    async fn take_over_shown_instead(&self, pending: &mut Pending, allowance: &Allowance) {
+        if self.parts.store.needs_the_program()
+            && let Some(shown) = self.look_into_mirror(allowance).await
+            && pending.state.recognise(shown.fingerprint()) == Known::Unknown
+        {
+            self.log(
+                Level::Info,
+                "The refresh token from the store's own load is a new one: it is used from now on, and the one before is kept aside.",
+            );
+            pending.state.take_over(shown, self.parts.clock.wall());
+        }
     }
 
     /// Tries to write what was known before, and could not be written then. Says whether that worked.
@@ -545,7 +561,10 @@ impl Inner {
                     return;
                 }
                 let written = match slot.take() {
-                    Some(pending) => inner.write_late(pending, &mut slot, &allowance).await,
+                    Some(mut pending) => {
+                        inner.take_over_shown_instead(&mut pending, &allowance).await;
+                        inner.write_late(pending, &mut slot, &allowance).await
+                    }
                     None => true,
                 };
                 drop(slot);

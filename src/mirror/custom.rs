@@ -272,7 +272,7 @@ fn late(name: &str) -> Error {
     Error::new(
         ErrorCode::Store,
         format!(
-            "The store's own {name} has not ended, and a call waits for the store's own code for 10 seconds at most. Look for what {name} waits for; it is not called again before it has ended."
+            "The store's own {name} did not end in time: a call waits for the store's own code for 10 seconds in all. Look for what {name} waits for; it is not called again before it has ended."
         ),
     )
 }
