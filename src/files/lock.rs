@@ -13,14 +13,14 @@ use crate::{Error, ErrorCode, Result};
 #[derive(Debug)]
 pub(crate) struct Lock {
     // Closing the files is what releases it.
-    _files: [Option<File>; 2],
+    files: [Option<File>; 2],
 }
 
 impl Lock {
     /// Tries to take the lock that is named after a file; `None` while somebody else has it.
     pub(crate) fn try_take(disk: &Disk, file: &Path) -> Result<Option<Self>> {
         Ok(match take_named(disk, file)? {
-            Named::Beside(named) | Named::StandIn(named) => Some(Self { _files: [Some(named), None] }),
+            Named::Beside(named) | Named::StandIn(named) => Some(Self { files: [Some(named), None] }),
             Named::NotForRoot => return Err(not_for_root(file)),
             Named::Busy => None,
         })
@@ -36,11 +36,19 @@ impl Lock {
             Named::Busy => return Ok(None),
         };
         match take_itself(disk, file, has_stand_in)? {
-            Itself::Taken(itself) => Ok(Some(Self { _files: [named, Some(itself)] })),
+            Itself::Taken(itself) => Ok(Some(Self { files: [named, Some(itself)] })),
             // Root and the owner of the file have that lock in common, if any.
             Itself::NotNeeded if named.is_none() => Err(not_for_root(file)),
-            Itself::NotNeeded => Ok(Some(Self { _files: [named, None] })),
+            Itself::NotNeeded => Ok(Some(Self { files: [named, None] })),
             Itself::Busy => Ok(None),
+        }
+    }
+
+    /// Locks the file that took the place of the one that was locked: from now on somebody can mount that one, or give it a
+    /// second name. Where it cannot be locked, the lock that is named after it has to do.
+    pub(crate) fn follow(&mut self, disk: &Disk, file: &Path) {
+        if let Ok(Itself::Taken(itself)) = take_itself(disk, file, false) {
+            self.files[1] = Some(itself);
         }
     }
 }

@@ -684,6 +684,9 @@ impl Guard for FileGuard {
                 Err(shared.failed("written", &io::Error::from(io::ErrorKind::PermissionDenied)))
             }
             Ok(way) => {
+                if way == Way::Replaced {
+                    self.lock.follow(&shared.disk, real);
+                }
                 self.room = room;
                 Ok(Begun::Ready(self.notices(way)))
             }
@@ -942,6 +945,23 @@ mod tests {
         assert_eq!(names(folder.path()), ["j.json", "j.json.lock", "other.json", "other.json.lock"]);
         lock(&store(&path)).forget().unwrap();
         assert_eq!(current(&store(&other)), None, "what is forgotten has no second name");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_second_name_that_is_made_during_a_request_has_the_same_lock() {
+        let (folder, path) = journal_of("a");
+        let other = folder.path().join("other.json");
+        let (mut guard, mut state) = enter(&store(&path));
+        guard.begin(&mut state).unwrap();
+        // The mark is in a file that took the place of the one that was entered.
+        std::fs::hard_link(&path, &other).unwrap();
+        assert!(store(&other).try_lock().unwrap().is_none());
+        state.take_over(RefreshToken::from_raw("b"), 2);
+        guard.commit(&mut state).unwrap();
+        drop(guard);
+        assert_eq!(current(&store(&other)).as_deref(), Some("b"));
+        assert!(store(&other).try_lock().unwrap().is_some());
     }
 
     #[cfg(unix)]
