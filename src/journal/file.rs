@@ -3,7 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread::sleep;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::format::{self, Unreadable};
 use super::state::State;
@@ -28,6 +29,9 @@ const OTHER_NAMES: std::ops::RangeInclusive<u32> = 2..=9;
 /// Copies in the user's private folder, for a journal beside which nothing can be made. Two, so that the only copy is not
 /// removed to make the next one.
 const STAND_INS: [&str; 2] = [".copy", ".copy-2"];
+/// How often a journal that is not whole is looked at again without its lock, and the wait between.
+const LOOKS: u32 = 3;
+const LOOK: Duration = Duration::from_millis(5);
 
 /// The state in one small file, readable by its owner alone, and never without a whole copy of it on the disk.
 #[derive(Clone)]
@@ -329,7 +333,17 @@ fn name_of(real: &Path) -> String {
 
 impl Store for FileStore {
     fn peek(&self) -> Result<Option<State>> {
-        Ok(self.shared.entering().newest()?.state)
+        let shared = self.shared.entering();
+        let mut newest = shared.newest()?;
+        for _ in 0..LOOKS {
+            if !matches!(newest.damage, Some(Damage::Useless | Damage::Salvaged)) {
+                break;
+            }
+            // Without the lock it may be another process that is writing the journal in place.
+            sleep(LOOK);
+            newest = shared.newest()?;
+        }
+        Ok(newest.state)
     }
 
     fn try_lock(&self) -> Result<Option<Box<dyn Guard>>> {
@@ -824,7 +838,7 @@ fn moved_aside(disk: &Disk, real: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
-    use std::time::Duration;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::super::state::{Access, Known, Mark, Sent};
     use super::*;
@@ -1488,6 +1502,33 @@ mod tests {
                         assert!(previous.is_none_or(|previous| previous == raw(&before)), "nothing older is ever sent");
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn who_peeks_at_a_write_in_place_sees_one_version_or_another() {
+        /// Ends a write in place, and has no copy any more, after a reader has looked at the torn journal.
+        struct Torn(AtomicBool);
+        impl Probe for Torn {
+            fn at(&self, call: &'static str, path: &Path, moment: Moment) -> io::Result<()> {
+                let is_read = call == "read" && moment == Moment::After && path.ends_with("j.json");
+                if is_read && self.0.swap(false, Ordering::SeqCst) {
+                    std::fs::copy(path.with_file_name("whole"), path).unwrap();
+                }
+                Ok(())
+            }
+        }
+        for bytes in [300, 1500, 6000] {
+            let (before, after) = rotation_of(bytes);
+            let (old, new) = (encoded(&before), encoded(&after));
+            for at in (512..new.len()).step_by(512) {
+                let (folder, path) = journal_of("a");
+                std::fs::write(&path, torn(&old, &new, at, true)).unwrap();
+                std::fs::write(folder.path().join("whole"), &new).unwrap();
+                let probe = Arc::new(Torn(AtomicBool::new(true)));
+                let reader = FileStore::open(&path, ISSUER, Disk::with_probe(probe)).unwrap();
+                assert_eq!(current(&reader), Some("c".repeat(bytes)), "{bytes} bytes, torn at {at}");
             }
         }
     }
