@@ -555,6 +555,19 @@ async fn a_rotation_settles_a_complaint_and_renews_the_lifetime_even_if_its_acce
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_complaint_outlives_a_lifetime_that_a_journal_rounds() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = FileStore::open(folder.path().join("j.json"), ISSUER, Disk::default()).unwrap();
+    let bench = Bench::on(Arc::new(journal));
+    *bench.wire.lifetime.lock().unwrap() = Duration::from_nanos(3_600_000_000_001);
+    let manager = bench.manager(Some("a"));
+    let first = manager.auth().await.unwrap().access_token;
+    manager.invalidate_access_token(first.expose()).unwrap();
+    assert_ne!(manager.auth().await.unwrap().access_token, first);
+    assert_eq!(bench.wire.sent().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rotation_by_another_process_serves_even_if_its_access_token_is_the_same() {
     let bench = Bench::on(Shaky::new());
     let (one, other) = (bench.manager(Some("a")), bench.manager(None));

@@ -103,7 +103,9 @@ impl LiveAccess {
     /// Whether both came with one and the same answer. Ring may give an access token again that it has given before: the answer
     /// counts, not the text.
     pub(super) fn is(&self, access: &Access) -> bool {
-        self.token == access.token && self.obtained_wall == access.obtained_at && self.lifetime == access.lifetime
+        // A journal keeps milliseconds.
+        let lifetime = millis(self.lifetime) == millis(access.lifetime);
+        lifetime && self.token == access.token && self.obtained_wall == access.obtained_at
     }
 
     /// Its age by whichever clock says more: one stands still in a suspended machine, the other can be set back.

@@ -113,7 +113,8 @@ impl HttpClient {
             .pool_max_idle_per_host(if key.keep_alive { KEPT_PER_HOST } else { 0 })
             .pool_idle_timeout(KEPT_FOR)
             .pool_timer(TokioTimer::new())
-            .retry_canceled_requests(false)
+            // One that was given a kept connection which the server had closed, and of which nothing was sent, is sent on another.
+            .retry_canceled_requests(true)
             .http1_max_headers(MOST_HEADERS)
             .build(connector.clone());
         let transport = Transport { connector, client };

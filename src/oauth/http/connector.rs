@@ -40,8 +40,11 @@ impl Connector {
         let mut tcp = HttpConnector::new_with_resolver(Resolver);
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
+        // Divided among the addresses of a host: one that does not answer must not take the time of the others.
+        tcp.set_connect_timeout(Some(timeout));
         tcp.set_keepalive(Some(KEEPALIVE));
         tcp.set_keepalive_interval(Some(KEEPALIVE));
+        tcp.set_keepalive_retries(Some(3));
         Self { direct: Direct { tcp, tls }, proxy: proxy.map(Arc::new), timeout }
     }
 

@@ -112,6 +112,25 @@ async fn sends_each_request_over_a_connection_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_kept_connection_that_the_server_has_closed_is_replaced() {
+    // Each connection is closed behind its answer, without a word about that.
+    let (port, _task) = server(50, Then::Say(OK)).await;
+    let config = HttpConfig {
+        timeout: Duration::from_secs(20),
+        environment: Environment { no_proxy: Some("kept".to_owned()), ..Environment::default() },
+        keep_alive: true,
+    };
+    let client = HttpClient::new(config);
+    for _ in 0..20 {
+        // The server may close it in the very moment in which the request is sent: that alone is told.
+        match client.send(post(&format!("http://127.0.0.1:{port}/"))).await {
+            Ok(answer) => assert_eq!(answer.body, b"hi"),
+            Err(failure) => assert!(failure.ambiguous, "{failure:?}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_broken_answer_is_ambiguous() {
     for then in [
         Then::Say(""),
