@@ -126,6 +126,18 @@ export class RingTokenManager {
    */
   setPushCredentials(pnc: object | null): Promise<void>
 
+  /**
+   * Waits until there is a refresh token that Ring did not reject: until somebody has logged in, with this manager, with
+   * another one on the same store or with the command line. While a login is needed the manager looks at
+   * its journal every 15 seconds. A call that waits keeps the process alive.
+   *
+   * @throws {RingAuthError} `CLOSED`, `ABORTED`.
+   *
+   * @example
+   * if (manager.status.state === 'needs-login') await manager.waitForLogin()
+   */
+  waitForLogin(options?: CallOptions): Promise<void>
+
   /** The newest refresh token, wrapped as ring-client-api does it; `null` while there is none. A secret. */
   readonly refreshToken: string | null
 
@@ -242,6 +254,12 @@ export interface HomebridgeStore {
   name?: string | undefined
   /** The folder of the journal. Default: `.ring-auth` beside the file, where the command line finds it too. */
   statePath?: string | undefined
+  /**
+   * `true`: a login adds the block if there is none, and removes `email` and `password` from it, as
+   * `ring-auth login --homebridge` does. Whether the file can be written is checked before Ring is asked for a code.
+   * Default: `false`.
+   */
+  addBlock?: boolean | undefined
 }
 
 /** The value of a key in a `.env` file. The file is made, for its owner alone, where there is none. */

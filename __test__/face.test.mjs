@@ -64,6 +64,11 @@ function fakeBinding() {
           return this.waiting.shift() ?? null
         }
       },
+      BindingWaiting: class {
+        end() {
+          fake.calls.push(['end'])
+        }
+      },
       /** @param {unknown} options @param {{ waiting: any[], listener: () => void }} events @param {number} manager */
       open(options, events, manager) {
         // The native part reads properties, and minds no prototype.
@@ -107,6 +112,7 @@ function fakeBinding() {
       submitTwoFactorCode: answer('submitTwoFactorCode', step),
       resendTwoFactorCode: answer('resendTwoFactorCode', step),
       invalidateAccessToken: answer('invalidateAccessToken', () => null),
+      waitForLogin: answer('waitForLogin', async () => ({})),
       setRefreshToken: answer('setRefreshToken', async () => ({})),
       setPushCredentials: answer('setPushCredentials', async () => ({})),
       close: answer('close', async () => {}),
@@ -281,6 +287,11 @@ describe('constructor', () => {
       { store: { type: 'homebridge', configPath: '/c', path: '/c' } },
       /^options\.store\.path is not an option; did you mean/,
     ],
+    [
+      { store: { type: 'homebridge', configPath: '/c', addBlock: 'yes' } },
+      /^options\.store\.addBlock must be a boolean, got a string$/,
+    ],
+    [{ store: { type: 'file', path: '/x', addBlock: true } }, /^options\.store\.addBlock is not an option/],
     [{ store: { type: 'homebridge', configPath: '/c', name: '' } }, /^options\.store\.name must not be empty$/],
     [
       { store: { type: 'homebridge', configPath: '/c', statePath: 5 } },
@@ -500,6 +511,18 @@ describe('signal', () => {
     assert.equal(own, 1)
     fail(new Error('late'))
     await tick()
+  })
+
+  it('aborted meanwhile: ends the native wait for a login', async () => {
+    fake.answers.waitForLogin = forever
+    const manager = new RingTokenManager()
+    const controller = new AbortController()
+    const call = manager.waitForLogin({ signal: controller.signal })
+    await tick()
+    assert.deepEqual(called(), ['open', 'waitForLogin'])
+    controller.abort()
+    await assert.rejects(call, (/** @type {any} */ error) => error.code === 'ABORTED')
+    assert.deepEqual(called(), ['open', 'waitForLogin', 'end'])
   })
 
   it('aborts one of many callers only', async () => {

@@ -24,6 +24,7 @@ export declare class BindingManager {
   loginWithCode(email: string, password: string, code: string): Promise<BindingOutcome>
   submitTwoFactorCode(code: string): Promise<BindingOutcome>
   resendTwoFactorCode(): Promise<BindingOutcome>
+  waitForLogin(waiting: BindingWaiting): Promise<BindingOutcome>
   invalidateAccessToken(accessToken: string): BindingError | null
   setRefreshToken(token: string): Promise<BindingOutcome>
   setPushCredentials(json?: string | undefined | null): Promise<BindingOutcome>
@@ -37,6 +38,12 @@ export declare class BindingManager {
 export declare class BindingRequest {
   reply(): Promise<BindingReply>
   abort(): void
+}
+
+/** Ends one call that waits for a login, so that it no longer keeps the process alive. */
+export declare class BindingWaiting {
+  constructor()
+  end(): void
 }
 
 /** What a program's own code answered. */
@@ -226,6 +233,8 @@ export interface BindingStore {
   key?: string
   /** The folder of the journal, where it is not beside the file. */
   statePath?: string
+  /** With `homebridge`: make the block if there is none, and take away what a token replaces. */
+  addBlock?: boolean
 }
 
 /** What a token says of itself. */

@@ -25,6 +25,7 @@ use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Env, Status};
 use napi_derive::{module_init, napi};
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 use convert::{auth_outcome, empty_outcome, step_outcome};
 use custom_store::JsStore;
@@ -124,6 +125,26 @@ pub struct BindingOpened {
     pub manager: Option<BindingManager>,
 }
 
+/// Ends one call that waits for a login, so that it no longer keeps the process alive.
+#[napi]
+pub struct BindingWaiting {
+    ended: Arc<Notify>,
+}
+
+#[napi]
+impl BindingWaiting {
+    #[napi(constructor)]
+    #[allow(clippy::new_without_default, reason = "JavaScript makes it")]
+    pub fn new() -> Self {
+        Self { ended: Arc::default() }
+    }
+
+    #[napi]
+    pub fn end(&self) {
+        self.ended.notify_one();
+    }
+}
+
 #[napi]
 pub struct BindingManager {
     manager: Manager,
@@ -185,6 +206,17 @@ impl BindingManager {
     pub fn resend_two_factor_code(&self, env: Env) -> napi::Result<AsyncBlock<BindingOutcome>> {
         let manager = self.manager.clone();
         promise(env, async move { step_outcome(manager.resend_two_factor_code().await) })
+    }
+
+    #[napi]
+    pub fn wait_for_login(&self, env: Env, waiting: &BindingWaiting) -> napi::Result<AsyncBlock<BindingOutcome>> {
+        let (manager, ended) = (self.manager.clone(), Arc::clone(&waiting.ended));
+        promise(env, async move {
+            tokio::select! {
+                result = manager.wait_for_login() => empty_outcome(result),
+                () = ended.notified() => BindingOutcome::default(),
+            }
+        })
     }
 
     #[napi]
@@ -321,7 +353,7 @@ fn wait_at_the_end_of(env: Env) -> napi::Result<()> {
 }
 
 fn to_place(store: BindingStore, functions: Option<JsStore>) -> Result<Place> {
-    let BindingStore { kind, path, platform, name, key, state_path } = store;
+    let BindingStore { kind, path, platform, name, key, state_path, add_block: _ } = store;
     let path = path.unwrap_or_default().into();
     let state_path = state_path.map(Into::into);
     match (kind.as_str(), functions) {
@@ -340,11 +372,13 @@ fn open_manager(
     runtime: Handle,
 ) -> Result<Manager> {
     let endpoints = Endpoints::parse(options.oauth_url.as_deref(), options.api_url.as_deref())?;
+    let adds_block = options.store.as_ref().and_then(|store| store.add_block).unwrap_or(false);
     let place = match options.store {
         Some(store) => to_place(store, functions)?,
         None => Place::Memory,
     };
-    let Kept { store, mirror } = place.open(&endpoints.issuer(), Purpose::Follow)?;
+    let purpose = if adds_block { Purpose::Introduce } else { Purpose::Follow };
+    let Kept { store, mirror } = place.open(&endpoints.issuer(), purpose)?;
     let mut http = HttpConfig::default();
     if let Some(timeout) = options.request_timeout_ms {
         http.timeout = Duration::try_from_secs_f64(timeout / 1000.0)

@@ -110,6 +110,8 @@ pub struct BindingStore {
     pub key: Option<String>,
     /// The folder of the journal, where it is not beside the file.
     pub state_path: Option<String>,
+    /// With `homebridge`: make the block if there is none, and take away what a token replaces.
+    pub add_block: Option<bool>,
 }
 
 /// What a program's own `save` is given.

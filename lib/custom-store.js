@@ -12,7 +12,7 @@ const { isGiven, kindOf, nonEmpty, pick, properties, refuseUnknown, wrongType } 
 
 const TYPES = '"memory", "file", "homebridge" or "dotenv", or the store an object with load and save'
 
-const FIELDS = ['type', 'path', 'configPath', 'platform', 'name', 'key', 'statePath']
+const FIELDS = ['type', 'path', 'configPath', 'platform', 'name', 'key', 'statePath', 'addBlock']
 const NONE = { store: undefined, caller: undefined }
 
 /**
@@ -33,8 +33,15 @@ function storeOption(value) {
     case 'file':
       return builtIn(type, texts(given, ['path'], []))
     case 'homebridge': {
-      const { configPath: path, ...rest } = texts(given, ['configPath'], ['platform', 'name', 'statePath'])
-      return builtIn(type, { path, ...rest })
+      const { addBlock = false } = given
+      if (typeof addBlock !== 'boolean') throw wrongType('options.store.addBlock', 'a boolean', addBlock)
+      const { configPath: path, ...rest } = texts(
+        given,
+        ['configPath'],
+        ['platform', 'name', 'statePath'],
+        ['addBlock'],
+      )
+      return builtIn(type, { path, ...rest, ...(addBlock ? { addBlock } : {}) })
     }
     case 'dotenv':
       return builtIn(type, texts(given, ['path'], ['key', 'statePath']))
@@ -46,7 +53,7 @@ function storeOption(value) {
 /**
  * A store of ours, as the native part takes it: without a prototype, from which it would read what is not there.
  * @param {string} kind
- * @param {Record<string, string | undefined>} fields
+ * @param {Record<string, string | boolean | undefined>} fields
  */
 function builtIn(kind, fields) {
   /** @type {BindingStore} */
@@ -66,9 +73,10 @@ function isCustom(value) {
  * @param {Record<string, unknown>} given
  * @param {string[]} needed
  * @param {string[]} optional
+ * @param {string[]} [others] The known options that are no text.
  */
-function texts(given, needed, optional) {
-  refuseUnknown('options.store', given, ['type', ...needed, ...optional])
+function texts(given, needed, optional, others = []) {
+  refuseUnknown('options.store', given, ['type', ...needed, ...optional, ...others])
   /** @type {Record<string, string>} */
   const found = Object.create(null)
   for (const key of [...needed, ...optional]) {

@@ -342,6 +342,18 @@ function createFace(binding) {
       await this.#ask((native) => native.setPushCredentials(json))
     }
 
+    /** @param {unknown} [given] */
+    async waitForLogin(given) {
+      const { signal } = options().callOptions(given, ['signal'])
+      const waiting = guard(() => new binding.BindingWaiting())
+      try {
+        await this.#ask((native) => native.waitForLogin(waiting), signal)
+      } finally {
+        // Otherwise a call that was aborted would keep the process alive.
+        guard(() => waiting.end())
+      }
+    }
+
     get refreshToken() {
       return guard(() => this.#native.refreshToken) ?? null
     }

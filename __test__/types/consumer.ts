@@ -73,6 +73,7 @@ export const stores: Store[] = [
   { type: 'file', path: '/data/ring.json' },
   { type: 'homebridge', configPath: '/data/config.json' },
   { type: 'homebridge', configPath: '/data/config.json', platform: 'Mine', name: 'Home', statePath: '/data/state' },
+  { type: 'homebridge', configPath: '/data/config.json', addBlock: true },
   { type: 'dotenv', path: '.env' },
   { type: 'dotenv', path: '.env', key: 'TOKEN', statePath: undefined },
   { load: () => null, save: () => {} },

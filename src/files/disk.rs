@@ -89,6 +89,14 @@ impl Disk {
         })
     }
 
+    /// The metadata of the file that a path leads to; `None` if there is none.
+    pub(crate) fn metadata_behind_links(&self, path: &Path) -> io::Result<Option<Metadata>> {
+        self.call("stat", path, || match std::fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some),
+        })
+    }
+
     /// Those of some paths in the folder of a file that are there.
     pub(crate) fn which_exist(&self, beside: &Path, paths: Vec<PathBuf>) -> io::Result<Vec<PathBuf>> {
         self.call("stat", beside, || {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::format::{self, Unreadable};
 use super::state::State;
-use super::{Begun, Found, Guard, Notice, Store};
+use super::{Begun, Found, Guard, Notice, Stamp, Store};
 use crate::files::lock::Lock;
 use crate::files::names::{sibling, siblings, stand_in, stand_ins_if_there};
 use crate::files::platform::{self, Ownership};
@@ -357,6 +357,11 @@ impl Store for FileStore {
 
     fn is_durable(&self) -> bool {
         true
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        // Behind the links that lead to it, as the journal is read.
+        Some(Stamp::of(self.shared.disk.metadata_behind_links(&self.shared.given).ok().flatten().as_ref()))
     }
 
     fn name(&self) -> String {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::file::FileStore as JournalFile;
 use super::state::{Known, State};
-use super::{Begun, Found, Guard, Notice, Store};
+use super::{Begun, Found, Guard, Notice, Stamp, Store};
 use crate::Result;
 use crate::files::lock::Lock;
 use crate::files::{Disk, Folder, resolve};
@@ -136,6 +136,12 @@ impl Store for FileStore {
 
     fn is_durable(&self) -> bool {
         true
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        let is_link = std::fs::symlink_metadata(&self.shared.link).is_ok_and(|metadata| metadata.is_symlink());
+        // Only a link can lead to another journal by now, and finding that one takes more than a look.
+        if is_link { self.shared.now().ok()?.stamp() } else { self.shared.first.stamp() }
     }
 
     fn name(&self) -> String {

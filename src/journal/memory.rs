@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::state::State;
-use super::{Begun, Found, Guard, Notice, Store};
+use super::{Begun, Found, Guard, Notice, Stamp, Store};
 use crate::Result;
 
 /// Keeps the state in memory only. Nothing protects from a crash, and nothing from other processes.
@@ -47,6 +47,10 @@ impl Store for MemoryStore {
 
     fn is_durable(&self) -> bool {
         false
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        None
     }
 
     fn name(&self) -> String {

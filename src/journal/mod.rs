@@ -11,6 +11,9 @@ pub mod state;
 pub use links::FileStore;
 pub use memory::MemoryStore;
 
+use std::fs::Metadata;
+use std::time::SystemTime;
+
 use crate::Result;
 use state::State;
 
@@ -34,6 +37,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Whether what is written outlives the process.
     fn is_durable(&self) -> bool;
+
+    /// What one look at the file's metadata shows. It differs after each write. `None` if the store is no file, so that
+    /// only its own process changes it.
+    fn stamp(&self) -> Option<Stamp>;
 
     /// Whether writing needs the program's own code to run, so that nothing can be written once the program is ending.
     fn needs_the_program(&self) -> bool {
@@ -103,6 +110,26 @@ pub struct Found {
     pub state: State,
     /// What a person should hear of it.
     pub notices: Vec<Notice>,
+}
+
+/// When a store was last written, as its file's metadata shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// `None` if the file is not there or cannot be looked at.
+    written: Option<(SystemTime, u64)>,
+}
+
+impl Stamp {
+    /// The stamp of a file with these metadata.
+    pub(crate) fn of(metadata: Option<&Metadata>) -> Self {
+        let modified = |metadata: &Metadata| metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        Self { written: metadata.map(|metadata| (modified(metadata), metadata.len())) }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of_length(length: u64) -> Self {
+        Self { written: Some((SystemTime::UNIX_EPOCH, length)) }
+    }
 }
 
 /// A sentence about the store that is no failure: a damaged journal moved aside, a file that could not be replaced.

@@ -10,6 +10,7 @@ use super::refresh::{Reason, access_of};
 use super::{Inner, Level, Step};
 use crate::journal::state::State;
 use crate::mirror::Allowance;
+use crate::mirror::Follower;
 use crate::oauth::{Grant, Login, LoginRequest, LoginStep};
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Result, Secret, hardware_id, task};
@@ -151,6 +152,9 @@ impl Inner {
 
     /// Decides the device id and keeps it, which also proves that the token can be stored: before Ring sends a code.
     async fn prepare(self: &Arc<Self>, device: Device, allowance: &Arc<Allowance>) -> Result<String> {
+        if let Some(Follower::Place(mirror)) = self.parts.mirror.clone() {
+            task::spawn_blocking(move || mirror.check_place()).await.unwrap_or_else(|_| Err(broken()))?;
+        }
         let mut entered = self.enter(allowance).await?;
         let hardware_id = loop {
             let decided = match device {

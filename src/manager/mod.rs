@@ -10,11 +10,12 @@ mod edit;
 mod entry;
 mod follow;
 mod login;
+mod login_watch;
 mod policy;
 mod refresh;
 mod view;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -150,6 +151,8 @@ struct Inner {
     following: tokio::sync::Mutex<()>,
     /// Rung when something changed that a waiting task may care about.
     changed: Arc<Notify>,
+    /// For tasks that [`Inner::update`] begins.
+    me: Weak<Inner>,
 }
 
 impl Manager {
@@ -224,7 +227,8 @@ impl Manager {
         view.settle(parts.clock.as_ref());
         let left_behind = found.as_ref().is_some_and(|state| state.mark.is_some());
         let auto_refresh = settings.auto_refresh;
-        let inner = Arc::new(Inner {
+        let inner = Arc::new_cyclic(|me| Inner {
+            me: Weak::clone(me),
             parts,
             settings,
             view: Mutex::new(view),
@@ -251,6 +255,7 @@ impl Manager {
         if auto_refresh {
             refresh::keep_fresh(&inner);
         }
+        inner.watch_for_login();
         Ok(Self { inner })
     }
 
@@ -329,6 +334,15 @@ impl Manager {
     /// Whether a login waits for its code. After a failure that ended it none does.
     pub fn awaits_code(&self) -> bool {
         self.inner.view().login_waits
+    }
+
+    /// Waits until there is a token that Ring did not reject: until somebody has logged in, here or in another process.
+    ///
+    /// # Errors
+    ///
+    /// `CLOSED`, also if the manager is closed meanwhile.
+    pub async fn wait_for_login(&self) -> Result<()> {
+        self.inner.wait_for_login().await
     }
 
     /// The newest token, wrapped.
@@ -449,6 +463,7 @@ impl Inner {
             self.parts.listener.on_event(event);
         }
         self.changed.notify_waiters();
+        self.watch_for_login();
         changed
     }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use super::*;
 use crate::files::{Disk, Moment, Probe};
 use crate::journal::state::{Access, Mark, Millis, Sent};
-use crate::journal::{Begun, FileStore, Found, Guard, MemoryStore, Notice};
+use crate::journal::{Begun, FileStore, Found, Guard, MemoryStore, Notice, Stamp};
 use crate::mirror::{CustomStore, Decide, Decision, Mirror, Place, Purpose, Settled, Settling, Target};
 use crate::oauth::{Answer, BoxFuture, Endpoints, Grant, Http, HttpFailure, Request, WireError};
 use crate::token::Fingerprint;
@@ -170,6 +170,10 @@ struct Shaky {
     /// Whether a write waits, and how many have waited.
     holds: Arc<AtomicBool>,
     held: Arc<AtomicUsize>,
+    /// Stands for the metadata of a file, of which each look is counted.
+    written: AtomicUsize,
+    stamps: AtomicUsize,
+    peeks: AtomicUsize,
 }
 
 struct ShakyGuard {
@@ -188,12 +192,16 @@ impl Shaky {
             locked: AtomicUsize::new(0),
             holds: Arc::default(),
             held: Arc::default(),
+            written: AtomicUsize::new(0),
+            stamps: AtomicUsize::new(0),
+            peeks: AtomicUsize::new(0),
         })
     }
 }
 
 impl Store for Shaky {
     fn peek(&self) -> Result<Option<State>> {
+        self.peeks.fetch_add(1, Ordering::SeqCst);
         if self.unreadable.load(Ordering::SeqCst) {
             return Err(Error::new(ErrorCode::Store, "unreadable"));
         }
@@ -211,6 +219,11 @@ impl Store for Shaky {
 
     fn is_durable(&self) -> bool {
         true
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        self.stamps.fetch_add(1, Ordering::SeqCst);
+        Some(Stamp::of_length(self.written.load(Ordering::SeqCst) as u64))
     }
 
     fn name(&self) -> String {
@@ -1423,6 +1436,10 @@ impl Store for ChangesAfterTheFirstRead {
         true
     }
 
+    fn stamp(&self) -> Option<Stamp> {
+        self.store.stamp()
+    }
+
     fn name(&self) -> String {
         self.store.name()
     }
@@ -2057,4 +2074,101 @@ async fn a_start_that_finds_the_newest_state_in_a_volatile_place_writes_it_to_th
     until(true).await;
     assert_eq!(bench.state().current.unwrap().token.raw(), "newest");
     assert!(bench.wire.sent().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_of_another_process_is_found_within_twenty_seconds() {
+    let shaky = Shaky::new();
+    let bench = Bench::on(Arc::clone(&shaky) as Arc<_>);
+    let manager = bench.manager(None);
+    let waiting = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.wait_for_login().await }
+    });
+    tokio::time::sleep(SECOND * 100).await;
+    assert!(!waiting.is_finished());
+    let began = bench.clock.monotonic();
+    let access = Access {
+        token: Secret::from("theirs"),
+        token_type: "Bearer".into(),
+        scope: "client".into(),
+        lifetime: HOUR,
+        obtained_at: bench.clock.wall(),
+    };
+    bench.edit(|state| {
+        state.take_over(RefreshToken::from_raw("b"), 1);
+        state.access = Some(access);
+    });
+    shaky.written.fetch_add(1, Ordering::SeqCst);
+    waiting.await.unwrap().unwrap();
+    assert!(bench.clock.since(began) <= SECOND * 20, "{:?}", bench.clock.since(began));
+    assert_eq!(raw(manager.refresh_token()), "b");
+    assert_eq!(manager.cached_access_token().unwrap().expose(), "theirs");
+    assert_eq!(bench.heard.tokens(), [(None, "b".into())]);
+    assert_eq!(bench.heard.phases(), [Phase::Ready]);
+    assert!(bench.wire.sent().is_empty(), "the other process has an access token, which is used");
+    // With a token there is nothing to look for.
+    tokio::time::sleep(SECOND * 20).await;
+    let looks = shaky.stamps.load(Ordering::SeqCst);
+    tokio::time::sleep(SECOND * 100).await;
+    assert_eq!(shaky.stamps.load(Ordering::SeqCst), looks);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unchanged_journal_is_looked_at_and_not_read_while_a_login_is_needed() {
+    let shaky = Shaky::new();
+    let bench = Bench::on(Arc::clone(&shaky) as Arc<_>);
+    let manager = bench.manager(None);
+    tokio::time::sleep(SECOND * 16).await;
+    let (stamps, peeks) = (shaky.stamps.load(Ordering::SeqCst), shaky.peeks.load(Ordering::SeqCst));
+    tokio::time::sleep(SECOND * 150).await;
+    assert_eq!(shaky.stamps.load(Ordering::SeqCst) - stamps, 10, "one look each 15 seconds");
+    assert_eq!(shaky.peeks.load(Ordering::SeqCst), peeks);
+    // What could not be read is read at the next look, although its metadata are the same.
+    shaky.written.fetch_add(1, Ordering::SeqCst);
+    shaky.unreadable.store(true, Ordering::SeqCst);
+    tokio::time::sleep(SECOND * 30).await;
+    shaky.unreadable.store(false, Ordering::SeqCst);
+    bench.edit(|state| state.take_over(RefreshToken::from_raw("b"), 1));
+    tokio::time::sleep(SECOND * 16).await;
+    assert_eq!(raw(manager.refresh_token()), "b");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_token_is_replaced_by_the_login_of_another_process() {
+    let shaky = Shaky::new();
+    let bench = Bench::on(Arc::clone(&shaky) as Arc<_>);
+    let manager = bench.manager(Some("a"));
+    bench.wire.then(failure(ErrorCode::RefreshTokenRejected, false));
+    assert_eq!(code(manager.auth().await), ErrorCode::RefreshTokenRejected);
+    assert_eq!(manager.status().phase, Phase::NeedsLogin);
+    shaky.written.fetch_add(1, Ordering::SeqCst);
+    let waiting = tokio::time::timeout(SECOND * 60, manager.wait_for_login()).await;
+    assert!(waiting.is_err(), "its journal is its own");
+    bench.edit(|state| state.take_over(RefreshToken::from_raw("b"), 1));
+    shaky.written.fetch_add(1, Ordering::SeqCst);
+    tokio::time::timeout(SECOND * 20, manager.wait_for_login()).await.unwrap().unwrap();
+    assert_eq!(manager.auth().await.unwrap().access_token.expose(), "access-2");
+    assert_eq!(bench.wire.sent(), ["a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_a_login_ends_with_a_token_or_with_the_manager() {
+    let bench = Bench::new();
+    let manager = bench.manager(None);
+    let wait = || {
+        let manager = manager.clone();
+        tokio::spawn(async move { manager.wait_for_login().await })
+    };
+    let waiting = wait();
+    tokio::time::sleep(SECOND).await;
+    manager.set_refresh_token("a").await.unwrap();
+    waiting.await.unwrap().unwrap();
+    manager.wait_for_login().await.unwrap();
+    manager.forget().await.unwrap();
+    let waiting = wait();
+    tokio::time::sleep(SECOND).await;
+    manager.close().await;
+    assert_eq!(code(waiting.await.unwrap()), ErrorCode::Closed);
+    assert_eq!(code(manager.wait_for_login().await), ErrorCode::Closed);
 }

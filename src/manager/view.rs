@@ -216,6 +216,8 @@ pub(super) struct View {
     /// The token that the caller knows of, as it was given or announced.
     announced: Option<Announced>,
     pub(super) login_waits: bool,
+    /// Whether a task is there already that looks for the login of another process.
+    pub(super) watches_for_login: bool,
     pub(super) flight: Option<Flight>,
     pub(super) refreshing: bool,
     pub(super) complaint: Complaint,
@@ -253,6 +255,7 @@ impl View {
             known: None,
             announced: None,
             login_waits: false,
+            watches_for_login: false,
             flight: None,
             refreshing: false,
             complaint: Complaint::None,
@@ -362,6 +365,11 @@ impl View {
     pub(super) fn until_unasked(&self, clock: &dyn Clock) -> Duration {
         self.last_unasked
             .map_or(Duration::ZERO, |last| (last + policy::BETWEEN_UNASKED).saturating_sub(clock.monotonic()))
+    }
+
+    /// Whether there is a token that Ring did not reject, so that nobody has to log in.
+    pub(super) fn has_usable_token(&self) -> bool {
+        self.newest.is_some() && !self.rejected
     }
 
     /// Why there is no token that could be sent.

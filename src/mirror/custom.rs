@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use super::redact::without_tokens;
 use crate::journal::state::State;
-use crate::journal::{Guard, MemoryStore, Store};
+use crate::journal::{Guard, MemoryStore, Stamp, Store};
 use crate::{Error, ErrorCode, Result, Secret, task};
 
 /// How long one call of the manager waits for the program's functions, in all.
@@ -303,6 +303,10 @@ impl Store for ProgramStore {
 
     fn is_durable(&self) -> bool {
         true
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        None
     }
 
     fn needs_the_program(&self) -> bool {

@@ -434,6 +434,13 @@ impl FileMirror {
 }
 
 impl Mirror for FileMirror {
+    fn check_place(&self) -> Result<()> {
+        match self.purpose {
+            Purpose::Introduce => self.rehearse().map(drop),
+            Purpose::Follow => Ok(()),
+        }
+    }
+
     fn look(&self, patience: Patience) -> Result<Option<Secret>> {
         let looks = if patience == Patience::None { 0 } else { PARSE_LOOKS };
         let real = self.real()?;

@@ -66,6 +66,16 @@ pub trait Mirror: Send + Sync + 'static {
     /// As for [`Mirror::look`], `STORE_LOCKED` while somebody else stays in it, and what `decide` says.
     fn settle(&self, decide: &mut Decide<'_>) -> Result<Settled>;
 
+    /// Makes sure that a token can be written here, before a login asks Ring for one. Only a mirror that makes the place for
+    /// a token checks this: for any other one a failure is reported after the login, whose token the journal keeps.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Mirror::settle`].
+    fn check_place(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// How the place is called in messages.
     fn name(&self) -> String;
 }

@@ -1,0 +1,88 @@
+//! While a login is needed: the journal is looked at now and then, because another process may be the one that logs in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Inner, Level};
+use crate::journal::Stamp;
+use crate::{Result, task};
+
+/// How often the journal's metadata are read while a login is needed.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(15);
+
+impl Inner {
+    /// Begins to look for the login of another process, if a login is needed and no task does it already.
+    pub(super) fn watch_for_login(&self) {
+        // Without a journal no other process can bring a token.
+        if !self.parts.store.is_durable() || self.parts.store.needs_the_program() {
+            return;
+        }
+        {
+            let mut view = self.view();
+            if view.closing || view.watches_for_login || view.has_usable_token() {
+                return;
+            }
+            view.watches_for_login = true;
+        }
+        let (weak, clock) = (self.me.clone(), Arc::clone(&self.parts.clock));
+        task::spawn(&self.parts.runtime, async move {
+            let mut seen = None;
+            loop {
+                clock.sleep(BETWEEN_LOOKS).await;
+                // A manager that its program dropped is not kept alive by this task.
+                let Some(inner) = weak.upgrade() else { return };
+                {
+                    let mut view = inner.view();
+                    if view.closing || view.has_usable_token() {
+                        view.watches_for_login = false;
+                        return;
+                    }
+                }
+                inner.look_for_login(&mut seen).await;
+            }
+        });
+    }
+
+    /// Takes over the token of a login that another process has stored. Reads the journal only if its metadata changed.
+    async fn look_for_login(self: &Arc<Self>, seen: &mut Option<Stamp>) {
+        let (store, before) = (Arc::clone(&self.parts.store), seen.clone());
+        let looked = task::spawn_blocking(move || {
+            let stamp = store.stamp()?;
+            (Some(&stamp) != before.as_ref()).then(|| (stamp, store.peek()))
+        });
+        // What cannot be read now is read again at the next look.
+        let Ok(Some((stamp, Ok(state)))) = looked.await else { return };
+        *seen = Some(stamp);
+        let Some(state) = state.filter(|state| state.current.is_some() && !state.is_dead()) else { return };
+        let adopted = self.update(|view, clock| {
+            let is_free = view.flight.is_none() && view.given.is_none() && !view.closing;
+            let adopts = is_free && !view.has_usable_token() && view.ahead_of(&state).is_none();
+            if adopts {
+                view.adopt(&state, clock);
+            }
+            adopts
+        });
+        if adopted {
+            self.log(Level::Info, "Another process has logged in: its refresh token is used from now on.");
+        } else {
+            *seen = None;
+        }
+    }
+
+    pub(super) async fn wait_for_login(self: &Arc<Self>) -> Result<()> {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            {
+                let view = self.view();
+                view.check_open()?;
+                if view.has_usable_token() {
+                    return Ok(());
+                }
+            }
+            changed.await;
+        }
+    }
+}
