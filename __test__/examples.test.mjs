@@ -3,10 +3,32 @@
 // real/homebridge.test.mjs, in a real Homebridge.)
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { cpSync, mkdirSync, readFileSync, readdirSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { EMAIL, PATIENCE_MS, age, rawOf, root, startRing, tempDir } from './support/index.mjs'
+import {
+  EMAIL,
+  PASSWORD,
+  PATIENCE_MS,
+  age,
+  atEnd,
+  freePort,
+  rawOf,
+  root,
+  startRing,
+  tempDir,
+  until,
+} from './support/index.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 
@@ -54,6 +76,15 @@ async function install(t, name) {
     ring,
     folder,
     run,
+    /** A program that goes on. @param {string} script @param {Record<string, string>} env */
+    start: (script, env) => {
+      const args = ['--require', preload, '--unhandled-rejections=strict', script]
+      const child = spawn(process.execPath, args, { cwd: folder, env: { ...environment, ...env } })
+      let said = ''
+      for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (data) => (said += data))
+      const closed = new Promise((resolve) => child.on('close', resolve))
+      return { output: () => said, end: async () => (child.kill(), await closed) }
+    },
     /** @param {string} script @param {Record<string, string>} [env] */
     node: (script, env) => run(process.execPath, ['--require', preload, '--unhandled-rejections=strict', script], env),
     /** @param {string} file */
@@ -117,6 +148,7 @@ describe('the examples', () => {
       'homebridge-plugin',
       'node-script',
       'shell',
+      'web-login',
     ])
   })
 
@@ -252,4 +284,61 @@ describe('the examples', () => {
     assert.notEqual(refused.code, 0)
     assert.equal(refused.stdout, '')
   })
+
+  for (const [script, path, login] of /** @type {const} */ ([
+    ['service.mjs', '/', false],
+    ['node-http.mjs', '/ring/', true],
+    ['express.mjs', '/ring/', true],
+  ])) {
+    it(`web-login/${script}`, async (t) => {
+      const example = await install(t, 'web-login')
+      const { ring, folder, text } = example
+      if (script === 'express.mjs') {
+        const express = join(root, '__test__', 'browser', 'node_modules')
+        for (const name of readdirSync(express)) {
+          if (!name.startsWith('.') && !existsSync(join(folder, 'node_modules', name)))
+            symlinkSync(join(express, name), join(folder, 'node_modules', name), 'junction')
+        }
+      }
+      const port = await freePort()
+      const program = example.start(script, { PORT: String(port), ADMIN_PASSWORD: 'open sesame' })
+      atEnd(t, 'manager', () => program.end())
+      const [link] = await until(
+        () => /http:\S+|Listening/.exec(program.output()),
+        () => program.output(),
+      )
+      const url = login ? `http://127.0.0.1:${port}` : String(link).replace(/\/#.*/, '')
+      if (login) assert.equal((await fetch(`${url}${path}`)).status, 401)
+      /** @type {Record<string, string>} */
+      const own = login ? { authorization: `Basic ${Buffer.from('admin:open sesame').toString('base64')}` } : {}
+      const post = async (
+        /** @type {string} */ step,
+        /** @type {object} */ body,
+        /** @type {Record<string, string>} */ more = {},
+      ) => {
+        const headers = { ...own, ...more, origin: url, 'content-type': 'application/json' }
+        const response = await fetch(`${url}${path}api/${step}`, {
+          method: 'POST',
+          headers,
+          body: JSON.stringify(body),
+        })
+        assert.equal(response.status, 200)
+        return /** @type {any} */ (await response.json())
+      }
+      assert.match(await (await fetch(`${url}${path}`, { headers: own })).text(), /Log in to Ring/)
+      if (!login) {
+        const { session } = await post('session', {}, { 'x-ring-auth-secret': String(link).split('#')[1] ?? '' })
+        own['x-ring-auth-session'] = session
+      }
+      assert.equal((await post('login', { email: EMAIL, password: PASSWORD })).step, 'code')
+      assert.deepEqual(await post('code', { code: ring.codeFor() }), { step: 'done' })
+      isTheNewest(example, JSON.parse(text('ring-auth.json')).current.token)
+      if (login) assert.match(await (await fetch(url, { headers: own })).text(), /^Ring: ready/)
+      else
+        await until(
+          () => /Logged in\. The access token is valid until 20/.test(program.output()),
+          () => program.output(),
+        )
+    })
+  }
 })

@@ -163,6 +163,17 @@ describe('docs/api.md', () => {
     assert.equal(ring.counts.rotations, 2)
   })
 
+  it('waits for a login', async (t) => {
+    const manager = managerOf(t, await startRing(t))
+    /** @type {string[]} */
+    const said = []
+    await run(snippet(PAGE, 'js', 'manager.waitForLogin()'), {
+      manager,
+      console: { log: (/** @type {string} */ text) => said.push(text) },
+    })
+    await until(() => said.length > 0, 'the login')
+  })
+
   it('subscribes, and ends the subscription', async (t) => {
     const ring = await startRing(t)
     const manager = managerOf(t, ring)

@@ -46,6 +46,9 @@ export declare class BindingWaiting {
   end(): void
 }
 
+/** Prepares `login --web`: gives what the page's server needs, or the exit code if there is nothing to serve. */
+export declare function beginWebLogin(args: Array<string>): Promise<BindingWebLogin>
+
 /** What a program's own code answered. */
 export interface BindingAnswer {
   /** From `load`. */
@@ -259,6 +262,46 @@ export interface BindingTwoFactor {
   resendInSeconds: number | null
   /** What to ask the person. */
   prompt: string
+}
+
+/** What `login --web` comes to: an exit code, or what the page is to be served with. */
+export interface BindingWebLogin {
+  /** If there is nothing to serve. */
+  exitCode?: number
+  /** Absent if the token is printed. */
+  store?: BindingStore
+  /** The file in which people look for the token. */
+  path?: string
+  /** What the login changes beyond the token. */
+  changes: Array<string>
+  /** `auto`, `pkce` or `password`. */
+  loginFlow?: string
+  /** Instead of the default one. */
+  userAgent?: string
+  /** For the hardware id. */
+  systemId?: string
+  /** The name in Control Center. */
+  deviceName?: string
+  /** Ring's authentication server. */
+  oauthUrl?: string
+  /** Ring's API server. */
+  apiUrl?: string
+  /** The address to listen on. */
+  host?: string
+  /** The port; 0 for any free one. */
+  port: number
+  /** Further names of this machine. */
+  allowedHosts: Array<string>
+  /** The certificate's file. */
+  tlsCert?: string
+  /** The file of its key. */
+  tlsKey?: string
+  /** One JSON object at the end. */
+  json: boolean
+  /** Only failures are said. */
+  quiet: boolean
+  /** More is said. */
+  verbose: boolean
 }
 
 export declare function isBusy(): boolean

@@ -1,11 +1,15 @@
 //! From the core's types to the shapes that cross the boundary.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::types::{
-    BindingAuth, BindingError, BindingEvent, BindingOutcome, BindingStatus, BindingStep, BindingTwoFactor,
+    BindingAuth, BindingError, BindingEvent, BindingOutcome, BindingStatus, BindingStep, BindingStore,
+    BindingTwoFactor, BindingWebLogin,
 };
+use ring_auth::cli::{Begun, PageStore};
 use ring_auth::manager::{Auth, Event, Level, Status, Step};
+use ring_auth::mirror::Target;
 use ring_auth::oauth::{TwoFactor, TwoFactorMethod};
 use ring_auth::{Error, Result};
 
@@ -72,6 +76,57 @@ impl From<TwoFactor> for BindingTwoFactor {
             prompt: two_factor.prompt,
         }
     }
+}
+
+impl From<Begun> for BindingWebLogin {
+    fn from(begun: Begun) -> Self {
+        let login = match begun {
+            Begun::Ended(code) => return Self { exit_code: Some(code.into()), ..Self::default() },
+            Begun::Login(login) => *login,
+        };
+        let (tls_cert, tls_key) = login.tls.map(|(certificate, key)| (text(&certificate), text(&key))).unzip();
+        Self {
+            exit_code: None,
+            store: login.store.map(Into::into),
+            path: login.path.as_deref().map(text),
+            changes: login.changes,
+            login_flow: Some(login.login_flow.to_owned()),
+            user_agent: login.user_agent,
+            system_id: login.system_id,
+            device_name: login.device_name,
+            oauth_url: Some(login.oauth_url),
+            api_url: Some(login.api_url),
+            host: login.host,
+            port: login.port.into(),
+            allowed_hosts: login.allowed_hosts,
+            tls_cert,
+            tls_key,
+            json: login.json,
+            quiet: login.quiet,
+            verbose: login.verbose,
+        }
+    }
+}
+
+impl From<PageStore> for BindingStore {
+    fn from(store: PageStore) -> Self {
+        let (kind, path, state_path) = match &store {
+            PageStore::Journal(path) => ("file", path, None),
+            PageStore::Shown(Target::Homebridge { path, .. }, folder) => ("homebridge", path, folder.as_deref()),
+            PageStore::Shown(Target::Dotenv { path, .. }, folder) => ("dotenv", path, folder.as_deref()),
+        };
+        let (kind, path, state_path) = (kind.to_owned(), Some(text(path)), state_path.map(text));
+        let (platform, name, key) = match store {
+            PageStore::Shown(Target::Homebridge { platform, name, .. }, _) => (platform, name, None),
+            PageStore::Shown(Target::Dotenv { key, .. }, _) => (None, None, key),
+            PageStore::Journal(_) => (None, None, None),
+        };
+        Self { add_block: (kind == "homebridge").then_some(true), kind, path, platform, name, key, state_path }
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }
 
 /// What happened to the manager of that number.

@@ -38,7 +38,7 @@ use ring_auth::token::RefreshToken;
 use ring_auth::{BLOCKING_THREADS, Error, Result, Secret};
 use types::{
     BindingAnswer, BindingAuth, BindingChange, BindingError, BindingEvent, BindingOptions, BindingOutcome,
-    BindingStatus, BindingStore, BindingToken,
+    BindingStatus, BindingStore, BindingToken, BindingWebLogin,
 };
 
 /// How long the end of a process waits for an answer that is on its way to the disk.
@@ -318,6 +318,13 @@ pub fn settled(env: Env) -> napi::Result<AsyncBlock<()>> {
 pub fn run_cli(env: Env, args: Vec<String>) -> napi::Result<AsyncBlock<u32>> {
     let args = args.into_iter().map(OsString::from).collect();
     promise(env, async move { u32::from(ring_auth::cli::run(args, Handle::current()).await) })
+}
+
+/// Prepares `login --web`: gives what the page's server needs, or the exit code if there is nothing to serve.
+#[napi]
+pub fn begin_web_login(env: Env, args: Vec<String>) -> napi::Result<AsyncBlock<BindingWebLogin>> {
+    let args = args.into_iter().map(OsString::from).collect();
+    promise(env, async move { ring_auth::cli::begin_web_login(args, Handle::current()).await.into() })
 }
 
 /// Gives the terminal back as it was before a dialogue of the command line, before a signal ends the process.

@@ -132,6 +132,48 @@ pub struct BindingAnswer {
     pub failed: Option<String>,
 }
 
+/// What `login --web` comes to: an exit code, or what the page is to be served with.
+#[napi(object)]
+#[derive(Default)]
+pub struct BindingWebLogin {
+    /// If there is nothing to serve.
+    pub exit_code: Option<u32>,
+    /// Absent if the token is printed.
+    pub store: Option<BindingStore>,
+    /// The file in which people look for the token.
+    pub path: Option<String>,
+    /// What the login changes beyond the token.
+    pub changes: Vec<String>,
+    /// `auto`, `pkce` or `password`.
+    pub login_flow: Option<String>,
+    /// Instead of the default one.
+    pub user_agent: Option<String>,
+    /// For the hardware id.
+    pub system_id: Option<String>,
+    /// The name in Control Center.
+    pub device_name: Option<String>,
+    /// Ring's authentication server.
+    pub oauth_url: Option<String>,
+    /// Ring's API server.
+    pub api_url: Option<String>,
+    /// The address to listen on.
+    pub host: Option<String>,
+    /// The port; 0 for any free one.
+    pub port: u32,
+    /// Further names of this machine.
+    pub allowed_hosts: Vec<String>,
+    /// The certificate's file.
+    pub tls_cert: Option<String>,
+    /// The file of its key.
+    pub tls_key: Option<String>,
+    /// One JSON object at the end.
+    pub json: bool,
+    /// Only failures are said.
+    pub quiet: bool,
+    /// More is said.
+    pub verbose: bool,
+}
+
 /// The options of a manager, their types checked by the face.
 #[napi(object)]
 pub struct BindingOptions {

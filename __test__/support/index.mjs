@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -105,6 +106,19 @@ export function open(t, ring, options = {}) {
   manager.onStatus.subscribe((status) => statuses.push(status))
   atEnd(t, 'manager', () => manager.close())
   return { manager, log, updates, statuses, said: () => log.map((entry) => entry.message).join('\n') }
+}
+
+/** A port below those that the system gives away by itself, which nobody listens on. */
+export async function freePort() {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000)
+    const server = createServer()
+    const isFree = await new Promise((resolve) => {
+      server.once('error', () => resolve(false))
+      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
+    })
+    if (isFree) return port
+  }
 }
 
 /** @param {string} path @returns {{ type: 'file', path: string }} */

@@ -72,6 +72,7 @@ class RingPlatform {
     } catch (error) {
       if (!this.stopped) this.report(error)
     }
+    clearTimeout(this.timer)
     if (!this.stopped) this.timer = setTimeout(() => this.poll(), this.pollMs)
   }
 
@@ -130,8 +131,11 @@ class RingPlatform {
     this.problem = problem
     if (needsLogin) {
       const command = `npx ring-auth login --homebridge "${this.api.user.configPath()}" --platform ${PLATFORM}`
-      this.log.error(
-        `Ring needs you to log in. Run \`${command}\`, or paste a new token into the settings of this plugin.`,
+      this.log.error(`Ring needs you to log in. Do it in the settings of this plugin, or run \`${command}\`.`)
+      // 7. A login on the settings page or on the command line is noticed within 20 seconds: nobody restarts Homebridge.
+      this.manager?.waitForLogin().then(
+        () => this.poll(),
+        () => {}, // The manager was closed.
       )
     } else {
       this.log[isOfToken ? 'debug' : 'warn'](problem)

@@ -14,6 +14,7 @@ pub(super) const HELP: &str = "\
 ring-auth gets a Ring refresh token, keeps it alive, and never loses it.
 
 Usage: ring-auth [login]   ask for e-mail, password and code; print the refresh token
+       ring-auth login --web   the same on a page for a browser
        ring-auth token     print a valid access token, rotating only when needed
        ring-auth refresh   rotate now and store the new token
        ring-auth status    show what is stored, without the network and without secrets
@@ -39,6 +40,13 @@ For login:
   --system-id ID           derive the device's hardware id from this instead of from the machine
   --new-device             be a new device, when the old one is blocked
   --user-agent UA          another app string, when this one is blocked
+
+For login --web:
+  --host H                 the address to listen on, 127.0.0.1 by default
+  --port P                 the port, a free one by default
+  --allow-host NAME        another name that the browser may use for this machine; may be given several times
+  --tls-cert FILE          a certificate and
+  --tls-key FILE           its key, both as PEM, for https
 
 For refresh:
   --force                  even in a cool-down, and even with a token that was rejected
@@ -88,8 +96,91 @@ pub(super) struct Options {
     pub(super) new_device: bool,
     pub(super) force: bool,
     pub(super) refresh_token_stdin: bool,
+    pub(super) web: Option<WebOptions>,
     pub(super) json: bool,
     pub(super) loudness: Loudness,
+}
+
+/// Where the page of `login --web` is served.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct WebOptions {
+    pub(super) host: Option<String>,
+    pub(super) port: u16,
+    pub(super) allowed_hosts: Vec<String>,
+    /// Certificate and key.
+    pub(super) tls: Option<(PathBuf, PathBuf)>,
+}
+
+/// What belongs to the page, until all options were seen.
+#[derive(Default)]
+struct PageOptions {
+    is_wanted: bool,
+    page: WebOptions,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    /// The first option that goes with the page only.
+    needs_page: Option<&'static str>,
+    /// The first option that answers what the page asks for.
+    needs_dialogue: Option<&'static str>,
+}
+
+impl PageOptions {
+    /// Notes which of the two ways to log in an option goes with.
+    fn note(&mut self, option: &str) {
+        let of_page = match option {
+            "host" => Some("--host"),
+            "port" => Some("--port"),
+            "allow-host" => Some("--allow-host"),
+            "tls-cert" => Some("--tls-cert"),
+            "tls-key" => Some("--tls-key"),
+            _ => None,
+        };
+        let of_dialogue = match option {
+            "email" => Some("--email"),
+            "password-stdin" => Some("--password-stdin"),
+            "code" => Some("--code"),
+            "new-device" => Some("--new-device"),
+            _ => None,
+        };
+        self.needs_page = self.needs_page.or(of_page);
+        self.needs_dialogue = self.needs_dialogue.or(of_dialogue);
+    }
+
+    /// Reads the value of one of the page's options.
+    fn take(&mut self, option: &str, parser: &mut lexopt::Parser) -> Result<()> {
+        match option {
+            "web" => self.is_wanted = true,
+            "host" => self.page.host = Some(text(parser, "--host")?),
+            "port" => {
+                let refused = |_| Error::invalid("--port is a number from 0 to 65535; 0 is any free port.");
+                self.page.port = text(parser, "--port")?.parse().map_err(refused)?;
+            }
+            "allow-host" => self.page.allowed_hosts.push(text(parser, "--allow-host")?),
+            "tls-cert" => self.certificate = Some(path(parser, "--tls-cert")?),
+            _ => self.key = Some(path(parser, "--tls-key")?),
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Option<WebOptions>> {
+        let Self { is_wanted, mut page, certificate, key, needs_page, needs_dialogue } = self;
+        if !is_wanted {
+            return match needs_page {
+                Some(option) => Err(Error::invalid(format!("{option} goes with login --web only."))),
+                None => Ok(None),
+            };
+        }
+        if let Some(option) = needs_dialogue {
+            return Err(Error::invalid(format!("{option} does not go with --web: the page asks for what is needed.")));
+        }
+        page.tls = match (certificate, key) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            (Some(_), None) => return Err(Error::invalid("--tls-cert needs --tls-key as well.")),
+            (None, Some(_)) => return Err(Error::invalid("--tls-key needs --tls-cert as well.")),
+        };
+        Ok(Some(page))
+    }
 }
 
 /// Where the token is kept, as it was typed.
@@ -188,6 +279,7 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Parsed> {
     let mut parser = lexopt::Parser::from_args(args);
     let mut login_only: Option<&'static str> = None;
     let mut stores = StoreOptions::default();
+    let mut page = PageOptions::default();
     let mut force = false;
     while let Some(arg) = parser.next().map_err(|error| usage(&error))? {
         let only_login = match &arg {
@@ -197,8 +289,12 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Parsed> {
             Long("new-device") => Some("--new-device"),
             Long("login-flow") => Some("--login-flow"),
             Long("device-name") => Some("--device-name"),
+            Long("web") => Some("--web"),
             _ => None,
         };
+        if let Long(option) = &arg {
+            page.note(option);
+        }
         login_only = login_only.or(only_login);
         match arg {
             Long("help") | Short('h') => shown = Some(Action::Help),
@@ -240,6 +336,10 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Parsed> {
             Long("system-id") => options.system_id = Some(text(&mut parser, "--system-id")?),
             Long("device-name") => options.device_name = Some(text(&mut parser, "--device-name")?),
             Long("new-device") => options.new_device = true,
+            Long(option @ ("web" | "host" | "port" | "allow-host" | "tls-cert" | "tls-key")) => {
+                let option = option.to_owned();
+                page.take(&option, &mut parser)?;
+            }
             Long("force") => force = true,
             Long("refresh-token-stdin") => options.refresh_token_stdin = true,
             Long("json") => options.json = true,
@@ -267,6 +367,13 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Parsed> {
         return Err(Error::invalid("--refresh-token-stdin is for token, refresh and status."));
     }
     stores.finish(&mut options)?;
+    options.web = page.finish()?;
+    check_store(action, &options)?;
+    Ok(Parsed { action, options })
+}
+
+/// Refuses a command that needs a store and has none.
+fn check_store(action: Action, options: &Options) -> Result<()> {
     let has_store = options.store.is_some();
     let needs_store = match action {
         Action::Token | Action::Logout => !has_store,
@@ -278,7 +385,7 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Parsed> {
             "Say where the token is kept: --homebridge [PATH], --dotenv PATH or --state-file PATH.",
         ));
     }
-    Ok(Parsed { action, options })
+    Ok(())
 }
 
 fn command(word: &OsStr) -> Option<Action> {
@@ -379,6 +486,37 @@ mod tests {
         assert!(refused("login --force").contains("--force"));
         assert!(refused("login --refresh-token-stdin").contains("--refresh-token-stdin"));
         assert!(parsed("refresh --state-file j --force").unwrap().options.force);
+    }
+
+    #[test]
+    fn options_of_the_page_go_with_it_alone() {
+        let line = "login --web --host ::1 --port 8000 --allow-host a --allow-host b --tls-cert c --tls-key k";
+        let page = parsed(line).unwrap().options.web.unwrap();
+        let expected = WebOptions {
+            host: Some("::1".into()),
+            port: 8000,
+            allowed_hosts: vec!["a".into(), "b".into()],
+            tls: Some(("c".into(), "k".into())),
+        };
+        assert_eq!(page, expected);
+        assert_eq!(parsed("--web").unwrap().options.web, Some(WebOptions::default()));
+        assert_eq!(parsed("login").unwrap().options.web, None);
+        for (line, names) in [
+            ("token --state-file j --web", ["--web", "login only"]),
+            ("login --host 0.0.0.0", ["--host", "login --web only"]),
+            ("status --state-file j --port 1", ["--port", "login --web only"]),
+            ("login --web --port 65536", ["--port", "65535"]),
+            ("login --web --port -1", ["--port", ""]),
+            ("login --web --tls-cert c", ["--tls-cert", "--tls-key"]),
+            ("login --web --tls-key k", ["--tls-key", "--tls-cert"]),
+            ("login --web --email a@b", ["--email", "--web"]),
+            ("login --web --password-stdin", ["--password-stdin", "--web"]),
+            ("login --web --code 1", ["--code", "--web"]),
+            ("login --web --new-device", ["--new-device", "--web"]),
+        ] {
+            let message = refused(line);
+            assert!(names.iter().all(|name| message.contains(name)), "{line}: {message}");
+        }
     }
 
     #[test]

@@ -349,8 +349,8 @@ async fn forget(kept: &Keeping) -> crate::Result<Forgotten> {
 }
 
 /// Where the token is kept, opened for one command.
-struct Keeping {
-    place: Place,
+pub(super) struct Keeping {
+    pub(super) place: Place,
     opened: Opened,
     endpoints: Endpoints,
 }
@@ -367,7 +367,7 @@ enum Outcome {
 }
 
 impl Keeping {
-    fn begin(options: &Options, purpose: Purpose) -> crate::Result<Self> {
+    pub(super) fn begin(options: &Options, purpose: Purpose) -> crate::Result<Self> {
         let endpoints = endpoints()?;
         let place = Place::find(options)?;
         let opened = place.open(&endpoints.issuer(), purpose)?;
@@ -378,16 +378,21 @@ impl Keeping {
     }
 
     /// Makes sure that standard output can take a token that is kept nowhere else.
-    fn try_output(&self) -> crate::Result<()> {
+    pub(super) fn try_output(&self) -> crate::Result<()> {
         if self.place.path().is_some() { Ok(()) } else { stdout::try_out() }
     }
 
     /// Makes sure that a login can be stored, and says what it will change beyond the token.
-    async fn rehearse(&self, output: &Output) -> crate::Result<Introduced> {
+    pub(super) async fn rehearse(&self, output: &Output) -> crate::Result<Introduced> {
         let opened = self.opened.clone();
         let (introduced, notices) = patiently(output, blocking(move || opened.rehearse())).await?;
         tell(notices, output);
         Ok(introduced)
+    }
+
+    /// Ring's authentication server and its API server, as origins.
+    pub(super) fn origins(&self) -> (String, String) {
+        (self.endpoints.oauth.ascii(), self.endpoints.api.ascii())
     }
 
     /// Says what was changed of what was planned: also a login that fails can have brought an older token back to where

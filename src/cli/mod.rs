@@ -12,6 +12,7 @@ mod place;
 mod status;
 mod stdout;
 mod terminal;
+mod web;
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -22,16 +23,39 @@ use crate::{Error, ErrorCode};
 use args::{Action, Parsed};
 use output::Output;
 
+pub use web::{Begun, PageStore, WebLogin};
+
 /// Runs the command line with its arguments, without the program's name, and says what to exit with.
 ///
 /// Reads `RING_EMAIL`, `RING_PASSWORD`, `RING_2FA_CODE`, `RING_AUTH_OAUTH_URL` and `RING_AUTH_API_URL`; and what says
 /// where Homebridge's configuration is: `UIX_CONFIG_PATH`, `UIX_STORAGE_PATH`, the homes of this user and of sudo's.
 pub async fn run(args: Vec<OsString>, runtime: Handle) -> u8 {
     let json = args.iter().any(|arg| arg == "--json");
+    match args::parse(args) {
+        Ok(parsed) => run_parsed(parsed, runtime).await,
+        Err(error) => Output::new(json, output::Loudness::Normal).fail(&error),
+    }
+}
+
+/// Prepares `login --web`, of which JavaScript serves the page: finds the store, makes sure that a login can be stored there,
+/// and says what was asked for. Any other command is run as by [`run`].
+pub async fn begin_web_login(args: Vec<OsString>, runtime: Handle) -> Begun {
+    let json = args.iter().any(|arg| arg == "--json");
     let parsed = match args::parse(args) {
         Ok(parsed) => parsed,
-        Err(error) => return Output::new(json, output::Loudness::Normal).fail(&error),
+        Err(error) => return Begun::Ended(Output::new(json, output::Loudness::Normal).fail(&error)),
     };
+    let Some(page) = parsed.options.web.clone().filter(|_| parsed.action == Action::Login) else {
+        return Begun::Ended(run_parsed(parsed, runtime).await);
+    };
+    let output = Arc::new(Output::new(parsed.options.json, parsed.options.loudness));
+    match web::begin(&parsed.options, page, &output).await {
+        Ok(login) => Begun::Login(Box::new(login)),
+        Err(error) => Begun::Ended(output.fail(&error)),
+    }
+}
+
+async fn run_parsed(parsed: Parsed, runtime: Handle) -> u8 {
     let Parsed { action, options } = parsed;
     let output = Arc::new(Output::new(options.json, options.loudness));
     let done = match action {
@@ -42,6 +66,9 @@ pub async fn run(args: Vec<OsString>, runtime: Handle) -> u8 {
         Action::Version => {
             output.result(env!("CARGO_PKG_VERSION"));
             Ok(0)
+        }
+        Action::Login if options.web.is_some() => {
+            Err(Error::invalid("The page of --web is served by the package's own command, npx ring-auth.").into())
         }
         Action::Login => commands::login(options, Arc::clone(&output), runtime).await,
         Action::Token => commands::token(options, Arc::clone(&output), runtime).await,

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::PageStore;
 use super::args::{Options, StoreOption};
 use crate::files::{Disk, platform};
 use crate::journal::state::State;
@@ -106,6 +107,15 @@ impl Place {
             Kind::Journal(path) | Kind::Shown(Target::Homebridge { path, .. } | Target::Dotenv { path, .. }) => {
                 Some(path)
             }
+        }
+    }
+
+    /// The place as the login page's manager is given it; `None` if the token is kept nowhere.
+    pub(super) fn page_store(&self) -> Option<PageStore> {
+        match &self.kind {
+            Kind::Nowhere => None,
+            Kind::Journal(path) => Some(PageStore::Journal(path.clone())),
+            Kind::Shown(target) => Some(PageStore::Shown(target.clone(), self.state_dir.clone())),
         }
     }
 

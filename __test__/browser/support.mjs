@@ -1,0 +1,108 @@
+// @ts-check
+// Debian's Chromium, driven by playwright-core, and what the pages of a test are looked at with.
+import assert from 'node:assert/strict'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { after } from 'node:test'
+import { atEnd, root } from '../support/index.mjs'
+
+/** @typedef {import('node:test').TestContext} TestContext */
+/** @typedef {import('playwright-core').Page} Page */
+/** @typedef {import('playwright-core').FrameLocator} FrameLocator */
+
+const { chromium } = await import('playwright-core')
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+const CHROMIUM = process.env['CHROMIUM'] ?? '/usr/bin/chromium'
+
+/** Why no browser can be driven here, if none can. */
+export const missing =
+  !existsSync(CHROMIUM) &&
+  (process.env['CI'] === 'true' && process.platform === 'linux'
+    ? (() => {
+        throw new Error(`There is no ${CHROMIUM}: run \`apt-get install chromium\` (.ci/run does).`)
+      })()
+    : `needs Chromium at ${CHROMIUM}, or where CHROMIUM says`)
+
+/** One browser serves all tests of a file; each page has a context of its own, with storage of its own. */
+const browser = missing
+  ? undefined
+  : await chromium.launch({
+      executablePath: CHROMIUM,
+      headless: true,
+      args: [
+        '--no-sandbox',
+        '--disable-gpu',
+        '--disable-quic',
+        '--no-first-run',
+        '--disable-background-networking',
+        '--disable-component-update',
+        '--disable-sync',
+      ],
+    })
+after(() => browser?.close())
+
+/**
+ * A page. What the browser complains of, CSP violations too, is in `complaints`.
+ * @param {TestContext} t
+ * @param {import('playwright-core').BrowserContextOptions} [options]
+ */
+export async function openPage(t, options = {}) {
+  assert.ok(browser)
+  const context = await browser.newContext({ viewport: { width: 900, height: 800 }, locale: 'en-GB', ...options })
+  atEnd(t, 'server', () => context.close())
+  const page = await context.newPage()
+  page.setDefaultTimeout(30_000)
+  /** @type {string[]} */
+  const complaints = []
+  page.on('pageerror', (error) => complaints.push(String(error)))
+  page.on('console', (message) => {
+    const text = message.text()
+    // What the server refuses is shown on the page.
+    if (message.type() === 'error' && !/Failed to load resource/.test(text)) complaints.push(text)
+  })
+  await context.addInitScript(() => {
+    document.addEventListener('securitypolicyviolation', (event) => {
+      console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`)
+    })
+  })
+  return { page, context, complaints }
+}
+
+/**
+ * What axe-core finds serious in a page or a frame.
+ * @param {Page | import('playwright-core').Frame} page
+ * @param {string} step
+ */
+export async function isAccessible(page, step) {
+  // Through the debugger, so that the page's own policy does not matter.
+  await page.evaluate(AXE)
+  const { violations } = await page.evaluate(() => /** @type {any} */ (globalThis).axe.run('#ring-auth'))
+  const serious = violations.filter((/** @type {any} */ { impact }) => ['serious', 'critical'].includes(impact))
+  const found = serious.map(
+    (/** @type {any} */ { id, nodes }) =>
+      `${id}: ${nodes.map((/** @type {any} */ node) => node.html + node.any.map((/** @type {any} */ x) => x.message)).join(', ')}`,
+  )
+  assert.deepEqual(found, [], step)
+}
+
+/** Nothing is wider than the window. @param {Page} page @param {string} step */
+export async function fits(page, step) {
+  const [wide, window] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth])
+  assert.ok(Number(wide) <= Number(window), `${step}: ${wide} > ${window}`)
+}
+
+/** Where screenshots go if somebody wants to see them. */
+const pictures = process.env['PICTURES']
+
+/** @param {Page | import('playwright-core').Locator} what @param {string} name */
+export async function picture(what, name) {
+  if (pictures === undefined) return
+  mkdirSync(pictures, { recursive: true })
+  await what.screenshot({ path: join(pictures, `${name}.png`) })
+}
+
+/** The sentence in the live region. @param {Page | import('playwright-core').Frame | import('playwright-core').FrameLocator} page */
+export const status = (page) => page.locator('#ring-auth [role=status]')
+
+export { root }

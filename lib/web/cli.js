@@ -1,0 +1,174 @@
+// @ts-check
+'use strict'
+
+// `ring-auth login --web`. The addon understands the arguments and finds the store; here the page is served.
+
+/** @typedef {import('../../binding/binding.js').BindingWebLogin} WebLogin */
+/** @typedef {import('../../index.js').RingTokenManager} RingTokenManager */
+
+const EXITS = /** @type {Record<string, number>} */ ({
+  INVALID_ARGUMENT: 2,
+  TWO_FACTOR_REQUIRED: 3,
+  NO_REFRESH_TOKEN: 3,
+  STORE: 6,
+  STORE_LOCKED: 6,
+})
+const INTERRUPTED = 130
+const WORTH =
+  'It is worth as much as your password: whoever has it can open your doors. Give it to one program only, which replaces it at every use; for a second program log in once more.'
+
+/**
+ * Runs a command line that has `--web` in it.
+ * @param {typeof import('../../binding/binding.js')} addon
+ * @param {string[]} args
+ * @returns {Promise<number>} The exit code.
+ */
+async function run(addon, args) {
+  const login = await addon.beginWebLogin(args)
+  if (login.exitCode != null) return login.exitCode
+  const say = (/** @type {string} */ text) => {
+    if (!login.quiet) process.stderr.write(`${text}\n`)
+  }
+  try {
+    const { RingTokenManager } = require('../../index.js')
+    const manager = new RingTokenManager(managerOptions(login))
+    try {
+      return await serve(login, manager, say)
+    } finally {
+      await manager.close()
+    }
+  } catch (error) {
+    return failed(login, error)
+  }
+}
+
+/** @param {WebLogin} login @param {RingTokenManager} manager @param {(text: string) => void} say */
+async function serve(login, manager, say) {
+  const { serveLogin } = require('./server.js')
+  const controller = new AbortController()
+  const onSignal = () => controller.abort()
+  process.once('SIGINT', onSignal)
+  try {
+    const page = await serveLogin(manager, {
+      ...(login.host == null ? {} : { host: login.host }),
+      port: login.port,
+      allowedHosts: login.allowedHosts,
+      ...(login.tlsCert == null ? {} : { tls: certificate(login) }),
+      signal: controller.signal,
+      printsToken: login.store != null,
+    })
+    if (login.json) process.stdout.write(`${JSON.stringify({ url: page.url })}\n`)
+    if (login.host != null && !isLoopback(login.host) && login.tlsCert == null) {
+      process.stderr.write(
+        'ring-auth: Warning: the password crosses the network in the clear. Use --tls-cert and --tls-key, or leave out --host and use ssh -L.\n',
+      )
+    }
+    if (!login.json) {
+      const where = login.host == null ? 'Open this on this machine, or through ssh -L' : 'Open this'
+      process.stderr.write(`${where}: ${page.url}\n`)
+    }
+    say('Waiting for a login. It closes by itself after 15 minutes; Ctrl-C ends it.')
+    await page.done
+  } catch (error) {
+    if (!controller.signal.aborted) throw error
+    if (login.json) print({ error: { code: 'ABORTED', message: 'Interrupted with Ctrl-C.', transient: false } })
+    return INTERRUPTED
+  } finally {
+    process.off('SIGINT', onSignal)
+  }
+  return show(login, manager, say)
+}
+
+/** @param {WebLogin} login @param {RingTokenManager} manager @param {(text: string) => void} say */
+async function show(login, manager, say) {
+  const { refreshToken, hardwareId, status } = manager
+  const line = `"refreshToken": "${refreshToken}"`
+  if (login.json) {
+    const auth = status.state === 'ready' ? await manager.getAuth() : undefined
+    print({ refreshToken, hardwareId, expiresAt: auth?.expiresAt ?? null, persisted: status.persisted })
+  }
+  if (login.store == null) {
+    if (!login.json) {
+      const head = '\nSuccessfully logged in to Ring. Please add the following to your config:\n\n'
+      process.stdout.write(login.quiet ? `${line}\n` : `${head}${line}\n\n`)
+    }
+    say(WORTH)
+    return 0
+  }
+  const isStored = status.code !== 'STORE' && status.code !== 'STORE_LOCKED'
+  if (isStored) {
+    say(`Successfully logged in to Ring. The refresh token is stored in ${login.path}.`)
+    for (const change of login.changes) say(change)
+    return 0
+  }
+  if (!login.json) process.stdout.write(`${line}\n`)
+  process.stderr.write(
+    `ring-auth: The login worked, but the new refresh token could not be stored in ${login.path}. It is on standard output instead: keep it.\nring-auth: ${status.message}\n`,
+  )
+  return EXITS['STORE'] ?? 1
+}
+
+/** @param {WebLogin} login @param {unknown} error */
+function failed(login, error) {
+  const { code, message = '', transient = false, cause } = /** @type {any} */ (error)
+  if (typeof code !== 'string') throw error
+  process.stderr.write(`ring-auth: ${message}\n`)
+  if (typeof cause === 'string' && !login.quiet) process.stderr.write(`  because: ${cause}\n`)
+  if (login.json) print({ error: { code, message, transient } })
+  return EXITS[code] ?? 1
+}
+
+/** @param {object} result */
+function print(result) {
+  process.stdout.write(`${JSON.stringify(result)}\n`)
+}
+
+/** @param {WebLogin} login @returns {import('../../index.js').RingTokenManagerOptions} */
+function managerOptions(login) {
+  const { loginFlow, userAgent, systemId, deviceName, oauthUrl, apiUrl, store, quiet, verbose } = login
+  const levels = quiet ? ['error'] : verbose ? ['error', 'warn', 'info', 'debug'] : ['error', 'warn']
+  /** @type {any} */
+  const options = {
+    loginFlow,
+    logger: (/** @type {import('../../index.js').LogEntry} */ { level, message }) => {
+      if (levels.includes(level)) process.stderr.write(`ring-auth: ${message}\n`)
+    },
+  }
+  for (const [name, value] of Object.entries({ userAgent, systemId, oauthUrl, apiUrl })) {
+    if (value != null) options[name] = value
+  }
+  if (deviceName != null) options.controlCenterDisplayName = deviceName
+  if (store != null) options.store = storeOf(store)
+  return options
+}
+
+/** @param {import('../../binding/binding.js').BindingStore} store */
+function storeOf({ kind, path, addBlock, ...others }) {
+  const rest = Object.fromEntries(Object.entries(others).filter(([, value]) => value != null))
+  if (kind === 'homebridge') return { type: kind, configPath: path, addBlock: addBlock === true, ...rest }
+  return { type: kind, path, ...rest }
+}
+
+/** @param {WebLogin} login */
+function certificate({ tlsCert, tlsKey }) {
+  const { readFileSync } = require('node:fs')
+  try {
+    return { cert: readFileSync(String(tlsCert)), key: readFileSync(String(tlsKey)) }
+  } catch (error) {
+    const { RingAuthError } = require('../errors.js')
+    throw new RingAuthError(
+      'INVALID_ARGUMENT',
+      'The certificate or its key cannot be read: see --tls-cert and --tls-key',
+      {
+        cause: /** @type {Error} */ (error).message,
+      },
+    )
+  }
+}
+
+/** @param {string} host */
+function isLoopback(host) {
+  return host === 'localhost' || host === '::1' || /^127\./.test(host)
+}
+
+module.exports = { run }

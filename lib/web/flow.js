@@ -1,0 +1,289 @@
+// @ts-check
+'use strict'
+
+// The login as a page sees it: steps and errors as data, and Ring's limits. It knows neither HTTP nor Homebridge.
+
+/** @typedef {import('../../index.js').LoginStep} LoginStep */
+/** @typedef {import('../../index.js').RingTokenManager} RingTokenManager */
+
+/**
+ * What a page is answered with.
+ * @typedef {object} Answer
+ * @property {'account' | 'code' | 'done'} step
+ * @property {string} [email] With `code`: the account, so that password managers see both.
+ * @property {string} [prompt] With `code`: Ring's question as an English sentence.
+ * @property {'sms' | 'email' | 'totp' | 'unknown'} [method] With `code`.
+ * @property {string} [destination] With `code`: where the code was sent, as Ring masks it.
+ * @property {number} [resendInSeconds] How long until another code may be asked for.
+ * @property {boolean} [canResend] With `code`.
+ * @property {SentBefore} [sentBefore] With `account`: a code that belongs to a login that is over.
+ * @property {{ code: string, message: string, seconds?: number }} [error]
+ * @property {string} [refreshToken] With `done`, inside Homebridge's UI alone.
+ */
+
+/**
+ * A code that was sent for a login of an earlier process.
+ * @typedef {object} SentBefore
+ * @property {string} [destination]
+ * @property {number} at Milliseconds since the epoch.
+ * @property {number} until From when on another code may be asked for.
+ */
+
+/**
+ * @typedef {object} FlowOptions
+ * @property {(block: string | undefined) => RingTokenManager} open Gives the manager that logs in.
+ * @property {boolean} [printsToken] The program prints a token that could not be stored.
+ * @property {() => SentBefore | undefined} [readSent] Looks for a code of an earlier process.
+ * @property {(sent: SentBefore | undefined) => void} [keepSent] Keeps it for a later one.
+ * @property {(answer: Answer) => void} [onDone] Called before the page hears of it.
+ */
+
+/** Ring allows few codes. Further ones are refused here. */
+const MOST_CODES = 5
+const MOST_TRIES = 3
+/** How long Ring makes people wait for another code, if it does not say so itself. */
+const USUAL_WAIT_S = 60
+/** After these Ring has sent no code. */
+const NO_CODE_SENT = [
+  'INVALID_ARGUMENT',
+  'INVALID_CREDENTIALS',
+  'TWO_FACTOR_RATE_LIMITED',
+  'RATE_LIMITED',
+  'CLIENT_REJECTED',
+  'BLOCKED',
+  'STORE',
+  'STORE_LOCKED',
+  'BINARY',
+]
+
+class LoginFlow {
+  /** @type {FlowOptions} */
+  #options
+  /** @type {RingTokenManager | undefined} */
+  #manager
+  /** @type {{ email: string, twoFactor: NonNullable<LoginStep['twoFactor']>, resendAt: number, tries: number } | undefined} */
+  #waiting
+  #isDone = false
+  #isBusy = false
+  #codes = 0
+
+  /** @param {FlowOptions} options */
+  constructor(options) {
+    this.#options = options
+  }
+
+  get isDone() {
+    return this.#isDone
+  }
+
+  /** Where the login stands. No request is made. @returns {Answer} */
+  status() {
+    if (this.#isDone) return { step: 'done' }
+    if (this.#waiting !== undefined) {
+      const { email, twoFactor } = this.#waiting
+      return {
+        step: 'code',
+        email,
+        prompt: twoFactor.prompt,
+        method: twoFactor.method,
+        ...(twoFactor.destination === undefined ? {} : { destination: twoFactor.destination }),
+        resendInSeconds: this.#secondsUntilResend(),
+        canResend: twoFactor.method !== 'totp',
+      }
+    }
+    const sentBefore = this.#sentBefore()
+    return sentBefore === undefined ? { step: 'account' } : { step: 'account', sentBefore }
+  }
+
+  /**
+   * Starts a login.
+   * @param {unknown} body `{ email, password, block? }`
+   * @returns {Promise<Answer>}
+   */
+  login(body) {
+    return this.#alone(async () => {
+      if (this.#isDone) return this.status()
+      const { email, password, block } = fields(body)
+      const account = typeof email === 'string' ? email.trim() : ''
+      if (account === '' || typeof password !== 'string' || password === '') {
+        return this.#refused('INVALID_ARGUMENT', 'A login needs an e-mail address and a password.')
+      }
+      const sent = this.#sentBefore()
+      if (sent !== undefined) return this.#tooSoon(Math.ceil((sent.until - Date.now()) / 1000))
+      if (this.#codes >= MOST_CODES) return this.#tooMany()
+      this.#waiting = undefined
+      return this.#step(account, (manager) => manager.login({ email: account, password }), block)
+    })
+  }
+
+  /**
+   * Hands in the code.
+   * @param {unknown} body `{ code }`
+   * @returns {Promise<Answer>}
+   */
+  code(body) {
+    return this.#alone(async () => {
+      if (this.#isDone) return this.status()
+      const { code } = fields(body)
+      if (this.#waiting === undefined) return this.#over()
+      const plain = typeof code === 'string' ? code.replace(/[\s-]/g, '') : ''
+      if (plain === '') return this.#refused('INVALID_ARGUMENT', 'The code is empty.')
+      return this.#step(this.#waiting.email, (manager) => manager.submitTwoFactorCode(plain))
+    })
+  }
+
+  /** Asks for another code. @returns {Promise<Answer>} */
+  resend() {
+    return this.#alone(async () => {
+      if (this.#isDone) return this.status()
+      if (this.#waiting === undefined) return this.#over()
+      const seconds = this.#secondsUntilResend()
+      if (seconds > 0) return this.#tooSoon(seconds)
+      if (this.#codes >= MOST_CODES) return this.#tooMany()
+      return this.#step(this.#waiting.email, (manager) => manager.resendTwoFactorCode(), undefined, true)
+    })
+  }
+
+  /** Forgets a login that waits for its code. @returns {Promise<Answer>} */
+  cancel() {
+    return this.#alone(async () => {
+      this.#waiting = undefined
+      return this.status()
+    })
+  }
+
+  /**
+   * One step at a time: a second request while Ring has not answered the first is refused.
+   * @param {() => Promise<Answer>} work
+   * @returns {Promise<Answer>}
+   */
+  async #alone(work) {
+    if (this.#isBusy) return this.#refused('BUSY', 'A login is under way already.')
+    this.#isBusy = true
+    try {
+      return await work()
+    } finally {
+      this.#isBusy = false
+    }
+  }
+
+  /**
+   * @param {string} email
+   * @param {(manager: RingTokenManager) => Promise<LoginStep>} call
+   * @param {unknown} [block]
+   * @param {boolean} [isResend]
+   * @returns {Promise<Answer>}
+   */
+  async #step(email, call, block, isResend = false) {
+    const asksForCode = isResend || this.#waiting === undefined
+    if (asksForCode) this.#codes++
+    let step
+    let manager
+    try {
+      manager = this.#manager = this.#waiting && this.#manager ? this.#manager : this.#options.open(name(block))
+      step = await call(manager)
+    } catch (error) {
+      const { code, message } = described(error)
+      if (asksForCode && NO_CODE_SENT.includes(code)) this.#codes--
+      return this.#failed(code, message)
+    }
+    if (step.twoFactor !== undefined) {
+      const wait = step.twoFactor.resendInSeconds ?? (step.twoFactor.method === 'totp' ? 0 : USUAL_WAIT_S)
+      this.#waiting = { email, twoFactor: step.twoFactor, resendAt: performance.now() + wait * 1000, tries: 0 }
+      if (step.twoFactor.method === 'totp') this.#codes--
+      else this.#keepSent(step.twoFactor.destination, wait)
+      return this.status()
+    }
+    // An account without a second factor: Ring has sent no code.
+    if (this.#waiting === undefined) this.#codes--
+    return this.#done(manager)
+  }
+
+  /** @param {RingTokenManager} manager @returns {Answer} */
+  #done(manager) {
+    this.#waiting = undefined
+    this.#isDone = true
+    this.#options.keepSent?.(undefined)
+    /** @type {Answer} */
+    const answer = { step: 'done' }
+    const { code, message = '' } = manager.status
+    if (code === 'STORE' || code === 'STORE_LOCKED') {
+      answer.error = { code: this.#options.printsToken === true ? 'NOT_STORED_TERMINAL' : 'NOT_STORED', message }
+    }
+    this.#options.onDone?.(answer)
+    return answer
+  }
+
+  /** @param {string} code @param {string} message @returns {Answer} */
+  #failed(code, message) {
+    const waiting = this.#waiting
+    if (waiting !== undefined) {
+      if (code === 'TWO_FACTOR_INVALID' && ++waiting.tries >= MOST_TRIES) {
+        this.#waiting = undefined
+        return this.#refused('TOO_MANY_TRIES', 'The code was wrong three times.')
+      }
+      // The core says so of a login that does not wait any more.
+      if (code === 'INVALID_CREDENTIALS') this.#waiting = undefined
+    }
+    return this.#refused(code, message)
+  }
+
+  /** @param {string} code @param {string} message @param {number} [seconds] @returns {Answer} */
+  #refused(code, message, seconds) {
+    return { ...this.status(), error: { code, message, ...(seconds === undefined ? {} : { seconds }) } }
+  }
+
+  #over() {
+    return this.#refused('LOGIN_OVER', 'No login is waiting for a code.')
+  }
+
+  #tooMany() {
+    return this.#refused('TOO_MANY_CODES', `At most ${MOST_CODES} codes are asked for.`)
+  }
+
+  /** @param {number} seconds */
+  #tooSoon(seconds) {
+    return this.#refused('RESEND_TOO_SOON', `Ring sends another code in ${seconds} seconds at the earliest.`, seconds)
+  }
+
+  #secondsUntilResend() {
+    if (this.#waiting === undefined) return 0
+    return Math.max(0, Math.ceil((this.#waiting.resendAt - performance.now()) / 1000))
+  }
+
+  #sentBefore() {
+    const sent = this.#options.readSent?.()
+    return sent !== undefined && sent.until > Date.now() && this.#codes === 0 ? sent : undefined
+  }
+
+  /** @param {string | undefined} destination @param {number} wait */
+  #keepSent(destination, wait) {
+    const at = Date.now()
+    this.#options.keepSent?.({ ...(destination === undefined ? {} : { destination }), at, until: at + wait * 1000 })
+  }
+}
+
+/** @param {unknown} body @returns {Record<string, unknown>} */
+function fields(body) {
+  return typeof body === 'object' && body !== null ? { .../** @type {Record<string, unknown>} */ (body) } : {}
+}
+
+/** @param {unknown} block */
+function name(block) {
+  return typeof block === 'string' && block !== '' ? block : undefined
+}
+
+/**
+ * An error as data. One of the loader says that the addon is missing.
+ * @param {unknown} error
+ * @returns {{ code: string, message: string }}
+ */
+function described(error) {
+  const { code, message } = /** @type {{ code?: unknown, message?: unknown }} */ (error ?? {})
+  const text = typeof message === 'string' ? message : ''
+  if (typeof code !== 'string') return { code: 'UNEXPECTED', message: '' }
+  if (/^(BINARY_|PLATFORM_|MODULE_NOT_FOUND)/.test(code)) return { code: 'BINARY', message: text }
+  return { code, message: text }
+}
+
+module.exports = { LoginFlow, described }

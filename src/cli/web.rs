@@ -1,0 +1,96 @@
+//! `login --web`: what JavaScript needs to know to serve the page.
+
+use std::path::PathBuf;
+
+use super::args::{Options, WebOptions};
+use super::commands::Keeping;
+use super::output::{Loudness, Output};
+use crate::Result;
+use crate::mirror::{Purpose, Target};
+use crate::oauth::LoginFlow;
+
+/// What a command line with `--web` comes to.
+#[derive(Debug)]
+pub enum Begun {
+    /// It is done, or refused. The exit code.
+    Ended(u8),
+    /// A page is to be served.
+    Login(Box<WebLogin>),
+}
+
+/// What `login --web` was asked for.
+#[derive(Debug)]
+pub struct WebLogin {
+    /// Where the token is to be kept; `None`: it is printed.
+    pub store: Option<PageStore>,
+    /// The file in which people look for the token.
+    pub path: Option<PathBuf>,
+    /// Sentences on what the login changes beyond the token.
+    pub changes: Vec<String>,
+    /// `auto`, `pkce` or `password`.
+    pub login_flow: &'static str,
+    /// Instead of the default one.
+    pub user_agent: Option<String>,
+    /// For the hardware id.
+    pub system_id: Option<String>,
+    /// The name in Ring's Control Center.
+    pub device_name: Option<String>,
+    /// Ring's authentication server.
+    pub oauth_url: String,
+    /// Ring's API server.
+    pub api_url: String,
+    /// The address to listen on.
+    pub host: Option<String>,
+    /// The port; 0 for any free one.
+    pub port: u16,
+    /// Further names of this machine.
+    pub allowed_hosts: Vec<String>,
+    /// Certificate and key.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// One JSON object at the end.
+    pub json: bool,
+    /// Only failures are said.
+    pub quiet: bool,
+    /// More is said.
+    pub verbose: bool,
+}
+
+/// Where the token is to be kept.
+#[derive(Debug)]
+pub enum PageStore {
+    /// In a journal.
+    Journal(PathBuf),
+    /// In a file among other things, with its journal in that folder.
+    Shown(Target, Option<PathBuf>),
+}
+
+/// Finds the store and makes sure that a login can be stored, before anybody is asked for a password.
+pub(super) async fn begin(options: &Options, page: WebOptions, output: &Output) -> Result<WebLogin> {
+    let kept = Keeping::begin(options, Purpose::Introduce)?;
+    let planned = kept.rehearse(output).await?;
+    kept.try_output()?;
+    let (oauth_url, api_url) = kept.origins();
+    let WebOptions { host, port, allowed_hosts, tls } = page;
+    Ok(WebLogin {
+        store: kept.place.page_store(),
+        path: kept.place.path().map(PathBuf::from),
+        changes: kept.place.changes(&planned),
+        login_flow: match options.login_flow {
+            LoginFlow::Auto => "auto",
+            LoginFlow::Pkce => "pkce",
+            LoginFlow::Password => "password",
+        },
+        user_agent: options.user_agent.clone(),
+        system_id: options.system_id.clone(),
+        device_name: options.device_name.clone(),
+        oauth_url,
+        api_url,
+        host,
+        port,
+        allowed_hosts,
+        tls,
+        json: options.json,
+        quiet: options.loudness == Loudness::Quiet,
+        verbose: options.loudness == Loudness::Verbose,
+    })
+}
