@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::MutexGuard;
+use tokio::sync::{MutexGuard, oneshot};
 
 use super::activity::Rotation;
 use super::entry::broken;
@@ -12,7 +12,7 @@ use crate::journal::Notice;
 use crate::journal::state::{Known, State};
 use crate::mirror::{Allowance, Decision, Follower, Mirror, Patience, Program, Settled};
 use crate::token::RefreshToken;
-use crate::{ErrorCode, Result, Secret, task};
+use crate::{Error, ErrorCode, Result, Secret, task};
 
 /// How long after a write another writer's is looked for.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
@@ -56,8 +56,8 @@ impl Inner {
     pub(super) async fn look_into_mirror(&self, allowance: &Allowance) -> Option<RefreshToken> {
         let looked = match self.parts.mirror.clone()? {
             Follower::Place(mirror) => {
-                let looked = task::spawn_blocking(move || mirror.look(Patience::Some)).await;
-                looked.unwrap_or_else(|_| Err(broken()))
+                let name = mirror.name();
+                self.at_place(&name, allowance, move || mirror.look(Patience::Some)).await.and_then(|looked| looked)
             }
             Follower::Program(program) => program.load(allowance).await,
         };
@@ -158,7 +158,7 @@ impl Inner {
                 return false;
             }
             let Look { settled, pasted } = match &mirror {
-                Follower::Place(mirror) => self.settle(Arc::clone(mirror), unwritten).await,
+                Follower::Place(mirror) => self.settle(Arc::clone(mirror), unwritten, allowance).await,
                 Follower::Program(program) => self.settle_program(program, unwritten, allowance).await,
             };
             if pasted && self.take_over_shown(allowance).await.is_ok() {
@@ -181,7 +181,14 @@ impl Inner {
                     self.view().mirror_due = true;
                     self.report(error);
                     match &mirror {
-                        Follower::Program(program) if program.is_running() => self.follow_once_settled(program),
+                        Follower::Program(program) if program.is_running() => {
+                            let program = Arc::clone(program);
+                            self.follow_after(async move { program.settled().await });
+                        }
+                        Follower::Place(_) if self.at_place.is_taken() => {
+                            let turns = self.at_place.clone();
+                            self.follow_after(async move { turns.free().await });
+                        }
                         _ => self.look_again(),
                     }
                     return false;
@@ -199,27 +206,53 @@ impl Inner {
         Ok(())
     }
 
-    async fn settle(&self, mirror: Arc<dyn Mirror>, unwritten: Option<State>) -> Look {
+    async fn settle(&self, mirror: Arc<dyn Mirror>, unwritten: Option<State>, allowance: &Allowance) -> Look {
         let store = Arc::clone(&self.parts.store);
         let known = self.view().known.clone();
-        let work = task::spawn_blocking(move || {
+        let name = mirror.name();
+        let work = move || {
             let mut pasted = false;
             let settled = mirror.settle(&mut |shown| {
                 // With what is kept at this moment: somebody else may have rotated since.
-                let mut state = if unwritten.is_some() { unwritten.clone() } else { store.peek()? };
-                if state.as_ref().is_none_or(State::lacks_its_token)
-                    && let Some(known) = known.as_ref().filter(|known| known.current.is_some())
-                {
-                    // The journal is gone although nobody logged out: the token is known here all the same.
-                    state = Some(State::clone(known));
-                }
+                let kept = if unwritten.is_some() { unwritten.clone() } else { store.peek()? };
+                let state = or_known(kept, known.as_deref());
                 let (decision, is_new) = decide(state.as_ref(), shown);
                 pasted = is_new;
                 Ok(decision)
             });
             Look { settled, pasted }
+        };
+        let look = self.at_place(&name, allowance, work).await;
+        look.unwrap_or_else(|error| Look { settled: Err(error), pasted: false })
+    }
+
+    /// Does something where the mirror lies. A mount that has gone never answers: a call waits for it as for a program's own
+    /// code, and nothing else is begun there until what hangs has ended.
+    async fn at_place<T: Send + 'static>(
+        &self,
+        name: &str,
+        allowance: &Allowance,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        let silent = || {
+            Error::new(
+                ErrorCode::Store,
+                format!("{name} does not answer. Look whether the drive or network folder that it lies on is there."),
+            )
+        };
+        let turn = self.at_place.take("look", allowance).await.map_err(|_| silent())?;
+        let (told, done) = oneshot::channel();
+        task::spawn(&self.parts.runtime, async move {
+            let outcome = task::spawn_blocking(work).await;
+            drop(turn);
+            // Whoever waited for it may have gone on without.
+            let _ = told.send(outcome);
         });
-        work.await.unwrap_or_else(|_| Look { settled: Err(broken()), pasted: false })
+        match allowance.wait(done).await {
+            Some(Ok(outcome)) => outcome.map_err(|_| broken()),
+            Some(Err(_)) => Err(broken()),
+            None => Err(silent()),
+        }
     }
 
     async fn settle_program(&self, program: &Arc<Program>, unwritten: Option<State>, allowance: &Allowance) -> Look {
@@ -251,7 +284,8 @@ impl Inner {
         };
         // Again if there is something newer to show after a save: a program may take its time.
         for _ in 0..ROUNDS {
-            let state = if unwritten.is_some() { unwritten.clone() } else { self.peek().await? };
+            let kept = if unwritten.is_some() { unwritten.clone() } else { self.peek().await? };
+            let state = or_known(kept, self.view().known.as_deref());
             let (decision, is_new) = decide(state.as_ref(), shown.as_ref());
             *pasted = is_new;
             let Decision::Show(token) = decision else { break };
@@ -262,20 +296,20 @@ impl Inner {
         Ok(settled)
     }
 
-    /// A function of the program takes longer than a call waits for it. What is due is done when it has ended, even if no
-    /// rotation comes before the next start.
-    fn follow_once_settled(self: &Arc<Self>, program: &Arc<Program>) {
-        if std::mem::replace(&mut self.view().awaits_program, true) {
+    /// Something takes longer than a call waits for it. What is due is done when that has ended, even if no rotation comes
+    /// before the next start.
+    fn follow_after(self: &Arc<Self>, ended: impl Future<Output = ()> + Send + 'static) {
+        if std::mem::replace(&mut self.view().follows_later, true) {
             return;
         }
         // That may be never, and a manager that nobody has any more is not kept for it.
-        let (inner, program) = (Arc::downgrade(self), Arc::clone(program));
+        let inner = Arc::downgrade(self);
         task::spawn(&self.parts.runtime, async move {
-            program.settled().await;
+            ended.await;
             let Some(inner) = inner.upgrade() else { return };
             let closed = {
                 let mut view = inner.view();
-                view.awaits_program = false;
+                view.follows_later = false;
                 view.closed
             };
             if !closed {
@@ -285,8 +319,8 @@ impl Inner {
     }
 
     /// Says what is wrong with the mirror, once.
-    fn report(&self, error: crate::Error) {
-        let news = self.view().mirror_problem.as_ref().map(crate::Error::message) != Some(error.message());
+    fn report(&self, error: Error) {
+        let news = self.view().mirror_problem.as_ref().map(Error::message) != Some(error.message());
         if news {
             let level = if error.code() == ErrorCode::StoreLocked { Level::Warn } else { Level::Error };
             let journal = self.view().status(self.parts.clock.as_ref()).persisted;
@@ -372,6 +406,16 @@ impl Shown {
             Known::Aside | Known::Former | Known::Rejected => false,
         };
         if is_new { Self::New } else { Self::Old }
+    }
+}
+
+/// What is kept; what is known here if the journal is gone although nobody logged out.
+fn or_known(kept: Option<State>, known: Option<&State>) -> Option<State> {
+    match known {
+        Some(known) if known.current.is_some() && kept.as_ref().is_none_or(State::lacks_its_token) => {
+            Some(known.clone())
+        }
+        _ => kept,
     }
 }
 

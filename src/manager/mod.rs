@@ -29,7 +29,7 @@ pub use view::{Auth, Phase, Status};
 
 use crate::journal::Store;
 use crate::journal::state::{Known, State};
-use crate::mirror::{Allowance, Follower, Patience};
+use crate::mirror::{Allowance, Follower, Patience, Turns};
 use crate::oauth::{LoginFlow, Refresh, RingOauth, TwoFactor};
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Result, Secret};
@@ -149,6 +149,8 @@ struct Inner {
     asked: Mutex<Option<Box<login::UnderWay>>>,
     /// Held while the mirror is looked into and written.
     following: tokio::sync::Mutex<()>,
+    /// Whose turn it is where a mirror lies that is a place.
+    at_place: Turns,
     /// Rung when something changed that a waiting task may care about.
     changed: Arc<Notify>,
     /// For tasks that [`Inner::update`] begins.
@@ -237,6 +239,7 @@ impl Manager {
             login: tokio::sync::Mutex::new(None),
             asked: Mutex::new(None),
             following: tokio::sync::Mutex::new(()),
+            at_place: Turns::default(),
             changed: Arc::new(Notify::new()),
         });
         for error in [trouble, inner.view().mirror_problem.clone()].into_iter().flatten() {

@@ -271,6 +271,9 @@ struct Board {
     sealed: AtomicBool,
     /// It takes a moment to be written.
     slow: AtomicBool,
+    /// It does not answer, as on a mount that has gone.
+    gone: AtomicBool,
+    asked: AtomicUsize,
     writes: AtomicUsize,
     looks: AtomicUsize,
 }
@@ -282,6 +285,8 @@ impl Board {
             fails: AtomicBool::new(false),
             sealed: AtomicBool::new(false),
             slow: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            asked: AtomicUsize::new(0),
             writes: AtomicUsize::new(0),
             looks: AtomicUsize::new(0),
         })
@@ -300,6 +305,10 @@ impl Board {
     }
 
     fn check(&self) -> Result<()> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        while self.gone.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         if self.fails.load(Ordering::SeqCst) { Err(Error::new(ErrorCode::Store, "no board")) } else { Ok(()) }
     }
 }
@@ -1612,6 +1621,33 @@ async fn a_rotation_ends_after_its_mirror_was_written_even_if_another_look_begin
     rotation.await.unwrap().unwrap();
     assert_eq!(board.raw(), "a++");
     look.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_mirror_that_does_not_answer_is_asked_once_and_holds_a_call_for_ten_seconds_in_all() {
+    let board = Board::new(Some("a"));
+    let bench = Bench::before(&board);
+    let manager = bench.manager(None);
+    manager.auth().await.unwrap();
+    board.gone.store(true, Ordering::SeqCst);
+    let (began, asked) = (std::time::Instant::now(), board.asked.load(Ordering::SeqCst));
+    let ended = tokio::time::timeout(SECOND * 60, async {
+        for _ in 0..2 {
+            manager.refresh(false).await.unwrap();
+        }
+        let problem = manager.status().problem;
+        manager.close().await;
+        problem
+    });
+    let (ended, took) = (ended.await, began.elapsed());
+    let asked = board.asked.load(Ordering::SeqCst) - asked;
+    // Its thread ends with it.
+    board.gone.store(false, Ordering::SeqCst);
+    let problem = ended.expect("each call is answered").unwrap();
+    assert_eq!((asked, problem.code()), (1, ErrorCode::Store));
+    assert!(problem.message().contains("board does not answer"), "{problem}");
+    assert!(took < SECOND * 25, "{took:?}");
+    assert_eq!(bench.wire.sent(), ["a", "a+", "a++"]);
 }
 
 #[tokio::test(start_paused = true)]

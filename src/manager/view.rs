@@ -204,8 +204,8 @@ pub(super) struct View {
     pub(super) looks_left: u32,
     /// Whether such a look is to come.
     pub(super) looks_again: bool,
-    /// Whether a task is there already that waits for a late call of the program's own code.
-    pub(super) awaits_program: bool,
+    /// Whether a task is there already that waits for what takes too long, and follows then.
+    pub(super) follows_later: bool,
     persisted: bool,
     /// The token of the options, until it has been looked up under the lock.
     pub(super) given: Option<RefreshToken>,
@@ -248,7 +248,7 @@ impl View {
             mirror_written: false,
             looks_left: 0,
             looks_again: false,
-            awaits_program: false,
+            follows_later: false,
             persisted: durable,
             given: None,
             given_by_login: false,

@@ -5,19 +5,15 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedMutexGuard, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::sync::oneshot;
 
 use super::redact::without_tokens;
+use super::turns::{Allowance, Turn, Turns};
 use crate::journal::state::State;
 use crate::journal::{Guard, MemoryStore, Stamp, Store};
 use crate::{Error, ErrorCode, Result, Secret, task};
-
-/// How long one call of the manager waits for the program's functions, in all.
-const LIMIT: Duration = Duration::from_secs(10);
 
 const NAME: &str = "The store's own code";
 const LOAD: &str = "load";
@@ -36,33 +32,6 @@ pub trait CustomStore: Send + Sync + 'static {
     fn save(&self, new: &Secret, old: Option<&Secret>) -> Settling<()>;
 }
 
-/// How long one call of the manager may still wait for the program's functions.
-#[derive(Debug)]
-pub struct Allowance {
-    left: Mutex<Duration>,
-}
-
-impl Allowance {
-    /// Ten seconds.
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self { left: Mutex::new(LIMIT) })
-    }
-
-    fn left(&self) -> MutexGuard<'_, Duration> {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits for `work`, at most so long, and no longer than is allowed. `None` if it took longer.
-    async fn wait<T>(&self, at_most: Duration, work: impl Future<Output = T>) -> Option<T> {
-        let began = Instant::now();
-        let limit = at_most.min(*self.left());
-        let done = timeout(limit, work).await.ok();
-        let mut left = self.left();
-        *left = left.saturating_sub(began.elapsed());
-        done
-    }
-}
-
 /// What is known of a program.
 #[derive(Default)]
 struct Known {
@@ -70,28 +39,25 @@ struct Known {
     kept: Option<Secret>,
     /// The newest token that it was to be given.
     wanted: Option<Secret>,
-    /// The function that runs, and since when.
-    running: Option<(&'static str, Instant)>,
 }
 
 /// A program's functions, called one at a time.
 pub struct Program {
     functions: Box<dyn CustomStore>,
     known: Mutex<Known>,
-    /// Held by the call that runs, until it has settled.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    turns: Turns,
     replaces_journal: bool,
 }
 
 impl Program {
     /// A program's functions in front of a journal.
     pub fn before_a_journal(functions: Box<dyn CustomStore>) -> Arc<Self> {
-        Arc::new(Self { functions, known: Mutex::default(), turn: Arc::default(), replaces_journal: false })
+        Arc::new(Self { functions, known: Mutex::default(), turns: Turns::default(), replaces_journal: false })
     }
 
     /// A program's functions in the place of a journal, for tokens of that issuer, with the state beside them in memory.
     pub fn without_a_journal(functions: Box<dyn CustomStore>, issuer: &str) -> (ProgramStore, Arc<Self>) {
-        let program = Self { functions, known: Mutex::default(), turn: Arc::default(), replaces_journal: true };
+        let program = Self { functions, known: Mutex::default(), turns: Turns::default(), replaces_journal: true };
         (ProgramStore { memory: MemoryStore::new(issuer) }, Arc::new(program))
     }
 
@@ -111,19 +77,20 @@ impl Program {
     ///
     /// `STORE` if the function failed, or has not settled within the allowance.
     pub async fn load(self: &Arc<Self>, allowance: &Allowance) -> Result<Option<Secret>> {
-        if allowance.left().is_zero() {
+        if allowance.is_over() {
             return Err(late(LOAD));
         }
         let turn = self.turn(LOAD, allowance).await?;
         let (answer, answered) = oneshot::channel();
+        let program = Arc::clone(self);
         task::spawn(&Handle::current(), async move {
-            let Turn { program, .. } = &turn;
             let had = program.known().kept.clone();
             let loaded = program.run_load().await;
             let is_unchanged = loaded.as_ref().is_ok_and(|loaded| loaded.is_none() || *loaded == had);
             if answer.send(loaded).is_err() && is_unchanged {
-                program.save_what_waited().await;
+                program.save_what_waited(&turn).await;
             }
+            drop(turn);
         });
         answer_of(LOAD, allowance, answered).await
     }
@@ -141,13 +108,13 @@ impl Program {
             return Ok(());
         }
         let (answer, answered) = oneshot::channel();
-        let token = token.clone();
+        let (program, token) = (Arc::clone(self), token.clone());
         task::spawn(&Handle::current(), async move {
-            let Turn { program, .. } = &turn;
             let saved = program.run_save(&token).await;
             if answer.send(saved).is_err() {
-                program.save_again().await;
+                program.save_again(&turn).await;
             }
+            drop(turn);
         });
         answer_of(SAVE, allowance, answered).await
     }
@@ -159,32 +126,20 @@ impl Program {
 
     /// Whether a call has not settled yet.
     pub fn is_running(&self) -> bool {
-        self.turn.try_lock().is_err()
+        self.turns.is_taken()
     }
 
     /// Waits until the call that runs has settled, if one does.
     pub async fn settled(&self) {
-        drop(self.turn.lock().await);
+        self.turns.free().await;
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The right to call a function. A call that has had its time and has not settled may never do so: nobody waits for
-    /// that one.
-    async fn turn(self: &Arc<Self>, name: &'static str, allowance: &Allowance) -> Result<Turn> {
-        let lock = Arc::clone(&self.turn);
-        let held = if let Ok(held) = lock.try_lock_owned() {
-            held
-        } else {
-            let running = self.known().running;
-            let at_most = running.map_or(LIMIT, |(_, since)| (since + LIMIT).saturating_duration_since(Instant::now()));
-            let waited = allowance.wait(at_most, Arc::clone(&self.turn).lock_owned()).await;
-            waited.ok_or_else(|| busy(running.map_or(LOAD, |(running, _)| running), name))?
-        };
-        self.known().running = Some((name, Instant::now()));
-        Ok(Turn { program: Arc::clone(self), _held: held })
+    async fn turn(&self, name: &'static str, allowance: &Allowance) -> Result<Turn> {
+        self.turns.take(name, allowance).await.map_err(|running| busy(running, name))
     }
 
     async fn run_load(&self) -> Result<Option<Secret>> {
@@ -195,11 +150,7 @@ impl Program {
     }
 
     async fn run_save(&self, token: &Secret) -> Result<()> {
-        let old = {
-            let mut known = self.known();
-            known.running = Some((SAVE, Instant::now()));
-            known.kept.clone()
-        };
+        let old = self.known().kept.clone();
         let saved = self.functions.save(token, old.as_ref()).await;
         saved.map_err(|words| self.failed(SAVE, &words, Some(token)))?;
         self.known().kept = Some(token.clone());
@@ -208,7 +159,7 @@ impl Program {
 
     /// After a `save` for which nobody waits any more: saves the newest token once more, and then only if there is a
     /// newer one. A failure is left to the next call.
-    async fn save_again(&self) {
+    async fn save_again(&self, turn: &Turn) {
         let mut last = None;
         loop {
             let newest = self.known().wanted.clone();
@@ -216,6 +167,7 @@ impl Program {
                 return;
             }
             if let Some(newest) = &newest {
+                turn.begins(SAVE);
                 // Nobody is there to hear of a failure: the next call tries again.
                 let _ = self.run_save(newest).await;
             }
@@ -225,13 +177,13 @@ impl Program {
 
     /// After a `load` for which nobody waits any more, and which gave what was known: saves what could not be saved
     /// meanwhile. The manager does that as well, unless it was closed.
-    async fn save_what_waited(&self) {
+    async fn save_what_waited(&self, turn: &Turn) {
         let waits = {
             let known = self.known();
             known.wanted.is_some() && known.wanted != known.kept
         };
         if waits {
-            self.save_again().await;
+            self.save_again(turn).await;
         }
     }
 
@@ -247,20 +199,8 @@ impl Program {
     }
 }
 
-/// The right to call a function, until the call has settled.
-struct Turn {
-    program: Arc<Program>,
-    _held: OwnedMutexGuard<()>,
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.program.known().running = None;
-    }
-}
-
 async fn answer_of<T>(name: &str, allowance: &Allowance, answered: oneshot::Receiver<Result<T>>) -> Result<T> {
-    match allowance.wait(LIMIT, answered).await {
+    match allowance.wait(answered).await {
         Some(Ok(answer)) => answer,
         // Its task is gone without an answer, which only the end of the runtime or a panic does.
         Some(Err(_)) => Err(Error::new(ErrorCode::Store, format!("The store's own {name} was interrupted."))),
@@ -320,7 +260,10 @@ impl Store for ProgramStore {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::sync::Notify;
+    use tokio::time::Instant;
 
     use super::*;
 

@@ -15,13 +15,15 @@ mod json;
 mod json_edit;
 mod place;
 mod redact;
+mod turns;
 
-pub use custom::{Allowance, CustomStore, Program, ProgramStore, Settling};
+pub use custom::{CustomStore, Program, ProgramStore, Settling};
 pub use dotenv::Dotenv;
 pub use file::FileMirror;
 pub use format::{Format, Introduced, Unfit};
 pub use homebridge::Homebridge;
 pub use place::{Kept, Place, Purpose, ShownPlace, Target};
+pub use turns::{Allowance, Turns};
 
 use std::sync::Arc;
 
