@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use miniz_oxide::inflate::{DecompressError, decompress_to_vec_with_limit, decompress_to_vec_zlib_with_limit};
+use miniz_oxide::inflate::TINFLStatus;
+use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
 
 use super::Headers;
 
@@ -10,17 +11,66 @@ use super::Headers;
 /// what is there of it, and what cannot be understood is left as it is. `limit` is for the content.
 pub(super) fn decoded<'a>(headers: &Headers, body: &'a [u8], limit: usize) -> Cow<'a, [u8]> {
     let said = headers.first("content-encoding").map(|value| value.trim().to_ascii_lowercase()).unwrap_or_default();
-    // JSON never begins like that.
-    let content = if let Some(packed) = gzip(body) {
-        some_of(decompress_to_vec_with_limit(packed, limit))
-    } else if said == "deflate" && !matches!(body.trim_ascii_start().first(), None | Some(b'{' | b'[' | b'<')) {
+    if said == "deflate" && gzip(body).is_none() {
         // Some servers leave the wrapper of zlib out, and some say so and compress nothing.
-        some_of(decompress_to_vec_zlib_with_limit(body, limit))
-            .or_else(|| some_of(decompress_to_vec_with_limit(body, limit)))
-    } else {
-        None
-    };
-    content.map_or(Cow::Borrowed(body), Cow::Owned)
+        if matches!(body.trim_ascii_start().first(), None | Some(b'{' | b'[' | b'<')) {
+            return Cow::Borrowed(body);
+        }
+        let content = [inflate_flags::TINFL_FLAG_PARSE_ZLIB_HEADER, 0]
+            .map(|flags| inflated(body, flags, limit).0)
+            .into_iter()
+            .find(|content| !content.is_empty());
+        return content.map_or(Cow::Borrowed(body), Cow::Owned);
+    }
+    // A server and something in front of it may both have compressed it. JSON never begins like gzip.
+    let mut content = Cow::Borrowed(body);
+    for _ in 0..MOST_LAYERS {
+        let unpacked = gunzipped(&content, limit);
+        if unpacked.is_empty() {
+            break;
+        }
+        content = Cow::Owned(unpacked);
+    }
+    content
+}
+
+/// How many times over something is unpacked, at most.
+const MOST_LAYERS: usize = 3;
+
+/// How many members of gzip are unpacked, at most: thousands of empty ones fit into one answer, and each has its cost.
+const MOST_MEMBERS: usize = 16;
+
+/// The content of gzip: that of all its members, one after the other. Empty where it is none.
+fn gunzipped(mut body: &[u8], limit: usize) -> Vec<u8> {
+    let mut content = Vec::new();
+    for _ in 0..MOST_MEMBERS {
+        let Some(packed) = gzip(body) else { break };
+        let (part, end) = inflated(packed, 0, limit - content.len());
+        content.extend_from_slice(&part);
+        // Behind a member that is whole are its checksum and its length, of four bytes each.
+        let Some(rest) = end.and_then(|end| packed.get(end + 8..)) else { break };
+        body = rest;
+    }
+    content
+}
+
+/// The room that unpacking begins with at least, in bytes.
+const LEAST_ROOM: usize = 256;
+
+/// What can be unpacked of a text, and how long the text was if it came to its end.
+fn inflated(packed: &[u8], flags: u32, limit: usize) -> (Vec<u8>, Option<usize>) {
+    let flags = flags | inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+    let mut state = Box::<DecompressorOxide>::default();
+    let (mut content, mut length, mut at) = (Vec::new(), 0, 0);
+    loop {
+        content.resize((length * 2).max(packed.len().saturating_mul(2)).max(LEAST_ROOM).min(limit), 0);
+        let (status, read, written) = decompress(&mut state, &packed[at..], &mut content, length, flags);
+        (at, length) = (at + read, length + written);
+        if status != TINFLStatus::HasMoreOutput || length >= limit {
+            content.truncate(length);
+            return (content, (status == TINFLStatus::Done).then_some(at));
+        }
+    }
 }
 
 /// What is packed in a member of gzip: everything behind its header (RFC 1952). Its end is not looked at.
@@ -42,18 +92,6 @@ fn gzip(body: &[u8]) -> Option<&[u8]> {
         rest = rest.get(2..)?;
     }
     Some(rest)
-}
-
-fn some_of(unpacked: Result<Vec<u8>, DecompressError>) -> Option<Vec<u8>> {
-    match unpacked {
-        Ok(content) => Some(content),
-        Err(DecompressError { mut output, .. }) => {
-            // What was made ready for the rest, and not written: no text has such a byte.
-            let length = output.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-            output.truncate(length);
-            Some(output).filter(|output| !output.is_empty())
-        }
-    }
 }
 
 #[cfg(test)]
@@ -86,6 +124,16 @@ mod tests {
     }
 
     #[test]
+    fn gzip_may_have_several_members_and_layers() {
+        let (empty, whole) = ([&gzipped(0, b"")[..10], &[3, 0], &[0; 8]].concat(), gzipped(0, b""));
+        assert_eq!(decode("gzip", &[&empty[..], &whole, &whole].concat()), [TEXT, TEXT].concat());
+        assert_eq!(decode("gzip", &[&whole[..], b"padding"].concat()), TEXT);
+        let mut twice = gzipped(0, b"")[..10].to_vec();
+        twice.extend(miniz_oxide::deflate::compress_to_vec(&whole, 6));
+        assert_eq!(decode("gzip, gzip", &twice), TEXT);
+    }
+
+    #[test]
     fn deflate_comes_with_its_wrapper_and_without() {
         let zlib = [&[0x78, 0x9c], DEFLATED, &[0x3a, 0x2e, 0x06, 0x7d]].concat();
         assert_eq!(decode(" Deflate ", &zlib), TEXT);
@@ -95,7 +143,9 @@ mod tests {
 
     #[test]
     fn what_is_not_compressed_stays_as_it_is() {
-        for body in [&b"{\"a\":1}"[..], b"", b"\x1f\x8b", b"\x1f\x8b\x08\x04\0\0\0\0\0\0\xff\xff"] {
+        for body in
+            [&b"{\"a\":1}"[..], b"", b"\x1f\x8b", &gzipped(0, b"")[..10], b"\x1f\x8b\x08\x04\0\0\0\0\0\0\xff\xff"]
+        {
             for said in ["gzip", "deflate", "br", ""] {
                 assert_eq!(decode(said, body), body, "{said}");
             }

@@ -135,8 +135,11 @@ impl Received {
 
     /// The head at the beginning and its length, once all of it is there. One that is only an announcement is none.
     fn parse_head(&mut self) -> Option<(Option<Head>, usize)> {
+        // Some servers end the body before, or an announcement, with a line end too many.
+        let blank = self.bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        self.bytes.drain(..blank);
         let started = self.bytes.len().min(5);
-        if self.bytes[..started] != b"HTTP/"[..started] {
+        if !self.bytes[..started].eq_ignore_ascii_case(&b"HTTP/"[..started]) {
             self.is_foreign = true;
             return None;
         }
@@ -151,7 +154,7 @@ impl Received {
             lines.push(line);
         }
         let status = lines.first().and_then(|line| {
-            let word = line.split(u8::is_ascii_whitespace).nth(1)?;
+            let word = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).nth(1)?;
             std::str::from_utf8(word).ok()?.parse().ok().filter(|status| (100..=999).contains(status))
         });
         let Some(status) = status else {
@@ -382,6 +385,9 @@ mod tests {
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{}",
             "HTTP/1.1 204 No Content\r\n\r\n{}",
             "HTTP/1.1 200 OK\n: x\nnone\n two\n\n{}",
+            "\r\n\nHTTP/1.1 200 OK\r\n\r\n{}",
+            "HTTP/1.1 100 Continue\r\n\r\n\r\nHTTP/1.1 200 OK\r\n\r\n{}",
+            "http/1.1 \t200  OK\r\n\r\n{}",
         ] {
             for closes in [true, false] {
                 let (status, body) =
