@@ -206,6 +206,39 @@ describe('a custom store alone', { concurrency: true }, () => {
     }
   })
 
+  for (const where of ['alone', 'before a new journal']) {
+    it(`fails to load at the start, ${where}: the token in the options may be spent, and is not sent`, async (t) => {
+      const ring = await startRing(t)
+      const refreshToken = ring.mint()
+      const store = new Keeper(refreshToken)
+      const earlier = open(t, ring, { refreshToken, store })
+      await earlier.manager.refresh()
+      await earlier.manager.close()
+      const newest = store.token
+      store.onLoad = () => {
+        throw new Error('down')
+      }
+      if (where !== 'alone') Object.assign(store, { statePath: tempDir(t) })
+      const { manager } = open(t, ring, { refreshToken, store })
+      const error = await failure(manager.getAccessToken(), 'STORE')
+      assert.match(error.message, /load/)
+      assert.equal(manager.status.persisted, false)
+      assert.equal(store.token, newest, 'not overwritten')
+      store.onLoad = undefined
+      await manager.getAccessToken()
+      assert.equal(ring.counts.stalePresentations, 0)
+      assert.equal(store.token, manager.refreshToken)
+      // One that the user has just given is used although the program cannot be asked.
+      store.onLoad = () => {
+        throw new Error('down')
+      }
+      const other = open(t, ring, { refreshToken, store })
+      await other.manager.setRefreshToken(ring.mint())
+      await other.manager.getAccessToken()
+      assert.equal(ring.counts.stalePresentations, 0)
+    })
+  }
+
   it('gives something that cannot be a token: nothing is sent', async (t) => {
     const ring = await startRing(t)
     const store = new Keeper('two words\nand lines')

@@ -158,7 +158,7 @@ impl Inner {
             self.update(|view, _| view.set_persisted(false));
         }
         self.absorb(&mut entered, shown);
-        if !entered.absorbed {
+        if !entered.absorbed && self.view().given.is_none() {
             // What is known here is what was just read.
             self.view().set_persisted(self.parts.store.is_durable());
         }
@@ -380,6 +380,9 @@ impl Inner {
 
     /// The caller's own token is looked up once, under the lock, and the mirror's each time.
     fn absorb(&self, entered: &mut Entered<'_>, shown: Option<RefreshToken>) {
+        if self.view().holds_given_back(&entered.state) {
+            return;
+        }
         let given = self.view().given.clone();
         let state = &entered.state;
         let is_new = |token: &RefreshToken| state.recognise(token.fingerprint()) == Known::Unknown;

@@ -329,6 +329,12 @@ impl View {
         self.given_by_login && self.given.is_some()
     }
 
+    /// Whether the token of the options has to wait: nothing is known of it, and the program's own `load` has not answered yet. What
+    /// that keeps may have come from it long ago, and a token that was spent must not be sent.
+    pub(super) fn holds_given_back(&self, state: &State) -> bool {
+        self.unread && self.given.is_some() && !self.given_by_login && state.current.is_none()
+    }
+
     /// What is known here, if the store was put back to a time before it.
     pub(super) fn ahead_of(&self, state: &State) -> Option<Arc<State>> {
         self.known.clone().filter(|known| self.given.is_none() && state.is_behind(known))
