@@ -246,7 +246,7 @@ describe('what another package puts on Object.prototype', { concurrency: 2 }, ()
       // Not those that the classes of Node itself set on objects, and trip over.
       const names = [
         'refreshToken', 'oauthUrl', 'apiUrl', 'store', 'systemId', 'kind', 'statePath', 'key', 'token', 'failed', 'newRefreshToken',
-        'oldRefreshToken', 'accessToken', 'persisted', 'prompt', 'destination', 'retryAt', 'resendInSeconds', 'twoFactor',
+        'oldRefreshToken', 'accessToken', 'persisted', 'prompt', 'destination', 'retryAt', 'resendInSeconds', 'twoFactor', 'load', 'save',
       ]
       const things = Object.fromEntries(names.map((name) => [name, undefined]))
       for (const name of names) {
@@ -262,13 +262,17 @@ describe('what another package puts on Object.prototype', { concurrency: 2 }, ()
       client.onRefreshTokenUpdated.subscribe(() => {})
       await client.request({ url: config.options.apiUrl + '/clients_api/x' })
       await client.close()
+      let kept = config.tokens.shift()
+      const own = new RingTokenManager({ ...config.options, store: { load: () => kept, save: (token) => void (kept = token) } })
+      await own.refresh()
+      await own.close()
       nobodyHas(things)
       say(heardOf.join() || 'nothing')
     `
     const config = {
       options: optionsFor(ring, { systemId: undefined }),
       path: join(folder, '.env'),
-      tokens: [ring.mint(), ring.mint()],
+      tokens: [ring.mint(), ring.mint(), ring.mint()],
     }
     assert.equal(await said(t, source, config), 'nothing')
   })

@@ -130,24 +130,30 @@ class Caller {
   /** Settled when the latest call has ended. */
   #latest = Promise.resolve()
 
+  #store
+
   /** @param {{ load(): unknown, save(newRefreshToken: string, oldRefreshToken?: string): unknown }} store */
   constructor(store) {
-    /** @type {() => Promise<BindingAnswer>} */
-    this.load = async () => {
-      const answer = await this.#run(() => store.load())
-      if (answer.failed !== undefined) return answered({ failed: answer.failed })
-      const { value } = answer
-      if (value === null || value === undefined) return answered({})
-      if (typeof value !== 'string') return answered({ failed: `load gave ${kindOf(value)}, not a string or null` })
-      return answered({ token: value })
-    }
-    /** @type {(change: import('../binding/binding.js').BindingChange) => Promise<BindingAnswer>} */
-    this.save = async (change) => {
-      const newToken = change.new
-      const oldToken = change.old ?? undefined
-      const answer = await this.#run(() => store.save(newToken, oldToken))
-      return answered(answer.failed === undefined ? {} : { failed: answer.failed })
-    }
+    this.#store = store
+  }
+
+  // Fields, which are defined: what is assigned would go to a setter on Object.prototype.
+
+  /** @type {() => Promise<BindingAnswer>} */
+  load = async () => {
+    const answer = await this.#run(() => this.#store.load())
+    if (answer.failed !== undefined) return answered({ failed: answer.failed })
+    const { value } = answer
+    if (value === null || value === undefined) return answered({})
+    if (typeof value !== 'string') return answered({ failed: `load gave ${kindOf(value)}, not a string or null` })
+    return answered({ token: value })
+  }
+  /** @type {(change: import('../binding/binding.js').BindingChange) => Promise<BindingAnswer>} */
+  save = async (change) => {
+    const newToken = change.new
+    const oldToken = change.old ?? undefined
+    const answer = await this.#run(() => this.#store.save(newToken, oldToken))
+    return answered(answer.failed === undefined ? {} : { failed: answer.failed })
   }
 
   /** The manager waits for the function that runs: a call from inside it would wait for itself. */
