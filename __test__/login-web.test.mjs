@@ -242,7 +242,13 @@ describe('the server of the login page', () => {
     await failure(serveLogin(manager, { port: Number(new URL(second.url).port) }), 'INVALID_ARGUMENT')
     await second.close()
     await failure(second.done, 'ABORTED')
-    for (const options of [{ port: 70_000 }, { host: '' }, { allowedHosts: 'x' }, { nothing: 1 }]) {
+    for (const options of [
+      { port: 70_000 },
+      { tls: { cert: 'x', key: 'y' } },
+      { host: '' },
+      { allowedHosts: 'x' },
+      { nothing: 1 },
+    ]) {
       // @ts-expect-error
       await failure(serveLogin(manager, options), 'INVALID_ARGUMENT')
     }
@@ -368,7 +374,9 @@ describe('ring-auth login --web', () => {
     await Promise.all(Array.from({ length: 5 }, () => post(url, 'session', {}, { 'x-ring-auth-secret': 'x' })))
     const ended = await guessed.ended
     assert.equal(ended.code, 1)
-    assert.equal(JSON.parse(ended.stdout.split('\n')[1] ?? '').error.code, 'ABORTED')
+    const { error } = JSON.parse(ended.stdout.split('\n')[1] ?? '')
+    assert.deepEqual(Object.keys(error), ['code', 'message', 'transient', 'retryAfterMs'])
+    assert.equal(error.code, 'ABORTED')
     assert.equal(ring.requests.length, 0)
   })
 

@@ -71,7 +71,7 @@ async function serve(login, manager, say) {
     await page.done
   } catch (error) {
     if (!controller.signal.aborted) throw error
-    if (login.json) print({ error: { code: 'ABORTED', message: 'Interrupted with Ctrl-C.', transient: false } })
+    if (login.json) printError('ABORTED', 'Interrupted with Ctrl-C.')
     return INTERRUPTED
   } finally {
     process.off('SIGINT', onSignal)
@@ -114,8 +114,13 @@ function failed(login, error) {
   if (typeof code !== 'string') throw error
   process.stderr.write(`ring-auth: ${message}\n`)
   if (typeof cause === 'string' && !login.quiet) process.stderr.write(`  because: ${cause}\n`)
-  if (login.json) print({ error: { code, message, transient } })
+  if (login.json) printError(code, message, transient)
   return EXITS[code] ?? 1
+}
+
+/** As every command does. @param {string} code @param {string} message @param {boolean} [transient] */
+function printError(code, message, transient = false) {
+  print({ error: { code, message, transient, retryAfterMs: null } })
 }
 
 /** @param {object} result */

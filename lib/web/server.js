@@ -305,25 +305,27 @@ async function serveLogin(manager, options) {
   /** @type {typeof import('node:http').createServer} */
   const createServer = tls === undefined ? require('node:http').createServer : require('node:https').createServer
   const limits = { headersTimeout: BODY_MS, requestTimeout: 2 * BODY_MS, maxHeaderSize: 16 * 1024 }
-  const server = createServer(
-    { .../** @type {object} */ (tls ?? {}), ...limits },
-    (/** @type {IncomingMessage} */ request, /** @type {ServerResponse} */ response) => {
-      clearTimeout(idle)
-      // The server keeps the process alive, and its timers do not: a request may still come while it closes.
-      idle = setTimeout(() => end(late(10)), IDLE_MS).unref()
-      response.once('close', () => {
-        // The page has its answer.
-        if (finished) end()
-      })
-      void answer(site, request, response)
-    },
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let idle
+  const server = serverWith(() =>
+    createServer(
+      { .../** @type {object} */ (tls ?? {}), ...limits },
+      (/** @type {IncomingMessage} */ request, /** @type {ServerResponse} */ response) => {
+        clearTimeout(idle)
+        // The server keeps the process alive, and its timers do not: a request may still come while it closes.
+        idle = setTimeout(() => end(late(10)), IDLE_MS).unref()
+        response.once('close', () => {
+          // The page has its answer.
+          if (finished) end()
+        })
+        void answer(site, request, response)
+      },
+    ),
   )
   await new Promise((resolve, reject) => {
     server.once('error', (/** @type {Error} */ error) => reject(unusable(error, host, port)))
     server.listen({ host, port }, () => resolve(undefined))
   })
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let idle
   const total = setTimeout(() => end(late(15)), RUN_MS).unref()
 
   /** @type {Promise<void>} */
@@ -363,6 +365,24 @@ async function serveLogin(manager, options) {
       end(finished ? undefined : ended('ABORTED', 'The login page was closed before somebody logged in'))
       await closing
     },
+  }
+}
+
+/**
+ * A certificate or a key that cannot be used is an argument that cannot be used.
+ * @param {() => import('node:http').Server} create
+ */
+function serverWith(create) {
+  try {
+    return create()
+  } catch (error) {
+    throw new RingAuthError(
+      'INVALID_ARGUMENT',
+      'The certificate and its key cannot be used: both have to be PEM, and belong together',
+      {
+        cause: /** @type {Error} */ (error).message,
+      },
+    )
   }
 }
 
