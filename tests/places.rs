@@ -305,34 +305,51 @@ fn a_container_waits_for_the_one_that_was_stopped_in_the_middle_of_a_write() {
     if !is_root("a_container_waits_for_the_one_that_was_stopped_in_the_middle_of_a_write") {
         return;
     }
-    let ring = Ring::start();
-    let folder = folder();
-    let shared = folder.path().join("j.json");
-    let token = ring.first_token();
-    let job = Job { ring: &ring, journal: &shared, token: &token, rounds: 2, without_locks: false };
-    let mut first = Started::new(plain("nice"), &job);
-    first.go();
-    assert_eq!(first.failures(), "");
-    let journals = ["one", "two"].map(|name| {
-        std::fs::create_dir(folder.path().join(name)).unwrap();
-        let journal = folder.path().join(name).join("j.json");
-        support::write_private(&journal, "");
-        journal
-    });
-    // As the first container leaves it that loses its power: its copy is whole, and the journal is not.
-    let whole = std::fs::read_to_string(&shared).unwrap();
-    support::write_private(&journals[0].with_file_name("j.json.tmp"), &whole);
-    std::fs::write(&shared, &whole[..whole.len() / 4]).unwrap();
-    let start = |index: usize| {
-        let journal = journals[index].as_path();
-        let mut container = Started::new(in_container(&shared, journal), &Job { journal, ..job });
-        container.go();
-        container.failures()
-    };
-    let refused = start(1);
-    assert!(refused.contains("2 x STORE: ") && refused.contains("start that one again"), "{refused:?}");
-    assert_eq!((start(0), start(1)), (String::new(), String::new()));
-    assert_never_two(&ring);
+    // The first tear leaves nothing that could be read, the second the whole record of the token that is spent.
+    let tears: [fn(&str, &str) -> String; 2] = [
+        |_, after| after[..after.len() / 4].to_owned(),
+        |before, after| {
+            let (start, end) = (after.find("\n  \"current\"").unwrap(), before.find("\n  \"current\"").unwrap());
+            format!("{}{}", &after[..start], &before[end..])
+        },
+    ];
+    for tear in tears {
+        let ring = Ring::start();
+        let folder = folder();
+        let shared = folder.path().join("j.json");
+        let token = ring.first_token();
+        let job = Job { ring: &ring, journal: &shared, token: &token, rounds: 2, without_locks: false };
+        ring.account().latency = Duration::from_millis(300);
+        let mut first = Started::new(plain("nice"), &job);
+        first.go();
+        let marked = loop {
+            match std::fs::read_to_string(&shared) {
+                Ok(text) if ring.account().refreshes == 2 && text.contains("\"mark\": {") => break text,
+                _ => std::thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        assert_eq!(first.failures(), "");
+        let whole = std::fs::read_to_string(&shared).unwrap();
+        let journals = ["one", "two"].map(|name| {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+            let journal = folder.path().join(name).join("j.json");
+            support::write_private(&journal, "");
+            journal
+        });
+        // As the first container leaves it that loses its power: its copy is whole, and the journal is not.
+        support::write_private(&journals[0].with_file_name("j.json.tmp"), &whole);
+        std::fs::write(&shared, tear(&marked, &whole)).unwrap();
+        let start = |index: usize| {
+            let journal = journals[index].as_path();
+            let mut container = Started::new(in_container(&shared, journal), &Job { journal, ..job });
+            container.go();
+            container.failures()
+        };
+        let refused = start(1);
+        assert!(refused.contains("2 x STORE: ") && refused.contains("start that one again"), "{refused:?}");
+        assert_eq!((start(0), start(1)), (String::new(), String::new()));
+        assert_never_two(&ring);
+    }
 }
 
 #[test]

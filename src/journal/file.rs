@@ -200,9 +200,10 @@ impl Shared {
         torn.retain(|(remains, _)| whole.is_none_or(|sequence| remains.sequence > sequence));
         if let Some((remains, source)) = torn.into_iter().max_by_key(|(remains, _)| remains.sequence) {
             let base = newest.state.take().unwrap_or_else(|| State::new(self.issuer.clone()));
+            let sent = remains.sent;
             newest.state = Some(base.recover(remains));
             newest.damage = newest.damage.map(|_| match source {
-                Source::Journal => Damage::Salvaged,
+                Source::Journal => Damage::Salvaged { sent },
                 Source::Copy => Damage::Copied,
             });
         }
@@ -301,8 +302,8 @@ enum Damage {
     Useless,
     /// A copy.
     Copied,
-    /// Its own token, whose record is whole.
-    Salvaged,
+    /// Its own token, whose record is whole, and whether a request with it had begun.
+    Salvaged { sent: bool },
 }
 
 /// Where a torn text was found.
@@ -618,16 +619,17 @@ impl Guard for FileGuard {
         let newest = shared.newest()?;
         let path = shared.given.display();
         let mut notices = Vec::new();
-        if matches!(newest.damage, Some(Damage::Useless | Damage::Salvaged)) && self.has_other_names() {
+        if matches!(newest.damage, Some(Damage::Useless | Damage::Salvaged { .. })) && self.has_other_names() {
             return Err(shared.damaged_under_two_names());
         }
-        if matches!(newest.damage, Some(Damage::Useless)) && platform::is_mounted_alone(real) && !shared.is_empty(real)
-        {
+        // A token that was not being sent is still the newest, whatever the text said that was torn.
+        let may_be_spent = matches!(newest.damage, Some(Damage::Useless | Damage::Salvaged { sent: true }));
+        if may_be_spent && platform::is_mounted_alone(real) && !shared.is_empty(real) {
             return Err(shared.damaged_in_a_container());
         }
         match newest.damage {
             None => {}
-            Some(Damage::Salvaged) => {
+            Some(Damage::Salvaged { .. }) => {
                 // It stays where it is, because nothing else has the token, until a whole version takes its place.
                 let kept = match keep_damaged(&shared.disk, real) {
                     Ok(aside) => format!(" The damaged text was kept as {}.", aside.display()),
@@ -640,7 +642,7 @@ impl Guard for FileGuard {
             Some(damage) => {
                 let (instead, whole) = match damage {
                     Damage::Useless => ("the token given is used", false),
-                    Damage::Copied | Damage::Salvaged => ("its whole copy is used", true),
+                    Damage::Copied | Damage::Salvaged { .. } => ("its whole copy is used", true),
                 };
                 notices.push(Notice(match move_aside(&shared.disk, real) {
                     Ok(aside) => {

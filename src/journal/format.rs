@@ -158,6 +158,7 @@ pub fn salvage(bytes: &[u8], issuer: &str, name: &str) -> Option<Remains> {
     Some(Remains {
         sequence,
         current,
+        sent: lines.get("current").and_then(was_sent)?,
         // Of another write it could be older than the one before the current token, which is never sent.
         previous: lines.get("previous").and_then(whole).filter(|(_, of)| *of == sequence).map(|(held, _)| held),
         hardware_id: lines.get("hardwareId").and_then(Value::as_str).map(str::to_owned),
@@ -273,24 +274,31 @@ struct Origin<'a> {
 fn record(held: &Held, state: &State, name: &str) -> Value {
     let token = held.token.wrapped();
     let of = Origin { issuer: &state.issuer, name };
-    let digest = record_digest(of, state.sequence, token.expose(), held.obtained_at, held.succeeded);
+    let sent = state.mark.as_ref().is_some_and(|mark| mark.fingerprint == held.token.fingerprint());
+    let digest = record_digest(of, state.sequence, token.expose(), held, sent);
     json!({
-        "token": token.expose(), "obtainedAt": held.obtained_at, "succeeded": held.succeeded,
+        "token": token.expose(), "obtainedAt": held.obtained_at, "succeeded": held.succeeded, "sent": sent,
         "sequence": state.sequence, "digest": digest,
     })
 }
 
-fn record_digest(of: Origin<'_>, sequence: u64, token: &str, obtained_at: Millis, succeeded: bool) -> String {
+fn record_digest(of: Origin<'_>, sequence: u64, token: &str, held: &Held, sent: bool) -> String {
     let Origin { issuer, name } = of;
-    digest(format!("{issuer}\n{name}\n{sequence}\n{token}\n{obtained_at}\n{succeeded}").as_bytes())
+    let Held { obtained_at, succeeded, .. } = held;
+    digest(format!("{issuer}\n{name}\n{sequence}\n{token}\n{obtained_at}\n{succeeded}\n{sent}").as_bytes())
 }
 
 /// A token whose record is whole, in a text that is not.
 fn verified(value: &Value, of: Origin<'_>) -> Option<Held> {
     let held = parse_held(value)?;
     let token = value.get("token")?.as_str()?;
-    let digest = record_digest(of, value.get("sequence")?.as_u64()?, token, held.obtained_at, held.succeeded);
+    let digest = record_digest(of, value.get("sequence")?.as_u64()?, token, &held, was_sent(value)?);
     (value.get("digest")?.as_str()? == digest).then_some(held)
+}
+
+/// Whether a request with the token of a record had begun when the record was written.
+fn was_sent(value: &Value) -> Option<bool> {
+    value.get("sent")?.as_bool()
 }
 
 fn parse_held(value: &Value) -> Option<Held> {

@@ -172,6 +172,8 @@ pub struct Remains {
     pub sequence: u64,
     /// The token, as its record says.
     pub current: Held,
+    /// Whether a request with it had begun by that write: then the text that was torn can be the one with its answer.
+    pub sent: bool,
     /// The one before, if its record is whole and belongs to the same write.
     pub previous: Option<Held>,
     /// The device id.
