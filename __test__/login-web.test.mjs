@@ -258,6 +258,25 @@ describe('the server of the login page', () => {
     await failure(async () => loginHandler(undefined), 'INVALID_ARGUMENT')
   })
 
+  it('waits ten seconds for a body', async (t) => {
+    const { url } = await serve(t)
+    const known = await session(url)
+    const { origin, port, host } = new URL(url)
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const socket = connect(Number(port), '127.0.0.1')
+    let text = ''
+    socket.setEncoding('utf8').on('data', (chunk) => (text += chunk))
+    const closed = new Promise((resolve) => socket.on('close', resolve))
+    const headers = { host, origin, ...known, 'content-type': 'application/json', 'content-length': '20' }
+    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+    socket.write(`POST /api/login HTTP/1.1\r\n${lines.join('')}\r\n{`)
+    // The server has the headers when it has answered a later request on another connection, and its timer runs.
+    for (let i = 0; i < 20; i++) await ask(url)
+    t.mock.timers.tick(10_000)
+    await closed
+    assert.match(text, /^HTTP\/1\.1 408 /)
+  })
+
   it('closes after ten minutes without a request, and after fifteen in all', async (t) => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
     const first = await serve(t)
