@@ -337,7 +337,7 @@ impl Store for FileStore {
         let shared = self.shared.entering();
         let mut newest = shared.newest()?;
         for _ in 0..LOOKS {
-            if !matches!(newest.damage, Some(Damage::Useless | Damage::Salvaged)) {
+            if !matches!(newest.damage, Some(Damage::Useless | Damage::Salvaged { .. })) {
                 break;
             }
             // Without the lock it may be another process that is writing the journal in place.
