@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::format::{self, Unreadable};
-use super::state::State;
+use super::state::{Mark, State};
 use super::{Begun, Found, Guard, Notice, Stamp, Store};
 use crate::files::lock::Lock;
 use crate::files::names::{sibling, siblings, stand_in, stand_ins_if_there};
@@ -702,6 +702,13 @@ impl Guard for FileGuard {
                 if let Some(room) = room {
                     room.release(&shared.disk);
                 }
+                // Nothing is sent, and the copy must not say that something was: only the mark that was there before stays.
+                let former = state.mark.as_ref().and_then(|mark| Some((mark, mark.starts.checked_sub(1)?)));
+                let mark = former.map(|(mark, starts)| Mark { starts, ..mark.clone() });
+                let unsent = State { mark, sequence: state.sequence + 1, ..state.clone() };
+                if self.put(&format::encode(&unsent, &name_of(real)), None).is_ok() {
+                    state.sequence = unsent.sequence;
+                }
                 Err(shared.failed("written", &io::Error::from(io::ErrorKind::PermissionDenied)))
             }
             Ok(way) => {
@@ -847,7 +854,7 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use super::super::state::{Access, Known, Mark, Sent};
+    use super::super::state::{Access, Known, Sent};
     use super::*;
     use crate::files::{Moment, Probe};
     use crate::token::RefreshToken;
@@ -1429,10 +1436,16 @@ mod tests {
         assert!(guard.commit(&mut state).unwrap()[0].0.contains("beside"));
         drop(guard);
         assert_eq!(current(&store).as_deref(), Some("b"));
-        // Nothing is sent while it is so.
-        let (mut guard, mut state) = enter(&store);
-        assert_eq!(guard.begin(&mut state).unwrap_err().code(), ErrorCode::Store);
-        drop(guard);
+        // Nothing is sent while it is so, and nothing says that it was.
+        for starts in [0, 1] {
+            let (mut guard, mut state) = enter(&store);
+            let fingerprint = state.fingerprint().unwrap();
+            state.mark = Some(Mark { fingerprint, started_at: 1, deadline: 2, starts });
+            assert_eq!(guard.begin(&mut state).unwrap_err().code(), ErrorCode::Store);
+            drop(guard);
+            let mark = store.peek().unwrap().unwrap().mark;
+            assert_eq!(mark.map(|mark| mark.starts), starts.checked_sub(1), "a mark that was there before stays");
+        }
         assert_eq!(current(&store).as_deref(), Some("b"));
         faults.end();
         let (mut guard, mut state) = enter(&store);
