@@ -68,10 +68,16 @@ impl Disk {
         self.call("read", path, || {
             let file = match freely(|| platform::open_for_reading(path)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                // A socket cannot be opened at all.
+                Err(_)
+                    if std::fs::symlink_metadata(path).is_ok_and(|there| !there.is_file() && !there.is_symlink()) =>
+                {
+                    return Err(no_regular_file());
+                }
                 opened => opened?,
             };
             if !file.metadata()?.is_file() {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file"));
+                return Err(no_regular_file());
             }
             let mut bytes = Vec::new();
             file.take(MAX_READ + 1).read_to_end(&mut bytes)?;
@@ -275,6 +281,10 @@ impl Disk {
     fn probe(&self, call: &'static str, path: &Path, moment: Moment) -> io::Result<()> {
         self.probe.as_ref().map_or(Ok(()), |probe| probe.at(call, path, moment))
     }
+}
+
+fn no_regular_file() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "it is no regular file")
 }
 
 /// Waits for whoever holds the file meanwhile, where a system lets them.

@@ -89,6 +89,9 @@ impl FileStore {
                 path.join("ring-auth.json").display()
             )));
         }
+        if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+            return Err(no_file(path));
+        }
         let given = std::path::absolute(path).map_err(|error| {
             Error::invalid(format!("The store's path {} cannot be made absolute.", path.display())).with_cause(error)
         })?;
@@ -154,7 +157,12 @@ impl Shared {
                     }
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => newest.damage = Some(Damage::Useless),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                if matches!(self.disk.metadata(real), Ok(Some(there)) if !there.is_file()) {
+                    return Err(no_file(&self.given));
+                }
+                newest.damage = Some(Damage::Useless);
+            }
             Err(error) => return Err(self.failed("read", &error)),
         }
         for slot in self.slots(real)? {
@@ -330,6 +338,13 @@ fn is_copy_of(real: &Path, issuer: &str, bytes: &[u8]) -> bool {
 /// The name that a journal carries in itself.
 fn name_of(real: &Path) -> String {
     real.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn no_file(path: &Path) -> Error {
+    Error::invalid(format!(
+        "The store's path {} is no regular file: it is a folder, a device, a pipe or a socket. Give the path of a file. Nothing was touched.",
+        path.display()
+    ))
 }
 
 impl Store for FileStore {
@@ -648,8 +663,11 @@ impl Guard for FileGuard {
                     Ok(aside) => {
                         format!("The journal {path} was damaged. It was kept as {}, and {instead}.", aside.display())
                     }
-                    // A write in place that was stopped: the whole of what it wrote lies beside it.
-                    Err(_) if whole => format!("The journal {path} was damaged, and {instead}."),
+                    // A write in place that was stopped: the whole of what it wrote lies beside it. Or a new file that was
+                    // made to be mounted: nothing is lost with it.
+                    Err(_) if whole || shared.is_empty(real) => {
+                        format!("The journal {path} was damaged, and {instead}.")
+                    }
                     Err(error) => return Err(shared.failed("moved aside", &error)),
                 }));
             }
@@ -1264,6 +1282,58 @@ mod tests {
         faults.fail([("rename", "", 16)]);
         write(&store, "a");
         assert_eq!(current(&store).as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn an_empty_file_beside_which_nothing_can_be_made_becomes_the_journal() {
+        // EROFS, EACCES
+        for errno in [30, 13] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("j.json");
+            std::fs::write(&path, b"").unwrap();
+            let (store, faults) = faulty(&path);
+            faults.fail([("rename", "", errno), ("create", "", errno)]);
+            let (mut guard, mut state) = enter(&store);
+            faults.end();
+            faults.fail(
+                [(".next", "create"), (".tmp", "create"), ("", "rename")].map(|(ending, call)| (call, ending, errno)),
+            );
+            state.take_over(RefreshToken::from_raw("a"), 1);
+            guard.begin(&mut state).unwrap();
+            drop(guard);
+            assert_eq!(current(&store).as_deref(), Some("a"));
+            assert_eq!(names(folder.path()), ["j.json", "j.json.lock"]);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_regular_file_is_refused_and_stays() {
+        use std::os::unix::fs::FileTypeExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.json");
+        let opened = store(&path);
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        assert_eq!(FileStore::open(&path, ISSUER, Disk::default()).err().unwrap().code(), ErrorCode::InvalidArgument);
+        assert_eq!(opened.peek().unwrap_err().code(), ErrorCode::InvalidArgument, "it came later");
+        assert!(std::fs::metadata(&path).unwrap().file_type().is_char_device());
+        assert_eq!(names(folder.path()), ["j.json"]);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert_eq!(lock(&opened).read().unwrap_err().code(), ErrorCode::InvalidArgument);
+        assert!(path.is_dir());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_socket_in_the_place_of_a_copy_is_left_alone() {
+        let (_folder, path) = journal_of("a");
+        for slot in SLOTS {
+            let _socket = std::os::unix::net::UnixListener::bind(sibling(&path, slot)).unwrap();
+            write(&store(&path), slot);
+            assert_eq!(current(&store(&path)).as_deref(), Some(slot));
+            assert!(std::fs::symlink_metadata(sibling(&path, slot)).is_ok());
+        }
     }
 
     #[test]
