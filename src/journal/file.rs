@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::format::{self, Unreadable};
-use super::state::{Mark, State};
+use super::state::{Known, Mark, State};
 use super::{Begun, Found, Guard, Notice, Stamp, Store};
 use crate::files::lock::Lock;
 use crate::files::names::{sibling, siblings, stand_in, stand_ins_if_there};
@@ -165,6 +165,7 @@ impl Shared {
             }
             Err(error) => return Err(self.failed("read", &error)),
         }
+        let whole = newest.state.clone();
         for slot in self.slots(real)? {
             let bytes = match self.disk.read(&slot) {
                 Ok(Some(bytes)) => bytes,
@@ -187,6 +188,10 @@ impl Shared {
             }
             match format::decode(&bytes) {
                 Ok(state) if state.issuer != self.issuer => newest.foreign.push(slot),
+                // Of another account, whose journal was at this path before: it is neither used nor written over.
+                Ok(state) if whole.as_ref().is_some_and(|journal| !are_related(&state, journal)) => {
+                    newest.foreign.push(slot);
+                }
                 Ok(state) => {
                     if newest.state.as_ref().is_none_or(|best| is_newer(&state, best)) {
                         newest.state = Some(State { volatile: slot.parent() != real.parent(), ..state });
@@ -204,8 +209,8 @@ impl Shared {
             }
         }
         // Of two of one write the whole one counts.
-        let whole = newest.state.as_ref().map(|state| state.sequence);
-        torn.retain(|(remains, _)| whole.is_none_or(|sequence| remains.sequence > sequence));
+        let sequence = newest.state.as_ref().map(|state| state.sequence);
+        torn.retain(|(remains, _)| sequence.is_none_or(|sequence| remains.sequence > sequence));
         if let Some((remains, source)) = torn.into_iter().max_by_key(|(remains, _)| remains.sequence) {
             let base = newest.state.take().unwrap_or_else(|| State::new(self.issuer.clone()));
             let sent = remains.sent;
@@ -324,6 +329,13 @@ enum Source {
 /// Whether a copy is newer than the best so far. The journal is looked at first, and wins if both are the same.
 fn is_newer(state: &State, best: &State) -> bool {
     state.sequence > best.sequence || (state.sequence == best.sequence && state.came_after(best))
+}
+
+/// Whether one of two states can have come from the other: one of them knows the token of the other.
+fn are_related(one: &State, other: &State) -> bool {
+    let knows =
+        |state: &State, other: &State| other.fingerprint().is_none_or(|token| state.recognise(token) != Known::Unknown);
+    knows(one, other) || knows(other, one)
 }
 
 /// Whether a file in the place of a copy is one, or the room for one: another account's journal may have that very name.
@@ -527,7 +539,10 @@ impl FileGuard {
 
     /// A place in the user's private folder in which there is no copy that is needed.
     fn free_stand_in(&self, real: &Path) -> Option<PathBuf> {
-        STAND_INS.iter().filter_map(|ending| stand_in(real, ending).ok()).find(|place| !self.copies.contains(place))
+        STAND_INS
+            .iter()
+            .filter_map(|ending| stand_in(real, ending).ok())
+            .find(|place| !self.copies.contains(place) && !self.foreign.contains(place))
     }
 
     /// Keeps bytes that could not be written anywhere else where at least the next process of this user finds them.
@@ -872,7 +887,7 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use super::super::state::{Access, Known, Sent};
+    use super::super::state::{Access, Sent};
     use super::*;
     use crate::files::{Moment, Probe};
     use crate::token::RefreshToken;
@@ -1756,6 +1771,27 @@ mod tests {
         assert!(!store.peek().unwrap().unwrap().volatile);
         write(&store, "c");
         assert_eq!(names(folder.path()), ["j.json", "j.json.lock"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_copy_of_another_account_does_not_replace_the_journal_that_is_here_now() {
+        let (_folder, path) = journal_of("theirs");
+        for _ in 0..9 {
+            write(&store(&path), "theirs2");
+        }
+        let theirs = std::fs::read(&path).unwrap();
+        let places = [stand_in(&path, STAND_INS[0]).unwrap(), sibling(&path, ".next")];
+        for place in &places {
+            std::fs::remove_file(&path).unwrap();
+            write(&store(&path), "ours");
+            replace::copy(&Disk::default(), place, &theirs).unwrap();
+            assert_eq!(current(&store(&path)).as_deref(), Some("ours"), "{}", place.display());
+            write(&store(&path), "ours2");
+            assert_eq!(current(&store(&path)).as_deref(), Some("ours2"));
+            assert_eq!(std::fs::read(place).unwrap(), theirs, "it may be the only place of their token");
+            std::fs::remove_file(place).unwrap();
+        }
     }
 
     #[test]
