@@ -31,6 +31,7 @@
  * @typedef Internals
  * @property {(deviceName: string, listener: (answer: BindingApiAnswer) => void) => BindingApi} openApi
  * @property {(email: string, password: string, code: string) => Promise<LoginStep>} loginWithCode
+ * @property {() => boolean} isAsked Whether a call has not ended that may rotate.
  * @property {() => void} refuseInside Throws inside a store's own save, where waiting for the manager would be for ever.
  * @property {(level: LogEntry['level'], message: string) => void} log
  */
@@ -252,6 +253,8 @@ function createFace(binding) {
     #onStatus
     /** @type {Promise<void> | undefined} */
     #closing
+    /** How many calls that may rotate have not ended. */
+    #rotating = 0
 
     /** @param {unknown} [given] */
     constructor(given) {
@@ -305,7 +308,7 @@ function createFace(binding) {
         throw internal()
       }
       if (cached != null) return cached
-      return toAuth(await this.#ask((native) => native.getAuth(), signal)).accessToken
+      return toAuth(await this.#ask((native) => this.#rotate(native), signal)).accessToken
     }
 
     /** @param {unknown} [given] */
@@ -314,13 +317,13 @@ function createFace(binding) {
       this.#caller?.refuseInside()
       const cached = guard(() => this.#native.cachedAuth())
       if (cached != null) return cached
-      return toAuth(await this.#ask((native) => native.getAuth(), signal))
+      return toAuth(await this.#ask((native) => this.#rotate(native), signal))
     }
 
     /** @param {unknown} [given] */
     async refresh(given) {
       const { force, signal } = options().callOptions(given, ['force', 'signal'])
-      return toAuth(await this.#ask((native) => native.refresh(force), signal))
+      return toAuth(await this.#ask((native) => this.#rotate(native, force), signal))
     }
 
     /** @param {unknown} accessToken */
@@ -398,6 +401,7 @@ function createFace(binding) {
         openApi: (deviceName, listener) => guard(() => this.#native.openApi(deviceName, listener)),
         loginWithCode: async (email, password, code) =>
           toStep(await this.#ask((native) => native.loginWithCode(email, password, code))),
+        isAsked: () => this.#rotating > 0,
         refuseInside: () => this.#caller?.refuseInside(),
         log: (level, message) => void this.#hub.log(level, message),
       }
@@ -426,6 +430,20 @@ function createFace(binding) {
         throw internal()
       } finally {
         this.#hub.owner = undefined
+      }
+    }
+
+    /**
+     * A call that may rotate. It is counted until it has ended, whether or not its caller still waits for it.
+     * @param {BindingManager} native
+     * @param {boolean} [force] for a refresh
+     */
+    async #rotate(native, force) {
+      this.#rotating++
+      try {
+        return await (force === undefined ? native.getAuth() : native.refresh(force))
+      } finally {
+        this.#rotating--
       }
     }
 

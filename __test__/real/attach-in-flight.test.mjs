@@ -155,6 +155,34 @@ describe('attachToRingApi while a refresh of the RingApi is on the wire', () => 
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
+  it('detached meanwhile, those who wait for its getAuth() get the token that comes, and none is sent twice', async (t) => {
+    const { client, release, own, attachment, first, ring } = await attachInFlight(t, (client) =>
+      client.getCurrentAuth(),
+    )
+    const waiting = [client.getAuth(), client.getAuth(), client.getAuth()]
+    attachment.detach()
+    release()
+    await own
+    for (const auth of await Promise.all(waiting)) assert.equal(rawOf(auth.refresh_token), first)
+    assert.equal(ring.counts.stalePresentations, 0)
+    assert.equal(ring.counts.refreshes, 1)
+  })
+
+  it('detached right after the manager was asked for a rotation, the RingApi waits for that one', async (t) => {
+    const flight = await attachInFlight(t, (client) => client.getCurrentAuth())
+    const { client, manager, release, own, attachment, ring } = flight
+    release()
+    await own
+    await client.getCurrentAuth()
+    // Slow enough for both to be on the wire together.
+    ring.settings.latencyMs = 100
+    const asked = manager.refresh()
+    attachment.detach()
+    const [auth] = await Promise.all([client.getCurrentAuth(), asked])
+    assert.equal(rawOf(auth.refresh_token), ring.newest())
+    assert.deepEqual([ring.counts.maxConcurrentRefreshes, ring.counts.stalePresentations], [1, 0])
+  })
+
   it('a token that comes after another one was adopted is adopted as well', async (t) => {
     // getAuth() of its own, which attaching cannot see.
     const flight = await attachInFlight(t, (client) => client.getAuth())

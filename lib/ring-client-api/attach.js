@@ -134,7 +134,8 @@ function attachToRingApi(ringApi, manager) {
       } else {
         await adopted()
       }
-      return detached ? client[name](options) : work(options)
+      // Its own getAuth makes a request each time: those who waited here share one, as they would have.
+      return detached ? client[name === 'getAuth' ? 'getCurrentAuth' : name](options) : work(options)
     })
   const getCurrentAuth = replacement('getCurrentAuth', async () => toWire(await news.after(manager.getAuth())))
 
@@ -240,8 +241,8 @@ function attachToRingApi(ringApi, manager) {
         }
         Object.defineProperty(client, name, { ...descriptor, set, enumerable: true, configurable: true })
       }
-      if (manager.status.state === 'refreshing') {
-        // That token is being spent: it must not be sent a second time.
+      if (internals.isAsked() || manager.status.state === 'refreshing') {
+        // That token is being spent, or is about to be: it must not be sent a second time.
         const own = () => client.getAuth()
         client._authPromise = handled(news.after(manager.refresh()).then(toWire, own))
       }
