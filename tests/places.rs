@@ -75,6 +75,13 @@ fn child() {
                 failures.push(format!("{}: {}", error.code().as_str(), error.message()));
             }
         }
+        // What its start has to write, in so far as it can.
+        for _ in 0..1000 {
+            if manager.status().persisted {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         manager.close().await;
         println!("DONE {}", summary(&failures));
     });
@@ -339,15 +346,16 @@ fn a_container_waits_for_the_one_that_was_stopped_in_the_middle_of_a_write() {
         // As the first container leaves it that loses its power: its copy is whole, and the journal is not.
         support::write_private(&journals[0].with_file_name("j.json.tmp"), &whole);
         std::fs::write(&shared, tear(&marked, &whole)).unwrap();
-        let start = |index: usize| {
+        let start = |index: usize, rounds: usize| {
             let journal = journals[index].as_path();
-            let mut container = Started::new(in_container(&shared, journal), &Job { journal, ..job });
+            let mut container = Started::new(in_container(&shared, journal), &Job { journal, rounds, ..job });
             container.go();
             container.failures()
         };
-        let refused = start(1);
+        let refused = start(1, 2);
         assert!(refused.contains("2 x STORE: ") && refused.contains("start that one again"), "{refused:?}");
-        assert_eq!((start(0), start(1)), (String::new(), String::new()));
+        // Its start alone mends the journal.
+        assert_eq!((start(0, 0), start(1, 2)), (String::new(), String::new()));
         assert_never_two(&ring);
     }
 }

@@ -194,7 +194,9 @@ impl Shared {
                 }
                 Ok(state) => {
                     if newest.state.as_ref().is_none_or(|best| is_newer(&state, best)) {
-                        newest.state = Some(State { volatile: slot.parent() != real.parent(), ..state });
+                        // In a container it goes with the container, and other containers cannot see it.
+                        let volatile = slot.parent() != real.parent() || platform::is_mounted_alone(real);
+                        newest.state = Some(State { volatile, ..state });
                         newest.damage = newest.damage.map(|_| Damage::Copied);
                     }
                     newest.copies.push(slot);
