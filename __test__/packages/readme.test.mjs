@@ -275,7 +275,8 @@ describe(PAGE, { skip: posix }, () => {
     assert.ok(com.ring.inspect(first).spent)
     assert.equal(stored(), com.ring.inspect(first).newest)
     await sh(logout)
-    assert.ok(!existsSync(there.path('ring-auth.json')))
+    const { current, loggedOutAt } = readJson(there.path('ring-auth.json'))
+    assert.deepEqual({ current, says: typeof loggedOutAt }, { current: null, says: 'number' })
   })
 
   it('is built, tested and shown by scripts that there are, and the gate runs the tests', async () => {
