@@ -239,6 +239,19 @@ describe('a custom store alone', { concurrency: true }, () => {
     })
   }
 
+  it('fails to load at the start: with autoRefresh the token in the options is used by itself as soon as it answers', async (t) => {
+    const ring = await startRing(t)
+    const store = new Keeper(null)
+    store.onLoad = () => {
+      throw new Error('down')
+    }
+    const { manager } = open(t, ring, { refreshToken: ring.mint(), store, autoRefresh: true })
+    await failure(manager.getAccessToken(), 'STORE')
+    store.onLoad = undefined
+    await until(() => store.token !== null && ring.counts.rotations === 1, 'a rotation')
+    assert.equal(ring.counts.stalePresentations, 0)
+  })
+
   it('gives something that cannot be a token: nothing is sent', async (t) => {
     const ring = await startRing(t)
     const store = new Keeper('two words\nand lines')

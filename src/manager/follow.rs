@@ -161,7 +161,9 @@ impl Inner {
                 Follower::Place(mirror) => self.settle(Arc::clone(mirror), unwritten, allowance).await,
                 Follower::Program(program) => self.settle_program(program, unwritten, allowance).await,
             };
-            if pasted && self.take_over_shown(allowance).await.is_ok() {
+            // The token of the options waited for the program's first answer, which has come.
+            let is_awaited = settled.is_ok() && self.view().awaits_first_answer();
+            if (pasted || is_awaited) && self.take_over_shown(allowance).await.is_ok() {
                 continue;
             }
             match settled {

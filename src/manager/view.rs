@@ -332,7 +332,12 @@ impl View {
     /// Whether the token of the options has to wait: nothing is known of it, and the program's own `load` has not answered yet. What
     /// that keeps may have come from it long ago, and a token that was spent must not be sent.
     pub(super) fn holds_given_back(&self, state: &State) -> bool {
-        self.unread && self.given.is_some() && !self.given_by_login && state.current.is_none()
+        self.awaits_first_answer() && state.current.is_none()
+    }
+
+    /// Whether a token of the options is there, and the program's own `load` has not answered yet.
+    pub(super) fn awaits_first_answer(&self) -> bool {
+        self.unread && self.given.is_some() && !self.given_by_login
     }
 
     /// What is known here, if the store was put back to a time before it.
