@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { request as httpRequest } from 'node:http'
+import { createServer, request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { connect } from 'node:net'
 import { hostname } from 'node:os'
@@ -175,7 +175,14 @@ describe('the server of the login page', () => {
     ]) {
       assert.equal((await ask(url, { headers: { host } })).status, 200, host)
     }
-    for (const host of ['example.com', '[evil]', '1.2.3.4.example', '0x7f000001.example', 'ring.example.evil']) {
+    for (const host of [
+      'example.com',
+      '[evil]',
+      '1.2.3.4.example',
+      '0x7f000001.example',
+      'ring.example.evil',
+      'ring.example.local',
+    ]) {
       assert.equal((await ask(url, { headers: { host } })).status, 421, host)
     }
   })
@@ -256,6 +263,58 @@ describe('the server of the login page', () => {
     await failure(serveLogin({}), 'INVALID_ARGUMENT')
     // @ts-expect-error
     await failure(async () => loginHandler(undefined), 'INVALID_ARGUMENT')
+  })
+
+  it('ends with the login although the visitor has gone before the answer, and keeps the token', async (t) => {
+    const { ring, server, manager, url } = await serve(t, {}, { ...account('none'), latencyMs: 300 })
+    const known = await session(url)
+    const { origin, port, host } = new URL(url)
+    const body = JSON.stringify(ACCOUNT)
+    const headers = { host, origin, ...known, 'content-type': 'application/json', 'content-length': body.length }
+    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+    const socket = connect(Number(port), '127.0.0.1')
+    socket.write(`POST /api/login HTTP/1.1\r\n${lines.join('')}\r\n${body}`)
+    await until(() => ring.requests.length > 0, 'Ring is asked')
+    socket.destroy()
+    let isOver = false
+    const over = server.done.then(() => (isOver = true))
+    await until(() => isOver, 'the server ends')
+    await over
+    assert.equal(rawOf(manager.refreshToken), ring.newest())
+  })
+
+  it('ends at once with connections that say nothing, over TLS too', async (t) => {
+    for (const tls of [undefined, certificateFor('127.0.0.1')]) {
+      const { server, url } = await serve(t, { tls })
+      const socket = connect(Number(new URL(url).port), '127.0.0.1')
+      const closed = new Promise((resolve) => socket.on('error', () => {}).on('close', resolve))
+      await new Promise((resolve) => socket.once('connect', resolve))
+      const begun = performance.now()
+      await server.close()
+      await closed
+      assert.ok(performance.now() - begun < 30_000, 'Node waits 120 s for a handshake')
+    }
+  })
+
+  it('reads no more than 8 KiB where a framework has read the body', async (t) => {
+    const ring = await startRing(t)
+    const { manager } = open(t, ring, { store: fileStore(join(tempDir(t), 'ring-auth.json')) })
+    const handler = loginHandler(manager)
+    const server = createServer(async (request, response) => {
+      let text = ''
+      for await (const chunk of request) text += chunk
+      handler(Object.assign(request, { body: JSON.parse(text) }), response)
+    })
+    await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)))
+    atEnd(t, 'server', () => server.close())
+    const url = `http://127.0.0.1:${/** @type {import('node:net').AddressInfo} */ (server.address()).port}/`
+    const most = { code: '1'.repeat(8192 - '{"code":""}'.length) }
+    const chunked = { 'transfer-encoding': 'chunked' }
+    for (const headers of [{}, chunked]) {
+      assert.equal((await post(url, 'code', most, headers)).status, 200)
+      assert.equal((await post(url, 'code', { code: `${most.code}1` }, headers)).status, 413)
+    }
+    assert.equal(ring.requests.length, 0)
   })
 
   it('waits ten seconds for a body', async (t) => {

@@ -178,9 +178,12 @@ function checkOrigin(request, scheme) {
  * @returns {Promise<unknown>}
  */
 async function bodyOf(request) {
-  // A framework may have read it already.
-  if (request.readableEnded && typeof request.body === 'object') return request.body
   if (Number(request.headers['content-length'] ?? 0) > MOST_BYTES) throw new Refusal(413)
+  // A framework may have read it already, with a limit of its own.
+  if (request.readableEnded && typeof request.body === 'object') {
+    if (Buffer.byteLength(JSON.stringify(request.body)) > MOST_BYTES) throw new Refusal(413)
+    return request.body
+  }
   const bytes = await new Promise((resolve, reject) => {
     /** @type {Buffer[]} */
     const chunks = []
@@ -318,10 +321,19 @@ async function serveLogin(manager, options) {
           // The page has its answer.
           if (finished) end()
         })
-        void answer(site, request, response)
+        void answer(site, request, response).then(() => {
+          // The visitor has gone before the answer: the event above came too early.
+          if (finished && response.destroyed) end()
+        })
       },
     ),
   )
+  /** @type {Set<import('node:net').Socket>} */
+  const sockets = new Set()
+  server.on('connection', (/** @type {import('node:net').Socket} */ socket) => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+  })
   await new Promise((resolve, reject) => {
     server.once('error', (/** @type {Error} */ error) => reject(unusable(error, host, port)))
     server.listen({ host, port }, () => resolve(undefined))
@@ -343,9 +355,13 @@ async function serveLogin(manager, options) {
         closing = new Promise((closed) => {
           server.close(() => closed())
           server.closeIdleConnections()
-          setTimeout(() => server.closeAllConnections(), 500).unref()
+          // `closeAllConnections` does not know of one whose TLS handshake has not ended.
+          setTimeout(() => {
+            for (const socket of sockets) socket.destroy()
+          }, 500).unref()
         })
-        closing.then(() => (error === undefined ? resolve() : reject(error)))
+        // Whatever ended the server: a login that is done is done, and its token must not be lost.
+        closing.then(() => (error === undefined || finished ? resolve() : reject(error)))
       }
     })
   )
@@ -362,7 +378,7 @@ async function serveLogin(manager, options) {
     url: `${tls === undefined ? 'http' : 'https'}://${shown}:${address.port}/#${secret.slice(0, 4)}-${secret.slice(4)}`,
     done,
     close: async () => {
-      end(finished ? undefined : ended('ABORTED', 'The login page was closed before somebody logged in'))
+      end(ended('ABORTED', 'The login page was closed before somebody logged in'))
       await closing
     },
   }
@@ -428,8 +444,9 @@ function isOwnHost(header, allowed) {
   const name = host.replace(/:\d+$/, '').replace(/\.$/, '')
   if (isIP(name) === 4 || name === 'localhost') return true
   const own = hostname().toLowerCase()
-  const names = [own, own.split('.')[0] ?? own, ...allowed.map((one) => one.toLowerCase())]
-  return name !== '' && [...names, ...names.map((one) => `${one}.local`)].includes(name)
+  const names = [own, own.split('.')[0] ?? own]
+  const others = allowed.map((one) => one.toLowerCase())
+  return name !== '' && [...names, ...names.map((one) => `${one}.local`), ...others].includes(name)
 }
 
 module.exports = { loginHandler, serveLogin }
