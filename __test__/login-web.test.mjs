@@ -19,6 +19,8 @@ import { EMAIL, PASSWORD, atEnd, failure, fileStore, open, rawOf, startRing, tem
 const require = createRequire(import.meta.url)
 /** @type {typeof import('../lib/web/index.js')} */
 const { loginHandler, serveLogin } = require('../lib/web/index.js')
+/** @type {typeof import('../lib/web/homebridge-ui.js')} */
+const { mount } = require('../lib/web/homebridge-ui.js')
 
 /**
  * One request, with headers as they are given.
@@ -484,6 +486,29 @@ describe('ring-auth login --web', () => {
     const { url } = await logIn(login, ring)
     assert.match(url, /^http:\/\/\[::1\]:\d+\/#/)
     assert.equal((await login.ended).code, 0)
+  })
+})
+
+describe('ring-auth/homebridge-ui', () => {
+  it('does not wait for a code that was sent in the future: the clock was set back', async (t) => {
+    const ring = await startRing(t)
+    const folder = tempDir(t)
+    const configPath = join(folder, 'config.json')
+    writeFileSync(configPath, '{"platforms":[{"platform":"ExampleRing","name":"Ring"}]}')
+    mkdirSync(join(folder, '.ring-auth'))
+    const at = Date.now() + 86_400_000
+    const note = join(folder, '.ring-auth', 'login-page.json')
+    writeFileSync(note, JSON.stringify({ destination: '+1x', at, until: at + 60_000 }))
+    process.env['HOMEBRIDGE_CONFIG_PATH'] = configPath
+    atEnd(t, 'folder', () => delete process.env['HOMEBRIDGE_CONFIG_PATH'])
+    /** @type {Map<string, (body: any) => any>} */
+    const handlers = new Map()
+    const { oauthUrl, apiUrl } = ring
+    const options = { platform: 'ExampleRing', managerOptions: { oauthUrl, apiUrl, systemId: 'test' } }
+    atEnd(t, 'manager', mount({ onRequest: (path, handler) => void handlers.set(path, handler) }, options))
+    assert.deepEqual(await handlers.get('/ring-auth/status')?.({}), { step: 'account' })
+    assert.equal((await handlers.get('/ring-auth/login')?.(ACCOUNT))?.step, 'code')
+    assert.ok(JSON.parse(readFileSync(note, 'utf8')).at < at)
   })
 })
 

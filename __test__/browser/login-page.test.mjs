@@ -13,6 +13,8 @@ import { fits, isAccessible, missing, openPage, picture, status } from './suppor
 const require = createRequire(import.meta.url)
 /** @type {typeof import('../../lib/web/index.js')} */
 const { loginHandler, serveLogin } = require('../../lib/web/index.js')
+/** @type {typeof import('../../lib/web/page.js')} */
+const { program } = require('../../lib/web/page.js')
 
 /**
  * A Ring, a manager with a journal, the server of its page, and a browser that shows it.
@@ -248,7 +250,8 @@ describe('the login page', { skip: missing }, () => {
     await other.page.getByText('These are not the characters').waitFor()
     await isAccessible(other.page, 'secret')
     await picture(other.page.locator('#ring-auth'), 'secret')
-    await field.fill(` ${secret.toLowerCase().replace('-', ' ')} `)
+    // As a phone's keyboard writes it.
+    await field.fill(` ${secret.toLowerCase().replace('-', ' – ')} `)
     await field.press('Enter')
     await other.page.locator('input[type=email]').waitFor()
     assert.ok(await page.locator('h1').textContent())
@@ -263,6 +266,41 @@ describe('the login page', { skip: missing }, () => {
     await page.locator('input[name=code]').waitFor()
     assert.match((await page.locator('label').last().textContent()) ?? '', /<img src=x/)
     assert.equal(await page.locator('img').count(), 0)
+    assert.deepEqual(complaints, [])
+  })
+
+  it("puts a token that was not stored into the dialogue of Homebridge's UI, which is where it then is", async (t) => {
+    const { page, complaints } = await openPage(t)
+    await page.setContent('<div id="ring-auth"></div>')
+    await page.evaluate(
+      ({ code, email }) => {
+        const world = /** @type {any} */ (globalThis)
+        world.config = [{ platform: 'ExampleRing', name: 'Ring', refreshToken: 'old', email }]
+        world.saved = 0
+        world.homebridge = {
+          i18nCurrentLang: async () => 'en',
+          getPluginConfig: async () => structuredClone(world.config),
+          updatePluginConfig: async (/** @type {any} */ config) => (world.config = config),
+          savePluginConfig: async () => world.saved++,
+          showSchemaForm: () => {},
+          request: async (/** @type {string} */ path) =>
+            path === '/ring-auth/login'
+              ? { step: 'done', refreshToken: 'new', error: { code: 'NOT_STORED', message: 'The disk is full' } }
+              : { step: 'account' },
+        }
+        document.head.append(Object.assign(document.createElement('script'), { textContent: code }))
+      },
+      { code: program({ place: 'homebridge', platform: 'ExampleRing' }), email: EMAIL },
+    )
+    await account(page)
+    await status(page).getByText('it could not be stored').waitFor()
+    const [config, saved] = await page.evaluate(() => {
+      const world = /** @type {any} */ (globalThis)
+      return [world.config, world.saved]
+    })
+    assert.deepEqual(config, [{ platform: 'ExampleRing', name: 'Ring', refreshToken: 'new' }])
+    assert.equal(saved, 1)
+    assert.ok(!(await page.content()).includes('>new<'))
     assert.deepEqual(complaints, [])
   })
 

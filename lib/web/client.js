@@ -367,6 +367,8 @@ function ringAuthPage(settings) {
     shown = 'done'
     show(texts.title)
     if (!isHomebridge) sessionStorage.removeItem(SESSION)
+    // Also if it was not stored: the dialogue's copy is then the one place that has it.
+    const isSaved = answer.refreshToken === undefined || (await putIntoDialogue(answer.refreshToken, block))
     if (answer.error !== undefined) {
       say(
         sentence(answer.error.code),
@@ -377,7 +379,6 @@ function ringAuthPage(settings) {
     }
     if (!isHomebridge) return say(texts.done, 'success')
     const isNew = blocks.length === 0
-    const isSaved = answer.refreshToken === undefined || (await putIntoDialogue(answer.refreshToken, block))
     say(isNew ? texts.doneNewBlock : texts.doneHomebridge, 'success', '')
     if (!isSaved) live.append(element('p', {}, texts.notSaved))
     if (settings.schemaForm !== false) homebridge.showSchemaForm()
@@ -419,9 +420,11 @@ function ringAuthPage(settings) {
 
   /** @param {string} secret */
   async function exchange(secret) {
+    // A phone makes another dash of it, which no header may have.
+    const plain = secret.replace(/[^0-9A-Za-z]/g, '')
     const response = await fetch('api/session', {
       method: 'POST',
-      headers: { 'content-type': 'application/json', 'x-ring-auth-secret': secret },
+      headers: { 'content-type': 'application/json', 'x-ring-auth-secret': plain },
       body: '{}',
     })
     if (response.status === 403) return 'SECRET'
