@@ -232,6 +232,26 @@ describe('the server of the login page', () => {
     assert.equal(ring.codesSent, 5)
   })
 
+  it('a page that does not know of the login that waits is led to its code, and no other is sent', async (t) => {
+    const { ring, url } = await serve(t)
+    const known = await session(url)
+    const step = async (/** @type {string} */ name, body = {}) => JSON.parse((await post(url, name, body, known)).text)
+    assert.equal((await step('login', ACCOUNT)).step, 'code')
+    const second = await step('login', ACCOUNT)
+    assert.deepEqual([second.step, second.error?.code, ring.codesSent], ['code', 'RESEND_TOO_SOON', 1])
+    assert.ok(second.destination)
+    assert.equal((await step('code', { code: ring.codeFor() })).step, 'done')
+  })
+
+  it('an app makes codes by itself: nobody waits to log in again', async (t) => {
+    const { url } = await serve(t, {}, account('totp'))
+    const known = await session(url)
+    for (let i = 0; i < 2; i++) {
+      const { step, error } = JSON.parse((await post(url, 'login', ACCOUNT, known)).text)
+      assert.deepEqual([step, error], ['code', undefined])
+    }
+  })
+
   it('never answers with a token', async (t) => {
     const { manager, server, url } = await serve(t, {}, account('none'))
     const known = await session(url)

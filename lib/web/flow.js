@@ -110,6 +110,9 @@ class LoginFlow {
       }
       const sent = this.#sentBefore()
       if (sent !== undefined) return this.#tooSoon(Math.ceil((sent.until - Date.now()) / 1000))
+      // From a page that does not know of the login that waits for its code, such as one that was loaded meanwhile.
+      const seconds = this.#waiting?.twoFactor.method === 'totp' ? 0 : this.#secondsUntilResend()
+      if (seconds > 0) return this.#tooSoon(seconds)
       if (this.#codes >= MOST_CODES) return this.#tooMany()
       this.#waiting = undefined
       return this.#step(account, (manager) => manager.login({ email: account, password }), block)
