@@ -510,15 +510,17 @@ describe('ring-auth login --web', () => {
 })
 
 describe('ring-auth/homebridge-ui', () => {
-  it('does not wait for a code that was sent in the future: the clock was set back', async (t) => {
-    const ring = await startRing(t)
+  /**
+   * What the page of a dialogue asks, without the UI between.
+   * @param {TestContext} t
+   * @param {object[]} platforms
+   * @param {import('./fake-ring/index.mjs').FakeRingOptions} [settings]
+   */
+  async function dialogue(t, platforms, settings) {
+    const ring = await startRing(t, settings)
     const folder = tempDir(t)
     const configPath = join(folder, 'config.json')
-    writeFileSync(configPath, '{"platforms":[{"platform":"ExampleRing","name":"Ring"}]}')
-    mkdirSync(join(folder, '.ring-auth'))
-    const at = Date.now() + 86_400_000
-    const note = join(folder, '.ring-auth', 'login-page.json')
-    writeFileSync(note, JSON.stringify({ destination: '+1x', at, until: at + 60_000 }))
+    writeFileSync(configPath, JSON.stringify({ platforms }))
     process.env['HOMEBRIDGE_CONFIG_PATH'] = configPath
     atEnd(t, 'folder', () => delete process.env['HOMEBRIDGE_CONFIG_PATH'])
     /** @type {Map<string, (body: any) => any>} */
@@ -526,9 +528,32 @@ describe('ring-auth/homebridge-ui', () => {
     const { oauthUrl, apiUrl } = ring
     const options = { platform: 'ExampleRing', managerOptions: { oauthUrl, apiUrl, systemId: 'test' } }
     atEnd(t, 'manager', mount({ onRequest: (path, handler) => void handlers.set(path, handler) }, options))
-    assert.deepEqual(await handlers.get('/ring-auth/status')?.({}), { step: 'account' })
-    assert.equal((await handlers.get('/ring-auth/login')?.(ACCOUNT))?.step, 'code')
+    return {
+      ring,
+      folder,
+      ask: async (/** @type {string} */ name, body = {}) => handlers.get(`/ring-auth/${name}`)?.(body),
+    }
+  }
+
+  it('does not wait for a code that was sent in the future: the clock was set back', async (t) => {
+    const { folder, ask } = await dialogue(t, [{ platform: 'ExampleRing', name: 'Ring' }])
+    const at = Date.now() + 86_400_000
+    const note = join(folder, '.ring-auth', 'login-page.json')
+    mkdirSync(join(folder, '.ring-auth'))
+    writeFileSync(note, JSON.stringify({ destination: '+1x', at, until: at + 60_000 }))
+    assert.deepEqual(await ask('status'), { step: 'account' })
+    assert.equal((await ask('login', ACCOUNT)).step, 'code')
     assert.ok(JSON.parse(readFileSync(note, 'utf8')).at < at)
+  })
+
+  it('says which block was chosen, for a page that is loaded once more', async (t) => {
+    const blocks = ['Home', 'Cabin'].map((name) => ({ platform: 'ExampleRing', name }))
+    const { ring, ask } = await dialogue(t, blocks)
+    await ask('login', { ...ACCOUNT, block: 'Cabin' })
+    assert.equal((await ask('status')).block, 'Cabin')
+    assert.equal((await ask('code', { code: ring.codeFor() })).block, 'Cabin')
+    const { step, block, refreshToken } = await ask('status')
+    assert.deepEqual([step, block, rawOf(refreshToken)], ['done', 'Cabin', ring.newest()])
   })
 })
 

@@ -269,13 +269,18 @@ describe('the login page', { skip: missing }, () => {
     assert.deepEqual(complaints, [])
   })
 
-  it("puts a token that was not stored into the dialogue of Homebridge's UI, which is where it then is", async (t) => {
-    const { page, complaints } = await openPage(t)
+  /**
+   * The page in a window that has as much of Homebridge's UI as it needs.
+   * @param {import('playwright-core').Page} page
+   * @param {object[]} config
+   * @param {Record<string, object>} answers
+   */
+  async function inHomebridge(page, config, answers) {
     await page.setContent('<div id="ring-auth"></div>')
     await page.evaluate(
-      ({ code, email }) => {
+      ({ code, config, answers }) => {
         const world = /** @type {any} */ (globalThis)
-        world.config = [{ platform: 'ExampleRing', name: 'Ring', refreshToken: 'old', email }]
+        world.config = config
         world.saved = 0
         world.homebridge = {
           i18nCurrentLang: async () => 'en',
@@ -283,25 +288,57 @@ describe('the login page', { skip: missing }, () => {
           updatePluginConfig: async (/** @type {any} */ config) => (world.config = config),
           savePluginConfig: async () => world.saved++,
           showSchemaForm: () => {},
-          request: async (/** @type {string} */ path) =>
-            path === '/ring-auth/login'
-              ? { step: 'done', refreshToken: 'new', error: { code: 'NOT_STORED', message: 'The disk is full' } }
-              : { step: 'account' },
+          request: async (/** @type {string} */ path) => answers[path],
         }
         document.head.append(Object.assign(document.createElement('script'), { textContent: code }))
       },
-      { code: program({ place: 'homebridge', platform: 'ExampleRing' }), email: EMAIL },
+      { code: program({ place: 'homebridge', platform: 'ExampleRing' }), config, answers },
+    )
+    /** What Save would write, and how often it was saved. */
+    return () =>
+      page.evaluate(() => {
+        const { config, saved } = /** @type {any} */ (globalThis)
+        return { config, saved }
+      })
+  }
+
+  it("puts a token that was not stored into the dialogue of Homebridge's UI, which is where it then is", async (t) => {
+    const { page, complaints } = await openPage(t)
+    const world = await inHomebridge(
+      page,
+      [{ platform: 'ExampleRing', name: 'Ring', refreshToken: 'old', email: EMAIL }],
+      {
+        '/ring-auth/status': { step: 'account' },
+        '/ring-auth/login': {
+          step: 'done',
+          refreshToken: 'new',
+          error: { code: 'NOT_STORED', message: 'The disk is full' },
+        },
+      },
     )
     await account(page)
     await status(page).getByText('it could not be stored').waitFor()
-    const [config, saved] = await page.evaluate(() => {
-      const world = /** @type {any} */ (globalThis)
-      return [world.config, world.saved]
+    assert.deepEqual(await world(), {
+      config: [{ platform: 'ExampleRing', name: 'Ring', refreshToken: 'new' }],
+      saved: 1,
     })
-    assert.deepEqual(config, [{ platform: 'ExampleRing', name: 'Ring', refreshToken: 'new' }])
-    assert.equal(saved, 1)
-    assert.ok(!(await page.content()).includes('>new<'))
     assert.deepEqual(complaints, [])
+  })
+
+  it('puts the token into the block that was chosen, also on a page that was loaded once more, and into no other', async (t) => {
+    const home = { platform: 'ExampleRing', name: 'Home', refreshToken: 'first' }
+    const { page } = await openPage(t)
+    let world = await inHomebridge(page, [home, { platform: 'ExampleRing', name: 'Cabin' }], {
+      '/ring-auth/status': { step: 'done', block: 'Cabin', refreshToken: 'new' },
+    })
+    await status(page).getByText('You are logged in to Ring').waitFor()
+    assert.deepEqual((await world()).config, [home, { platform: 'ExampleRing', name: 'Cabin', refreshToken: 'new' }])
+    const other = await openPage(t)
+    world = await inHomebridge(other.page, [home, { platform: 'ExampleRing', name: 'Renamed' }], {
+      '/ring-auth/status': { step: 'done', block: 'Cabin', refreshToken: 'new' },
+    })
+    await status(other.page).getByText('press Save').waitFor()
+    assert.deepEqual((await world()).config, [home, { platform: 'ExampleRing', name: 'Renamed' }])
   })
 
   it('says that the server has gone', async (t) => {

@@ -346,6 +346,8 @@ function ringAuthPage(settings) {
    */
   async function go(answer, email = '', block, onError) {
     const { step, error } = answer
+    // A page that was loaded once more does not know which block was chosen.
+    block = answer.block ?? block
     if (step === 'done') return doneStep(answer, block)
     const stays = step === shown && error !== undefined
     if (!stays) {
@@ -393,7 +395,9 @@ function ringAuthPage(settings) {
     try {
       const all = await homebridge.getPluginConfig()
       const own = all.filter((/** @type {any} */ one) => isOurs(one))
-      const target = own.find((/** @type {any} */ one) => nameOf(one) === block) ?? own[0]
+      const target = block === undefined ? own[0] : own.find((/** @type {any} */ one) => nameOf(one) === block)
+      // Never into another block: two of them would rotate one token.
+      if (target === undefined && own.length > 0) return false
       if (target === undefined) all.push({ platform: settings.platform, name: settings.platform, refreshToken })
       else {
         target.refreshToken = refreshToken

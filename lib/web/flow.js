@@ -10,6 +10,7 @@
  * What a page is answered with.
  * @typedef {object} Answer
  * @property {'account' | 'code' | 'done'} step
+ * @property {string} [block] With `code` and `done`: the block that was chosen, if one was.
  * @property {string} [email] With `code`: the account, so that password managers see both.
  * @property {string} [prompt] With `code`: Ring's question as an English sentence.
  * @property {'sms' | 'email' | 'totp' | 'unknown'} [method] With `code`.
@@ -63,6 +64,8 @@ class LoginFlow {
   #manager
   /** @type {{ email: string, twoFactor: NonNullable<LoginStep['twoFactor']>, resendAt: number, tries: number } | undefined} */
   #waiting
+  /** @type {string | undefined} */
+  #block
   #isDone = false
   #isBusy = false
   #codes = 0
@@ -78,11 +81,13 @@ class LoginFlow {
 
   /** Where the login stands. No request is made. @returns {Answer} */
   status() {
-    if (this.#isDone) return { step: 'done' }
+    const block = this.#block === undefined ? {} : { block: this.#block }
+    if (this.#isDone) return { step: 'done', ...block }
     if (this.#waiting !== undefined) {
       const { email, twoFactor } = this.#waiting
       return {
         step: 'code',
+        ...block,
         email,
         prompt: twoFactor.prompt,
         method: twoFactor.method,
@@ -115,7 +120,8 @@ class LoginFlow {
       if (seconds > 0) return this.#tooSoon(seconds)
       if (this.#codes >= MOST_CODES) return this.#tooMany()
       this.#waiting = undefined
-      return this.#step(account, (manager) => manager.login({ email: account, password }), block)
+      this.#block = name(block)
+      return this.#step(account, (manager) => manager.login({ email: account, password }))
     })
   }
 
@@ -143,7 +149,7 @@ class LoginFlow {
       const seconds = this.#secondsUntilResend()
       if (seconds > 0) return this.#tooSoon(seconds)
       if (this.#codes >= MOST_CODES) return this.#tooMany()
-      return this.#step(this.#waiting.email, (manager) => manager.resendTwoFactorCode(), undefined, true)
+      return this.#step(this.#waiting.email, (manager) => manager.resendTwoFactorCode(), true)
     })
   }
 
@@ -173,17 +179,16 @@ class LoginFlow {
   /**
    * @param {string} email
    * @param {(manager: RingTokenManager) => Promise<LoginStep>} call
-   * @param {unknown} [block]
    * @param {boolean} [isResend]
    * @returns {Promise<Answer>}
    */
-  async #step(email, call, block, isResend = false) {
+  async #step(email, call, isResend = false) {
     const asksForCode = isResend || this.#waiting === undefined
     if (asksForCode) this.#codes++
     let step
     let manager
     try {
-      manager = this.#manager = this.#waiting && this.#manager ? this.#manager : this.#options.open(name(block))
+      manager = this.#manager = this.#waiting && this.#manager ? this.#manager : this.#options.open(this.#block)
       step = await call(manager)
     } catch (error) {
       const { code, message } = described(error)
@@ -208,7 +213,7 @@ class LoginFlow {
     this.#isDone = true
     this.#options.keepSent?.(undefined)
     /** @type {Answer} */
-    const answer = { step: 'done' }
+    const answer = this.status()
     const { code, message = '' } = manager.status
     if (code === 'STORE' || code === 'STORE_LOCKED') {
       answer.error = { code: this.#options.printsToken === true ? 'NOT_STORED_TERMINAL' : 'NOT_STORED', message }
