@@ -29,8 +29,9 @@ export interface LoginServer {
   /** The link for the person who logs in. Its fragment is a secret: show it to that person alone. */
   url: string
   /**
-   * Resolves when somebody has logged in and the page has its answer. Rejects with `NO_REFRESH_TOKEN` after 15 minutes, or 10
-   * minutes after the last request, and with `ABORTED` after the signal, `close()` or five wrong secrets.
+   * Resolves when somebody has logged in and the page has its answer or has gone. Without a login it rejects: with
+   * `NO_REFRESH_TOKEN` after 15 minutes, or 10 minutes after the last request, and with `ABORTED` after the signal, `close()` or
+   * five wrong secrets.
    */
   done: Promise<void>
   /** Ends the server. */
