@@ -446,6 +446,13 @@ describe('ring-auth login --web', () => {
     assert.equal((await plain.ended).code, 130)
   })
 
+  it('warns of every host but this machine', () => {
+    const { isLoopback } = require('../lib/web/cli.js')
+    for (const host of ['127.0.0.1', '127.1.2.3', '::1', 'localhost']) assert.equal(isLoopback(host), true, host)
+    for (const host of ['127.example.com', '0.0.0.0', '::', '192.168.0.2', 'localhost.example.com'])
+      assert.equal(isLoopback(host), false, host)
+  })
+
   it('has exit codes: wrong usage 2, five wrong secrets 1, a store that fails 6, Ctrl-C 130', async (t) => {
     const { ring, folder } = await setUp(t)
     for (const args of [

@@ -6,6 +6,8 @@
 /** @typedef {import('../../binding/binding.js').BindingWebLogin} WebLogin */
 /** @typedef {import('../../index.js').RingTokenManager} RingTokenManager */
 
+const { isIPv4 } = require('node:net')
+
 const EXITS = /** @type {Record<string, number>} */ ({
   INVALID_ARGUMENT: 2,
   TWO_FACTOR_REQUIRED: 3,
@@ -171,9 +173,9 @@ function certificate({ tlsCert, tlsKey }) {
   }
 }
 
-/** @param {string} host */
+/** Whether what is sent to a host stays on this machine. A name may lead anywhere, also one that begins with 127. @param {string} host */
 function isLoopback(host) {
-  return host === 'localhost' || host === '::1' || /^127\./.test(host)
+  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'))
 }
 
-module.exports = { run }
+module.exports = { isLoopback, run }
