@@ -7,6 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::format::{self, Unreadable};
+use super::id::JournalId;
 use super::state::{Known, Mark, State};
 use super::{Begun, Found, Guard, Notice, Stamp, Store};
 use crate::files::lock::Lock;
@@ -698,7 +699,8 @@ impl Guard for FileGuard {
             }
             _ => newest.journal,
         };
-        let state = newest.state.unwrap_or_else(|| State::new(shared.issuer.clone()));
+        let mut state = newest.state.unwrap_or_else(|| State::new(shared.issuer.clone()));
+        state.id.get_or_insert_with(JournalId::random);
         Ok(Found { state, notices })
     }
 
@@ -802,7 +804,8 @@ impl Guard for FileGuard {
         self.copies = newest.copies;
         self.foreign = newest.foreign;
         let mut nothing = State::logged_out(shared.issuer.clone(), now());
-        nothing.sequence = newest.state.map_or(0, |state| state.sequence) + 1;
+        nothing.sequence = newest.state.as_ref().map_or(0, |state| state.sequence) + 1;
+        nothing.id = newest.state.and_then(|state| state.id).or_else(|| Some(JournalId::random()));
         let bytes = format::encode(&nothing, &name_of(real));
         // It says that the account was logged out: without it, a journal that is gone would be no decision of anybody's.
         if !matches!(self.put(&bytes, None), Ok(Way::Replaced | Way::InPlace)) {
@@ -963,6 +966,25 @@ mod tests {
         assert_eq!(names(&folder.path().join("sub")), ["j.json", "j.json.lock"]);
     }
 
+    #[test]
+    fn its_id_is_made_with_it_and_stays() {
+        let (_folder, path) = journal_of("a");
+        let id = |path: &Path| store(path).peek().unwrap().unwrap().id;
+        let first = id(&path);
+        assert!(first.is_some());
+        write(&store(&path), "b");
+        assert_eq!(id(&path), first);
+        lock(&store(&path)).forget().unwrap();
+        assert_eq!(id(&path), first, "an empty journal is the same one");
+        let (_other, other) = journal_of("a");
+        assert_ne!(id(&other), first);
+        // A journal that was torn has it still, and one without it gets one.
+        write(&store(&path), "c");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("\"proven\": false", "\"proven\": maybe")).unwrap();
+        assert_eq!(enter(&store(&path)).1.id, first);
+    }
+
     #[cfg(unix)]
     #[test]
     fn nobody_else_can_read_it_and_its_group_still_can() {
@@ -1120,7 +1142,7 @@ mod tests {
         let left = store.peek().unwrap().unwrap();
         assert!(left.logged_out_at.is_some());
         let nothing = State::logged_out(ISSUER, left.logged_out_at.unwrap());
-        assert_eq!(State { sequence: 0, ..left }, nothing);
+        assert_eq!(State { sequence: 0, id: None, ..left }, nothing);
     }
 
     /// Fails chosen calls; counts all.

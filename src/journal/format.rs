@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use super::id::JournalId;
 use super::state::{Access, Aside, CoolDown, Held, Mark, Millis, Remains, State, Tombstone, millis};
 use crate::token::{Fingerprint, RefreshToken};
 use crate::{ErrorCode, Secret};
@@ -42,6 +43,7 @@ pub fn encode(state: &State, name: &str) -> Vec<u8> {
     let mut map = Map::new();
     map.insert("version".into(), VERSION.into());
     map.insert("warning".into(), WARNING.into());
+    map.insert("id".into(), state.id.map(|id| id.to_string()).into());
     map.insert("issuer".into(), state.issuer.clone().into());
     map.insert("sequence".into(), state.sequence.into());
     map.insert("loggedOutAt".into(), state.logged_out_at.into());
@@ -156,6 +158,7 @@ pub fn salvage(bytes: &[u8], issuer: &str, name: &str) -> Option<Remains> {
     });
     let rejected = lines.get("rejected").and_then(Value::as_array).into_iter().flatten();
     Some(Remains {
+        id: lines.get("id").and_then(Value::as_str).and_then(JournalId::parse),
         sequence,
         current,
         sent: lines.get("current").and_then(was_sent)?,
@@ -231,6 +234,7 @@ const WARNING: &str = "This file is worth as much as your Ring password. Do not 
 fn decode_fields(mut map: Map<String, Value>) -> Option<State> {
     map.remove("warning");
     let mut state = State::new(map.remove("issuer")?.as_str()?);
+    state.id = optional(map.remove("id"), |id| JournalId::parse(id.as_str()?))?;
     state.sequence = map.remove("sequence")?.as_u64()?;
     state.logged_out_at = map.remove("loggedOutAt").and_then(|at| at.as_u64());
     state.hardware_id = match map.remove("hardwareId") {
@@ -413,6 +417,7 @@ mod tests {
             http_status: None,
         });
         state.forced_at = Some(9);
+        state.id = JournalId::parse("00112233445566778899aabbccddeeff");
         state.sequence = 12;
         state
     }
@@ -478,6 +483,7 @@ mod tests {
         let found = |text: &str| salvage(text.as_bytes(), &issuer, "another");
         let whole = found(&text()).unwrap();
         assert_eq!((whole.sequence, Some(&whole.current)), (12, state.current.as_ref()));
+        assert_eq!((whole.id, whole.id.is_some()), (state.id, true));
         assert_eq!(whole.previous, state.previous);
         assert_eq!((whole.aside, whole.mark), (state.aside, state.mark));
         assert_eq!((whole.known, whole.given, whole.rejected), (state.known, state.given, state.rejected));

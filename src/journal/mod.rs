@@ -4,6 +4,7 @@
 
 mod file;
 mod format;
+pub mod id;
 mod links;
 mod memory;
 pub mod state;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::id::JournalId;
 use crate::token::{Fingerprint, RefreshToken};
 use crate::{Error, ErrorCode, Secret};
 
@@ -20,6 +21,8 @@ const MAX_WRAPPINGS: usize = 100;
 /// Everything that is known of one account, as it is in the journal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct State {
+    /// Which journal this is; `None` until it is first written as a file.
+    pub id: Option<JournalId>,
     /// The origin of `oauthUrl`. A journal is only ever used with its own.
     pub issuer: String,
     /// Counts the writes, so that of a journal and its backup the newer one is known.
@@ -168,6 +171,8 @@ pub struct Tombstone {
 /// read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Remains {
+    /// Which journal it is.
+    pub id: Option<JournalId>,
     /// Which write the token's record belongs to.
     pub sequence: u64,
     /// The token, as its record says.
@@ -220,6 +225,7 @@ impl State {
     /// A journal with nothing in it yet.
     pub fn new(issuer: impl Into<String>) -> Self {
         Self {
+            id: None,
             issuer: issuer.into(),
             sequence: 0,
             hardware_id: None,
@@ -325,6 +331,7 @@ impl State {
     pub fn recover(mut self, remains: Remains) -> Self {
         let fingerprint = remains.current.token.fingerprint();
         self.sequence = self.sequence.max(remains.sequence);
+        self.id = self.id.or(remains.id);
         // The same token, or one from before it: that write had nothing that is not here.
         if self.fingerprint() == Some(fingerprint) || self.known.contains(&fingerprint) {
             return self;
@@ -394,6 +401,7 @@ impl State {
             self.proven = false;
         }
         self.sequence = sequence;
+        self.id = self.id.or(theirs.id);
         self.hardware_id = self.hardware_id.take().or(theirs.hardware_id);
         self.known = union(theirs.known, std::mem::take(&mut self.known));
         self.given = union(theirs.given, std::mem::take(&mut self.given));
