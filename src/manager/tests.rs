@@ -421,7 +421,9 @@ impl Bench {
 /// Whether that is what a logout leaves.
 fn is_logged_out(state: &State) -> bool {
     let at = state.logged_out_at;
-    at.is_some() && *state == State { sequence: state.sequence, ..State::logged_out(ISSUER, at.unwrap_or_default()) }
+    at.is_some()
+        && *state
+            == State { sequence: state.sequence, id: state.id, ..State::logged_out(ISSUER, at.unwrap_or_default()) }
 }
 
 fn raw(token: Option<Secret>) -> String {
