@@ -312,6 +312,7 @@ for (const kind of KINDS) {
         'hardwareId',
         'ageSeconds',
         'expiresAt',
+        'lastSuccessAt',
         'mirror',
       ])
       assert.deepEqual(snapshot(at.folder), after)

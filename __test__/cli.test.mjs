@@ -724,6 +724,7 @@ describe('a journal', { concurrency: 4 }, () => {
       'hardwareId',
       'ageSeconds',
       'expiresAt',
+      'lastSuccessAt',
     ])
     assert.deepEqual(
       [result.state, result.code, result.message, result.retryAt, result.persisted],
@@ -862,6 +863,7 @@ describe('without a journal', { concurrency: 4 }, () => {
       hardwareId: 'some-device',
       ageSeconds: null,
       expiresAt: null,
+      lastSuccessAt: null,
     })
     noSecret(done.stdout)
     assert.equal(ring.requests.length, 0)

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
@@ -51,6 +52,9 @@ For login --web:
 For refresh:
   --force                  even in a cool-down, and even with a token that was rejected
 
+For status:
+  --max-age AGE            exit code 5 if the last success is older than that: 90s, 15m, 26h or 3d
+
 For all:
   --json                   one JSON object on standard output, everything for people on standard error
   --quiet, --verbose       less or more on standard error
@@ -95,6 +99,8 @@ pub(super) struct Options {
     pub(super) device_name: Option<String>,
     pub(super) new_device: bool,
     pub(super) force: bool,
+    /// How old the last success may be before `status` counts it as an outage.
+    pub(super) max_age: Option<Duration>,
     pub(super) refresh_token_stdin: bool,
     pub(super) web: Option<WebOptions>,
     pub(super) json: bool,
@@ -280,7 +286,6 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Parsed> {
     let mut login_only: Option<&'static str> = None;
     let mut stores = StoreOptions::default();
     let mut page = PageOptions::default();
-    let mut force = false;
     while let Some(arg) = parser.next().map_err(|error| usage(&error))? {
         let only_login = match &arg {
             Long("email") => Some("--email"),
@@ -340,7 +345,8 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Parsed> {
                 let option = option.to_owned();
                 page.take(&option, &mut parser)?;
             }
-            Long("force") => force = true,
+            Long("force") => options.force = true,
+            Long("max-age") => options.max_age = Some(age(&text(&mut parser, "--max-age")?)?),
             Long("refresh-token-stdin") => options.refresh_token_stdin = true,
             Long("json") => options.json = true,
             Long("quiet") | Short('q') => options.loudness = Loudness::Quiet,
@@ -352,24 +358,37 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Parsed> {
             other => return Err(usage(&other.unexpected())),
         }
     }
-    options.force = force;
     let action = action.unwrap_or(Action::Login);
     if let Some(shown) = shown {
         return Ok(Parsed { action: shown, options });
     }
-    if let Some(option) = login_only.filter(|_| action != Action::Login) {
-        return Err(Error::invalid(format!("{option} is for login only.")));
-    }
-    if force && action != Action::Refresh {
-        return Err(Error::invalid("--force is for refresh only."));
-    }
-    if options.refresh_token_stdin && matches!(action, Action::Login | Action::Logout) {
-        return Err(Error::invalid("--refresh-token-stdin is for token, refresh and status."));
-    }
+    check_command(action, &options, login_only)?;
     stores.finish(&mut options)?;
     options.web = page.finish()?;
     check_store(action, &options)?;
     Ok(Parsed { action, options })
+}
+
+/// Refuses an option that belongs to another command.
+fn check_command(action: Action, options: &Options, login_only: Option<&str>) -> Result<()> {
+    if let Some(option) = login_only.filter(|_| action != Action::Login) {
+        return Err(Error::invalid(format!("{option} is for login only.")));
+    }
+    if options.force && action != Action::Refresh {
+        return Err(Error::invalid("--force is for refresh only."));
+    }
+    if options.max_age.is_some() && action != Action::Status {
+        return Err(Error::invalid("--max-age is for status only."));
+    }
+    if options.max_age.is_some() && options.refresh_token_stdin {
+        return Err(Error::invalid(
+            "--max-age does not go with --refresh-token-stdin: a token alone does not say when it last worked.",
+        ));
+    }
+    if options.refresh_token_stdin && matches!(action, Action::Login | Action::Logout) {
+        return Err(Error::invalid("--refresh-token-stdin is for token, refresh and status."));
+    }
+    Ok(())
 }
 
 /// Refuses a command that needs a store and has none.
@@ -446,6 +465,22 @@ pub(super) fn code(text: &str, name: &str) -> Result<Secret> {
     Ok(Secret::new(text))
 }
 
+/// A length of time with its unit: `26h`.
+fn age(text: &str) -> Result<Duration> {
+    let refused =
+        || Error::invalid("--max-age is a whole number above 0 with one of the units s, m, h and d, as in 26h.");
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).ok_or_else(refused)?);
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => return Err(refused()),
+    };
+    let number = number.parse::<u64>().ok().filter(|number| *number > 0).ok_or_else(refused)?;
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(refused)
+}
+
 fn needs_value(name: &str) -> Error {
     Error::invalid(format!("{name} needs a value."))
 }
@@ -486,6 +521,35 @@ mod tests {
         assert!(refused("login --force").contains("--force"));
         assert!(refused("login --refresh-token-stdin").contains("--refresh-token-stdin"));
         assert!(parsed("refresh --state-file j --force").unwrap().options.force);
+    }
+
+    #[test]
+    fn an_age_is_a_whole_number_with_a_unit() {
+        for (given, seconds) in [("90s", 90), ("15m", 900), ("26h", 93_600), ("3d", 259_200), ("007s", 7)] {
+            let options = parsed(&format!("status --state-file j --max-age {given}")).unwrap().options;
+            assert_eq!(options.max_age, Some(Duration::from_secs(seconds)), "{given}");
+        }
+        for given in [
+            "26",
+            "h",
+            "0h",
+            "-1h",
+            "+1h",
+            "1.5h",
+            "1H",
+            "26 h",
+            "1w",
+            "1ms",
+            "26hours",
+            "\u{661}h",
+            "999999999999999999d",
+        ] {
+            let args = ["status", "--state-file", "j", "--max-age", given].map(OsString::from);
+            let message = parse(args.into()).unwrap_err().message().to_owned();
+            assert!(message.contains("one of the units s, m, h and d, as in 26h"), "{given}: {message}");
+        }
+        assert!(refused("token --state-file j --max-age 1h").contains("status only"));
+        assert!(refused("status --refresh-token-stdin --max-age 1h").contains("--refresh-token-stdin"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What is stored, for people and for health checks: nothing is sent, and nothing is written.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -9,7 +10,7 @@ use super::args::Options;
 use super::commands::{endpoints, given_token};
 use super::output::Output;
 use super::place::{Opened, Place};
-use crate::journal::state::{Access, Millis, State};
+use crate::journal::state::{Access, Millis, State, millis};
 use crate::manager::{Clock, Phase, Shown, Status, SystemClock, inspect};
 use crate::mirror::{Mirror, Patience, Purpose};
 use crate::token::RefreshToken;
@@ -21,6 +22,7 @@ struct Report<'a> {
     hardware_id: Option<&'a str>,
     age_seconds: Option<u64>,
     expires_at: Option<Millis>,
+    last_success_at: Option<Millis>,
     files: Option<Files>,
 }
 
@@ -36,7 +38,8 @@ pub(super) async fn status(options: &Options, output: &Arc<Output>) -> Done {
         let token = RefreshToken::parse(token.expose())?;
         let status = Status { phase: Phase::Idle, problem: None, retry_at: None, persisted: false };
         let hardware_id = token.hardware_id();
-        show(output, &Report { status, hardware_id, age_seconds: None, expires_at: None, files: None });
+        let (age_seconds, expires_at, last_success_at) = (None, None, None);
+        show(output, &Report { status, hardware_id, age_seconds, expires_at, last_success_at, files: None });
         return Ok(0);
     }
     let clock = SystemClock::new();
@@ -75,8 +78,26 @@ pub(super) async fn status(options: &Options, output: &Arc<Output>) -> Done {
     let expires_at = state.as_ref().and_then(|state| state.access.as_ref()).map(Access::expires_at);
     let needs_login = status.phase == Phase::NeedsLogin;
     let hardware_id = hardware_id(state.as_ref(), pasted.as_ref());
-    show(output, &Report { status, hardware_id, age_seconds, expires_at, files });
-    Ok(if needs_login { ErrorCode::NoRefreshToken.exit_code() } else { 0 })
+    let last_success_at = state.as_ref().and_then(|state| state.last_success_at);
+    show(output, &Report { status, hardware_id, age_seconds, expires_at, last_success_at, files });
+    if needs_login {
+        return Ok(ErrorCode::NoRefreshToken.exit_code());
+    }
+    if let Some(max_age) = options.max_age
+        && is_too_old(last_success_at, clock.wall(), max_age)
+    {
+        let last = last_success_at.map_or("There was no success yet".to_owned(), |at| {
+            format!("The last success was {} ago", duration(clock.wall().saturating_sub(at) / 1000))
+        });
+        output.complain(&format!("ring-auth: {last}, and --max-age allows {}.", duration(max_age.as_secs())));
+        return Ok(ErrorCode::Network.exit_code());
+    }
+    Ok(0)
+}
+
+/// Whether the last success lies further back than that. None at all does; one in the future counts as now.
+fn is_too_old(last_success_at: Option<Millis>, now: Millis, max_age: Duration) -> bool {
+    last_success_at.is_none_or(|at| now.saturating_sub(at) > millis(max_age))
 }
 
 /// As for requests: a token's own id wins.
@@ -108,13 +129,14 @@ impl Files {
 }
 
 fn show(output: &Output, report: &Report<'_>) {
-    let Report { status, hardware_id, age_seconds, expires_at, files } = report;
+    let Report { status, hardware_id, age_seconds, expires_at, last_success_at, files } = report;
     let problem = status.problem.as_ref();
     if output.is_json() {
         let mut result = json!({
             "state": status.phase.as_str(), "code": problem.map(|error| error.code().as_str()),
             "message": problem.map(Error::message), "retryAt": status.retry_at, "persisted": status.persisted,
             "hardwareId": hardware_id, "ageSeconds": age_seconds, "expiresAt": expires_at,
+            "lastSuccessAt": last_success_at,
         });
         if let Some(files) = files {
             result["mirror"] = files.json();
@@ -134,6 +156,10 @@ fn show(output: &Output, report: &Report<'_>) {
         } else {
             format!("Access token: expired {} ago", duration((now - expires_at) / 1000))
         });
+    }
+    if let Some(at) = *last_success_at {
+        let since = SystemClock::new().wall().saturating_sub(at) / 1000;
+        lines.push(format!("Last success: {} ago", duration(since)));
     }
     if let Some(problem) = problem {
         lines.push(format!("Last problem: {problem}"));
@@ -156,5 +182,26 @@ fn duration(seconds: u64) -> String {
         (0, 0, minutes, seconds) => format!("{minutes} min {seconds} s"),
         (0, hours, minutes, _) => format!("{hours} h {minutes} min"),
         (days, hours, _, _) => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_success_is_too_old_only_beyond_the_age_and_never_if_it_lies_in_the_future() {
+        let hour = Duration::from_secs(3600);
+        for (last, too_old) in [
+            (None, true),
+            (Some(0), true),
+            (Some(10_000_000 - 3_600_001), true),
+            (Some(10_000_000 - 3_600_000), false),
+            (Some(10_000_000), false),
+            (Some(Millis::MAX), false),
+        ] {
+            assert_eq!(is_too_old(last, 10_000_000, hour), too_old, "{last:?}");
+        }
+        assert!(!is_too_old(Some(1), Millis::MAX, Duration::MAX));
     }
 }

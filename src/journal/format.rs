@@ -47,6 +47,7 @@ pub fn encode(state: &State, name: &str) -> Vec<u8> {
     map.insert("issuer".into(), state.issuer.clone().into());
     map.insert("sequence".into(), state.sequence.into());
     map.insert("loggedOutAt".into(), state.logged_out_at.into());
+    map.insert("lastSuccessAt".into(), state.last_success_at.into());
     map.insert("hardwareId".into(), state.hardware_id.clone().into());
     map.insert("current".into(), state.current.as_ref().map(kept).into());
     map.insert("previous".into(), state.previous.as_ref().map(kept).into());
@@ -237,6 +238,7 @@ fn decode_fields(mut map: Map<String, Value>) -> Option<State> {
     state.id = optional(map.remove("id"), |id| JournalId::parse(id.as_str()?))?;
     state.sequence = map.remove("sequence")?.as_u64()?;
     state.logged_out_at = map.remove("loggedOutAt").and_then(|at| at.as_u64());
+    state.last_success_at = map.remove("lastSuccessAt").and_then(|at| at.as_u64());
     state.hardware_id = match map.remove("hardwareId") {
         Some(Value::String(id)) => Some(id),
         Some(Value::Null) | None => None,

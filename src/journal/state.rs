@@ -56,6 +56,8 @@ pub struct State {
     /// When the account was logged out here, if no token has come since. A journal without a token that does not say so
     /// was not emptied by a person's decision.
     pub logged_out_at: Option<Millis>,
+    /// When Ring last accepted a token or a login of this account.
+    pub last_success_at: Option<Millis>,
     /// Keys of later versions of this package.
     pub unknown: Map<String, Value>,
     /// Whether this was read from a place that a restart of the computer may empty. The journal does not say so: where it lies
@@ -242,6 +244,7 @@ impl State {
             forced_at: None,
             unwrapped: Vec::new(),
             logged_out_at: None,
+            last_success_at: None,
             unknown: Map::new(),
             volatile: false,
         }
@@ -403,6 +406,7 @@ impl State {
         self.sequence = sequence;
         self.id = self.id.or(theirs.id);
         self.hardware_id = self.hardware_id.take().or(theirs.hardware_id);
+        self.last_success_at = self.last_success_at.max(theirs.last_success_at);
         self.known = union(theirs.known, std::mem::take(&mut self.known));
         self.given = union(theirs.given, std::mem::take(&mut self.given));
         theirs.rejected.retain(|tombstone| !self.is_rejected(tombstone.fingerprint));
@@ -557,6 +561,7 @@ impl State {
         }
         self.hardware_id = Some(hardware_id.to_owned());
         self.proven = true;
+        self.last_success_at = Some(access.obtained_at);
         self.access = Some(access);
         self.mark = None;
         self.cool_down = None;
@@ -640,6 +645,24 @@ mod tests {
 
     fn token(raw: &str) -> RefreshToken {
         RefreshToken::from_raw(raw)
+    }
+
+    #[test]
+    fn the_last_success_is_that_of_the_account_and_outlives_whatever_fails_after_it() {
+        let mut state = State::new("https://oauth.ring.com");
+        state.take_over(token("a"), 1);
+        assert_eq!(state.last_success_at, None);
+        state.rotated(Sent::Current, "b", "h", access(5));
+        assert_eq!(state.last_success_at, Some(5));
+        state.reject(Sent::Current, 6);
+        state.take_over(token("x"), 7);
+        state.swap_aside();
+        assert_eq!(state.last_success_at, Some(5));
+        let mut theirs = state.clone();
+        theirs.last_success_at = Some(9);
+        state.merge(theirs);
+        assert_eq!(state.last_success_at, Some(9));
+        assert_eq!(State::logged_out("https://oauth.ring.com", 10).last_success_at, None);
     }
 
     fn with(raw: &str) -> State {

@@ -407,7 +407,7 @@ impl Inner {
             if !self.absorb_one(entered, &given, "given") {
                 self.view().given = None;
             } else if by_login {
-                count_as_accepted(&mut entered.state);
+                count_as_accepted(&mut entered.state, self.parts.clock.wall());
             }
         }
         if let Some(shown) = shown

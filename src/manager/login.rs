@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::entry::{Start, broken};
 use super::refresh::{Reason, access_of};
 use super::{Inner, Level, Step};
-use crate::journal::state::State;
+use crate::journal::state::{Millis, State};
 use crate::mirror::{Allowance, Follower};
 use crate::oauth::{Grant, Login, LoginRequest, LoginStep};
 use crate::token::RefreshToken;
@@ -104,8 +104,9 @@ fn begin(inner: &Arc<Inner>, asked: Asked) -> watch::Receiver<Option<Result<Step
 
 /// Ring has given this token to the person who logged in: if it is rejected, that person has to know. The lineage that it displaced may
 /// be another account's, and must not come back by itself as for a token that was pasted and never worked.
-pub(super) fn count_as_accepted(state: &mut State) {
+pub(super) fn count_as_accepted(state: &mut State, now: Millis) {
     state.proven = true;
+    state.last_success_at = Some(now);
 }
 
 fn nobody_waits() -> Error {
@@ -237,7 +238,7 @@ impl Inner {
             }
         };
         entered.state.take_over(token, now);
-        count_as_accepted(&mut entered.state);
+        count_as_accepted(&mut entered.state, now);
         entered.state.hardware_id = Some(hardware_id.to_owned());
         entered.state.access = Some(access_of(grant, now));
         let state = self.commit(entered).await;
