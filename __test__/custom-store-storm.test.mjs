@@ -144,7 +144,12 @@ class Storm {
   async #callsItsManager() {
     const { manager } = this
     if (manager === undefined) return
-    const calls = [manager.getAccessToken(), manager.refresh(), manager.setRefreshToken('x'), manager.close()]
+    const calls = [
+      manager.getAccessToken(),
+      manager.refresh(),
+      manager.setRefreshToken('another-token-of-this-test'),
+      manager.close(),
+    ]
     for (const result of await Promise.allSettled(calls)) {
       this.inside.push(result.status === 'rejected' ? result.reason.code : 'fulfilled')
     }

@@ -270,7 +270,7 @@ describe('a custom store alone', { concurrency: true }, () => {
       manager.getAccessToken(),
       manager.getAuth(),
       manager.refresh(),
-      manager.setRefreshToken('x'),
+      manager.setRefreshToken('another-token-of-this-test'),
       manager.setPushCredentials(null),
       manager.login({ email: 'a@b', password: 'c' }),
       manager.close(),
@@ -341,7 +341,7 @@ describe('a custom store alone', { concurrency: true }, () => {
       const child = runScript(
         t,
         `const manager = new RingTokenManager({ ...config, store: { load: () => null, save: () => new Promise(() => {}) } })
-         manager.setRefreshToken('x')
+         manager.setRefreshToken('another-token-of-this-test')
          setTimeout(() => { console.log(Date.now()); process.exit(0) }, 200)`,
         optionsFor(ring),
       )

@@ -33,7 +33,7 @@ describe('a file of certificates that never answers', { skip: process.platform =
         const began = Date.now()
         const first = manager.getAccessToken()
         // The worker is free meanwhile.
-        await other.setRefreshToken('another')
+        await other.setRefreshToken('another-token-of-this-test')
         say('free')
         say('token ' + await first)
         await manager.refresh()

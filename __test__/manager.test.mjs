@@ -706,7 +706,7 @@ describe('close', { concurrency: true }, () => {
       () => manager.login(CREDENTIALS),
       () => manager.submitTwoFactorCode('123456'),
       () => manager.resendTwoFactorCode(),
-      () => manager.setRefreshToken('another'),
+      () => manager.setRefreshToken('another-token-of-this-test'),
       () => manager.setPushCredentials({}),
       () => manager.invalidateAccessToken(accessToken ?? 'x'),
     ]) {

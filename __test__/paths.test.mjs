@@ -34,7 +34,7 @@ describe('a path that is not UTF-8', () => {
       { type: 'file', path: join(here, 'a\ud800.json') },
     ]
     for (const store of stores) {
-      assert.throws(() => new RingTokenManager({ refreshToken: 'token', store }), {
+      assert.throws(() => new RingTokenManager({ refreshToken: 'a-token-of-this-test', store }), {
         code: 'INVALID_ARGUMENT',
         message: /not UTF-8/,
       })

@@ -167,7 +167,7 @@ for (const ui of UIS) {
       const block = {
         platform: PLATFORM,
         name: 'Ring',
-        refreshToken: 'old',
+        refreshToken: 'a-token-of-an-earlier-login',
         email: 'x',
         password: 'y',
         pollSeconds: 60,
@@ -286,7 +286,7 @@ for (const ui of UIS) {
       const two = await world(t, ui, {
         settings,
         blocks: [
-          { platform: PLATFORM, name: 'Home', refreshToken: 'first' },
+          { platform: PLATFORM, name: 'Home', refreshToken: 'a-token-of-the-first-block' },
           { platform: PLATFORM, name: 'Cabin' },
         ],
       })
@@ -296,7 +296,7 @@ for (const ui of UIS) {
       await account(frame)
       await frame.getByText('You are logged in to Ring').waitFor()
       const [home, cabin] = two.block()
-      assert.deepEqual(home, { platform: PLATFORM, name: 'Home', refreshToken: 'first' })
+      assert.deepEqual(home, { platform: PLATFORM, name: 'Home', refreshToken: 'a-token-of-the-first-block' })
       assert.equal(parseRefreshToken(cabin.refreshToken).raw, two.ring.newest(CANARY_EMAIL))
     })
   })

@@ -41,7 +41,10 @@ const scenarios = {
       // biome-ignore lint/performance/noDynamicNamespaceImportAccess: every name is compared, nothing is bundled
       assert.equal(cjs[name], esm[name], name)
     }
-    assert.equal(parseRefreshToken(btoa(JSON.stringify({ rt: 'inner', hid: 'device' }))).raw, 'inner')
+    assert.equal(
+      parseRefreshToken(btoa(JSON.stringify({ rt: 'an-inner-token-of-a-guest', hid: 'device' }))).raw,
+      'an-inner-token-of-a-guest',
+    )
   },
 
   async login() {
@@ -100,7 +103,7 @@ const scenarios = {
     const manager = new RingTokenManager(without(options, 'refreshToken'))
     await rejects(() => manager.getAccessToken(), 'NO_REFRESH_TOKEN', false)
     await rejects(() => manager.login({ ...more.credentials, password: 'wrong' }), 'INVALID_CREDENTIALS', false)
-    const dead = new RingTokenManager({ ...options, refreshToken: 'dead' })
+    const dead = new RingTokenManager({ ...options, refreshToken: 'a-token-that-ring-never-gave' })
     const rejected = await rejects(() => dead.getAccessToken(), 'REFRESH_TOKEN_REJECTED', false)
     assert.equal(rejected.httpStatus, 401)
     const nowhere = new RingTokenManager({ ...options, oauthUrl: more.nowhere })

@@ -169,7 +169,7 @@ fn rig() -> Rig {
         runtime: tokio::runtime::Handle::current(),
     };
     let settings = Settings {
-        refresh_token: Some(Secret::from("a")),
+        refresh_token: Some(Secret::from("token-a-of-this-test")),
         system_id: Some("test".into()),
         device_name: "unused".into(),
         login_flow: LoginFlow::Auto,

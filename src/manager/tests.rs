@@ -440,7 +440,7 @@ fn code<T>(result: Result<T>) -> ErrorCode {
 #[tokio::test(start_paused = true)]
 async fn a_thousand_cold_callers_cause_one_request() {
     let bench = Bench::new();
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     let callers: Vec<_> = (0..1000)
         .map(|_| {
             let manager = manager.clone();
@@ -450,34 +450,34 @@ async fn a_thousand_cold_callers_cause_one_request() {
     for caller in callers {
         assert_eq!(caller.await.unwrap().expose(), "access-1");
     }
-    assert_eq!(bench.wire.sent(), ["a"]);
+    assert_eq!(bench.wire.sent(), ["token-a-of-this-test"]);
     assert_eq!(manager.cached_access_token().unwrap().expose(), "access-1");
-    assert_eq!(bench.heard.tokens(), [(Some("a".into()), "a+".into())]);
+    assert_eq!(bench.heard.tokens(), [(Some("token-a-of-this-test".into()), "token-a-of-this-test+".into())]);
     assert_eq!(bench.heard.phases(), [Phase::Refreshing, Phase::Ready]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refresh_outlives_the_caller_that_began_it() {
     let bench = Bench::new();
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     let caller = tokio::time::timeout(Duration::from_millis(10), manager.auth()).await;
     assert!(caller.is_err(), "the caller gave up in the middle of the request");
     tokio::time::sleep(SECOND).await;
-    assert_eq!(raw(manager.refresh_token()), "a+");
-    assert_eq!(bench.state().current.unwrap().token.raw(), "a+");
+    assert_eq!(raw(manager.refresh_token()), "token-a-of-this-test+");
+    assert_eq!(bench.state().current.unwrap().token.raw(), "token-a-of-this-test+");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_mark_is_there_before_the_request_and_gone_after_the_answer() {
     let bench = Bench::new();
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     let caller = tokio::spawn({
         let manager = manager.clone();
         async move { manager.auth().await }
     });
     tokio::time::sleep(Duration::from_millis(20)).await;
     let mark = bench.state().mark.unwrap();
-    assert_eq!(mark.fingerprint, Fingerprint::of("a"));
+    assert_eq!(mark.fingerprint, Fingerprint::of("token-a-of-this-test"));
     assert!(mark.deadline >= bench.clock.wall() + 20_000);
     caller.await.unwrap().unwrap();
     assert!(bench.state().mark.is_none());
@@ -486,7 +486,7 @@ async fn the_mark_is_there_before_the_request_and_gone_after_the_answer() {
 #[tokio::test(start_paused = true)]
 async fn a_401_seen_by_a_hundred_costs_one_rotation_and_five_in_a_row_at_most() {
     let bench = Bench::new();
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     let first = manager.auth().await.unwrap().access_token;
     for _ in 0..100 {
         manager.invalidate_access_token(first.expose()).unwrap();
@@ -518,7 +518,7 @@ async fn a_401_seen_by_a_hundred_costs_one_rotation_and_five_in_a_row_at_most() 
 #[tokio::test(start_paused = true)]
 async fn what_takes_time_before_a_request_is_done_before_its_mark() {
     let bench = Bench::on(Shaky::new());
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     *bench.wire.prepares.lock().unwrap() = SECOND * 5;
     let asking = tokio::spawn({
         let manager = manager.clone();
@@ -528,7 +528,7 @@ async fn what_takes_time_before_a_request_is_done_before_its_mark() {
     assert!(bench.store.peek().unwrap().is_none_or(|state| state.mark.is_none()));
     assert!(bench.wire.sent().is_empty());
     asking.await.unwrap().unwrap();
-    assert_eq!(bench.wire.sent(), ["a"]);
+    assert_eq!(bench.wire.sent(), ["token-a-of-this-test"]);
 }
 
 /// Ring's answer to a refresh of a token, with an access token that it has given before.
@@ -545,7 +545,7 @@ fn same_access(number: usize) -> Grant {
 #[tokio::test(start_paused = true)]
 async fn a_rotation_settles_a_complaint_and_renews_the_lifetime_even_if_its_access_token_is_the_same() {
     let bench = Bench::on(Shaky::new());
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     for number in 0..20 {
         bench.wire.then(Ok(same_access(number)));
     }
@@ -584,7 +584,7 @@ async fn a_complaint_outlives_a_lifetime_that_a_journal_rounds() {
     let journal = FileStore::open(folder.path().join("j.json"), ISSUER, Disk::default()).unwrap();
     let bench = Bench::on(Arc::new(journal));
     *bench.wire.lifetime.lock().unwrap() = Duration::from_nanos(3_600_000_000_001);
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     let first = manager.auth().await.unwrap().access_token;
     manager.invalidate_access_token(first.expose()).unwrap();
     assert_ne!(manager.auth().await.unwrap().access_token, first);
@@ -594,7 +594,7 @@ async fn a_complaint_outlives_a_lifetime_that_a_journal_rounds() {
 #[tokio::test(start_paused = true)]
 async fn a_rotation_by_another_process_serves_even_if_its_access_token_is_the_same() {
     let bench = Bench::on(Shaky::new());
-    let (one, other) = (bench.manager(Some("a")), bench.manager(None));
+    let (one, other) = (bench.manager(Some("token-a-of-this-test")), bench.manager(None));
     for number in 0..20 {
         bench.wire.then(Ok(same_access(number)));
     }
@@ -612,7 +612,7 @@ async fn a_rotation_by_another_process_serves_even_if_its_access_token_is_the_sa
 #[tokio::test(start_paused = true)]
 async fn near_its_end_the_token_is_handed_out_and_refreshed_beside_that() {
     let bench = Bench::new();
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     manager.auth().await.unwrap();
     tokio::time::sleep(SECOND * 3239).await;
     assert_eq!(manager.auth().await.unwrap().access_token.expose(), "access-1");
@@ -627,7 +627,7 @@ async fn near_its_end_the_token_is_handed_out_and_refreshed_beside_that() {
 #[tokio::test(start_paused = true)]
 async fn an_outage_is_nobodys_problem_while_the_access_token_is_valid() {
     let bench = Bench::new();
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     manager.auth().await.unwrap();
     bench.wire.always(ErrorCode::ServerError, false);
     tokio::time::sleep(SECOND * 3300).await;
@@ -642,13 +642,13 @@ async fn an_outage_is_nobodys_problem_while_the_access_token_is_valid() {
     assert_eq!(error.code(), ErrorCode::ServerError);
     bench.wire.recovers();
     tokio::time::sleep(SECOND * 1100).await;
-    assert_eq!(raw(Some(manager.auth().await.unwrap().refresh_token)), "a++");
+    assert_eq!(raw(Some(manager.auth().await.unwrap().refresh_token)), "token-a-of-this-test++");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failing_refresh_cools_down_and_the_call_after_it_makes_one_request() {
     let bench = Bench::new();
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     bench.wire.always(ErrorCode::ServerError, false);
     let error = manager.auth().await.unwrap_err();
     assert_eq!(
@@ -670,7 +670,7 @@ async fn a_failing_refresh_cools_down_and_the_call_after_it_makes_one_request() 
     assert_eq!(code(manager.refresh(true).await), ErrorCode::ServerError);
     assert_eq!(bench.wire.sent().len(), 6, "force goes through it");
     bench.wire.recovers();
-    assert_eq!(raw(Some(manager.refresh(true).await.unwrap().refresh_token)), "a+");
+    assert_eq!(raw(Some(manager.refresh(true).await.unwrap().refresh_token)), "token-a-of-this-test+");
     assert!(bench.state().cool_down.is_none());
 }
 
@@ -679,7 +679,7 @@ async fn the_cool_down_outlives_its_process() {
     let bench = Bench::new();
     bench.wire.always(ErrorCode::ServerError, false);
     for _ in 0..50 {
-        let manager = bench.manager(Some("a"));
+        let manager = bench.manager(Some("token-a-of-this-test"));
         assert_eq!(code(manager.auth().await), ErrorCode::ServerError);
     }
     assert_eq!(bench.wire.sent().len(), 4);
@@ -688,27 +688,27 @@ async fn the_cool_down_outlives_its_process() {
 #[tokio::test(start_paused = true)]
 async fn an_ambiguous_failure_is_sent_again_at_once_with_the_same_token() {
     let bench = Bench::new();
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     bench.wire.then(failure(ErrorCode::Network, true));
     let began = bench.clock.monotonic();
     manager.auth().await.unwrap();
     assert!(bench.clock.since(began) < SECOND);
-    assert_eq!(bench.wire.sent(), ["a", "a"]);
+    assert_eq!(bench.wire.sent(), ["token-a-of-this-test", "token-a-of-this-test"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn only_invalid_grant_kills_and_a_dead_token_is_sent_once() {
     let bench = Bench::new();
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     bench.wire.always(ErrorCode::RefreshTokenRejected, false);
     for _ in 0..5 {
         assert_eq!(code(manager.auth().await), ErrorCode::RefreshTokenRejected);
     }
-    assert_eq!(bench.wire.sent(), ["a"]);
+    assert_eq!(bench.wire.sent(), ["token-a-of-this-test"]);
     assert_eq!(manager.status().phase, Phase::NeedsLogin);
-    assert_eq!(bench.state().current.unwrap().token.raw(), "a", "it stays, marked");
+    assert_eq!(bench.state().current.unwrap().token.raw(), "token-a-of-this-test", "it stays, marked");
     drop(manager);
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     assert_eq!(code(manager.auth().await), ErrorCode::RefreshTokenRejected);
     assert_eq!(bench.wire.sent().len(), 1, "after a restart as well");
     for _ in 0..3 {
@@ -717,24 +717,24 @@ async fn only_invalid_grant_kills_and_a_dead_token_is_sent_once() {
     assert_eq!(bench.wire.sent().len(), 2, "force sends it once a minute at most");
     tokio::time::sleep(SECOND * 60).await;
     bench.wire.recovers();
-    assert_eq!(raw(Some(manager.refresh(true).await.unwrap().refresh_token)), "a+");
+    assert_eq!(raw(Some(manager.refresh(true).await.unwrap().refresh_token)), "token-a-of-this-test+");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_token_before_is_tried_when_the_newest_was_never_accepted() {
     let bench = Bench::new();
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     manager.auth().await.unwrap();
     bench.wire.then(failure(ErrorCode::RefreshTokenRejected, false));
     let auth = manager.refresh(false).await.unwrap();
-    assert_eq!(bench.wire.sent(), ["a", "a+", "a"]);
-    assert_eq!(raw(Some(auth.refresh_token)), "a+", "the fake wire made the same one again");
+    assert_eq!(bench.wire.sent(), ["token-a-of-this-test", "token-a-of-this-test+", "token-a-of-this-test"]);
+    assert_eq!(raw(Some(auth.refresh_token)), "token-a-of-this-test+", "the fake wire made the same one again");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_while_the_token_before_is_tried_does_not_give_it_up() {
     let bench = Bench::new();
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     manager.auth().await.unwrap();
     bench.wire.then(failure(ErrorCode::RefreshTokenRejected, false));
     bench.wire.always(ErrorCode::ServerError, false);
@@ -745,22 +745,34 @@ async fn an_outage_while_the_token_before_is_tried_does_not_give_it_up() {
     let before = bench.wire.sent().len();
     manager.refresh(false).await.unwrap();
     manager.refresh(false).await.unwrap();
-    assert_eq!(bench.wire.sent()[before..], ["a", "a+"], "and the rejected one is not sent unasked");
+    assert_eq!(
+        bench.wire.sent()[before..],
+        ["token-a-of-this-test", "token-a-of-this-test+"],
+        "and the rejected one is not sent unasked"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_start_that_finds_the_token_before_half_tried_goes_on_with_it() {
     let bench = Bench::new();
-    bench.manager(Some("a")).auth().await.unwrap();
+    bench.manager(Some("token-a-of-this-test")).auth().await.unwrap();
     let now = bench.clock.wall();
     bench.edit(|state| {
         state.reject(Sent::Current, now);
-        state.mark =
-            Some(Mark { fingerprint: Fingerprint::of("a"), started_at: now, deadline: now + 50_000, starts: 0 });
+        state.mark = Some(Mark {
+            fingerprint: Fingerprint::of("token-a-of-this-test"),
+            started_at: now,
+            deadline: now + 50_000,
+            starts: 0,
+        });
     });
     let manager = bench.manager(None);
     tokio::time::sleep(SECOND).await;
-    assert_eq!(bench.wire.sent(), ["a", "a"], "first of all, without being asked");
+    assert_eq!(
+        bench.wire.sent(),
+        ["token-a-of-this-test", "token-a-of-this-test"],
+        "first of all, without being asked"
+    );
     assert_eq!(manager.status().phase, Phase::Ready);
     assert!(bench.state().mark.is_none());
 }
@@ -768,14 +780,14 @@ async fn a_start_that_finds_the_token_before_half_tried_goes_on_with_it() {
 #[tokio::test(start_paused = true)]
 async fn a_pasted_token_that_never_works_gives_way_to_the_one_before() {
     let bench = Bench::new();
-    bench.manager(Some("a")).auth().await.unwrap();
-    let manager = bench.manager(Some("pasted"));
-    assert_eq!(raw(manager.refresh_token()), "pasted", "shown at once");
+    bench.manager(Some("token-a-of-this-test")).auth().await.unwrap();
+    let manager = bench.manager(Some("token-pasted-of-this-test"));
+    assert_eq!(raw(manager.refresh_token()), "token-pasted-of-this-test", "shown at once");
     assert!(manager.cached_access_token().is_none(), "the other account's access token is not handed out");
     bench.wire.then(failure(ErrorCode::RefreshTokenRejected, false));
     let auth = manager.auth().await.unwrap();
-    assert_eq!(bench.wire.sent(), ["a", "pasted", "a+"]);
-    assert_eq!(raw(Some(auth.refresh_token)), "a++");
+    assert_eq!(bench.wire.sent(), ["token-a-of-this-test", "token-pasted-of-this-test", "token-a-of-this-test+"]);
+    assert_eq!(raw(Some(auth.refresh_token)), "token-a-of-this-test++");
     let said = bench.heard.0.lock().unwrap().iter().any(
         |event| matches!(event, Event::Log(Level::Warn, sentence) if sentence.contains("the one before it is used again")),
     );
@@ -785,37 +797,41 @@ async fn a_pasted_token_that_never_works_gives_way_to_the_one_before() {
 #[tokio::test(start_paused = true)]
 async fn an_old_copy_is_never_sent_and_the_program_hears_of_the_newer_one() {
     let bench = Bench::new();
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     manager.refresh(false).await.unwrap();
     manager.refresh(false).await.unwrap();
     drop(manager);
     bench.heard.0.lock().unwrap().clear();
-    let manager = bench.manager(Some("a"));
-    assert_eq!(raw(manager.refresh_token()), "a++");
-    assert_eq!(bench.heard.tokens(), [(Some("a".into()), "a++".into())]);
-    manager.set_refresh_token("a+").await.unwrap();
-    assert_eq!(raw(manager.refresh_token()), "a++");
+    let manager = bench.manager(Some("token-a-of-this-test"));
+    assert_eq!(raw(manager.refresh_token()), "token-a-of-this-test++");
+    assert_eq!(bench.heard.tokens(), [(Some("token-a-of-this-test".into()), "token-a-of-this-test++".into())]);
+    manager.set_refresh_token("token-a-of-this-test+").await.unwrap();
+    assert_eq!(raw(manager.refresh_token()), "token-a-of-this-test++");
     manager.refresh(false).await.unwrap();
-    assert_eq!(bench.wire.sent(), ["a", "a+", "a++"]);
+    assert_eq!(bench.wire.sent(), ["token-a-of-this-test", "token-a-of-this-test+", "token-a-of-this-test++"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn another_process_that_was_faster_is_adopted_without_a_request() {
     let bench = Bench::new();
-    let one = bench.manager(Some("a"));
-    let two = bench.manager(Some("a"));
+    let one = bench.manager(Some("token-a-of-this-test"));
+    let two = bench.manager(Some("token-a-of-this-test"));
     let (first, second) = tokio::join!(one.auth(), two.auth());
     assert_eq!(first.unwrap().access_token, second.unwrap().access_token);
-    assert_eq!(bench.wire.sent(), ["a"]);
+    assert_eq!(bench.wire.sent(), ["token-a-of-this-test"]);
     let (first, second) = tokio::join!(one.refresh(false), two.refresh(false));
     assert_eq!(first.unwrap().access_token, second.unwrap().access_token);
-    assert_eq!(bench.wire.sent(), ["a", "a+"], "nor does a rotation that both want cost two");
+    assert_eq!(
+        bench.wire.sent(),
+        ["token-a-of-this-test", "token-a-of-this-test+"],
+        "nor does a rotation that both want cost two"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_holder_that_hangs_is_waited_for_and_never_overtaken() {
     let bench = Bench::new();
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     let held = bench.store.try_lock().unwrap();
     let began = bench.clock.monotonic();
     assert_eq!(code(manager.auth().await), ErrorCode::StoreLocked);
@@ -831,7 +847,7 @@ async fn a_holder_that_finishes_as_the_wait_ends_is_still_adopted() {
     // Whether it lets go, or hangs with its work done.
     for hangs in [false, true] {
         let bench = Bench::new();
-        let manager = bench.manager(Some("a"));
+        let manager = bench.manager(Some("token-a-of-this-test"));
         manager.auth().await.unwrap();
         tokio::time::sleep(HOUR + SECOND).await;
         let mut held = bench.store.try_lock().unwrap().unwrap();
@@ -850,12 +866,12 @@ async fn a_holder_that_finishes_as_the_wait_ends_is_still_adopted() {
             obtained_at: bench.clock.wall(),
             lifetime: HOUR,
         };
-        state.rotated(Sent::Current, "a++", "hid", access);
+        state.rotated(Sent::Current, "token-a-of-this-test++", "hid", access);
         held.commit(&mut state).unwrap();
         let held = hangs.then_some(held);
         assert_eq!(caller.await.unwrap().unwrap().access_token.expose(), "theirs");
-        assert_eq!(raw(manager.refresh_token()), "a++");
-        assert_eq!(bench.wire.sent(), ["a"], "what the holder brought is enough");
+        assert_eq!(raw(manager.refresh_token()), "token-a-of-this-test++");
+        assert_eq!(bench.wire.sent(), ["token-a-of-this-test"], "what the holder brought is enough");
         drop(held);
     }
 }
@@ -863,7 +879,7 @@ async fn a_holder_that_finishes_as_the_wait_ends_is_still_adopted() {
 #[tokio::test(start_paused = true)]
 async fn who_cannot_enter_neither_goes_on_unlocked_nor_hands_out_an_expired_token() {
     let bench = Bench::new();
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     manager.auth().await.unwrap();
     tokio::time::sleep(HOUR + SECOND).await;
     let held = bench.store.try_lock().unwrap();
@@ -872,7 +888,7 @@ async fn who_cannot_enter_neither_goes_on_unlocked_nor_hands_out_an_expired_toke
         assert_eq!(code(manager.refresh(true).await), ErrorCode::StoreLocked);
     }
     assert!(manager.cached_access_token().is_none());
-    assert_eq!(bench.wire.sent(), ["a"], "nothing was sent without the lock");
+    assert_eq!(bench.wire.sent(), ["token-a-of-this-test"], "nothing was sent without the lock");
     drop(held);
     assert_eq!(manager.auth().await.unwrap().access_token.expose(), "access-2");
 }
@@ -880,18 +896,23 @@ async fn who_cannot_enter_neither_goes_on_unlocked_nor_hands_out_an_expired_toke
 #[tokio::test(start_paused = true)]
 async fn what_a_killed_process_left_behind_is_sent_first_and_twice_at_most() {
     let bench = Bench::new();
-    bench.manager(Some("a")).auth().await.unwrap();
+    bench.manager(Some("token-a-of-this-test")).auth().await.unwrap();
     let leave_mark = |starts| {
         bench.edit(|state| {
             state.access = None;
-            state.mark = Some(Mark { fingerprint: Fingerprint::of("a+"), started_at: 1, deadline: 2, starts });
+            state.mark = Some(Mark {
+                fingerprint: Fingerprint::of("token-a-of-this-test+"),
+                started_at: 1,
+                deadline: 2,
+                starts,
+            });
         });
     };
     leave_mark(0);
     let manager = bench.manager(None);
     tokio::time::sleep(SECOND).await;
-    assert_eq!(bench.wire.sent(), ["a", "a+"], "without being asked");
-    assert_eq!(raw(manager.refresh_token()), "a++");
+    assert_eq!(bench.wire.sent(), ["token-a-of-this-test", "token-a-of-this-test+"], "without being asked");
+    assert_eq!(raw(manager.refresh_token()), "token-a-of-this-test++");
     // A crash loop: each start is killed in the middle of its request.
     leave_mark(0);
     for requests in [3, 4, 4, 4] {
@@ -919,21 +940,21 @@ async fn what_a_killed_process_left_behind_is_sent_first_and_twice_at_most() {
 async fn a_full_disk_before_the_request_means_no_request() {
     let store = Shaky::new();
     let bench = Bench::on(Arc::clone(&store) as Arc<_>);
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     store.fails.store(true, Ordering::SeqCst);
     assert_eq!(code(manager.auth().await), ErrorCode::Store);
     assert!(bench.wire.sent().is_empty());
     assert_eq!(manager.status().problem.map(|error| error.code()), Some(ErrorCode::Store));
     store.fails.store(false, Ordering::SeqCst);
     manager.auth().await.unwrap();
-    assert_eq!(bench.wire.sent(), ["a"], "and no cool-down");
+    assert_eq!(bench.wire.sent(), ["token-a-of-this-test"], "and no cool-down");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_disk_that_fails_after_the_answer_keeps_it_in_memory_and_others_out() {
     let store = Shaky::new();
     let bench = Bench::on(Arc::clone(&store) as Arc<_>);
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     let caller = tokio::spawn({
         let manager = manager.clone();
         async move { manager.auth().await }
@@ -944,14 +965,14 @@ async fn a_disk_that_fails_after_the_answer_keeps_it_in_memory_and_others_out() 
     store.fails.store(true, Ordering::SeqCst);
     assert_eq!(caller.await.unwrap().unwrap().access_token.expose(), "access-1", "it is served");
     assert!(!manager.status().persisted);
-    assert_eq!(raw(manager.refresh_token()), "a+");
+    assert_eq!(raw(manager.refresh_token()), "token-a-of-this-test+");
     assert!(bench.store.try_lock().unwrap().is_none(), "nobody else goes on from the spent token");
     assert_eq!(code(manager.refresh(false).await), ErrorCode::Store);
     assert_eq!(bench.wire.sent().len(), 1);
     store.fails.store(false, Ordering::SeqCst);
     tokio::time::sleep(SECOND * 6).await;
     assert!(manager.status().persisted);
-    assert_eq!(bench.state().current.unwrap().token.raw(), "a+");
+    assert_eq!(bench.state().current.unwrap().token.raw(), "token-a-of-this-test+");
     assert!(bench.store.try_lock().unwrap().is_some());
 }
 
@@ -959,7 +980,7 @@ async fn a_disk_that_fails_after_the_answer_keeps_it_in_memory_and_others_out() 
 async fn closing_writes_what_could_not_be_written() {
     let store = Shaky::new();
     let bench = Bench::on(Arc::clone(&store) as Arc<_>);
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     let caller = tokio::spawn({
         let manager = manager.clone();
         async move { manager.auth().await }
@@ -971,33 +992,33 @@ async fn closing_writes_what_could_not_be_written() {
     caller.await.unwrap().unwrap();
     store.fails.store(false, Ordering::SeqCst);
     manager.close().await;
-    assert_eq!(bench.state().current.unwrap().token.raw(), "a+");
+    assert_eq!(bench.state().current.unwrap().token.raw(), "token-a-of-this-test+");
     manager.close().await;
     assert_eq!(code(manager.auth().await), ErrorCode::Closed);
     assert_eq!(code(manager.refresh(true).await), ErrorCode::Closed);
-    assert_eq!(code(manager.set_refresh_token("b").await), ErrorCode::Closed);
+    assert_eq!(code(manager.set_refresh_token("token-b-of-this-test").await), ErrorCode::Closed);
     assert!(manager.cached_access_token().is_none());
-    assert_eq!(raw(manager.refresh_token()), "a+", "what is known can still be asked");
+    assert_eq!(raw(manager.refresh_token()), "token-a-of-this-test+", "what is known can still be asked");
 }
 
 #[tokio::test(start_paused = true)]
 async fn closing_waits_for_the_refresh_under_way() {
     let bench = Bench::new();
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     let caller = tokio::spawn({
         let manager = manager.clone();
         async move { manager.auth().await }
     });
     tokio::time::sleep(Duration::from_millis(10)).await;
     manager.close().await;
-    assert_eq!(bench.state().current.unwrap().token.raw(), "a+");
+    assert_eq!(bench.state().current.unwrap().token.raw(), "token-a-of-this-test+");
     assert!(caller.await.unwrap().is_ok());
 }
 
 #[tokio::test(start_paused = true)]
 async fn closing_does_not_sit_out_a_pause_between_tries() {
     let bench = Bench::new();
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     bench.wire.always(ErrorCode::ServerError, false);
     let caller = tokio::spawn({
         let manager = manager.clone();
@@ -1013,7 +1034,7 @@ async fn closing_does_not_sit_out_a_pause_between_tries() {
 #[tokio::test(start_paused = true)]
 async fn a_wall_clock_that_jumps_ahead_means_a_refresh_at_the_next_use() {
     let bench = Bench::new();
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     manager.auth().await.unwrap();
     // A laptop slept: its monotonic clock stood still.
     bench.clock.shift(3601);
@@ -1024,7 +1045,7 @@ async fn a_wall_clock_that_jumps_ahead_means_a_refresh_at_the_next_use() {
 #[tokio::test(start_paused = true)]
 async fn a_wall_clock_that_jumps_back_costs_one_refresh_at_most_and_nothing_lives_for_ever() {
     let bench = Bench::new();
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     manager.auth().await.unwrap();
     bench.clock.shift(-3600);
     for _ in 0..10 {
@@ -1048,7 +1069,7 @@ async fn a_cool_down_from_the_future_is_over() {
     let bench = Bench::new();
     bench.clock.shift(300_000_000);
     bench.wire.always(ErrorCode::Blocked, false);
-    assert_eq!(code(bench.manager(Some("a")).auth().await), ErrorCode::Blocked);
+    assert_eq!(code(bench.manager(Some("token-a-of-this-test")).auth().await), ErrorCode::Blocked);
     bench.clock.shift(-300_000_000);
     bench.wire.recovers();
     bench.manager(None).auth().await.unwrap();
@@ -1059,7 +1080,7 @@ async fn no_lifetime_makes_it_loop() {
     for lifetime in [Duration::from_millis(1), SECOND, SECOND * 5] {
         let bench = Bench::new();
         *bench.wire.lifetime.lock().unwrap() = lifetime;
-        let manager = bench.try_manager(Some("a"), true).unwrap();
+        let manager = bench.try_manager(Some("token-a-of-this-test"), true).unwrap();
         tokio::time::sleep(SECOND * 300).await;
         let unasked = bench.wire.sent().len();
         assert!((9..=11).contains(&unasked), "{unasked} in five minutes at {lifetime:?}: one every 30 s");
@@ -1071,7 +1092,7 @@ async fn no_lifetime_makes_it_loop() {
 #[tokio::test(start_paused = true)]
 async fn auto_refresh_renews_ahead_and_recovers_by_itself() {
     let bench = Bench::new();
-    let manager = bench.try_manager(Some("a"), true).unwrap();
+    let manager = bench.try_manager(Some("token-a-of-this-test"), true).unwrap();
     for _ in 0..3600 * 8 {
         tokio::time::sleep(SECOND).await;
         if bench.wire.sent().len() > 1 {
@@ -1097,7 +1118,7 @@ async fn auto_refresh_renews_ahead_and_recovers_by_itself() {
 #[tokio::test(start_paused = true)]
 async fn auto_refresh_tries_again_when_the_status_says() {
     let bench = Bench::new();
-    let manager = bench.try_manager(Some("a"), true).unwrap();
+    let manager = bench.try_manager(Some("token-a-of-this-test"), true).unwrap();
     bench.wire.always(ErrorCode::ServerError, false);
     while manager.status().phase != Phase::Waiting {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -1112,7 +1133,7 @@ async fn auto_refresh_tries_again_when_the_status_says() {
 #[tokio::test(start_paused = true)]
 async fn closing_in_doubt_leaves_the_mark_for_the_next_start() {
     let bench = Bench::new();
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     bench.wire.always(ErrorCode::Timeout, true);
     let caller = tokio::spawn({
         let manager = manager.clone();
@@ -1121,22 +1142,22 @@ async fn closing_in_doubt_leaves_the_mark_for_the_next_start() {
     tokio::time::sleep(Duration::from_millis(20)).await;
     manager.close().await;
     assert_eq!(code(caller.await.unwrap()), ErrorCode::Timeout);
-    assert_eq!(bench.wire.sent(), ["a"], "closing takes one request, not two");
+    assert_eq!(bench.wire.sent(), ["token-a-of-this-test"], "closing takes one request, not two");
     assert!(bench.state().mark.is_some() && bench.state().cool_down.is_none());
     bench.wire.recovers();
     let next = bench.manager(None);
     tokio::time::sleep(SECOND).await;
-    assert_eq!(raw(next.refresh_token()), "a+", "without being asked");
+    assert_eq!(raw(next.refresh_token()), "token-a-of-this-test+", "without being asked");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pasted_token_is_not_called_persisted_before_it_is() {
     let bench = Bench::on(Shaky::new());
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     assert!(!manager.status().persisted);
     manager.auth().await.unwrap();
     assert!(manager.status().persisted);
-    let again = bench.manager(Some("a"));
+    let again = bench.manager(Some("token-a-of-this-test"));
     assert!(again.status().persisted, "an old copy is in the journal already");
 }
 
@@ -1144,21 +1165,21 @@ async fn a_pasted_token_is_not_called_persisted_before_it_is() {
 async fn a_store_that_cannot_be_read_is_no_reason_to_log_in() {
     let store = Shaky::new();
     let bench = Bench::on(Arc::clone(&store) as Arc<_>);
-    bench.manager(Some("a")).auth().await.unwrap();
+    bench.manager(Some("token-a-of-this-test")).auth().await.unwrap();
     store.unreadable.store(true, Ordering::SeqCst);
     let manager = bench.manager(None);
     let status = manager.status();
     assert_eq!((status.phase, status.problem.map(|error| error.code())), (Phase::Idle, Some(ErrorCode::Store)));
     assert_eq!(code(manager.auth().await), ErrorCode::Store);
     store.unreadable.store(false, Ordering::SeqCst);
-    assert_eq!(raw(Some(manager.auth().await.unwrap().refresh_token)), "a+");
+    assert_eq!(raw(Some(manager.auth().await.unwrap().refresh_token)), "token-a-of-this-test+");
     assert_eq!(manager.status().problem, None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn push_credentials_change_the_string_without_a_rotation() {
     let bench = Bench::new();
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     assert_eq!(code(bench.manager(None).set_push_credentials(None).await), ErrorCode::NoRefreshToken);
     manager.auth().await.unwrap();
     let before = manager.refresh_token();
@@ -1171,11 +1192,12 @@ async fn push_credentials_change_the_string_without_a_rotation() {
     manager.refresh(false).await.unwrap();
     assert!(RefreshToken::parse(manager.refresh_token().unwrap().expose()).unwrap().has_push_credentials());
     // The same token with older credentials is no new token, and what is given is taken over.
-    let other =
-        bench.manager(Some(RefreshToken::from_raw("a++").with_push_credentials(Some(1.into())).wrapped().expose()));
+    let other = bench.manager(Some(
+        RefreshToken::from_raw("token-a-of-this-test++").with_push_credentials(Some(1.into())).wrapped().expose(),
+    ));
     other.set_refresh_token(other.refresh_token().unwrap().expose()).await.unwrap();
     other.refresh(false).await.unwrap();
-    assert_eq!(bench.wire.sent(), ["a", "a+", "a++"]);
+    assert_eq!(bench.wire.sent(), ["token-a-of-this-test", "token-a-of-this-test+", "token-a-of-this-test++"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -1184,9 +1206,9 @@ async fn without_any_token_a_person_is_needed() {
     let manager = bench.manager(Some("  "));
     assert_eq!(code(manager.auth().await), ErrorCode::NoRefreshToken);
     assert_eq!(manager.status().phase, Phase::NeedsLogin);
-    manager.set_refresh_token("a").await.unwrap();
+    manager.set_refresh_token("token-a-of-this-test").await.unwrap();
     assert_eq!(manager.status().phase, Phase::Idle);
-    assert_eq!(bench.state().current.unwrap().token.raw(), "a", "kept before it is used");
+    assert_eq!(bench.state().current.unwrap().token.raw(), "token-a-of-this-test", "kept before it is used");
     manager.auth().await.unwrap();
     manager.forget().await.unwrap();
     assert_eq!(code(manager.auth().await), ErrorCode::NoRefreshToken);
@@ -1198,7 +1220,7 @@ async fn auto_refresh_does_not_spin_on_a_store_that_fails() {
     let store = Shaky::new();
     let bench = Bench::on(Arc::clone(&store) as Arc<_>);
     bench.wire.always(ErrorCode::ServerError, false);
-    let manager = bench.try_manager(Some("a"), true).unwrap();
+    let manager = bench.try_manager(Some("token-a-of-this-test"), true).unwrap();
     while manager.status().phase != Phase::Waiting {
         tokio::time::sleep(SECOND / 10).await;
     }
@@ -1218,7 +1240,7 @@ async fn auto_refresh_does_not_spin_on_a_store_that_fails() {
 async fn what_could_not_be_written_outlives_whoever_asked_for_it() {
     let store = Shaky::new();
     let bench = Bench::on(Arc::clone(&store) as Arc<_>);
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     let asked = tokio::spawn({
         let manager = manager.clone();
         async move { manager.auth().await }
@@ -1231,7 +1253,7 @@ async fn what_could_not_be_written_outlives_whoever_asked_for_it() {
     tokio::time::sleep(SECOND).await;
     store.fails.store(false, Ordering::SeqCst);
     tokio::time::sleep(SECOND * 5).await;
-    assert_eq!(bench.state().current.unwrap().token.raw(), "a+");
+    assert_eq!(bench.state().current.unwrap().token.raw(), "token-a-of-this-test+");
 }
 
 fn granted(raw: &str) -> Grant {
@@ -1251,7 +1273,7 @@ async fn a_login_that_could_not_be_stored_is_stored_later_and_by_close() {
         let bench = Bench::on(Arc::clone(&store) as Arc<_>);
         let manager = bench.manager(None);
         store.unreadable.store(true, Ordering::SeqCst);
-        manager.inner.store_login("h", &granted("fresh"), &Allowance::new()).await;
+        manager.inner.store_login("h", &granted("token-fresh-of-this-test"), &Allowance::new()).await;
         assert!(!manager.status().persisted);
         assert_eq!(manager.cached_access_token().unwrap().expose(), "access");
         tokio::time::sleep(SECOND * 12).await;
@@ -1264,7 +1286,7 @@ async fn a_login_that_could_not_be_stored_is_stored_later_and_by_close() {
             assert_eq!(manager.status().problem, None);
             assert_eq!(manager.cached_access_token().unwrap().expose(), "access");
         }
-        assert_eq!(bench.state().current.unwrap().token.raw(), "fresh", "closes: {closes}");
+        assert_eq!(bench.state().current.unwrap().token.raw(), "token-fresh-of-this-test", "closes: {closes}");
     }
 }
 
@@ -1272,22 +1294,26 @@ async fn a_login_that_could_not_be_stored_is_stored_later_and_by_close() {
 async fn a_mark_is_followed_up_even_within_a_cool_down() {
     let bench = Bench::new();
     bench.wire.always(ErrorCode::ServerError, false);
-    assert_eq!(code(bench.manager(Some("a")).auth().await), ErrorCode::ServerError);
+    assert_eq!(code(bench.manager(Some("token-a-of-this-test")).auth().await), ErrorCode::ServerError);
     bench.wire.recovers();
     let now = bench.clock.wall();
     // Somebody forced it, and was killed.
     bench.edit(|state| {
-        state.mark =
-            Some(Mark { fingerprint: Fingerprint::of("a"), started_at: now, deadline: now + 50_000, starts: 0 });
+        state.mark = Some(Mark {
+            fingerprint: Fingerprint::of("token-a-of-this-test"),
+            started_at: now,
+            deadline: now + 50_000,
+            starts: 0,
+        });
     });
     let manager = bench.manager(None);
-    assert_eq!(raw(Some(manager.auth().await.unwrap().refresh_token)), "a+");
+    assert_eq!(raw(Some(manager.auth().await.unwrap().refresh_token)), "token-a-of-this-test+");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_journal_that_is_put_back_does_not_take_the_newest_token_away() {
     let bench = Bench::new();
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     manager.auth().await.unwrap();
     let backup = bench.state();
     for _ in 0..3 {
@@ -1295,17 +1321,26 @@ async fn a_journal_that_is_put_back_does_not_take_the_newest_token_away() {
     }
     bench.edit(|state| *state = backup.clone());
     manager.refresh(false).await.unwrap();
-    assert_eq!(bench.wire.sent(), ["a", "a+", "a++", "a+++", "a++++"]);
+    assert_eq!(
+        bench.wire.sent(),
+        [
+            "token-a-of-this-test",
+            "token-a-of-this-test+",
+            "token-a-of-this-test++",
+            "token-a-of-this-test+++",
+            "token-a-of-this-test++++"
+        ]
+    );
     let state = bench.state();
-    assert_eq!(state.current.as_ref().unwrap().token.raw(), "a+++++");
-    assert_eq!(state.recognise(Fingerprint::of("a++")), Known::Former);
+    assert_eq!(state.current.as_ref().unwrap().token.raw(), "token-a-of-this-test+++++");
+    assert_eq!(state.recognise(Fingerprint::of("token-a-of-this-test++")), Known::Former);
     // Nobody's backup: the account was forgotten, and somebody logged in anew.
     bench.edit(|state| {
         *state = State::new(ISSUER);
-        state.take_over(RefreshToken::from_raw("new"), 1);
+        state.take_over(RefreshToken::from_raw("token-new-of-this-test"), 1);
     });
     manager.refresh(false).await.unwrap();
-    assert_eq!(bench.wire.sent().last().unwrap(), "new");
+    assert_eq!(bench.wire.sent().last().unwrap(), "token-new-of-this-test");
 }
 
 /// A `.env` file and its journal.
@@ -1366,7 +1401,7 @@ async fn what_is_forgotten_stays_forgotten() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_forgotten_is_not_taken_over_by_who_looked_before() {
-    let board = Board::new(Some("a"));
+    let board = Board::new(Some("token-a-of-this-test"));
     let bench = Bench::before(&board);
     let manager = bench.manager(None);
     manager.auth().await.unwrap();
@@ -1392,7 +1427,7 @@ async fn what_is_forgotten_is_not_taken_over_by_who_looked_before() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_was_replaced_during_the_wait_for_the_lock_is_not_taken_for_a_paste() {
-    let board = Board::new(Some("a"));
+    let board = Board::new(Some("token-a-of-this-test"));
     let bench = Bench::before(&board);
     let manager = bench.manager(None);
     manager.auth().await.unwrap();
@@ -1409,13 +1444,13 @@ async fn a_token_that_was_replaced_during_the_wait_for_the_lock_is_not_taken_for
     tokio::time::sleep(Duration::from_millis(10)).await;
     guard.forget().unwrap();
     let mut state = guard.read().unwrap().state;
-    state.take_over(RefreshToken::from_raw("of another account"), 1);
+    state.take_over(RefreshToken::from_raw("token-of-another-account"), 1);
     guard.commit(&mut state).unwrap();
-    *board.shows.lock().unwrap() = Some("of another account".to_owned());
+    *board.shows.lock().unwrap() = Some("token-of-another-account".to_owned());
     drop(guard);
     caller.await.unwrap().unwrap();
-    assert_eq!(bench.wire.sent(), ["a", "of another account"]);
-    assert_eq!(board.raw(), "of another account+");
+    assert_eq!(bench.wire.sent(), ["token-a-of-this-test", "token-of-another-account"]);
+    assert_eq!(board.raw(), "token-of-another-account+");
 }
 
 /// A store and its mirror, of which another process changes both right after the first of the two was read.
@@ -1472,7 +1507,7 @@ impl Mirror for ChangesAfterTheFirstRead {
 
 #[tokio::test(start_paused = true)]
 async fn a_rotation_while_a_manager_starts_is_not_taken_for_a_paste() {
-    let board = Board::new(Some("a"));
+    let board = Board::new(Some("token-a-of-this-test"));
     let other = Bench::before(&board);
     other.manager(None).auth().await.unwrap();
     let (store, shows) = (Arc::clone(&other.store), Arc::clone(&board));
@@ -1480,7 +1515,7 @@ async fn a_rotation_while_a_manager_starts_is_not_taken_for_a_paste() {
         let mut guard = store.try_lock().unwrap().unwrap();
         let mut state = guard.read().unwrap().state;
         let access = state.access.clone().unwrap();
-        state.rotated(Sent::Current, "a++", "id", access);
+        state.rotated(Sent::Current, "token-a-of-this-test++", "id", access);
         guard.commit(&mut state).unwrap();
         shows.paste(state.current.unwrap().token.wrapped().expose());
     };
@@ -1492,33 +1527,33 @@ async fn a_rotation_while_a_manager_starts_is_not_taken_for_a_paste() {
     let bench = Bench { mirror: Some(Follower::Place(Arc::clone(&both) as Arc<_>)), ..Bench::on(both) };
     let manager = bench.manager(None);
     assert!(manager.status().persisted);
-    assert_eq!(raw(manager.refresh_token()), "a++");
+    assert_eq!(raw(manager.refresh_token()), "token-a-of-this-test++");
     assert!(manager.cached_auth().is_some(), "the access token of the rotation is served at once");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_mirror_that_shows_an_old_copy_is_put_right_and_one_that_shows_a_new_one_is_followed() {
-    let board = Board::new(Some("a"));
+    let board = Board::new(Some("token-a-of-this-test"));
     let bench = Bench::before(&board);
     let manager = bench.manager(None);
-    assert_eq!(raw(manager.refresh_token()), "a");
+    assert_eq!(raw(manager.refresh_token()), "token-a-of-this-test");
     manager.auth().await.unwrap();
-    assert_eq!(board.raw(), "a+");
-    for old in [Some("a"), None] {
+    assert_eq!(board.raw(), "token-a-of-this-test+");
+    for old in [Some("token-a-of-this-test"), None] {
         *board.shows.lock().unwrap() = old.map(str::to_owned);
         let next = bench.manager(None);
-        assert_eq!(raw(next.refresh_token()), "a+");
+        assert_eq!(raw(next.refresh_token()), "token-a-of-this-test+");
         tokio::time::sleep(SECOND).await;
-        assert_eq!(board.raw(), "a+");
+        assert_eq!(board.raw(), "token-a-of-this-test+");
         next.close().await;
     }
-    board.paste("b");
+    board.paste("token-b-of-this-test");
     manager.refresh(false).await.unwrap();
-    assert_eq!(board.raw(), "b+");
-    assert_eq!(bench.state().aside.unwrap().current.token.raw(), "a+");
-    assert_eq!(bench.wire.sent(), ["a", "b"]);
+    assert_eq!(board.raw(), "token-b-of-this-test+");
+    assert_eq!(bench.state().aside.unwrap().current.token.raw(), "token-a-of-this-test+");
+    assert_eq!(bench.wire.sent(), ["token-a-of-this-test", "token-b-of-this-test"]);
     assert_eq!(
-        bench.heard.tokens().iter().map(|(_, new)| new.as_str()).filter(|new| *new == "b").count(),
+        bench.heard.tokens().iter().map(|(_, new)| new.as_str()).filter(|new| *new == "token-b-of-this-test").count(),
         1,
         "told once: {:?}",
         bench.heard.tokens()
@@ -1527,7 +1562,7 @@ async fn a_mirror_that_shows_an_old_copy_is_put_right_and_one_that_shows_a_new_o
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_is_pasted_as_the_mirror_is_written_is_adopted() {
-    let board = Board::new(Some("a"));
+    let board = Board::new(Some("token-a-of-this-test"));
     let bench = Bench::before(&board);
     let manager = bench.manager(None);
     manager.auth().await.unwrap();
@@ -1541,22 +1576,22 @@ async fn a_token_that_is_pasted_as_the_mirror_is_written_is_adopted() {
     while bench.wire.sent().len() < 2 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let b = RefreshToken::from_raw("b").wrapped();
+    let b = RefreshToken::from_raw("token-b-of-this-test").wrapped();
     pasted.paste(b.expose());
     caller.await.unwrap().unwrap();
-    assert_eq!((board.raw(), board.writes.load(Ordering::SeqCst)), ("b".into(), writes));
-    assert_eq!(raw(manager.refresh_token()), "b");
-    assert_eq!(bench.state().current.unwrap().token.raw(), "b");
+    assert_eq!((board.raw(), board.writes.load(Ordering::SeqCst)), ("token-b-of-this-test".into(), writes));
+    assert_eq!(raw(manager.refresh_token()), "token-b-of-this-test");
+    assert_eq!(bench.state().current.unwrap().token.raw(), "token-b-of-this-test");
     // An explicit hand wins over it, and the file follows.
-    board.paste("c");
-    manager.set_refresh_token("d").await.unwrap();
-    assert_eq!(board.raw(), "d");
-    assert_eq!(bench.state().recognise(Fingerprint::of("c")), Known::Former);
+    board.paste("token-c-of-this-test");
+    manager.set_refresh_token("token-d-of-this-test").await.unwrap();
+    assert_eq!(board.raw(), "token-d-of-this-test");
+    assert_eq!(bench.state().recognise(Fingerprint::of("token-c-of-this-test")), Known::Former);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_broken_mirror_costs_nothing_and_is_said_once() {
-    let board = Board::new(Some("a"));
+    let board = Board::new(Some("token-a-of-this-test"));
     let bench = Bench::before(&board);
     let manager = bench.try_manager(None, true).unwrap();
     tokio::time::sleep(SECOND).await;
@@ -1574,7 +1609,9 @@ async fn a_broken_mirror_costs_nothing_and_is_said_once() {
     manager.refresh(false).await.unwrap();
     assert_eq!(Some(board.raw()), manager.refresh_token().map(|token| raw(Some(token))));
     assert_eq!(manager.status().problem, None);
-    assert!(bench.wire.sent().iter().enumerate().all(|(i, sent)| *sent == format!("a{}", "+".repeat(i))));
+    assert!(
+        bench.wire.sent().iter().enumerate().all(|(i, sent)| *sent == format!("token-a-of-this-test{}", "+".repeat(i)))
+    );
     // Closing puts right what the last rotation could not.
     board.fails.store(true, Ordering::SeqCst);
     manager.refresh(false).await.unwrap();
@@ -1585,7 +1622,7 @@ async fn a_broken_mirror_costs_nothing_and_is_said_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rotation_ends_after_its_mirror_was_written_even_if_another_look_begins_meanwhile() {
-    let board = Board::new(Some("a"));
+    let board = Board::new(Some("token-a-of-this-test"));
     let store = Shaky::new();
     let bench = Bench { store: Arc::clone(&store) as Arc<_>, ..Bench::before(&board) };
     let manager = bench.manager(None);
@@ -1621,13 +1658,13 @@ async fn a_rotation_ends_after_its_mirror_was_written_even_if_another_look_begin
     board.slow.store(true, Ordering::SeqCst);
     store.holds.store(false, Ordering::SeqCst);
     rotation.await.unwrap().unwrap();
-    assert_eq!(board.raw(), "a++");
+    assert_eq!(board.raw(), "token-a-of-this-test++");
     look.await.unwrap();
 }
 
 #[tokio::test]
 async fn a_mirror_that_does_not_answer_is_asked_once_and_holds_a_call_for_ten_seconds_in_all() {
-    let board = Board::new(Some("a"));
+    let board = Board::new(Some("token-a-of-this-test"));
     let bench = Bench::before(&board);
     let manager = bench.manager(None);
     manager.auth().await.unwrap();
@@ -1649,12 +1686,12 @@ async fn a_mirror_that_does_not_answer_is_asked_once_and_holds_a_call_for_ten_se
     assert_eq!((asked, problem.code()), (1, ErrorCode::Store));
     assert!(problem.message().contains("board does not answer"), "{problem}");
     assert!(took < SECOND * 25, "{took:?}");
-    assert_eq!(bench.wire.sent(), ["a", "a+", "a++"]);
+    assert_eq!(bench.wire.sent(), ["token-a-of-this-test", "token-a-of-this-test+", "token-a-of-this-test++"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn two_that_write_one_mirror_do_not_quarrel_for_ever() {
-    let board = Board::new(Some("a"));
+    let board = Board::new(Some("token-a-of-this-test"));
     let bench = Bench::before(&board);
     let manager = bench.manager(None);
     manager.auth().await.unwrap();
@@ -1664,7 +1701,7 @@ async fn two_that_write_one_mirror_do_not_quarrel_for_ever() {
         async move {
             loop {
                 tokio::time::sleep(Duration::from_millis(300)).await;
-                board.paste("a");
+                board.paste("token-a-of-this-test");
             }
         }
     });
@@ -1673,7 +1710,7 @@ async fn two_that_write_one_mirror_do_not_quarrel_for_ever() {
     assert!((2..=12).contains(&writes), "{writes}");
     quarrels.abort();
     manager.refresh(false).await.unwrap();
-    assert_eq!(board.raw(), "a++");
+    assert_eq!(board.raw(), "token-a-of-this-test++");
 }
 
 /// A program's own code that fails to save.
@@ -1696,7 +1733,7 @@ async fn a_program_that_cannot_save_is_waited_for_once_in_each_rotation_and_once
     let place = Place::Custom { functions: Box::new(Fails(Arc::clone(&saves))), state_path: None };
     let kept = place.open(ISSUER, Purpose::Follow).unwrap();
     let bench = Bench { mirror: kept.mirror, ..Bench::on(kept.store) };
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     tokio::time::sleep(SECOND).await;
     assert_eq!(saves.swap(0, Ordering::SeqCst), 1, "the token of the options");
     manager.auth().await.unwrap();
@@ -1710,24 +1747,24 @@ async fn a_program_that_cannot_save_is_waited_for_once_in_each_rotation_and_once
 
 #[tokio::test(start_paused = true)]
 async fn of_two_new_tokens_the_mirrors_is_used_and_the_other_never() {
-    let board = Board::new(Some("m"));
+    let board = Board::new(Some("token-m-of-this-test"));
     let bench = Bench::before(&board);
-    let manager = bench.manager(Some("g"));
-    assert_eq!(raw(manager.refresh_token()), "m", "at once");
+    let manager = bench.manager(Some("token-g-of-this-test"));
+    assert_eq!(raw(manager.refresh_token()), "token-m-of-this-test", "at once");
     manager.auth().await.unwrap();
     manager.close().await;
-    for given in ["g", "m"] {
+    for given in ["token-g-of-this-test", "token-m-of-this-test"] {
         let next = bench.manager(Some(given));
         next.refresh(false).await.unwrap();
         next.close().await;
     }
-    assert_eq!(bench.wire.sent(), ["m", "m+", "m++"]);
-    assert_eq!(board.raw(), "m+++");
+    assert_eq!(bench.wire.sent(), ["token-m-of-this-test", "token-m-of-this-test+", "token-m-of-this-test++"]);
+    assert_eq!(board.raw(), "token-m-of-this-test+++");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_mirrors_wrapping_is_taken_over_and_an_older_one_is_not() {
-    let board = Board::new(Some("a"));
+    let board = Board::new(Some("token-a-of-this-test"));
     let bench = Bench::before(&board);
     let manager = bench.manager(None);
     manager.auth().await.unwrap();
@@ -1743,12 +1780,12 @@ async fn the_mirrors_wrapping_is_taken_over_and_an_older_one_is_not() {
     let last = bench.manager(Some(before.expose()));
     tokio::time::sleep(SECOND).await;
     assert_eq!((board.shown(), last.refresh_token()), (Some(theirs.clone()), Some(theirs)));
-    assert_eq!(bench.wire.sent(), ["a"]);
+    assert_eq!(bench.wire.sent(), ["token-a-of-this-test"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_rotation_that_no_journal_took_is_shown_at_least() {
-    let board = Board::new(Some("a"));
+    let board = Board::new(Some("token-a-of-this-test"));
     let store = Shaky::new();
     let bench = Bench { store: Arc::clone(&store) as Arc<_>, ..Bench::before(&board) };
     let manager = bench.manager(None);
@@ -1763,7 +1800,7 @@ async fn a_rotation_that_no_journal_took_is_shown_at_least() {
     store.fails.store(true, Ordering::SeqCst);
     asked.await.unwrap().unwrap();
     assert!(!manager.status().persisted);
-    assert_eq!(board.raw(), "a+");
+    assert_eq!(board.raw(), "token-a-of-this-test+");
     // What is wrong with the store is said before what is wrong with the mirror.
     board.fails.store(true, Ordering::SeqCst);
     assert!(manager.refresh(false).await.is_err());
@@ -1771,13 +1808,13 @@ async fn a_rotation_that_no_journal_took_is_shown_at_least() {
     assert_eq!(manager.status().problem.unwrap().message(), "full");
     store.fails.store(false, Ordering::SeqCst);
     tokio::time::sleep(SECOND * 6).await;
-    assert_eq!(bench.state().current.unwrap().token.raw(), "a+");
+    assert_eq!(bench.state().current.unwrap().token.raw(), "token-a-of-this-test+");
     assert_eq!(manager.status().problem.unwrap().message(), "no board");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_mirror_is_looked_at_again_after_a_write_a_failure_and_at_the_end() {
-    let board = Board::new(Some("a"));
+    let board = Board::new(Some("token-a-of-this-test"));
     let bench = Bench::before(&board);
     let manager = bench.manager(None);
     manager.auth().await.unwrap();
@@ -1786,18 +1823,18 @@ async fn a_mirror_is_looked_at_again_after_a_write_a_failure_and_at_the_end() {
     manager.refresh(false).await.unwrap();
     board.fails.store(false, Ordering::SeqCst);
     tokio::time::sleep(SECOND * 3).await;
-    assert_eq!(board.raw(), "a++", "by itself");
+    assert_eq!(board.raw(), "token-a-of-this-test++", "by itself");
     assert_eq!(manager.status().problem, None);
     tokio::time::sleep(SECOND * 60).await;
     manager.refresh(false).await.unwrap();
-    board.paste("a");
+    board.paste("token-a-of-this-test");
     manager.close().await;
-    assert_eq!(board.raw(), "a+++", "closing looks once more, and at once");
+    assert_eq!(board.raw(), "token-a-of-this-test+++", "closing looks once more, and at once");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_mirror_that_can_only_be_read_is_a_problem_said_once() {
-    let board = Board::new(Some("a"));
+    let board = Board::new(Some("token-a-of-this-test"));
     let bench = Bench::before(&board);
     board.sealed.store(true, Ordering::SeqCst);
     let manager = bench.manager(None);
@@ -1808,14 +1845,14 @@ async fn a_mirror_that_can_only_be_read_is_a_problem_said_once() {
     }
     assert_eq!(bench.heard.warnings(), 1);
     // What is pasted there is seen all the same.
-    board.paste("b");
+    board.paste("token-b-of-this-test");
     manager.refresh(false).await.unwrap();
-    assert_eq!(bench.wire.sent().last().unwrap(), "b");
+    assert_eq!(bench.wire.sent().last().unwrap(), "token-b-of-this-test");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_mirror_that_cannot_be_read_is_no_reason_to_log_in() {
-    let board = Board::new(Some("a"));
+    let board = Board::new(Some("token-a-of-this-test"));
     let bench = Bench::before(&board);
     board.fails.store(true, Ordering::SeqCst);
     let manager = bench.manager(None);
@@ -1823,7 +1860,7 @@ async fn a_mirror_that_cannot_be_read_is_no_reason_to_log_in() {
     assert_eq!(code(manager.auth().await), ErrorCode::Store);
     board.fails.store(false, Ordering::SeqCst);
     manager.auth().await.unwrap();
-    assert_eq!((board.raw(), manager.status().problem), ("a+".into(), None));
+    assert_eq!((board.raw(), manager.status().problem), ("token-a-of-this-test+".into(), None));
 }
 
 /// A journal in a folder of its own, and a manager that has rotated twice.
@@ -1831,7 +1868,7 @@ async fn kept_in(folder: &std::path::Path) -> (Bench, Manager) {
     std::fs::create_dir_all(folder).unwrap();
     let bench = Bench::on(Arc::new(FileStore::open(folder.join("j.json"), ISSUER, Disk::default()).unwrap()));
     bench.clock.follow_the_system();
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     manager.refresh(false).await.unwrap();
     manager.refresh(false).await.unwrap();
     (bench, manager)
@@ -1864,7 +1901,7 @@ async fn a_journal_that_is_gone_without_a_logout_is_written_again_before_the_nex
         assert_eq!(state.given, before.given);
         assert!(manager.status().persisted);
     }
-    assert_eq!(bench.wire.sent().last().unwrap(), "a+++++");
+    assert_eq!(bench.wire.sent().last().unwrap(), "token-a-of-this-test+++++");
 }
 
 #[tokio::test]
@@ -1891,8 +1928,8 @@ async fn a_journal_whose_folder_is_gone_is_a_problem_of_the_store_until_the_fold
     std::fs::rename(&home, &away).unwrap();
     std::fs::create_dir(&home).unwrap();
     manager.refresh(false).await.unwrap();
-    assert_eq!(raw(manager.refresh_token()), "a++++");
-    assert_eq!(bench.state().current.unwrap().token.raw(), "a++++");
+    assert_eq!(raw(manager.refresh_token()), "token-a-of-this-test++++");
+    assert_eq!(bench.state().current.unwrap().token.raw(), "token-a-of-this-test++++");
 }
 
 #[tokio::test]
@@ -1909,19 +1946,19 @@ async fn a_folder_that_goes_between_mark_and_answer_leaves_the_answer_pending() 
     }
     std::fs::rename(&home, &away).unwrap();
     let auth = caller.await.unwrap().unwrap();
-    assert_eq!(raw(Some(auth.refresh_token)), "a+++");
+    assert_eq!(raw(Some(auth.refresh_token)), "token-a-of-this-test+++");
     let status = manager.status();
     assert!(!status.persisted);
     assert!(!home.exists());
     // A process that starts now finds it where this one says that it is.
     let other = FileStore::open(home.join("j.json"), ISSUER, Disk::default()).unwrap();
-    assert_eq!(other.peek().unwrap().unwrap().current.unwrap().token.raw(), "a+++");
+    assert_eq!(other.peek().unwrap().unwrap().current.unwrap().token.raw(), "token-a-of-this-test+++");
     let problem = status.problem.unwrap();
     assert!(problem.message().contains("restart") && problem.message().contains(".copy"), "{problem}");
     std::fs::rename(&away, &home).unwrap();
     manager.close().await;
     assert!(manager.status().persisted);
-    assert_eq!(bench.state().current.unwrap().token.raw(), "a+++");
+    assert_eq!(bench.state().current.unwrap().token.raw(), "token-a-of-this-test+++");
 }
 
 #[tokio::test]
@@ -1937,7 +1974,7 @@ async fn another_process_that_logged_out_is_believed() {
     assert_eq!(bench.wire.sent().len(), 2);
     // A manager that starts later says so too.
     assert_eq!(bench.manager(None).status().phase, Phase::NeedsLogin);
-    manager.set_refresh_token("b").await.unwrap();
+    manager.set_refresh_token("token-b-of-this-test").await.unwrap();
     manager.auth().await.unwrap();
     assert_eq!(bench.state().logged_out_at, None);
 }
@@ -1996,7 +2033,7 @@ async fn who_writes_in_spite_of_the_lock_is_never_written_over() {
                 };
                 match how {
                     "rotated" => state.rotated(Sent::Current, "theirs", "h", access),
-                    "pasted" => state.take_over(RefreshToken::from_raw("pasted"), now),
+                    "pasted" => state.take_over(RefreshToken::from_raw("token-pasted-of-this-test"), now),
                     _ => {}
                 }
                 state.mark = (how == "marked").then(|| Mark {
@@ -2029,7 +2066,10 @@ async fn who_writes_in_spite_of_the_lock_is_never_written_over() {
                 }
                 ("pasted", 2) => {
                     result.unwrap();
-                    assert_eq!((current.as_deref(), &sent[..]), (Some("pasted+"), &["pasted".to_owned()][..]));
+                    assert_eq!(
+                        (current.as_deref(), &sent[..]),
+                        (Some("token-pasted-of-this-test+"), &["token-pasted-of-this-test".to_owned()][..])
+                    );
                 }
                 ("logged out", 2) => {
                     assert_eq!(result.unwrap_err().code(), ErrorCode::NoRefreshToken);
@@ -2042,15 +2082,21 @@ async fn who_writes_in_spite_of_the_lock_is_never_written_over() {
                 }
                 ("marked", _) => {
                     result.unwrap();
-                    assert_eq!((current.as_deref(), state.mark), (Some("a+++"), None));
+                    assert_eq!((current.as_deref(), state.mark), (Some("token-a-of-this-test+++"), None));
                 }
                 ("rotated", _) => {
                     assert_eq!(result.unwrap().access_token.expose(), "access-1");
-                    assert_eq!((current.as_deref(), aside.as_deref()), (Some("a+++"), Some("theirs")));
+                    assert_eq!(
+                        (current.as_deref(), aside.as_deref()),
+                        (Some("token-a-of-this-test+++"), Some("theirs"))
+                    );
                 }
                 ("pasted", _) => {
                     result.unwrap();
-                    assert_eq!((current.as_deref(), aside.as_deref()), (Some("pasted"), Some("a+++")));
+                    assert_eq!(
+                        (current.as_deref(), aside.as_deref()),
+                        (Some("token-pasted-of-this-test"), Some("token-a-of-this-test+++"))
+                    );
                 }
                 _ => {
                     result.unwrap();
@@ -2058,7 +2104,8 @@ async fn who_writes_in_spite_of_the_lock_is_never_written_over() {
                     assert_eq!(manager.refresh_token(), None);
                 }
             }
-            let known = ["a", "a+", "a++"].map(|raw| state.known.contains(&Fingerprint::of(raw)));
+            let known = ["token-a-of-this-test", "token-a-of-this-test+", "token-a-of-this-test++"]
+                .map(|raw| state.known.contains(&Fingerprint::of(raw)));
             assert!(how == "logged out" || known == [true; 3], "{how} {moment}");
             assert!(how == "logged out" || bench.heard.warnings() > 0 || sent.is_empty());
         }
@@ -2090,13 +2137,13 @@ async fn a_start_that_finds_the_newest_state_in_a_volatile_place_writes_it_to_th
     let mut state = guard.read().unwrap().state;
     guard.begin(&mut state).unwrap();
     card.0.store(true, Ordering::SeqCst);
-    state.take_over(RefreshToken::from_raw("newest"), 1);
+    state.take_over(RefreshToken::from_raw("token-newest-of-this-test"), 1);
     guard.commit(&mut state).unwrap_err();
     // The process ends, and the next one starts with the card as it is.
     drop(guard);
     let bench = Bench::on(store());
     let manager = bench.manager(None);
-    assert_eq!(raw(manager.refresh_token()), "newest");
+    assert_eq!(raw(manager.refresh_token()), "token-newest-of-this-test");
     assert!(!manager.status().persisted);
     let until = async |persisted| {
         while manager.status().persisted != persisted || bench.state().volatile == persisted {
@@ -2110,7 +2157,7 @@ async fn a_start_that_finds_the_newest_state_in_a_volatile_place_writes_it_to_th
     card.0.store(false, Ordering::SeqCst);
     manager.close().await;
     until(true).await;
-    assert_eq!(bench.state().current.unwrap().token.raw(), "newest");
+    assert_eq!(bench.state().current.unwrap().token.raw(), "token-newest-of-this-test");
     assert!(bench.wire.sent().is_empty());
 }
 
@@ -2134,15 +2181,15 @@ async fn a_login_of_another_process_is_found_within_twenty_seconds() {
         obtained_at: bench.clock.wall(),
     };
     bench.edit(|state| {
-        state.take_over(RefreshToken::from_raw("b"), 1);
+        state.take_over(RefreshToken::from_raw("token-b-of-this-test"), 1);
         state.access = Some(access);
     });
     shaky.written.fetch_add(1, Ordering::SeqCst);
     waiting.await.unwrap().unwrap();
     assert!(bench.clock.since(began) <= SECOND * 20, "{:?}", bench.clock.since(began));
-    assert_eq!(raw(manager.refresh_token()), "b");
+    assert_eq!(raw(manager.refresh_token()), "token-b-of-this-test");
     assert_eq!(manager.cached_access_token().unwrap().expose(), "theirs");
-    assert_eq!(bench.heard.tokens(), [(None, "b".into())]);
+    assert_eq!(bench.heard.tokens(), [(None, "token-b-of-this-test".into())]);
     assert_eq!(bench.heard.phases(), [Phase::Ready]);
     assert!(bench.wire.sent().is_empty(), "the other process has an access token, which is used");
     // With a token there is nothing to look for.
@@ -2167,27 +2214,27 @@ async fn an_unchanged_journal_is_looked_at_and_not_read_while_a_login_is_needed(
     shaky.unreadable.store(true, Ordering::SeqCst);
     tokio::time::sleep(SECOND * 30).await;
     shaky.unreadable.store(false, Ordering::SeqCst);
-    bench.edit(|state| state.take_over(RefreshToken::from_raw("b"), 1));
+    bench.edit(|state| state.take_over(RefreshToken::from_raw("token-b-of-this-test"), 1));
     tokio::time::sleep(SECOND * 16).await;
-    assert_eq!(raw(manager.refresh_token()), "b");
+    assert_eq!(raw(manager.refresh_token()), "token-b-of-this-test");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_rejected_token_is_replaced_by_the_login_of_another_process() {
     let shaky = Shaky::new();
     let bench = Bench::on(Arc::clone(&shaky) as Arc<_>);
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     bench.wire.then(failure(ErrorCode::RefreshTokenRejected, false));
     assert_eq!(code(manager.auth().await), ErrorCode::RefreshTokenRejected);
     assert_eq!(manager.status().phase, Phase::NeedsLogin);
     shaky.written.fetch_add(1, Ordering::SeqCst);
     let waiting = tokio::time::timeout(SECOND * 60, manager.wait_for_login()).await;
     assert!(waiting.is_err(), "its journal is its own");
-    bench.edit(|state| state.take_over(RefreshToken::from_raw("b"), 1));
+    bench.edit(|state| state.take_over(RefreshToken::from_raw("token-b-of-this-test"), 1));
     shaky.written.fetch_add(1, Ordering::SeqCst);
     tokio::time::timeout(SECOND * 20, manager.wait_for_login()).await.unwrap().unwrap();
     assert_eq!(manager.auth().await.unwrap().access_token.expose(), "access-2");
-    assert_eq!(bench.wire.sent(), ["a", "b"]);
+    assert_eq!(bench.wire.sent(), ["token-a-of-this-test", "token-b-of-this-test"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -2200,7 +2247,7 @@ async fn waiting_for_a_login_ends_with_a_token_or_with_the_manager() {
     };
     let waiting = wait();
     tokio::time::sleep(SECOND).await;
-    manager.set_refresh_token("a").await.unwrap();
+    manager.set_refresh_token("token-a-of-this-test").await.unwrap();
     waiting.await.unwrap().unwrap();
     manager.wait_for_login().await.unwrap();
     manager.forget().await.unwrap();
