@@ -1,20 +1,30 @@
 #!/usr/bin/env node
 const addon = require('../lib/load.js').load()
 const args = process.argv.slice(2)
+const kind = kindOf(0)
 
 // A terminal is a device. Asking node:tty whether it is one costs 2 ms at every start, and any other device has nothing to restore.
-if (isDevice(0)) require('../lib/signals.js').beforeDeadlySignals(addon.restoreTerminal)
+if (kind?.isCharacterDevice()) require('../lib/signals.js').beforeDeadlySignals(addon.restoreTerminal)
 
-const running = args.includes('--web') ? require('../lib/web/cli.js').run(addon, args) : addon.runCli(args)
+const running = args.includes('--web') ? require('../lib/web/cli.js').run(addon, args) : addon.runCli(args, input())
 running.then((code) => {
   process.exitCode = code
 })
 
+/** What standard input is good for. The file costs half a millisecond, and most starts do not need it. */
+function input() {
+  const { platform, env } = process
+  const command = process.argv[1] ?? ''
+  if (platform !== 'win32' && !command.includes('ring-auth-cli')) return undefined
+  const { standardInput } = require('../lib/standard-input.js')
+  return standardInput({ platform, command, env, isPipe: kind?.isFIFO() ?? false })
+}
+
 /** @param {number} file */
-function isDevice(file) {
+function kindOf(file) {
   try {
-    return require('node:fs').fstatSync(file).isCharacterDevice()
+    return require('node:fs').fstatSync(file)
   } catch {
-    return false
+    return undefined
   }
 }

@@ -313,6 +313,7 @@ export declare function parseRefreshToken(token: string): BindingToken
 /** Gives the terminal back as it was before a dialogue of the command line, before a signal ends the process. */
 export declare function restoreTerminal(): void
 
-export declare function runCli(args: Array<string>): Promise<number>
+/** Runs the command line. `input` is what `lib/standard-input.js` says of standard input. */
+export declare function runCli(args: Array<string>, input?: string | undefined | null): Promise<number>
 
 export declare function settled(): Promise<undefined>

@@ -29,6 +29,7 @@ use tokio::sync::Notify;
 
 use convert::{auth_outcome, empty_outcome, step_outcome};
 use custom_store::JsStore;
+use ring_auth::cli::StandardInput;
 use ring_auth::manager::{
     Credentials, DEFAULT_DEVICE_NAME, Device, Event, Listener, Manager, Parts, Settings, SystemClock, activity,
 };
@@ -314,10 +315,16 @@ pub fn settled(env: Env) -> napi::Result<AsyncBlock<()>> {
     promise(env, activity::settled())
 }
 
+/// Runs the command line. `input` is what `lib/standard-input.js` says of standard input.
 #[napi]
-pub fn run_cli(env: Env, args: Vec<String>) -> napi::Result<AsyncBlock<u32>> {
+pub fn run_cli(env: Env, args: Vec<String>, input: Option<String>) -> napi::Result<AsyncBlock<u32>> {
     let args = args.into_iter().map(OsString::from).collect();
-    promise(env, async move { u32::from(ring_auth::cli::run(args, Handle::current()).await) })
+    let input = match input.as_deref() {
+        Some("answers") => StandardInput::Answers,
+        Some("mintty") => StandardInput::Mintty,
+        _ => StandardInput::Options,
+    };
+    promise(env, async move { u32::from(ring_auth::cli::run(args, input, Handle::current()).await) })
 }
 
 /// Prepares `login --web`: gives what the page's server needs, or the exit code if there is nothing to serve.

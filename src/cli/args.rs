@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
+use super::StandardInput;
 use super::output::Loudness;
 use crate::oauth::LoginFlow;
 use crate::{Error, Result, Secret};
@@ -105,6 +106,8 @@ pub(super) struct Options {
     pub(super) web: Option<WebOptions>,
     pub(super) json: bool,
     pub(super) loudness: Loudness,
+    /// Not an option: what the program that runs the command line knows of standard input.
+    pub(super) input: StandardInput,
 }
 
 /// Where the page of `login --web` is served.

@@ -8,10 +8,11 @@ use serde_json::json;
 use tokio::runtime::Handle;
 
 use super::args::Options;
+use super::input::without_line_end;
 use super::output::Output;
 use super::person::{Person, from_stdin, line_of_stdin, no_code, patiently};
 use super::place::{Forgotten, Opened, Place, named};
-use super::terminal::{Echo, Terminal};
+use super::terminal::Question;
 use super::{Done, Stop, stdout};
 use crate::journal::Notice;
 use crate::journal::state::Millis;
@@ -35,7 +36,9 @@ pub(super) async fn login(options: Options, output: Arc<Output>, runtime: Handle
     let kept = Keeping::begin(&options, Purpose::Introduce)?;
     let planned = kept.rehearse(&output).await?;
     let manager = kept.open(&options, &output, &runtime, None)?;
-    let person = Person::new(&output, Terminal::open());
+    // With that option the lines of a pipe are the password and the code, and answer no question.
+    let input = if options.password_stdin { options.input.for_options() } else { options.input };
+    let person = Person::new(&output, input);
     if person.is_there() {
         kept.try_output()?;
         output.say(
@@ -108,14 +111,14 @@ async fn log_in(
     let email = if let Some(email) = given.email {
         email
     } else {
-        let typed = person.ask("Email: ", Echo::Shown, "e-mail address", "--email or RING_EMAIL").await?;
+        let typed = person.ask(Question::email("Email: "), "e-mail address", "--email or RING_EMAIL").await?;
         Secret::new(typed.expose().trim())
     };
     let lines = options.password_stdin && !person.is_there();
     let password = match given.password {
         Some(password) => password,
         None if lines => line_of_stdin("--password-stdin", "password").await?,
-        None => person.ask("Password: ", Echo::Hidden, "password", "--password-stdin or RING_PASSWORD").await?,
+        None => person.ask(Question::hidden("Password: "), "password", "--password-stdin or RING_PASSWORD").await?,
     };
     let device = if options.new_device { Device::New } else { Device::Kept };
     // A person may have taken minutes to type, and who reads standard output may be gone.
@@ -214,15 +217,20 @@ async fn show_login(kept: &Keeping, manager: &Manager, expires_at: Option<Millis
         output.token(&result.to_string(), is_only_copy);
     }
     let Some(path) = kept.place.path() else {
+        if output.ends_with_token() {
+            output.say(WORTH);
+        }
         if !output.is_json() {
             let text = if output.is_quiet() {
                 line
             } else {
-                format!("\nSuccessfully logged in to Ring. Please add the following to your config:\n\n{line}\n")
+                format!("\nSuccessfully logged in to Ring. Please add the following to your config:\n\n{line}")
             };
             output.token(&text, is_only_copy);
         }
-        output.say(WORTH);
+        if !output.ends_with_token() {
+            output.say(WORTH);
+        }
         return Ok(0);
     };
     if outcome == Outcome::Kept {
@@ -535,9 +543,9 @@ pub(super) async fn given_token(options: &Options, output: &Arc<Output>) -> Resu
     if !options.refresh_token_stdin {
         return Ok(None);
     }
-    let person = Person::new(output, Terminal::open());
+    let person = Person::new(output, options.input.for_options());
     let token = if person.is_there() {
-        person.ask("Refresh token: ", Echo::Hidden, "refresh token", NAME).await?
+        person.ask(Question::hidden("Refresh token: "), "refresh token", NAME).await?
     } else {
         line_of_stdin(NAME, "refresh token").await?
     };
@@ -549,10 +557,11 @@ pub(super) async fn given_token(options: &Options, output: &Arc<Output>) -> Resu
     Ok(Some(token))
 }
 
-/// A variable of the environment; an empty one counts as none.
+/// A variable of the environment, without a byte order mark before it and a line end behind it, as a file that was edited on Windows
+/// leaves them. An empty one counts as none.
 fn variable(name: &str) -> crate::Result<Option<String>> {
     match std::env::var(name) {
-        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+        Ok(value) => Ok(Some(without_line_end(&value).to_owned()).filter(|value| !value.is_empty())),
         Err(VarError::NotPresent) => Ok(None),
         Err(VarError::NotUnicode(_)) => Err(Error::invalid(format!("{name} is not valid UTF-8."))),
     }

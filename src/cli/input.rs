@@ -1,4 +1,4 @@
-//! Lines from standard input, for scripts.
+//! Lines from standard input, and values from the environment, for scripts.
 
 use std::io::Read;
 
@@ -7,13 +7,19 @@ use crate::{Error, ErrorCode, Result, Secret};
 /// The longest line that is read: the longest wrapper of a token.
 const LONGEST: usize = crate::token::MAX_WRAPPER_BYTES;
 
-/// Reads one line, without its end. Blocks. `None` where there is none left.
+/// Takes away what an editor or a shell put around a value: a byte order mark before it, line ends behind it. Spaces stay, because
+/// they can belong to a password.
+pub(super) fn without_line_end(text: &str) -> &str {
+    text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n'])
+}
+
+/// Reads one line, without a byte order mark before it and without its end. Blocks. `None` if no line is left.
 ///
-/// Byte by byte, so that what follows stays for whoever reads next.
+/// Byte by byte, so that what follows stays for the next reader.
 ///
 /// # Errors
 ///
-/// `INVALID_ARGUMENT` for what is no text or far too long.
+/// `INVALID_ARGUMENT` for a line that is not text or far too long.
 pub(super) fn read_line(from: &mut impl Read) -> Result<Option<Secret>> {
     let mut line = Vec::new();
     let mut byte = [0];
@@ -38,11 +44,13 @@ pub(super) fn read_line(from: &mut impl Read) -> Result<Option<Secret>> {
             }
         }
     }
-    if line.last() == Some(&b'\r') {
-        line.pop();
+    if line.starts_with(b"\xff\xfe") || line.starts_with(b"\xfe\xff") || line.contains(&0) {
+        return Err(Error::invalid(
+            "Standard input is UTF-16, as Windows PowerShell writes files. Save it as UTF-8, and try again.",
+        ));
     }
-    match String::from_utf8(line) {
-        Ok(line) => Ok(Some(Secret::new(line))),
+    match std::str::from_utf8(&line) {
+        Ok(line) => Ok(Some(Secret::new(without_line_end(line)))),
         Err(_) => Err(Error::invalid("Standard input is not valid UTF-8.")),
     }
 }
@@ -62,7 +70,37 @@ mod tests {
     }
 
     #[test]
+    fn byte_order_marks_and_line_ends_of_other_systems_do_not_count() {
+        for (input, expected) in [
+            (&b"\xef\xbb\xbfpass word \r\n"[..], "pass word "),
+            (b" pass word \n", " pass word "),
+            (b"\xef\xbb\xbfpass word", "pass word"),
+            (b"pass word\r\r\n", "pass word"),
+            (b"\r\n", ""),
+            (b"\xef\xbb\xbf\n", ""),
+        ] {
+            let line = read_line(&mut &input[..]).unwrap().unwrap();
+            assert_eq!(line.expose(), expected, "{input:?}");
+        }
+        for (text, expected) in
+            [("secret\r", "secret"), ("\u{feff}secret\r\n\n", "secret"), (" a b ", " a b "), ("\r", ""), ("", "")]
+        {
+            assert_eq!(without_line_end(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn utf_16_is_named() {
+        for input in [&b"\xff\xfea\0\n\0"[..], b"\xfe\xff\0a\0\n", b"a\0b\0\r\0\n\0"] {
+            let error = read_line(&mut &input[..]).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::InvalidArgument);
+            assert!(error.message().starts_with("Standard input is UTF-16, as Windows PowerShell writes"), "{error}");
+        }
+    }
+
+    #[test]
     fn what_is_no_text_is_refused() {
+        assert_eq!(read_line(&mut &b"\xc3\x28\n"[..]).unwrap_err().message(), "Standard input is not valid UTF-8.");
         assert_eq!(read_line(&mut &b"\xff\xfe\n"[..]).unwrap_err().code(), ErrorCode::InvalidArgument);
         assert!(read_line(&mut std::io::repeat(b'a')).is_err());
     }

@@ -25,14 +25,36 @@ use output::Output;
 
 pub use web::{Begun, PageStore, WebLogin};
 
+/// What standard input is good for if it is not a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StandardInput {
+    /// For what an option such as `--password-stdin` takes from it. No question is asked there.
+    #[default]
+    Options,
+    /// For the answers to all questions: ring-client-api's command of the name `ring-auth-cli` can be driven by pipes.
+    Answers,
+    /// It is a pipe with a person behind it: mintty, the window of Git Bash, gives one to Windows programs.
+    Mintty,
+}
+
+impl StandardInput {
+    /// The same for a command whose lines of standard input answer no question.
+    fn for_options(self) -> Self {
+        if self == Self::Answers { Self::Options } else { self }
+    }
+}
+
 /// Runs the command line with its arguments, without the program's name, and says what to exit with.
 ///
 /// Reads `RING_EMAIL`, `RING_PASSWORD`, `RING_2FA_CODE`, `RING_AUTH_OAUTH_URL` and `RING_AUTH_API_URL`; and what says
 /// where Homebridge's configuration is: `UIX_CONFIG_PATH`, `UIX_STORAGE_PATH`, the homes of this user and of sudo's.
-pub async fn run(args: Vec<OsString>, runtime: Handle) -> u8 {
+pub async fn run(args: Vec<OsString>, input: StandardInput, runtime: Handle) -> u8 {
     let json = args.iter().any(|arg| arg == "--json");
     match args::parse(args) {
-        Ok(parsed) => run_parsed(parsed, runtime).await,
+        Ok(mut parsed) => {
+            parsed.options.input = input;
+            run_parsed(parsed, runtime).await
+        }
         Err(error) => Output::new(json, output::Loudness::Normal).fail(&error),
     }
 }
@@ -57,7 +79,8 @@ pub async fn begin_web_login(args: Vec<OsString>, runtime: Handle) -> Begun {
 
 async fn run_parsed(parsed: Parsed, runtime: Handle) -> u8 {
     let Parsed { action, options } = parsed;
-    let output = Arc::new(Output::new(options.json, options.loudness));
+    let output = Output::new(options.json, options.loudness);
+    let output = Arc::new(output.with_order_of_ring_client_api(options.input == StandardInput::Answers));
     let done = match action {
         Action::Help => {
             output.result(args::HELP.trim_end());

@@ -22,11 +22,18 @@ pub(super) enum Loudness {
     Verbose,
 }
 
+/// Takes what stands on the terminal's line away.
+const CLEARED_LINE: &str = "\r\x1b[K";
+
 /// Standard output and standard error, each with its purpose.
 #[derive(Debug)]
 pub(super) struct Output {
     json: bool,
     loudness: Loudness,
+    /// Whether the terminal knows no escape sequences (`TERM=dumb`).
+    is_dumb: bool,
+    /// Whether questions go to standard output even if that is a pipe, and the token is the last line of all.
+    like_ring_client_api: bool,
     /// Whether standard error shows something that the next line has to make room for.
     waiting: Mutex<bool>,
     /// The last line of the log, which a failure need not say again.
@@ -42,11 +49,23 @@ impl Output {
         Self {
             json,
             loudness,
+            is_dumb: std::env::var_os("TERM").is_some_and(|term| term == "dumb"),
+            like_ring_client_api: false,
             waiting: Mutex::new(false),
             logged: Mutex::new(String::new()),
             unwritten: Mutex::new(None),
             rescued: AtomicBool::new(false),
         }
+    }
+
+    /// For programs that were written for the command of ring-client-api: questions go to standard output even if that is a pipe
+    /// (unless it is kept for JSON), and the token is the last line of all.
+    pub(super) fn with_order_of_ring_client_api(self, like_ring_client_api: bool) -> Self {
+        Self { like_ring_client_api, ..self }
+    }
+
+    pub(super) fn ends_with_token(&self) -> bool {
+        self.like_ring_client_api
     }
 
     pub(super) fn is_json(&self) -> bool {
@@ -138,6 +157,12 @@ impl Output {
         });
     }
 
+    /// What goes before a line that takes the place of the one on the terminal. A dumb terminal gets a new line.
+    #[cfg_attr(not(unix), allow(dead_code, reason = "a console shows what is typed by itself"))]
+    pub(super) fn start_of_line(&self) -> &'static str {
+        if self.is_dumb { "\n" } else { CLEARED_LINE }
+    }
+
     /// Shows that something takes its time. On a terminal the next line takes its place.
     pub(super) fn wait(&self, text: &str) {
         if self.loudness == Loudness::Quiet {
@@ -145,7 +170,7 @@ impl Output {
         }
         self.done_waiting();
         let mut stderr = io::stderr().lock();
-        if stderr.is_terminal() {
+        if stderr.is_terminal() && !self.is_dumb {
             tell(write_now(&mut stderr, text));
             *lock(&self.waiting) = true;
         } else {
@@ -179,12 +204,12 @@ impl Output {
     }
 
     fn talks_on_stdout(&self) -> bool {
-        !self.json && io::stdout().is_terminal()
+        !self.json && (self.like_ring_client_api || io::stdout().is_terminal())
     }
 
     fn done_waiting(&self) {
         if std::mem::take(&mut *lock(&self.waiting)) {
-            tell(write_now(&mut io::stderr().lock(), "\r\x1b[K"));
+            tell(write_now(&mut io::stderr().lock(), CLEARED_LINE));
         }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::output::Output;
-use super::terminal::{Answer, Echo, Terminal};
-use super::{Stop, input};
+use super::terminal::{Answer, Echo, Question, Terminal};
+use super::{StandardInput, Stop, input};
 use crate::{Error, ErrorCode, Secret, task};
 
 /// How long a script may take to find the code in somebody's mailbox.
@@ -55,34 +55,32 @@ pub(super) async fn patiently<T>(output: &Output, work: impl Future<Output = T>)
     }
 }
 
-/// Whoever sits at the terminal, or nobody.
+/// The person at the terminal, the program that answers in a person's place, or nobody.
 pub(super) struct Person {
     output: Arc<Output>,
     terminal: Option<Arc<Terminal>>,
+    /// What standard input is good for without a terminal.
+    input: StandardInput,
 }
 
 impl Person {
-    pub(super) fn new(output: &Arc<Output>, terminal: Option<Terminal>) -> Self {
-        Self { output: Arc::clone(output), terminal: terminal.map(Arc::new) }
+    pub(super) fn new(output: &Arc<Output>, input: StandardInput) -> Self {
+        // In mintty nothing hides what is typed, and the console that could is not the one that the person sees.
+        let terminal = if input == StandardInput::Mintty { None } else { Terminal::open() };
+        Self { output: Arc::clone(output), terminal: terminal.map(Arc::new), input }
     }
 
     pub(super) fn is_there(&self) -> bool {
-        self.terminal.is_some()
+        self.terminal.is_some() || self.input == StandardInput::Answers
     }
 
     /// Asks for something that cannot be empty.
-    pub(super) async fn ask(
-        &self,
-        prompt: &'static str,
-        echo: Echo,
-        what: &str,
-        instead: &str,
-    ) -> Result<Secret, Stop> {
+    pub(super) async fn ask(&self, question: Question, what: &str, instead: &str) -> Result<Secret, Stop> {
         for _ in 0..EMPTY_TRIES {
-            match self.read(prompt, echo).await {
+            match self.read(question).await {
                 Some(Answer::Line(line)) => {
                     // Spaces are nothing, except in a password.
-                    let nothing = line.expose().trim().is_empty() && (echo == Echo::Shown || line.is_empty());
+                    let nothing = line.expose().trim().is_empty() && (question.echo == Echo::Shown || line.is_empty());
                     if !nothing {
                         return Ok(line);
                     }
@@ -90,14 +88,14 @@ impl Person {
                 Some(Answer::NotText) => return Err(not_text(what)),
                 Some(Answer::Interrupted) => return Err(Stop::Interrupted),
                 Some(Answer::End) => return Err(ended(what).into()),
-                None => return Err(nobody(what, instead).into()),
+                None => return Err(nobody(what, instead, self.input).into()),
             }
         }
         Err(Error::invalid(format!("The {what} is empty.")).into())
     }
 
     pub(super) async fn code(&self) -> Result<Secret, Stop> {
-        match self.read("2fa Code: ", Echo::Shown).await {
+        match self.read(Question::shown("2fa Code: ")).await {
             Some(Answer::Line(line)) => Ok(line),
             Some(Answer::NotText) => Err(not_text("code")),
             Some(Answer::Interrupted) => Err(Stop::Interrupted),
@@ -105,10 +103,22 @@ impl Person {
         }
     }
 
-    /// `None` where nobody is there.
-    async fn read(&self, prompt: &'static str, echo: Echo) -> Option<Answer> {
-        let (terminal, output) = (Arc::clone(self.terminal.as_ref()?), Arc::clone(&self.output));
-        task::spawn_blocking(move || terminal.read_line(&output, prompt, echo)).await.ok()
+    /// `None` if nobody is there.
+    async fn read(&self, question: Question) -> Option<Answer> {
+        let output = Arc::clone(&self.output);
+        let Some(terminal) = self.terminal.clone() else {
+            return if self.input == StandardInput::Answers { Some(self.read_from_pipe(question).await) } else { None };
+        };
+        task::spawn_blocking(move || terminal.read_line(&output, question)).await.ok()
+    }
+
+    async fn read_from_pipe(&self, question: Question) -> Answer {
+        self.output.ask(question.prompt);
+        match from_stdin().await {
+            Ok(Some(line)) => Answer::Line(line),
+            Ok(None) | Err(Stop::Interrupted) => Answer::End,
+            Err(Stop::Failed(_)) => Answer::NotText,
+        }
     }
 
     /// Waits for Ring, and for Ctrl-C.
@@ -139,15 +149,19 @@ impl Person {
     }
 }
 
-fn nobody(what: &str, instead: &str) -> Error {
-    Error::new(
-        ErrorCode::NoRefreshToken,
-        format!("There is no terminal to ask for the {what}. Run this in one, or give it with {instead}."),
-    )
+fn nobody(what: &str, instead: &str, input: StandardInput) -> Error {
+    let sentence = if input == StandardInput::Mintty {
+        format!(
+            "The {what} cannot be asked for in this window: Git Bash (mintty) gives programs a pipe instead of a terminal. Put winpty before the command, use Windows Terminal or PowerShell, log in with --web, or give it with {instead}."
+        )
+    } else {
+        format!("There is no terminal to ask for the {what}. Run this in one, or give it with {instead}.")
+    };
+    Error::new(ErrorCode::NoRefreshToken, sentence)
 }
 
 fn ended(what: &str) -> Error {
-    Error::new(ErrorCode::NoRefreshToken, format!("The terminal's input ended before the {what} was typed."))
+    Error::new(ErrorCode::NoRefreshToken, format!("The input ended before the {what} was typed."))
 }
 
 fn not_text(what: &str) -> Stop {

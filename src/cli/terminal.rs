@@ -26,6 +26,36 @@ pub(super) enum Echo {
     Hidden,
 }
 
+/// A question to a person.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Question {
+    pub(super) prompt: &'static str,
+    pub(super) echo: Echo,
+    /// A TAB behind an e-mail address ends the answer: password managers type the address, TAB and the password. What follows is for
+    /// the next question, which does not show it.
+    pub(super) ends_at_tab: bool,
+}
+
+impl Question {
+    pub(super) const fn shown(prompt: &'static str) -> Self {
+        Self { prompt, echo: Echo::Shown, ends_at_tab: false }
+    }
+
+    pub(super) const fn hidden(prompt: &'static str) -> Self {
+        Self { prompt, echo: Echo::Hidden, ends_at_tab: false }
+    }
+
+    /// For an e-mail address.
+    pub(super) const fn email(prompt: &'static str) -> Self {
+        Self { prompt, echo: Echo::Shown, ends_at_tab: true }
+    }
+
+    /// Whether a TAB behind that text ends the answer.
+    fn ends_behind(&self, typed: &[u8]) -> bool {
+        self.ends_at_tab && typed.contains(&b'@')
+    }
+}
+
 #[cfg(unix)]
 mod unix {
     use std::collections::VecDeque;
@@ -38,11 +68,12 @@ mod unix {
     use rustix::process::{Signal, kill_current_process_group};
     use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 
-    use super::{Answer, Echo, Output, Secret};
+    use super::{Answer, Echo, Output, Question, Secret};
 
     const CTRL_C: u8 = 3;
     const CTRL_D: u8 = 4;
     const CTRL_H: u8 = 8;
+    const TAB: u8 = 9;
     const CTRL_U: u8 = 21;
     const CTRL_Z: u8 = 26;
     const ESCAPE: u8 = 27;
@@ -93,7 +124,8 @@ mod unix {
         }
 
         /// Reads a line. Blocks.
-        pub(in crate::cli) fn read_line(&self, output: &Output, prompt: &str, echo: Echo) -> Answer {
+        pub(in crate::cli) fn read_line(&self, output: &Output, question: Question) -> Answer {
+            let Question { prompt, echo, .. } = question;
             output.ask(prompt);
             let mut line: Vec<u8> = Vec::new();
             // How much of it is seen: a character is shown when its last byte is there.
@@ -105,6 +137,7 @@ mod unix {
                 };
                 match key {
                     b'\r' | b'\n' => break,
+                    TAB if question.ends_behind(&line) => break,
                     CTRL_C | CTRL_BACKSLASH => {
                         output.ask("\n");
                         return Answer::Interrupted;
@@ -235,10 +268,10 @@ mod unix {
         }
     }
 
-    /// Shows the line anew, and says how much of it is seen then.
+    /// Shows the line again, and says how much of it is seen then.
     fn redraw(output: &Output, prompt: &str, line: &[u8], echo: Echo) -> usize {
         if echo == Echo::Shown {
-            output.ask(&format!("\r\x1b[K{prompt}{}", String::from_utf8_lossy(line)));
+            output.ask(&format!("{}{prompt}{}", output.start_of_line(), String::from_utf8_lossy(line)));
         }
         line.len()
     }
@@ -250,26 +283,35 @@ pub(super) use unix::{Terminal, restore};
 #[cfg(not(unix))]
 mod other {
     use std::io::{self, IsTerminal};
+    use std::sync::{Mutex, PoisonError};
     use std::time::Duration;
 
-    use super::{Answer, Echo, Output, Secret};
+    use super::{Answer, Echo, Output, Question, Secret};
 
     /// Nothing to do: Node puts a console back in order.
     pub(in crate::cli) fn restore() {}
 
     /// A console. Ctrl-C ends the program there, and Node puts the console back in order.
-    pub(in crate::cli) struct Terminal(());
+    pub(in crate::cli) struct Terminal {
+        /// What was typed behind the TAB that ended an answer.
+        rest: Mutex<Option<Secret>>,
+    }
 
     impl Terminal {
         /// Standard input, if a person sits there.
         pub(in crate::cli) fn open() -> Option<Self> {
-            io::stdin().is_terminal().then_some(Self(()))
+            io::stdin().is_terminal().then(|| Self { rest: Mutex::new(None) })
         }
 
         /// Reads a line. Blocks.
-        pub(in crate::cli) fn read_line(&self, output: &Output, prompt: &str, echo: Echo) -> Answer {
-            output.ask(prompt);
-            let line = match echo {
+        pub(in crate::cli) fn read_line(&self, output: &Output, question: Question) -> Answer {
+            output.ask(question.prompt);
+            let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(rest) = rest.take() {
+                output.ask("\n");
+                return Answer::Line(rest);
+            }
+            let line = match question.echo {
                 Echo::Hidden => rpassword::read_password(),
                 Echo::Shown => {
                     let mut line = String::new();
@@ -279,7 +321,16 @@ mod other {
                 }
             };
             match line {
-                Ok(line) => Answer::Line(Secret::new(line.trim_end_matches(['\r', '\n']))),
+                Ok(line) => {
+                    let line = line.trim_end_matches(['\r', '\n']);
+                    match line.split_once('\t') {
+                        Some((typed, behind)) if question.ends_behind(typed.as_bytes()) => {
+                            *rest = Some(behind).filter(|behind| !behind.is_empty()).map(Secret::new);
+                            Answer::Line(Secret::new(typed))
+                        }
+                        _ => Answer::Line(Secret::new(line)),
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => Answer::Interrupted,
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => Answer::NotText,
                 Err(_) => Answer::End,

@@ -1,0 +1,40 @@
+// @ts-check
+'use strict'
+
+// What standard input is good for, as far as the core cannot see it.
+
+/**
+ * @typedef {object} Input
+ * @property {string} platform as `process.platform`
+ * @property {string} command the path of the script that is run, as `process.argv[1]`
+ * @property {NodeJS.ProcessEnv} env
+ * @property {boolean} isPipe whether standard input is a pipe
+ */
+
+/**
+ * `mintty`: a pipe with a person behind it. `answers`: a pipe may answer all questions. Undefined: neither.
+ * @param {Input} input
+ * @returns {'mintty' | 'answers' | undefined}
+ */
+function standardInput({ platform, command, env, isPipe }) {
+  if (platform === 'win32' && isPipe && isMintty(env)) return 'mintty'
+  return isCli(command) ? 'answers' : undefined
+}
+
+/**
+ * Whether a window of Git Bash, MSYS2 or Cygwin started this. With a console of Windows in it, standard input is not a pipe.
+ * @param {NodeJS.ProcessEnv} env
+ */
+function isMintty(env) {
+  return env['TERM_PROGRAM'] === 'mintty' || Boolean(env['MSYSTEM']) || env['TERM'] === 'cygwin'
+}
+
+/**
+ * Whether the command has the name of the one of ring-client-api, which programs drive with pipes.
+ * @param {string} command
+ */
+function isCli(command) {
+  return /(^|[/\\])ring-auth-cli(\.[cm]?js)?$/.test(command)
+}
+
+module.exports = { isCli, standardInput }
