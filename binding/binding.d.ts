@@ -316,4 +316,7 @@ export declare function restoreTerminal(): void
 /** Runs the command line. `input` is what `lib/standard-input.js` says of standard input. */
 export declare function runCli(args: Array<string>, input?: string | undefined | null): Promise<number>
 
+/** Hands over the roots of the system that Node read (PEM), or why it has none. For all managers that are made afterwards. */
+export declare function setSystemCertificates(pem?: string | undefined | null, problem?: string | undefined | null): void
+
 export declare function settled(): Promise<undefined>

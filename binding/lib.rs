@@ -31,10 +31,10 @@ use convert::{auth_outcome, empty_outcome, step_outcome};
 use custom_store::JsStore;
 use ring_auth::cli::StandardInput;
 use ring_auth::manager::{
-    Credentials, DEFAULT_DEVICE_NAME, Device, Event, Listener, Manager, Parts, Settings, SystemClock, activity,
+    Credentials, DEFAULT_DEVICE_NAME, Device, Event, Level, Listener, Manager, Parts, Settings, SystemClock, activity,
 };
 use ring_auth::mirror::{Kept, Place, Purpose, Target};
-use ring_auth::oauth::{Endpoints, HttpConfig, LoginFlow, RingOauth};
+use ring_auth::oauth::{Endpoints, Environment, HttpConfig, LoginFlow, RingOauth};
 use ring_auth::token::RefreshToken;
 use ring_auth::{BLOCKING_THREADS, Error, Result, Secret};
 use types::{
@@ -327,6 +327,12 @@ pub fn run_cli(env: Env, args: Vec<String>, input: Option<String>) -> napi::Resu
     promise(env, async move { u32::from(ring_auth::cli::run(args, input, Handle::current()).await) })
 }
 
+/// Hands over the roots of the system that Node read (PEM), or why it has none. For all managers that are made afterwards.
+#[napi]
+pub fn set_system_certificates(pem: Option<String>, problem: Option<String>) {
+    Environment::set_system_ca(pem.ok_or_else(|| problem.unwrap_or_default()));
+}
+
 /// Prepares `login --web`: gives what the page's server needs, or the exit code if there is nothing to serve.
 #[napi]
 pub fn begin_web_login(env: Env, args: Vec<String>) -> napi::Result<AsyncBlock<BindingWebLogin>> {
@@ -399,6 +405,9 @@ fn open_manager(
             .map_err(|_| Error::invalid("requestTimeoutMs has to be a positive number of milliseconds."))?;
     }
     let request_timeout = http.timeout;
+    if let Some(problem) = http.environment.system_ca_problem() {
+        listener.on_event(Event::Log(Level::Warn, problem.to_owned()));
+    }
     let oauth = RingOauth::shared(http, endpoints, options.user_agent.as_deref())?;
     let login_flow = match options.login_flow.as_deref() {
         None | Some("auto") => LoginFlow::Auto,

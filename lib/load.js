@@ -33,11 +33,33 @@ const PLATFORMS = [
 ]
 
 /**
- * The addon.
+ * The addon, with the certificates of the system if Node is to use them.
  * @param {Host} [host]
  * @returns {Addon}
  */
 function load(host = thisHost()) {
+  const addon = find(host)
+  const asked = systemCaAskedBy(process)
+  if (asked) require('./system-ca.js').lend(addon, asked)
+  return addon
+}
+
+/**
+ * What tells Node to trust the certificates of the system, if something does.
+ * @param {{ env: NodeJS.ProcessEnv, execArgv: readonly string[] }} process
+ */
+function systemCaAskedBy({ env, execArgv }) {
+  const option = '--use-system-ca'
+  if (execArgv.includes(option) || env['NODE_OPTIONS']?.split(/\s+/).includes(option)) return option
+  if (env['NODE_USE_SYSTEM_CA'] === '1') return 'NODE_USE_SYSTEM_CA'
+  return env['SSL_CERT_DIR'] ? 'SSL_CERT_DIR' : undefined
+}
+
+/**
+ * @param {Host} host
+ * @returns {Addon}
+ */
+function find(host) {
   const platform = platformOf(host)
   const built = join(__dirname, '..', 'binding', `ring-auth.${platform}.node`)
   if (platform && existsSync(built)) return require(built)
@@ -222,4 +244,4 @@ function readJson(path) {
   return JSON.parse(readFileSync(path, 'utf8'))
 }
 
-module.exports = { PLATFORMS, libcOf, load, platformOf, thisHost }
+module.exports = { PLATFORMS, libcOf, load, platformOf, systemCaAskedBy, thisHost }

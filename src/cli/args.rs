@@ -61,7 +61,7 @@ For all:
   --quiet, --verbose       less or more on standard error
   --help, --version
 
-HTTPS_PROXY, NO_PROXY, NODE_EXTRA_CA_CERTS and SSL_CERT_FILE are honoured.
+HTTPS_PROXY, NO_PROXY, NODE_EXTRA_CA_CERTS, SSL_CERT_FILE, SSL_CERT_DIR and NODE_USE_SYSTEM_CA are honoured.
 RING_AUTH_OAUTH_URL and RING_AUTH_API_URL name other servers, for tests and gateways.
 
 Exit codes: 0 done; 2 wrong usage; 3 a login or a code is needed; 4 Ring refused; 5 Ring or the network is in

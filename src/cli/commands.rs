@@ -450,6 +450,9 @@ impl Keeping {
     ) -> crate::Result<Manager> {
         let http = HttpConfig::default();
         let request_timeout = http.timeout;
+        if let Some(problem) = http.environment.system_ca_problem() {
+            output.say(&format!("ring-auth: {problem}"));
+        }
         let http = Arc::new(HttpClient::new(http));
         let oauth = RingOauth::new(http, self.endpoints.clone(), options.user_agent.as_deref());
         let oauth = Arc::new(oauth.map_err(|error| named(&error, &[("userAgent", "--user-agent")]))?);

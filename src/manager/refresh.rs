@@ -218,7 +218,12 @@ impl Inner {
         let mut sent = entered.state.sendable().unwrap_or(Sent::Current);
         let mut starts = entered.state.mark.as_ref().map_or(0, |mark| mark.starts.saturating_add(1));
         // Whatever takes its time is done before the mark: a mark says that Ring may have got the token.
-        self.parts.refresh.prepare().await;
+        if let Err(error) = self.parts.refresh.prepare().await {
+            // Nothing was sent, and no wait would change that: there is neither a mark nor a cool-down. The next start can act on a
+            // mark that was there before.
+            self.leave(entered).await;
+            return Err(error);
+        }
         let error = loop {
             let hardware_id = match self.decide_hardware_id(&entered.state).await {
                 Ok(hardware_id) => hardware_id,

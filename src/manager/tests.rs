@@ -63,6 +63,8 @@ struct Wire {
     takes: Duration,
     /// How long it takes before anything can be sent.
     prepares: Mutex<Duration>,
+    /// Why no request can be made at all.
+    misconfigured: Mutex<Option<Error>>,
 }
 
 impl Wire {
@@ -86,9 +88,15 @@ impl Wire {
 }
 
 impl Refresh for Wire {
-    fn prepare(&self) -> BoxFuture<'_, ()> {
+    fn prepare(&self) -> BoxFuture<'_, Result<()>> {
         let takes = *self.prepares.lock().unwrap();
-        Box::pin(tokio::time::sleep(takes))
+        Box::pin(async move {
+            tokio::time::sleep(takes).await;
+            match self.misconfigured.lock().unwrap().clone() {
+                Some(error) => Err(error),
+                None => Ok(()),
+            }
+        })
     }
 
     fn refresh<'a>(&'a self, token: &'a Secret, _id: &'a str) -> BoxFuture<'a, Result<Grant, WireError>> {
@@ -368,6 +376,7 @@ impl Bench {
                 lifetime: Mutex::new(HOUR),
                 takes: Duration::from_millis(50),
                 prepares: Mutex::default(),
+                misconfigured: Mutex::default(),
             }),
             clock: Arc::new(HandClock { start: tokio::time::Instant::now(), shift: AtomicI64::new(0) }),
             heard: Arc::default(),
@@ -529,6 +538,24 @@ async fn what_takes_time_before_a_request_is_done_before_its_mark() {
     assert!(bench.wire.sent().is_empty());
     asking.await.unwrap().unwrap();
     assert_eq!(bench.wire.sent(), ["token-a-of-this-test"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_other_try_can_change_leaves_neither_a_mark_nor_a_cool_down() {
+    let bench = Bench::on(Shaky::new());
+    let manager = bench.manager(Some("a"));
+    *bench.wire.misconfigured.lock().unwrap() = Some(Error::invalid("ALL_PROXY names a SOCKS proxy."));
+    for _ in 0..3 {
+        let error = manager.auth().await.unwrap_err();
+        assert_eq!((error.code(), error.retry_after()), (ErrorCode::InvalidArgument, None));
+    }
+    assert!(bench.wire.sent().is_empty());
+    let state = bench.store.peek().unwrap();
+    assert!(state.is_none_or(|state| state.mark.is_none() && state.cool_down.is_none()));
+    // Nothing has to pass before the next try.
+    *bench.wire.misconfigured.lock().unwrap() = None;
+    manager.auth().await.unwrap();
+    assert_eq!(bench.wire.sent(), ["a"]);
 }
 
 /// Ring's answer to a refresh of a token, with an access token that it has given before.

@@ -185,10 +185,11 @@ pub trait Refresh: Send + Sync + 'static {
         hardware_id: &'a str,
     ) -> BoxFuture<'a, Result<Grant, WireError>>;
 
-    /// Does what takes time before a token can be sent at all, such as reading files of certificates: a few seconds at most. What
-    /// fails here is told by the request.
-    fn prepare(&self) -> BoxFuture<'_, ()> {
-        Box::pin(std::future::ready(()))
+    /// Does what takes time before a token can be sent at all, such as reading files of certificates: a few seconds at most.
+    ///
+    /// Fails only if no request can be made at all: nothing is sent then, and another try cannot change that.
+    fn prepare(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The refresh grant: one refresh token in, the next one out.
 
 use super::{BoxFuture, CLIENT_ID, Grant, GrantKind, Refresh, RingOauth, SCOPE, TOKEN_PATH, TokenAnswer, WireError};
-use crate::{Error, ErrorCode, Secret};
+use crate::{Error, ErrorCode, Result, Secret};
 
 impl Refresh for RingOauth {
     fn refresh<'a>(
@@ -23,9 +23,9 @@ impl Refresh for RingOauth {
         })
     }
 
-    fn prepare(&self) -> BoxFuture<'_, ()> {
+    fn prepare(&self) -> BoxFuture<'_, Result<()>> {
         let url = self.endpoints.oauth.url(TOKEN_PATH);
-        Box::pin(async move { self.http.prepare(&url).await })
+        Box::pin(async move { self.http.prepare(&url).await.map_err(|failure| failure.to_error()) })
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 use url::Url;
 
-use super::connector::{Cause, Connector, Stream, proxy};
+use super::connector::{Cause, Connector, LeadsHere, Stream, proxy};
 use super::encoding::decoded;
 use super::{
     Answer, Body, Enough, Environment, FailureKind, Headers, Http, HttpConfig, HttpFailure, Method, Request,
@@ -46,9 +46,9 @@ impl HttpClient {
 
     /// An exchange by hyper. Nothing is left of it when its time is over.
     async fn exchange(&self, request: Request, sent: &Arc<AtomicBool>) -> Result<Answer, HttpFailure> {
-        let (transport, ca_problem) = self.transport(&request.url).await?;
+        let (transport, hints) = self.transport(&request.url).await?;
         let wire = to_wire(&request)?;
-        by_library(&transport.client, wire, request, sent, ca_problem.as_deref()).await
+        by_library(&transport.client, wire, request, sent, &hints).await
     }
 
     /// An exchange by hand, for an answer that must not be lost for what is wrong with it. What has arrived of it when its time is over
@@ -70,10 +70,10 @@ impl HttpClient {
 
     /// Connects, and sends the request. Says how the sending ended: a server may have answered before it had read all.
     async fn begin(&self, request: &Request, sent: &AtomicBool) -> Result<(Stream, io::Result<()>), HttpFailure> {
-        let (transport, ca_problem) = self.transport(&request.url).await?;
+        let (transport, hints) = self.transport(&request.url).await?;
         let wire = to_wire(request)?;
         let connected = transport.connector.connect(wire.uri().clone()).await;
-        let mut stream = connected.map_err(|error| failure(true, &*error, false, ca_problem.as_deref()))?.into_inner();
+        let mut stream = connected.map_err(|error| failure(true, &*error, false, &hints))?.into_inner();
         let bytes = to_bytes(&wire, request.body.as_ref().map(Body::bytes));
         sent.store(true, Ordering::Release);
         let written = match stream.write_all(&bytes).await {
@@ -83,8 +83,20 @@ impl HttpClient {
         Ok((stream, written))
     }
 
-    /// What connects to that URL, and what was wrong with a file of certificates.
-    async fn transport(&self, url: &Url) -> Result<(Transport, Option<String>), HttpFailure> {
+    /// What connects to that URL, and what its failure may come from.
+    async fn transport(&self, url: &Url) -> Result<(Transport, Hints), HttpFailure> {
+        let (transport, hints) = self.find_transport(url).await?;
+        match transport.connector.proxy_problem(url) {
+            Some(sentence) => Err(HttpFailure {
+                kind: FailureKind::Misconfigured,
+                ambiguous: false,
+                cause: Some(sentence.to_owned()),
+            }),
+            None => Ok((transport, hints)),
+        }
+    }
+
+    async fn find_transport(&self, url: &Url) -> Result<(Transport, Hints), HttpFailure> {
         let is_secure = url.scheme() == "https";
         let key = Key {
             loopback: is_loopback(url),
@@ -96,11 +108,15 @@ impl HttpClient {
         let known = |transports: &[(Key, Transport)]| {
             transports.iter().find(|(known, _)| *known == key).map(|(_, transport)| transport.clone())
         };
+        let hints = |ca_problem: Option<String>| Hints {
+            ca_problem: ca_problem.or_else(|| self.environment.system_ca_problem().map(str::to_owned)),
+            npm_proxy: if key.loopback { None } else { self.environment.unused_npm_proxy() },
+        };
         if let Some(transport) = known(&TRANSPORTS.lock().unwrap_or_else(PoisonError::into_inner)) {
-            return Ok((transport, None));
+            return Ok((transport, hints(None)));
         }
         let unfit = |cause: String| HttpFailure { kind: FailureKind::NotSent, ambiguous: false, cause: Some(cause) };
-        let proxy = if key.loopback { None } else { proxy(&key.environment).map_err(unfit)? };
+        let proxy = if key.loopback { None } else { proxy(&key.environment) };
         let (tls, ca_problem) = if is_secure {
             let (tls, problem) =
                 roots::tls(&key.environment, FILE_TIMEOUT.min(self.timeout / 2)).await.map_err(unfit)?;
@@ -120,16 +136,17 @@ impl HttpClient {
         let transport = Transport { connector, client };
         let mut transports = TRANSPORTS.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(transport) = known(&transports) {
-            return Ok((transport, None));
+            return Ok((transport, hints(None)));
         }
         // One made without a file that could not be read is not kept: the file may be there next time.
         if ca_problem.is_none() {
             if transports.len() >= TRANSPORTS_KEPT {
                 transports.remove(0);
             }
-            transports.push((key, transport.clone()));
+            transports.push((key.clone(), transport.clone()));
         }
-        Ok((transport, ca_problem))
+        drop(transports);
+        Ok((transport, hints(ca_problem)))
     }
 }
 
@@ -147,10 +164,13 @@ impl Http for HttpClient {
         })
     }
 
-    fn prepare<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, ()> {
+    fn prepare<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<(), HttpFailure>> {
         Box::pin(async move {
-            // Whatever is wrong is told by the request, which comes to it again.
-            let _ = self.transport(url).await;
+            match self.transport(url).await {
+                Err(failure) if failure.kind == FailureKind::Misconfigured => Err(failure),
+                // Whatever else is wrong is told by the request, which comes to it again.
+                _ => Ok(()),
+            }
         })
     }
 }
@@ -177,13 +197,22 @@ static TRANSPORTS: Mutex<Vec<(Key, Transport)>> = Mutex::new(Vec::new());
 static ENVIRONMENTS: Mutex<Vec<Weak<Environment>>> = Mutex::new(Vec::new());
 
 /// What makes one transport differ from another.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct Key {
     loopback: bool,
     is_secure: bool,
     connect_timeout: Duration,
     environment: Arc<Environment>,
     keep_alive: bool,
+}
+
+/// What a failure to connect may come from.
+#[derive(Debug, Default)]
+struct Hints {
+    /// What is wrong with the certificates that were asked for.
+    ca_problem: Option<String>,
+    /// The variable that holds a proxy which npm alone uses.
+    npm_proxy: Option<&'static str>,
 }
 
 /// Connections, and a client that keeps them where that is wanted.
@@ -211,10 +240,10 @@ async fn by_library(
     wire: http::Request<()>,
     request: Request,
     sent: &Arc<AtomicBool>,
-    ca_problem: Option<&str>,
+    hints: &Hints,
 ) -> Result<Answer, HttpFailure> {
     let failed =
-        |is_connecting: bool, error: Cause| failure(is_connecting, &*error, sent.load(Ordering::Acquire), ca_problem);
+        |is_connecting: bool, error: Cause| failure(is_connecting, &*error, sent.load(Ordering::Acquire), hints);
     let Request { body, limit, url, .. } = request;
     let bytes = body.map(|body| Bytes::from(body.bytes));
     let wire = wire.map(|()| MarkedBody { bytes, sent: Arc::clone(sent) });
@@ -330,10 +359,15 @@ impl http_body::Body for MarkedBody {
     }
 }
 
-fn failure(is_connecting: bool, error: &(dyn StdError + 'static), sent: bool, ca_problem: Option<&str>) -> HttpFailure {
+fn failure(is_connecting: bool, error: &(dyn StdError + 'static), sent: bool, hints: &Hints) -> HttpFailure {
     let ambiguous = sent && !is_connecting;
-    let kind = if is_connecting && is_certificate(error) {
+    let kind = if is_connecting && sources(error).any(<dyn StdError>::is::<LeadsHere>) {
+        // Whoever answers there instead: its certificate is not one to trust.
+        FailureKind::BlockedByNameServer
+    } else if is_connecting && is_certificate(error) {
         FailureKind::Untrusted
+    } else if let Some(variable) = hints.npm_proxy.filter(|_| is_connecting) {
+        FailureKind::NotSentWithoutProxy(variable)
     } else if is_timeout(error) {
         FailureKind::Timeout
     } else if ambiguous {
@@ -342,7 +376,7 @@ fn failure(is_connecting: bool, error: &(dyn StdError + 'static), sent: bool, ca
         FailureKind::NotSent
     };
     let mut cause = chain(error);
-    if let (FailureKind::Untrusted, Some(problem)) = (kind, ca_problem) {
+    if let (FailureKind::Untrusted, Some(problem)) = (kind, &hints.ca_problem) {
         cause = format!("{cause}; {problem}");
     }
     HttpFailure { kind, ambiguous, cause: Some(cause).filter(|cause| !cause.is_empty()) }
@@ -408,7 +442,7 @@ mod tests {
     async fn transports_are_shared() {
         let url = Url::parse("https://transports.invalid").unwrap();
         for timeout in [11_000, 12_000] {
-            client(timeout, environment("transports.invalid".to_owned())).prepare(&url).await;
+            client(timeout, environment("transports.invalid".to_owned())).prepare(&url).await.unwrap();
         }
         let ours = shared(environment("transports.invalid".to_owned()));
         let transports = TRANSPORTS.lock().unwrap();

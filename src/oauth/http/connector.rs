@@ -1,6 +1,7 @@
 //! Connections: to a server or through a proxy, plain on this machine and with TLS to any other.
 
 use std::error::Error as StdError;
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
@@ -30,13 +31,13 @@ pub(super) type Cause = Box<dyn StdError + Send + Sync>;
 #[derive(Clone)]
 pub(super) struct Connector {
     direct: Direct,
-    proxy: Option<Arc<Matcher>>,
+    proxy: Option<Arc<Proxy>>,
     timeout: Duration,
 }
 
 impl Connector {
     /// `tls` is `None` for a connector that only makes plain connections, `proxy` for one that knows none.
-    pub(super) fn new(tls: Option<Arc<rustls::ClientConfig>>, proxy: Option<Matcher>, timeout: Duration) -> Self {
+    pub(super) fn new(tls: Option<Arc<rustls::ClientConfig>>, proxy: Option<Proxy>, timeout: Duration) -> Self {
         let mut tcp = HttpConnector::new_with_resolver(Resolver);
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -48,11 +49,25 @@ impl Connector {
         Self { direct: Direct { tcp, tls }, proxy: proxy.map(Arc::new), timeout }
     }
 
+    /// Why no connection to that URL can be made, if it would go through a proxy that cannot be used.
+    pub(super) fn proxy_problem(&self, to: &Url) -> Option<&str> {
+        let proxy = self.proxy.as_ref()?;
+        let problem = proxy.problem.as_deref()?;
+        let to = to.as_str().parse().ok()?;
+        proxy.matcher.intercept(&to).map(|_| problem)
+    }
+
     /// Connects to the host of that URL, within the time for that.
     pub(super) async fn connect(self, to: Uri) -> Result<TokioIo<Stream>, Cause> {
-        let proxy = self.proxy.as_ref().and_then(|proxy| proxy.intercept(&to));
+        let proxy = self.proxy.as_ref().and_then(|proxy| proxy.matcher.intercept(&to));
         let connecting = async {
-            let Some(proxy) = proxy else { return self.direct.connect(to).await };
+            let Some(proxy) = proxy else {
+                let name = to.host().unwrap_or_default().to_owned();
+                return match self.direct.connect(to).await {
+                    Err(cause) if leads_here(&name).await => Err(LeadsHere(cause).into()),
+                    connected => connected,
+                };
+            };
             let mut tunnel = Tunnel::new(proxy.uri().clone(), self.direct.clone());
             if let Some(credentials) = proxy.basic_auth() {
                 tunnel = tunnel.with_auth(credentials.clone());
@@ -80,33 +95,69 @@ impl Service<Uri> for Connector {
     }
 }
 
+/// The proxy for https that an environment names.
+pub(super) struct Proxy {
+    /// Which hosts are reached through it. It connects to nobody if there is a problem.
+    matcher: Matcher,
+    /// Why it cannot be used, as a sentence that holds nothing of its address: that can have a password in it.
+    problem: Option<String>,
+}
+
 /// The proxy for https that an environment names. Plain http goes to loopback only, and never through a proxy.
-pub(super) fn proxy(environment: &Environment) -> Result<Option<Matcher>, String> {
+pub(super) fn proxy(environment: &Environment) -> Option<Proxy> {
     let (name, text) = match (&environment.https_proxy, &environment.all_proxy) {
         (Some(text), _) => ("HTTPS_PROXY", text.trim()),
         (None, Some(text)) => ("ALL_PROXY", text.trim()),
-        (None, None) => return Ok(None),
+        (None, None) => return None,
     };
-    // As in curl, `proxy:8080` means `http://proxy:8080`.
-    let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    // Its text is not repeated in the sentences below: it can hold a password.
-    let url = Url::parse(&text).map_err(|_| format!("{name} is not a URL"))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("{name} names a proxy that is neither http: nor https:"));
-    }
     let without = environment.no_proxy.as_deref().unwrap_or_default();
-    // Node and curl also know `*.ring.com` and `ring.com:443`, which the matcher does not.
+    // Node and curl also know `*.ring.com` and `ring.com:443`, which the matcher does not; on Windows a semicolon separates entries.
     let without: Vec<_> = without
-        .split([',', ' '])
+        .split([',', ';', ' ', '\t', '\r', '\n'])
+        .filter(|entry| !entry.is_empty())
         .map(|entry| entry.strip_suffix(":443").unwrap_or(entry))
         .map(|entry| entry.strip_prefix("*.").unwrap_or(entry))
         .collect();
-    let matcher = |without: &str| Matcher::builder().https(url.as_str()).no(without).build();
-    // It has no words for a URL that it cannot use, and would connect without the proxy.
-    if matcher("").intercept(&Uri::from_static("https://ring.com")).is_none() {
-        return Err(format!("{name} cannot be used"));
+    let matcher = |url: &str, without: &str| Matcher::builder().https(url).no(without).build();
+    let usable = proxy_url(name, text).and_then(|url| {
+        // The matcher has no words for a URL that it cannot use, and would connect without the proxy.
+        let is_usable = matcher(url.as_str(), "").intercept(&Uri::from_static("https://ring.com")).is_some();
+        if is_usable { Ok(url) } else { Err(format!("{name} cannot be used as a proxy. {PROXY_FORM}")) }
+    });
+    let without = without.join(",");
+    Some(match usable {
+        Ok(url) => Proxy { matcher: matcher(url.as_str(), &without), problem: None },
+        // Still the hosts in NO_PROXY are reached.
+        Err(problem) => Proxy { matcher: matcher("http://proxy.invalid", &without), problem: Some(problem) },
+    })
+}
+
+const PROXY_FORM: &str = "Write it as http://host:port.";
+
+/// The URL of a proxy, or why it cannot be one. The sentence does not repeat the text.
+fn proxy_url(name: &str, text: &str) -> Result<Url, String> {
+    const ENCODED: &str = "Write it percent-encoded there";
+    if text.contains('\\') {
+        return Err(format!("{name} has a backslash in it, as in DOMAIN\\user. {ENCODED}: DOMAIN%5Cuser."));
     }
-    Ok(Some(matcher(&without.join(","))))
+    // As in curl, `proxy:8080` means `http://proxy:8080`.
+    let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    // A `#`, `/` or `?` in a password ends the address: its beginning would be taken for the name of the proxy.
+    let address = text.split_once("://").map_or("", |(_, rest)| rest);
+    let is_cut = address.split(['#', '/', '?']).next().is_some_and(|address| !address.contains('@'));
+    if is_cut && address.contains('@') {
+        return Err(format!(
+            "{name} has a #, / or ? in its user name or password. {ENCODED}: # is %23, / is %2F and ? is %3F."
+        ));
+    }
+    let url = Url::parse(&text).map_err(|_| format!("{name} is not the URL of a proxy. {PROXY_FORM}"))?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        scheme if scheme.starts_with("socks") => Err(format!(
+            "{name} names a SOCKS proxy, and ring-auth can use http: and https: proxies only. Set HTTPS_PROXY to one of those, or name Ring in NO_PROXY (ring.com,rings.solutions) to connect without a proxy."
+        )),
+        _ => Err(format!("{name} names a proxy that is neither http: nor https:. {PROXY_FORM}")),
+    }
 }
 
 /// How often an idle connection is probed.
@@ -151,6 +202,45 @@ impl Service<Uri> for Direct {
     fn call(&mut self, to: Uri) -> Self::Future {
         let direct = self.clone();
         Box::pin(async move { direct.connect(to).await })
+    }
+}
+
+/// Whether a name of Ring leads to this machine itself: a name server that blocks Ring answers so, or a hosts file. Names of other
+/// servers may lead here on purpose.
+async fn leads_here(name: &str) -> bool {
+    if !is_rings_name(name) {
+        return false;
+    }
+    let Ok(name) = name.parse() else { return false };
+    GaiResolver::new().call(name).await.is_ok_and(|addresses| are_here(addresses.map(|address| address.ip())))
+}
+
+fn is_rings_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["ring.com", "rings.solutions"]
+        .iter()
+        .any(|domain| name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
+}
+
+/// Whether all addresses, of which there is one at least, are those of this machine.
+fn are_here(addresses: impl Iterator<Item = IpAddr>) -> bool {
+    let mut addresses = addresses.map(|address| address.is_loopback() || address.is_unspecified()).peekable();
+    addresses.peek().is_some() && addresses.all(|is_here| is_here)
+}
+
+/// No connection, because the name of the host leads to this machine itself.
+#[derive(Debug)]
+pub(super) struct LeadsHere(Cause);
+
+impl fmt::Display for LeadsHere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("its name leads to this machine")
+    }
+}
+
+impl StdError for LeadsHere {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&*self.0)
     }
 }
 
@@ -226,5 +316,103 @@ trait IntoCause {
 impl IntoCause for io::ErrorKind {
     fn into_cause(self) -> Cause {
         Box::new(io::Error::from(self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(https_proxy: &str, no_proxy: &str) -> Proxy {
+        let environment = Environment {
+            https_proxy: Some(https_proxy.to_owned()),
+            no_proxy: Some(no_proxy.to_owned()),
+            ..Environment::default()
+        };
+        proxy(&environment).unwrap()
+    }
+
+    #[test]
+    fn a_proxy_that_cannot_be_used_is_refused_by_name_and_its_password_is_in_no_sentence() {
+        for (text, words) in [
+            (
+                "http://DOMAIN\\user:canary@proxy:8080",
+                "HTTPS_PROXY has a backslash in it, as in DOMAIN\\user. Write it percent-encoded there: DOMAIN%5Cuser.",
+            ),
+            ("DOMAIN\\user:canary@proxy:8080", "HTTPS_PROXY has a backslash in it"),
+            ("http://user:can#ary@proxy:8080", "HTTPS_PROXY has a #, / or ? in its user name or password."),
+            ("http://user:12/canary@proxy:8080", "HTTPS_PROXY has a #, / or ? in its user name or password."),
+            ("http://user:12?canary@proxy", "HTTPS_PROXY has a #, / or ? in its user name or password."),
+            ("http://", "HTTPS_PROXY is not the URL of a proxy. Write it as http://host:port."),
+            ("http://canary:99999", "HTTPS_PROXY is not the URL of a proxy."),
+            (
+                "socks5://canary@proxy:1080",
+                "HTTPS_PROXY names a SOCKS proxy, and ring-auth can use http: and https: proxies only.",
+            ),
+            ("socks5h://proxy:1080", "HTTPS_PROXY names a SOCKS proxy"),
+            ("ftp://canary", "HTTPS_PROXY names a proxy that is neither http: nor https:."),
+        ] {
+            let problem = of(text, "").problem.unwrap_or_default();
+            assert!(problem.starts_with(words) && !problem.contains("canary"), "{text}: {problem}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_can_be_used_is() {
+        for text in [
+            "http://proxy:8080",
+            "proxy:8080",
+            "https://proxy/",
+            // As Node and curl, which do not look at a path.
+            "http://proxy:8080/path",
+            "http://user:pass@proxy:8080/",
+            "http://DOMAIN%5Cuser:p%23ss@proxy:8080",
+            "http://user:p@ss@proxy:8080",
+        ] {
+            assert_eq!(of(text, "").problem, None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_user_of_a_domain_and_an_odd_password_reach_the_proxy() {
+        let proxy = of("http://DOMAIN%5Cuser:p%23ss@proxy:8080", "");
+        let found = proxy.matcher.intercept(&Uri::from_static("https://ring.com")).unwrap();
+        // DOMAIN\\user:p#ss
+        assert_eq!(found.basic_auth().unwrap(), "Basic RE9NQUlOXHVzZXI6cCNzcw==");
+    }
+
+    #[test]
+    fn a_proxy_that_cannot_be_used_stops_nothing_that_does_not_need_it() {
+        for (no_proxy, is_stopped) in [
+            ("", true),
+            ("example.com", true),
+            ("*", false),
+            ("ring.com", false),
+            ("localhost;*.ring.com", false),
+            ("localhost; oauth.ring.com:443\r\n", false),
+            ("localhost\toauth.ring.com", false),
+        ] {
+            let connector = Connector::new(None, Some(of("socks5://proxy:1080", no_proxy)), Duration::from_secs(1));
+            let problem = connector.proxy_problem(&Url::parse("https://oauth.ring.com/oauth/token").unwrap());
+            assert_eq!(problem.is_some(), is_stopped, "{no_proxy:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_blocked_if_all_its_addresses_are_here() {
+        let here = |addresses: &[&str]| are_here(addresses.iter().map(|address| address.parse().unwrap()));
+        assert!(here(&["0.0.0.0"]) && here(&["127.0.0.1", "::1"]) && here(&["::"]));
+        assert!(!here(&["10.0.0.1"]) && !here(&["0.0.0.0", "93.184.216.34"]) && !here(&[]));
+        for (name, is_rings) in [
+            ("oauth.ring.com", true),
+            ("RING.com", true),
+            ("prd-api-us.prd.rings.solutions", true),
+            ("notring.com", false),
+            ("ring.com.example", false),
+            ("localhost", false),
+            ("127.0.0.1", false),
+        ] {
+            assert_eq!(is_rings_name(name), is_rings, "{name}");
+        }
     }
 }

@@ -12,6 +12,7 @@ mod roots;
 use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use url::{Host, Url};
@@ -33,10 +34,12 @@ pub trait Http: Send + Sync + 'static {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, HttpFailure>>;
 
     /// Does what takes time before a request to that place can be sent at all, such as reading files, so that
-    /// [`Http::send`] does not have to. It takes a few seconds at most, and what fails here is told by the request.
-    fn prepare<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, ()> {
+    /// [`Http::send`] does not have to. It takes a few seconds at most.
+    ///
+    /// Fails only with what no other try can change, [`FailureKind::Misconfigured`]. Any other failure is that of the request.
+    fn prepare<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<(), HttpFailure>> {
         let _ = url;
-        Box::pin(std::future::ready(()))
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 
@@ -207,9 +210,22 @@ impl HttpFailure {
     /// What to tell the caller. Whether it is ambiguous is not in it.
     pub fn to_error(&self) -> Error {
         let error = match self.kind {
+            // The sentence names the variable, and says all that there is to say.
+            FailureKind::Misconfigured => return Error::invalid(self.cause.as_deref().unwrap_or_default()),
             FailureKind::NotSent => Error::new(
                 ErrorCode::Network,
                 "Ring could not be reached. Check the network connection, the name server and the proxy settings.",
+            ),
+            FailureKind::NotSentWithoutProxy(variable) => Error::new(
+                ErrorCode::Network,
+                format!(
+                    "Ring could not be reached. npm uses a proxy here ({variable}) that other programs do not know: set HTTPS_PROXY to the same address."
+                ),
+            ),
+            FailureKind::BlockedByNameServer => Error::new(
+                ErrorCode::Network,
+                "Ring is blocked by the name server: it answers with an address of this machine instead of Ring's. Allow \
+                 ring.com and its subdomains where that is set: Pi-hole, AdGuard, a router, or the hosts file.",
             ),
             FailureKind::Untrusted => Error::new(
                 ErrorCode::Network,
@@ -239,6 +255,13 @@ impl HttpFailure {
 /// The kinds of [`HttpFailure`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
+    /// The environment says something about proxies that cannot be used: no other try can change that. The cause is the whole
+    /// sentence.
+    Misconfigured,
+    /// As `NotSent`, and npm's variable of this name holds a proxy that no other variable has.
+    NotSentWithoutProxy(&'static str),
+    /// As `NotSent`, because the name of the host leads to this machine itself.
+    BlockedByNameServer,
     /// Not resolved, not connected, or no TLS: no byte of the request went out.
     NotSent,
     /// The server's certificate is not to be trusted: no byte of the request went out.
@@ -259,15 +282,39 @@ pub struct Environment {
     pub https_proxy: Option<String>,
     /// `all_proxy` or `ALL_PROXY`: used where there is no `https_proxy`.
     pub all_proxy: Option<String>,
-    /// `no_proxy` or `NO_PROXY`: hosts, domains, addresses and networks, separated by commas; `*` is all.
+    /// `no_proxy` or `NO_PROXY`: hosts, domains, addresses and networks, separated by commas, semicolons or spaces; `*` is all.
     pub no_proxy: Option<String>,
+    /// The variable in which npm keeps a proxy of its own, which is not used here.
+    pub npm_proxy: Option<&'static str>,
     /// `NODE_EXTRA_CA_CERTS`: a PEM file of roots to trust as well.
     pub extra_ca_certs: Option<PathBuf>,
     /// `SSL_CERT_FILE`: a PEM file of roots to trust as well.
     pub ssl_cert_file: Option<PathBuf>,
+    /// The roots of the system (PEM) that the program was asked to trust as well, or why it cannot have them.
+    pub system_ca: Option<Result<Arc<str>, Arc<str>>>,
 }
 
+/// Set once by a program that can read the system's roots.
+static SYSTEM_CA: Mutex<Option<Result<Arc<str>, Arc<str>>>> = Mutex::new(None);
+
 impl Environment {
+    /// Hands over the roots of the system (PEM), or the sentence that says why the program that was asked for them has none. Each
+    /// environment that is read afterwards has them.
+    pub fn set_system_ca(roots: Result<String, String>) {
+        let roots = roots.map(Arc::from).map_err(Arc::from);
+        *SYSTEM_CA.lock().unwrap_or_else(PoisonError::into_inner) = Some(roots);
+    }
+
+    /// Why the roots of the system, which were asked for, are not there. A sentence for the log.
+    pub fn system_ca_problem(&self) -> Option<&str> {
+        self.system_ca.as_ref()?.as_ref().err().map(|problem| &**problem)
+    }
+
+    /// The variable of npm's proxy, if no variable names a proxy for all programs.
+    fn unused_npm_proxy(&self) -> Option<&'static str> {
+        self.npm_proxy.filter(|_| self.https_proxy.is_none() && self.all_proxy.is_none())
+    }
+
     /// What the process's environment says now. An empty variable counts as none. `NODE_TLS_REJECT_UNAUTHORIZED` is
     /// not looked at: nobody gets these tokens unverified.
     pub fn from_process() -> Self {
@@ -277,16 +324,27 @@ impl Environment {
                 .into_iter()
                 .find_map(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()))
         };
-        let file = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let file = |name: &str| {
+            let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
+            // Behind a variable of a file that was edited on Windows there is a line end.
+            Some(
+                value.to_str().map_or_else(|| PathBuf::from(&value), |text| text.trim_end_matches(['\r', '\n']).into()),
+            )
+        };
         Self {
             https_proxy: either("https_proxy"),
             all_proxy: either("all_proxy"),
             no_proxy: either("no_proxy"),
+            npm_proxy: NPM_PROXIES.into_iter().find(|name| either(name).is_some()),
             extra_ca_certs: file("NODE_EXTRA_CA_CERTS"),
             ssl_cert_file: file("SSL_CERT_FILE"),
+            system_ca: SYSTEM_CA.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 }
+
+/// What npm tells its scripts, and `npx` the program that it runs, of the proxy in npm's own settings.
+const NPM_PROXIES: [&str; 3] = ["npm_config_https_proxy", "npm_config_proxy", "npm_config_http_proxy"];
 
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -14,7 +14,7 @@ use rustls::sign::SigningKey;
 use super::Environment;
 use crate::task::Apart;
 
-/// TLS that trusts Mozilla's authorities and those in the files of an environment, and what is wrong with one of those files. Each
+/// TLS that trusts Mozilla's authorities, those in the files of an environment and those that Node read from the system, and what is wrong with one of those files. Each
 /// file is waited for that long.
 pub(super) async fn tls(
     environment: &Environment,
@@ -39,6 +39,10 @@ pub(super) async fn tls(
             }
             Some(Err(error)) => problem = Some(format!("the file in {name} cannot be read: {error}")),
         }
+    }
+    if let Some(Ok(pem)) = &environment.system_ca {
+        let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok).collect();
+        roots.add_parsable_certificates(certificates);
     }
     let provider = Arc::new(CryptoProvider { key_provider: &NoKeys, ..rustls::crypto::ring::default_provider() });
     let tls = rustls::ClientConfig::builder_with_provider(provider)

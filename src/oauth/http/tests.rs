@@ -225,12 +225,36 @@ async fn proxies_are_for_other_machines() {
 
 #[tokio::test]
 async fn proxies_that_cannot_be_used_are_not_passed_by() {
-    for text in ["socks5://canary@127.0.0.1:1", "http://", "ftp://canary"] {
+    for text in ["socks5://canary@127.0.0.1:1", "http://", "ftp://canary", "http://D\\u:canary@127.0.0.1:1"] {
         let environment = Environment { all_proxy: Some(text.to_owned()), ..Environment::default() };
-        let failure = http(300, environment).send(post("https://oauth.example.com/")).await.unwrap_err();
-        assert!(failure.cause.as_ref().is_some_and(|cause| cause.contains("ALL_PROXY")), "{failure:?}");
-        assert_eq!(failed(Err(failure)), (FailureKind::NotSent, false));
+        let http = http(300, environment);
+        let url = Url::parse("https://oauth.example.com/").unwrap();
+        for failure in [http.prepare(&url).await.unwrap_err(), http.send(post(url.as_str())).await.unwrap_err()] {
+            let error = failure.to_error();
+            assert_eq!(error.code(), ErrorCode::InvalidArgument);
+            assert!(error.message().starts_with("ALL_PROXY ") && error.cause().is_none(), "{error}");
+            assert_eq!(failed(Err(failure)), (FailureKind::Misconfigured, false));
+        }
     }
+}
+
+#[tokio::test]
+async fn a_proxy_that_npm_alone_knows_is_named() {
+    let npm_proxy = Some("npm_config_https_proxy");
+    let environment = Environment { npm_proxy, ..Environment::default() };
+    let failure = http(2_000, environment.clone()).send(post("https://nowhere.invalid/")).await.unwrap_err();
+    let error = failure.to_error();
+    assert_eq!(error.code(), ErrorCode::Network);
+    assert_eq!(
+        error.message(),
+        "Ring could not be reached. npm uses a proxy here (npm_config_https_proxy) that other programs do not know: set HTTPS_PROXY to the same address."
+    );
+    // Not for this machine, and not with a proxy that is used.
+    let failure = http(2_000, environment.clone()).send(post("https://127.0.0.1:1/")).await.unwrap_err();
+    assert_eq!(failed(Err(failure)), (FailureKind::NotSent, false));
+    let environment = Environment { https_proxy: Some("http://127.0.0.1:1".to_owned()), ..environment };
+    let failure = http(2_000, environment).send(post("https://nowhere.invalid/")).await.unwrap_err();
+    assert_eq!(failed(Err(failure)), (FailureKind::NotSent, false));
 }
 
 /// Gathers what is written, as long as it is told to.
@@ -363,7 +387,7 @@ async fn a_file_of_certificates_that_never_answers_costs_a_moment_and_no_request
     let environment = Environment { extra_ca_certs: Some(file), ssl_cert_file: Some(never), ..Environment::default() };
     let client = http(10_000, environment);
     let beginning = Instant::now();
-    client.prepare(&Url::parse(&url).unwrap()).await;
+    client.prepare(&Url::parse(&url).unwrap()).await.unwrap();
     assert!(beginning.elapsed() >= Duration::from_secs(5), "it is waited for");
     // Now nobody waits for it any more, and requests are made with what there is.
     for _ in 0..50 {

@@ -1,0 +1,33 @@
+// @ts-check
+'use strict'
+
+// The certificates of the system. Each system keeps them in its own way, and Node can read them: the core gets them from it.
+
+/** @typedef {typeof import('../binding/binding.js')} Addon */
+
+/**
+ * Hands the certificates of the system to the addon, or says why there are none.
+ * @param {Pick<Addon, 'setSystemCertificates'>} addon
+ * @param {string} asked what asks for them, as `askedBy` says
+ */
+function lend(addon, asked) {
+  const { getCACertificates } = /** @type {any} */ (require('node:tls'))
+  if (typeof getCACertificates !== 'function') {
+    addon.setSystemCertificates(
+      null,
+      `${asked} asks for the certificates of the system, which Node ${process.versions.node} cannot read. Use Node 22.15 or later, or name a file with them in NODE_EXTRA_CA_CERTS.`,
+    )
+    return
+  }
+  try {
+    addon.setSystemCertificates(getCACertificates('system').join('\n'), null)
+  } catch (error) {
+    const words = error instanceof Error ? error.message : 'no reason was given'
+    addon.setSystemCertificates(
+      null,
+      `${asked} asks for the certificates of the system, which could not be read: ${words}. Name a file with them in NODE_EXTRA_CA_CERTS.`,
+    )
+  }
+}
+
+module.exports = { lend }
