@@ -47,6 +47,9 @@ export class RingTokenManager {
    * Each call can make Ring send a code, and Ring allows few of them: do not call it again to ask for one, use
    * {@link resendTwoFactorCode}. A call with the same credentials joins one that has not been answered yet.
    *
+   * With `totpSecret` an authenticator's code is made here, and nobody is asked for it.
+   *
+   * @throws {RingAuthError} `TWO_FACTOR_INVALID`: Ring refused two codes made from `totpSecret`. The login waits for another one.
    * @throws {RingAuthError} `INVALID_CREDENTIALS`: wrong e-mail or password.
    * @throws {RingAuthError} `TWO_FACTOR_RATE_LIMITED`: too many codes were asked for.
    * @throws {RingAuthError} `BLOCKED`, `RATE_LIMITED`, `SERVER_ERROR`, `NETWORK`, `TIMEOUT`, `PROTOCOL`, `STORE`,
@@ -302,6 +305,12 @@ export interface LoginCredentials {
   email: string
   /** Taken as it is: blanks at its ends belong to it. */
   password: string
+  /**
+   * The secret that the authenticator app was set up with: base32, or the `otpauth://totp/…` address of its QR code. If
+   * Ring asks for an authenticator's code, the login answers with one made from it, and after a wrong one once more with
+   * the next; that can take a minute. It is not kept, and never used to log in unasked.
+   */
+  totpSecret?: string | undefined
 }
 
 /** How far a login has come. */

@@ -613,6 +613,14 @@ describe('login', () => {
     await manager.login({ email: 'a', password: '   ' })
   })
 
+  it("hands an authenticator's secret on as it is", async () => {
+    const manager = new RingTokenManager()
+    await manager.login({ email: 'a', password: 'b', totpSecret: 'jbsw y3dp' })
+    assert.deepEqual(fake.calls[1], ['login', 'a', 'b', 'jbsw y3dp'])
+    await manager.login({ email: 'a', password: 'b', totpSecret: undefined })
+    assert.deepEqual(fake.calls[2], ['login', 'a', 'b'])
+  })
+
   it('returns the step without empty fields', async () => {
     fake.answers.login = async () => ({
       step: {
@@ -641,6 +649,8 @@ describe('login', () => {
       [{ email: 'a' }, /^credentials\.password must be a string, got undefined$/],
       [{ email: 'a', password: 12345678 }, /^credentials\.password must be a string, got a number$/],
       [{ email: 'a', password: '' }, /^credentials\.password must not be empty$/],
+      [{ email: 'a', password: 'b', totpSecret: null }, /^credentials\.totpSecret must be a string, got null$/],
+      [{ email: 'a', password: 'b', totpSecret: ' ' }, /^credentials\.totpSecret must not be empty$/],
     ])) {
       await assert.rejects(manager.login(credentials), refusal(pattern))
     }

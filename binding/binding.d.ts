@@ -20,7 +20,7 @@ export declare class BindingManager {
   cachedAccessToken(): string | null
   getAuth(): Promise<BindingOutcome>
   refresh(force: boolean): Promise<BindingOutcome>
-  login(email: string, password: string): Promise<BindingOutcome>
+  login(email: string, password: string, totpSecret?: string | undefined | null): Promise<BindingOutcome>
   loginWithCode(email: string, password: string, code: string): Promise<BindingOutcome>
   submitTwoFactorCode(code: string): Promise<BindingOutcome>
   resendTwoFactorCode(): Promise<BindingOutcome>

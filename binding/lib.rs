@@ -36,6 +36,7 @@ use ring_auth::manager::{
 use ring_auth::mirror::{Kept, Place, Purpose, Target};
 use ring_auth::oauth::{Endpoints, Environment, HttpConfig, LoginFlow, RingOauth};
 use ring_auth::token::RefreshToken;
+use ring_auth::totp::Totp;
 use ring_auth::{BLOCKING_THREADS, Error, Result, Secret};
 use types::{
     BindingAnswer, BindingAuth, BindingChange, BindingError, BindingEvent, BindingOptions, BindingOutcome,
@@ -176,11 +177,22 @@ impl BindingManager {
     }
 
     #[napi]
-    pub fn login(&self, env: Env, email: String, password: String) -> napi::Result<AsyncBlock<BindingOutcome>> {
+    pub fn login(
+        &self,
+        env: Env,
+        email: String,
+        password: String,
+        totp_secret: Option<String>,
+    ) -> napi::Result<AsyncBlock<BindingOutcome>> {
         let manager = self.manager.clone();
-        let credentials =
-            Credentials { email: Secret::new(email), password: Secret::new(password), device: Device::Kept };
-        promise(env, async move { step_outcome(manager.login(credentials).await) })
+        let (email, password, totp_secret) = (Secret::new(email), Secret::new(password), totp_secret.map(Secret::new));
+        promise(env, async move {
+            let totp = totp_secret.map(|text| Totp::parse(text.expose(), "credentials.totpSecret")).transpose();
+            step_outcome(match totp {
+                Ok(totp) => manager.login(Credentials { email, password, totp, device: Device::Kept }).await,
+                Err(error) => Err(error),
+            })
+        })
     }
 
     #[napi]
@@ -192,8 +204,8 @@ impl BindingManager {
         code: String,
     ) -> napi::Result<AsyncBlock<BindingOutcome>> {
         let manager = self.manager.clone();
-        let credentials =
-            Credentials { email: Secret::new(email), password: Secret::new(password), device: Device::Kept };
+        let (email, password) = (Secret::new(email), Secret::new(password));
+        let credentials = Credentials { email, password, totp: None, device: Device::Kept };
         promise(env, async move { step_outcome(manager.login_with_code(credentials, Secret::new(code)).await) })
     }
 

@@ -50,6 +50,7 @@ const options = () => (optionsModule ??= require('./options.js'))
 const abort = () => (abortModule ??= require('./abort.js'))
 const observable = () => (observableModule ??= require('./observable.js'))
 
+const CREDENTIALS = ['email', 'password', 'totpSecret']
 const INSPECT = Symbol.for('nodejs.util.inspect.custom')
 /** @type {typeof Symbol.asyncDispose} */
 const ASYNC_DISPOSE = Symbol.asyncDispose ?? /** @type {any} */ (Symbol.for('Symbol.asyncDispose'))
@@ -278,11 +279,13 @@ function createFace(binding) {
 
     /** @param {unknown} credentials */
     async login(credentials) {
-      const { email, password } = properties('credentials', credentials, ['email', 'password'])
+      const { email, password, totpSecret } = properties('credentials', credentials, CREDENTIALS)
       const checkedEmail = nonEmpty('credentials.email', email)
       if (typeof password !== 'string') throw wrongType('credentials.password', 'a string', password)
       if (password === '') throw invalid('credentials.password must not be empty')
-      return toStep(await this.#ask((native) => native.login(checkedEmail, password)))
+      if (totpSecret === undefined) return toStep(await this.#ask((native) => native.login(checkedEmail, password)))
+      const secret = nonEmpty('credentials.totpSecret', totpSecret)
+      return toStep(await this.#ask((native) => native.login(checkedEmail, password, secret)))
     }
 
     /** @param {unknown} code */

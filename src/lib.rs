@@ -17,6 +17,7 @@ pub mod oauth;
 pub mod secret;
 mod task;
 pub mod token;
+pub mod totp;
 
 pub use error::{Error, ErrorCode, Result};
 pub use secret::Secret;

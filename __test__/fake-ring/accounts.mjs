@@ -32,6 +32,8 @@ import { createHmac, randomBytes, randomInt } from 'node:crypto'
  * @property {number} codesSent
  * @property {number[]} codeTimes
  * @property {Buffer} totpSecret
+ * @property {import('./settings.mjs').TotpKind} totp
+ * @property {Set<number>} totpSteps time steps whose code has worked
  * @property {string | undefined} newest
  */
 
@@ -60,7 +62,7 @@ import { createHmac, randomBytes, randomInt } from 'node:crypto'
 
 // {"alg":"HS256","typ":"JWT"}
 const JWT_HEADER = 'eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9'
-const TOTP_STEP_MS = 30_000
+const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'
 // Times of use are only needed for the grace; beyond that a number tells all.
 const SPENT_TIMES_KEPT = 4096
 const SPENT_TIMES_LIMIT = 65_536
@@ -105,6 +107,8 @@ export class Accounts {
       codesSent: 0,
       codeTimes: [],
       totpSecret: randomBytes(20),
+      totp: { algorithm: 'SHA1', digits: 6, period: 30, ...input.totp },
+      totpSteps: new Set(),
       newest: undefined,
     })
   }
@@ -155,7 +159,7 @@ export class Accounts {
 
   /** @param {Account} account @param {unknown} code @returns {boolean} a sent code works once */
   useCode(account, code) {
-    if (account.twoFactor === 'totp') return code === this.#totp(account, 0) || code === this.#totp(account, 1)
+    if (account.twoFactor === 'totp') return this.#useTotp(account, code)
     if (account.pendingCode === undefined || code !== account.pendingCode) return false
     if (this.#settings.now() - account.pendingSince >= this.#settings.codeTtlMs) return false
     account.pendingCode = undefined
@@ -180,11 +184,40 @@ export class Accounts {
     }
   }
 
+  /** What the QR code of the authenticator's set-up says. @param {Account} account */
+  totpAddress(account) {
+    const { algorithm, digits, period } = account.totp
+    const query = new URLSearchParams({ secret: base32(account.totpSecret), issuer: 'Ring', algorithm })
+    return `otpauth://totp/Ring:${encodeURIComponent(account.email)}?${query}&digits=${digits}&period=${period}`
+  }
+
+  /** @param {Account} account @param {unknown} code */
+  #useTotp(account, code) {
+    const step = this.#totpStep(account)
+    const found = [step, step - 1].find((at) => code === this.#totpAt(account, at))
+    if (found === undefined || (this.#settings.totpCodeWorksOnce && account.totpSteps.has(found))) return false
+    account.totpSteps.add(found)
+    return true
+  }
+
   /** @param {Account} account @param {number} stepsAgo */
   #totp(account, stepsAgo) {
-    const step = Math.floor(this.#settings.now() / TOTP_STEP_MS) - stepsAgo
-    const digest = createHmac('sha256', account.totpSecret).update(String(step)).digest()
-    return String(digest.readUInt32BE(0) % 1_000_000).padStart(6, '0')
+    return this.#totpAt(account, this.#totpStep(account) - stepsAgo)
+  }
+
+  /** @param {Account} account */
+  #totpStep(account) {
+    return Math.floor(this.#settings.now() / (account.totp.period * 1000))
+  }
+
+  /** RFC 6238. @param {Account} account @param {number} step */
+  #totpAt(account, step) {
+    const { algorithm, digits } = account.totp
+    const counter = Buffer.alloc(8)
+    counter.writeBigUInt64BE(BigInt(step))
+    const digest = createHmac(algorithm.toLowerCase(), account.totpSecret).update(counter).digest()
+    const at = (digest.at(-1) ?? 0) & 0xf
+    return String((digest.readUInt32BE(at) & 0x7fffffff) % 10 ** digits).padStart(digits, '0')
   }
 
   // ---- tokens
@@ -367,4 +400,11 @@ export class Accounts {
     const family = this.#families.get(id)
     return family && { kind, family, number, expiresAt, serial }
   }
+}
+
+/** RFC 4648, without padding. @param {Buffer} bytes */
+function base32(bytes) {
+  let bits = ''
+  for (const byte of bytes) bits += byte.toString(2).padStart(8, '0')
+  return (bits.match(/.{1,5}/g) ?? []).map((five) => BASE32[parseInt(five.padEnd(5, '0'), 2)]).join('')
 }

@@ -448,6 +448,37 @@ describe('the password grant', () => {
       },
     ))
 
+  test("an authenticator's codes are those of RFC 6238, by its vectors, and work once if told so", async () => {
+    /** @type {[number, 'SHA1' | 'SHA256' | 'SHA512', number, string][]} */
+    const vectors = [
+      [59, 'SHA1', 20, '94287082'],
+      [1111111109, 'SHA256', 32, '68084774'],
+      [20000000000, 'SHA512', 64, '47863826'],
+    ]
+    for (const [seconds, algorithm, length, code] of vectors) {
+      const accounts = [
+        { email: EMAIL, password: PASSWORD, twoFactor: /** @type {const} */ ('totp'), totp: { algorithm, digits: 8 } },
+      ]
+      let now = seconds * 1000
+      await withRing({ accounts, now: () => now, totpCodeWorksOnce: true }, async (ring) => {
+        ring.accounts.get(EMAIL).totpSecret = Buffer.from('1234567890'.repeat(7).slice(0, length))
+        assert.equal(ring.codeFor(), code)
+        const use = async (/** @type {string} */ text) => (await login(ring, {}, { '2fa-code': text })).status
+        assert.equal(await use(code), 200)
+        assert.equal(await use(code), 400, 'once')
+        now += 30_000
+        assert.equal(await use(code), 400)
+        assert.equal(await use(ring.codeFor() ?? ''), 200)
+        const address = new URL(ring.totpAddress())
+        assert.deepEqual(
+          [address.protocol, address.host, address.searchParams.get('digits')],
+          ['otpauth:', 'totp', '8'],
+        )
+        assert.match(address.searchParams.get('secret') ?? '', /^[A-Z2-7]+$/)
+      })
+    }
+  })
+
   test('refuses what is missing or wrong', () =>
     withRing({}, async (ring) => {
       for (const fields of [{ password: 'wrong' }, { username: 'nobody@example.com' }, { password: `${PASSWORD} ` }]) {

@@ -119,6 +119,11 @@ export class FakeRing {
     return this.accounts.codeFor(this.accounts.get(email))
   }
 
+  /** What the QR code of an authenticator's set-up says, with its secret. @param {string} [email] */
+  totpAddress(email) {
+    return this.accounts.totpAddress(this.accounts.get(email))
+  }
+
   get codesSent() {
     return this.counts.codesSent
   }

@@ -13,7 +13,10 @@
  * @property {string} password
  * @property {TwoFactor} [twoFactor]
  * @property {string} [phone] what the 412 shows, already masked
+ * @property {Partial<TotpKind>} [totp] how the authenticator of `twoFactor: 'totp'` makes its codes
  */
+
+/** @typedef {{ algorithm: 'SHA1'|'SHA256'|'SHA512', digits: number, period: number }} TotpKind */
 
 /**
  * Where the redirect to another origin happens: the first authorize, the answer to the sign-in,
@@ -37,6 +40,7 @@
  * @property {boolean} csrfDecoyCookie with a token in the page: a cookie `csrfCookieName` that is not the token
  * @property {number} nextTimeInSecs
  * @property {number} codeTtlMs
+ * @property {boolean} totpCodeWorksOnce an authenticator's code is refused after it has worked once
  * @property {number} maxCodesPerWindow
  * @property {number} codeWindowMs
  * @property {number} codeThrottleStatus
@@ -79,6 +83,7 @@ export function defaultSettings() {
     csrfDecoyCookie: false,
     nextTimeInSecs: 60,
     codeTtlMs: 600_000,
+    totpCodeWorksOnce: false,
     maxCodesPerWindow: 10,
     codeWindowMs: 600_000,
     // 400 and not 429: a client has to read the description to know what it means.

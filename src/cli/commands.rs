@@ -123,7 +123,7 @@ async fn log_in(
     let device = if options.new_device { Device::New } else { Device::Kept };
     // A person may have taken minutes to type, and who reads standard output may be gone.
     kept.try_output()?;
-    let mut step = person.patiently(manager.login(Credentials { email, password, device })).await?;
+    let mut step = person.patiently(manager.login(Credentials { email, password, totp: None, device })).await?;
     let mut given = given.code;
     let (mut announced, mut tries) = (false, 0);
     while let Step::TwoFactor(two_factor) = step {

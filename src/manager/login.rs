@@ -5,13 +5,15 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use super::authenticator::{Codes, TRIES};
 use super::entry::{Start, broken};
 use super::refresh::{Reason, access_of};
-use super::{Inner, Level, Step};
+use super::{Inner, Level, Step, closed};
 use crate::journal::state::{Millis, State};
 use crate::mirror::{Allowance, Follower};
-use crate::oauth::{Grant, Login, LoginRequest, LoginStep};
+use crate::oauth::{Grant, Login, LoginRequest, LoginStep, TwoFactorMethod};
 use crate::token::RefreshToken;
+use crate::totp::Totp;
 use crate::{Error, ErrorCode, Result, Secret, hardware_id, task};
 
 /// What a person logs in with.
@@ -21,6 +23,8 @@ pub struct Credentials {
     pub email: Secret,
     /// Its password, exactly as typed.
     pub password: Secret,
+    /// What the authenticator app was set up with, if the caller has it.
+    pub totp: Option<Totp>,
     /// Which device to be for Ring.
     pub device: Device,
 }
@@ -129,11 +133,61 @@ impl Inner {
         };
         let login = Login::new(Arc::clone(&self.parts.oauth), request);
         let mut waiting = Box::new(Waiting { login, hardware_id });
-        let step = match code {
-            Some(code) => waiting.login.start_with_code(&code).await,
-            None => waiting.login.start().await,
+        let step = if let Some(code) = code {
+            waiting.login.start_with_code(&code).await
+        } else {
+            let step = waiting.login.start().await;
+            self.answer_with(credentials.totp, &mut waiting.login, step).await
         };
         self.go_on(&mut slot, waiting, step, allowance).await
+    }
+
+    /// Answers with the authenticator's own codes if Ring asks for one: with that of this time step, and after a wrong one
+    /// with that of the next.
+    async fn answer_with(
+        self: &Arc<Self>,
+        totp: Option<Totp>,
+        login: &mut Login,
+        mut step: Result<LoginStep>,
+    ) -> Result<LoginStep> {
+        let (Some(totp), Ok(LoginStep::TwoFactor(asked))) = (totp, &step) else { return step };
+        if asked.method != TwoFactorMethod::Totp {
+            self.log(
+                Level::Warn,
+                "Ring asks for a code that is not an authenticator's, so the authenticator's secret is not used.",
+            );
+            return step;
+        }
+        let mut codes = Codes::new(totp);
+        for _ in 0..TRIES {
+            let next = loop {
+                let sent = self.view().last_code.clone();
+                let next = codes.next(self.parts.clock.wall(), sent.as_ref());
+                if next.wait.is_zero() {
+                    break next;
+                }
+                self.log(
+                    Level::Info,
+                    format!("The login waits {} s for the authenticator's next code.", next.wait.as_secs() + 1),
+                );
+                if !self.pause(next.wait).await {
+                    return Err(closed());
+                }
+            };
+            codes.count(&next);
+            self.view().last_code = Some(next.code.clone());
+            step = login.submit(&next.code).await;
+            match &step {
+                Ok(LoginStep::TwoFactor(_)) => {}
+                Err(error) if error.code() == ErrorCode::TwoFactorInvalid => {}
+                _ => return step,
+            }
+        }
+        step.map_err(|error| {
+            error.with_sentence(
+                "Two codes that were made from the authenticator's secret were refused: check the secret, and the clock of this machine.",
+            )
+        })
     }
 
     async fn submit(self: &Arc<Self>, code: &Secret) -> Result<Step> {

@@ -5,6 +5,7 @@
 //! Everything that changes the journal runs in a task of its own, so that a caller who goes away takes nothing with it.
 
 pub mod activity;
+mod authenticator;
 mod clock;
 mod edit;
 mod entry;

@@ -387,7 +387,7 @@ impl Inner {
     }
 
     /// Waits, unless the manager is being closed. Says whether it waited.
-    async fn pause(&self, wait: Duration) -> bool {
+    pub(super) async fn pause(&self, wait: Duration) -> bool {
         let changed = self.changed.notified();
         tokio::pin!(changed);
         let sleep = self.parts.clock.sleep(wait);

@@ -1945,7 +1945,7 @@ async fn a_journal_whose_folder_is_gone_is_a_problem_of_the_store_until_the_fold
         assert_eq!(bench.wire.sent().len(), 2, "nothing is sent");
         assert!(!home.exists(), "nothing is made where the folder was");
     }
-    let credentials = Credentials { email: "e".into(), password: "p".into(), device: Device::Kept };
+    let credentials = Credentials { email: "e".into(), password: "p".into(), totp: None, device: Device::Kept };
     assert_eq!(code(manager.login(credentials).await), ErrorCode::Store, "Ring sends no code");
     std::fs::rename(&away, &home).unwrap();
     manager.refresh(false).await.unwrap();

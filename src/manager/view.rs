@@ -216,6 +216,8 @@ pub(super) struct View {
     /// The token that the caller knows of, as it was given or announced.
     announced: Option<Announced>,
     pub(super) login_waits: bool,
+    /// The authenticator's code that a login sent last.
+    pub(super) last_code: Option<Secret>,
     /// Whether a task is there already that looks for the login of another process.
     pub(super) watches_for_login: bool,
     pub(super) flight: Option<Flight>,
@@ -255,6 +257,7 @@ impl View {
             known: None,
             announced: None,
             login_waits: false,
+            last_code: None,
             watches_for_login: false,
             flight: None,
             refreshing: false,
