@@ -2,11 +2,21 @@
 // The drop-in with e-mail and password, and a store that fails: it never logs in for that, because Ring would send a code.
 // Needs the addon: npm run build:debug
 import assert from 'node:assert/strict'
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { describe, it } from 'node:test'
-import { atEnd, EMAIL, failure, fileStore, PASSWORD, RingTokenManager, startRing, tempDir } from './support/index.mjs'
+import {
+  atEnd,
+  EMAIL,
+  failure,
+  fileStore,
+  PASSWORD,
+  readJournal,
+  RingTokenManager,
+  startRing,
+  tempDir,
+} from './support/index.mjs'
 
 const { RingRestClient } = createRequire(import.meta.url)('../lib/ring-client-api/rest-client.js')
 
@@ -121,6 +131,39 @@ describe('the drop-in with e-mail and password', { concurrency: 4 }, () => {
     renameSync(away, dirname(path))
     await client.getAuth()
     nobodyLoggedIn(ring)
+    assert.equal(ring.counts.stalePresentations, 0)
+  })
+
+  it('a copy of a journal whose token the original uses makes no login, and says which one that is', async (t) => {
+    const ring = await startRing(t)
+    const [original, copy] = ['original', 'copy'].map((name) => join(realpathSync(tempDir(t)), name, 'journal'))
+    mkdirSync(dirname(original))
+    await journalAt(ring, original)
+    cpSync(dirname(original), dirname(copy), { recursive: true })
+    const { oauthUrl, apiUrl } = ring
+    const keeper = new RingTokenManager({ oauthUrl, apiUrl, store: fileStore(original) })
+    await keeper.refresh()
+    const client = open(t, ring, fileStore(copy))
+    for (const ask of [
+      () => client.getAuth(),
+      () => client.getAuth(),
+      () => client.manager.refresh(),
+      () => client.manager.refresh({ force: true }),
+    ]) {
+      const error = await failure(ask(), 'NO_REFRESH_TOKEN')
+      assert.match(error.message, /This journal was copied, and /)
+      assert.ok(error.message.includes(original), error.message)
+    }
+    const { state, code, message } = client.manager.status
+    assert.deepEqual([state, code, message?.includes(original)], ['needs-login', 'NO_REFRESH_TOKEN', true])
+    nobodyLoggedIn(ring)
+    // A person who logs in there has a token for the copy alone.
+    await client.manager.setRefreshToken(ring.mint())
+    await Promise.all([client.getAuth(), keeper.refresh()])
+    await keeper.close()
+    const [one, other] = [readJournal(original), readJournal(copy)]
+    assert.notEqual(one.id, other.id)
+    assert.equal(other.aside, null)
     assert.equal(ring.counts.stalePresentations, 0)
   })
 })

@@ -8,6 +8,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::task::Apart;
+use crate::token::Fingerprint;
 use crate::{Error, ErrorCode, Result};
 
 /// ring-client-api's own namespace.
@@ -34,6 +35,41 @@ pub async fn of_machine() -> Result<String> {
         )
     })?;
     Ok(named.map_or_else(random, |id| from_system_id(&id)))
+}
+
+/// A name for this machine that says nothing else about it; `None` in a container, and on a system without such a name. Files and
+/// tools of the system are asked for it.
+pub(crate) fn machine() -> Option<Fingerprint> {
+    if is_in_a_container() {
+        return None;
+    }
+    machine_id().map(|id| Fingerprint::of(&format!("ring-auth machine {id}")))
+}
+
+/// A container has no name of its own: it has that of its image, or of its host, or a new one at each start.
+#[cfg(target_os = "linux")]
+fn is_in_a_container() -> bool {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let is_said = ["container", "KUBERNETES_SERVICE_HOST"].iter().any(|name| std::env::var_os(name).is_some());
+    is_said
+        || has_overlay_root(&mounts)
+        || ["/.dockerenv", "/run/.containerenv", "/run/systemd/container"]
+            .iter()
+            .any(|path| std::path::Path::new(path).exists())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_in_a_container() -> bool {
+    false
+}
+
+/// Whether the root folder is made of the layers of an image.
+#[cfg(target_os = "linux")]
+fn has_overlay_root(mounts: &str) -> bool {
+    mounts.lines().any(|line| {
+        let (mount, file_system) = line.split_once(" - ").unwrap_or((line, ""));
+        mount.split(' ').nth(4) == Some("/") && file_system.starts_with("overlay ")
+    })
 }
 
 /// How long the system is waited for.
@@ -99,6 +135,15 @@ mod tests {
         let reg = "\r\nHKEY\r\n    MachineGuid    REG_SZ    0A1B-2C\r\n\r\n";
         assert_eq!(value_after(reg, "REG_SZ", '\n').as_deref(), Some("0a1b-2c"));
         assert_eq!(value_after("nothing", "REG_SZ", '\n'), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_container_is_told_by_its_root() {
+        let line = |point: &str, kind: &str| format!("25 1 0:22 / {point} rw,relatime shared:1 - {kind} {kind} rw\n");
+        assert!(has_overlay_root(&(line("/proc", "proc") + &line("/", "overlay"))));
+        assert!(!has_overlay_root(&(line("/", "ext4") + &line("/var/lib/docker/overlay2/x/merged", "overlay"))));
+        assert!(!has_overlay_root(""));
     }
 
     #[test]

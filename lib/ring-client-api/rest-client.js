@@ -178,12 +178,21 @@ class RingRestClient {
 
   /** A token that came meanwhile, by the manager or another process, is as good as the code that was waited for. */
   #needsLogin() {
-    return this.#credentials !== undefined && this.#manager.status.state === 'needs-login'
+    return this.#credentials !== undefined && this.#manager.status.state === 'needs-login' && !this.#isCopied()
+  }
+
+  /**
+   * Whether the journal was copied and the copy uses the token. A person decides then which of the two goes on: a login of each copy
+   * that somebody made of a project would be a device of its own for Ring, and a code that nobody asked for.
+   */
+  #isCopied() {
+    const { state, code } = this.#manager.status
+    return state === 'needs-login' && code === 'NO_REFRESH_TOKEN' && this.#manager.refreshToken !== null
   }
 
   /** @param {any} error */
   #canLogInFor(error) {
-    return this.#credentials !== undefined && WITHOUT_TOKEN.includes(error?.code)
+    return this.#credentials !== undefined && WITHOUT_TOKEN.includes(error?.code) && !this.#isCopied()
   }
 
   /**
@@ -279,7 +288,7 @@ class RingRestClient {
     switch (error?.code) {
       case 'NO_REFRESH_TOKEN':
       case 'REFRESH_TOKEN_REJECTED':
-        return reworded(error, NO_TOKEN)
+        return reworded(error, this.#isCopied() ? `${NO_TOKEN}  ${error.message}` : NO_TOKEN)
       case 'TWO_FACTOR_REQUIRED':
         return this.#needsCode()
       case 'TWO_FACTOR_INVALID':

@@ -9,7 +9,7 @@ use super::PageStore;
 use super::args::{Options, StoreOption};
 use crate::files::{Disk, platform};
 use crate::journal::state::State;
-use crate::journal::{Begun, FileStore, MemoryStore, Notice, Store};
+use crate::journal::{Begun, ELSEWHERE, FileStore, MemoryStore, Notice, Store};
 use crate::manager::Shown;
 use crate::mirror::{
     Decision, Dotenv, FileMirror, Homebridge, Introduced, Mirror, Patience, Purpose, ShownPlace, Target,
@@ -148,6 +148,10 @@ impl Place {
     /// A failure whose way out is another command: that one, as it is typed here.
     pub(super) fn in_our_words(&self, error: Error) -> Error {
         match (self.path(), error.code()) {
+            (Some(_), ErrorCode::NoRefreshToken) if error.message().starts_with(ELSEWHERE) => {
+                let login = format!("with `ring-auth login {}`", self.typed);
+                reworded(&error, error.message().replace("with `npx ring-auth`", &login))
+            }
             (Some(_), ErrorCode::NoRefreshToken) => self.nothing_yet(),
             (Some(_), ErrorCode::RefreshTokenRejected) => {
                 let what = error.message().split("Log in again").next().unwrap_or_default().trim_end().to_owned();

@@ -9,13 +9,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::format::{self, Unreadable};
 use super::id::JournalId;
 use super::state::{Known, Mark, State};
-use super::{Begun, Found, Guard, Notice, Stamp, Store};
+use super::{Begun, Claim, Found, Guard, Notice, Stamp, Store, origin};
 use crate::files::lock::Lock;
 use crate::files::names::{sibling, siblings, stand_in, stand_ins_if_there};
 use crate::files::platform::{self, Ownership};
 use crate::files::replace::{self, Room, Way};
 use crate::files::whereabouts::{self, Whereabouts};
 use crate::files::{Disk, Folder, check_text, make_folder_of, resolve, unusable};
+use crate::token::Fingerprint;
 use crate::{Error, ErrorCode, Result};
 
 /// How much longer than the state before it an answer's state may be and still fit into the room kept for it, beside
@@ -362,8 +363,9 @@ fn no_file(path: &Path) -> Error {
     ))
 }
 
-impl Store for FileStore {
-    fn peek(&self) -> Result<Option<State>> {
+impl FileStore {
+    /// What is kept, without the lock, as it says.
+    pub(super) fn peek_as_written(&self) -> Result<Option<State>> {
         let shared = self.shared.entering();
         let mut newest = shared.newest()?;
         for _ in 0..LOOKS {
@@ -377,13 +379,34 @@ impl Store for FileStore {
         Ok(newest.state)
     }
 
+    /// Takes the lock of a journal that is there: nothing but the lock itself is made.
+    pub(super) fn try_enter(&self) -> Result<Option<FileGuard>> {
+        Self::lock_at(self.shared.entering())
+    }
+
+    fn lock_at(shared: Arc<Shared>) -> Result<Option<FileGuard>> {
+        let lock = Lock::try_take_with_file(&shared.disk, shared.real()?)?;
+        Ok(lock.map(|lock| FileGuard::new(shared, lock)))
+    }
+}
+
+impl Store for FileStore {
+    fn peek(&self) -> Result<Option<State>> {
+        let found = self.peek_as_written()?;
+        if found.as_ref().is_none_or(State::is_at_home) {
+            return Ok(found);
+        }
+        let shared = self.shared.entering();
+        let real = shared.real()?;
+        Ok(found.map(|state| origin::as_it_counts(real, &shared.disk, state)))
+    }
+
     fn try_lock(&self) -> Result<Option<Box<dyn Guard>>> {
         let shared = self.shared.entering();
         shared.check_home(shared.real()?)?;
         make_folder_of(&shared.disk, &shared.given, shared.folder)
             .map_err(|error| shared.failed("made: its folder is missing", &error))?;
-        let Some(lock) = Lock::try_take_with_file(&shared.disk, shared.real()?)? else { return Ok(None) };
-        Ok(Some(Box::new(FileGuard::new(shared, lock))))
+        Ok(Self::lock_at(shared)?.map(|guard| Box::new(guard) as Box<dyn Guard>))
     }
 
     fn is_durable(&self) -> bool {
@@ -400,7 +423,7 @@ impl Store for FileStore {
     }
 }
 
-struct FileGuard {
+pub(super) struct FileGuard {
     shared: Arc<Shared>,
     lock: Lock,
     room: Option<Room>,
@@ -412,11 +435,14 @@ struct FileGuard {
     seen: Option<String>,
     /// The copy in the user's private folder that has what could not be written anywhere else.
     stand_in: Option<PathBuf>,
+    /// The token and the mark that were found.
+    found: (Option<Fingerprint>, Option<Mark>),
 }
 
 impl FileGuard {
     fn new(shared: Arc<Shared>, lock: Lock) -> Self {
-        Self { shared, lock, room: None, copies: Vec::new(), foreign: Vec::new(), seen: None, stand_in: None }
+        let (copies, foreign) = (Vec::new(), Vec::new());
+        Self { shared, lock, room: None, copies, foreign, seen: None, stand_in: None, found: (None, None) }
     }
 
     /// Whether the journal can be written over with no copy beside it: it need not grow for that, and holds no token
@@ -701,12 +727,18 @@ impl Guard for FileGuard {
         };
         let mut state = newest.state.unwrap_or_else(|| State::new(shared.issuer.clone()));
         state.id.get_or_insert_with(JournalId::random);
+        self.found = (state.fingerprint(), state.mark.clone());
         Ok(Found { state, notices })
+    }
+
+    fn claim(&mut self, state: &mut State) -> Result<Claim> {
+        origin::claim(self, state)
     }
 
     fn begin(&mut self, state: &mut State) -> Result<Begun> {
         let shared = Arc::clone(&self.shared);
         let real = shared.real()?;
+        identify(state, real);
         self.check_home(real)?;
         if self.is_overtaken(real).map_err(|error| shared.failed("read", &error))?
             && let Some(theirs) = self.theirs(real)?
@@ -785,11 +817,19 @@ impl Guard for FileGuard {
                 shared.given.display()
             )));
         }
+        identify(state, real);
         state.sequence += 1;
         let bytes = format::encode(state, &name_of(real));
         let way = self.put_somehow(state, &bytes)?;
         state.volatile = false;
         notices.extend(self.notices(way));
+        // It is on the disk: now there is time to find out whose the tokens are that were there before.
+        let token = state.fingerprint();
+        let is_given = token != self.found.0 && token.is_some_and(|token| state.given.contains(&token));
+        if is_given && way != Way::Beside && origin::part(self, state).unwrap_or(false) {
+            identify(state, real);
+            self.write_unsent(state, None)?;
+        }
         Ok(notices)
     }
 
@@ -805,7 +845,9 @@ impl Guard for FileGuard {
         self.foreign = newest.foreign;
         let mut nothing = State::logged_out(shared.issuer.clone(), now());
         nothing.sequence = newest.state.as_ref().map_or(0, |state| state.sequence) + 1;
-        nothing.id = newest.state.and_then(|state| state.id).or_else(|| Some(JournalId::random()));
+        // A copy that was never used here must not pass for what it was copied from.
+        let is_at_home = |state: &State| state.is_at_home() && state.place.as_deref().is_none_or(|place| place == real);
+        nothing.id = newest.state.filter(is_at_home).and_then(|state| state.id).or_else(|| Some(JournalId::random()));
         let bytes = format::encode(&nothing, &name_of(real));
         // It says that the account was logged out: without it, a journal that is gone would be no decision of anybody's.
         if !matches!(self.put(&bytes, None), Ok(Way::Replaced | Way::InPlace)) {
@@ -820,6 +862,62 @@ impl Guard for FileGuard {
             shared.disk.remove(&path).map_err(|error| shared.failed("removed", &error))?;
         }
         replace::sync_folder(&shared.disk, real).map_err(|error| shared.failed("removed", &error))
+    }
+}
+
+impl FileGuard {
+    /// Where the journal is, behind the links that lead to it.
+    pub(super) fn real(&self) -> Result<PathBuf> {
+        self.shared.real().map(Path::to_owned)
+    }
+
+    pub(super) fn disk(&self) -> &Disk {
+        &self.shared.disk
+    }
+
+    /// Makes a state durable in the journal itself, without any request to come. A probe is text that shows wherever this
+    /// journal shows. Says whether that was done: not if another process wrote meanwhile.
+    pub(super) fn write_unsent(&mut self, state: &mut State, probe: Option<&str>) -> Result<bool> {
+        let shared = Arc::clone(&self.shared);
+        let real = shared.real()?;
+        if self.is_overtaken(real).map_err(|error| shared.failed("read", &error))? {
+            return Ok(false);
+        }
+        let mut written = State { sequence: state.sequence + 1, ..state.clone() };
+        if written.fingerprint() == self.found.0 {
+            written.mark.clone_from(&self.found.1);
+        }
+        written.unknown.extend(probe.map(|probe| (format::PROBE.to_owned(), probe.into())));
+        match self.put(&format::encode(&written, &name_of(real)), None)? {
+            Way::Replaced => self.lock.follow(&shared.disk, real),
+            Way::InPlace => {}
+            Way::Beside => return Err(shared.failed("written", &io::ErrorKind::PermissionDenied.into())),
+        }
+        state.sequence = written.sequence;
+        Ok(true)
+    }
+
+    /// The same for another journal than the one of this manager: if it cannot be changed it stays as it is, and nothing is
+    /// laid beside it.
+    pub(super) fn write_visited(&mut self, state: &mut State) -> Result<bool> {
+        if !self.copies.is_empty() {
+            return Ok(false);
+        }
+        let written = self.write_unsent(state, None);
+        if written.is_err() {
+            for copy in std::mem::take(&mut self.copies) {
+                let _ = self.shared.disk.remove(&copy);
+            }
+        }
+        written
+    }
+}
+
+/// Gives a journal that has none its id, and its place as soon as it holds a token.
+fn identify(state: &mut State, real: &Path) {
+    state.id.get_or_insert_with(JournalId::random);
+    if state.current.is_some() {
+        state.place.get_or_insert_with(|| real.to_owned());
     }
 }
 
@@ -840,7 +938,7 @@ fn stand_in_copies(real: &Path) -> Vec<PathBuf> {
 }
 
 /// Milliseconds since 1970.
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     super::state::millis(now)
 }

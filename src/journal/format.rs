@@ -4,6 +4,7 @@
 //! it, by which one is recognised that was torn. The record of each token has a digest of its own: a torn text may still
 //! have a whole token in it, and [`salvage`] finds that.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine;
@@ -23,6 +24,8 @@ pub const VERSION: u64 = 1;
 pub const SIGNATURE: &str = "{\n  \"ring-auth-journal\": ";
 /// The first key: its value is the name of the file that the text was written for.
 const NAME: &str = "ring-auth-journal";
+/// The key of a text that is written to find out whether it shows at another path.
+pub const PROBE: &str = "probe";
 /// What stands before and after the digest, which is the last thing in the text.
 const DIGEST: (&str, &str) = ("  \"digest\": \"", "\"\n}");
 /// The length of a digest in hexadecimal digits: 16 bytes of a SHA-256.
@@ -44,6 +47,9 @@ pub fn encode(state: &State, name: &str) -> Vec<u8> {
     map.insert("version".into(), VERSION.into());
     map.insert("warning".into(), WARNING.into());
     map.insert("id".into(), state.id.map(|id| id.to_string()).into());
+    map.insert("place".into(), state.place.as_deref().map(path_value).into());
+    map.insert("moved".into(), state.moved.as_deref().map(path_value).into());
+    map.insert("machines".into(), fingerprints(&state.machines).into());
     map.insert("issuer".into(), state.issuer.clone().into());
     map.insert("sequence".into(), state.sequence.into());
     map.insert("loggedOutAt".into(), state.logged_out_at.into());
@@ -236,6 +242,11 @@ fn decode_fields(mut map: Map<String, Value>) -> Option<State> {
     map.remove("warning");
     let mut state = State::new(map.remove("issuer")?.as_str()?);
     state.id = optional(map.remove("id"), |id| JournalId::parse(id.as_str()?))?;
+    state.place = optional(map.remove("place"), parse_path)?;
+    state.moved = optional(map.remove("moved"), parse_path)?;
+    state.machines = parse_fingerprints(map.remove("machines")?.as_str()?)?;
+    // It was there to be seen by way of another path, once.
+    map.remove(PROBE);
     state.sequence = map.remove("sequence")?.as_u64()?;
     state.logged_out_at = map.remove("loggedOutAt").and_then(|at| at.as_u64());
     state.last_success_at = map.remove("lastSuccessAt").and_then(|at| at.as_u64());
@@ -351,6 +362,21 @@ fn parse_cool_down(value: &Value) -> Option<CoolDown> {
     })
 }
 
+/// A path as text, or as its bytes in base64 if it is no text.
+fn path_value(path: &Path) -> Value {
+    match path.to_str() {
+        Some(text) => text.into(),
+        None => json!({ "bytes": STANDARD.encode(path_bytes::of(path)) }),
+    }
+}
+
+fn parse_path(value: &Value) -> Option<PathBuf> {
+    match value.as_str() {
+        Some(text) => Some(text.into()),
+        None => path_bytes::to_path(STANDARD.decode(value.get("bytes")?.as_str()?).ok()?),
+    }
+}
+
 /// `Some(None)` for what is absent or null, `None` for what is there and wrong.
 #[allow(clippy::option_option, reason = "absent and damaged are two things here, and both end in `?`")]
 fn optional<T>(value: Option<Value>, parse: impl Fn(&Value) -> Option<T>) -> Option<Option<T>> {
@@ -388,6 +414,40 @@ fn unhex(text: &str) -> Option<Fingerprint> {
     u64::from_str_radix(text, 16).ok().map(|number| Fingerprint::from_bytes(number.to_be_bytes()))
 }
 
+#[cfg(unix)]
+mod path_bytes {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::path::{Path, PathBuf};
+
+    pub(super) fn of(path: &Path) -> Vec<u8> {
+        path.as_os_str().as_bytes().to_vec()
+    }
+
+    #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
+    pub(super) fn to_path(bytes: Vec<u8>) -> Option<PathBuf> {
+        Some(OsString::from_vec(bytes).into())
+    }
+}
+
+/// A path of Windows is a sequence of 16-bit numbers, which need not be text.
+#[cfg(windows)]
+mod path_bytes {
+    use std::ffi::OsString;
+    use std::os::windows::ffi::{OsStrExt, OsStringExt};
+    use std::path::{Path, PathBuf};
+
+    pub(super) fn of(path: &Path) -> Vec<u8> {
+        path.as_os_str().encode_wide().flat_map(u16::to_le_bytes).collect()
+    }
+
+    pub(super) fn to_path(bytes: Vec<u8>) -> Option<PathBuf> {
+        let (pairs, rest) = bytes.as_chunks::<2>();
+        let wide: Vec<u16> = pairs.iter().copied().map(u16::from_le_bytes).collect();
+        rest.is_empty().then(|| OsString::from_wide(&wide).into())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -420,6 +480,9 @@ mod tests {
         });
         state.forced_at = Some(9);
         state.id = JournalId::parse("00112233445566778899aabbccddeeff");
+        state.place = Some("/data/j.json".into());
+        state.moved = Some("/other/j.json".into());
+        state.machines = vec![Fingerprint::of("one"), Fingerprint::of("two")];
         state.sequence = 12;
         state
     }
@@ -517,6 +580,25 @@ mod tests {
             bytes.extend([room; 100]);
             assert_eq!(decode(&bytes), Ok(full()));
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_is_no_text_round_trips() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+        let mut state = full();
+        state.place = Some(OsStr::from_bytes(b"/caf\xe9/j.json").into());
+        let bytes = encode(&state, "j");
+        assert!(String::from_utf8(bytes.clone()).unwrap().contains("\"place\": {\"bytes\":\"L2NhZukvai5qc29u\"}"));
+        assert_eq!(decode(&bytes), Ok(state));
+    }
+
+    #[test]
+    fn what_was_written_to_be_seen_elsewhere_is_no_part_of_the_state() {
+        let mut probing = full();
+        probing.unknown.insert(PROBE.into(), "x".into());
+        assert_eq!(decode(&encode(&probing, "j")), Ok(full()));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::file::FileStore as JournalFile;
 use super::state::{Known, State};
-use super::{Begun, Found, Guard, Notice, Stamp, Store};
+use super::{Begun, Claim, Found, Guard, Notice, Stamp, Store};
 use crate::Result;
 use crate::files::lock::Lock;
 use crate::files::{Disk, Folder, resolve};
@@ -129,9 +129,9 @@ impl Store for FileStore {
             },
             _ => None,
         };
-        shared.last().clone_from(&real);
+        let before = std::mem::replace(&mut *shared.last(), real.clone());
         let shared = Arc::clone(shared);
-        Ok(Some(Box::new(LinkGuard { shared, guard, former, real, _link: link })))
+        Ok(Some(Box::new(LinkGuard { shared, guard, former, real, before, _link: link })))
     }
 
     fn is_durable(&self) -> bool {
@@ -155,6 +155,8 @@ struct LinkGuard {
     /// The journal to which the link led before, if there is none where it leads now.
     former: Option<Box<dyn Guard>>,
     real: Option<PathBuf>,
+    /// The file that this manager entered before.
+    before: Option<PathBuf>,
     _link: Option<Lock>,
 }
 
@@ -214,6 +216,15 @@ impl Guard for LinkGuard {
             }
         }
         Ok(found)
+    }
+
+    fn claim(&mut self, state: &mut State) -> Result<Claim> {
+        if state.moved.is_some() && state.moved == self.before && self.before != self.real {
+            // The link leads back to where it led before, and this manager was the one that took the token along. It
+            // brings it back in the same way, if no other has used it.
+            state.place = state.moved.take();
+        }
+        self.guard.claim(state)
     }
 
     fn begin(&mut self, state: &mut State) -> Result<Begun> {

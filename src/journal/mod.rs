@@ -7,10 +7,12 @@ mod format;
 pub mod id;
 mod links;
 mod memory;
+mod origin;
 pub mod state;
 
 pub use links::FileStore;
 pub use memory::MemoryStore;
+pub use origin::{Claim, ELSEWHERE, elsewhere};
 
 use std::fs::Metadata;
 use std::time::SystemTime;
@@ -65,6 +67,16 @@ pub trait Guard: Send {
     ///
     /// As for [`Store::peek`].
     fn read(&mut self) -> Result<Found>;
+
+    /// Whether the token of the state may be sent from here, or a copy of the journal uses it. Where the journal is, and on which
+    /// machine, is noted in the state, which is to be written before the token is sent.
+    ///
+    /// # Errors
+    ///
+    /// `STORE_LOCKED` while that is not decided because another process is sending the token; as for [`Store::peek`].
+    fn claim(&mut self, _state: &mut State) -> Result<Claim> {
+        Ok(Claim::Here(Vec::new()))
+    }
 
     /// Keeps room for the write after this one, then makes this one durable. Done before a request is sent.
     ///

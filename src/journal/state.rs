@@ -1,6 +1,7 @@
 //! What a journal holds, and the rules of lineage: which token is used, and which is never sent again.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -18,11 +19,20 @@ const MAX_TOMBSTONES: usize = 1_000;
 /// Push credentials change a few times in the four hours of a token.
 const MAX_WRAPPINGS: usize = 100;
 
+/// How many machines a journal remembers.
+const MAX_MACHINES: usize = 16;
+
 /// Everything that is known of one account, as it is in the journal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct State {
     /// Which journal this is; `None` until it is first written as a file.
     pub id: Option<JournalId>,
+    /// Where the journal was when a token of it was last sent, or first written: its absolute path behind all links.
+    pub place: Option<PathBuf>,
+    /// The path of the copy that uses the token of this journal from now on: nothing is sent from here.
+    pub moved: Option<PathBuf>,
+    /// The machines on which the journal was used, the last one at the end: fingerprints of their machine-ids.
+    pub machines: Vec<Fingerprint>,
     /// The origin of `oauthUrl`. A journal is only ever used with its own.
     pub issuer: String,
     /// Counts the writes, so that of a journal and its backup the newer one is known.
@@ -228,6 +238,9 @@ impl State {
     pub fn new(issuer: impl Into<String>) -> Self {
         Self {
             id: None,
+            place: None,
+            moved: None,
+            machines: Vec::new(),
             issuer: issuer.into(),
             sequence: 0,
             hardware_id: None,
@@ -254,6 +267,11 @@ impl State {
     #[must_use]
     pub fn logged_out(issuer: impl Into<String>, now: Millis) -> Self {
         Self { logged_out_at: Some(now), ..Self::new(issuer) }
+    }
+
+    /// Whether the token may be sent from here, because no copy of the journal uses it.
+    pub fn is_at_home(&self) -> bool {
+        self.moved.is_none()
     }
 
     /// Whether there is no token although nobody logged out: the journal was removed, emptied or never written.
@@ -385,6 +403,8 @@ impl State {
                 // They may be sending that token at this moment.
                 self.mark = theirs.mark.take().or_else(|| self.mark.take());
                 self.access = self.access.take().or_else(|| theirs.access.take());
+                // They may have been the copy that takes the token over.
+                self.moved = theirs.moved.take().or_else(|| self.moved.take());
             }
         } else if knows(&theirs, self) {
             std::mem::swap(self, &mut theirs);
@@ -405,6 +425,9 @@ impl State {
         }
         self.sequence = sequence;
         self.id = self.id.or(theirs.id);
+        theirs.machines.retain(|machine| !self.machines.contains(machine));
+        self.machines.splice(0..0, theirs.machines);
+        self.forget_old_machines();
         self.hardware_id = self.hardware_id.take().or(theirs.hardware_id);
         self.last_success_at = self.last_success_at.max(theirs.last_success_at);
         self.known = union(theirs.known, std::mem::take(&mut self.known));
@@ -444,6 +467,9 @@ impl State {
         if self.aside.as_ref().is_some_and(|aside| aside.current.token.fingerprint() == fingerprint) {
             self.aside = None;
         }
+        if self.moved.is_some() {
+            self.part_from_the_copy();
+        }
         self.current = Some(Held { token, obtained_at: now, succeeded: false });
         self.access = None;
         self.mark = None;
@@ -473,6 +499,34 @@ impl State {
         self.access = None;
         self.mark = None;
         self.cool_down = None;
+        if self.moved.is_some() {
+            self.part_from_the_copy();
+        }
+    }
+
+    /// Becomes a journal of its own, with a token that its copy does not have: it gets another id, and a place when it is
+    /// next written. What both had is the copy's, so that only the fingerprints of it stay.
+    pub fn part_from_the_copy(&mut self) {
+        self.id = None;
+        self.place = None;
+        self.moved = None;
+        self.aside = None;
+    }
+
+    /// Notes that the journal is used on a machine. Says whether it was used on others only until now.
+    pub fn note_machine(&mut self, machine: Fingerprint) -> bool {
+        let is_new = !self.machines.contains(&machine);
+        let was_elsewhere = is_new && !self.machines.is_empty();
+        if is_new {
+            self.machines.push(machine);
+            self.forget_old_machines();
+        }
+        was_elsewhere
+    }
+
+    fn forget_old_machines(&mut self) {
+        let excess = self.machines.len().saturating_sub(MAX_MACHINES);
+        self.machines.drain(..excess);
     }
 
     /// Takes over the wrapping of what is the current token already. Says whether that changed anything.

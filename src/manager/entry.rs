@@ -1,5 +1,6 @@
 //! Into the store and out again: one at a time, in this process and between processes.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use super::activity::Write;
 use super::login::count_as_accepted;
 use super::{Inner, Level, closed, policy};
 use crate::journal::state::{Known, State};
-use crate::journal::{Begun, Found, Guard, Notice};
+use crate::journal::{Begun, Claim, Found, Guard, Notice};
 use crate::mirror::{Allowance, Follower};
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Result, task};
@@ -50,12 +51,23 @@ impl Entered<'_> {
 }
 
 /// Whether a request may follow a write that was made for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Start {
     /// It may: the write is durable.
     Ready,
     /// It may not: another process wrote meanwhile, and its state was taken in.
     Overtaken,
+    /// It may not: the copy of the journal at that path uses the token.
+    Elsewhere(PathBuf),
+}
+
+/// What a write is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A request with the token in the store.
+    Refresh,
+    /// A login, which brings a token of its own.
+    Login,
 }
 
 /// How often a process lets others overtake it before it leaves the store to them.
@@ -167,16 +179,35 @@ impl Inner {
 
     /// Writes before a request, with room kept for its answer. If another process wrote meanwhile, nothing is written, its
     /// state is taken in, and everything has to be decided anew.
-    pub(super) async fn begin(&self, entered: &mut Entered<'_>) -> Result<Start> {
+    pub(super) async fn begin(&self, entered: &mut Entered<'_>, purpose: Purpose) -> Result<Start> {
         let Some(guard) = entered.guard.take() else { return Err(closed()) };
         let mut state = entered.state.clone();
-        let (guard, (state, result)) = self
+        let (guard, (state, claimed, result)) = self
             .blocking(guard, move |guard| {
-                let result = guard.begin(&mut state);
-                (state, result)
+                let claimed = match purpose {
+                    Purpose::Refresh => guard.claim(&mut state),
+                    Purpose::Login => Ok(Claim::Here(Vec::new())),
+                };
+                let result = matches!(claimed, Ok(Claim::Here(_))).then(|| guard.begin(&mut state));
+                (state, claimed, result)
             })
             .await;
         entered.guard = Some(guard);
+        // Which journal it is and how often it was written is so, whatever comes of this.
+        entered.state = state;
+        let result = match claimed {
+            Ok(Claim::Here(notices)) => {
+                self.tell_once(notices);
+                result.unwrap_or_else(|| Err(broken()))
+            }
+            Ok(Claim::Elsewhere(path)) => {
+                entered.state.mark = None;
+                return Ok(Start::Elsewhere(path));
+            }
+            // Nothing is wrong with the store.
+            Err(error) if error.code() == ErrorCode::StoreLocked => return Err(error),
+            Err(error) => Err(error),
+        };
         match result {
             Ok(Begun::Overtaken(theirs)) => {
                 self.log(
@@ -203,7 +234,6 @@ impl Inner {
                 Ok(Start::Overtaken)
             }
             Ok(Begun::Ready(notices)) => {
-                entered.state.sequence = state.sequence;
                 entered.state.volatile = false;
                 self.tell(notices);
                 entered.absorbed = false;
@@ -217,7 +247,6 @@ impl Inner {
                 Ok(Start::Ready)
             }
             Err(error) => {
-                entered.state.sequence = state.sequence;
                 self.update(|view, _| view.store_problem = Some(error.clone()));
                 Err(error)
             }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::authenticator::{Codes, TRIES};
-use super::entry::{Start, broken};
+use super::entry::{Purpose, Start, broken};
 use super::refresh::{Reason, access_of};
 use super::{Inner, Level, Step, closed};
 use crate::journal::state::{Millis, State};
@@ -224,9 +224,9 @@ impl Inner {
             };
             // The token in use keeps its own: it wins over the journal's.
             entered.state.hardware_id = Some(hardware_id.clone());
-            match self.begin(&mut entered).await {
+            match self.begin(&mut entered, Purpose::Login).await {
                 Ok(Start::Ready) => break hardware_id,
-                Ok(Start::Overtaken) => {}
+                Ok(Start::Overtaken | Start::Elsewhere(_)) => {}
                 Err(error) => {
                     self.abandon(entered).await;
                     return Err(error);

@@ -53,7 +53,10 @@ impl Inner {
         // What cannot be read now is read again at the next look.
         let Ok(Some((stamp, Ok(state)))) = looked.await else { return };
         *seen = Some(stamp);
-        let Some(state) = state.filter(|state| state.current.is_some() && !state.is_dead()) else { return };
+        let Some(state) = state.filter(|state| state.current.is_some() && !state.is_dead() && state.is_at_home())
+        else {
+            return;
+        };
         let adopted = self.update(|view, clock| {
             let is_free = view.flight.is_none() && view.given.is_none() && !view.closing;
             let adopts = is_free && !view.has_usable_token() && view.ahead_of(&state).is_none();

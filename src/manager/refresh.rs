@@ -7,11 +7,12 @@ use tokio::sync::watch;
 
 use super::activity::{Rotation, Write};
 use super::clock::Clock;
-use super::entry::{Entered, Start, broken};
+use super::entry::{Entered, Purpose, Start, broken};
 use super::policy::{self, Tries};
 use super::view::{Auth, Complaint, LiveAccess, rejected};
 use super::{Inner, Level, follow};
 use crate::journal::state::{Access, AfterRejection, Mark, Sent, State, millis};
+use crate::journal::{Notice, elsewhere};
 use crate::mirror::Allowance;
 use crate::oauth::{Grant, WireError};
 use crate::token::Fingerprint;
@@ -233,6 +234,13 @@ impl Inner {
             match self.mark(&mut entered, token.fingerprint(), starts, &hardware_id).await {
                 Ok(Start::Ready) => {}
                 Ok(Start::Overtaken) => return Ok(Flown::Overtaken(Box::new(entered))),
+                Ok(Start::Elsewhere(path)) => {
+                    let error = elsewhere(&path);
+                    self.adopt(&entered.state);
+                    self.leave(entered).await;
+                    self.tell_once(vec![Notice(error.message().to_owned())]);
+                    return Err(error);
+                }
                 Err(error) => {
                     entered.state.mark = None;
                     self.abandon(entered).await;
@@ -318,7 +326,7 @@ impl Inner {
             deadline: now + millis(policy::longest_refresh(self.settings.request_timeout)),
             starts,
         });
-        self.begin(entered).await
+        self.begin(entered, Purpose::Refresh).await
     }
 
     /// Sends one token, again where that makes sense. Says when the request that succeeded was sent.

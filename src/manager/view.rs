@@ -1,5 +1,6 @@
 //! What a manager knows without looking into the store.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,8 +8,8 @@ use super::clock::Clock;
 use super::policy::{self, Invalidations};
 use super::refresh::Flight;
 use super::{Event, closed};
-use crate::journal::Notice;
 use crate::journal::state::{Access, CoolDown, Millis, State, millis};
+use crate::journal::{Notice, elsewhere};
 use crate::token::{Fingerprint, RefreshToken};
 use crate::{Error, ErrorCode, Result, Secret};
 
@@ -183,6 +184,8 @@ pub(super) struct View {
     pub(super) hardware_id: Option<Arc<str>>,
     pub(super) access: Option<Box<LiveAccess>>,
     rejected: bool,
+    /// The copy of the journal that uses the token: it is not sent from here.
+    moved: Option<Arc<Path>>,
     pub(super) cool_down: Option<Box<CoolDown>>,
     /// What is wrong with the store, until it is right again.
     pub(super) store_problem: Option<Error>,
@@ -239,6 +242,7 @@ impl View {
             hardware_id: None,
             access: None,
             rejected: false,
+            moved: None,
             cool_down: None,
             store_problem: None,
             mirror_problem: None,
@@ -283,6 +287,7 @@ impl View {
             self.newest.as_ref().map(fingerprint) != state.current.as_ref().map(|held| fingerprint(&held.token));
         self.newest = state.current.as_ref().map(|held| held.token.clone());
         self.rejected = state.is_dead();
+        self.moved = state.moved.as_deref().map(Arc::from);
         self.cool_down = state.cool_down.clone().map(Box::new);
         self.hardware_id = state.hardware_id.as_deref().map(Arc::from);
         self.known = Some(Arc::new(state.clone()));
@@ -306,6 +311,7 @@ impl View {
         }
         self.access = None;
         self.rejected = false;
+        self.moved = None;
         self.cool_down = None;
     }
 
@@ -369,8 +375,7 @@ impl View {
     pub(super) fn may_refresh_unasked(&self, clock: &dyn Clock) -> bool {
         !self.closing
             && self.flight.is_none()
-            && !self.rejected
-            && self.newest.is_some()
+            && self.has_usable_token()
             && self.cool_down.as_ref().is_none_or(|cool_down| cool_down.until(clock.wall()).is_none())
             && self.until_unasked(clock).is_zero()
     }
@@ -381,9 +386,9 @@ impl View {
             .map_or(Duration::ZERO, |last| (last + policy::BETWEEN_UNASKED).saturating_sub(clock.monotonic()))
     }
 
-    /// Whether there is a token that Ring did not reject, so that nobody has to log in.
+    /// Whether there is a token that may be sent from here and that Ring did not reject, so that nobody has to log in.
     pub(super) fn has_usable_token(&self) -> bool {
-        self.newest.is_some() && !self.rejected
+        self.newest.is_some() && !self.rejected && self.moved.is_none()
     }
 
     /// Why there is no token that could be sent.
@@ -424,6 +429,8 @@ impl View {
             (Phase::NeedsLogin, Some(self.missing()))
         } else if self.rejected {
             (Phase::NeedsLogin, Some(rejected()))
+        } else if let Some(path) = &self.moved {
+            (Phase::NeedsLogin, Some(elsewhere(path)))
         } else if waiting.is_some() {
             (Phase::Waiting, waiting)
         } else if self.access.as_ref().is_some_and(|access| !access.is_expired(clock)) {

@@ -1,0 +1,953 @@
+//! Whether a journal is a copy of another one, and which of the two may send their token.
+//!
+//! A journal that was copied (`cp -r` of a project) says in its text where it was used last. Before its first rotation at
+//! another place it is compared with the journal there. The rules, and the reasons for them, are in `docs/journal.md`.
+
+use std::fs::Metadata;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{OnceLock, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::file::{FileGuard, FileStore};
+use super::id::JournalId;
+use super::state::{Known, Millis, State};
+use super::{Guard, Notice};
+use crate::files::names::sibling;
+use crate::files::{Disk, platform};
+use crate::token::Fingerprint;
+use crate::{Error, ErrorCode, Result, hardware_id};
+
+/// How long everything at the other place may take, all in all: it may be on a file system that never answers.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long somebody waits who only looks, without a request to come.
+const GLANCE: Duration = Duration::from_millis(250);
+/// What is left of that time for reading and writing once the lock was waited for.
+const TO_WRITE: Duration = Duration::from_millis(500);
+/// The wait between two tries of a lock.
+const LOOK: Duration = Duration::from_millis(20);
+/// How many journals in a row are followed that each say that they moved.
+const MOST_MOVES: usize = 8;
+/// How much work at other places may be unfinished at a time. What hangs on a dead mount counts until it ends.
+const MOST_VISITS: usize = 16;
+
+/// What came of asking for the right to send the token of a journal from its place.
+#[derive(Debug)]
+pub enum Claim {
+    /// It may be sent from here. A person should hear these.
+    Here(Vec<Notice>),
+    /// It may not: the copy of the journal at that path uses it.
+    Elsewhere(PathBuf),
+}
+
+/// How the sentence begins that says that a copy of the journal uses its token.
+pub const ELSEWHERE: &str = "This journal was copied, and ";
+
+/// The answer while a copy of the journal uses its token.
+pub fn elsewhere(path: &Path) -> Error {
+    Error::new(
+        ErrorCode::NoRefreshToken,
+        format!(
+            "{ELSEWHERE}{} uses its refresh token now, so nothing is sent from here. Go on with that one, or log in here as well with `npx ring-auth`: each copy needs a login of its own.",
+            path.display()
+        ),
+    )
+}
+
+/// Decides whether the token of a journal may be sent from the place where it is now, under its lock, and notes that place
+/// in the state. The caller writes the state before it sends the token.
+///
+/// # Errors
+///
+/// `STORE_LOCKED` while the journal from which this one was copied is sending the same token.
+pub(super) fn claim(own: &mut FileGuard, state: &mut State) -> Result<Claim> {
+    let real = own.real()?;
+    let until = Instant::now() + PATIENCE;
+    let mut notices = Vec::new();
+    if let Some(moved) = state.moved.clone() {
+        if let Some(holder) = holder(&Wanted::of(own, &real, state), &moved, until) {
+            state.moved = Some(holder.clone());
+            return Ok(Claim::Elsewhere(holder));
+        }
+        state.moved = None;
+        if moved != real {
+            notices.push(Notice(format!(
+                "The journal {} was moved to {}, where it is no longer, so it is used here again.",
+                real.display(),
+                moved.display()
+            )));
+        }
+    }
+    if let Some(place) = state.place.clone().filter(|place| *place != real) {
+        let finding = visit(own, &real, state, &place, until)?;
+        match finding {
+            Finding::Ours => {}
+            Finding::InDoubt(why) => notices.push(in_doubt(&real, &place, why)),
+            Finding::OwnToken => state.part_from_the_copy(),
+            Finding::UsedAt(path) => {
+                state.moved = Some(path.clone());
+                // So that the next look and other processes know it without looking there. If that fails they do look.
+                let _ = own.write_unsent(state, None);
+                return Ok(Claim::Elsewhere(path));
+            }
+            Finding::InUse => return Err(in_use(&real, &place)),
+        }
+    }
+    state.place = Some(real.clone());
+    if let Some(machine) = machine()
+        && state.note_machine(machine)
+    {
+        notices.push(Notice(format!(
+            "The journal {} was used on another computer before. If it is still used there, log in here as well: of two computers with one token, one loses it.",
+            real.display()
+        )));
+    }
+    Ok(Claim::Here(notices))
+}
+
+/// Lets a journal with a token from a person part from the one from which it was copied, if it is a copy. Says whether that
+/// changed the state.
+pub(super) fn part(own: &mut FileGuard, state: &mut State) -> Result<bool> {
+    let real = own.real()?;
+    let Some(place) = state.place.clone().filter(|place| *place != real) else { return Ok(false) };
+    let is_copy = matches!(visit(own, &real, state, &place, Instant::now() + PATIENCE)?, Finding::OwnToken);
+    if is_copy {
+        state.part_from_the_copy();
+    }
+    Ok(is_copy)
+}
+
+/// The state without its note that it moved, if nothing of it is where it says. Nothing is written.
+pub(super) fn as_it_counts(real: &Path, disk: &Disk, mut state: State) -> State {
+    if let Some(moved) = state.moved.clone() {
+        let wanted = Wanted::new(real, disk, &state);
+        if holder(&wanted, &moved, Instant::now() + GLANCE).is_none() {
+            state.moved = None;
+        }
+    }
+    state
+}
+
+/// Why it is not known whether another process uses the same token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    Unreachable,
+    Unreadable,
+    Locked,
+    Unwritable,
+    AnotherJournal,
+    AnotherState,
+}
+
+fn in_doubt(real: &Path, place: &Path, why: Doubt) -> Notice {
+    let what = match why {
+        Doubt::Unreachable => "that place cannot be reached now",
+        Doubt::Unreadable => "what lies there cannot be read",
+        Doubt::Locked => "another process holds the lock there",
+        Doubt::Unwritable => "the journal there cannot be changed",
+        Doubt::AnotherJournal => "another journal lies there now",
+        Doubt::AnotherState => "the journal there has another token now",
+    };
+    Notice(format!(
+        "The journal {} was used as {} before, and {what}. It is used here from now on. If a program still uses it there, log in here as well: of two programs with one token, one loses it.",
+        real.display(),
+        place.display()
+    ))
+}
+
+fn in_use(real: &Path, place: &Path) -> Error {
+    Error::new(
+        ErrorCode::StoreLocked,
+        format!(
+            "The journal {} is a copy of {}, and another process is refreshing its token there at this moment. Nothing was sent from here; this is tried again at the next call.",
+            real.display(),
+            place.display()
+        ),
+    )
+}
+
+/// What was found where a journal was used before.
+#[derive(Debug)]
+enum Finding {
+    /// Nothing that uses its token: the journal was moved, is one file under two paths, or was handed over.
+    Ours,
+    /// Not whether its token is used there.
+    InDoubt(Doubt),
+    /// The journal that it was copied from, with another token than its own, which a person gave.
+    OwnToken,
+    /// A journal that uses its token, or has used it up.
+    UsedAt(PathBuf),
+    /// A request with its token.
+    InUse,
+}
+
+/// What is looked for at other places, in a form that can be handed to another thread.
+#[derive(Clone)]
+struct Wanted {
+    real: PathBuf,
+    disk: Disk,
+    state: State,
+}
+
+impl Wanted {
+    fn new(real: &Path, disk: &Disk, state: &State) -> Self {
+        Self { real: real.to_owned(), disk: disk.clone(), state: state.clone() }
+    }
+
+    fn of(own: &FileGuard, real: &Path, state: &State) -> Self {
+        Self::new(real, own.disk(), state)
+    }
+
+    /// The journal at another path. Files that are made beside it belong to its own owner.
+    fn at(&self, path: &Path) -> Result<FileStore> {
+        FileStore::open(path, &*self.state.issuer, self.disk.clone().for_owner_of(path))
+    }
+
+    /// Whether a path leads to the journal itself, as far as names and numbers of files say so.
+    fn is_at(&self, path: &Path) -> bool {
+        // Elsewhere two files can have the same times.
+        path == self.real || (cfg!(unix) && (is_one_file(path, &self.real) || has_one_lock(path, &self.real)))
+    }
+
+    fn look(&self, path: &Path) -> Look {
+        match self.disk.metadata_behind_links(path) {
+            Ok(None) => return Look::Nothing,
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Look::Nothing,
+            Err(_) => return Look::Unknown(Doubt::Unreachable),
+            Ok(Some(there)) if !there.is_file() => return Look::Unknown(Doubt::AnotherJournal),
+            Ok(Some(_)) if self.is_at(path) => return Look::Itself,
+            Ok(Some(there)) if there.len() == 0 => return Look::Nothing,
+            Ok(Some(_)) => {}
+        }
+        match self.at(path).and_then(|store| store.peek_as_written()) {
+            Ok(Some(state)) if state.id == self.state.id => Look::Copy(Box::new(state)),
+            Ok(Some(_)) => Look::Unknown(Doubt::AnotherJournal),
+            Err(error) if error.code() == ErrorCode::InvalidArgument => Look::Unknown(Doubt::AnotherJournal),
+            Ok(None) | Err(_) => Look::Unknown(Doubt::Unreadable),
+        }
+    }
+}
+
+/// What lies at another path.
+enum Look {
+    /// No file, or an empty one.
+    Nothing,
+    /// This very journal.
+    Itself,
+    /// A journal with the same id.
+    Copy(Box<State>),
+    /// Something else, or nobody knows what.
+    Unknown(Doubt),
+}
+
+fn is_one_file(one: &Path, other: &Path) -> bool {
+    let metadata = |path: &Path| -> Option<Metadata> { std::fs::metadata(path).ok() };
+    metadata(one).zip(metadata(other)).is_some_and(|(one, other)| platform::is_same_file(&one, &other))
+}
+
+fn has_one_lock(one: &Path, other: &Path) -> bool {
+    is_one_file(&sibling(one, ".lock"), &sibling(other, ".lock"))
+}
+
+/// The journal that uses the token of one that says that it moved to `moved`; `None` if there is none any more.
+fn holder(wanted: &Wanted, moved: &Path, until: Instant) -> Option<PathBuf> {
+    let (wanted, start) = (wanted.clone(), moved.to_owned());
+    within(until, move || follow_moves(&wanted, &start)).unwrap_or_else(|| Some(moved.to_owned()))
+}
+
+fn follow_moves(wanted: &Wanted, start: &Path) -> Option<PathBuf> {
+    let mut last = None;
+    let mut next = start.to_owned();
+    for _ in 0..MOST_MOVES {
+        match wanted.look(&next) {
+            Look::Itself => return None,
+            // The one before it, if there is one, is used again itself.
+            Look::Nothing | Look::Unknown(Doubt::AnotherJournal) => return last,
+            // It was there, and sent the token. Nobody can say that it is gone.
+            Look::Unknown(_) => return Some(next),
+            Look::Copy(theirs) => match theirs.moved.clone() {
+                Some(further) if wanted.is_at(&further) => {
+                    return is_theirs(wanted, &next, &theirs).then_some(next);
+                }
+                Some(further) if further != next => last = Some(std::mem::replace(&mut next, further)),
+                _ => return Some(next),
+            },
+        }
+    }
+    Some(next)
+}
+
+/// Of two journals that each say that they moved to the other: whether it is the other's token. The newer one is used, and
+/// of two with the same token the one whose path comes first.
+fn is_theirs(wanted: &Wanted, path: &Path, theirs: &State) -> bool {
+    let Some(ours) = wanted.state.fingerprint() else { return false };
+    match theirs.recognise(ours) {
+        Known::Former | Known::Rejected => true,
+        Known::Current => path < wanted.real.as_path(),
+        Known::Aside | Known::Unknown => false,
+    }
+}
+
+/// Compares a journal, under its lock, with the one at the place where it was used before.
+fn visit(own: &mut FileGuard, real: &Path, state: &mut State, place: &Path, until: Instant) -> Result<Finding> {
+    let wanted = Wanted::of(own, real, state);
+    let (looker, path) = (wanted.clone(), place.to_owned());
+    let first = within(until, move || match looker.look(&path) {
+        Look::Nothing | Look::Itself => Err(Finding::Ours),
+        Look::Unknown(doubt) => Err(Finding::InDoubt(doubt)),
+        Look::Copy(theirs) => {
+            let store = looker.at(&path).map_err(|_| Finding::InDoubt(Doubt::Unreadable))?;
+            let lock = Locked::by(store.try_enter());
+            Ok((store, lock, theirs))
+        }
+    });
+    let (store, lock, theirs) = match first {
+        None => return Ok(Finding::InDoubt(Doubt::Unreachable)),
+        Some(Err(finding)) => return Ok(finding),
+        Some(Ok(entered)) => entered,
+    };
+    if matches!(lock, Locked::Busy) && theirs.place.as_deref() == Some(real) && place < real {
+        // Each holds its own lock and waits for that of the other: one of them has to leave.
+        return Ok(Finding::InUse);
+    }
+    // Files with different numbers can be one file all the same, on a network or in a container: then what is written here
+    // shows there.
+    let probe = JournalId::random().to_string();
+    if !own.write_unsent(state, Some(&probe))? {
+        // The write before the request finds the same, and then all of this is decided anew.
+        return Ok(Finding::Ours);
+    }
+    let visitor = Visitor { wanted, place: place.to_owned(), store, probe, until };
+    Ok(within(until, move || visitor.compare(lock)).unwrap_or(Finding::InDoubt(Doubt::Unreachable)))
+}
+
+/// What came of trying to lock the other journal.
+enum Locked {
+    Taken(Box<FileGuard>),
+    Busy,
+    /// This user cannot lock it.
+    Refused,
+}
+
+impl Locked {
+    fn by(tried: Result<Option<FileGuard>>) -> Self {
+        match tried {
+            Ok(Some(guard)) => Self::Taken(Box::new(guard)),
+            Ok(None) => Self::Busy,
+            Err(_) => Self::Refused,
+        }
+    }
+}
+
+/// The second half of a visit, which may hang on a dead mount.
+struct Visitor {
+    wanted: Wanted,
+    place: PathBuf,
+    store: FileStore,
+    probe: String,
+    until: Instant,
+}
+
+impl Visitor {
+    fn compare(self, mut lock: Locked) -> Finding {
+        loop {
+            // By a lock that two paths have in common this one waits for itself: that shows before it has waited long.
+            match self.wanted.disk.read(&self.place) {
+                Ok(Some(bytes)) if contains(&bytes, self.probe.as_bytes()) => return Finding::Ours,
+                Ok(None) => return Finding::Ours,
+                Ok(Some(_)) => {}
+                Err(_) => return Finding::InDoubt(Doubt::Unreadable),
+            }
+            if !matches!(lock, Locked::Busy) || Instant::now() + TO_WRITE >= self.until {
+                break;
+            }
+            thread::sleep(LOOK);
+            lock = Locked::by(self.store.try_enter());
+        }
+        let theirs = match &mut lock {
+            Locked::Taken(guard) => guard.read().map(|found| Some(found.state)),
+            Locked::Busy | Locked::Refused => self.store.peek_as_written(),
+        };
+        let theirs = match theirs {
+            Ok(Some(theirs)) if theirs.id == self.wanted.state.id => theirs,
+            Ok(Some(_)) => return Finding::InDoubt(Doubt::AnotherJournal),
+            Ok(None) | Err(_) => return Finding::InDoubt(Doubt::Unreadable),
+        };
+        let ours = &self.wanted.state;
+        match compare(ours, &theirs, super::file::now(), matches!(lock, Locked::Busy)) {
+            Comparison::Spent => {
+                let further = theirs.moved.as_deref().filter(|moved| !self.wanted.is_at(moved));
+                let holder = further.and_then(|moved| follow_moves(&self.wanted, moved));
+                Finding::UsedAt(holder.unwrap_or(self.place))
+            }
+            Comparison::InUse => Finding::InUse,
+            Comparison::OwnToken => Finding::OwnToken,
+            Comparison::Unrelated => Finding::InDoubt(Doubt::AnotherState),
+            Comparison::Same => self.take_over(lock, theirs),
+        }
+    }
+
+    /// Lets the other journal say that its token is used here from now on.
+    fn take_over(self, lock: Locked, mut theirs: State) -> Finding {
+        if let Some(moved) = &theirs.moved {
+            if self.wanted.is_at(moved) {
+                // It says so already: a process was stopped after it had written that.
+                return Finding::Ours;
+            }
+            if let Some(holder) = follow_moves(&self.wanted, moved) {
+                return Finding::UsedAt(holder);
+            }
+        }
+        let mut guard = match lock {
+            Locked::Taken(guard) => guard,
+            Locked::Busy => return Finding::InDoubt(Doubt::Locked),
+            Locked::Refused => return Finding::InDoubt(Doubt::Unwritable),
+        };
+        let token = self.wanted.state.fingerprint();
+        if theirs.fingerprint() == token {
+            theirs.moved = Some(self.wanted.real);
+        } else {
+            // It is only kept there for the case that the token in use there never works.
+            theirs.aside = None;
+        }
+        // Who asked for this may have given up meanwhile.
+        if Instant::now() >= self.until {
+            return Finding::InDoubt(Doubt::Unreachable);
+        }
+        match guard.write_visited(&mut theirs) {
+            Ok(true) => Finding::Ours,
+            Ok(false) | Err(_) => Finding::InDoubt(Doubt::Unwritable),
+        }
+    }
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+/// How two journals of one id stand to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Comparison {
+    /// The token of this one can be used by the other too, which has not sent it.
+    Same,
+    /// The other one may be sending it.
+    InUse,
+    /// The other one has sent it.
+    Spent,
+    /// This one has a token that a person gave, and that the other one does not have.
+    OwnToken,
+    /// The other one has another token, from a person or a backup, or none.
+    Unrelated,
+}
+
+fn compare(ours: &State, theirs: &State, now: Millis, is_held: bool) -> Comparison {
+    let Some(token) = ours.fingerprint() else { return Comparison::Unrelated };
+    // Whoever holds the lock there is alive, whatever the deadline says that it wrote.
+    let is_live = |mark: &super::state::Mark| mark.fingerprint == token && (is_held || mark.deadline > now);
+    let is_current = theirs.fingerprint() == Some(token);
+    match theirs.recognise(token) {
+        _ if is_current && (ours.is_rejected(token) || !theirs.is_rejected(token)) => {
+            if theirs.mark.as_ref().is_some_and(is_live) { Comparison::InUse } else { Comparison::Same }
+        }
+        Known::Former | Known::Rejected => Comparison::Spent,
+        Known::Current | Known::Aside => Comparison::Same,
+        Known::Unknown => {
+            let has = |fingerprint: Fingerprint| theirs.recognise(fingerprint) != Known::Unknown;
+            let shares_aside = ours.aside.as_ref().is_some_and(|aside| has(aside.current.token.fingerprint()));
+            if ours.given.contains(&token) || shares_aside { Comparison::OwnToken } else { Comparison::Unrelated }
+        }
+    }
+}
+
+/// Does work that may never end, on a thread of its own; `None` if it has not ended by then.
+fn within<T: Send + 'static>(until: Instant, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    static VISITS: AtomicUsize = AtomicUsize::new(0);
+    struct Counted;
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            VISITS.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+    let others = VISITS.fetch_add(1, Ordering::AcqRel);
+    let counted = Counted;
+    if others >= MOST_VISITS {
+        return None;
+    }
+    let (tell, told) = mpsc::sync_channel(1);
+    let visit = move || {
+        let _counted = counted;
+        let _ = tell.send(work());
+    };
+    thread::Builder::new().name("ring-auth-file".to_owned()).spawn(visit).ok()?;
+    told.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+}
+
+/// This machine, if it has a name of its own; asked once for each process.
+fn machine() -> Option<Fingerprint> {
+    static MACHINE: OnceLock<Option<Fingerprint>> = OnceLock::new();
+    *MACHINE.get_or_init(|| within(Instant::now() + PATIENCE, hardware_id::machine).flatten())
+}
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::super::state::{Access, Mark, Sent};
+    use super::super::{Begun, FileStore as Journal, Store};
+    use super::*;
+    use crate::token::RefreshToken;
+
+    const ISSUER: &str = "https://oauth.ring.com";
+
+    fn store(path: &Path) -> Journal {
+        Journal::open(path, ISSUER, Disk::default()).unwrap()
+    }
+
+    fn peek(path: &Path) -> State {
+        store(path).peek().unwrap().unwrap()
+    }
+
+    fn raw(state: &State) -> String {
+        state.current.as_ref().unwrap().token.raw()
+    }
+
+    fn edit(path: &Path, change: impl FnOnce(&mut State)) {
+        let store = store(path);
+        let mut guard = store.try_lock().unwrap().unwrap();
+        let mut state = guard.read().unwrap().state;
+        change(&mut state);
+        guard.commit(&mut state).unwrap();
+    }
+
+    fn log_in(path: &Path, token: &str) {
+        edit(path, |state| {
+            state.take_over(RefreshToken::from_raw(token), 1);
+            state.proven = true;
+        });
+    }
+
+    fn answer(state: &mut State, token: &str) {
+        let access = Access {
+            token: "access".into(),
+            token_type: "Bearer".into(),
+            scope: "client".into(),
+            obtained_at: 1,
+            lifetime: Duration::from_secs(1),
+        };
+        state.rotated(Sent::Current, token, "hid", access);
+    }
+
+    /// What a refresh does with a journal: what it warns of, or why nothing is sent.
+    fn rotate(path: &Path, token: &str) -> Result<Vec<String>, String> {
+        rotate_in(&store(path), token)
+    }
+
+    fn rotate_in(store: &Journal, token: &str) -> Result<Vec<String>, String> {
+        let Some(mut guard) = store.try_lock().unwrap() else { return Err("locked".into()) };
+        let mut state = guard.read().unwrap().state;
+        let notices = match guard.claim(&mut state) {
+            Ok(Claim::Here(notices)) => notices,
+            Ok(Claim::Elsewhere(path)) => return Err(path.display().to_string()),
+            Err(error) => return Err(error.code().as_str().into()),
+        };
+        assert!(matches!(guard.begin(&mut state), Ok(Begun::Ready(_))));
+        answer(&mut state, token);
+        guard.commit(&mut state).unwrap();
+        Ok(notices.into_iter().map(|notice| notice.0).collect())
+    }
+
+    /// A journal in a folder `one`, and a copy of that folder.
+    fn copied() -> (tempfile::TempDir, PathBuf, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        // As the system spells it: on some a temporary folder is behind a link.
+        let at = std::fs::canonicalize(folder.path()).unwrap();
+        let [one, two] = ["one", "two"].map(|name| at.join(name).join("j.json"));
+        log_in(&one, "a");
+        copy(&one, &two);
+        (folder, one, two)
+    }
+
+    fn copy(from: &Path, to: &Path) {
+        let (from, to) = (from.parent().unwrap(), to.parent().unwrap());
+        let status = std::process::Command::new("cp").arg("-r").arg(from).arg(to).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Nothing is warned of.
+    const QUIET: Result<Vec<String>, String> = Ok(Vec::new());
+
+    fn said(path: &Path) -> Result<Vec<String>, String> {
+        Err(path.display().to_string())
+    }
+
+    #[test]
+    fn a_journal_says_where_it_is_from_its_first_token_on_and_a_look_changes_nothing() {
+        let (_folder, one, two) = copied();
+        assert_eq!(peek(&one).place.as_deref(), Some(&*one));
+        assert_eq!((peek(&two).place.as_deref(), peek(&two).id), (Some(&*one), peek(&one).id));
+        let before = std::fs::read(&two).unwrap();
+        peek(&two);
+        assert_eq!(std::fs::read(&two).unwrap(), before);
+        assert_eq!(rotate(&two, "b"), QUIET);
+        assert_eq!(peek(&two).place.as_deref(), Some(&*two));
+    }
+
+    #[test]
+    fn the_first_to_rotate_wins_and_the_other_says_where_the_token_is() {
+        let (_folder, one, two) = copied();
+        assert_eq!(rotate(&two, "b"), QUIET);
+        let left = peek(&one);
+        assert_eq!((raw(&left).as_str(), left.moved.as_deref()), ("a", Some(&*two)));
+        let before = std::fs::read(&one).unwrap();
+        assert_eq!(rotate(&one, "spent"), said(&two));
+        assert_eq!(std::fs::read(&one).unwrap(), before, "it says so already");
+        assert_eq!((rotate(&two, "c"), raw(&peek(&two))), (QUIET, "c".into()));
+    }
+
+    #[test]
+    fn a_copy_of_what_has_moved_on_sends_nothing_and_says_so_from_then_on() {
+        let (_folder, one, two) = copied();
+        assert_eq!(rotate(&one, "b"), QUIET);
+        assert_eq!(rotate(&two, "spent"), said(&one));
+        let state = peek(&two);
+        assert_eq!((raw(&state).as_str(), state.moved.as_deref()), ("a", Some(&*one)));
+        assert_eq!(rotate(&two, "spent"), said(&one));
+        assert_eq!(rotate(&one, "c"), QUIET);
+        let sentence = elsewhere(&one).message().to_owned();
+        assert!(sentence.contains(&*one.to_string_lossy()) && sentence.contains("each copy needs a login of its own"));
+        assert_eq!(elsewhere(&one).code(), ErrorCode::NoRefreshToken);
+    }
+
+    #[test]
+    fn of_several_copies_one_gets_the_token_and_each_other_one_names_it() {
+        let (_folder, one, two) = copied();
+        let three = one.parent().unwrap().with_file_name("three").join("j.json");
+        copy(&one, &three);
+        assert_eq!(rotate(&two, "b"), QUIET);
+        assert_eq!(rotate(&three, "spent"), said(&two));
+        assert_eq!(rotate(&one, "spent"), said(&two));
+        // A copy of the copy takes it further.
+        let four = one.parent().unwrap().with_file_name("four").join("j.json");
+        copy(&two, &four);
+        assert_eq!(rotate(&four, "c"), QUIET);
+        for left in [&one, &two, &three] {
+            assert_eq!(rotate(left, "spent"), said(&four), "{}", left.display());
+        }
+    }
+
+    #[test]
+    fn a_journal_that_moved_is_used_again_if_nothing_of_it_is_there() {
+        let (_folder, one, two) = copied();
+        assert_eq!(rotate(&two, "b"), QUIET);
+        // Another journal there is nothing of it.
+        log_in(&one.with_file_name("other.json"), "x");
+        std::fs::rename(one.with_file_name("other.json"), &two).unwrap();
+        assert_eq!(peek(&one).moved, None, "who only looks sees it as well");
+        let notices = rotate(&one, "c").unwrap();
+        assert!(notices[0].contains("where it is no longer, so it is used here again"), "{notices:?}");
+        assert_eq!((peek(&one).moved, rotate(&one, "d")), (None, QUIET));
+        // Nor is no file at all, or no folder.
+        for whole_folder in [false, true] {
+            let (_folder, one, two) = copied();
+            assert_eq!(rotate(&two, "b"), QUIET);
+            std::fs::remove_file(&two).unwrap();
+            if whole_folder {
+                std::fs::remove_dir_all(two.parent().unwrap()).unwrap();
+            }
+            assert_eq!(rotate(&one, "c").map(|notices| notices.len()), Ok(1));
+        }
+    }
+
+    #[test]
+    fn a_journal_that_was_moved_is_used_where_it_is() {
+        let (_folder, one, two) = copied();
+        std::fs::remove_dir_all(two.parent().unwrap()).unwrap();
+        std::fs::rename(one.parent().unwrap(), two.parent().unwrap()).unwrap();
+        assert_eq!(rotate(&two, "b"), QUIET);
+        // A link is left where it was, so that the old path goes on as well.
+        symlink(two.parent().unwrap(), one.parent().unwrap()).unwrap();
+        assert_eq!((rotate(&one, "c"), raw(&peek(&two))), (QUIET, "c".into()));
+        assert_eq!(peek(&two).place.as_deref(), Some(&*two));
+        // Two folders change places: both paths say what was there before.
+        std::fs::remove_file(one.parent().unwrap()).unwrap();
+        copy(&two, &one);
+        let aside = two.parent().unwrap().with_file_name("aside");
+        std::fs::rename(one.parent().unwrap(), &aside).unwrap();
+        std::fs::rename(two.parent().unwrap(), one.parent().unwrap()).unwrap();
+        std::fs::rename(&aside, two.parent().unwrap()).unwrap();
+        assert_eq!((rotate(&one, "d"), rotate(&two, "spent")), (QUIET, said(&one)));
+    }
+
+    #[test]
+    fn a_backup_that_was_put_back_in_its_place_is_used() {
+        let (_folder, one, two) = copied();
+        std::fs::remove_dir_all(one.parent().unwrap()).unwrap();
+        copy(&two, &one);
+        assert_eq!(rotate(&one, "b"), QUIET);
+        copy(&two, &one.with_file_name("again"));
+        std::fs::copy(&two, &one).unwrap();
+        assert_eq!(rotate(&one, "c"), QUIET, "as before: nothing on the machine knows better");
+    }
+
+    #[test]
+    fn two_names_of_one_file_are_one_journal() {
+        let (_folder, one, two) = copied();
+        let other = one.with_file_name("other.json");
+        std::fs::hard_link(&one, &other).unwrap();
+        for (path, token) in [(&other, "b"), (&one, "c"), (&other, "d")] {
+            assert_eq!(rotate(path, token), QUIET);
+            assert_eq!((peek(&one).place.as_deref(), peek(&one).moved), (Some(&**path), None));
+        }
+        // The first of them is removed: what was copied from it before is still a copy.
+        assert_eq!(rotate(&two, "spent"), said(&one));
+    }
+
+    #[test]
+    fn what_is_in_doubt_goes_on_with_one_warning() {
+        type Break = fn(&Path, &Path);
+        let cases: [(&str, Break); 5] = [
+            ("another journal lies there now", |one, _| {
+                std::fs::remove_file(one).unwrap();
+                log_in(one, "x");
+            }),
+            ("another journal lies there now", |one, _| {
+                std::fs::remove_file(one).unwrap();
+                std::fs::create_dir(one).unwrap();
+            }),
+            ("what lies there cannot be read", |one, _| std::fs::write(one, "{\"ring_token\": 1}").unwrap()),
+            ("the journal there has another token now", |one, _| {
+                lock(one).forget().unwrap();
+                log_in(one, "x");
+            }),
+            ("the journal there has another token now", |one, _| lock(one).forget().unwrap()),
+        ];
+        for (sentence, break_it) in cases {
+            let (_folder, one, two) = copied();
+            // A token that came from a rotation, and not from a person.
+            assert_eq!(rotate(&one, "b"), QUIET);
+            std::fs::remove_dir_all(two.parent().unwrap()).unwrap();
+            copy(&one, &two);
+            break_it(&one, &two);
+            let there = std::fs::read(&one).ok();
+            let notices = rotate(&two, "c").unwrap();
+            assert!(notices.len() == 1 && notices[0].contains(sentence), "{sentence}: {notices:?}");
+            assert_eq!(rotate(&two, "d"), QUIET, "once");
+            assert_eq!(std::fs::read(&one).ok(), there, "what is there stays as it is");
+        }
+    }
+
+    fn lock(path: &Path) -> Box<dyn Guard> {
+        store(path).try_lock().unwrap().unwrap()
+    }
+
+    #[test]
+    fn another_process_in_the_original_is_waited_for_and_not_for_long() {
+        let (_folder, one, two) = copied();
+        let held = lock(&one);
+        let began = Instant::now();
+        let notices = rotate(&two, "b").unwrap();
+        assert!(notices.len() == 1 && notices[0].contains("holds the lock there"), "{notices:?}");
+        assert!(began.elapsed() < PATIENCE * 10);
+        drop(held);
+        // One that leaves in time is no reason for doubt.
+        let (_folder, one, two) = copied();
+        let held = lock(&one);
+        let (tell, told) = mpsc::channel::<()>();
+        let holder = thread::spawn(move || {
+            let _ = told.recv_timeout(Duration::from_millis(100));
+            drop(held);
+        });
+        let rotated = rotate(&two, "b");
+        drop(tell);
+        holder.join().unwrap();
+        // On a machine that is very busy even that can take too long.
+        assert!(rotated.is_ok());
+    }
+
+    #[test]
+    fn a_request_under_way_in_the_original_is_not_repeated() {
+        let (_folder, one, two) = copied();
+        let mark = |deadline| Mark { fingerprint: Fingerprint::of("a"), started_at: 1, deadline, starts: 0 };
+        edit(&one, |state| state.mark = Some(mark(u64::MAX)));
+        assert_eq!(rotate(&two, "spent"), Err("STORE_LOCKED".into()));
+        assert_eq!((peek(&one).moved, peek(&two).moved), (None, None));
+        // Whoever wrote that mark has given up by now.
+        edit(&one, |state| state.mark = Some(mark(2)));
+        // Unless it is in there still.
+        let held = lock(&one);
+        assert_eq!(rotate(&two, "spent"), Err("STORE_LOCKED".into()));
+        drop(held);
+        assert_eq!(rotate(&two, "b"), QUIET);
+        assert_eq!(rotate(&one, "spent"), said(&two));
+    }
+
+    #[test]
+    fn two_that_point_at_each_other_do_not_wait_for_each_other() {
+        let (_folder, one, two) = copied();
+        edit(&one, |state| state.place = Some(two.clone()));
+        let held = lock(&one);
+        assert_eq!(rotate(&two, "spent"), Err("STORE_LOCKED".into()), "the one whose path comes later leaves");
+        drop(held);
+        let held = lock(&two);
+        assert_eq!(rotate(&one, "b").map(|notices| notices.len()), Ok(1));
+        drop(held);
+        // Each says that the other one has the token.
+        let (_folder, one, two) = copied();
+        for (path, other) in [(&one, &two), (&two, &one)] {
+            edit(path, |state| state.moved = Some(other.clone()));
+        }
+        assert_eq!(rotate(&two, "spent"), said(&one));
+        assert_eq!(rotate(&one, "b").map(|notices| notices.len()), Ok(1));
+        assert_eq!(rotate(&two, "spent"), said(&one));
+    }
+
+    #[test]
+    fn a_token_from_a_person_makes_a_copy_a_journal_of_its_own() {
+        // Before the copy was used, and after it was told that the token is used elsewhere.
+        for told in [false, true] {
+            let (_folder, one, two) = copied();
+            assert_eq!(rotate(&one, "b"), QUIET);
+            if told {
+                assert_eq!(rotate(&two, "spent"), said(&one));
+            }
+            log_in(&two, "x");
+            let state = peek(&two);
+            assert_ne!(state.id, peek(&one).id);
+            assert!(state.id.is_some());
+            assert_eq!((state.place.as_deref(), &state.moved, &state.aside), (Some(&*two), &None, &None));
+            assert_eq!(state.recognise(Fingerprint::of("a")), Known::Former, "only its fingerprint stays");
+            assert_eq!((rotate(&two, "y"), rotate(&one, "c")), (QUIET, QUIET));
+            // A token that was pasted and is sent at once.
+            let (_folder, one, two) = copied();
+            let before = std::fs::read(&one).unwrap();
+            let store = store(&two);
+            let mut guard = store.try_lock().unwrap().unwrap();
+            let mut state = guard.read().unwrap().state;
+            state.take_over(RefreshToken::from_raw("x"), 1);
+            assert!(matches!(guard.claim(&mut state), Ok(Claim::Here(notices)) if notices.is_empty()));
+            assert!(matches!(guard.begin(&mut state), Ok(Begun::Ready(_))));
+            assert_eq!((state.aside, state.id == peek(&one).id), (None, false));
+            assert_eq!(std::fs::read(&one).unwrap(), before);
+        }
+    }
+
+    #[test]
+    fn a_token_from_a_person_is_no_reason_to_forget_the_other_one_where_it_is_one_file() {
+        let (_folder, one, _two) = copied();
+        let other = one.with_file_name("other.json");
+        std::fs::hard_link(&one, &other).unwrap();
+        let id = peek(&one).id;
+        log_in(&other, "x");
+        assert_eq!((peek(&one).id, peek(&one).aside.is_some()), (id, true));
+    }
+
+    #[test]
+    fn a_logout_in_a_copy_leaves_the_original_alone() {
+        let (_folder, one, two) = copied();
+        let before = std::fs::read(&one).unwrap();
+        lock(&two).forget().unwrap();
+        assert_eq!(std::fs::read(&one).unwrap(), before);
+        assert_ne!(peek(&two).id, peek(&one).id);
+        log_in(&two, "x");
+        assert_eq!((rotate(&two, "y"), rotate(&one, "b")), (QUIET, QUIET));
+    }
+
+    #[test]
+    fn what_is_only_set_aside_in_the_original_is_taken_out_of_it() {
+        let (_folder, one, two) = copied();
+        log_in(&one, "x");
+        assert!(peek(&one).aside.is_some());
+        assert_eq!(rotate(&two, "b"), QUIET);
+        let original = peek(&one);
+        assert_eq!((raw(&original).as_str(), original.aside, original.moved), ("x", None, None));
+        assert_eq!(original.known.len(), 2);
+    }
+
+    #[test]
+    fn a_token_that_is_known_to_be_rejected_is_not_sent_from_a_copy() {
+        let (_folder, one, two) = copied();
+        edit(&one, |state| {
+            state.reject(Sent::Current, 1);
+        });
+        assert_eq!(rotate(&two, "spent"), said(&one));
+    }
+
+    #[test]
+    fn where_the_original_cannot_be_changed_it_goes_on() {
+        if platform::is_root() {
+            eprintln!("left out: root can change everything. tests/copies.rs does this as another user");
+            return;
+        }
+        let (_folder, one, two) = copied();
+        let chmod = |mode| std::fs::set_permissions(one.parent().unwrap(), std::fs::Permissions::from_mode(mode));
+        chmod(0o500).unwrap();
+        std::fs::set_permissions(&one, std::fs::Permissions::from_mode(0o400)).unwrap();
+        let notices = rotate(&two, "b").unwrap();
+        chmod(0o700).unwrap();
+        assert!(notices.len() == 1 && notices[0].contains("cannot be changed"), "{notices:?}");
+    }
+
+    #[test]
+    fn a_copy_made_in_the_middle_of_a_write_is_compared_as_well() {
+        let (_folder, one, two) = copied();
+        std::fs::copy(&two, two.with_file_name("j.json.tmp")).unwrap();
+        assert_eq!(rotate(&one, "b"), QUIET);
+        assert_eq!(rotate(&two, "spent"), said(&one));
+        let (_folder, one, two) = copied();
+        std::fs::copy(&two, two.with_file_name("j.json.tmp")).unwrap();
+        assert_eq!(rotate(&two, "b"), QUIET);
+        assert_eq!(rotate(&one, "spent"), said(&two));
+    }
+
+    #[test]
+    fn a_link_that_leads_back_to_a_former_folder_brings_the_token_back() {
+        let (_folder, one, two) = copied();
+        let link = one.parent().unwrap().with_file_name("current");
+        let lead = |to: &Path| {
+            let _ = std::fs::remove_file(&link);
+            symlink(to.parent().unwrap(), &link).unwrap();
+        };
+        lead(&one);
+        let running = store(&link.join("j.json"));
+        assert_eq!(rotate_in(&running, "b"), QUIET);
+        std::fs::copy(&one, &two).unwrap();
+        lead(&two);
+        // A request that failed: the token went along, and was not rotated.
+        let mut guard = running.try_lock().unwrap().unwrap();
+        let mut state = guard.read().unwrap().state;
+        assert!(matches!(guard.claim(&mut state), Ok(Claim::Here(_))));
+        assert!(matches!(guard.begin(&mut state), Ok(Begun::Ready(_))));
+        state.mark = None;
+        guard.commit(&mut state).unwrap();
+        drop(guard);
+        assert_eq!(peek(&one).moved.as_deref(), Some(&*two));
+        lead(&one);
+        assert_eq!(rotate_in(&running, "c"), QUIET);
+        assert_eq!((peek(&one).moved, peek(&two).moved.as_deref()), (None, Some(&*one)));
+        // The other folder has moved on: its token is not sent from here.
+        lead(&two);
+        assert_eq!(rotate(&two, "spent"), said(&one));
+    }
+
+    #[test]
+    fn another_computer_is_noticed_once_and_sixteen_are_remembered() {
+        let machine = |number: u32| Fingerprint::of(&format!("machine {number}"));
+        let mut state = State::new(ISSUER);
+        assert!(!state.note_machine(machine(0)), "there was none before");
+        assert!(!state.note_machine(machine(0)));
+        assert!(state.note_machine(machine(1)));
+        assert!(!state.note_machine(machine(0)), "back again");
+        for number in 2..20 {
+            assert!(state.note_machine(machine(number)));
+        }
+        assert_eq!(state.machines.len(), 16);
+        assert!(!state.note_machine(machine(19)) && state.note_machine(machine(0)));
+        let (one, other) = (state.clone(), State { machines: vec![machine(40), machine(19)], ..state.clone() });
+        state.merge(other);
+        assert_eq!(state.machines.len(), 16);
+        assert!(one.machines.iter().all(|machine| state.machines.contains(machine)), "the latest stay");
+    }
+}
