@@ -136,7 +136,8 @@ describe('the drop-in with e-mail and password', { concurrency: 4 }, () => {
 
   it('a copy of a journal whose token the original uses makes no login, and says which one that is', async (t) => {
     const ring = await startRing(t)
-    const [original, copy] = ['original', 'copy'].map((name) => join(realpathSync(tempDir(t)), name, 'journal'))
+    const folder = realpathSync(tempDir(t))
+    const [original, copy] = [join(folder, 'original', 'journal'), join(folder, 'copy', 'journal')]
     mkdirSync(dirname(original))
     await journalAt(ring, original)
     cpSync(dirname(original), dirname(copy), { recursive: true })

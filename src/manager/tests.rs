@@ -2029,6 +2029,16 @@ impl Probe for Intruder {
     }
 }
 
+fn access_called(token: &str, now: u64) -> Access {
+    Access {
+        token: Secret::new(token),
+        token_type: "Bearer".into(),
+        scope: "client".into(),
+        obtained_at: now,
+        lifetime: HOUR,
+    }
+}
+
 #[tokio::test]
 async fn who_writes_in_spite_of_the_lock_is_never_written_over() {
     // The journal is read three times: when the store is entered, before the mark, and before the answer is written.
@@ -2053,15 +2063,8 @@ async fn who_writes_in_spite_of_the_lock_is_never_written_over() {
                 let mut state = guard.read().unwrap().state;
                 // For that container the journal has always been where it is.
                 state.place = std::fs::canonicalize(&there).ok();
-                let access = Access {
-                    token: Secret::new("theirs"),
-                    token_type: "Bearer".into(),
-                    scope: "client".into(),
-                    obtained_at: now,
-                    lifetime: HOUR,
-                };
                 match how {
-                    "rotated" => state.rotated(Sent::Current, "theirs", "h", access),
+                    "rotated" => state.rotated(Sent::Current, "theirs", "h", access_called("theirs", now)),
                     "pasted" => state.take_over(RefreshToken::from_raw("token-pasted-of-this-test"), now),
                     _ => {}
                 }
