@@ -181,7 +181,7 @@ describe('a person at a terminal', { concurrency: 4 }, () => {
     /** @type {[string, (path: string) => void, RegExp][]} */
     const hopeless = [
       ['it is not valid JSON', (path) => writeFileSync(path, '{ "platforms": [ }'), /not valid JSON/],
-      ['it is not there', (path) => rmSync(path), /config\.json cannot be read/],
+      ['it is not there', (path) => rmSync(path), /config\.json does not exist/],
       ['nobody may write it', (path) => chmodSync(path, 0o444), /config\.json cannot be written/],
       [
         'several blocks fit',

@@ -3,6 +3,7 @@
 // Needs the addon: npm run build:debug
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import {
   closeSync,
   copyFileSync,
@@ -797,7 +798,8 @@ describe('a journal', { concurrency: 4 }, () => {
     for (const how of [[], ['--json']]) {
       const { ring, folder, journal } = await loggedIn(t)
       writeFileSync(join(folder, 'other'), 'kept')
-      writeFileSync(`${journal}.damaged-1`, CANARY)
+      const damaged = createHash('sha256').update(CANARY).digest('hex').slice(0, 32)
+      writeFileSync(`${journal}.damaged-${damaged}`, CANARY)
       const done = await run(['logout', '--state-file', journal, ...how], { ring })
       assert.equal(done.code, 0, done.stderr)
       if (how.length) assert.deepEqual(json(done), {})

@@ -79,7 +79,7 @@ function nobodyLoggedIn(ring) {
  */
 const FAILS_AT_ONCE = {
   'a journal of a later release': (path) => {
-    writeFileSync(path, '{"version":9999}', { mode: 0o600 })
+    writeFileSync(path, '{"ring-auth-journal":"place","version":9999}', { mode: 0o600 })
     return fileStore(path)
   },
   'a journal below a file': (path) => {

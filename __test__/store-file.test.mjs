@@ -464,24 +464,28 @@ describe('a journal', { concurrency: true }, () => {
 })
 
 describe('a damaged journal', { concurrency: true }, () => {
+  /** What begins as a journal does. @param {Buffer} rest */
+  const signed = (rest) => Buffer.concat([Buffer.from('{\n  "ring-auth-journal": '), rest])
   /** @type {[string, (path: string) => void][]} */
   const damages = [
     ['cut in half', (path) => writeFileSync(path, readFileSync(path).subarray(0, 300))],
     ['without its last byte but one', (path) => writeFileSync(path, readFileSync(path).subarray(0, -2))],
     ['empty', (path) => writeFileSync(path, '')],
-    ['full of zeros', (path) => writeFileSync(path, Buffer.alloc(4096))],
+    ['full of zeros behind its signature', (path) => writeFileSync(path, signed(Buffer.alloc(4096)))],
     [
-      'binary',
-      (path) => writeFileSync(path, Buffer.from(Array.from({ length: 2048 }, (_, i) => (i * 167 + 13) & 255))),
+      'binary behind its signature',
+      (path) => writeFileSync(path, signed(Buffer.from(Array.from({ length: 2048 }, (_, i) => (i * 167 + 13) & 255)))),
     ],
-    ['an array', (path) => writeFileSync(path, '[]')],
-    ['null', (path) => writeFileSync(path, 'null')],
-    ['an empty object', (path) => writeFileSync(path, '{}')],
+    ['that is its signature alone', (path) => writeFileSync(path, signed(Buffer.alloc(0)))],
+    ['laid out by an editor', (path) => writeFileSync(path, '\ufeff{"version":1,"ring-auth-journal":"journal.json"}')],
     ['with a version that is a string', (path) => editJournal(path, (journal) => (journal.version = '1'))],
     ['with a current token that is a number', (path) => editJournal(path, (journal) => (journal.current.token = 7))],
     ['with a current that is a string', (path) => editJournal(path, (journal) => (journal.current = 'token'))],
     ['with rejections that are an object', (path) => editJournal(path, (journal) => (journal.rejected = {}))],
-    ['nested too deep', (path) => writeFileSync(path, `{"version":1,"x":${'['.repeat(5000)}${']'.repeat(5000)}}`)],
+    [
+      'nested too deep',
+      (path) => writeFileSync(path, signed(Buffer.from(`"j","x":${'['.repeat(5000)}${']'.repeat(5000)}}`))),
+    ],
   ]
   for (const [how, damage] of damages) {
     it(`${how} is kept under another name, reported, and the token given is used`, async (t) => {
@@ -507,12 +511,13 @@ describe('a damaged journal', { concurrency: true }, () => {
 
   it('without a token given is kept, and a login is asked for', async (t) => {
     const { ring, path, store } = await usedJournal(t)
-    writeFileSync(path, 'gone')
+    const text = '{\n  "ring-auth-journal": gone'
+    writeFileSync(path, text)
     const { manager } = open(t, ring, { store })
     await failure(manager.getAccessToken(), 'NO_REFRESH_TOKEN')
     const kept = readdirSync(join(path, '..')).filter((name) => name.includes('damaged'))
     assert.equal(kept.length, 1)
-    assert.equal(readFileSync(join(path, '..', String(kept[0])), 'utf8'), 'gone')
+    assert.equal(readFileSync(join(path, '..', String(kept[0])), 'utf8'), text)
     assert.ok(!existsSync(path))
   })
 

@@ -182,6 +182,13 @@ impl Error {
         self
     }
 
+    /// The same failure in other words.
+    #[must_use]
+    pub fn with_message(mut self, message: impl Into<String>) -> Self {
+        self.0.message = message.into();
+        self
+    }
+
     /// Adds a sentence behind the first one.
     #[must_use]
     pub fn with_sentence(mut self, sentence: &str) -> Self {

@@ -11,6 +11,7 @@ pub mod error;
 pub mod files;
 pub mod hardware_id;
 pub mod journal;
+mod looks;
 pub mod manager;
 pub mod mirror;
 pub mod oauth;

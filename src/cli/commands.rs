@@ -436,7 +436,8 @@ impl Keeping {
                 Ok(())
             }
             Ok(None) if !is_given => Err(self.place.nothing_yet()),
-            Err(error) if !is_given => Err(error),
+            // Where there is no file, the newest token would have no place to be shown.
+            Err(error) if !is_given || !path.exists() => Err(error),
             _ => Ok(()),
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::place::with_our_options;
 use crate::Error;
 use crate::manager::{Event, Level, Listener};
 
@@ -180,6 +181,7 @@ impl Output {
 
     /// Says what went wrong, and what to exit with.
     pub(super) fn fail(&self, error: &Error) -> u8 {
+        let error = &with_our_options(error);
         if self.json {
             let code = error.code();
             let retry_after = error.retry_after().map(crate::journal::state::millis);

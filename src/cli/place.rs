@@ -150,12 +150,12 @@ impl Place {
         match (self.path(), error.code()) {
             (Some(_), ErrorCode::NoRefreshToken) if error.message().starts_with(ELSEWHERE) => {
                 let login = format!("with `ring-auth login {}`", self.typed);
-                reworded(&error, error.message().replace("with `npx ring-auth`", &login))
+                error.clone().with_message(error.message().replace("with `npx ring-auth`", &login))
             }
             (Some(_), ErrorCode::NoRefreshToken) => self.nothing_yet(),
             (Some(_), ErrorCode::RefreshTokenRejected) => {
                 let what = error.message().split("Log in again").next().unwrap_or_default().trim_end().to_owned();
-                reworded(&error, format!("{what} Log in again with: ring-auth login {}", self.typed))
+                error.clone().with_message(format!("{what} Log in again with: ring-auth login {}", self.typed))
             }
             _ => error,
         }
@@ -247,19 +247,24 @@ impl Opened {
     }
 }
 
+/// The same failure, with stores as the command line calls them.
+pub(super) fn with_our_options(error: &Error) -> Error {
+    named(
+        error,
+        &[
+            ("the store type 'homebridge'", "--homebridge"),
+            ("the store type 'dotenv'", "--dotenv"),
+            ("the store type 'file'", "--state-file"),
+            ("the token in that file as refreshToken", "the token in that file with --refresh-token-stdin"),
+        ],
+    )
+}
+
 /// The same failure, of options as they are called here.
 pub(super) fn named(error: &Error, words: &[(&str, &str)]) -> Error {
     let message =
         words.iter().fold(error.message().to_owned(), |message, (theirs, ours)| message.replace(theirs, ours));
-    reworded(error, message)
-}
-
-fn reworded(error: &Error, message: String) -> Error {
-    let reworded = Error::new(error.code(), message);
-    match error.cause() {
-        Some(cause) => reworded.with_cause(cause),
-        None => reworded,
-    }
+    error.clone().with_message(message)
 }
 
 fn typed(store: &StoreOption, state_dir: Option<&Path>) -> String {
@@ -383,6 +388,7 @@ fn home_in(passwd: &str, uid: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::lock::Lock;
     use crate::token::RefreshToken;
 
     fn with_config(folder: &Path) -> PathBuf {
@@ -464,13 +470,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".env");
         let opened = kept_in(folder.path());
-        // Nothing can be made where the mirror's lock should lie.
-        let lock = folder.path().join(".ring-auth").join(".env.lock");
-        std::fs::create_dir(&lock).unwrap();
-        opened.forget(Some(&path)).unwrap_err();
+        // Another process stays in the mirror for longer than anybody waits.
+        let lock = Lock::try_take(&Disk::default(), &folder.path().join(".ring-auth").join(".env")).unwrap().unwrap();
+        assert_eq!(opened.forget(Some(&path)).unwrap_err().code(), ErrorCode::StoreLocked);
         assert!(opened.held().unwrap().is_some());
         assert!(std::fs::read_to_string(&path).unwrap().contains("the-token-of-this-test"));
-        std::fs::remove_dir(&lock).unwrap();
+        drop(lock);
         opened.forget(Some(&path)).unwrap().unwrap().cleared.unwrap();
         assert!(opened.held().unwrap().is_none());
     }

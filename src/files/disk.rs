@@ -65,27 +65,22 @@ impl Disk {
 
     /// The bytes of a file; `None` where there is none.
     pub(crate) fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
-        self.call("read", path, || {
-            let file = match freely(|| platform::open_for_reading(path)) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                // A socket cannot be opened at all.
-                Err(_)
-                    if std::fs::symlink_metadata(path).is_ok_and(|there| !there.is_file() && !there.is_symlink()) =>
-                {
-                    return Err(no_regular_file());
-                }
-                opened => opened?,
-            };
-            if !file.metadata()?.is_file() {
-                return Err(no_regular_file());
+        self.call("read", path, || match read_at_most(path, MAX_READ + 1)? {
+            Some(bytes) if bytes.len() as u64 > MAX_READ => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "it is far too large"))
             }
-            let mut bytes = Vec::new();
-            file.take(MAX_READ + 1).read_to_end(&mut bytes)?;
-            if bytes.len() as u64 > MAX_READ {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "it is far too large"));
-            }
-            Ok(Some(bytes))
+            read => Ok(read),
         })
+    }
+
+    /// The first bytes of a file, at most that many; `None` if there is none.
+    pub(crate) fn read_start(&self, path: &Path, most: usize) -> io::Result<Option<Vec<u8>>> {
+        self.call("read-start", path, || read_at_most(path, most as u64))
+    }
+
+    /// As much of a file as is ever read: all of it, unless it is far too large.
+    pub(crate) fn read_most(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        self.call("read", path, || read_at_most(path, MAX_READ))
     }
 
     pub(crate) fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
@@ -152,7 +147,10 @@ impl Disk {
     }
 
     pub(crate) fn open_for_writing(&self, path: &Path) -> io::Result<File> {
-        self.call("open", path, || freely(|| platform::open_for_writing(path)))
+        self.call("open", path, || {
+            refuse_special(path)?;
+            freely(|| platform::open_for_writing(path))
+        })
     }
 
     /// Opens the lock beside a file, making it if it is not there. A lock that root makes belongs to the owner of that
@@ -185,7 +183,9 @@ impl Disk {
 
     /// Opens a file to lock the file itself; `None` if it is not there, or is nothing that this user could read.
     pub(crate) fn open_itself(&self, path: &Path) -> io::Result<Option<File>> {
-        self.call("open-itself", path, || platform::open_itself(path))
+        self.call("open-itself", path, || {
+            if refuse_special(path).is_err() { Ok(None) } else { platform::open_itself(path) }
+        })
     }
 
     /// Tries to lock an open file; `false` while somebody else has it.
@@ -280,6 +280,30 @@ impl Disk {
 
     fn probe(&self, call: &'static str, path: &Path, moment: Moment) -> io::Result<()> {
         self.probe.as_ref().map_or(Ok(()), |probe| probe.at(call, path, moment))
+    }
+}
+
+fn read_at_most(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
+    refuse_special(path)?;
+    let file = match freely(|| platform::open_for_reading(path)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    if !file.metadata()?.is_file() {
+        return Err(no_regular_file());
+    }
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// Refuses to open what is no regular file: to open a pipe wakes whoever waits at its other end, and to open a device can
+/// do anything. A link is refused where it is opened.
+fn refuse_special(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(there) if !there.is_file() && !there.is_symlink() => Err(no_regular_file()),
+        // What cannot be looked at cannot be opened either, and that says why.
+        _ => Ok(()),
     }
 }
 

@@ -65,6 +65,11 @@ enum Named {
 
 fn take_named(disk: &Disk, file: &Path) -> Result<Named> {
     let beside = sibling(file, ".lock");
+    // A folder, a link or a device there is somebody's: it is neither followed nor opened, and every process goes on to the
+    // lock that stands in.
+    if matches!(disk.metadata(&beside), Ok(Some(there)) if !there.is_file()) {
+        return take_stand_in(disk, file, &beside);
+    }
     match take(disk, &beside, || disk.open_lock(&beside, file)) {
         Ok(lock) => return Ok(lock.map_or(Named::Busy, Named::Beside)),
         Err(Trouble::Unsupported) => {}
@@ -72,6 +77,11 @@ fn take_named(disk: &Disk, file: &Path) -> Result<Named> {
         Err(Trouble::Unmakeable(error)) if can_nobody_make(disk, &beside, &error) => {}
         Err(Trouble::Unmakeable(error)) => return Err(unlockable(&beside, &error)),
     }
+    take_stand_in(disk, file, &beside)
+}
+
+/// The lock in a private folder of the user, for one that cannot be beside the file.
+fn take_stand_in(disk: &Disk, file: &Path, beside: &Path) -> Result<Named> {
     if platform::is_of_another_user(file) {
         return Ok(Named::NotForRoot);
     }
@@ -92,7 +102,7 @@ fn take_named(disk: &Disk, file: &Path) -> Result<Named> {
             Err(Trouble::Unmakeable(error)) => return Err(unlockable(&stand_in, &error)),
         }
     }
-    Err(unlockable(&beside, &refused))
+    Err(unlockable(beside, &refused))
 }
 
 /// Whether a lock is not there, and cannot be made by any process. A full disk is another matter: it may have room for
@@ -216,6 +226,55 @@ mod tests {
         drop(held);
         assert!(folder.path().join("j.json.lock").exists());
         assert!(Lock::try_take(&Disk::default(), &journal).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_file_that_has_the_name_of_the_lock_is_locked_and_stays_as_it_is() {
+        for content in [&b"somebody else's notes"[..], b"", b"{\"bridge\": {}}", &[0; 5000]] {
+            let folder = tempfile::tempdir().unwrap();
+            let (journal, lock) = (folder.path().join("j.json"), folder.path().join("j.json.lock"));
+            std::fs::write(&lock, content).unwrap();
+            let before = std::fs::metadata(&lock).unwrap();
+            let held = Lock::try_take_with_file(&Disk::default(), &journal).unwrap();
+            assert!(held.is_some());
+            assert!(Lock::try_take(&Disk::default(), &journal).unwrap().is_none());
+            drop(held);
+            assert_eq!(std::fs::read(&lock).unwrap(), content);
+            assert!(platform::is_untouched(&before, &std::fs::metadata(&lock).unwrap()));
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_in_the_place_of_the_lock_is_left_alone_and_another_place_stands_in() {
+        use std::os::unix::fs::{FileTypeExt, symlink};
+        use std::os::unix::net::UnixListener;
+        type Make = fn(&Path);
+        let kinds: [(&str, Make); 5] = [
+            ("a folder", |lock| std::fs::create_dir(lock).unwrap()),
+            ("a link to nothing", |lock| symlink("not-there", lock).unwrap()),
+            ("a link to a file", |lock| symlink("theirs", lock).unwrap()),
+            ("a device behind a link", |lock| symlink("/dev/null", lock).unwrap()),
+            ("a socket", |lock| drop(UnixListener::bind(lock).unwrap())),
+        ];
+        for (kind, make) in kinds {
+            let folder = tempfile::tempdir().unwrap();
+            let (journal, lock) = (folder.path().join("j.json"), folder.path().join("j.json.lock"));
+            std::fs::write(folder.path().join("theirs"), "theirs").unwrap();
+            make(&lock);
+            let before = std::fs::symlink_metadata(&lock).unwrap();
+            let held = Lock::try_take_with_file(&Disk::default(), &journal).unwrap();
+            assert!(held.is_some(), "{kind}");
+            assert!(Lock::try_take(&Disk::default(), &journal).unwrap().is_none(), "{kind}: one at a time there too");
+            drop(held);
+            let after = std::fs::symlink_metadata(&lock).unwrap();
+            assert!(platform::is_untouched(&before, &after), "{kind}");
+            assert_eq!(after.file_type().is_socket(), kind == "a socket");
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "{kind}");
+            for stand_in in stand_ins(&journal, ".lock") {
+                let _ = std::fs::remove_file(stand_in);
+            }
+        }
     }
 
     /// Refuses one call on the file beside the journal.

@@ -9,6 +9,7 @@ mod disk;
 mod held;
 #[cfg(unix)]
 mod home;
+pub(crate) mod kind;
 pub(crate) mod lock;
 pub(crate) mod names;
 pub(crate) mod platform;
@@ -25,7 +26,13 @@ use crate::{Error, ErrorCode};
 
 /// What a file of that name cannot be, and what somebody can do about it.
 pub(crate) fn unusable(name: impl Display, verb: &str, error: &io::Error) -> Error {
-    Error::new(ErrorCode::Store, format!("{name} cannot be {verb}. {}", remedy(error))).with_cause(error)
+    let sentence = match error.kind() {
+        io::ErrorKind::NotFound if matches!(verb, "found" | "read") => {
+            format!("{name} does not exist. Check the path.")
+        }
+        _ => format!("{name} cannot be {verb}. {}", remedy(error)),
+    };
+    Error::new(ErrorCode::Store, sentence).with_cause(error)
 }
 
 /// What a person can do about an error of the disk.
@@ -34,6 +41,8 @@ fn remedy(error: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "Free some space on that disk.",
         io::ErrorKind::PermissionDenied => "Give this user the right to read and write it and its folder.",
         io::ErrorKind::ReadOnlyFilesystem => "Mount that file system so that it can be written.",
+        io::ErrorKind::NotFound => "Its folder does not exist. Check the path.",
+        io::ErrorKind::NotADirectory => "A part of its path is a file, and no folder. Check the path.",
         _ => "Look at the disk, and at who owns the file.",
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::format::{self, Unreadable};
 use super::id::JournalId;
+use super::ours::{self, Named};
 use super::state::{Known, Mark, State};
 use super::{Begun, Claim, Found, Guard, Notice, Stamp, Store, origin};
 use crate::files::lock::Lock;
@@ -15,7 +16,8 @@ use crate::files::names::{sibling, siblings, stand_in, stand_ins_if_there};
 use crate::files::platform::{self, Ownership};
 use crate::files::replace::{self, Room, Way};
 use crate::files::whereabouts::{self, Whereabouts};
-use crate::files::{Disk, Folder, check_text, make_folder_of, resolve, unusable};
+use crate::files::{Disk, Folder, check_text, kind, make_folder_of, resolve, unusable};
+use crate::looks::Look;
 use crate::token::Fingerprint;
 use crate::{Error, ErrorCode, Result};
 
@@ -47,6 +49,7 @@ struct Shared {
     issuer: String,
     disk: Disk,
     folder: Folder,
+    named: Named,
     /// Where a journal was last seen here.
     home: Whereabouts,
 }
@@ -58,7 +61,20 @@ impl FileStore {
     ///
     /// `INVALID_ARGUMENT` for a path that is no file's.
     pub(super) fn open(path: impl Into<PathBuf>, issuer: impl Into<String>, disk: Disk) -> Result<Self> {
-        Self::at(&path.into(), issuer.into(), disk, Folder::Given)
+        Self::at(&path.into(), issuer.into(), disk, (Folder::Given, Named::ByPerson))
+    }
+
+    /// The journal at a path whose name we derived, in a folder that was given for journals: it is ours whatever is in it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`FileStore::open`].
+    pub(super) fn open_in_state_folder(
+        path: impl Into<PathBuf>,
+        issuer: impl Into<String>,
+        disk: Disk,
+    ) -> Result<Self> {
+        Self::at(&path.into(), issuer.into(), disk, (Folder::Given, Named::ByUs))
     }
 
     /// The same, in a folder that holds nothing but journals: it is made with a file that keeps it out of git.
@@ -67,7 +83,27 @@ impl FileStore {
     ///
     /// As for [`FileStore::open`].
     pub(super) fn open_in_own_folder(path: impl Into<PathBuf>, issuer: impl Into<String>, disk: Disk) -> Result<Self> {
-        Self::at(&path.into(), issuer.into(), disk, Folder::Own)
+        Self::at(&path.into(), issuer.into(), disk, (Folder::Own, Named::ByUs))
+    }
+
+    /// The same kind of journal at another path.
+    ///
+    /// # Errors
+    ///
+    /// As for [`FileStore::open`].
+    pub(super) fn open_elsewhere(&self, path: &Path) -> Result<Self> {
+        let Shared { issuer, disk, folder, named, .. } = &*self.shared;
+        Self::at(path, issuer.clone(), disk.clone(), (*folder, *named))
+    }
+
+    /// Makes sure that nothing of anybody else lies at the path, before anything is made beside it.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` if something does; `STORE` if that cannot be seen.
+    pub(super) fn check(&self) -> Result<()> {
+        let shared = self.shared.entering();
+        shared.check_content(shared.real()?)
     }
 
     /// Its absolute path, before links are followed.
@@ -75,11 +111,7 @@ impl FileStore {
         &self.shared.given
     }
 
-    pub(super) fn folder(&self) -> Folder {
-        self.shared.folder
-    }
-
-    fn at(path: &Path, issuer: String, disk: Disk, folder: Folder) -> Result<Self> {
+    fn at(path: &Path, issuer: String, disk: Disk, (folder, named): (Folder, Named)) -> Result<Self> {
         if path.as_os_str().is_empty() || path.as_os_str().as_encoded_bytes().contains(&0) {
             return Err(Error::invalid("The store's path is empty or has a NUL in it. Give the path of a file."));
         }
@@ -91,13 +123,13 @@ impl FileStore {
                 path.join("ring-auth.json").display()
             )));
         }
-        if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
-            return Err(no_file(path));
+        if let Some(kind) = kind::at(path) {
+            return Err(no_file(path, kind));
         }
         let given = std::path::absolute(path).map_err(|error| {
             Error::invalid(format!("The store's path {} cannot be made absolute.", path.display())).with_cause(error)
         })?;
-        let shared = Shared { given, real: OnceLock::new(), issuer, disk, folder, home: Whereabouts::default() };
+        let shared = Shared { given, real: OnceLock::new(), issuer, disk, folder, named, home: Whereabouts::default() };
         Ok(Self { shared: Arc::new(shared) })
     }
 }
@@ -113,6 +145,7 @@ impl Shared {
             // What could not be resolved is tried again, and reported.
             real: real.map_or_else(OnceLock::new, OnceLock::from),
             folder: self.folder,
+            named: self.named,
             home: self.home.clone(),
         })
     }
@@ -138,6 +171,7 @@ impl Shared {
         match self.disk.read(real) {
             Ok(None) => {}
             Ok(Some(bytes)) => {
+                self.judge(real, &bytes)?;
                 newest.journal = Some(format::digest_of(&bytes));
                 match format::decode(&bytes) {
                     // Whatever lies beside it: the journal itself says whose it is.
@@ -160,9 +194,7 @@ impl Shared {
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                if matches!(self.disk.metadata(real), Ok(Some(there)) if !there.is_file()) {
-                    return Err(no_file(&self.given));
-                }
+                self.check_content(real)?;
                 newest.damage = Some(Damage::Useless);
             }
             Err(error) => return Err(self.failed("read", &error)),
@@ -184,7 +216,7 @@ impl Shared {
                 // It may be the only place of the newest token: nothing older is sent, and it is not written over.
                 Err(error) => return Err(self.failed("read", &error)),
             };
-            if !is_copy_of(real, &self.issuer, &bytes) {
+            if !ours::is_copy(&bytes, (&self.issuer, &name_of(real))) {
                 newest.foreign.push(slot);
                 continue;
             }
@@ -225,6 +257,45 @@ impl Shared {
             });
         }
         Ok(newest)
+    }
+
+    /// Makes sure that what lies at the path of the journal is ours.
+    fn check_content(&self, real: &Path) -> Result<()> {
+        let failed = |error: io::Error| self.failed("read", &error);
+        if let Some(kind) = self.disk.metadata(real).map_err(failed)?.as_ref().and_then(kind::of) {
+            return Err(no_file(&self.given, kind));
+        }
+        let Some(start) = self.disk.read_start(real, ours::LONGEST_SIGNATURE).map_err(failed)? else { return Ok(()) };
+        if ours::begins_with_signature(&start) {
+            return Ok(());
+        }
+        match self.disk.read_most(real).map_err(failed)? {
+            Some(bytes) => self.judge(real, &bytes),
+            None => Ok(()),
+        }
+    }
+
+    fn judge(&self, real: &Path, bytes: &[u8]) -> Result<()> {
+        ours::judge_journal(bytes, self.named, (&self.issuer, &name_of(real)), || self.is_beside_ours(real))
+            .map_err(|look| not_ours(&self.given, look))
+    }
+
+    /// Whether a copy of the journal lies beside it.
+    fn is_beside_ours(&self, real: &Path) -> bool {
+        let is_copy =
+            |bytes: &[u8]| ours::carries_signature(bytes) && ours::is_copy(bytes, (&self.issuer, &name_of(real)));
+        let slots = self.slots(real).unwrap_or_default();
+        slots.iter().any(|slot| matches!(self.disk.read_most(slot), Ok(Some(bytes)) if is_copy(&bytes)))
+    }
+
+    /// Whether what lies in the place of a copy, if anything does, may be removed: right before that, because somebody may
+    /// have put a file there since the last look.
+    fn may_remove(&self, real: &Path, slot: &Path) -> bool {
+        match self.disk.read(slot) {
+            Ok(Some(bytes)) => ours::is_copy(&bytes, (&self.issuer, &name_of(real))),
+            Ok(None) => true,
+            Err(error) => error.kind() == io::ErrorKind::PermissionDenied && self.is_empty(slot),
+        }
     }
 
     fn is_empty(&self, slot: &Path) -> bool {
@@ -342,23 +413,28 @@ fn are_related(one: &State, other: &State) -> bool {
     knows(one, other) || knows(other, one)
 }
 
-/// Whether a file in the place of a copy is one, or the room for one: another account's journal may have that very name.
-fn is_copy_of(real: &Path, issuer: &str, bytes: &[u8]) -> bool {
-    match format::name_of(bytes) {
-        // Some file systems tell no capitals apart.
-        Some(name) => name.to_lowercase() == name_of(real).to_lowercase(),
-        None => format::is_ours_or_nothing(bytes) || format::salvage(bytes, issuer, &name_of(real)).is_some(),
-    }
-}
-
 /// The name that a journal carries in itself.
 fn name_of(real: &Path) -> String {
     real.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn no_file(path: &Path) -> Error {
+fn no_file(path: &Path, kind: &str) -> Error {
     Error::invalid(format!(
-        "The store's path {} is no regular file: it is a folder, a device, a pipe or a socket. Give the path of a file. Nothing was touched.",
+        "{} is not a file of ring-auth; it is {kind}. Give the path of a regular file. Nothing was changed.",
+        path.display()
+    ))
+}
+
+fn not_ours(path: &Path, look: Look) -> Error {
+    let meant = match look {
+        Look::HomebridgeConfig => ": did you mean the store type 'homebridge'?",
+        Look::Dotenv => ": did you mean the store type 'dotenv'?",
+        Look::OtherToolsState => ". Give another path, and the token in that file as refreshToken.",
+        Look::Zeros | Look::Blank => ". If it is nobody's, delete it and try again.",
+        _ => ". Give another path.",
+    };
+    Error::invalid(format!(
+        "{} is not a file of ring-auth; it looks like {look}{meant} Nothing was changed.",
         path.display()
     ))
 }
@@ -403,6 +479,7 @@ impl Store for FileStore {
 
     fn try_lock(&self) -> Result<Option<Box<dyn Guard>>> {
         let shared = self.shared.entering();
+        shared.check_content(shared.real()?)?;
         shared.check_home(shared.real()?)?;
         make_folder_of(&shared.disk, &shared.given, shared.folder)
             .map_err(|error| shared.failed("made: its folder is missing", &error))?;
@@ -458,7 +535,9 @@ impl FileGuard {
     fn slot(&self, real: &Path, index: usize) -> Result<PathBuf> {
         let names = SLOTS.iter().map(|slot| (*slot).to_owned());
         let others = OTHER_NAMES.flat_map(|number| SLOTS.iter().map(move |slot| format!("{slot}-{number}")));
-        let is_free = |slot: &PathBuf| !self.copies.contains(slot) && !self.foreign.contains(slot);
+        let is_free = |slot: &PathBuf| {
+            !self.copies.contains(slot) && !self.foreign.contains(slot) && self.shared.may_remove(real, slot)
+        };
         let mut free = names.chain(others).map(|slot| sibling(real, &slot)).filter(is_free);
         free.nth(index).ok_or_else(|| {
             self.shared.failed(
@@ -466,6 +545,35 @@ impl FileGuard {
                 &io::ErrorKind::AlreadyExists.into(),
             )
         })
+    }
+
+    /// Gives a damaged journal another name beside its own; where it cannot have another, its bytes get it.
+    fn move_aside(&self, real: &Path) -> io::Result<PathBuf> {
+        let disk = &self.shared.disk;
+        let (aside, _) = damaged_name(disk, real, &disk.read_most(real)?.unwrap_or_default())?;
+        match disk.rename(real, &aside) {
+            Err(error) if platform::means_irreplaceable(&error) => self.keep_damaged(real),
+            moved => moved.map(|()| aside),
+        }
+    }
+
+    /// Gives the bytes of a damaged journal another name beside its own, once: it stays where it is until the next write,
+    /// and whoever reads it until then need not keep it once more. By way of a place for copies that no write uses at the
+    /// same time, so that no part of it ever has that name.
+    fn keep_damaged(&self, real: &Path) -> io::Result<PathBuf> {
+        let disk = &self.shared.disk;
+        let bytes = disk.read(real)?.unwrap_or_default();
+        let (aside, is_kept) = damaged_name(disk, real, &bytes)?;
+        if !is_kept {
+            let spare = self.slot(real, SLOTS.len() - 1).map_err(|_| io::Error::from(io::ErrorKind::AlreadyExists))?;
+            replace::copy(disk, &spare, &bytes)?;
+            if replace::or_nothing(disk, &spare, disk.rename(&spare, &aside)).is_err() {
+                // Nothing can be renamed here.
+                replace::copy(disk, &aside, &bytes)?;
+            }
+            replace::sync_folder(disk, &aside)?;
+        }
+        Ok(aside)
     }
 
     fn ownership<'a>(&self, real: &'a Path) -> io::Result<Option<Ownership<'a>>> {
@@ -503,12 +611,12 @@ impl FileGuard {
     fn theirs(&mut self, real: &Path) -> Result<Option<State>> {
         let shared = Arc::clone(&self.shared);
         let mut newest = shared.newest()?;
+        self.copies = std::mem::take(&mut newest.copies);
+        self.foreign = std::mem::take(&mut newest.foreign);
         if newest.damage.is_some() {
-            let _ = keep_damaged(&shared.disk, real);
+            let _ = self.keep_damaged(real);
         }
         self.seen = newest.journal.take();
-        self.copies = newest.copies;
-        self.foreign = newest.foreign;
         Ok(newest.state)
     }
 
@@ -675,7 +783,9 @@ impl Guard for FileGuard {
     fn read(&mut self) -> Result<Found> {
         let shared = Arc::clone(&self.shared);
         let real = shared.real()?;
-        let newest = shared.newest()?;
+        let mut newest = shared.newest()?;
+        self.copies = std::mem::take(&mut newest.copies);
+        self.foreign = std::mem::take(&mut newest.foreign);
         let path = shared.given.display();
         let mut notices = Vec::new();
         if matches!(newest.damage, Some(Damage::Useless | Damage::Salvaged { .. })) && self.has_other_names() {
@@ -690,7 +800,7 @@ impl Guard for FileGuard {
             None => {}
             Some(Damage::Salvaged { .. }) => {
                 // It stays where it is, because nothing else has the token, until a whole version takes its place.
-                let kept = match keep_damaged(&shared.disk, real) {
+                let kept = match self.keep_damaged(real) {
                     Ok(aside) => format!(" The damaged text was kept as {}.", aside.display()),
                     Err(_) => String::new(),
                 };
@@ -703,7 +813,7 @@ impl Guard for FileGuard {
                     Damage::Useless => ("the token given is used", false),
                     Damage::Copied | Damage::Salvaged { .. } => ("its whole copy is used", true),
                 };
-                notices.push(Notice(match move_aside(&shared.disk, real) {
+                notices.push(Notice(match self.move_aside(real) {
                     Ok(aside) => {
                         format!("The journal {path} was damaged. It was kept as {}, and {instead}.", aside.display())
                     }
@@ -716,8 +826,6 @@ impl Guard for FileGuard {
                 }));
             }
         }
-        self.copies = newest.copies;
-        self.foreign = newest.foreign;
         self.seen = match newest.damage {
             Some(Damage::Useless | Damage::Copied) => {
                 let there = shared.disk.read(real).map_err(|error| shared.failed("read", &error))?;
@@ -808,9 +916,19 @@ impl Guard for FileGuard {
         }
         let mut notices = Vec::new();
         // A journal that cannot be read now can still be replaced.
-        if self.is_overtaken(real).unwrap_or(false)
-            && let Some(theirs) = self.theirs(real)?
-        {
+        let theirs = if self.is_overtaken(real).unwrap_or(false) { self.theirs(real) } else { Ok(None) };
+        let theirs = theirs.map_err(|error| {
+            if error.code() != ErrorCode::InvalidArgument {
+                return error;
+            }
+            // Another program has put a file of its own there: it stays, and this state must not be lost.
+            if self.stand_in.is_none() {
+                state.sequence += 1;
+                self.put_aside(&format::encode(state, &name_of(real)));
+            }
+            Error::new(ErrorCode::Store, error.message())
+        })?;
+        if let Some(theirs) = theirs {
             state.merge(theirs);
             notices.push(Notice(format!(
                 "Another process changed the journal {} although this one had its lock. Both states were merged. Keep the journal on a file system whose locks work, and let one machine alone use it.",
@@ -855,7 +973,7 @@ impl Guard for FileGuard {
             replace::write_over(&shared.disk, real, &bytes).map_err(|error| shared.failed("removed", &error))?;
             self.settled(Way::InPlace, real, &bytes);
         }
-        let is_ours = |slot: &PathBuf| !self.foreign.contains(slot);
+        let is_ours = |slot: &PathBuf| !self.foreign.contains(slot) && shared.may_remove(real, slot);
         let mut paths: Vec<PathBuf> = shared.slots(real)?.into_iter().filter(is_ours).collect();
         paths.extend(moved_aside(&shared.disk, real));
         for path in paths {
@@ -929,8 +1047,6 @@ impl Drop for FileGuard {
     }
 }
 
-const DAMAGED: &str = ".damaged-";
-
 /// The copies in private folders of the user: one may have been left there when nothing could be made beside the
 /// journal.
 fn stand_in_copies(real: &Path) -> Vec<PathBuf> {
@@ -943,46 +1059,34 @@ pub(super) fn now() -> u64 {
     super::state::millis(now)
 }
 
-/// A name beside a journal that nothing has, for one that is damaged.
-fn free_name(disk: &Disk, real: &Path) -> io::Result<PathBuf> {
-    let now = now();
-    let mut aside = sibling(real, &format!("{DAMAGED}{now}"));
-    let mut number = 0;
-    while disk.metadata(&aside)?.is_some() {
-        number += 1;
-        aside = sibling(real, &format!("{DAMAGED}{now}-{number}"));
+/// The name beside a journal under which a damaged content is kept, and whether it is kept there already. A file of
+/// anybody else that has the first name is left alone.
+fn damaged_name(disk: &Disk, real: &Path, bytes: &[u8]) -> io::Result<(PathBuf, bool)> {
+    let ending = ours::damaged_ending(bytes);
+    let others = OTHER_NAMES.map(|number| format!("{ending}-{number}"));
+    for name in [ending.clone()].into_iter().chain(others) {
+        let path = sibling(real, &name);
+        if disk.metadata(&path)?.is_none() {
+            return Ok((path, false));
+        }
+        if is_damaged_one(disk, &path, &name) {
+            return Ok((path, true));
+        }
     }
-    Ok(aside)
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// Gives a file another name beside its own, one that nothing has; where it cannot have another, its bytes get it.
-fn move_aside(disk: &Disk, real: &Path) -> io::Result<PathBuf> {
-    let aside = free_name(disk, real)?;
-    match disk.rename(real, &aside) {
-        Err(error) if platform::means_irreplaceable(&error) => keep_damaged(disk, real),
-        moved => moved.map(|()| aside),
-    }
-}
-
-/// Gives the bytes of a file another name beside its own, once.
-fn keep_damaged(disk: &Disk, real: &Path) -> io::Result<PathBuf> {
-    let bytes = disk.read(real)?.unwrap_or_default();
-    let is_kept = |path: &PathBuf| matches!(disk.read(path), Ok(Some(kept)) if kept == bytes);
-    // It stays where it is until the next write, and whoever reads it until then need not keep it once more.
-    if let Some(kept) = moved_aside(disk, real).into_iter().find(is_kept) {
-        return Ok(kept);
-    }
-    let aside = free_name(disk, real)?;
-    replace::copy(disk, &aside, &bytes).map(|()| aside)
-}
-
-/// The damaged versions of a journal that were kept, without any journal of another account that has such a name.
+/// The damaged versions of a journal that were kept.
 fn moved_aside(disk: &Disk, real: &Path) -> Vec<PathBuf> {
-    let is_journal = |path: &Path| {
-        let name = disk.read(path).ok().flatten().and_then(|bytes| format::name_of(&bytes));
-        name.is_some_and(|name| name == name_of(path))
-    };
-    siblings(real, DAMAGED).into_iter().map(|(path, _)| path).filter(|path| !is_journal(path)).collect()
+    let kept = siblings(real, ours::DAMAGED).into_iter();
+    kept.filter(|(path, rest)| is_damaged_one(disk, path, &format!("{}{rest}", ours::DAMAGED)))
+        .map(|(path, _)| path)
+        .collect()
+}
+
+/// Whether a file is a damaged journal that was kept under that name.
+fn is_damaged_one(disk: &Disk, path: &Path, name: &str) -> bool {
+    matches!(disk.read_most(path), Ok(Some(bytes)) if ours::is_damaged_one(&bytes, name))
 }
 
 #[cfg(test)]
@@ -1199,15 +1303,25 @@ mod tests {
 
     #[test]
     fn a_damaged_journal_is_kept_aside_and_said() {
-        for bytes in [&b""[..], b"{\"version\":1", b"\0\0\0", b"{\"version\":1,\"current\":5}", b"[]"] {
+        let signed = "{\n  \"ring-auth-journal\": ";
+        let of_ours =
+            [String::new(), signed.to_owned(), format!("{signed}\"j.json\",\n  \"version\": 1, \"current\": 5}}")];
+        let of_any = ["{\"version\":1", "\0\0\0", "{\"version\":1,\"current\":5}", "[]", "{\"bridge\": {}}", "text"];
+        let cases = of_ours.iter().map(|bytes| (bytes.as_str(), false)).chain(of_any.map(|bytes| (bytes, true)));
+        for (bytes, is_derived) in cases {
+            let bytes = bytes.as_bytes();
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("j.json");
             std::fs::write(&path, bytes).unwrap();
-            let store = store(&path);
+            let store = if is_derived {
+                FileStore::open_in_state_folder(&path, ISSUER, Disk::default()).unwrap()
+            } else {
+                store(&path)
+            };
             let found = lock(&store).read().unwrap();
             assert!(found.state.current.is_none());
             assert!(found.notices[0].0.contains("damaged"), "{:?}", found.notices);
-            let aside = names(folder.path()).into_iter().find(|name| name.contains(DAMAGED)).unwrap();
+            let aside = names(folder.path()).into_iter().find(|name| name.contains(ours::DAMAGED)).unwrap();
             assert_eq!(std::fs::read(folder.path().join(aside)).unwrap(), bytes);
         }
     }
@@ -1216,9 +1330,10 @@ mod tests {
     fn a_later_version_and_another_issuer_are_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("j.json");
-        std::fs::write(&path, b"{\"version\": 7}").unwrap();
+        let later = b"{\"ring-auth-journal\": \"j.json\", \"version\": 7}";
+        std::fs::write(&path, later).unwrap();
         assert_eq!(lock(&store(&path)).read().unwrap_err().code(), ErrorCode::Store);
-        assert_eq!(std::fs::read(&path).unwrap(), b"{\"version\": 7}");
+        assert_eq!(std::fs::read(&path).unwrap(), later);
         std::fs::remove_file(&path).unwrap();
         write(&store(&path), "a");
         let other = FileStore::open(&path, "http://127.0.0.1:1", Disk::default()).unwrap();
@@ -1231,7 +1346,7 @@ mod tests {
     fn forgetting_leaves_the_lock_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("j.json");
-        std::fs::write(&path, b"damaged").unwrap();
+        std::fs::write(&path, format::SIGNATURE).unwrap();
         let store = store(&path);
         lock(&store).read().unwrap();
         write(&store, "a");
@@ -1405,7 +1520,7 @@ mod tests {
         }
         write(&store, "b");
         assert_eq!(current(&store).as_deref(), Some("b"));
-        let kept: Vec<_> = moved_aside(&Disk::default(), &path);
+        let kept = moved_aside(&Disk::default(), &path);
         assert_eq!(kept.len(), 1, "once, however often it was read");
         assert_eq!(std::fs::read(&kept[0]).unwrap(), bytes[..bytes.len() / 2]);
     }
@@ -1443,6 +1558,173 @@ mod tests {
         }
     }
 
+    /// Contents of other programs, and how each is called.
+    const FOREIGN: [(&[u8], &str); 12] = [
+        (b"{\n  \"bridge\": {}\n}", "Homebridge's config.json: did you mean the store type 'homebridge'?"),
+        (b"RING_REFRESH_TOKEN=x\n", "a .env file: did you mean the store type 'dotenv'?"),
+        (b"{\"ring_token\":\"x\"}", "the file in which another tool keeps its Ring token. "),
+        (b"{\"version\": 7}", "a JSON file. "),
+        (b"[]", "a JSON file. "),
+        (b"{", "a JSON file with an error in it. "),
+        (b"Buy milk.", "a text. "),
+        (b"\n", "a text of nothing but white space. "),
+        (b"caf\xe9", "a text that is not UTF-8. "),
+        (b"\0\0\0", "a file of nothing but zero bytes, as a power cut can leave one. "),
+        (b"\x89PNG\r\n\x1a\n\0", "a picture. "),
+        (b"\x01\x02\x03", "a binary file. "),
+    ];
+
+    #[test]
+    fn the_file_of_another_program_is_refused_by_name_and_nothing_is_made_beside_it() {
+        for (bytes, look) in FOREIGN {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("j.json");
+            std::fs::write(&path, bytes).unwrap();
+            let before = std::fs::metadata(&path).unwrap();
+            let store = store(&path);
+            for error in [store.peek().unwrap_err(), store.try_lock().err().unwrap()] {
+                assert_eq!(error.code(), ErrorCode::InvalidArgument);
+                let beginning = format!("{} is not a file of ring-auth; it looks like {look}", path.display());
+                assert!(error.message().starts_with(&beginning), "{error}");
+                assert!(error.message().ends_with("Nothing was changed."), "{error}");
+            }
+            assert_eq!(std::fs::read(&path).unwrap(), bytes);
+            let after = std::fs::metadata(&path).unwrap();
+            assert!(platform::is_untouched(&before, &after), "{look}");
+            assert_eq!(names(folder.path()), ["j.json"], "{look}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_another_program_puts_there_later_is_left_alone_as_well() {
+        for (bytes, look) in FOREIGN {
+            let (folder, path) = journal_of("a");
+            let store = store(&path);
+            let (mut guard, mut state) = enter(&store);
+            std::fs::write(&path, bytes).unwrap();
+            assert_eq!(guard.begin(&mut state).unwrap_err().code(), ErrorCode::InvalidArgument, "{look}");
+            assert_eq!(guard.forget().unwrap_err().code(), ErrorCode::InvalidArgument, "{look}");
+            let answered = guard.commit(&mut state).unwrap_err();
+            assert_eq!(answered.code(), ErrorCode::Store, "{look}");
+            assert!(answered.message().contains("is not a file of ring-auth"), "{answered}");
+            let kept = guard.stand_in().unwrap();
+            assert!(ours::carries_signature(&std::fs::read(&kept).unwrap()), "{look}");
+            drop(guard);
+            std::fs::remove_file(kept).unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), bytes);
+            assert_eq!(names(folder.path()), ["j.json", "j.json.lock"], "{look}");
+        }
+    }
+
+    #[test]
+    fn a_slot_of_another_program_is_left_alone_and_other_names_are_taken() {
+        let (folder, path) = journal_of("a");
+        let theirs: Vec<PathBuf> = SLOTS.iter().map(|slot| sibling(&path, slot)).collect();
+        for ((bytes, look), slot) in FOREIGN.iter().flat_map(|case| theirs.iter().map(move |slot| (case, slot))) {
+            if ours::holds_nothing(bytes) {
+                continue;
+            }
+            for other in &theirs {
+                let _ = std::fs::remove_file(other);
+            }
+            std::fs::write(slot, bytes).unwrap();
+            write(&store(&path), "b");
+            // And where it came after the journal was read.
+            let (mut guard, mut state) = enter(&store(&path));
+            for other in &theirs {
+                std::fs::write(other, bytes).unwrap();
+            }
+            guard.begin(&mut state).unwrap();
+            state.take_over(RefreshToken::from_raw("c"), 2);
+            guard.commit(&mut state).unwrap();
+            drop(guard);
+            assert_eq!(current(&store(&path)).as_deref(), Some("c"));
+            lock(&store(&path)).forget().unwrap();
+            for other in &theirs {
+                assert_eq!(std::fs::read(other).unwrap(), *bytes, "{look}");
+            }
+            assert_eq!(names(folder.path()), ["j.json", "j.json.lock", "j.json.next", "j.json.spare", "j.json.tmp"]);
+        }
+    }
+
+    #[test]
+    fn with_every_slot_taken_by_another_program_nothing_is_sent() {
+        let (folder, path) = journal_of("a");
+        let others = OTHER_NAMES.flat_map(|number| SLOTS.iter().map(move |slot| format!("{slot}-{number}")));
+        let all: Vec<PathBuf> =
+            SLOTS.iter().map(|slot| (*slot).to_owned()).chain(others).map(|slot| sibling(&path, &slot)).collect();
+        for slot in &all {
+            std::fs::write(slot, "theirs").unwrap();
+        }
+        let (mut guard, mut state) = enter(&store(&path));
+        let error = guard.begin(&mut state).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Store);
+        assert!(error.message().contains("other files have the names that its copies need"), "{error}");
+        drop(guard);
+        assert_eq!(current(&store(&path)).as_deref(), Some("a"));
+        assert!(all.iter().all(|slot| std::fs::read(slot).unwrap() == b"theirs"));
+        assert_eq!(names(folder.path()).len(), all.len() + 2);
+    }
+
+    #[test]
+    fn a_damaged_one_that_is_somebody_else_s_stays_at_a_logout() {
+        let (folder, path) = journal_of("a");
+        let torn = &std::fs::read(&path).unwrap()[..60];
+        std::fs::write(&path, torn).unwrap();
+        let theirs = ["j.json.damaged-1", "j.json.damaged-0123456789abcdef0123456789abcdef"];
+        for name in theirs {
+            std::fs::write(folder.path().join(name), torn).unwrap();
+        }
+        let of_torn = sibling(&path, &ours::damaged_ending(torn));
+        std::fs::write(&of_torn, "the first name is taken").unwrap();
+        lock(&store(&path)).read().unwrap();
+        let kept = moved_aside(&Disk::default(), &path);
+        assert_eq!(kept, [sibling(&of_torn, "-2")]);
+        lock(&store(&path)).forget().unwrap();
+        for name in theirs {
+            assert_eq!(std::fs::read(folder.path().join(name)).unwrap(), torn);
+        }
+        assert_eq!(std::fs::read(&of_torn).unwrap(), b"the first name is taken");
+        assert_eq!(names(folder.path()).len(), 5, "{:?}", names(folder.path()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_never_opened() {
+        for ending in ["", ".tmp", ".lock"] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("j.json");
+            let pipe = sibling(&path, ending);
+            let opened = store(&path);
+            rustix::fs::mknodat(
+                rustix::fs::CWD,
+                &pipe,
+                rustix::fs::FileType::Fifo,
+                rustix::fs::Mode::from_raw_mode(0o600),
+                0,
+            )
+            .unwrap();
+            let waiting = pipe.clone();
+            // It would go on as soon as anybody opened the other end.
+            let writer = std::thread::spawn(move || std::fs::OpenOptions::new().write(true).open(waiting).map(drop));
+            if ending.is_empty() {
+                assert_eq!(opened.peek().unwrap_err().code(), ErrorCode::InvalidArgument);
+                let refused = opened.try_lock().err().unwrap();
+                let sentence = "is not a file of ring-auth; it is a pipe (FIFO). Give the path of a regular file.";
+                assert!(refused.message().contains(sentence), "{refused}");
+                assert_eq!(names(folder.path()), ["j.json"]);
+            } else {
+                write(&opened, "a");
+                assert_eq!(current(&opened).as_deref(), Some("a"));
+                lock(&opened).forget().unwrap();
+            }
+            assert!(!writer.is_finished(), "{ending}");
+            drop(std::fs::OpenOptions::new().read(true).open(&pipe).unwrap());
+            writer.join().unwrap().unwrap();
+        }
+    }
+
     #[cfg(unix)]
     #[test]
     fn what_is_no_regular_file_is_refused_and_stays() {
@@ -1457,8 +1739,9 @@ mod tests {
         assert_eq!(names(folder.path()), ["j.json"]);
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
-        assert_eq!(lock(&opened).read().unwrap_err().code(), ErrorCode::InvalidArgument);
+        assert_eq!(opened.try_lock().err().unwrap().code(), ErrorCode::InvalidArgument);
         assert!(path.is_dir());
+        assert_eq!(names(folder.path()), ["j.json"]);
     }
 
     #[cfg(unix)]

@@ -23,7 +23,7 @@ pub const VERSION: u64 = 1;
 /// What each journal begins with; the name of its file follows.
 pub const SIGNATURE: &str = "{\n  \"ring-auth-journal\": ";
 /// The first key: its value is the name of the file that the text was written for.
-const NAME: &str = "ring-auth-journal";
+pub(super) const NAME: &str = "ring-auth-journal";
 /// The key of a text that is written to find out whether it shows at another path.
 pub const PROBE: &str = "probe";
 /// What stands before and after the digest, which is the last thing in the text.
@@ -191,20 +191,13 @@ pub fn name_of(bytes: &[u8]) -> Option<String> {
     lines_of(bytes, NAME)
 }
 
-/// Whether that is the beginning of a journal, however short, or nothing at all: room that was kept for one.
-pub fn is_ours_or_nothing(bytes: &[u8]) -> bool {
-    let is_nothing = bytes.iter().all(|byte| *byte == 0 || byte.is_ascii_whitespace());
-    let signature = SIGNATURE.as_bytes();
-    is_nothing || bytes.starts_with(signature) || signature.starts_with(without_room(bytes)) || name_of(bytes).is_some()
-}
-
 /// A short name for exactly these bytes, without the room behind them.
 pub fn digest_of(bytes: &[u8]) -> String {
     digest(without_room(bytes))
 }
 
 /// The room kept for an answer is longer than the answer, and is cut only after it was written.
-fn without_room(bytes: &[u8]) -> &[u8] {
+pub(super) fn without_room(bytes: &[u8]) -> &[u8] {
     let room = bytes.iter().rev().take_while(|byte| **byte == 0 || byte.is_ascii_whitespace()).count();
     &bytes[..bytes.len() - room]
 }
@@ -512,17 +505,9 @@ mod tests {
             let bytes = encode(&full(), name);
             assert!(bytes.starts_with(SIGNATURE.as_bytes()));
             assert_eq!(name_of(&bytes).as_deref(), Some(name));
-            assert!(is_ours_or_nothing(&bytes));
-            for cut in 0..bytes.len() {
-                assert!(is_ours_or_nothing(&bytes[..cut]), "cut at {cut}");
-            }
         }
         for other in ["{\"bridge\": {}}", "{\"ring_token\": \"x\"}", "A=1", "[]", "text"] {
-            assert!(!is_ours_or_nothing(other.as_bytes()), "{other}");
             assert_eq!(name_of(other.as_bytes()), None);
-        }
-        for nothing in [&b""[..], b"\0\0", b"  \n"] {
-            assert!(is_ours_or_nothing(nothing));
         }
     }
 
@@ -625,7 +610,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = (decode(&bytes), salvage(&bytes, "", ""), name_of(&bytes), is_ours_or_nothing(&bytes));
+            let _ = (decode(&bytes), salvage(&bytes, "", ""), name_of(&bytes));
         }
 
         #[test]

@@ -11,7 +11,7 @@ use super::state::{Known, State};
 use super::{Begun, Claim, Found, Guard, Notice, Stamp, Store};
 use crate::Result;
 use crate::files::lock::Lock;
-use crate::files::{Disk, Folder, resolve};
+use crate::files::{Disk, resolve};
 
 /// How often the lock of the place to which a link leads now is tried, and the wait between.
 const TRIES: u32 = 50;
@@ -33,7 +33,6 @@ struct Shared {
     /// The journal at its first path.
     first: JournalFile,
     path: PathBuf,
-    issuer: String,
     disk: Disk,
     /// The path whose last part may be a link that somebody retargets, and what its lock is named after.
     link: PathBuf,
@@ -51,11 +50,26 @@ impl FileStore {
     ///
     /// `INVALID_ARGUMENT` for a path that is no file's.
     pub fn open(path: impl Into<PathBuf>, issuer: impl Into<String>, disk: Disk) -> Result<Self> {
-        let (path, issuer) = (path.into(), issuer.into());
-        let first = JournalFile::open(&path, &issuer, disk.clone())?;
+        Ok(Self::of(JournalFile::open(path, issuer, disk.clone())?, disk))
+    }
+
+    /// The journal at a path whose name we derived, in a folder that was given for journals: it is ours whatever is in it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`FileStore::open`].
+    pub(crate) fn open_in_state_folder(
+        path: impl Into<PathBuf>,
+        issuer: impl Into<String>,
+        disk: Disk,
+    ) -> Result<Self> {
+        Ok(Self::of(JournalFile::open_in_state_folder(path, issuer, disk.clone())?, disk))
+    }
+
+    fn of(first: JournalFile, disk: Disk) -> Self {
         let path = first.path().to_owned();
         let (link, lock, last) = (path.clone(), path.clone(), Mutex::default());
-        Ok(Self { shared: Arc::new(Shared { first, path, issuer, disk, link, lock, locate: None, last }) })
+        Self { shared: Arc::new(Shared { first, path, disk, link, lock, locate: None, last }) }
     }
 
     /// The journal beside a file that a link may lead to, in a folder that holds nothing but journals. Its path is found
@@ -72,8 +86,8 @@ impl FileStore {
     ) -> Result<Self> {
         let path = locate()?;
         let first = JournalFile::open_in_own_folder(&path, issuer, disk.clone())?;
-        let (issuer, last, locate) = (issuer.to_owned(), Mutex::default(), Some(Box::new(locate) as Box<Locate>));
-        Ok(Self { shared: Arc::new(Shared { first, path, issuer, disk, link, lock, locate, last }) })
+        let (last, locate) = (Mutex::default(), Some(Box::new(locate) as Box<Locate>));
+        Ok(Self { shared: Arc::new(Shared { first, path, disk, link, lock, locate, last }) })
     }
 }
 
@@ -87,17 +101,17 @@ impl Shared {
     }
 
     fn at(&self, path: &Path) -> Result<JournalFile> {
-        match self.first.folder() {
-            Folder::Own => JournalFile::open_in_own_folder(path, &self.issuer, self.disk.clone()),
-            Folder::Given => JournalFile::open(path, &self.issuer, self.disk.clone()),
-        }
+        self.first.open_elsewhere(path)
+    }
+
+    fn is_link(&self) -> bool {
+        std::fs::symlink_metadata(&self.link).is_ok_and(|metadata| metadata.is_symlink())
     }
 
     /// The lock of the link itself, as long as it is one: whoever comes by way of it after it was retargeted waits for
     /// what was begun before.
     fn lock_link(&self) -> Result<Option<Lock>, Busy> {
-        let is_link = std::fs::symlink_metadata(&self.link).is_ok_and(|metadata| metadata.is_symlink());
-        if !is_link {
+        if !self.is_link() {
             return Ok(None);
         }
         // Without the right to make one here, the journal's own lock has to do.
@@ -116,6 +130,10 @@ impl Store for FileStore {
 
     fn try_lock(&self) -> Result<Option<Box<dyn Guard>>> {
         let shared = &self.shared;
+        if shared.is_link() {
+            // Before a lock is made beside the link.
+            shared.now()?.check()?;
+        }
         let Ok(link) = shared.lock_link() else { return Ok(None) };
         let journal = shared.now()?;
         let real = resolve(journal.path()).ok();
@@ -139,9 +157,8 @@ impl Store for FileStore {
     }
 
     fn stamp(&self) -> Option<Stamp> {
-        let is_link = std::fs::symlink_metadata(&self.shared.link).is_ok_and(|metadata| metadata.is_symlink());
         // Only a link can lead to another journal by now, and finding that one takes more than a look.
-        if is_link { self.shared.now().ok()?.stamp() } else { self.shared.first.stamp() }
+        if self.shared.is_link() { self.shared.now().ok()?.stamp() } else { self.shared.first.stamp() }
     }
 
     fn name(&self) -> String {

@@ -8,11 +8,13 @@ pub mod id;
 mod links;
 mod memory;
 mod origin;
+mod ours;
 pub mod state;
 
 pub use links::FileStore;
 pub use memory::MemoryStore;
 pub use origin::{Claim, ELSEWHERE, elsewhere};
+pub use ours::carries_signature;
 
 use std::fs::Metadata;
 use std::time::SystemTime;

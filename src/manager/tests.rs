@@ -1911,7 +1911,7 @@ async fn a_journal_that_is_gone_without_a_logout_is_written_again_before_the_nex
         let journal = folder.path().join("j.json");
         match how {
             "emptied" => std::fs::write(&journal, "").unwrap(),
-            "damaged" => std::fs::write(&journal, "not a journal").unwrap(),
+            "damaged" => std::fs::write(&journal, "{\n  \"ring-auth-journal\": \"j").unwrap(),
             _ => std::fs::remove_file(&journal).unwrap(),
         }
         if how.ends_with("lock") {

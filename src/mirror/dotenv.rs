@@ -2,6 +2,7 @@
 
 use super::assignments::{Assignment, assignments, has_line_end, meaning, quote};
 use super::{Format, Introduced, Unfit};
+use crate::looks::is_json_object;
 use crate::{Error, Result, Secret};
 
 /// A key in a `.env` file.
@@ -105,6 +106,9 @@ impl Dotenv {
                 "It has zero bytes in it, as text in UTF-16 has, and no reader of .env files takes it. Save it as UTF-8."
                     .into(),
             ));
+        }
+        if is_json_object(bytes) {
+            return Err(Unfit::Odd("It is JSON, and no .env file. Check the path.".into()));
         }
         let mut all = assignments(bytes);
         all.retain(|one| bytes[one.key.clone()] == *self.key.as_bytes());

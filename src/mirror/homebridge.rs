@@ -4,6 +4,7 @@ use super::json::{Json, Member, Node, last, quoted};
 use super::json_edit::{Edits, Pieces, Style, append, gap, remove};
 use super::{Format, Introduced, Unfit};
 use crate::Secret;
+use crate::looks::HOMEBRIDGE_KEYS;
 
 /// The block of a platform in Homebridge's `config.json`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +87,10 @@ impl Format for Homebridge {
         let mut edits = Edits::default();
         let block = match self.block(&config) {
             Ok(block) => Some(block),
-            Err(Unfit::NoBlock { .. }) => None,
+            Err(Unfit::NoBlock { .. }) if config.is_homebridges() => None,
+            Err(Unfit::NoBlock { .. }) => {
+                return Err(Unfit::Odd("It is JSON, but no config.json of Homebridge. Check the path.".into()));
+            }
             Err(unfit) => return Err(unfit),
         };
         let mut introduced = Introduced { added: block.is_none(), removed: Vec::new() };
@@ -148,6 +152,11 @@ impl<'a> Config<'a> {
             })?,
         };
         Ok(Self { json, root, top, platforms, elements })
+    }
+
+    /// Whether a block may be added to it: it has a key by which Homebridge's configuration is recognised, or none at all.
+    fn is_homebridges(&self) -> bool {
+        self.top.is_empty() || HOMEBRIDGE_KEYS.iter().any(|key| last(&self.top, key).is_some())
     }
 }
 

@@ -16,6 +16,7 @@ mod json_edit;
 mod place;
 mod redact;
 mod turns;
+mod wanted;
 
 pub use custom::{CustomStore, Program, ProgramStore, Settling};
 pub use dotenv::Dotenv;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::file::hidden_sibling;
-use super::{CustomStore, Dotenv, FileMirror, Follower, Format, Homebridge, Program, Unfit};
+use super::{CustomStore, Dotenv, FileMirror, Follower, Format, Homebridge, Program, Unfit, wanted};
 use crate::files::names::siblings;
 use crate::files::{Disk, Folder, check_text, refuse_foreign_link, resolve};
 use crate::journal::state::Known;
@@ -101,7 +101,8 @@ impl Place {
             }
             Self::Custom { functions, state_path: Some(folder) } => {
                 check_folder(&folder)?;
-                let journal = FileStore::open(absolute(&folder)?.join(CUSTOM_JOURNAL), issuer, Disk::default())?;
+                let path = absolute(&folder)?.join(CUSTOM_JOURNAL);
+                let journal = FileStore::open_in_state_folder(path, issuer, Disk::default())?;
                 Kept { store: Arc::new(journal), mirror: Some(Follower::Program(Program::before_a_journal(functions))) }
             }
         })
@@ -134,6 +135,7 @@ impl ShownPlace {
         let given = absolute(path)?;
         check_file(path)?;
         let real = resolve(&given).map_err(|error| not_found(&given, &error))?;
+        wanted::check(target, &given, &real, &disk)?;
         let disk = if real.exists() {
             disk.for_owner_of(&real)
         } else {
@@ -185,7 +187,7 @@ impl ShownPlace {
             }
         };
         let journal = match whose {
-            Folder::Given => FileStore::open(folder.join(journal), issuer, disk.clone())?,
+            Folder::Given => FileStore::open_in_state_folder(folder.join(journal), issuer, disk.clone())?,
             Folder::Own => {
                 let (link, ending) = (given.clone(), name.ending_of(&journal));
                 let locate = move || {
@@ -295,7 +297,7 @@ fn with(name: &OsStr, ending: &str) -> OsString {
 /// Whether a journal holds that token, or did once.
 fn knows(journal: &Path, issuer: &str, disk: &Disk, token: &Secret) -> bool {
     let Ok(token) = RefreshToken::parse(token.expose()) else { return false };
-    let state = FileStore::open(journal, issuer, disk.clone()).and_then(|journal| journal.peek());
+    let state = FileStore::open_in_state_folder(journal, issuer, disk.clone()).and_then(|journal| journal.peek());
     state.ok().flatten().is_some_and(|state| state.recognise(token.fingerprint()) != Known::Unknown)
 }
 

@@ -282,7 +282,7 @@ mod homebridge {
         assert_eq!(introduced("{}"), format!("{{\"platforms\":[{block}]}}"));
         assert_eq!(introduced(r#"{"platforms":[]}"#), format!("{{\"platforms\":[{block}]}}"));
         assert_eq!(introduced(r#"{"platforms":null}"#), format!("{{\"platforms\":[{block}]}}"));
-        assert_eq!(introduced(r#"{"x":1}"#), format!("{{\"x\":1,\"platforms\":[{block}]}}"));
+        assert_eq!(introduced(r#"{"bridge":1}"#), format!("{{\"bridge\":1,\"platforms\":[{block}]}}"));
         assert_eq!(introduced(r#"{"platforms":[null]}"#), format!("{{\"platforms\":[null,{block}]}}"));
         assert_eq!(
             introduced(r#"{"platforms": [{"platform": "config"}]}"#),
@@ -294,7 +294,7 @@ mod homebridge {
         let wide = lines.replace("  ", "\t").replace('\n', "\r\n");
         assert_eq!(introduced("{\r\n\t\"platforms\": []\r\n}\r\n"), wide);
         assert_eq!(introduced("{\r\n}"), lines.replace("  ", "    ").trim_end().replace('\n', "\r\n"));
-        assert_eq!(introduced("{\n  \"a\": 1\n}\n"), lines.replacen("  ", "  \"a\": 1,\n  ", 1));
+        assert_eq!(introduced("{\n  \"bridge\": 1\n}\n"), lines.replacen("  ", "  \"bridge\": 1,\n  ", 1));
         let other = "    {\n      \"platform\": \"config\",\n      \"port\": 1\n    }";
         let ours =
             "    {\n      \"platform\": \"Ring\",\n      \"name\": \"Ring\",\n      \"refreshToken\": \"t\"\n    }";
@@ -306,6 +306,16 @@ mod homebridge {
             introduced(&format!("{{\n  \"platforms\": [{}]\n}}", other.trim())),
             format!("{{\n  \"platforms\": [{}, {}]\n}}", other.trim(), ours.trim())
         );
+    }
+
+    #[test]
+    fn no_block_is_added_to_the_json_of_another_program() {
+        for other in
+            [r#"{"name": "my-app", "version": "1.0.0"}"#, r#"{"ring_token": "x"}"#, r#"{"a": {"platforms": []}}"#]
+        {
+            let Err(unfit) = ring().introduce(Some(other.as_bytes()), &token()) else { panic!("{other}") };
+            assert_eq!(unfit.to_string(), "It is JSON, but no config.json of Homebridge. Check the path.");
+        }
     }
 
     #[test]
@@ -501,6 +511,9 @@ mod dotenv {
     #[test]
     fn a_line_that_another_would_swallow_is_not_added() {
         assert!(matches!(env().write(b"OTHER:\n", &token()), Err(Unfit::Odd(_))));
+        for json in ["{\"bridge\": {}}", "\u{feff}{\n}\n"] {
+            assert!(matches!(env().write(json.as_bytes(), &token()), Err(Unfit::Odd(_))), "{json}");
+        }
     }
 
     #[test]
