@@ -106,6 +106,32 @@ describe('a dumb terminal', { concurrency: 4 }, () => {
   })
 })
 
+describe('a sign-in that answers with a page', { concurrency: 4 }, () => {
+  it('for the code asks for the code', async (t) => {
+    const { ring } = await setUp(t, { ...account('sms'), signinAnswer: 'page' })
+    const screen = Screen.login(t, [], { ring })
+    await screen.answers('Email: ', `${EMAIL}\r`)
+    await screen.answers('Password: ', `${PASSWORD}\r`)
+    await screen.sees('Please enter the code sent to your text/email')
+    await screen.answers('2fa Code: ', () => `${ring.codeFor()}\r`)
+    await screen.sees('"refreshToken"')
+    assert.equal(await screen.exits(), 0)
+    assert.equal(ring.codesSent, 1)
+  })
+
+  it('with a captcha says so, sends no second password, and asks for no code', async (t) => {
+    const { ring } = await setUp(t, { ...account('sms'), signinAnswer: 'captcha' })
+    const done = await run([...LOGIN], { ring, input: `${PASSWORD}\n` })
+    assert.equal(done.code, 4, done.stderr)
+    assert.match(
+      done.stderr,
+      /Ring asks for a captcha, which only a browser can answer; the password is not at fault\. Log in once at ring\.com or in Ring's app on this network, wait a quarter of an hour and try again\./,
+    )
+    assert.equal(ring.codesSent, 0)
+    assert.equal(ring.requests.filter(({ path }) => path.includes('/signin') || path.includes('/token')).length, 2)
+  })
+})
+
 describe('a window of Git Bash', () => {
   it('is named at once where a question would wait for an answer that nothing hides', async (t) => {
     const { ring } = await setUp(t)

@@ -804,6 +804,22 @@ describe('the web sign-in', () => {
       reply = await (await browse(ring)).signin()
       assert.equal(reply.status, 200)
       assert.equal(reply.json.tsv_state, 'sms')
+      ring.settings.signinAnswer = 'page'
+      browser = await browse(ring)
+      const former = csrfFrom('oauth-args', browser.page.text, browser.jar)
+      reply = await browser.signin()
+      assert.equal(reply.status, 200)
+      assert.match(reply.text, /<input type="text" name="2fa_code"/)
+      assert.notEqual(csrfFrom('input', reply.text, browser.jar), former)
+      // The form of the page before is no longer taken.
+      assert.equal((await browser.verify(ring.codeFor())).status, 403)
+      ring.settings.signinAnswer = 'captcha'
+      const { codesSent } = ring
+      reply = await (await browse(ring)).signin()
+      assert.equal(reply.status, 200)
+      assert.match(reply.text, /h-captcha/)
+      assert.equal(ring.codesSent, codesSent)
+      ring.settings.signinAnswer = 'other-status-json'
       ring.accounts.get().twoFactor = 'unknown'
       assert.equal((await (await browse(ring)).signin()).status, 412)
       ring.accounts.get().twoFactor = 'none'

@@ -44,7 +44,8 @@
  * @property {number} maxCodesPerWindow
  * @property {number} codeWindowMs
  * @property {number} codeThrottleStatus
- * @property {'412-json'|'redirect-2fa'|'other-status-json'} signinAnswer
+ * @property {'412-json'|'redirect-2fa'|'other-status-json'|'page'|'captcha'} signinAnswer `page`: a page with a form for the code, whose
+ *   CSRF token is a new one; `captcha`: a page that asks for that, and no code is sent
  * @property {number} signinOtherStatus the status of 'other-status-json'
  * @property {204|302} signinDoneStatus a sign-in that needs no code
  * @property {200|201} verifyStatus

@@ -183,10 +183,15 @@ export class WebFlow {
         return redirect(this.#target('signin', '/oauth/v2/authorize'), headers)
       return { status: 204, headers, body: '' }
     }
+    if (this.#settings.signinAnswer === 'captcha') return html(200, captchaPage())
     if (!this.#accounts.sendCode(account)) return tooManyCodes(this.#settings)
     session.step = 'code-needed'
     const headers = this.#renewed(session, request)
     const challenge = this.#accounts.challenge(account)
+    if (this.#settings.signinAnswer === 'page') {
+      session.csrfToken = this.#settings.canary + randomBytes(24).toString('base64url')
+      return html(200, codePage(session.csrfToken), headers)
+    }
     if (this.#settings.signinAnswer === 'redirect-2fa')
       return redirect(this.#target('signin', '/oauth/v2/2fa'), headers)
     // Without any of the fields only the status is left to say it.
@@ -304,6 +309,26 @@ export class WebFlow {
     }
     map.set(key, value)
   }
+}
+
+/** A form for the code. Ring's real one has not been seen. @param {string} token */
+function codePage(token) {
+  return `<!DOCTYPE html>
+<html lang="en">
+<head><title>Verify it's you</title></head>
+<body>
+<form method="post" action="/oauth/v2/2fa/verify">
+<input type="hidden" name="csrf-token" value="${escapeHtml(token)}">
+<input type="text" name="2fa_code" inputmode="numeric" autocomplete="one-time-code">
+<button type="submit">Verify</button>
+</form>
+</body>
+</html>
+`
+}
+
+function captchaPage() {
+  return '<!DOCTYPE html>\n<html lang="en"><body><h1>One more step</h1><div class="h-captcha" data-sitekey="0"></div></body></html>\n'
 }
 
 /** @param {string} text */

@@ -144,6 +144,19 @@ impl<'a> Facts<'a> {
         )
     }
 
+    /// Whether a person in a browser is to show that it is one.
+    pub(super) fn asks_for_captcha(&self) -> bool {
+        self.mentions("captcha")
+    }
+
+    pub(super) fn captcha(&self) -> Error {
+        self.error(
+            ErrorCode::Blocked,
+            "Ring asks for a captcha, which only a browser can answer; the password is not at fault. Log in once at ring.com \
+             or in Ring's app on this network, wait a quarter of an hour and try again.",
+        )
+    }
+
     pub(super) fn blocked(&self) -> Error {
         self.error(
             ErrorCode::Blocked,
@@ -188,6 +201,9 @@ impl<'a> Facts<'a> {
     fn token_error(&self, kind: GrantKind) -> Error {
         let is_login = kind != GrantKind::RefreshToken;
         let error = self.text("error");
+        if is_login && (400..=499).contains(&self.status) && self.asks_for_captcha() {
+            return self.captcha();
+        }
         match (self.status, error.as_deref()) {
             (400 | 401, Some("invalid_grant")) => return self.invalid_grant(kind),
             // These statuses say more than a code beside them could.

@@ -23,7 +23,7 @@ pub(super) fn in_cookies(jar: &Jar) -> Option<Secret> {
 }
 
 /// The token in a page, by the order of `docs/protocol.md`.
-fn in_page(page: &str) -> Option<Secret> {
+pub(super) fn in_page(page: &str) -> Option<Secret> {
     let (mut arguments, mut next_data, mut input, mut meta) = (None, None, None, None);
     let mut rest = page;
     while let Some((tag, after)) = next_tag(rest) {
@@ -53,20 +53,20 @@ fn in_page(page: &str) -> Option<Secret> {
 }
 
 /// A start tag, its name and the names of its attributes in lower case, entities decoded.
-struct Tag {
-    name: String,
+pub(super) struct Tag {
+    pub(super) name: String,
     attributes: Vec<(String, String)>,
 }
 
 impl Tag {
-    fn attribute(&self, name: &str) -> Option<&str> {
+    pub(super) fn attribute(&self, name: &str) -> Option<&str> {
         // Of two with the same name the first counts, as in browsers.
         self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
 
 /// The next start tag, and what follows it.
-fn next_tag(page: &str) -> Option<(Tag, &str)> {
+pub(super) fn next_tag(page: &str) -> Option<(Tag, &str)> {
     let mut rest = page;
     loop {
         rest = &rest[rest.find('<')? + 1..];
@@ -109,14 +109,15 @@ fn attributes(text: &str) -> Option<(Vec<(String, String)>, &str)> {
             }
         }
         // Only what is looked for is kept: a page of nothing but attributes costs no memory.
-        if matches!(name.as_str(), "id" | "name" | "value" | "content") && attributes.len() < 16 {
+        let is_kept = matches!(name.as_str(), "id" | "name" | "value" | "content" | "type" | "autocomplete" | "action");
+        if is_kept && attributes.len() < 16 {
             attributes.push((name, without_entities(value)));
         }
     }
 }
 
 /// The text up to the end tag of that name, and what follows the text.
-fn raw_text<'a>(text: &'a str, name: &str) -> (&'a str, &'a str) {
+pub(super) fn raw_text<'a>(text: &'a str, name: &str) -> (&'a str, &'a str) {
     let bytes = text.as_bytes();
     let mut from = 0;
     while let Some(at) = text[from..].find("</").map(|at| from + at) {

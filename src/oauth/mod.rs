@@ -9,6 +9,7 @@ mod endpoint;
 mod http;
 mod json;
 mod login;
+mod page;
 mod password;
 mod pkce;
 mod refresh;

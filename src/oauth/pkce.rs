@@ -16,7 +16,7 @@ use super::json::Object;
 use super::refresh::unasked_code;
 use super::{
     Answer, Body, CLIENT_ID, Enough, Grant, GrantKind, Method, PAGE_LIMIT, Request, RingOauth, SCOPE, TokenAnswer,
-    TwoFactor, check_hardware_id, csrf,
+    TwoFactor, check_hardware_id, csrf, page,
 };
 use crate::{Error, ErrorCode, Result, Secret};
 
@@ -72,6 +72,10 @@ impl WebLogin {
         let body = Body::form(&fields);
         let answer = login.post(oauth, "/oauth/v2/signin", body).await?;
         if let Some(two_factor) = read_sign_in(oauth, &answer)? {
+            // A page for the code has its own form.
+            if let Some(csrf) = csrf::in_page(&String::from_utf8_lossy(&answer.body)) {
+                login.csrf = csrf;
+            }
             return Ok((login, WebStep::CodeNeeded(two_factor)));
         }
         let grant = login.finish(oauth).await?;
@@ -138,10 +142,18 @@ impl WebLogin {
         match answer.status {
             200..=299 => {}
             404 | 405 => return Err(unavailable(&facts)),
-            403 | 406 => return Err(StartFailure { error: facts.blocked(), other_flow_may_work: true }),
+            403 | 406 => {
+                let error = if facts.asks_for_captcha() { facts.captcha() } else { facts.blocked() };
+                return Err(StartFailure { error, other_flow_may_work: true });
+            }
             _ => return Err(facts.common_error().into()),
         }
-        login.csrf = csrf::find(&answer.body, &login.jar).ok_or_else(|| unavailable(&facts))?;
+        login.csrf = csrf::find(&answer.body, &login.jar).ok_or_else(|| {
+            if facts.asks_for_captcha() {
+                return StartFailure { error: facts.captcha(), other_flow_may_work: true };
+            }
+            unavailable(&facts)
+        })?;
         login.page = answer.url;
         login.page.set_fragment(None);
         Ok(login)
@@ -279,6 +291,9 @@ fn read_sign_in(oauth: &RingOauth, answer: &Answer) -> Result<Option<TwoFactor>,
     }
     match answer.status {
         204 => Ok(None),
+        // Not seen yet. The code can be entered where a page asks for it, whatever else is on that page.
+        200..=299 if let Some(two_factor) = page::asks_for_code(&answer.body) => Ok(Some(two_factor)),
+        200..=299 | 400..=499 if facts.asks_for_captcha() => Err(facts.captcha().into()),
         // Not seen yet, but the answer to a code looks like this.
         200 | 201 if is_completed(&facts) => {
             let needed = facts.text("redirect_url").is_some_and(|url| url.contains("/2fa"));
@@ -313,6 +328,7 @@ fn read_verification(answer: &Answer) -> Result<Option<TwoFactor>> {
     match answer.status {
         400..=499 if facts.asked_for_too_many_codes() => Err(facts.too_many_codes()),
         200 | 201 if is_completed(&facts) => Ok(None),
+        200..=299 | 400..=499 if facts.asks_for_captcha() => Err(facts.captcha()),
         412 => Ok(Some(TwoFactor::from_answer(&answer.body))),
         400 if facts.mentions("too many requests") || facts.is_page() => Err(facts.common_error()),
         400 | 401 => Err(facts.wrong_code()),

@@ -454,6 +454,44 @@ async fn web_sign_in_that_needs_a_code() {
 }
 
 #[tokio::test]
+async fn web_sign_in_that_answers_with_a_page_for_the_code() {
+    const CODE_PAGE: &str = r#"<!doctype html><form action="/oauth/v2/2fa/verify"><input type="hidden" name="csrf-token" value="second">
+        <input name="2fa_code" autocomplete="one-time-code"></form><script src="/recaptcha.js"></script>"#;
+    let script = Script::new(vec![reply(200, PAGE), reply(200, CODE_PAGE), reply(200, COMPLETED)]);
+    let mut login = script.login(LoginFlow::Auto);
+    assert_eq!(waits(login.start().await).method, TwoFactorMethod::Unknown);
+    script.add(vec![callback(&script), reply(200, TOKENS)]);
+    assert!(authenticated(login.submit(&"123456".into()).await));
+    // The form of that page has a token of its own.
+    assert_eq!(form(&script.sent()[2])[1], ("csrf-token".to_owned(), "second".to_owned()));
+    script.finish();
+}
+
+#[tokio::test]
+async fn a_captcha_has_a_sentence_of_its_own() {
+    const CAPTCHA: &str = "<html><div class='h-captcha'></div></html>";
+    for (flow, replies) in [
+        (LoginFlow::Auto, vec![reply(200, PAGE), reply(200, CAPTCHA)]),
+        (LoginFlow::Auto, vec![reply(200, PAGE), reply(403, CAPTCHA)]),
+        (LoginFlow::Auto, vec![reply(200, PAGE), reply(401, r#"{"error":"captcha_required"}"#)]),
+        (LoginFlow::Pkce, vec![reply(200, CAPTCHA)]),
+        (LoginFlow::Pkce, vec![reply(403, CAPTCHA)]),
+        (LoginFlow::Password, vec![reply(400, r#"{"error":"Captcha required"}"#)]),
+        (LoginFlow::Password, vec![reply(403, CAPTCHA)]),
+    ] {
+        let script = Script::new(replies);
+        let error = script.login(flow).start().await.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Blocked);
+        assert!(error.message().starts_with("Ring asks for a captcha, which only a browser can answer"), "{error}");
+        script.finish();
+    }
+    // A page that loads a captcha beside the form that asks for none is the sign-in page.
+    let script = Script::new(vec![reply(200, &format!("{PAGE}<script src=recaptcha.js></script>")), reply(412, SMS)]);
+    waits(script.login(LoginFlow::Pkce).start().await);
+    script.finish();
+}
+
+#[tokio::test]
 async fn web_sign_in_failures_start_no_other_flow() {
     for (answer, code) in [
         (reply(401, ""), ErrorCode::InvalidCredentials),
