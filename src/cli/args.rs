@@ -37,6 +37,7 @@ For login:
   --password-stdin         the first line of standard input is the password, the second one the code;
                            or RING_PASSWORD; asked for otherwise
   --code C                 or RING_2FA_CODE; asked for otherwise
+  --totp-secret-file PATH  the secret that an authenticator app was set up with; or RING_TOTP_SECRET
   --login-flow FLOW        auto, pkce or password
   --device-name NAME       how this device is called in Ring's Control Center
   --system-id ID           derive the device's hardware id from this instead of from the machine
@@ -61,6 +62,9 @@ For all:
   --quiet, --verbose       less or more on standard error
   --help, --version
 
+RING_EMAIL, RING_PASSWORD, RING_2FA_CODE and RING_TOTP_SECRET have a second form with _FILE, which names a file with
+the value; RING_REFRESH_TOKEN_FILE is one with a token to begin with. The credentials ring-email, ring-password and
+ring-totp-secret of systemd are the last resort.
 HTTPS_PROXY, NO_PROXY, NODE_EXTRA_CA_CERTS, SSL_CERT_FILE, SSL_CERT_DIR and NODE_USE_SYSTEM_CA are honoured.
 RING_AUTH_OAUTH_URL and RING_AUTH_API_URL name other servers, for tests and gateways.
 
@@ -91,6 +95,8 @@ pub(super) struct Options {
     pub(super) email: Option<String>,
     pub(super) password_stdin: bool,
     pub(super) code: Option<Secret>,
+    /// The file with what the authenticator app was set up with.
+    pub(super) totp_secret_file: Option<PathBuf>,
     pub(super) store: Option<StoreOption>,
     /// The journal's folder, where it is not beside the file.
     pub(super) state_dir: Option<PathBuf>,
@@ -148,6 +154,7 @@ impl PageOptions {
             "email" => Some("--email"),
             "password-stdin" => Some("--password-stdin"),
             "code" => Some("--code"),
+            "totp-secret-file" => Some("--totp-secret-file"),
             "new-device" => Some("--new-device"),
             _ => None,
         };
@@ -276,12 +283,12 @@ impl StoreOptions {
     }
 }
 
-/// Understands the arguments.
+/// Understands the arguments. `has_token_file`: a variable names a file with a token to begin with.
 ///
 /// # Errors
 ///
 /// `INVALID_ARGUMENT`, which names the argument but never shows what may be a secret.
-pub(super) fn parse(args: Vec<OsString>) -> Result<Parsed> {
+pub(super) fn parse(args: Vec<OsString>, has_token_file: bool) -> Result<Parsed> {
     let mut options = Options::default();
     let mut action = None;
     let mut shown = None;
@@ -294,6 +301,7 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Parsed> {
             Long("email") => Some("--email"),
             Long("password-stdin") => Some("--password-stdin"),
             Long("code") => Some("--code"),
+            Long("totp-secret-file") => Some("--totp-secret-file"),
             Long("new-device") => Some("--new-device"),
             Long("login-flow") => Some("--login-flow"),
             Long("device-name") => Some("--device-name"),
@@ -315,6 +323,7 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Parsed> {
                 ));
             }
             Long("code") => options.code = Some(code(&text(&mut parser, "--code")?, "--code")?),
+            Long("totp-secret-file") => options.totp_secret_file = Some(path(&mut parser, "--totp-secret-file")?),
             Long("state-file") => {
                 let path = path(&mut parser, "--state-file")?;
                 stores.take(StoreOption::Journal(path))?;
@@ -368,7 +377,7 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<Parsed> {
     check_command(action, &options, login_only)?;
     stores.finish(&mut options)?;
     options.web = page.finish()?;
-    check_store(action, &options)?;
+    check_store(action, &options, has_token_file)?;
     Ok(Parsed { action, options })
 }
 
@@ -383,11 +392,6 @@ fn check_command(action: Action, options: &Options, login_only: Option<&str>) ->
     if options.max_age.is_some() && action != Action::Status {
         return Err(Error::invalid("--max-age is for status only."));
     }
-    if options.max_age.is_some() && options.refresh_token_stdin {
-        return Err(Error::invalid(
-            "--max-age does not go with --refresh-token-stdin: a token alone does not say when it last worked.",
-        ));
-    }
     if options.refresh_token_stdin && matches!(action, Action::Login | Action::Logout) {
         return Err(Error::invalid("--refresh-token-stdin is for token, refresh and status."));
     }
@@ -395,16 +399,21 @@ fn check_command(action: Action, options: &Options, login_only: Option<&str>) ->
 }
 
 /// Refuses a command that needs a store and has none.
-fn check_store(action: Action, options: &Options) -> Result<()> {
+fn check_store(action: Action, options: &Options, has_token_file: bool) -> Result<()> {
     let has_store = options.store.is_some();
     let needs_store = match action {
         Action::Token | Action::Logout => !has_store,
-        Action::Refresh | Action::Status => !has_store && !options.refresh_token_stdin,
+        Action::Refresh | Action::Status => !has_store && !options.refresh_token_stdin && !has_token_file,
         Action::Login | Action::Help | Action::Version => false,
     };
     if needs_store {
         return Err(Error::invalid(
             "Say where the token is kept: --homebridge [PATH], --dotenv PATH or --state-file PATH.",
+        ));
+    }
+    if options.max_age.is_some() && (!has_store || options.refresh_token_stdin) {
+        return Err(Error::invalid(
+            "--max-age needs a place where a token is kept: a token alone does not say when it last worked.",
         ));
     }
     Ok(())
@@ -504,7 +513,7 @@ mod tests {
     use super::*;
 
     fn parsed(line: &str) -> Result<Parsed> {
-        parse(line.split_whitespace().map(OsString::from).collect())
+        parse(line.split_whitespace().map(OsString::from).collect(), false)
     }
 
     fn refused(line: &str) -> String {
@@ -548,11 +557,14 @@ mod tests {
             "999999999999999999d",
         ] {
             let args = ["status", "--state-file", "j", "--max-age", given].map(OsString::from);
-            let message = parse(args.into()).unwrap_err().message().to_owned();
+            let message = parse(args.into(), false).unwrap_err().message().to_owned();
             assert!(message.contains("one of the units s, m, h and d, as in 26h"), "{given}: {message}");
         }
         assert!(refused("token --state-file j --max-age 1h").contains("status only"));
-        assert!(refused("status --refresh-token-stdin --max-age 1h").contains("--refresh-token-stdin"));
+        for line in ["status --refresh-token-stdin --max-age 1h", "status --max-age 1h"] {
+            let refused = parse(line.split(' ').map(OsString::from).collect(), true).unwrap_err();
+            assert!(refused.message().contains("a token alone does not say when it last worked"), "{line}: {refused}");
+        }
     }
 
     #[test]
@@ -579,6 +591,8 @@ mod tests {
             ("login --web --email a@b", ["--email", "--web"]),
             ("login --web --password-stdin", ["--password-stdin", "--web"]),
             ("login --web --code 1", ["--code", "--web"]),
+            ("login --web --totp-secret-file f", ["--totp-secret-file", "--web"]),
+            ("token --state-file j --totp-secret-file f", ["--totp-secret-file", "login only"]),
             ("login --web --new-device", ["--new-device", "--web"]),
         ] {
             let message = refused(line);
@@ -593,6 +607,9 @@ mod tests {
         }
         for line in ["refresh --refresh-token-stdin", "status --refresh-token-stdin", "login"] {
             assert!(parsed(line).is_ok(), "{line}");
+        }
+        for (line, is_enough) in [("refresh", true), ("status", true), ("token", false), ("logout", false)] {
+            assert_eq!(parse(vec![line.into()], true).is_ok(), is_enough, "{line} with a token in a file");
         }
     }
 
@@ -644,7 +661,7 @@ mod tests {
         // Never a file by accident.
         assert!(refused("login --homebridge token").contains("word too many"));
         for empty in [vec!["--homebridge="], vec!["--homebridge", ""]] {
-            let error = parse(empty.into_iter().map(OsString::from).collect()).unwrap_err();
+            let error = parse(empty.into_iter().map(OsString::from).collect(), false).unwrap_err();
             assert!(error.message().contains("--homebridge is empty"), "{error}");
         }
     }

@@ -1,6 +1,5 @@
 //! What each command does.
 
-use std::env::VarError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,10 +7,10 @@ use serde_json::json;
 use tokio::runtime::Handle;
 
 use super::args::Options;
-use super::input::without_line_end;
 use super::output::Output;
 use super::person::{Person, from_stdin, line_of_stdin, no_code, patiently};
 use super::place::{Forgotten, Opened, Place, named};
+use super::secrets::{self, Environment, Named};
 use super::terminal::Question;
 use super::{Done, Stop, stdout};
 use crate::journal::Notice;
@@ -22,6 +21,7 @@ use crate::manager::{
 use crate::mirror::{Follower, Introduced, Mirror, Patience, Purpose};
 use crate::oauth::{Endpoints, HttpClient, HttpConfig, Origin, RingOauth, TwoFactor, TwoFactorMethod};
 use crate::token::RefreshToken;
+use crate::totp::Totp;
 use crate::{Error, ErrorCode, Secret, task};
 
 /// Longer than any refresh.
@@ -32,7 +32,11 @@ const CODE_TRIES: u32 = 3;
 
 pub(super) async fn login(options: Options, output: Arc<Output>, runtime: Handle) -> Done {
     // Nothing is asked of a person before it is clear that the rest can work.
-    let given = Given::new(&options)?;
+    let (options, given) = blocking(move || {
+        let given = Given::new(&options)?;
+        Ok((options, given))
+    })
+    .await?;
     let kept = Keeping::begin(&options, Purpose::Introduce)?;
     let planned = kept.rehearse(&output).await?;
     let manager = kept.open(&options, &output, &runtime, None)?;
@@ -78,25 +82,44 @@ struct Given {
     email: Option<Secret>,
     password: Option<Secret>,
     code: Option<Secret>,
+    totp: Option<Totp>,
 }
 
 impl Given {
+    /// Reads what no option gives, and what is needed. Blocks.
     fn new(options: &Options) -> crate::Result<Self> {
-        let (email, name) = match &options.email {
-            Some(email) => (Some(email.clone()), "--email"),
-            None => (variable("RING_EMAIL")?, "RING_EMAIL"),
+        let environment = Environment::of_this_process();
+        let find = |name: &str, credential| environment.find(name, credential)?.map(Named::non_empty).transpose();
+        let email = match &options.email {
+            Some(email) => Some(Named { value: email.as_str().into(), name: "--email".to_owned() }),
+            None => find("RING_EMAIL", Some("ring-email"))?,
         };
-        let email = email.map(|email| Secret::new(email.trim()));
-        if email.as_ref().is_some_and(Secret::is_empty) {
+        if let Some(Named { value, name }) = &email
+            && value.expose().trim().is_empty()
+        {
             return Err(Error::invalid(format!("{name} is empty. Give the e-mail address of the Ring account.")));
         }
-        let password = if options.password_stdin { None } else { variable("RING_PASSWORD")?.map(Secret::new) };
-        let code = match (&options.code, variable("RING_2FA_CODE")?) {
-            (Some(code), _) => Some(code.clone()),
-            (None, Some(code)) => Some(super::args::code(&code, "RING_2FA_CODE")?),
-            (None, None) => None,
+        let password = if options.password_stdin { None } else { find("RING_PASSWORD", Some("ring-password"))? };
+        let code = match &options.code {
+            Some(code) => Some(code.clone()),
+            None => match find("RING_2FA_CODE", None)? {
+                Some(Named { value, name }) => Some(super::args::code(value.expose(), &name)?),
+                None => None,
+            },
         };
-        Ok(Self { email, password, code })
+        // A code that is given is for this very login.
+        let secret = match &options.totp_secret_file {
+            _ if code.is_some() => None,
+            Some(path) => Some(secrets::read(path, "--totp-secret-file")?.non_empty()?),
+            None => find("RING_TOTP_SECRET", Some("ring-totp-secret"))?,
+        };
+        let totp = secret.map(|Named { value, name }| Totp::parse(value.expose(), &name)).transpose()?;
+        Ok(Self {
+            email: email.map(|email| email.value.expose().trim().into()),
+            password: password.map(|password| password.value),
+            code,
+            totp,
+        })
     }
 }
 
@@ -123,7 +146,7 @@ async fn log_in(
     let device = if options.new_device { Device::New } else { Device::Kept };
     // A person may have taken minutes to type, and who reads standard output may be gone.
     kept.try_output()?;
-    let mut step = person.patiently(manager.login(Credentials { email, password, totp: None, device })).await?;
+    let mut step = person.patiently(manager.login(Credentials { email, password, totp: given.totp, device })).await?;
     let mut given = given.code;
     let (mut announced, mut tries) = (false, 0);
     while let Step::TwoFactor(two_factor) = step {
@@ -520,8 +543,9 @@ fn store_problem(status: &Status) -> Option<Error> {
 }
 
 pub(super) fn endpoints() -> crate::Result<Endpoints> {
-    let origin = |name: &str, default: &str| match variable(name)? {
-        Some(url) => Origin::parse(&url, name),
+    let environment = Environment::of_this_process();
+    let origin = |name: &str, default: &str| match environment.variable(name)? {
+        Some(url) => Origin::parse(url.expose(), name),
         None => Origin::parse(default, name),
     };
     Ok(Endpoints {
@@ -542,31 +566,33 @@ fn tell(notices: Vec<Notice>, output: &Output) {
     }
 }
 
+/// The variable of a token, which with `_FILE` names a file with one.
+pub(super) const TOKEN: &str = "RING_REFRESH_TOKEN";
+
+/// The token to begin with, from standard input or from the file that a variable names.
 pub(super) async fn given_token(options: &Options, output: &Arc<Output>) -> Result<Option<Secret>, Stop> {
     const NAME: &str = "--refresh-token-stdin";
-    if !options.refresh_token_stdin {
-        return Ok(None);
-    }
-    let person = Person::new(output, options.input.for_options());
-    let token = if person.is_there() {
-        person.ask(Question::hidden("Refresh token: "), "refresh token", NAME).await?
+    let (token, name) = if options.refresh_token_stdin {
+        if Environment::of_this_process().names_file(TOKEN) {
+            return Err(Error::invalid(format!("{NAME} and {TOKEN}_FILE exclude each other: give one token.")).into());
+        }
+        let person = Person::new(output, options.input.for_options());
+        let token = if person.is_there() {
+            person.ask(Question::hidden("Refresh token: "), "refresh token", NAME).await?
+        } else {
+            line_of_stdin(NAME, "refresh token").await?
+        };
+        (token, NAME.to_owned())
     } else {
-        line_of_stdin(NAME, "refresh token").await?
+        match blocking(|| Environment::of_this_process().file(TOKEN)).await? {
+            Some(Named { value, name }) => (value, name),
+            None => return Ok(None),
+        }
     };
     // With a journal an empty one is an old copy like any other.
     if options.store.is_none() || !token.expose().trim().is_empty() {
         RefreshToken::parse(token.expose())
-            .map_err(|error| Error::invalid(format!("{NAME} got no token. {}", error.message())))?;
+            .map_err(|error| Error::invalid(format!("{name} got no token. {}", error.message())))?;
     }
     Ok(Some(token))
-}
-
-/// A variable of the environment, without a byte order mark before it and a line end behind it, as a file that was edited on Windows
-/// leaves them. An empty one counts as none.
-fn variable(name: &str) -> crate::Result<Option<String>> {
-    match std::env::var(name) {
-        Ok(value) => Ok(Some(without_line_end(&value).to_owned()).filter(|value| !value.is_empty())),
-        Err(VarError::NotPresent) => Ok(None),
-        Err(VarError::NotUnicode(_)) => Err(Error::invalid(format!("{name} is not valid UTF-8."))),
-    }
 }

@@ -9,6 +9,7 @@ mod input;
 mod output;
 mod person;
 mod place;
+mod secrets;
 mod status;
 mod stdout;
 mod terminal;
@@ -46,11 +47,12 @@ impl StandardInput {
 
 /// Runs the command line with its arguments, without the program's name, and says what to exit with.
 ///
-/// Reads `RING_EMAIL`, `RING_PASSWORD`, `RING_2FA_CODE`, `RING_AUTH_OAUTH_URL` and `RING_AUTH_API_URL`; and what says
+/// Reads `RING_EMAIL`, `RING_PASSWORD`, `RING_2FA_CODE`, `RING_TOTP_SECRET`, the files that these with `_FILE` and
+/// `RING_REFRESH_TOKEN_FILE` name, the credentials of systemd, `RING_AUTH_OAUTH_URL` and `RING_AUTH_API_URL`; and what says
 /// where Homebridge's configuration is: `UIX_CONFIG_PATH`, `UIX_STORAGE_PATH`, the homes of this user and of sudo's.
 pub async fn run(args: Vec<OsString>, input: StandardInput, runtime: Handle) -> u8 {
     let json = args.iter().any(|arg| arg == "--json");
-    match args::parse(args) {
+    match args::parse(args, has_token_file()) {
         Ok(mut parsed) => {
             parsed.options.input = input;
             run_parsed(parsed, runtime).await
@@ -59,11 +61,16 @@ pub async fn run(args: Vec<OsString>, input: StandardInput, runtime: Handle) -> 
     }
 }
 
+/// Whether a variable names a file with a token to begin with.
+fn has_token_file() -> bool {
+    secrets::Environment::of_this_process().names_file(commands::TOKEN)
+}
+
 /// Prepares `login --web`, of which JavaScript serves the page: finds the store, makes sure that a login can be stored there,
 /// and says what was asked for. Any other command is run as by [`run`].
 pub async fn begin_web_login(args: Vec<OsString>, runtime: Handle) -> Begun {
     let json = args.iter().any(|arg| arg == "--json");
-    let parsed = match args::parse(args) {
+    let parsed = match args::parse(args, has_token_file()) {
         Ok(parsed) => parsed,
         Err(error) => return Begun::Ended(Output::new(json, output::Loudness::Normal).fail(&error)),
     };

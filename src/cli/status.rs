@@ -10,7 +10,7 @@ use super::args::Options;
 use super::commands::{endpoints, given_token};
 use super::output::Output;
 use super::place::{Opened, Place};
-use crate::journal::state::{Access, Millis, State, millis};
+use crate::journal::state::{Access, Known, Millis, State, millis};
 use crate::manager::{Clock, Phase, Shown, Status, SystemClock, inspect};
 use crate::mirror::{Mirror, Patience, Purpose};
 use crate::token::RefreshToken;
@@ -34,7 +34,9 @@ struct Files {
 }
 
 pub(super) async fn status(options: &Options, output: &Arc<Output>) -> Done {
-    if let Some(token) = given_token(options, output).await? {
+    if (options.store.is_none() || options.refresh_token_stdin)
+        && let Some(token) = given_token(options, output).await?
+    {
         let token = RefreshToken::parse(token.expose())?;
         let status = Status { phase: Phase::Idle, problem: None, retry_at: None, persisted: false };
         let hardware_id = token.hardware_id();
@@ -72,6 +74,15 @@ pub(super) async fn status(options: &Options, output: &Arc<Output>) -> Done {
             status = Status { phase: Phase::Idle, problem: None, retry_at: None, persisted: false };
         }
         files = Some(Files { path: mirror.name(), journal: store.name(), shown });
+    }
+    // A program that has such a file begins with its token, unless the journal knows it.
+    if status.phase == Phase::NeedsLogin
+        && let Some(token) = given_token(options, output).await?
+        && let Ok(token) = RefreshToken::parse(token.expose())
+        && state.as_ref().is_none_or(|state| state.recognise(token.fingerprint()) == Known::Unknown)
+    {
+        status = Status { phase: Phase::Idle, problem: None, retry_at: None, persisted: false };
+        pasted = Some(token);
     }
     let current = state.as_ref().and_then(|state| state.current.as_ref());
     let age_seconds = current.map(|held| clock.wall().saturating_sub(held.obtained_at) / 1000);
