@@ -1,0 +1,322 @@
+// @ts-check
+// What is checked of a published binary without running it. Each binary here is made for its test, and wrong in one thing.
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { check } from '../../scripts/cross/check.mjs'
+import { namesInMusl } from '../../scripts/cross/elf.mjs'
+import { isOlderOrSame } from '../../scripts/cross/lists.mjs'
+import { namesInList } from '../../scripts/cross/macho.mjs'
+import { MAX_BYTES, TARGETS } from '../../scripts/cross/platforms.mjs'
+import { PLATFORMS, binaryOf, readJson, root } from '../support/packages.mjs'
+import { elf, macho, pe } from '../support/binaries.mjs'
+
+/** A list as Apple writes it, for two processors that do not have the same. */
+const APPLE_LIST = `--- !tapi-tbd
+tbd-version:     4
+targets:         [ x86_64-macos, arm64-macos, arm64e-macos ]
+install-name:    '/usr/lib/system/libsystem_c.dylib'
+exports:
+  - targets:         [ x86_64-macos ]
+    symbols:         [ '_stat$INODE64', _only_intel ]
+  - targets:         [ x86_64-macos, arm64-macos ]
+    symbols:         [ _malloc, _free,
+                       ___error ]
+    weak-symbols:    [ _weak_one ]
+  - targets:         [ arm64e-macos ]
+    symbols:         [ _only_arm64e ]
+...
+`
+
+/** Of Zig's list for musl. */
+const MUSL_LIST = `#ifdef PTR64
+#define WEAK64 .weak
+.globl free
+.type free, %function;
+free:
+WEAK64 fstatat
+.weak malloc
+`
+
+/** @param {string} platform @param {Buffer} bytes */
+function problemsOf(platform, bytes) {
+  const folder = mkdtempSync(join(tmpdir(), 'ring-auth-check-'))
+  try {
+    const lists = { macos: join(folder, 'macos'), musl: join(folder, 'musl') }
+    writeFileSync(lists.macos, APPLE_LIST)
+    writeFileSync(lists.musl, MUSL_LIST)
+    return check(platform, bytes, () => lists).problems
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+const ALONE = ', not napi_register_module_v1 alone'
+const NO_TABLES = 'it has no unwind tables: a panic would end the process'
+const musl = { libraries: ['libc.so'], imports: [{ name: 'malloc' }] }
+
+describe('a sound binary', () => {
+  it('of each platform passes', () => {
+    const sound = /** @type {Record<string, Buffer>} */ ({
+      'darwin-arm64': macho(),
+      'darwin-x64': macho({ arch: 'x64' }),
+      'linux-arm-gnueabihf': elf({ arch: 'arm' }),
+      'linux-arm64-gnu': elf({ arch: 'arm64' }),
+      'linux-arm64-musl': elf({ arch: 'arm64', ...musl }),
+      'linux-x64-gnu': elf(),
+      'linux-x64-musl': elf(musl),
+      'win32-arm64-msvc': pe({ arch: 'arm64' }),
+      'win32-x64-msvc': pe(),
+    })
+    for (const platform of PLATFORMS) {
+      assert.deepEqual(problemsOf(platform, sound[platform] ?? assert.fail(`no binary for ${platform}`)), [], platform)
+    }
+  })
+
+  it('of one platform does not pass as that of another', () => {
+    for (const [made, platform, words] of /** @type {const} */ ([
+      [elf({ arch: 'arm64' }), 'linux-x64-gnu', 'it is for processor 183, not 62 (x64)'],
+      [elf({ arch: 'arm' }), 'linux-x64-gnu', 'its words or its byte order are those of another processor'],
+      [elf(), 'linux-x64-musl', 'it needs the library libc.so.6'],
+      [elf(musl), 'linux-x64-gnu', 'it needs the library libc.so'],
+      [pe({ arch: 'arm64' }), 'win32-x64-msvc', 'it is for processor aa64, not 8664 (x64)'],
+      [macho({ arch: 'x64' }), 'darwin-arm64', 'it is for processor 1000007, not 100000c (arm64)'],
+      [elf(), 'darwin-x64', 'it is no Mach-O file of 64 bits'],
+      [elf(), 'win32-x64-msvc', 'it is no PE file'],
+      [pe(), 'linux-x64-gnu', 'it is no ELF file'],
+    ])) {
+      assert.equal(problemsOf(platform, made)[0], words, platform)
+    }
+  })
+})
+
+/** @param {string} platform @param {readonly (readonly [Buffer, readonly string[]])[]} cases */
+function eachFails(platform, cases) {
+  for (const [bytes, words] of cases) assert.deepEqual(problemsOf(platform, bytes), words)
+}
+
+describe('a Linux binary fails', () => {
+  it('that takes what an older system does not have', () => {
+    const weak = { name: 'statx', version: 'GLIBC_2.28', isWeak: true }
+    eachFails('linux-x64-gnu', [
+      [elf({ imports: [{ name: 'stat64', version: 'GLIBC_2.33' }] }), ['it needs glibc 2.33, newer than 2.17']],
+      // The version is needed, though the function may be missing.
+      [elf({ imports: [weak] }), ['it needs glibc 2.28, newer than 2.17']],
+      [elf({ imports: [{ name: 'nowhere' }] }), ['it takes nowhere from no library that is known to have it']],
+      [elf({ imports: [{ name: 'nowhere', isWeak: true }] }), []],
+      [elf({ libraries: ['libc.so.6', 'libssl.so.3'] }), ['it needs the library libssl.so.3']],
+    ])
+    eachFails('linux-x64-musl', [
+      [
+        elf({ ...musl, imports: [{ name: 'strlcpy_chk' }] }),
+        ['it takes strlcpy_chk from no library that is known to have it'],
+      ],
+      [elf({ ...musl, libraries: ['libc.musl-x86_64.so.1'] }), []],
+    ])
+  })
+
+  it('without unwind tables', () => {
+    eachFails('linux-x64-gnu', [[elf({ functions: 0 }), [NO_TABLES]]])
+    eachFails('linux-arm-gnueabihf', [
+      [elf({ arch: 'arm', functions: 0 }), [NO_TABLES]],
+      [elf({ arch: 'arm', functions: 1 }), [NO_TABLES]],
+    ])
+  })
+
+  it('that a kernel with large pages cannot load', () => {
+    const words = 'a part is aligned to 4096 bytes, fewer than a page of 65536'
+    eachFails('linux-arm64-gnu', [[elf({ arch: 'arm64', align: 4096 }), [words]]])
+    eachFails('linux-x64-gnu', [[elf({ align: 4096 }), []]])
+  })
+
+  it('that asks for more than it should, or shows more', () => {
+    eachFails('linux-x64-gnu', [
+      [elf({ isStackExecutable: true }), ['it asks for a stack whose content can be executed']],
+      [elf({ runpath: '/home/somebody' }), ['it looks for libraries in /home/somebody']],
+      [elf({ exports: ['napi_register_module_v1', 'malloc'] }), [`it exports napi_register_module_v1, malloc${ALONE}`]],
+      [elf({ exports: [] }), [`it exports nothing${ALONE}`]],
+    ])
+  })
+})
+
+describe('a Windows binary fails', () => {
+  it('that needs what Windows 10 does not bring', () => {
+    eachFails('win32-x64-msvc', [
+      [pe({ libraries: ['kernel32.dll', 'VCRUNTIME140.dll'] }), ['it needs the library vcruntime140.dll']],
+      [pe({ libraries: ['node.exe'] }), ['it needs the library node.exe']],
+      [pe({ libraries: [] }), ['it names no libraries']],
+      [
+        pe({ system: '10.1' }),
+        ['it asks for system 10.1, newer than Windows 10.0', 'it asks for subsystem 10.1, newer than Windows 10.0'],
+      ],
+      [pe({ system: '6.0' }), []],
+    ])
+  })
+
+  it('whose unwind tables are missing or of no use', () => {
+    for (const [platform, arch] of /** @type {const} */ ([
+      ['win32-x64-msvc', 'x64'],
+      ['win32-arm64-msvc', 'arm64'],
+    ])) {
+      eachFails(platform, [
+        [pe({ arch, functions: [] }), [NO_TABLES]],
+        [pe({ arch, functions: [0x1010, 0x1000, 0x1020] }), ['its unwind table is not sorted']],
+        [pe({ arch, functions: [0x1000, 0x900000] }), ['its unwind table points outside the file']],
+      ])
+    }
+  })
+
+  it('that does not show its entry, or is easier to attack', () => {
+    eachFails('win32-x64-msvc', [
+      [pe({ exports: ['DllMain'] }), ['it does not export napi_register_module_v1']],
+      [pe({ exports: [] }), ['it does not export napi_register_module_v1']],
+      [pe({ flags: 0x60 }), ['it has not the flag for: no execution of data']],
+      [pe({ isMovable: false }), ['it cannot be moved to another address']],
+    ])
+  })
+})
+
+describe('a macOS binary fails', () => {
+  it('that takes what an older system does not have', () => {
+    eachFails('darwin-arm64', [
+      [macho({ oldest: '12.3' }), ['it asks for macOS 12.3, newer than 11.0']],
+      [macho({ platform: 6 }), ["it is for Apple's platform 6, not macOS"]],
+      [
+        macho({ imports: [{ name: '_malloc_type_malloc' }] }),
+        ['it takes _malloc_type_malloc, which macOS 11.0 does not have'],
+      ],
+      [macho({ imports: [{ name: '_malloc_type_malloc', isWeak: true }] }), []],
+      [macho({ imports: [{ name: '_only_intel' }] }), ['it takes _only_intel, which macOS 11.0 does not have']],
+      [
+        macho({ libraries: ['/opt/homebrew/lib/libssl.dylib'] }),
+        ['it needs the library /opt/homebrew/lib/libssl.dylib'],
+      ],
+      [macho({ rpath: '/opt/homebrew/lib' }), ['it looks for libraries in /opt/homebrew/lib']],
+    ])
+    eachFails('darwin-x64', [[macho({ arch: 'x64', imports: [{ name: '_only_intel' }] }), []]])
+  })
+
+  it('without unwind tables', () => {
+    eachFails('darwin-x64', [[macho({ arch: 'x64', functions: 0 }), [NO_TABLES]]])
+  })
+
+  it('that does not show its entry, or shows what another may replace', () => {
+    const entry = { name: '_napi_register_module_v1' }
+    eachFails('darwin-arm64', [
+      [macho({ exports: [{ name: '_main' }] }), ['it does not export _napi_register_module_v1']],
+      [macho({ exports: [entry, { name: '_free' }] }), []],
+      [
+        macho({ exports: [entry, { name: '_free', isWeak: true }] }),
+        ['it exports _free, for which another library may stand in'],
+      ],
+    ])
+  })
+
+  it('that is not signed, but only for Apple’s processor', () => {
+    eachFails('darwin-arm64', [[macho({ isSigned: false }), ['it is not signed']]])
+    eachFails('darwin-x64', [[macho({ arch: 'x64', isSigned: false }), []]])
+  })
+
+  it('whose signature does not fit', () => {
+    const changed = macho()
+    changed[5000] = (changed[5000] ?? 0) ^ 1
+    const twice = macho()
+    for (const at of [4500, 8200]) twice[at] = (twice[at] ?? 0) ^ 1
+    const longer = Buffer.concat([macho(), Buffer.alloc(1)])
+    // Where the signature begins, and in it the list of hashes, behind 20 bytes.
+    const at = (/** @type {Buffer} */ bytes) => bytes.indexOf(Buffer.from('fade0cc0', 'hex'))
+    const spoiled = (/** @type {(bytes: Buffer, at: number) => void} */ spoil) => {
+      const bytes = macho()
+      spoil(bytes, at(bytes))
+      return bytes
+    }
+    eachFails('darwin-arm64', [
+      [changed, ['1 of the 3 hashes of its signature are wrong']],
+      [twice, ['2 of the 3 hashes of its signature are wrong']],
+      [longer, ['its signature is not at its end']],
+      [spoiled((bytes, start) => bytes.writeUInt32BE(0, start)), ['its signature cannot be read']],
+      [spoiled((bytes, start) => bytes.writeUInt32BE(0, start + 20)), ['its signature has no list of hashes']],
+      [
+        spoiled((bytes, start) => bytes.writeUInt8(1, start + 20 + 37)),
+        ['the hashes of its signature are not SHA-256'],
+      ],
+      [
+        spoiled((bytes, start) => bytes.writeUInt32BE(4096, start + 20 + 32)),
+        ['its signature does not cover it as a whole'],
+      ],
+      [
+        spoiled((bytes, start) => bytes.writeUInt32BE(1, start + 20 + 28)),
+        ['its signature has not one hash for each page'],
+      ],
+    ])
+  })
+})
+
+describe('the checks', () => {
+  it('end with a sentence at whatever is cut off', () => {
+    for (const [platform, bytes] of /** @type {const} */ ([
+      ['linux-x64-gnu', elf()],
+      ['win32-x64-msvc', pe()],
+      ['darwin-arm64', macho()],
+    ])) {
+      for (let length = 0; length < bytes.length - 1; length += 61) {
+        const found = problemsOf(platform, bytes.subarray(0, length))
+        assert.ok(found.length > 0, `${platform} of ${length} bytes`)
+      }
+    }
+  })
+
+  it('weigh', () => {
+    const large = (/** @type {number} */ size) => Buffer.concat([elf(), Buffer.alloc(size - elf().length)])
+    eachFails('linux-x64-gnu', [
+      [large(MAX_BYTES), []],
+      [large(MAX_BYTES + 1), ['it has 3670017 bytes, more than 3670016']],
+    ])
+  })
+
+  it('read the lists of Apple and of Zig as they are written', () => {
+    assert.deepEqual([...namesInMusl(MUSL_LIST)], ['free', 'fstatat', 'malloc'])
+    assert.deepEqual(
+      [...namesInList(APPLE_LIST, 'x64')],
+      ['_stat$INODE64', '_only_intel', '_malloc', '_free', '___error', '_weak_one'],
+    )
+    assert.deepEqual([...namesInList(APPLE_LIST, 'arm64')], ['_malloc', '_free', '___error', '_weak_one'])
+  })
+
+  it('compare versions by their numbers', () => {
+    assert.ok(isOlderOrSame('2.4', '2.17') && isOlderOrSame('2.2.5', '2.17') && isOlderOrSame('11.0', '11.0'))
+    assert.ok(!isOlderOrSame('2.18', '2.17') && !isOlderOrSame('11.1', '11.0'))
+  })
+
+  it('are for each platform that has a package', () => {
+    assert.deepEqual(Object.keys(TARGETS).sort(), PLATFORMS)
+    const targets = Object.values(TARGETS).map(({ target }) => target.replace('gnullvm', 'msvc'))
+    assert.deepEqual(targets.sort(), [...readJson(join(root, 'package.json')).napi.targets].sort())
+  })
+
+  it('stop whoever calls them, with the reason', (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'ring-auth-check-'))
+    t.after(() => rmSync(folder, { recursive: true }))
+    const path = join(folder, binaryOf('linux-x64-gnu'))
+    const run = (/** @type {string[]} */ ...args) =>
+      spawnSync(process.execPath, [join(root, 'scripts', 'cross', 'check.mjs'), ...args], { encoding: 'utf8' })
+    writeFileSync(path, elf())
+    const sound = run(path)
+    assert.deepEqual({ status: sound.status, stderr: sound.stderr }, { status: 0, stderr: '' })
+    assert.match(
+      sound.stdout,
+      /^ring-auth\.linux-x64-gnu\.node: \d+ bytes; glibc 2\.17, 1 imports, 10 functions with unwind tables\n$/,
+    )
+    writeFileSync(path, elf({ functions: 0 }))
+    const broken = run(path)
+    assert.deepEqual(
+      { status: broken.status, stderr: broken.stderr },
+      { status: 1, stderr: `${binaryOf('linux-x64-gnu')}: ${NO_TABLES}\n` },
+    )
+    assert.equal(run().status, 2)
+    assert.equal(run(join(folder, 'ring-auth.amiga.node')).status, 2)
+  })
+})

@@ -1,0 +1,54 @@
+// @ts-check
+// What can be said of a published binary without running it: `node scripts/cross/check.mjs FILE …` checks files that have their published names.
+// `npm run build:cross` checks what it built, and the release workflow what it built, by the same rules.
+import { readFileSync } from 'node:fs'
+import { basename } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { binaryOf } from '../packages.mjs'
+import { checkElf, namesInMusl } from './elf.mjs'
+import { checkMacho, namesInList } from './macho.mjs'
+import { checkPe } from './pe.mjs'
+import { MAX_BYTES, TARGETS, chosen } from './platforms.mjs'
+import { oldestSystems } from './toolchain.mjs'
+
+/**
+ * What is wrong with a binary, and what else was found of it.
+ * @param {string} platform
+ * @param {Buffer} bytes
+ * @param {() => { macos: string, musl: string }} lists where those of the oldest systems lie; asked for where they are needed
+ * @returns {{ size: number, problems: string[], notes: string[] }}
+ */
+export function check(platform, bytes, lists) {
+  const [system, arch = ''] = platform.split('-')
+  const { glibc } = TARGETS[platform] ?? {}
+  const size = bytes.length
+  const tooLarge = size > MAX_BYTES ? [`it has ${size} bytes, more than ${MAX_BYTES}`] : []
+  try {
+    const { problems, notes } =
+      system === 'win32'
+        ? checkPe(bytes, { arch })
+        : system === 'darwin'
+          ? checkMacho(bytes, { arch, system: namesInList(readFileSync(lists().macos, 'utf8'), arch) })
+          : checkElf(bytes, { arch, glibc, musl: glibc ? new Set() : namesInMusl(readFileSync(lists().musl, 'utf8')) })
+    return { size, problems: [...tooLarge, ...problems], notes }
+  } catch (error) {
+    // What an offset in the file points to is not there.
+    if (!(error instanceof RangeError)) throw error
+    return { size, problems: [...tooLarge, `it is cut off or damaged: ${error.message}`], notes: [] }
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const files = process.argv.slice(2)
+  if (files.length === 0) {
+    console.error('usage: node scripts/cross/check.mjs FILE …')
+    process.exit(2)
+  }
+  for (const file of files) {
+    const [platform = ''] = chosen([/^ring-auth\.([\w-]+)\.node$/.exec(basename(file))?.[1] ?? basename(file)])
+    const { size, problems, notes } = check(platform, readFileSync(file), oldestSystems)
+    console.log(`${binaryOf(platform)}: ${size} bytes; ${notes.join(', ')}`)
+    for (const problem of problems) console.error(`${binaryOf(platform)}: ${problem}`)
+    if (problems.length > 0) process.exitCode = 1
+  }
+}
