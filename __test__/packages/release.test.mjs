@@ -214,6 +214,15 @@ describe('the workflows', () => {
       built.map((match) => match[2]).sort(),
       [...readJson(join(root, 'package.json')).napi.targets].sort(),
     )
+    // Each binary is checked before it is packed.
+    const steps = [...(release.split(/^ {2}pack:$/m)[1] ?? '').matchAll(/- run: node (\S+ ?\S*)/g)].map(
+      (match) => match[1],
+    )
+    assert.deepEqual(steps.slice(0, 3), [
+      'scripts/cross/check.mjs binaries/*.node',
+      'scripts/packages.mjs place',
+      'scripts/packages.mjs pack',
+    ])
     const tested = [...release.matchAll(/test: ([\w-]+)/g)].map((match) => match[1])
     assert.deepEqual([...new Set(tested)].sort(), PLATFORMS)
   })
