@@ -65,6 +65,41 @@ pub(crate) fn fault(errno: i32) -> io::Error {
     })
 }
 
+/// A file system that removes no file that this process has open: on Windows, FAT, exFAT and older shares keep its name
+/// until the last handle is closed, and nothing can be made under that name meanwhile.
+#[cfg(test)]
+pub(crate) struct RemovesNothingOpen;
+
+#[cfg(test)]
+impl Probe for RemovesNothingOpen {
+    fn at(&self, call: &'static str, path: &Path, moment: Moment) -> io::Result<()> {
+        let is_refused = call == "remove" && moment == Moment::Before && is_open(path);
+        if is_refused { Err(io::ErrorKind::ResourceBusy.into()) } else { Ok(()) }
+    }
+}
+
+/// Whether this process has a file open.
+#[cfg(all(test, target_os = "linux"))]
+fn is_open(path: &Path) -> bool {
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
+    open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).any(|opened| opened == path)
+}
+
+/// Whether any process has a file open: then nobody can have it alone.
+#[cfg(all(test, windows))]
+fn is_open(path: &Path) -> bool {
+    use std::os::windows::fs::OpenOptionsExt;
+    const SHARING_VIOLATION: i32 = 32;
+    let alone = std::fs::OpenOptions::new().read(true).share_mode(0).open(path);
+    alone.is_err_and(|error| error.raw_os_error() == Some(SHARING_VIOLATION))
+}
+
+/// There is no way to see that here: the test is for the other systems.
+#[cfg(all(test, not(any(windows, target_os = "linux"))))]
+fn is_open(_path: &Path) -> bool {
+    false
+}
+
 /// What git is told in a folder of our own.
 const GITIGNORE: &[u8] = b"*\n";
 

@@ -41,7 +41,7 @@ impl Room {
     ) -> io::Result<Self> {
         let room = Self::empty(disk, path, ownership)?;
         let kept = disk.write(&room.file, path, 0, signature).and_then(|()| disk.allocate(&room.file, path, bytes));
-        or_nothing(disk, path, kept).map(|()| Self { bytes, ..room })
+        room.unless_failed(disk, kept).map(|room| Self { bytes, ..room })
     }
 
     /// Where it is.
@@ -80,9 +80,23 @@ impl Room {
         disk.sync(&self.file, &self.path)
     }
 
-    /// Gives the room back.
+    /// Gives the room back. The file is closed first: on Windows, a FAT drive or an older share keeps the name of a removed
+    /// file until its last handle is closed, and until then nothing can be made under that name.
     pub(crate) fn release(self, disk: &Disk) {
-        let _ = disk.remove(&self.path);
+        let Self { file, path, .. } = self;
+        drop(file);
+        let _ = disk.remove(&path);
+    }
+
+    /// The room itself, or the error of a step that failed: then the room is given back.
+    fn unless_failed(self, disk: &Disk, step: io::Result<()>) -> io::Result<Self> {
+        match step {
+            Ok(()) => Ok(self),
+            Err(error) => {
+                self.release(disk);
+                Err(error)
+            }
+        }
     }
 }
 
@@ -93,7 +107,8 @@ pub(crate) fn make(disk: &Disk, path: &Path, like: Option<(&Path, &Metadata)>, b
         Some((file, there)) => Room::like(disk, path, file, there)?,
         None => Room::empty(disk, path, None)?,
     };
-    or_nothing(disk, path, room.fill(disk, bytes))
+    let filled = room.fill(disk, bytes);
+    room.unless_failed(disk, filled).map(drop)
 }
 
 /// The same, with a name that survives a power cut as well: what a later start will look for.
@@ -116,7 +131,8 @@ pub(crate) fn or_nothing<T>(disk: &Disk, path: &Path, done: io::Result<T>) -> io
 ///
 /// What the first failing step said. The target is then as it was, or a whole copy of the new bytes lies in the room.
 pub(crate) fn replace(disk: &Disk, room: Room, target: &Path, bytes: &[u8]) -> io::Result<Way> {
-    or_nothing(disk, &room.path, room.fill(disk, bytes))?;
+    let filled = room.fill(disk, bytes);
+    let room = room.unless_failed(disk, filled)?;
     if !room.only_copy {
         let Err(refused) = disk.rename(&room.path, target) else {
             sync_folder(disk, target)?;
@@ -168,6 +184,9 @@ pub(crate) fn sync_folder(disk: &Disk, path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::{Moment, Probe, RemovesNothingOpen};
     use super::*;
 
     #[test]
@@ -181,6 +200,35 @@ mod tests {
             assert_eq!(std::fs::read(&target).unwrap(), bytes);
             assert!(!next.exists());
         }
+    }
+
+    /// A disk that writes nothing, and removes nothing that is open.
+    struct Full;
+
+    impl Probe for Full {
+        fn at(&self, call: &'static str, path: &Path, moment: Moment) -> io::Result<()> {
+            if call == "write" && moment == Moment::Middle {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            RemovesNothingOpen.at(call, path, moment)
+        }
+    }
+
+    #[test]
+    fn a_file_is_closed_before_it_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (target, next) = (folder.path().join("j"), folder.path().join("j.next"));
+        std::fs::write(&target, "old").unwrap();
+        let (disk, full) = (Disk::with_probe(Arc::new(RemovesNothingOpen)), Disk::with_probe(Arc::new(Full)));
+        let room = || Room::empty(&disk, &next, None).unwrap();
+        room().release(&disk);
+        assert!(!next.exists(), "given back");
+        assert!(Room::keep(&full, &next, 4096, b"{", None).is_err() && !next.exists(), "no room");
+        assert!(make(&full, &next, None, b"new").is_err() && !next.exists(), "not made");
+        assert!(replace(&full, room(), &target, b"new").is_err() && !next.exists(), "not filled");
+        assert_eq!(replace(&disk, room().only_as_copy(), &target, b"new").unwrap(), Way::InPlace);
+        assert!(!next.exists(), "not needed any more");
+        assert_eq!(std::fs::read(&target).unwrap(), b"new");
     }
 
     #[test]

@@ -857,6 +857,10 @@ impl Guard for FileGuard {
         let bytes = format::encode(state, &name_of(real));
         let ownership = self.ownership(real).map_err(|error| shared.failed("written", &error))?;
         let reserved = self.slot(real, 0)?;
+        // The room of a request before this one, under the same guard, has that very name.
+        if let Some(former) = self.room.take() {
+            former.release(&shared.disk);
+        }
         // What was current is kept, push credentials and all; its successor and the access token are about as long.
         let token = state.current.as_ref().map_or(0, |held| held.token.wrapped().expose().len());
         let size = bytes.len() + ROOM_FOR_ANSWER + 2 * token;
@@ -1096,7 +1100,7 @@ mod tests {
 
     use super::super::state::{Access, Sent};
     use super::*;
-    use crate::files::{Moment, Probe};
+    use crate::files::{Moment, Probe, RemovesNothingOpen};
     use crate::token::RefreshToken;
 
     const ISSUER: &str = "https://oauth.ring.com";
@@ -1430,6 +1434,28 @@ mod tests {
             assert_eq!(current(&store).as_deref(), Some("b"));
             assert_eq!(names(folder.path()), ["j.json", "j.json.lock"], "errno {errno}");
         }
+    }
+
+    #[test]
+    fn a_second_request_under_one_guard_has_room_of_its_own() {
+        let (folder, path) = journal_of("a");
+        let disk = Disk::with_probe(Arc::new(RemovesNothingOpen));
+        let store = FileStore::open(&path, ISSUER, disk).unwrap();
+        let (mut guard, mut state) = enter(&store);
+        let room = || std::fs::metadata(sibling(&path, ".next")).unwrap().len();
+        for _ in 0..3 {
+            ready(guard.begin(&mut state));
+            assert!(room() > ROOM_FOR_ANSWER as u64, "{}", room());
+            assert_eq!(names(folder.path()), ["j.json", "j.json.lock", "j.json.next"]);
+        }
+        state.take_over(RefreshToken::from_raw("b"), 2);
+        guard.commit(&mut state).unwrap();
+        assert_eq!(names(folder.path()), ["j.json", "j.json.lock"]);
+        // What is never answered leaves nothing behind either.
+        ready(guard.begin(&mut state));
+        drop(guard);
+        assert_eq!(names(folder.path()), ["j.json", "j.json.lock"]);
+        assert_eq!(current(&store).as_deref(), Some("b"));
     }
 
     #[test]
