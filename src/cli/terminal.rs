@@ -281,6 +281,7 @@ mod unix {
 pub(super) use unix::{Terminal, restore};
 
 #[cfg(not(unix))]
+#[allow(clippy::unused_self, reason = "the same shape as on the systems where a terminal has a state")]
 mod other {
     use std::io::{self, IsTerminal};
     use std::sync::{Mutex, PoisonError};

@@ -8,12 +8,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use super::names::plain;
+
 /// The system itself, which can read everything anyway, and its administrators, who can let themselves.
 const SYSTEM: &str = "S-1-5-18";
 const ADMINISTRATORS: &str = "S-1-5-32-544";
-
-/// As long as a path may be for tools that know nothing of longer ones.
-const MAX_PATH: usize = 259;
 
 /// Runs the system's own tools.
 pub(super) trait Tools {
@@ -62,7 +61,7 @@ impl<T: Tools> AccessLists<T> {
 
     /// Who may read what is made in a folder, without a list of its own.
     pub(super) fn readers_in(&self, folder: &Path) -> Readers {
-        let folder = plain(folder);
+        let folder = plain(folder.to_owned());
         if let Some(known) = hold(&self.folders).get(&folder) {
             return *known;
         }
@@ -77,7 +76,7 @@ impl<T: Tools> AccessLists<T> {
     /// Lets nobody but this user, the system and its administrators at something. Where that cannot be done it is
     /// remembered, and what has to be kept is kept all the same.
     pub(super) fn restrict(&self, path: &Path, kind: Kind) {
-        let path = plain(path);
+        let path = plain(path.to_owned());
         let done = self.user().is_some_and(|user| {
             let mut arguments: Vec<OsString> = vec![path.clone().into(), "/inheritance:r".into(), "/grant:r".into()];
             arguments.extend(grants(user, kind).into_iter().map(OsString::from));
@@ -97,7 +96,7 @@ impl<T: Tools> AccessLists<T> {
 
     /// Remembers that a file could not be kept from others.
     pub(super) fn expose(&self, file: &Path) {
-        if let Some(folder) = plain(file).parent() {
+        if let Some(folder) = plain(file.to_owned()).parent() {
             hold(&self.exposed).entry(folder.to_owned()).or_insert(false);
         }
     }
@@ -105,7 +104,7 @@ impl<T: Tools> AccessLists<T> {
     /// Whether a file beside that one could not be kept from others; said once.
     pub(super) fn take_exposed(&self, file: &Path) -> bool {
         let mut exposed = hold(&self.exposed);
-        let said = plain(file).parent().and_then(|folder| exposed.get_mut(folder));
+        let said = plain(file.to_owned()).parent().and_then(|folder| exposed.get_mut(folder));
         said.is_some_and(|said| !std::mem::replace(said, true))
     }
 
@@ -125,7 +124,8 @@ impl<T: Tools> AccessLists<T> {
 
     /// `icacls` says names, in the language of the system; `cacls` says identifiers.
     fn list_of(&self, path: &Path) -> Option<List> {
-        let (worked, answer) = self.tools.run("cacls.exe", &[plain(path).into_os_string(), "/s".into()]).ok()?;
+        let (worked, answer) =
+            self.tools.run("cacls.exe", &[plain(path.to_owned()).into_os_string(), "/s".into()]).ok()?;
         if worked { List::in_answer(&answer) } else { None }
     }
 }
@@ -153,23 +153,6 @@ fn user_in(answer: &str) -> Option<String> {
 fn is_sid(text: &str) -> bool {
     text.strip_prefix("S-1-")
         .is_some_and(|rest| rest.split('-').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit())))
-}
-
-/// A path as people write it: what leads to it here begins with `\\?\`, which not every tool takes.
-fn plain(path: &Path) -> PathBuf {
-    path.to_str().and_then(plainly).map_or_else(|| path.to_owned(), PathBuf::from)
-}
-
-fn plainly(path: &str) -> Option<String> {
-    let rest = path.strip_prefix(r"\\?\")?;
-    let plain = match rest.strip_prefix(r"UNC\") {
-        Some(share) => format!(r"\\{share}"),
-        None if rest.get(1..3) == Some(r":\") => rest.to_owned(),
-        None => return None,
-    };
-    // Such names lead elsewhere, or nowhere, when they are written plainly.
-    let is_odd = |name: &str| name.ends_with(['.', ' ']);
-    (!plain.split('\\').any(is_odd) && plain.encode_utf16().count() <= MAX_PATH).then_some(plain)
 }
 
 /// One entry of an access list.
@@ -496,16 +479,6 @@ mod tests {
         );
         for other in ["", "\"\"", "ERROR: no", "\"pc\\a\",\"S-1-5-x\"", "\"pc\\a\",\"S-1-\"", "S-1-5-18"] {
             assert_eq!(user_in(other), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn paths_are_written_as_people_write_them() {
-        assert_eq!(plainly(r"\\?\C:\Users\José B\j.json").as_deref(), Some(r"C:\Users\José B\j.json"));
-        assert_eq!(plainly(r"\\?\UNC\nas\share\j.json").as_deref(), Some(r"\\nas\share\j.json"));
-        let long = format!(r"\\?\C:\{}", "x".repeat(260));
-        for other in [r"C:\j.json", r"\\?\Volume{1}\j", r"\\?\C:\dot.\j", r"\\?\C:\blank \j", &long] {
-            assert_eq!(plainly(other), None, "{other}");
         }
     }
 }

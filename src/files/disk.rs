@@ -84,7 +84,7 @@ impl Disk {
     }
 
     pub(crate) fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
-        self.call("stat", path, || match std::fs::symlink_metadata(path) {
+        self.call("stat", path, || match look(std::fs::symlink_metadata(path), path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             other => other.map(Some),
         })
@@ -92,7 +92,7 @@ impl Disk {
 
     /// The metadata of the file that a path leads to; `None` if there is none.
     pub(crate) fn metadata_behind_links(&self, path: &Path) -> io::Result<Option<Metadata>> {
-        self.call("stat", path, || match std::fs::metadata(path) {
+        self.call("stat", path, || match look(std::fs::metadata(path), path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             other => other.map(Some),
         })
@@ -285,7 +285,8 @@ impl Disk {
 
 fn read_at_most(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
     refuse_special(path)?;
-    let file = match freely(|| platform::open_for_reading(path)) {
+    let opened = freely(|| platform::open_for_reading(path));
+    let file = match opened.map_err(|error| platform::what_is_missing(error, path)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
@@ -305,6 +306,11 @@ fn refuse_special(path: &Path) -> io::Result<()> {
         // What cannot be looked at cannot be opened either, and that says why.
         _ => Ok(()),
     }
+}
+
+/// What came of looking at a path.
+fn look(found: io::Result<Metadata>, path: &Path) -> io::Result<Metadata> {
+    found.map_err(|error| platform::what_is_missing(error, path))
 }
 
 fn no_regular_file() -> io::Error {

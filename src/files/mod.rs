@@ -187,10 +187,10 @@ fn resolve_links(given: &Path, links_left: u32) -> io::Result<PathBuf> {
             let target = std::fs::read_link(given)?;
             resolve_links(&given.parent().unwrap_or(Path::new("/")).join(target), links_left)
         }
-        Ok(_) => std::fs::canonicalize(given),
+        Ok(_) => platform::canonicalize(given),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let (Some(folder), Some(name)) = (given.parent(), given.file_name()) else { return Err(error) };
-            match std::fs::canonicalize(folder) {
+            match platform::canonicalize(folder) {
                 Ok(folder) => Ok(folder.join(name)),
                 // A file that is not there yet, in a folder that is not there yet: by the name that it will have,
                 // since the lock that stands in is named after that.

@@ -59,6 +59,45 @@ pub(crate) fn make_private_folder_of(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), platform::make_private_folder)
 }
 
+/// Whether a path leads through something that is no folder.
+#[cfg(any(not(unix), test))]
+pub(super) fn leads_through_a_file(path: &Path) -> bool {
+    let there = path.ancestors().skip(1).find_map(|folder| std::fs::metadata(folder).ok());
+    there.is_some_and(|there| !there.is_dir())
+}
+
+/// A Windows path as people write it: what `canonicalize` returns there begins with `\\?\`.
+#[cfg(any(not(unix), test))]
+pub(super) fn plain(path: PathBuf) -> PathBuf {
+    path.to_str().and_then(plainly).map_or(path, PathBuf::from)
+}
+
+#[cfg(any(not(unix), test))]
+fn plainly(path: &str) -> Option<String> {
+    let rest = path.strip_prefix(r"\\?\")?;
+    let plain = match rest.strip_prefix(r"UNC\") {
+        Some(share) => format!(r"\\{share}"),
+        None if rest.get(1..3) == Some(r":\") => rest.to_owned(),
+        None => return None,
+    };
+    (!plain.split('\\').any(leads_elsewhere)).then_some(plain)
+}
+
+/// Whether a name leads elsewhere, or nowhere, where it is written plainly: the system takes dots and spaces away at its
+/// end, and takes some names for devices.
+#[cfg(any(not(unix), test))]
+fn leads_elsewhere(name: &str) -> bool {
+    const DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
+    let stem = name.split(['.', ':']).next().unwrap_or_default().trim_end().to_ascii_uppercase();
+    // COM1 to COM9 and LPT1 to LPT9, the digit also as a superscript.
+    let port = stem.strip_prefix("COM").or_else(|| stem.strip_prefix("LPT"));
+    let is_port = port.is_some_and(|rest| {
+        let mut digits = rest.chars();
+        digits.next().is_some_and(|digit| matches!(digit, '0'..='9' | '¹' | '²' | '³')) && digits.next().is_none()
+    });
+    name.ends_with(['.', ' ']) || DEVICES.contains(&stem.as_str()) || is_port
+}
+
 fn stand_in_name(file: &Path, ending: &str) -> String {
     let digest = Sha256::digest(file.as_os_str().as_encoded_bytes());
     let mut half = [0; 16];
@@ -84,6 +123,35 @@ mod tests {
         found.sort();
         assert_eq!(found, [(path(b"j\xff.json-"), String::new()), (path(b"j\xff.json-a"), "a".into())]);
         assert_eq!(siblings(&path(b"none/j"), ""), []);
+    }
+
+    #[test]
+    fn a_path_below_a_file_leads_through_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        for below in [file.join("j.json"), file.join("a").join("b").join("j.json")] {
+            assert!(leads_through_a_file(&below), "{}", below.display());
+        }
+        for other in [file, folder.path().join("j.json"), folder.path().join("a").join("b").join("j.json")] {
+            assert!(!leads_through_a_file(&other), "{}", other.display());
+        }
+    }
+
+    #[test]
+    fn paths_are_written_as_people_write_them() {
+        let plain = |path: &str| plain(path.into()).into_os_string().into_string().unwrap();
+        assert_eq!(plain(r"\\?\C:\Users\José B\j.json"), r"C:\Users\José B\j.json");
+        assert_eq!(plain(r"\\?\UNC\nas\share\j.json"), r"\\nas\share\j.json");
+        let long = format!(r"C:\{}\com10\nul-1\lpt", "x".repeat(260));
+        assert_eq!(plain(&format!(r"\\?\{long}")), long);
+        for odd in ["dot.", "blank ", "nul", "Con.txt", "aux .json", "COM1", "lpt³.x", "conout$"] {
+            let odd = format!(r"\\?\C:\{odd}\j");
+            assert_eq!(plain(&odd), odd);
+        }
+        for other in [r"C:\j.json", r"\\?\Volume{1}\j", r"\\?\GLOBALROOT\x"] {
+            assert_eq!(plain(other), other);
+        }
     }
 
     #[test]

@@ -185,6 +185,16 @@ mod unix {
         private().read(true).write(true).open(path)
     }
 
+    /// The error of looking at a path, which says itself if the path leads through a file.
+    pub(crate) fn what_is_missing(error: io::Error, _path: &Path) -> io::Error {
+        error
+    }
+
+    /// The file that a path leads to.
+    pub(crate) fn canonicalize(path: &Path) -> io::Result<PathBuf> {
+        std::fs::canonicalize(path)
+    }
+
     /// Makes a folder that nobody else can look into.
     pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
@@ -588,6 +598,7 @@ mod other {
     use std::sync::LazyLock;
 
     use super::super::access::{AccessLists, Kind, Readers, SystemTools};
+    use super::super::names::{leads_through_a_file, plain};
     use super::{Device, File, Metadata, OpenOptions, Owner, Ownership, Path, PathBuf, io, not_private};
 
     pub(crate) use super::super::held::windows::{cannot_be_replaced, means_held, means_irreplaceable, means_no_locks};
@@ -671,6 +682,8 @@ mod other {
         if let Some(first) = path.ancestors().take_while(|folder| !folder.is_dir()).last() {
             match std::fs::create_dir(first) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                // What is there is somebody's file, and keeps its access list.
+                Err(_) if !first.is_dir() => return Err(io::ErrorKind::NotADirectory.into()),
                 _ => {}
             }
             // What is made in it has the same list.
@@ -866,6 +879,17 @@ mod other {
     /// Opens the file that is locked, if it is there.
     pub(crate) fn open_lock_if_there(path: &Path) -> io::Result<File> {
         OpenOptions::new().read(true).write(true).open(path)
+    }
+
+    /// The error of looking at a path: the system says that nothing is there if the path leads through a file, too.
+    pub(crate) fn what_is_missing(error: io::Error, path: &Path) -> io::Error {
+        let is_misled = error.kind() == io::ErrorKind::NotFound && leads_through_a_file(path);
+        if is_misled { io::ErrorKind::NotADirectory.into() } else { error }
+    }
+
+    /// The file that a path leads to, by a path as people write it.
+    pub(crate) fn canonicalize(path: &Path) -> io::Result<PathBuf> {
+        std::fs::canonicalize(path).map(plain)
     }
 
     impl<'a> Ownership<'a> {

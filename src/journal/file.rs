@@ -1306,6 +1306,31 @@ mod tests {
     }
 
     #[test]
+    fn a_path_below_a_file_is_no_missing_journal() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "theirs").unwrap();
+        for path in [file.join("j.json"), file.join("sub").join("j.json")] {
+            let store = store(&path);
+            assert_eq!(store.peek().unwrap_err().code(), ErrorCode::Store);
+            assert_eq!(store.try_lock().err().unwrap().code(), ErrorCode::Store);
+        }
+        assert_eq!(std::fs::read(&file).unwrap(), b"theirs");
+        assert_eq!(names(folder.path()), ["file"]);
+    }
+
+    #[test]
+    fn what_people_see_of_a_path_is_how_they_write_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j.json");
+        std::fs::write(&path, "{\n  \"ring-auth-journal").unwrap();
+        let notices = lock(&store(&path)).read().unwrap().notices;
+        assert!(notices[0].0.contains(ours::DAMAGED) && !notices[0].0.contains(r"\\?\"), "{notices:?}");
+        let resolved = resolve(&path).unwrap();
+        assert!(!resolved.to_string_lossy().starts_with(r"\\?\"), "{}", resolved.display());
+    }
+
+    #[test]
     fn a_damaged_journal_is_kept_aside_and_said() {
         let signed = "{\n  \"ring-auth-journal\": ";
         let of_ours =

@@ -147,7 +147,7 @@ fn in_doubt(real: &Path, place: &Path, why: Doubt) -> Notice {
         Doubt::Unreadable => "what lies there cannot be read",
         Doubt::Locked => "another process holds the lock there",
         Doubt::Unwritable => "the journal there cannot be changed",
-        Doubt::AnotherJournal => "another journal lies there now",
+        Doubt::AnotherJournal => "something else lies there now",
         Doubt::AnotherState => "the journal there has another token now",
     };
     Notice(format!(
@@ -708,16 +708,17 @@ mod tests {
     #[test]
     fn what_is_in_doubt_goes_on_with_one_warning() {
         type Break = fn(&Path, &Path);
-        let cases: [(&str, Break); 5] = [
-            ("another journal lies there now", |one, _| {
+        let cases: [(&str, Break); 6] = [
+            ("something else lies there now", |one, _| {
                 std::fs::remove_file(one).unwrap();
                 log_in(one, "x");
             }),
-            ("another journal lies there now", |one, _| {
+            ("something else lies there now", |one, _| {
                 std::fs::remove_file(one).unwrap();
                 std::fs::create_dir(one).unwrap();
             }),
-            ("what lies there cannot be read", |one, _| std::fs::write(one, "{\"ring_token\": 1}").unwrap()),
+            ("something else lies there now", |one, _| std::fs::write(one, "{\"ring_token\": 1}").unwrap()),
+            ("what lies there cannot be read", |one, _| std::fs::write(one, "{\n  \"ring-auth-journal").unwrap()),
             ("the journal there has another token now", |one, _| {
                 lock(one).forget().unwrap();
                 log_in(one, "x");

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+#[cfg(unix)]
 use std::time::Instant;
 
 use rustls::pki_types::PrivateKeyDer;
