@@ -47,7 +47,7 @@ export function build() {
   const made = addon ? statSync(join(root, 'binding', addon)).mtimeMs : 0
   const sources = ['Cargo.toml', 'Cargo.lock', 'package.json'].map((name) => join(root, name))
   const generated = /\.node$|binding\.d\.ts$/
-  for (const folder of ['src', 'binding'])
+  for (const folder of ['src', 'access', 'binding'])
     sources.push(...files(join(root, folder)).filter((file) => !generated.test(file)))
   const newest = Math.max(...sources.map((file) => statSync(file).mtimeMs))
   if (made > newest && existsSync(join(root, 'binding', 'binding.d.ts'))) return

@@ -1,27 +1,43 @@
 //! Who may read a file on Windows, where there is no mode: a file has the access list that its folder gives it, unless
-//! it gets one of its own. What is asked of the system and how its answers are read is the same on every system, and
-//! tested on each; only the running of its tools is not.
+//! it gets one of its own when it is made. What such a list means is the same on every system, and tested on each; only the
+//! calls are those of the crate `ring-auth-access`.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-
-use super::names::plain;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The system itself, which can read everything anyway, and its administrators, who can let themselves.
 const SYSTEM: &str = "S-1-5-18";
 const ADMINISTRATORS: &str = "S-1-5-32-544";
 
-/// Runs the system's own tools.
-pub(super) trait Tools {
-    /// What a tool printed, and whether it says that it worked.
-    ///
-    /// # Errors
-    ///
-    /// Where it cannot be run, or does not end.
-    fn run(&self, tool: &str, arguments: &[OsString]) -> io::Result<(bool, String)>;
+/// What the system is asked. A list is text in its own notation (SDDL): `D:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;S-1-5-21-…)`.
+pub(super) trait System {
+    /// An open file.
+    type File;
+    /// How a file is opened.
+    type Opening;
+
+    /// The user of this process.
+    fn user(&self) -> io::Result<User>;
+
+    /// The list of a file or folder.
+    fn list_of(&self, path: &Path) -> io::Result<String>;
+
+    /// Makes a file that was not there, with that list or with what its folder gives it.
+    fn create_file(&self, path: &Path, list: Option<&str>, opening: &Self::Opening) -> io::Result<Self::File>;
+
+    /// Makes a folder that was not there, in the same way.
+    fn create_dir(&self, path: &Path, list: Option<&str>) -> io::Result<()>;
+}
+
+/// A user, as lists name them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct User {
+    /// The identifier: `S-1-5-21-…`.
+    pub(super) sid: String,
+    /// What a list has in its place: that, or one of the two letters of an account that every system has.
+    pub(super) name: String,
 }
 
 /// Who may read what is made in a folder.
@@ -37,74 +53,65 @@ pub(super) enum Readers {
 
 /// What gets a list of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+enum Kind {
     /// A file.
     File,
     /// A folder, with all that is made in it later.
     Folder,
 }
 
-/// The access lists of files, by way of the system's tools.
-pub(super) struct AccessLists<T> {
-    tools: T,
-    user: OnceLock<Option<String>>,
-    /// Asked once: a tool costs some 30 ms.
-    folders: Mutex<HashMap<PathBuf, Readers>>,
+/// The access lists of files.
+pub(super) struct AccessLists<S> {
+    system: S,
     /// Folders with files that could not be kept from others, and whether that was said.
     exposed: Mutex<HashMap<PathBuf, bool>>,
 }
 
-impl<T: Tools> AccessLists<T> {
-    pub(super) fn new(tools: T) -> Self {
-        Self { tools, user: OnceLock::new(), folders: Mutex::default(), exposed: Mutex::default() }
+impl<S: System> AccessLists<S> {
+    pub(super) fn new(system: S) -> Self {
+        Self { system, exposed: Mutex::default() }
     }
 
     /// Who may read what is made in a folder, without a list of its own.
     pub(super) fn readers_in(&self, folder: &Path) -> Readers {
-        let folder = plain(folder.to_owned());
-        if let Some(known) = hold(&self.folders).get(&folder) {
-            return *known;
+        self.judged(folder, List::readers_of_new)
+    }
+
+    /// Makes a file that was not there and that nobody can read but this user, the system and its administrators. Where that
+    /// cannot be done it is remembered, and what has to be kept is kept all the same.
+    pub(super) fn create_file(&self, path: &Path, opening: &S::Opening) -> io::Result<S::File> {
+        if self.is_ours_beside(path) {
+            return self.system.create_file(path, None, opening);
         }
-        let readers = match (self.list_of(&folder), self.user()) {
-            (Some(list), Some(user)) => list.readers_of_new(user),
-            _ => Readers::Unknown,
+        let made = match self.list_for(Kind::File) {
+            Ok(list) => self.system.create_file(path, Some(&list), opening),
+            Err(error) => Err(error),
         };
-        hold(&self.folders).insert(folder, readers);
-        readers
-    }
-
-    /// Lets nobody but this user, the system and its administrators at something. Where that cannot be done it is
-    /// remembered, and what has to be kept is kept all the same.
-    pub(super) fn restrict(&self, path: &Path, kind: Kind) {
-        let path = plain(path.to_owned());
-        let done = self.user().is_some_and(|user| {
-            let mut arguments: Vec<OsString> = vec![path.clone().into(), "/inheritance:r".into(), "/grant:r".into()];
-            arguments.extend(grants(user, kind).into_iter().map(OsString::from));
-            arguments.push("/q".into());
-            matches!(self.tools.run("icacls.exe", &arguments), Ok((true, _)))
-        });
-        match kind {
-            Kind::Folder if done => {
-                hold(&self.folders).insert(path, Readers::Us);
-            }
-            // What is made in it is tried again, each by itself.
-            Kind::Folder => {}
-            Kind::File if done => {}
-            Kind::File => self.expose(&path),
+        // A token that somebody may read is better than one that nobody has.
+        let file = made.or_else(|_| self.system.create_file(path, None, opening))?;
+        // A drive without lists takes any, and a server may make another of it.
+        if self.judged(path, List::readers) != Readers::Us {
+            self.expose(path);
         }
+        Ok(file)
     }
 
-    /// Remembers that a file could not be kept from others.
-    pub(super) fn expose(&self, file: &Path) {
-        if let Some(folder) = plain(file.to_owned()).parent() {
-            hold(&self.exposed).entry(folder.to_owned()).or_insert(false);
+    /// Makes a folder that was not there and that nobody else can look into, nor into what is made in it later. Where that
+    /// cannot be done, each file in it is made by itself so that nobody else can read it.
+    pub(super) fn create_dir(&self, path: &Path) -> io::Result<()> {
+        if self.is_ours_beside(path) {
+            return self.system.create_dir(path, None);
+        }
+        match self.list_for(Kind::Folder).and_then(|list| self.system.create_dir(path, Some(&list))) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => self.system.create_dir(path, None),
+            made => made,
         }
     }
 
     /// Whether a file beside that one could not be kept from others; said once.
     pub(super) fn take_exposed(&self, file: &Path) -> bool {
         let mut exposed = hold(&self.exposed);
-        let said = plain(file.to_owned()).parent().and_then(|folder| exposed.get_mut(folder));
+        let said = file.parent().and_then(|folder| exposed.get_mut(folder));
         said.is_some_and(|said| !std::mem::replace(said, true))
     }
 
@@ -113,20 +120,32 @@ impl<T: Tools> AccessLists<T> {
         self.list_of(one).is_some_and(|list| self.list_of(other) == Some(list))
     }
 
-    fn user(&self) -> Option<&str> {
-        let ask = || {
-            let (worked, answer) =
-                self.tools.run("whoami.exe", &["/user", "/fo", "csv", "/nh"].map(OsString::from)).ok()?;
-            worked.then(|| user_in(&answer)).flatten()
-        };
-        self.user.get_or_init(ask).as_deref()
+    /// Whether nobody else can read what is made beside a path.
+    fn is_ours_beside(&self, path: &Path) -> bool {
+        path.parent().is_some_and(|folder| self.readers_in(folder) == Readers::Us)
     }
 
-    /// `icacls` says names, in the language of the system; `cacls` says identifiers.
+    fn judged(&self, path: &Path, readers: impl FnOnce(&List, &User) -> Readers) -> Readers {
+        match (self.list_of(path), self.system.user()) {
+            (Some(list), Ok(user)) => readers(&list, &user),
+            _ => Readers::Unknown,
+        }
+    }
+
+    /// The list with which something is made.
+    fn list_for(&self, kind: Kind) -> io::Result<String> {
+        self.system.user().map(|user| list_for(&user, kind))
+    }
+
+    /// Remembers that a file could not be kept from others.
+    fn expose(&self, file: &Path) {
+        if let Some(folder) = file.parent() {
+            hold(&self.exposed).entry(folder.to_owned()).or_insert(false);
+        }
+    }
+
     fn list_of(&self, path: &Path) -> Option<List> {
-        let (worked, answer) =
-            self.tools.run("cacls.exe", &[plain(path.to_owned()).into_os_string(), "/s".into()]).ok()?;
-        if worked { List::in_answer(&answer) } else { None }
+        self.system.list_of(path).ok().as_deref().and_then(List::parse)
     }
 }
 
@@ -134,25 +153,16 @@ fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is granted, and to whom.
-fn grants(user: &str, kind: Kind) -> Vec<String> {
-    let rights = match kind {
-        Kind::File => "F",
-        Kind::Folder => "(OI)(CI)F",
+/// A list that lets this user, the system and its administrators do everything, and takes nothing from the folder.
+fn list_for(user: &User, kind: Kind) -> String {
+    let flags = match kind {
+        Kind::File => "",
+        Kind::Folder => "OICI",
     };
-    let others = [SYSTEM, ADMINISTRATORS].into_iter().filter(|sid| *sid != user);
-    std::iter::once(user).chain(others).map(|sid| format!("*{sid}:{rights}")).collect()
-}
-
-/// The identifier in `"name","S-1-5-…"`. The name may be in any code page, and have anything in it but quotes.
-fn user_in(answer: &str) -> Option<String> {
-    let (_, last) = answer.trim_end().strip_suffix('"')?.rsplit_once('"')?;
-    is_sid(last).then(|| last.to_owned())
-}
-
-fn is_sid(text: &str) -> bool {
-    text.strip_prefix("S-1-")
-        .is_some_and(|rest| rest.split('-').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit())))
+    let others = [SYSTEM, ADMINISTRATORS].into_iter().filter(|sid| *sid != user.sid);
+    let entries: Vec<_> =
+        std::iter::once(user.sid.as_str()).chain(others).map(|sid| format!("(A;{flags};FA;;;{sid})")).collect();
+    format!("D:P{}", entries.concat())
 }
 
 /// One entry of an access list.
@@ -173,13 +183,9 @@ struct List {
 }
 
 impl List {
-    /// The list in an answer: a path, which may begin with `D:` itself, then the list in quotes.
-    fn in_answer(answer: &str) -> Option<Self> {
-        answer.rmatch_indices("D:").find_map(|(at, mark)| Self::parse(&answer[at + mark.len()..]))
-    }
-
     /// `None` for anything that is not understood to its end: an entry that is overlooked could let anybody in.
     fn parse(text: &str) -> Option<Self> {
+        let text = text.strip_prefix("D:")?;
         let (flags, mut rest) = text.split_at(text.find('(')?);
         if !flags.bytes().all(|byte| b"PAIR".contains(&byte)) {
             return None;
@@ -193,23 +199,26 @@ impl List {
             rest = behind;
         }
         entries.sort();
-        let is_whole = rest.trim().trim_start_matches('"').is_empty();
-        is_whole.then(|| Self { is_protected: flags.contains('P'), entries })
+        rest.is_empty().then(|| Self { is_protected: flags.contains('P'), entries })
     }
 
     /// Who may read what is made in the folder that has this list.
-    fn readers_of_new(&self, user: &str) -> Readers {
-        let mut inherited = self.entries.iter().filter(|entry| entry.has("OI") || entry.has("CI")).peekable();
-        if inherited.peek().is_none() {
-            // What nobody says is decided by the process, and by no rule that could be read here.
-            return Readers::Others;
-        }
-        if inherited.all(|entry| entry.kind == "D" || entry.kind == "A" && entry.is_for_us(user)) {
-            Readers::Us
-        } else {
-            Readers::Others
-        }
+    fn readers_of_new(&self, user: &User) -> Readers {
+        // If nothing is inherited, the process decides, and by no rule that could be read here.
+        readers_by(self.entries.iter().filter(|entry| entry.has("OI") || entry.has("CI")), user)
     }
+
+    /// Who may read what has this list.
+    fn readers(&self, user: &User) -> Readers {
+        readers_by(self.entries.iter(), user)
+    }
+}
+
+fn readers_by<'a>(entries: impl Iterator<Item = &'a Entry>, user: &User) -> Readers {
+    let mut entries = entries.peekable();
+    let is_said = entries.peek().is_some();
+    let is_ours = is_said && entries.all(|entry| entry.kind == "D" || entry.kind == "A" && entry.is_for_us(user));
+    if is_ours { Readers::Us } else { Readers::Others }
 }
 
 impl Entry {
@@ -217,11 +226,11 @@ impl Entry {
         self.flags.as_bytes().chunks(2).any(|one| one == flag.as_bytes())
     }
 
-    fn is_for_us(&self, user: &str) -> bool {
+    fn is_for_us(&self, user: &User) -> bool {
         // CO and OW are whoever makes the file.
-        let names = ["SY", "BA", "CO", "OW", SYSTEM, ADMINISTRATORS, user];
+        let names = ["SY", "BA", "CO", "OW", SYSTEM, ADMINISTRATORS, &user.sid, &user.name];
         // The system makes files in somebody's home for them: a service for the user who set it up.
-        let is_at_home = user == SYSTEM && self.rights == "FA" && self.trustee.starts_with("S-1-5-21-");
+        let is_at_home = user.sid == SYSTEM && self.rights == "FA" && self.trustee.starts_with("S-1-5-21-");
         names.contains(&self.trustee.as_str()) || is_at_home && !is_of_a_domain(&self.trustee)
     }
 }
@@ -231,72 +240,51 @@ fn is_of_a_domain(sid: &str) -> bool {
     sid.rsplit('-').next().and_then(|number| number.parse::<u32>().ok()).is_none_or(|number| number < 1000)
 }
 
-/// The tools of this system.
-#[cfg(not(unix))]
-pub(super) struct SystemTools;
+/// This system.
+#[cfg(windows)]
+pub(super) struct Windows;
 
-#[cfg(not(unix))]
-mod system {
-    use std::ffi::OsString;
-    use std::io::{self, Read};
-    use std::os::windows::process::CommandExt;
-    use std::path::{Path, PathBuf};
-    use std::process::{Child, Command, ExitStatus, Stdio};
-    use std::thread::{sleep, spawn};
-    use std::time::{Duration, Instant};
+#[cfg(windows)]
+mod windows {
+    use std::fs::{File, OpenOptions};
+    use std::io;
+    use std::os::windows::fs::OpenOptionsExt;
+    use std::path::Path;
+    use std::sync::OnceLock;
 
-    use super::{SystemTools, Tools};
+    use ring_auth_access::Opening;
 
-    /// A service has no window, and its user wants none.
-    const CREATE_NO_WINDOW: u32 = 0x0800_0000;
-    /// They need some 30 ms, and on a machine that has just started a second.
-    const PATIENCE: Duration = Duration::from_secs(5);
-    const LOOK: Duration = Duration::from_millis(5);
-    /// A list has some hundred bytes, and never more than 64 KiB.
-    const MAX_ANSWER: u64 = 256 * 1024;
+    use super::{System, User, Windows};
 
-    impl Tools for SystemTools {
-        fn run(&self, tool: &str, arguments: &[OsString]) -> io::Result<(bool, String)> {
-            let mut child = Command::new(system_folder().join(tool))
-                .args(arguments)
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::null())
-                .creation_flags(CREATE_NO_WINDOW)
-                .spawn()?;
-            // Read meanwhile: a full pipe would keep it from ending.
-            let output = child.stdout.take().map(|output| {
-                spawn(move || {
-                    let mut answer = Vec::new();
-                    let _ = output.take(MAX_ANSWER).read_to_end(&mut answer);
-                    answer
-                })
-            });
-            let status = end_of(&mut child)?;
-            let answer = output.and_then(|output| output.join().ok()).unwrap_or_default();
-            Ok((status.success(), String::from_utf8_lossy(&answer).into_owned()))
-        }
-    }
+    impl System for Windows {
+        type File = File;
+        type Opening = Opening;
 
-    fn end_of(child: &mut Child) -> io::Result<ExitStatus> {
-        let begun = Instant::now();
-        loop {
-            if let Some(status) = child.try_wait()? {
-                return Ok(status);
+        fn user(&self) -> io::Result<User> {
+            // A process keeps its user.
+            static USER: OnceLock<User> = OnceLock::new();
+            if let Some(user) = USER.get() {
+                return Ok(user.clone());
             }
-            if begun.elapsed() > PATIENCE {
-                child.kill()?;
-                child.wait()?;
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            sleep(LOOK);
+            let (sid, name) = ring_auth_access::user()?;
+            Ok(USER.get_or_init(|| User { sid, name }).clone())
         }
-    }
 
-    /// Not by a search for the name: anybody may put a program of that name into a folder that is searched.
-    fn system_folder() -> PathBuf {
-        let root = std::env::var_os("SystemRoot").map(PathBuf::from).filter(|root| root.is_absolute());
-        root.as_deref().unwrap_or(Path::new(r"C:\Windows")).join("System32")
+        fn list_of(&self, path: &Path) -> io::Result<String> {
+            ring_auth_access::list_of(path)
+        }
+
+        fn create_file(&self, path: &Path, list: Option<&str>, opening: &Opening) -> io::Result<File> {
+            if let Some(list) = list {
+                return ring_auth_access::create_file(path, list, *opening);
+            }
+            let mut options = OpenOptions::new();
+            options.read(opening.is_read).write(true).share_mode(opening.share_mode).create_new(true).open(path)
+        }
+
+        fn create_dir(&self, path: &Path, list: Option<&str>) -> io::Result<()> {
+            list.map_or_else(|| std::fs::create_dir(path), |list| ring_auth_access::create_dir(path, list))
+        }
     }
 }
 
@@ -312,102 +300,180 @@ mod tests {
     const EVERYBODY_S: &str =
         "D:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICIIO;GA;;;CO)(A;OICI;0x1200a9;;;BU)(A;CI;DCLCRPCR;;;BU)";
 
+    fn user(sid: &str) -> User {
+        let name = match sid {
+            SYSTEM => "SY",
+            sid if sid.ends_with("-500") => "LA",
+            sid => sid,
+        };
+        User { sid: sid.into(), name: name.into() }
+    }
+
+    /// What a system makes of a list that it is given.
+    #[derive(Clone, Copy)]
+    enum Takes {
+        It,
+        /// A drive without lists: everything is made, and nothing is said of it.
+        Nothing,
+        /// A server that has its own ideas.
+        Another(&'static str),
+        /// A server that makes nothing with a list.
+        Refuses,
+    }
+
     /// A system of which only the answers are there.
     struct Fake {
-        user: &'static str,
-        lists: RefCell<HashMap<&'static str, &'static str>>,
-        can_restrict: Cell<bool>,
+        user: Option<&'static str>,
+        lists: RefCell<HashMap<PathBuf, String>>,
+        takes: Cell<Takes>,
         asked: RefCell<Vec<String>>,
     }
 
-    impl Tools for Fake {
-        fn run(&self, tool: &str, arguments: &[OsString]) -> io::Result<(bool, String)> {
-            let arguments: Vec<&str> = arguments.iter().map(|argument| argument.to_str().unwrap()).collect();
-            self.asked.borrow_mut().push(format!("{tool} {}", arguments.join(" ")));
-            match tool {
-                "whoami.exe" => Ok((true, format!("\"machine\\jos\u{fffd}\",\"{}\"\r\n", self.user))),
-                "cacls.exe" => match self.lists.borrow().get(arguments[0]) {
-                    Some(list) => Ok((true, format!("{} \"{list}\" \r\n\r\n", arguments[0]))),
-                    None => Ok((false, "The Cacls command can be run only on NTFS.".into())),
-                },
-                "icacls.exe" => Ok((self.can_restrict.get(), String::new())),
-                _ => Err(io::ErrorKind::NotFound.into()),
-            }
+    impl Fake {
+        fn create(&self, what: &str, path: &Path, list: Option<&str>) -> io::Result<()> {
+            self.asked.borrow_mut().push(format!("{what} {} {}", path.display(), list.unwrap_or("-")));
+            let taken = match (list, self.takes.get()) {
+                (Some(_), Takes::Refuses) => return Err(io::ErrorKind::PermissionDenied.into()),
+                (_, Takes::Nothing) => return Ok(()),
+                (Some(_), Takes::Another(list)) | (Some(list), Takes::It) => list,
+                (None, _) => "D:AI(A;ID;FA;;;SY)(A;ID;FR;;;BU)",
+            };
+            self.lists.borrow_mut().insert(path.into(), taken.into());
+            Ok(())
         }
     }
 
-    fn system<const N: usize>(user: &'static str, lists: [(&'static str, &'static str); N]) -> AccessLists<Fake> {
+    impl System for Fake {
+        type File = ();
+        type Opening = ();
+
+        fn user(&self) -> io::Result<User> {
+            self.user.map(user).ok_or_else(|| io::ErrorKind::PermissionDenied.into())
+        }
+
+        fn list_of(&self, path: &Path) -> io::Result<String> {
+            self.lists.borrow().get(path).cloned().ok_or_else(|| io::ErrorKind::Unsupported.into())
+        }
+
+        fn create_file(&self, path: &Path, list: Option<&str>, (): &()) -> io::Result<()> {
+            self.create("file", path, list)
+        }
+
+        fn create_dir(&self, path: &Path, list: Option<&str>) -> io::Result<()> {
+            self.create("folder", path, list)
+        }
+    }
+
+    fn system<const N: usize>(user: &'static str, lists: [(&str, &str); N]) -> AccessLists<Fake> {
         AccessLists::new(Fake {
-            user,
-            lists: RefCell::new(lists.into()),
-            can_restrict: Cell::new(true),
+            user: Some(user),
+            lists: RefCell::new(lists.map(|(path, list)| (path.into(), list.into())).into()),
+            takes: Cell::new(Takes::It),
             asked: RefCell::default(),
         })
     }
 
     fn asked(lists: &AccessLists<Fake>) -> Vec<String> {
-        lists.tools.asked.take()
+        lists.system.asked.take()
     }
 
     #[test]
-    fn a_folder_that_is_ours_is_asked_about_once_and_nothing_is_changed() {
+    fn in_a_folder_that_is_ours_everything_takes_the_list_of_the_folder() {
         let lists = system(ME, [("D:/mine", MINE)]);
-        for _ in 0..3 {
-            assert_eq!(lists.readers_in(Path::new("D:/mine")), Readers::Us);
-        }
-        assert_eq!(asked(&lists), ["cacls.exe D:/mine /s", "whoami.exe /user /fo csv /nh"]);
+        assert_eq!(lists.readers_in(Path::new("D:/mine")), Readers::Us);
+        lists.create_file(Path::new("D:/mine/j.json"), &()).unwrap();
+        lists.create_dir(Path::new("D:/mine/.ring-auth")).unwrap();
+        assert_eq!(asked(&lists), ["file D:/mine/j.json -", "folder D:/mine/.ring-auth -"]);
+        assert!(!lists.take_exposed(Path::new("D:/mine/j.json")));
     }
 
     #[test]
-    fn a_file_is_given_to_us_the_system_and_its_administrators() {
-        let lists = system(ME, []);
-        lists.restrict(Path::new("/f/j.json"), Kind::File);
+    fn a_file_is_for_us_the_system_and_its_administrators() {
+        let lists = system(ME, [("/f", EVERYBODY_S)]);
+        lists.create_file(Path::new("/f/j.json"), &()).unwrap();
         assert!(!lists.take_exposed(Path::new("/f/j.json")));
-        let command =
-            "icacls.exe /f/j.json /inheritance:r /grant:r *S-1-5-21-1-2-3-1001:F *S-1-5-18:F *S-1-5-32-544:F /q";
-        assert_eq!(asked(&lists)[1..], [command]);
+        let list = "D:P(A;;FA;;;S-1-5-21-1-2-3-1001)(A;;FA;;;S-1-5-18)(A;;FA;;;S-1-5-32-544)";
+        assert_eq!(asked(&lists), [format!("file /f/j.json {list}")]);
         // The system itself is named once.
         let lists = system(SYSTEM, []);
-        lists.restrict(Path::new("/f/j.json"), Kind::File);
-        assert_eq!(asked(&lists)[1..], ["icacls.exe /f/j.json /inheritance:r /grant:r *S-1-5-18:F *S-1-5-32-544:F /q"]);
+        lists.create_file(Path::new("/f/j.json"), &()).unwrap();
+        assert_eq!(asked(&lists), ["file /f/j.json D:P(A;;FA;;;S-1-5-18)(A;;FA;;;S-1-5-32-544)"]);
     }
 
     #[test]
-    fn a_folder_is_restricted_with_all_that_will_be_in_it() {
+    fn a_folder_is_for_us_with_all_that_will_be_in_it() {
         let lists = system(ME, [("/f", EVERYBODY_S)]);
         assert_eq!(lists.readers_in(Path::new("/f")), Readers::Others);
-        asked(&lists);
-        lists.restrict(Path::new("/f/.ring-auth"), Kind::Folder);
+        lists.create_dir(Path::new("/f/.ring-auth")).unwrap();
         assert_eq!(lists.readers_in(Path::new("/f/.ring-auth")), Readers::Us);
-        let asked = asked(&lists);
-        assert_eq!(asked.len(), 1);
-        assert!(asked[0].contains("*S-1-5-21-1-2-3-1001:(OI)(CI)F *S-1-5-18:(OI)(CI)F"), "{asked:?}");
+        let list = "D:P(A;OICI;FA;;;S-1-5-21-1-2-3-1001)(A;OICI;FA;;;S-1-5-18)(A;OICI;FA;;;S-1-5-32-544)";
+        assert_eq!(asked(&lists), [format!("folder /f/.ring-auth {list}")]);
     }
 
     #[test]
-    fn what_cannot_be_restricted_is_said_once() {
-        let lists = system(ME, []);
-        lists.tools.can_restrict.set(false);
-        let (journal, other) = (Path::new("/f/j.json"), Path::new("/g/j.json"));
-        assert_eq!(lists.readers_in(Path::new("/f")), Readers::Unknown);
-        for _ in 0..2 {
-            lists.restrict(Path::new("/f/j.json.tmp"), Kind::File);
+    fn what_cannot_be_kept_from_others_is_kept_and_said_once() {
+        let another = Takes::Another("D:AI(A;ID;FA;;;SY)(A;ID;FR;;;WD)");
+        for takes in [Takes::Nothing, another, Takes::Refuses] {
+            let lists = system(ME, []);
+            lists.system.takes.set(takes);
+            let (journal, other) = (Path::new("/f/j.json"), Path::new("/g/j.json"));
+            for _ in 0..2 {
+                lists.create_file(Path::new("/f/j.json.tmp"), &()).unwrap();
+            }
+            assert!(lists.take_exposed(journal));
+            lists.create_file(Path::new("/f/j.json.tmp"), &()).unwrap();
+            assert!(!lists.take_exposed(journal) && !lists.take_exposed(other));
+            // A folder that stays open is not taken for one that is ours.
+            lists.create_dir(Path::new("/g")).unwrap();
+            assert_ne!(lists.readers_in(Path::new("/g")), Readers::Us);
         }
-        assert!(lists.take_exposed(journal));
-        lists.restrict(Path::new("/f/j.json.tmp"), Kind::File);
-        assert!(!lists.take_exposed(journal) && !lists.take_exposed(other));
-        // A folder that stays open is not taken for one that is ours.
-        lists.restrict(Path::new("/g"), Kind::Folder);
-        assert_eq!(lists.readers_in(Path::new("/g")), Readers::Unknown);
+    }
+
+    #[test]
+    fn what_is_there_already_is_not_made_again() {
+        struct Full;
+        impl System for Full {
+            type File = ();
+            type Opening = ();
+            fn user(&self) -> io::Result<User> {
+                Ok(user(ME))
+            }
+            fn list_of(&self, _path: &Path) -> io::Result<String> {
+                Ok(EVERYBODY_S.into())
+            }
+            fn create_file(&self, _path: &Path, _list: Option<&str>, (): &()) -> io::Result<()> {
+                Err(io::ErrorKind::AlreadyExists.into())
+            }
+            fn create_dir(&self, path: &Path, list: Option<&str>) -> io::Result<()> {
+                self.create_file(path, list, &())
+            }
+        }
+        let lists = AccessLists::new(Full);
+        let path = Path::new("/f/j.json");
+        assert_eq!(lists.create_file(path, &()).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(lists.create_dir(path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert!(!lists.take_exposed(path));
     }
 
     #[test]
     fn without_a_name_for_this_user_nothing_is_taken_for_ours_or_taken_away() {
-        let lists = system("nobody", [("/f", MINE)]);
+        let mut lists = system(ME, [("/f", MINE)]);
+        lists.system.user = None;
         assert_eq!(lists.readers_in(Path::new("/f")), Readers::Unknown);
-        lists.restrict(Path::new("/f/j"), Kind::File);
+        lists.create_file(Path::new("/f/j"), &()).unwrap();
+        lists.create_dir(Path::new("/f/d")).unwrap();
         assert!(lists.take_exposed(Path::new("/f/j")));
-        assert!(!asked(&lists).iter().any(|command| command.starts_with("icacls")));
+        assert_eq!(asked(&lists), ["file /f/j -", "folder /f/d -"]);
+    }
+
+    #[test]
+    fn the_built_in_administrator_is_known_by_two_letters() {
+        let lists = system("S-1-5-21-1-2-3-500", [("/f", "D:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;LA)")]);
+        assert_eq!(lists.readers_in(Path::new("/f")), Readers::Us);
+        lists.system.takes.set(Takes::Another("D:P(A;;FA;;;LA)(A;;FA;;;SY)(A;;FA;;;BA)"));
+        lists.create_file(Path::new("/g/j"), &()).unwrap();
+        assert!(!lists.take_exposed(Path::new("/g/j")));
+        assert_eq!(system(ME, [("/f", "D:(A;OICI;FA;;;LA)")]).readers_in(Path::new("/f")), Readers::Others);
     }
 
     #[test]
@@ -430,7 +496,7 @@ mod tests {
 
     #[test]
     fn who_reads_what_is_made_in_a_folder() {
-        let readers = |list: &str, user| List::in_answer(list).map(|list| list.readers_of_new(user));
+        let readers = |list: &str, sid| List::parse(list).map(|list| list.readers_of_new(&user(sid)));
         assert_eq!(readers(MINE, ME), Some(Readers::Us));
         assert_eq!(readers(EVERYBODY_S, ME), Some(Readers::Others));
         assert_eq!(readers("D:(A;OICI;FA;;;S-1-5-18)(A;OICIIO;GA;;;CO)(D;OICI;FA;;;WD)", ME), Some(Readers::Us));
@@ -440,6 +506,7 @@ mod tests {
             // In the folder itself, and in nothing that is made there.
             let list = format!("D:(A;OICI;FA;;;SY)(A;;FR;;;{others})");
             assert_eq!(readers(&list, ME), Some(Readers::Us), "{others}");
+            assert_eq!(List::parse(&list).unwrap().readers(&user(ME)), Readers::Others, "{others} may read the folder");
         }
         // Nothing is inherited, or by a kind of entry that has conditions.
         assert_eq!(readers("D:(A;;FA;;;SY)", ME), Some(Readers::Others));
@@ -452,33 +519,23 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_not_understood_to_its_end_is_none() {
-        for whole in ["D:\\PAI (x)\\D: \"D:PAI(A;;FA;;;SY)\"", "C:\\f \"D:(A;;FA;;;SY)\" \r\n"] {
-            assert_eq!(List::in_answer(whole).unwrap().entries.len(), 1, "{whole}");
+    fn a_list_that_is_not_understood_to_its_end_is_none() {
+        for whole in ["D:PAI(A;;FA;;;SY)", "D:(A;;FA;;;SY)"] {
+            assert_eq!(List::parse(whole).unwrap().entries.len(), 1, "{whole}");
         }
         for other in [
             "",
             "D:",
-            "D:\\folder",
-            "C:\\f \"D:NO_ACCESS_CONTROL\"",
+            "D:P",
+            "D:NO_ACCESS_CONTROL",
+            "O:SYD:(A;;FA;;;SY)",
             "D:(A;;FA;;;SY)(A;;FA;;;",
-            "D:(A;;FA;;;SY)\r\n(A;;FA;;;WD)",
+            "D:(A;;FA;;;SY)S:(ML;;NW;;;LW)",
             "D:(A;;FA;;;SY)(XA;;FA;;;WD;(@User.a==(1)))",
             "D:(A;;FA;;SY)",
             "D:(OA;;FA;0;;SY)",
         ] {
-            assert_eq!(List::in_answer(other), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn the_user_is_told_by_a_number() {
-        assert_eq!(
-            user_in("\"pc\\a \u{fffd}, b\",\"S-1-5-21-9-8-7-1001\"\r\n").as_deref(),
-            Some("S-1-5-21-9-8-7-1001")
-        );
-        for other in ["", "\"\"", "ERROR: no", "\"pc\\a\",\"S-1-5-x\"", "\"pc\\a\",\"S-1-\"", "S-1-5-18"] {
-            assert_eq!(user_in(other), None, "{other}");
+            assert_eq!(List::parse(other), None, "{other}");
         }
     }
 }

@@ -376,6 +376,24 @@ mod tests {
         assert_eq!(Lock::try_take(&disk, &journal).unwrap_err().code(), ErrorCode::StoreLocked);
     }
 
+    #[cfg(windows)]
+    #[test]
+    fn the_file_can_be_neither_removed_nor_renamed_while_it_is_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("j.json");
+        let lock = sibling(&journal, ".lock");
+        for _ in 0..2 {
+            // Made by the first, opened by the second.
+            let held = Lock::try_take(&Disk::default(), &journal).unwrap();
+            assert!(held.is_some());
+            assert!(std::fs::remove_file(&lock).is_err());
+            assert!(std::fs::rename(&lock, sibling(&lock, ".away")).is_err());
+            assert!(Lock::try_take(&Disk::default(), &journal).unwrap().is_none());
+        }
+        std::fs::remove_file(&lock).unwrap();
+        assert!(Lock::try_take(&Disk::default(), &journal).unwrap().is_some());
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn after_the_file_was_deleted_everybody_meets_at_the_new_one() {

@@ -593,44 +593,32 @@ mod unix {
 pub(crate) use unix::*;
 
 #[cfg(not(unix))]
+#[allow(clippy::unnecessary_wraps, clippy::unused_self, reason = "the same shape as on the systems where it can fail")]
 mod other {
     use std::os::windows::fs::OpenOptionsExt;
     use std::sync::LazyLock;
 
-    use super::super::access::{AccessLists, Kind, Readers, SystemTools};
+    use ring_auth_access::Opening;
+
+    use super::super::access::{AccessLists, Readers, Windows};
     use super::super::names::{leads_through_a_file, plain};
     use super::{Device, File, Metadata, OpenOptions, Owner, Ownership, Path, PathBuf, io, not_private};
 
     pub(crate) use super::super::held::windows::{cannot_be_replaced, means_held, means_irreplaceable, means_no_locks};
 
-    static ACCESS: LazyLock<AccessLists<SystemTools>> = LazyLock::new(|| AccessLists::new(SystemTools));
+    static ACCESS: LazyLock<AccessLists<Windows>> = LazyLock::new(|| AccessLists::new(Windows));
 
-    /// That others may open a file for writing meanwhile, and neither read nor move it.
+    /// That others may read a file meanwhile.
+    const FILE_SHARE_READ: u32 = 1;
+    /// That others may write a file meanwhile.
     const FILE_SHARE_WRITE: u32 = 2;
+    /// That others may remove or rename a file meanwhile.
+    const FILE_SHARE_DELETE: u32 = 4;
 
-    /// Whether nobody else can read what is made beside a path.
-    fn is_ours_beside(path: &Path) -> bool {
-        path.parent().is_some_and(|folder| ACCESS.readers_in(folder) == Readers::Us)
-    }
-
-    /// Makes a file that was not there, readable by nobody else before anything is in it.
+    /// Makes a file that was not there, readable by nobody else from its first moment.
     pub(crate) fn create_private(path: &Path) -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        if is_ours_beside(path) {
-            return options.open(path);
-        }
-        // Whoever opened it for reading before it was restricted could go on reading.
-        let unreadable = options.clone().share_mode(FILE_SHARE_WRITE).open(path)?;
-        ACCESS.restrict(path, Kind::File);
-        if let Ok(file) = OpenOptions::new().write(true).open(path) {
-            return Ok(file);
-        }
-        // A token that somebody may read is better than one that nobody has.
-        drop(unreadable);
-        ACCESS.expose(path);
-        std::fs::remove_file(path)?;
-        options.open(path)
+        let share_mode = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
+        ACCESS.create_file(path, &Opening { is_read: false, share_mode })
     }
 
     /// Makes a file that was not there, to take the place of another, with the same access list. Where its folder does not
@@ -660,41 +648,33 @@ mod other {
         File::open(path)
     }
 
-    /// Opens the file that is locked, making it where there is none.
+    /// Nobody can remove or rename the file that is locked while it is open, so that two processes never lock two files.
+    const SHARE_OF_LOCK: u32 = FILE_SHARE_READ | FILE_SHARE_WRITE;
+
+    /// Opens the file that is locked, making it where there is none. Nothing is ever in it; but whoever can open it could
+    /// hold it forever.
     pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true);
-        match options.clone().create_new(true).open(path) {
-            Ok(file) => {
-                // Nothing is ever in it; but whoever can open it could hold it for ever.
-                if !is_ours_beside(path) {
-                    ACCESS.restrict(path, Kind::File);
-                }
-                Ok(file)
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(path),
-            Err(error) => Err(error),
+        match ACCESS.create_file(path, &Opening { is_read: true, share_mode: SHARE_OF_LOCK }) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open_lock_if_there(path),
+            made => made,
         }
     }
 
     /// Makes a folder that nobody else can look into.
     pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
         if let Some(first) = path.ancestors().take_while(|folder| !folder.is_dir()).last() {
-            match std::fs::create_dir(first) {
+            match ACCESS.create_dir(first) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                // What is there is somebody's file, and keeps its access list.
+                // What is there is somebody's file.
                 Err(_) if !first.is_dir() => return Err(io::ErrorKind::NotADirectory.into()),
                 _ => {}
             }
-            // What is made in it has the same list.
-            if !is_ours_beside(first) {
-                ACCESS.restrict(first, Kind::Folder);
-            }
         }
+        // What is made in it has the list that it gives.
         std::fs::create_dir_all(path)
     }
 
-    /// An open file cannot be deleted here, so it is where it was.
+    /// Nobody can remove or rename a file that was opened for locking, so it is where it was.
     pub(crate) fn is_still_at(_file: &File, _path: &Path) -> io::Result<bool> {
         Ok(true)
     }
@@ -710,7 +690,6 @@ mod other {
     }
 
     /// No folder is ever opened for that here.
-    #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
     pub(crate) fn sync_file_system_of(_path: &Path) -> io::Result<()> {
         Ok(())
     }
@@ -766,7 +745,6 @@ mod other {
     }
 
     /// A lock keeps others from reading here, and no file is mounted alone: the file itself is never locked.
-    #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
     pub(crate) fn open_itself(_path: &Path) -> io::Result<Option<File>> {
         Ok(None)
     }
@@ -777,13 +755,11 @@ mod other {
     }
 
     /// As no file is opened for it.
-    #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
     pub(crate) fn is_locked_itself(_file: &File, _path: &Path, _has_stand_in: bool) -> io::Result<bool> {
         Ok(false)
     }
 
     /// There are no such mounts here.
-    #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
     pub(crate) fn is_left_over(_file: &File, _path: &Path) -> io::Result<bool> {
         Ok(false)
     }
@@ -799,7 +775,6 @@ mod other {
     }
 
     /// There is no way to do that here.
-    #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
     pub(crate) fn exchange(_one: &Path, _other: &Path) -> io::Result<bool> {
         Ok(false)
     }
@@ -841,7 +816,6 @@ mod other {
         }
 
         /// Nothing to give.
-        #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
         pub(crate) fn give(self, _file: &File) -> io::Result<()> {
             Ok(())
         }
@@ -861,7 +835,6 @@ mod other {
         }
 
         /// It has its name already.
-        #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
         pub(crate) fn name(self, _path: &Path) -> io::Result<File> {
             Ok(self.0)
         }
@@ -878,7 +851,7 @@ mod other {
 
     /// Opens the file that is locked, if it is there.
     pub(crate) fn open_lock_if_there(path: &Path) -> io::Result<File> {
-        OpenOptions::new().read(true).write(true).open(path)
+        OpenOptions::new().read(true).write(true).share_mode(SHARE_OF_LOCK).open(path)
     }
 
     /// The error of looking at a path: the system says that nothing is there if the path leads through a file, too.
@@ -909,7 +882,6 @@ mod other {
         }
 
         /// Nothing to give.
-        #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
         pub(crate) fn apply(self, _file: &File) -> io::Result<()> {
             Ok(())
         }

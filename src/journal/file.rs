@@ -1207,6 +1207,50 @@ mod tests {
         assert_eq!(mode(&path), 0o640);
     }
 
+    /// A folder in which everybody may read what is made.
+    #[cfg(windows)]
+    fn everybody_s() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("everybody's");
+        ring_auth_access::create_dir(&path, "D:P(A;OICI;FA;;;WD)").unwrap();
+        assert!(may_everybody_read(&path));
+        (folder, path)
+    }
+
+    #[cfg(windows)]
+    fn may_everybody_read(path: &Path) -> bool {
+        ring_auth_access::list_of(path).unwrap().contains(";WD)")
+    }
+
+    /// Rotates once, and looks at the access list of each file meanwhile.
+    #[cfg(windows)]
+    fn rotate_unseen(path: &Path) {
+        let (mut guard, mut state) = enter(&store(path));
+        state.take_over(RefreshToken::from_raw("a"), 1);
+        assert_eq!(ready(guard.begin(&mut state)), []);
+        assert!(!may_everybody_read(path), "the journal with its mark");
+        assert!(!may_everybody_read(&sibling(path, ".next")), "the room for the answer");
+        assert_eq!(guard.commit(&mut state).unwrap(), []);
+        assert!(!may_everybody_read(path), "the journal");
+        assert!(!may_everybody_read(&sibling(path, ".lock")), "the lock");
+    }
+
+    #[cfg(windows)]
+    #[test]
+    fn nobody_else_can_read_it_in_a_folder_of_everybody() {
+        let (_folder, everybody_s) = everybody_s();
+        rotate_unseen(&everybody_s.join("j.json"));
+    }
+
+    #[cfg(windows)]
+    #[test]
+    fn a_folder_of_its_own_in_one_of_everybody_gives_its_list_to_what_is_made_in_it() {
+        let (_folder, everybody_s) = everybody_s();
+        let own = everybody_s.join(".ring-auth");
+        rotate_unseen(&own.join("j.json"));
+        assert!(!may_everybody_read(&own));
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_link_is_followed_and_stays_a_link() {
