@@ -341,6 +341,25 @@ impl Locked {
     }
 }
 
+/// Whether the process that wrote the mark in another journal may still be waiting for the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writer {
+    Alive,
+    Gone,
+}
+
+impl Locked {
+    fn writer(&self, theirs: &State, now: Millis) -> Writer {
+        let is_alive = match self {
+            // Its lock ended with it.
+            Self::Taken(_) => false,
+            Self::Busy => true,
+            Self::Refused => theirs.mark.as_ref().is_some_and(|mark| mark.deadline > now),
+        };
+        if is_alive { Writer::Alive } else { Writer::Gone }
+    }
+}
+
 /// The second half of a visit, which may hang on a dead mount.
 struct Visitor {
     wanted: Wanted,
@@ -376,7 +395,7 @@ impl Visitor {
             Ok(None) | Err(_) => return Finding::InDoubt(Doubt::Unreadable),
         };
         let ours = &self.wanted.state;
-        match compare(ours, &theirs, super::file::now(), matches!(lock, Locked::Busy)) {
+        match compare(ours, &theirs, lock.writer(&theirs, super::file::now())) {
             Comparison::Spent => {
                 let further = theirs.moved.as_deref().filter(|moved| !self.wanted.is_at(moved));
                 let holder = further.and_then(|moved| follow_moves(&self.wanted, moved));
@@ -442,14 +461,13 @@ enum Comparison {
     Unrelated,
 }
 
-fn compare(ours: &State, theirs: &State, now: Millis, is_held: bool) -> Comparison {
+fn compare(ours: &State, theirs: &State, writer: Writer) -> Comparison {
     let Some(token) = ours.fingerprint() else { return Comparison::Unrelated };
-    // Whoever holds the lock there is alive, whatever the deadline says that it wrote.
-    let is_live = |mark: &super::state::Mark| mark.fingerprint == token && (is_held || mark.deadline > now);
     let is_current = theirs.fingerprint() == Some(token);
     match theirs.recognise(token) {
         _ if is_current && (ours.is_rejected(token) || !theirs.is_rejected(token)) => {
-            if theirs.mark.as_ref().is_some_and(is_live) { Comparison::InUse } else { Comparison::Same }
+            let is_sent = theirs.mark.as_ref().is_some_and(|mark| mark.fingerprint == token);
+            if is_sent && writer == Writer::Alive { Comparison::InUse } else { Comparison::Same }
         }
         Known::Former | Known::Rejected => Comparison::Spent,
         Known::Current | Known::Aside => Comparison::Same,
@@ -772,15 +790,18 @@ mod tests {
     fn a_request_under_way_in_the_original_is_not_repeated() {
         let (_folder, one, two) = copied();
         let mark = |deadline| Mark { fingerprint: Fingerprint::of("a"), started_at: 1, deadline, starts: 0 };
-        edit(&one, |state| state.mark = Some(mark(u64::MAX)));
-        assert_eq!(rotate(&two, "spent"), Err("STORE_LOCKED".into()));
-        assert_eq!((peek(&one).moved, peek(&two).moved), (None, None));
-        // Whoever wrote that mark has given up by now.
-        edit(&one, |state| state.mark = Some(mark(2)));
-        // Unless it is in there still.
-        let held = lock(&one);
-        assert_eq!(rotate(&two, "spent"), Err("STORE_LOCKED".into()));
-        drop(held);
+        for deadline in [2, u64::MAX] {
+            edit(&one, |state| state.mark = Some(mark(deadline)));
+            // Who has the lock is alive, whatever the deadline says.
+            let held = lock(&one);
+            assert_eq!(rotate(&two, "spent"), Err("STORE_LOCKED".into()));
+            assert_eq!((peek(&one).moved, peek(&two).moved), (None, None));
+            drop(held);
+            // Where nobody can take the lock, the deadline says it.
+            let alive = if deadline == 2 { Writer::Gone } else { Writer::Alive };
+            assert_eq!(Locked::Refused.writer(&peek(&one), 10), alive);
+        }
+        // A process that was stopped has left its mark: what it sent is sent again at once.
         assert_eq!(rotate(&two, "b"), QUIET);
         assert_eq!(rotate(&one, "spent"), said(&two));
     }
