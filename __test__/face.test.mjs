@@ -251,6 +251,7 @@ describe('constructor', () => {
     [throwing, /^options cannot be read/],
     [{ refreshtoken: SECRET }, /^options\.refreshtoken is not an option; did you mean refreshToken\?$/],
     [{ refershToken: SECRET }, /did you mean refreshToken\?/],
+    [{ autoRefersh: true }, /^options\.autoRefersh is not an option; did you mean autoRefresh\?$/],
     [{ timeout: 5 }, /did you mean requestTimeoutMs\?/],
     [{ debug: true }, /^options\.debug is not an option; known are refreshToken, store, /],
     [{ email: SECRET }, /^options\.email is not an option/],
@@ -282,6 +283,13 @@ describe('constructor', () => {
       { store: { type: SECRET } },
       /^options\.store\.type must be "memory", "file", "homebridge" or "dotenv", or the store an object with load and save$/,
     ],
+    [
+      { store: { type: 'homebrige', configPath: '/c' } },
+      /^options\.store\.type must be "memory", "file", "homebridge" or "dotenv", or the store an object with load and save; did you mean "homebridge"\?$/,
+    ],
+    [{ store: { type: 'fiel', path: '/c' } }, /; did you mean "file"\?$/],
+    [{ store: { type: 'Memory' } }, /; did you mean "memory"\?$/],
+    [{ store: { type: 'file', apth: '/c' } }, /^options\.store\.apth is not an option; did you mean path\?$/],
     [{ store: { type: 'homebridge' } }, /^options\.store\.configPath must be a string, got undefined$/],
     [
       { store: { type: 'homebridge', configPath: '/c', path: '/c' } },

@@ -94,7 +94,8 @@ function refuseUnknown(name, given, known) {
 }
 
 /**
- * The known name that was probably meant: one with at most two typing errors, or one that contains what was given.
+ * The known name that was probably meant: one with at most two typing errors, or one that contains what was given. The command
+ * line has the same in src/cli/suggest.rs.
  * @param {string} given
  * @param {string[]} known
  */
@@ -114,13 +115,18 @@ function nearest(given, known) {
  * @param {string} b
  */
 function editDistance(a, b) {
+  /** @type {number[]} */
+  let before = []
   let row = Array.from({ length: b.length + 1 }, (_, index) => index)
   for (let i = 1; i <= a.length; i++) {
     const next = [i]
     for (let j = 1; j <= b.length; j++) {
       const replaced = Number(row[j - 1]) + (a[i - 1] === b[j - 1] ? 0 : 1)
-      next.push(Math.min(replaced, Number(row[j]) + 1, Number(next[j - 1]) + 1))
+      const swaps = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]
+      const swapped = swaps ? Number(before[j - 2]) + 1 : Number.POSITIVE_INFINITY
+      next.push(Math.min(replaced, swapped, Number(row[j]) + 1, Number(next[j - 1]) + 1))
     }
+    before = row
     row = next
   }
   return Number(row[b.length])
@@ -201,6 +207,7 @@ module.exports = {
   describeThrown,
   jsonObject,
   kindOf,
+  nearest,
   nonEmpty,
   properties,
   refuseUnknown,

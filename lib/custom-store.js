@@ -5,7 +5,7 @@
 
 const { AsyncLocalStorage } = require('node:async_hooks')
 const { invalid } = require('./errors.js')
-const { isGiven, kindOf, nonEmpty, pick, properties, refuseUnknown, wrongType } = require('./checks.js')
+const { isGiven, kindOf, nearest, nonEmpty, pick, properties, refuseUnknown, wrongType } = require('./checks.js')
 
 /** @typedef {import('../binding/binding.js').BindingAnswer} BindingAnswer */
 /** @typedef {import('../binding/binding.js').BindingStore} BindingStore */
@@ -45,8 +45,10 @@ function storeOption(value) {
     }
     case 'dotenv':
       return builtIn(type, texts(given, ['path'], ['key', 'statePath']))
-    default:
-      throw invalid(`options.store.type must be ${TYPES}`)
+    default: {
+      const near = nearest(type, ['memory', 'file', 'homebridge', 'dotenv'])
+      throw invalid(`options.store.type must be ${TYPES}${near === undefined ? '' : `; did you mean "${near}"?`}`)
+    }
   }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
-use super::StandardInput;
 use super::output::Loudness;
+use super::{StandardInput, suggest};
 use crate::oauth::LoginFlow;
 use crate::{Error, Result, Secret};
 
@@ -431,6 +431,22 @@ fn command(word: &OsStr) -> Option<Action> {
     })
 }
 
+/// The commands that the help shows.
+fn commands() -> impl Iterator<Item = &'static str> {
+    let words = HELP
+        .split("ring-auth ")
+        .skip(1)
+        .filter_map(|rest| rest.split(|c: char| !c.is_ascii_lowercase() && c != '[').next());
+    words.map(|word| word.trim_start_matches('[')).filter(|word| command(OsStr::new(word)).is_some())
+}
+
+/// The long options that the help shows, without their dashes.
+fn options() -> impl Iterator<Item = &'static str> {
+    let words =
+        HELP.split("--").skip(1).filter_map(|rest| rest.split(|c: char| !c.is_ascii_lowercase() && c != '-').next());
+    words.filter(|word| !word.is_empty())
+}
+
 /// The next word, unless it is an option or a command: `--homebridge login` names no file. A file that is called like a
 /// command is `./login`.
 fn homebridge_path(parser: &mut lexopt::Parser) -> Result<Option<PathBuf>> {
@@ -457,6 +473,9 @@ fn no_command(word: &str) -> Error {
     // Anything else may be a token, a code or a password that was put in the wrong place.
     let looks_like_one = word.len() <= 12 && word.bytes().all(|byte| byte.is_ascii_lowercase());
     let shown = if looks_like_one && !word.is_empty() { format!(" {word}") } else { String::new() };
+    if let Some(near) = suggest::nearest(word, commands()) {
+        return Error::invalid(format!("There is no such command{shown}: did you mean {near}? See ring-auth --help."));
+    }
     Error::invalid(format!(
         "There is no such command{shown}: it is one of login, token, refresh, status and logout. See ring-auth --help."
     ))
@@ -501,7 +520,11 @@ fn usage(error: &lexopt::Error) -> Error {
     use lexopt::Error as E;
     match error {
         // The name of an option is no secret; a value stuck to one may be.
-        E::UnexpectedOption(name) => Error::invalid(format!("There is no option {name}. See ring-auth --help.")),
+        E::UnexpectedOption(name) => {
+            let near = suggest::nearest(name.trim_start_matches('-'), options()).filter(|_| name.starts_with("--"));
+            let hint = near.map(|near| format!(" Did you mean --{near}?")).unwrap_or_default();
+            Error::invalid(format!("There is no option {name}.{hint} See ring-auth --help."))
+        }
         E::UnexpectedValue { option, .. } => Error::invalid(format!("{option} takes no value.")),
         E::MissingValue { option: Some(option) } => needs_value(option),
         _ => Error::invalid("The arguments cannot be understood. See ring-auth --help."),
@@ -518,6 +541,31 @@ mod tests {
 
     fn refused(line: &str) -> String {
         parsed(line).unwrap_err().message().to_owned()
+    }
+
+    #[test]
+    fn a_misspelt_command_or_option_is_told_what_was_probably_meant() {
+        assert_eq!(refused("statsu"), "There is no such command statsu: did you mean status? See ring-auth --help.");
+        assert_eq!(
+            refused("refresh --homebrige c"),
+            "There is no option --homebrige. Did you mean --homebridge? See ring-auth --help."
+        );
+        assert!(refused("--statefile x").contains("Did you mean --state-file?"));
+        assert!(refused("--enviroment x").ends_with("There is no option --enviroment. See ring-auth --help."));
+        assert_eq!(refused("-x"), "There is no option -x. See ring-auth --help.");
+        // Nothing of what may be a secret is repeated.
+        assert!(refused("l0gin").contains("did you mean login?") && !refused("l0gin").contains("l0gin"));
+        // What is suggested is there.
+        let all: Vec<_> = commands().collect();
+        for word in ["login", "token", "refresh", "status", "logout"] {
+            assert!(all.contains(&word), "{all:?}");
+        }
+        let all: Vec<_> = options().collect();
+        assert!(all.contains(&"homebridge") && all.contains(&"version") && all.len() > 25, "{all:?}");
+        for option in all {
+            let error = parsed(&format!("--{option}")).err();
+            assert!(!error.is_some_and(|error| error.message().contains("There is no option")), "{option}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod place;
 mod secrets;
 mod status;
 mod stdout;
+mod suggest;
 mod terminal;
 mod web;
 
