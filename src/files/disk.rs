@@ -159,6 +159,24 @@ impl Disk {
         let of = |path: &Path| std::fs::metadata(path).ok().map(|metadata| Owner::beside(&metadata));
         let beside = || of(file).or_else(|| of(file.parent()?)).flatten();
         let owner = if platform::is_root() { self.owner.or_else(beside) } else { None };
+        self.open_lock_for(path, owner)
+    }
+
+    /// The same in a private folder, which nothing leaves: of this user, or for root of the owner of that file.
+    pub(crate) fn open_private_lock(&self, path: &Path, file: &Path) -> io::Result<File> {
+        self.open_lock_for(path, self.owner_of_stand_ins(file))
+    }
+
+    /// The owner of what stands in for a path beside a file, if root makes it for somebody: that of the file, or as long as
+    /// there is none of those for whom files are made here.
+    pub(crate) fn owner_of_stand_ins(&self, file: &Path) -> Option<Owner> {
+        if !platform::is_root() {
+            return None;
+        }
+        std::fs::metadata(file).map_or(self.owner, |there| Owner::beside(&there))
+    }
+
+    fn open_lock_for(&self, path: &Path, owner: Option<Owner>) -> io::Result<File> {
         self.call("open-lock", path, || {
             let Some(owner) = owner else { return platform::open_lock(path) };
             match platform::open_lock_if_there(path) {
@@ -174,11 +192,6 @@ impl Disk {
                 named => named,
             }
         })
-    }
-
-    /// The same in a private folder of this user, which nothing leaves.
-    pub(crate) fn open_private_lock(&self, path: &Path) -> io::Result<File> {
-        self.call("open-lock", path, || platform::open_lock(path))
     }
 
     /// Opens a file to lock the file itself; `None` if it is not there, or is nothing that this user could read.

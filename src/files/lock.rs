@@ -21,7 +21,6 @@ impl Lock {
     pub(crate) fn try_take(disk: &Disk, file: &Path) -> Result<Option<Self>> {
         Ok(match take_named(disk, file)? {
             Named::Beside(named) | Named::StandIn(named) => Some(Self { files: [Some(named), None] }),
-            Named::NotForRoot => return Err(not_for_root(file)),
             Named::Busy => None,
         })
     }
@@ -30,16 +29,13 @@ impl Lock {
     /// containers, or have a second name, and each of those has a named lock of its own.
     pub(crate) fn try_take_with_file(disk: &Disk, file: &Path) -> Result<Option<Self>> {
         let (named, has_stand_in) = match take_named(disk, file)? {
-            Named::Beside(named) => (Some(named), false),
-            Named::StandIn(named) => (Some(named), true),
-            Named::NotForRoot => (None, true),
+            Named::Beside(named) => (named, false),
+            Named::StandIn(named) => (named, true),
             Named::Busy => return Ok(None),
         };
         match take_itself(disk, file, has_stand_in)? {
-            Itself::Taken(itself) => Ok(Some(Self { files: [named, Some(itself)] })),
-            // Root and the owner of the file have that lock in common, if any.
-            Itself::NotNeeded if named.is_none() => Err(not_for_root(file)),
-            Itself::NotNeeded => Ok(Some(Self { files: [named, None] })),
+            Itself::Taken(itself) => Ok(Some(Self { files: [Some(named), Some(itself)] })),
+            Itself::NotNeeded => Ok(Some(Self { files: [Some(named), None] })),
             Itself::Busy => Ok(None),
         }
     }
@@ -56,10 +52,8 @@ impl Lock {
 /// What came of taking a lock that is named after a file.
 enum Named {
     Beside(File),
-    /// It lies in a private folder of the user.
+    /// It lies in a private folder of the user, or for root of the file's owner.
     StandIn(File),
-    /// It would have to lie in a private folder of root, where the owner of the file does not look.
-    NotForRoot,
     Busy,
 }
 
@@ -80,16 +74,13 @@ fn take_named(disk: &Disk, file: &Path) -> Result<Named> {
     take_stand_in(disk, file, &beside)
 }
 
-/// The lock in a private folder of the user, for one that cannot be beside the file.
+/// The lock in a private folder, for one that cannot be beside the file.
 fn take_stand_in(disk: &Disk, file: &Path, beside: &Path) -> Result<Named> {
-    if platform::is_of_another_user(file) {
-        return Ok(Named::NotForRoot);
-    }
     let mut refused = io::Error::from(io::ErrorKind::Unsupported);
-    for stand_in in stand_ins(file, ".lock") {
-        let lock = make_private_folder_of(&stand_in)
+    for stand_in in stand_ins(disk, file, ".lock") {
+        let lock = make_private_folder_of(disk, &stand_in, file)
             .map_err(Trouble::Unmakeable)
-            .and_then(|()| take(disk, &stand_in, || disk.open_private_lock(&stand_in)));
+            .and_then(|()| take(disk, &stand_in, || disk.open_private_lock(&stand_in, file)));
         match lock {
             Ok(lock) => return Ok(lock.map_or(Named::Busy, Named::StandIn)),
             Err(Trouble::Unsupported) => {}
@@ -187,16 +178,6 @@ fn unlockable(path: &Path, error: &io::Error) -> Error {
     Error::new(code, sentence).with_cause(error)
 }
 
-fn not_for_root(file: &Path) -> Error {
-    Error::new(
-        ErrorCode::StoreLocked,
-        format!(
-            "{} belongs to another user, and no lock can be made beside it that root and that user share. Run this as that user: sudo -u USER …",
-            file.display()
-        ),
-    )
-}
-
 fn left_over(path: &Path) -> Error {
     Error::new(
         ErrorCode::Store,
@@ -271,7 +252,7 @@ mod tests {
             assert!(platform::is_untouched(&before, &after), "{kind}");
             assert_eq!(after.file_type().is_socket(), kind == "a socket");
             assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "{kind}");
-            for stand_in in stand_ins(&journal, ".lock") {
+            for stand_in in stand_ins(&Disk::default(), &journal, ".lock") {
                 let _ = std::fs::remove_file(stand_in);
             }
         }
@@ -302,7 +283,7 @@ mod tests {
             assert!(Lock::try_take(&disk, &journal).unwrap().is_none(), "{refuses:?}: one at a time there too");
             drop(held);
             assert!(Lock::try_take(&disk, &journal).unwrap().is_some());
-            for stand_in in stand_ins(&journal, ".lock") {
+            for stand_in in stand_ins(&Disk::default(), &journal, ".lock") {
                 let _ = std::fs::remove_file(stand_in);
             }
         }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::disk::Disk;
 use super::platform;
 
 /// A path beside a file, told from it by its ending.
@@ -29,18 +30,18 @@ pub(crate) fn siblings(file: &Path, ending: &str) -> Vec<(PathBuf, String)> {
         .collect()
 }
 
-/// The paths that can stand in for one beside a file, the best first: each in a private folder of this user, and named
-/// after the file. Every process of a user has the same ones, whatever its environment.
-pub(crate) fn stand_ins(file: &Path, ending: &str) -> impl Iterator<Item = PathBuf> + use<> {
+/// The paths that can stand in for one beside a file, the best first: each in a private folder of this user, or for root of
+/// the file's owner, and named after the file. Every process of a user has the same ones, whatever its environment.
+pub(crate) fn stand_ins(disk: &Disk, file: &Path, ending: &str) -> impl Iterator<Item = PathBuf> + use<> {
     let name = stand_in_name(file, ending);
-    platform::private_folders().iter().map(move |folder| folder.join(&name))
+    platform::private_folders(disk.owner_of_stand_ins(file)).into_iter().map(move |folder| folder.join(&name))
 }
 
 /// The first of these paths whose folder is there or can be made.
-pub(crate) fn stand_in(file: &Path, ending: &str) -> io::Result<PathBuf> {
+pub(crate) fn stand_in(disk: &Disk, file: &Path, ending: &str) -> io::Result<PathBuf> {
     let mut refused = io::Error::from(io::ErrorKind::NotFound);
-    for path in stand_ins(file, ending) {
-        match make_private_folder_of(&path) {
+    for path in stand_ins(disk, file, ending) {
+        match make_private_folder_of(disk, &path, file) {
             Ok(()) => return Ok(path),
             Err(error) => refused = error,
         }
@@ -49,14 +50,17 @@ pub(crate) fn stand_in(file: &Path, ending: &str) -> io::Result<PathBuf> {
 }
 
 /// Those of these paths whose folders are there.
-pub(crate) fn stand_ins_if_there(file: &Path, ending: &str) -> Vec<PathBuf> {
-    let is_there = |path: &PathBuf| path.parent().is_some_and(|folder| platform::check_private_folder(folder).is_ok());
-    stand_ins(file, ending).filter(is_there).collect()
+pub(crate) fn stand_ins_if_there(disk: &Disk, file: &Path, ending: &str) -> Vec<PathBuf> {
+    let owner = disk.owner_of_stand_ins(file);
+    let is_there =
+        |path: &PathBuf| path.parent().is_some_and(|folder| platform::check_private_folder(folder, owner).is_ok());
+    stand_ins(disk, file, ending).filter(is_there).collect()
 }
 
-/// Makes the private folder of a path that stands in, if it is not there.
-pub(crate) fn make_private_folder_of(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), platform::make_private_folder)
+/// Makes the private folder of a path that stands in for one beside a file, if it is not there.
+pub(crate) fn make_private_folder_of(disk: &Disk, path: &Path, file: &Path) -> io::Result<()> {
+    let owner = disk.owner_of_stand_ins(file);
+    path.parent().map_or(Ok(()), |folder| platform::make_private_folder(folder, owner))
 }
 
 /// Whether a path leads through something that is no folder.
@@ -156,7 +160,7 @@ mod tests {
 
     #[test]
     fn stand_ins_of_two_files_differ() {
-        let one = stand_in(Path::new("/a/j"), ".lock").unwrap();
-        assert_ne!(one, stand_in(Path::new("/b/j"), ".lock").unwrap());
+        let one = stand_in(&Disk::default(), Path::new("/a/j"), ".lock").unwrap();
+        assert_ne!(one, stand_in(&Disk::default(), Path::new("/b/j"), ".lock").unwrap());
     }
 }

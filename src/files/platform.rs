@@ -44,10 +44,13 @@ fn not_private(folder: &Path) -> io::Error {
 
 #[cfg(unix)]
 mod unix {
+    use std::collections::BTreeMap;
     #[cfg(any(target_os = "linux", target_os = "android"))]
     use std::os::fd::AsRawFd;
     use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+    #[cfg(any(target_os = "linux", target_os = "android"))]
     use std::sync::LazyLock;
+    use std::sync::{Mutex, PoisonError};
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
     use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
@@ -365,36 +368,39 @@ mod unix {
         rustix::process::geteuid().is_root()
     }
 
-    /// Whether this process is root, and a file belongs to another user, or will as soon as that user makes it.
-    pub(crate) fn is_of_another_user(file: &Path) -> bool {
-        let metadata = std::fs::metadata(file).or_else(|_| std::fs::metadata(file.parent().unwrap_or(Path::new("/"))));
-        is_root() && metadata.is_ok_and(|metadata| metadata.uid() != 0)
+    /// The user whose processes meet in the private folders: this one, or the owner for whom root makes files.
+    fn user(owner: Option<Owner>) -> u32 {
+        owner.map_or_else(|| rustix::process::geteuid().as_raw(), |owner| owner.uid)
     }
 
-    /// The private folders of this user for what has no place beside a file, the best first. They are the same for all
-    /// of the user's processes: neither `HOME` nor `TMPDIR` nor `XDG_RUNTIME_DIR` has a say.
-    pub(crate) fn private_folders() -> &'static [PathBuf] {
-        static FOLDERS: LazyLock<Vec<PathBuf>> = LazyLock::new(|| {
-            let uid = rustix::process::geteuid().as_raw();
-            let at_home = home_of(uid).map(|home| home.join(".ring-auth-stand-in"));
-            at_home.into_iter().chain([PathBuf::from(format!("/tmp/ring-auth-{uid}"))]).collect()
-        });
-        &FOLDERS
+    /// The private folders for what has no place beside a file, the best first. They are the same for all processes of the
+    /// user, and for root at that user's files: neither `HOME` nor `TMPDIR` nor `XDG_RUNTIME_DIR` has a say.
+    pub(crate) fn private_folders(owner: Option<Owner>) -> Vec<PathBuf> {
+        static HOMES: Mutex<BTreeMap<u32, Option<PathBuf>>> = Mutex::new(BTreeMap::new());
+        let uid = user(owner);
+        let mut homes = HOMES.lock().unwrap_or_else(PoisonError::into_inner);
+        let home = homes.entry(uid).or_insert_with(|| home_of(uid));
+        let at_home = home.as_ref().map(|home| home.join(".ring-auth-stand-in"));
+        at_home.into_iter().chain([PathBuf::from(format!("/tmp/ring-auth-{uid}"))]).collect()
     }
 
     /// Makes such a folder, if it is not there.
-    pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
-        match std::fs::DirBuilder::new().mode(0o700).create(folder) {
+    pub(crate) fn make_private_folder(folder: &Path, owner: Option<Owner>) -> io::Result<()> {
+        let made = match owner {
+            _ if std::fs::symlink_metadata(folder).is_ok() => Ok(()),
+            Some(owner) => create_dir_for(folder, owner, || Ok(())),
+            None => std::fs::DirBuilder::new().mode(0o700).create(folder),
+        };
+        match made {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => check_private_folder(folder),
+            _ => check_private_folder(folder, owner),
         }
     }
 
     /// Whether a folder is there, and nobody else's.
-    pub(crate) fn check_private_folder(folder: &Path) -> io::Result<()> {
+    pub(crate) fn check_private_folder(folder: &Path, owner: Option<Owner>) -> io::Result<()> {
         let metadata = std::fs::symlink_metadata(folder)?;
-        let uid = rustix::process::geteuid().as_raw();
-        if !metadata.is_dir() || metadata.uid() != uid || metadata.mode() & 0o077 != 0 {
+        if !metadata.is_dir() || metadata.uid() != user(owner) || metadata.mode() & 0o077 != 0 {
             return Err(not_private(folder));
         }
         Ok(())
@@ -470,7 +476,7 @@ mod unix {
         /// The owner of what lies there, where this process is root and they are not: it made files beside it for them.
         pub(crate) fn beside(metadata: &Metadata) -> Option<Self> {
             let owner = Self { uid: metadata.uid(), gid: metadata.gid() };
-            (is_root() && owner.uid != 0).then_some(owner)
+            (is_root() && owner.uid != 0 && is_known_user(owner.uid)).then_some(owner)
         }
 
         /// Gives them a file that root has just made and nobody else has seen. The root of a user namespace may not give
@@ -482,6 +488,47 @@ mod unix {
         /// Gives them a folder that root has just made, in the same way.
         fn give_folder(self, path: &Path) -> io::Result<()> {
             or_keep(std::os::unix::fs::lchown(path, Some(self.uid), Some(self.gid)))
+        }
+    }
+
+    /// Whether a number is that of a user of this user namespace. The files of all others seem to belong to one number, which
+    /// may be a user as well: nothing is given to that one.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn is_known_user(uid: u32) -> bool {
+        static USERS: LazyLock<Option<(UserMap, u32)>> = LazyLock::new(|| {
+            let users = UserMap::parse(&std::fs::read_to_string("/proc/self/uid_map").ok()?);
+            let overflow = std::fs::read_to_string("/proc/sys/kernel/overflowuid").ok();
+            Some((users, overflow.and_then(|uid| uid.trim().parse().ok()).unwrap_or(65534)))
+        });
+        USERS.as_ref().is_none_or(|(users, overflow)| users.knows(uid, *overflow))
+    }
+
+    /// There are no such namespaces here.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn is_known_user(_uid: u32) -> bool {
+        true
+    }
+
+    /// The users of a user namespace: the first of each range, and how many there are.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    struct UserMap(Vec<(u32, u32)>);
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    impl UserMap {
+        fn parse(text: &str) -> Self {
+            let range = |line: &str| {
+                let mut numbers = line.split_whitespace().map(str::parse);
+                let (first, _, count) = (numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?);
+                Some((first, count))
+            };
+            Self(text.lines().filter_map(range).collect())
+        }
+
+        fn knows(&self, uid: u32, overflow: u32) -> bool {
+            // That of the system itself has every number.
+            let is_whole = self.0.is_empty() || self.0.contains(&(0, u32::MAX));
+            let is_in = |(first, count): &(u32, u32)| uid.checked_sub(*first).is_some_and(|at| at < *count);
+            is_whole || (uid != overflow && self.0.iter().any(is_in))
         }
     }
 
@@ -520,6 +567,9 @@ mod unix {
         /// One of those that mean that the file cannot take the place of the other, if it cannot be given all of it.
         pub(crate) fn apply(self, file: &File) -> io::Result<()> {
             let metadata = file.metadata()?;
+            if metadata.uid() != self.uid && !is_known_user(self.uid) {
+                return Err(Errno::PERM.into());
+            }
             if (metadata.uid(), metadata.gid()) != (self.uid, self.gid) {
                 std::os::unix::fs::fchown(file, Some(self.uid), Some(self.gid))
                     .map_err(|error| if is_unknown_owner(&error) { Errno::PERM.into() } else { error })?;
@@ -577,6 +627,19 @@ mod unix {
             assert!(!leads(5, true, &[Some(6), Some(7), Some(7)]) && !leads(5, true, &[Some(6), Some(7), None]));
             assert!(leads(5, true, &[Some(6), Some(7), Some(8)]));
             assert!(!leads(5, false, &[Some(6), Some(7), Some(8)]));
+        }
+
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        #[test]
+        fn a_user_is_known_if_the_namespace_has_the_number() {
+            let knows = |map: &str, uid| UserMap::parse(map).knows(uid, 65534);
+            let whole = "         0          0 4294967295\n";
+            assert!([1, 1000, 65534].iter().all(|uid| knows(whole, *uid) && knows("", *uid)));
+            let own = "         0       1000          1\n";
+            assert!(knows(own, 0) && ![1, 1000, 65534].iter().any(|uid| knows(own, *uid)));
+            let container = "0 1000 1\n1 100000 65536\n";
+            assert!(knows(container, 1) && knows(container, 65536) && !knows(container, 65537));
+            assert!(!knows(container, 65534), "it may be a file of anybody outside");
         }
 
         #[test]
@@ -709,32 +772,24 @@ mod other {
         false
     }
 
-    /// No user's files are off limits to another user's processes but by their lists.
-    pub(crate) fn is_of_another_user(_file: &Path) -> bool {
-        false
-    }
-
     /// The private folder of this user for what has no place beside a file. The system itself sets the variable at each
     /// logon.
-    pub(crate) fn private_folders() -> &'static [PathBuf] {
-        static FOLDERS: LazyLock<Vec<PathBuf>> = LazyLock::new(|| {
-            // The folder for temporary files is everybody's for a service.
-            let base = std::env::var_os("LOCALAPPDATA").map(PathBuf::from).filter(|base| base.is_absolute());
-            vec![base.unwrap_or_else(std::env::temp_dir).join("ring-auth")]
-        });
-        &FOLDERS
+    pub(crate) fn private_folders(_owner: Option<Owner>) -> Vec<PathBuf> {
+        // The folder for temporary files is everybody's for a service.
+        let base = std::env::var_os("LOCALAPPDATA").map(PathBuf::from).filter(|base| base.is_absolute());
+        vec![base.unwrap_or_else(std::env::temp_dir).join("ring-auth")]
     }
 
     /// Makes such a folder, if it is not there.
-    pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
+    pub(crate) fn make_private_folder(folder: &Path, owner: Option<Owner>) -> io::Result<()> {
         if !folder.is_dir() {
             create_private_dir(folder)?;
         }
-        check_private_folder(folder)
+        check_private_folder(folder, owner)
     }
 
     /// Whether a folder is there, and nobody else's.
-    pub(crate) fn check_private_folder(folder: &Path) -> io::Result<()> {
+    pub(crate) fn check_private_folder(folder: &Path, _owner: Option<Owner>) -> io::Result<()> {
         if !folder.is_dir() {
             return Err(io::ErrorKind::NotFound.into());
         }

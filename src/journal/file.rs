@@ -328,7 +328,12 @@ impl Shared {
             .flat_map(|number| SLOTS.iter().map(move |slot| sibling(real, &format!("{slot}-{number}"))))
             .collect();
         let others = self.disk.which_exist(real, others).map_err(|error| self.failed("read", &error))?;
-        Ok(SLOTS.iter().map(|slot| sibling(real, slot)).chain(others).chain(stand_in_copies(real)).collect())
+        Ok(SLOTS
+            .iter()
+            .map(|slot| sibling(real, slot))
+            .chain(others)
+            .chain(stand_in_copies(&self.disk, real))
+            .collect())
     }
 
     /// Whether a journal that is gone may be made again: in the folder in which it was, and not in the place where a volume
@@ -678,7 +683,7 @@ impl FileGuard {
     fn free_stand_in(&self, real: &Path) -> Option<PathBuf> {
         STAND_INS
             .iter()
-            .filter_map(|ending| stand_in(real, ending).ok())
+            .filter_map(|ending| stand_in(&self.shared.disk, real, ending).ok())
             .find(|place| !self.copies.contains(place) && !self.foreign.contains(place))
     }
 
@@ -1053,8 +1058,8 @@ impl Drop for FileGuard {
 
 /// The copies in private folders of the user: one may have been left there when nothing could be made beside the
 /// journal.
-fn stand_in_copies(real: &Path) -> Vec<PathBuf> {
-    STAND_INS.iter().flat_map(|ending| stand_ins_if_there(real, ending)).collect()
+fn stand_in_copies(disk: &Disk, real: &Path) -> Vec<PathBuf> {
+    STAND_INS.iter().flat_map(|ending| stand_ins_if_there(disk, real, ending)).collect()
 }
 
 /// Milliseconds since 1970.
@@ -2281,7 +2286,7 @@ mod tests {
             write(&store(&path), "theirs2");
         }
         let theirs = std::fs::read(&path).unwrap();
-        let places = [stand_in(&path, STAND_INS[0]).unwrap(), sibling(&path, ".next")];
+        let places = [stand_in(&Disk::default(), &path, STAND_INS[0]).unwrap(), sibling(&path, ".next")];
         for place in &places {
             std::fs::remove_file(&path).unwrap();
             write(&store(&path), "ours");
