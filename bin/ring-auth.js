@@ -6,6 +6,8 @@ const kind = kindOf(0)
 // A terminal is a device. Asking node:tty whether it is one costs 2 ms at every start, and any other device has nothing to restore.
 if (kind?.isCharacterDevice()) require('../lib/signals.js').beforeDeadlySignals(addon.restoreTerminal)
 
+if (args.includes('watch')) require('../lib/signals.js').onEnd(addon.endWatch)
+
 const running = args.includes('--web') ? require('../lib/web/cli.js').run(addon, args) : addon.runCli(args, input())
 running.then((code) => {
   process.exitCode = code

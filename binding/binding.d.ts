@@ -304,6 +304,9 @@ export interface BindingWebLogin {
   verbose: boolean
 }
 
+/** Ends `watch` as soon as a rotation under way is stored. Says whether there is one to end. */
+export declare function endWatch(): boolean
+
 export declare function isBusy(): boolean
 
 export declare function open(options: BindingOptions, events: BindingEvents, number: number, load?: (() => Promise<BindingAnswer>) | undefined | null, save?: ((arg: BindingChange) => Promise<BindingAnswer>) | undefined | null): BindingOpened

@@ -352,6 +352,12 @@ pub fn begin_web_login(env: Env, args: Vec<String>) -> napi::Result<AsyncBlock<B
     promise(env, async move { ring_auth::cli::begin_web_login(args, Handle::current()).await.into() })
 }
 
+/// Ends `watch` as soon as a rotation under way is stored. Says whether there is one to end.
+#[napi]
+pub fn end_watch() -> bool {
+    ring_auth::cli::end_watch()
+}
+
 /// Gives the terminal back as it was before a dialogue of the command line, before a signal ends the process.
 #[napi]
 pub fn restore_terminal() {

@@ -1,7 +1,8 @@
 // @ts-check
 'use strict'
 
-// Signals that end the command line while a person types: Node restores the terminal for SIGINT and SIGTERM alone.
+// Signals that end the command line: while a person types, Node restores the terminal for SIGINT and SIGTERM alone, and
+// `watch` ends by itself.
 
 /**
  * The signals that end a process unless it handles them. Not those of a fault, after which no JavaScript may run, and not
@@ -37,4 +38,20 @@ function beforeDeadlySignals(restore) {
   }
 }
 
-module.exports = { beforeDeadlySignals }
+/**
+ * Calls a function at the first SIGINT or SIGTERM. If there is nothing to end, and at the second one, the signal does what it does
+ * to any process.
+ * @param {() => boolean} end
+ */
+function onEnd(end) {
+  /** @type {NodeJS.Signals[]} */
+  const signals = ['SIGINT', 'SIGTERM']
+  /** @param {NodeJS.Signals} signal */
+  const listener = (signal) => {
+    for (const each of signals) process.removeListener(each, listener)
+    if (!end()) process.kill(process.pid, signal)
+  }
+  for (const signal of signals) process.on(signal, listener)
+}
+
+module.exports = { beforeDeadlySignals, onEnd }

@@ -20,6 +20,7 @@ Usage: ring-auth [login]   ask for e-mail, password and code; print the refresh 
        ring-auth token     print a valid access token, rotating only when needed
        ring-auth refresh   rotate now and store the new token
        ring-auth status    show what is stored, without the network and without secrets
+       ring-auth watch     keep the token fresh, and tell a command when a person is needed
        ring-auth logout    forget the token
 
 Where the token is kept, one of these:
@@ -57,6 +58,10 @@ For refresh:
 For status:
   --max-age AGE            exit code 5 if the last success is older than that: 90s, 15m, 26h or 3d
 
+For watch:
+  --exec CMD               run this when a person is needed, and when that is over
+  --on-change              run it at every change of the state
+
 For all:
   --json                   one JSON object on standard output, everything for people on standard error
   --quiet, --verbose       less or more on standard error
@@ -78,6 +83,7 @@ pub(super) enum Action {
     Token,
     Refresh,
     Status,
+    Watch,
     Logout,
     Help,
     Version,
@@ -108,6 +114,9 @@ pub(super) struct Options {
     pub(super) force: bool,
     /// How old the last success may be before `status` counts it as an outage.
     pub(super) max_age: Option<Duration>,
+    /// The command that `watch` runs.
+    pub(super) exec: Option<String>,
+    pub(super) on_change: bool,
     pub(super) refresh_token_stdin: bool,
     pub(super) web: Option<WebOptions>,
     pub(super) json: bool,
@@ -359,6 +368,8 @@ pub(super) fn parse(args: Vec<OsString>, has_token_file: bool) -> Result<Parsed>
             }
             Long("force") => options.force = true,
             Long("max-age") => options.max_age = Some(age(&text(&mut parser, "--max-age")?)?),
+            Long("exec") => options.exec = Some(text(&mut parser, "--exec")?),
+            Long("on-change") => options.on_change = true,
             Long("refresh-token-stdin") => options.refresh_token_stdin = true,
             Long("json") => options.json = true,
             Long("quiet") | Short('q') => options.loudness = Loudness::Quiet,
@@ -392,8 +403,15 @@ fn check_command(action: Action, options: &Options, login_only: Option<&str>) ->
     if options.max_age.is_some() && action != Action::Status {
         return Err(Error::invalid("--max-age is for status only."));
     }
+    let watch_only = options.exec.as_ref().map(|_| "--exec").or(options.on_change.then_some("--on-change"));
+    if let Some(option) = watch_only.filter(|_| action != Action::Watch) {
+        return Err(Error::invalid(format!("{option} is for watch only.")));
+    }
+    if options.on_change && options.exec.is_none() {
+        return Err(Error::invalid("--on-change goes with --exec only."));
+    }
     if options.refresh_token_stdin && matches!(action, Action::Login | Action::Logout) {
-        return Err(Error::invalid("--refresh-token-stdin is for token, refresh and status."));
+        return Err(Error::invalid("--refresh-token-stdin is for token, refresh, status and watch."));
     }
     Ok(())
 }
@@ -402,7 +420,7 @@ fn check_command(action: Action, options: &Options, login_only: Option<&str>) ->
 fn check_store(action: Action, options: &Options, has_token_file: bool) -> Result<()> {
     let has_store = options.store.is_some();
     let needs_store = match action {
-        Action::Token | Action::Logout => !has_store,
+        Action::Token | Action::Watch | Action::Logout => !has_store,
         Action::Refresh | Action::Status => !has_store && !options.refresh_token_stdin && !has_token_file,
         Action::Login | Action::Help | Action::Version => false,
     };
@@ -425,6 +443,7 @@ fn command(word: &OsStr) -> Option<Action> {
         "token" => Action::Token,
         "refresh" => Action::Refresh,
         "status" => Action::Status,
+        "watch" => Action::Watch,
         "logout" => Action::Logout,
         "help" => Action::Help,
         _ => return None,
@@ -477,7 +496,7 @@ fn no_command(word: &str) -> Error {
         return Error::invalid(format!("There is no such command{shown}: did you mean {near}? See ring-auth --help."));
     }
     Error::invalid(format!(
-        "There is no such command{shown}: it is one of login, token, refresh, status and logout. See ring-auth --help."
+        "There is no such command{shown}: it is one of login, token, refresh, status, watch and logout. See ring-auth --help."
     ))
 }
 
@@ -581,6 +600,12 @@ mod tests {
         assert!(refused("login --force").contains("--force"));
         assert!(refused("login --refresh-token-stdin").contains("--refresh-token-stdin"));
         assert!(parsed("refresh --state-file j --force").unwrap().options.force);
+        let Parsed { action, options } = parsed("watch --state-file j --exec notify --on-change").unwrap();
+        assert_eq!((action, options.exec.as_deref(), options.on_change), (Action::Watch, Some("notify"), true));
+        assert!(refused("token --state-file j --exec notify").contains("--exec is for watch only"));
+        assert!(refused("status --state-file j --on-change").contains("--on-change is for watch only"));
+        assert!(refused("watch --state-file j --on-change").contains("--on-change goes with --exec only"));
+        assert!(refused("watch").contains("--state-file"));
     }
 
     #[test]

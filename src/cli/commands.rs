@@ -16,7 +16,7 @@ use super::{Done, Stop, stdout};
 use crate::journal::Notice;
 use crate::journal::state::Millis;
 use crate::manager::{
-    Auth, Credentials, DEFAULT_DEVICE_NAME, Device, Manager, Parts, Settings, Status, Step, SystemClock,
+    Auth, Credentials, DEFAULT_DEVICE_NAME, Device, Listener, Manager, Parts, Settings, Status, Step, SystemClock,
 };
 use crate::mirror::{Follower, Introduced, Mirror, Patience, Purpose};
 use crate::oauth::{Endpoints, HttpClient, HttpConfig, Origin, RingOauth, TwoFactor, TwoFactorMethod};
@@ -442,7 +442,7 @@ impl Keeping {
     }
 
     /// Before a token is used: whether there is one, and whose it may be.
-    fn look_first(&self, is_given: bool, output: &Output) -> crate::Result<()> {
+    pub(super) fn look_first(&self, is_given: bool, output: &Output) -> crate::Result<()> {
         let Some(path) = self.place.path().filter(|_| self.opened.mirror.is_some()) else { return Ok(()) };
         if self.opened.held()?.is_some() {
             return Ok(());
@@ -472,6 +472,19 @@ impl Keeping {
         runtime: &Handle,
         given: Option<Secret>,
     ) -> crate::Result<Manager> {
+        self.open_with(options, output, Arc::clone(output) as _, runtime, given, false)
+    }
+
+    /// As [`Keeping::open`], for another listener, and perhaps to refresh without being asked.
+    pub(super) fn open_with(
+        &self,
+        options: &Options,
+        output: &Output,
+        listener: Arc<dyn Listener>,
+        runtime: &Handle,
+        given: Option<Secret>,
+        auto_refresh: bool,
+    ) -> crate::Result<Manager> {
         let http = HttpConfig::default();
         let request_timeout = http.timeout;
         if let Some(problem) = http.environment.system_ca_problem() {
@@ -486,7 +499,7 @@ impl Keeping {
             refresh: Arc::clone(&oauth) as Arc<_>,
             oauth,
             clock: Arc::new(SystemClock::new()),
-            listener: Arc::clone(output) as Arc<_>,
+            listener,
             runtime: runtime.clone(),
         };
         let settings = Settings {
@@ -495,7 +508,7 @@ impl Keeping {
             device_name: options.device_name.clone().unwrap_or_else(|| DEFAULT_DEVICE_NAME.to_owned()),
             login_flow: options.login_flow,
             request_timeout,
-            auto_refresh: false,
+            auto_refresh,
         };
         Manager::open(parts, settings)
     }

@@ -1,10 +1,11 @@
-//! The command line: `ring-auth [login|token|refresh|status|logout]`.
+//! The command line: `ring-auth [login|token|refresh|status|watch|logout]`.
 //!
 //! The result goes to standard output, everything for people to standard error, so that a script can take the first and
 //! a person still sees the second. It never waits for somebody who is not there.
 
 mod args;
 mod commands;
+mod exec;
 mod input;
 mod output;
 mod person;
@@ -14,6 +15,7 @@ mod status;
 mod stdout;
 mod suggest;
 mod terminal;
+mod watch;
 mod web;
 
 use std::ffi::OsString;
@@ -25,6 +27,7 @@ use crate::{Error, ErrorCode};
 use args::{Action, Parsed};
 use output::Output;
 
+pub use watch::end_watch;
 pub use web::{Begun, PageStore, WebLogin};
 
 /// What standard input is good for if it is not a terminal.
@@ -105,6 +108,7 @@ async fn run_parsed(parsed: Parsed, runtime: Handle) -> u8 {
         Action::Token => commands::token(options, Arc::clone(&output), runtime).await,
         Action::Refresh => commands::refresh(options, Arc::clone(&output), runtime).await,
         Action::Status => status::status(&options, &output).await,
+        Action::Watch => watch::watch(options, Arc::clone(&output), runtime).await,
         Action::Logout => commands::logout(&options, &output).await,
     };
     match done {

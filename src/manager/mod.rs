@@ -340,6 +340,14 @@ impl Manager {
         self.inner.view().login_waits
     }
 
+    /// Waits until no refresh is under way.
+    pub async fn rested(&self) {
+        let flight = self.inner.view().flight.as_ref().map(refresh::Flight::subscribe);
+        if let Some(mut flight) = flight {
+            let _ = flight.wait_for(Option::is_some).await;
+        }
+    }
+
     /// Waits until there is a token that Ring did not reject: until somebody has logged in, here or in another process.
     ///
     /// # Errors

@@ -1,0 +1,257 @@
+// @ts-check
+// `ring-auth watch` as a service runs it: real processes, real signals, real commands.
+// Needs the addon: npm run build:debug
+import assert from 'node:assert/strict'
+import { existsSync, mkdtempSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { LOGIN, Screen, account, cmdline, noSecret, run, setUp, start } from './support/cli.mjs'
+import { OUTAGE, PASSWORD, atEnd, readJournal, unwrap, until } from './support/index.mjs'
+
+/** @typedef {import('node:test').TestContext} TestContext */
+/** @typedef {import('./support/cli.mjs').Run} Run */
+
+const posix = process.platform === 'win32' && 'the commands are for a POSIX shell'
+
+/** @param {TestContext} t @param {import('./fake-ring/index.mjs').FakeRingOptions} [settings] */
+async function house(t, settings = {}) {
+  const all = await setUp(t, { ...account('none'), ...settings })
+  const { ring, journal } = all
+  const store = ['--state-file', journal]
+  return {
+    ...all,
+    store,
+    logIn: async () => {
+      const done = await run([...LOGIN, ...store], { ring, input: `${PASSWORD}\n` })
+      assert.equal(done.code, 0, done.stderr)
+    },
+    /** @param {string[]} args @param {Record<string, string>} [env] */
+    watch: (args, env = {}) => {
+      const watching = start(['watch', ...store, ...args], { ring, env })
+      atEnd(t, 'manager', async () => {
+        watching.child.kill('SIGKILL')
+        await watching.ended
+      })
+      return watching
+    },
+  }
+}
+
+/** @param {Run} watching */
+const states = (watching) =>
+  watching.stdout
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => line.split(':')[0])
+
+/** @param {Run} watching @param {string} what */
+const says = (watching, what) =>
+  until(
+    () => watching.stdout.includes(what) || watching.stderr.includes(what),
+    () => `${what} in\n${watching.stdout}\n${watching.stderr}`,
+  )
+
+/** @param {Run} watching @param {NodeJS.Signals} [signal] */
+async function end(watching, signal = 'SIGTERM') {
+  watching.child.kill(signal)
+  const { code } = await watching.ended
+  assert.equal(code, 0, watching.stderr)
+  noSecret(watching.stdout + watching.stderr)
+}
+
+/** What each run of a command left in a folder, in their order. @param {string} folder */
+const notes = (folder) =>
+  readdirSync(folder)
+    .sort()
+    .map((name) => readFileSync(join(folder, name), 'utf8'))
+
+/** A command that writes its environment down. @param {string} folder */
+const noting = (folder) =>
+  `n=$(ls '${folder}' | wc -l); env > '${folder}'/../env.$$ && mv '${folder}'/../env.$$ '${folder}'/note-$n`
+
+/** @param {string} note @param {string} name */
+const variable = (note, name) => new RegExp(`^${name}=(.*)$`, 'm').exec(note)?.[1]
+
+describe('watch', { concurrency: 4, skip: posix }, () => {
+  for (const signal of /** @type {const} */ (['SIGTERM', 'SIGINT'])) {
+    it(`keeps the token fresh, says so once, and ends on ${signal} with 0`, async (t) => {
+      const { ring, journal, logIn, watch } = await house(t, { expiresIn: 2 })
+      await logIn()
+      const before = ring.counts.rotations
+      const watching = watch([])
+      await until(() => ring.counts.rotations >= before + 3, 'three rotations that nobody asked for')
+      await end(watching, signal)
+      assert.equal(states(watching)[0], 'ready')
+      assert.ok(!watching.stdout.includes('refreshing'))
+      assert.equal(unwrap(readJournal(journal).current.token).rt, ring.newest())
+      assert.equal(ring.counts.stalePresentations, 0)
+    })
+  }
+
+  it('stores a rotation under way before it ends', async (t) => {
+    const { ring, journal, logIn, watch, store } = await house(t, { expiresIn: 1 })
+    await logIn()
+    ring.settings.latencyMs = 1500
+    const watching = watch([])
+    await until(() => ring.tokenRequests.at(-1)?.status === undefined, 'a request without an answer yet')
+    await end(watching)
+    assert.equal(unwrap(readJournal(journal).current.token).rt, ring.newest())
+    assert.equal(readJournal(journal).mark, null)
+    ring.settings.latencyMs = 0
+    assert.equal((await run(['refresh', ...store], { ring })).code, 0)
+    assert.equal(ring.counts.stalePresentations, 0)
+  })
+
+  it("a start without a token counts, and another process's login is noticed within 15 seconds", async (t) => {
+    const { ring, folder, journal, logIn, watch } = await house(t)
+    const told = mkdtempSync(join(folder, 'told-'))
+    const env = {
+      RING_EMAIL: 'secret-email',
+      RING_PASSWORD: 'secret-password',
+      RING_TOTP_SECRET: 'secret-totp',
+      RING_2FA_CODE_FILE: '/secret/file',
+      RING_REFRESH_TOKEN: 'secret-token',
+      MY_OWN: 'kept',
+    }
+    const watching = watch(['--exec', noting(told)], env)
+    await until(() => notes(told).length === 1, 'the first command')
+    const [first = ''] = notes(told)
+    assert.equal(variable(first, 'RING_AUTH_STATE'), 'needs-login')
+    assert.equal(variable(first, 'RING_AUTH_CODE'), 'NO_REFRESH_TOKEN')
+    assert.equal(
+      variable(first, 'RING_AUTH_MESSAGE'),
+      `There is no refresh token in ${journal} yet. Get one with: ring-auth login --state-file ${journal}`,
+    )
+    assert.equal(variable(first, 'RING_AUTH_HARDWARE_ID'), '')
+    await logIn()
+    const loggedIn = Date.now()
+    await until(() => notes(told).length === 2, 'the second command')
+    // Twice the time, because this machine may be busy.
+    assert.ok(Date.now() - loggedIn < 30_000)
+    const [, second = ''] = notes(told)
+    assert.deepEqual([variable(second, 'RING_AUTH_STATE'), variable(second, 'RING_AUTH_CODE')], ['ready', ''])
+    assert.equal(variable(second, 'RING_AUTH_HARDWARE_ID'), readJournal(journal).hardwareId)
+    await end(watching)
+    assert.deepEqual(states(watching), ['needs-login', 'ready'])
+    for (const note of notes(told)) {
+      noSecret(note)
+      assert.doesNotMatch(note, /secret/)
+      assert.equal(variable(note, 'MY_OWN'), 'kept')
+      assert.equal(variable(note, 'RING_AUTH_OAUTH_URL'), ring.oauthUrl)
+    }
+  })
+
+  it('a token that Ring rejects is told of once', async (t) => {
+    const { ring, folder, logIn, watch } = await house(t, { expiresIn: 2 })
+    await logIn()
+    const told = mkdtempSync(join(folder, 'told-'))
+    const watching = watch(['--exec', noting(told), '--json'])
+    await says(watching, '"ready"')
+    ring.revokeAll()
+    await until(() => notes(told).length === 1, 'the command')
+    assert.equal(variable(String(notes(told)[0]), 'RING_AUTH_CODE'), 'REFRESH_TOKEN_REJECTED')
+    await end(watching)
+    assert.equal(notes(told).length, 1)
+    const lines = watching.stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    assert.deepEqual(Object.keys(lines[0]), ['state', 'code', 'message', 'retryAt', 'persisted', 'hardwareId'])
+    const last = lines.at(-1)
+    assert.deepEqual([last.state, last.code, last.persisted], ['needs-login', 'REFRESH_TOKEN_REJECTED', true])
+    assert.match(last.message, /Log in again with: ring-auth login --state-file /)
+  })
+
+  it('--on-change tells of an outage, and of its end', async (t) => {
+    const { ring, folder, logIn, watch } = await house(t, { expiresIn: 2 })
+    await logIn()
+    const told = mkdtempSync(join(folder, 'told-'))
+    const watching = watch(['--exec', noting(told), '--on-change'])
+    const seen = () => notes(told).map((note) => variable(note, 'RING_AUTH_STATE'))
+    await until(() => seen()[0] === 'ready', 'ready')
+    const fault = ring.fault({ ...OUTAGE, headers: { 'retry-after': '11' } })
+    await until(() => seen().includes('waiting'), 'waiting')
+    assert.equal(variable(String(notes(told).at(-1)), 'RING_AUTH_CODE'), 'SERVER_ERROR')
+    fault.remove()
+    await until(() => seen().at(-1) === 'ready' && seen().includes('waiting'), 'ready again')
+    await end(watching)
+    assert.ok(states(watching).includes('waiting'))
+  })
+
+  it('a command that fails, prints megabytes or does not exist is reported, and does no harm', async (t) => {
+    const { logIn, watch, ring } = await house(t)
+    for (const [command, report] of /** @type {[string, string][]} */ ([
+      ['exit 3', 'ring-auth: The command of --exec failed with exit code 3.'],
+      ['no-such-command-here', 'ring-auth: The command of --exec was not found (exit code 127).'],
+      ['kill -9 $$', 'ring-auth: The command of --exec was ended by a signal.'],
+      ['head -c 5000000 /dev/zero | tr "\\0" x; exit 4', 'ring-auth: The command of --exec failed with exit code 4.'],
+    ])) {
+      const watching = watch(['--exec', command])
+      await says(watching, report)
+      await end(watching)
+      assert.deepEqual(states(watching), ['needs-login'], 'standard output is for the states alone')
+    }
+    const quiet = watch(['--exec', 'echo talk; echo talk >&2; exit 5', '--quiet'])
+    await says(quiet, 'exit code 5')
+    await end(quiet)
+    assert.ok(!quiet.stderr.includes('talk'))
+    await logIn()
+    assert.equal(ring.counts.stalePresentations, 0)
+  })
+
+  it('a command that hangs is ended after 30 seconds with all that it has begun', async (t) => {
+    const { folder, logIn, watch } = await house(t, { expiresIn: 2 })
+    const pids = join(folder, 'pids')
+    const hanging = `trap '' TERM INT HUP; (trap '' TERM INT HUP; exec sleep 987) & echo $$ $! > '${pids}'; sleep 987`
+    const watching = watch(['--exec', `if [ -e '${pids}' ]; then echo over; exit; fi; ${hanging}`])
+    await until(() => existsSync(pids) && /\d \d/.test(readFileSync(pids, 'utf8')), 'its processes')
+    const processes = readFileSync(pids, 'utf8').trim().split(' ').map(Number)
+    assert.ok(processes.every((pid) => cmdline(pid) !== ''))
+    // Meanwhile the watch goes on, and the next command waits its turn.
+    await logIn()
+    await says(watching, 'ready')
+    await says(watching, 'ring-auth: The command of --exec was still running after 30 s, and was ended.')
+    await until(() => processes.every((pid) => cmdline(pid) === ''), 'the end of all of them')
+    await says(watching, 'over')
+    await end(watching)
+  })
+
+  it('a command that runs while the watch ends is ended with it', async (t) => {
+    const { folder, watch } = await house(t)
+    const pid = join(folder, 'pid')
+    const watching = watch(['--exec', `echo $$ > '${pid}'; exec sleep 987`])
+    const number = await until(() => (existsSync(pid) ? Number(readFileSync(pid, 'utf8')) : 0), 'the command')
+    await end(watching)
+    assert.equal(cmdline(number), '')
+    assert.match(watching.stderr, /was still running when the watch ended, and was ended with it/)
+  })
+
+  it('Ctrl-C at a terminal ends it, and its command is not interrupted by that', async (t) => {
+    const { ring, folder, store } = await house(t)
+    const done = join(folder, 'done')
+    const command = `trap 'echo interrupted > ${done}' INT; echo begun; sleep 1; [ -e ${done} ] || echo whole > ${done}`
+    const screen = Screen.login(t, ['watch', ...store, '--exec', command], { ring })
+    await screen.sees('needs-login')
+    await screen.answers('begun', '\x03')
+    assert.equal(await screen.exits(), 0)
+    assert.equal(readFileSync(done, 'utf8'), 'whole\n')
+  })
+
+  it('begins with a token from a file, and stores its successors', async (t) => {
+    const { ring, folder, journal, watch } = await house(t)
+    const token = join(folder, 'token')
+    writeFileSync(token, ring.mint())
+    const watching = watch([], { RING_REFRESH_TOKEN_FILE: token })
+    await says(watching, 'ready')
+    await end(watching)
+    assert.equal(unwrap(readJournal(journal).current.token).rt, ring.newest())
+    assert.equal(ring.counts.rotations, 1)
+  })
+
+  it('is refused without a place for the token', async (t) => {
+    const { ring } = await house(t)
+    for (const args of [['watch'], ['watch', '--exec', 'true'], ['watch', '--state-file', 'j', '--on-change']]) {
+      assert.equal((await run(args, { ring })).code, 2)
+    }
+  })
+})
