@@ -1,11 +1,15 @@
 // @ts-check
 'use strict'
 
-// Finds the addon for this platform: the one that a clone built, else the one in the platform's own package. Where there is
-// none it looks for the reason, and says what mends it.
+// Finds the addon for this platform: the one that a clone built, else the one in the platform's own package. If there is
+// none it looks for the reason, and says what fixes it. A bundler may have put this file into a program of somebody else's.
 
 const { closeSync, existsSync, openSync, readFileSync, readSync } = require('node:fs')
+const { createRequire } = require('node:module')
 const { dirname, join, sep } = require('node:path')
+
+/** That of package.json, which is not there in a bundle: one that is found from there is somebody else's. A test compares the two. */
+const VERSION = '0.1.0'
 
 /** @typedef {typeof import('../binding/binding.js')} Addon */
 /** @typedef {'BINARY_MISSING' | 'BINARY_MISMATCH' | 'BINARY_FAILED' | 'PLATFORM_UNSUPPORTED'} LoadErrorCode */
@@ -61,34 +65,99 @@ function systemCaAskedBy({ env, execArgv }) {
  */
 function find(host) {
   const platform = platformOf(host)
-  const built = join(__dirname, '..', 'binding', `ring-auth.${platform}.node`)
-  if (platform && existsSync(built)) return require(built)
+  const bundled = isBundled()
+  const built = bundled ? '' : join(__dirname, '..', 'binding', `ring-auth.${platform}.node`)
+  // Not by the plain `require`: a bundler would take that for its own.
+  if (platform && built && existsSync(built)) return createRequire(built)(built)
   if (!platform) throw unsupported(host)
 
-  const { version } = readJson(join(__dirname, '..', 'package.json'))
   const name = `ring-auth-${platform}`
-  let manifest
-  try {
-    manifest = require.resolve(`${name}/package.json`)
-  } catch (error) {
-    // Anything but its absence is not to be explained away.
-    if (/** @type {NodeJS.ErrnoException} */ (error).code !== 'MODULE_NOT_FOUND') throw error
-    throw missing(host, name, version)
-  }
-  const found = readJson(manifest).version
-  if (found !== version) {
+  const manifest = resolve(`${name}/package.json`, bundled)
+  if (!manifest) throw bundled ? missingBeside(name) : missing(host, name, VERSION)
+  const { version: found, main } = readJson(manifest)
+  if (found !== VERSION) {
     throw loadError(
       'BINARY_MISMATCH',
-      `ring-auth ${version} found ${name} ${found} in ${dirname(manifest)}, but the two must have the same version. ` +
-        remedy(name, version),
+      `ring-auth ${VERSION} found ${name} ${found} in ${dirname(manifest)}, but the two must have the same version. ` +
+        (bundled ? UNBUNDLE : remedy(name, VERSION)),
     )
   }
   try {
-    return require(name)
+    // By its file: a program that Bun has compiled knows no folders outside of itself.
+    return createRequire(manifest)(join(dirname(manifest), main))
   } catch (error) {
     const words = error instanceof Error ? error.message : String(error)
-    throw loadError('BINARY_FAILED', `${name} ${version} is installed, but could not be loaded: ${words}`, error)
+    const advice = failureRemedy(words, dirname(manifest))
+    throw loadError(
+      'BINARY_FAILED',
+      `${name} ${VERSION} is installed, but could not be loaded: ${words}${advice && `. ${advice}`}`,
+      error,
+    )
   }
+}
+
+/** Whether this file's text stands in a bundle: then nothing of the package lies around it. */
+function isBundled() {
+  return (
+    typeof __filename !== 'string' ||
+    !existsSync(join(__dirname, 'install.js')) ||
+    !existsSync(join(__dirname, 'load.js'))
+  )
+}
+
+/**
+ * Where a file of a package is. A bundle is looked at from where it is itself, from the script that was started, and from the
+ * program: `bun build --compile` makes one of its own.
+ * @param {string} request
+ * @param {boolean} bundled
+ */
+function resolve(request, bundled) {
+  const here = typeof __filename === 'string' ? __filename : undefined
+  const places = bundled ? [here, process.argv[1], process.execPath] : [here]
+  for (const place of places) {
+    if (!place) continue
+    try {
+      return createRequire(place).resolve(request)
+    } catch (error) {
+      // Anything but its absence is not to be explained away. What a bundler says of a place is not Node's.
+      if (!bundled && /** @type {NodeJS.ErrnoException} */ (error).code !== 'MODULE_NOT_FOUND') throw error
+    }
+  }
+  return undefined
+}
+
+const UNBUNDLE =
+  "Leave ring-auth out of the bundle, and have node_modules with it beside the bundle: esbuild --external:ring-auth; webpack externals: { 'ring-auth': 'commonjs ring-auth' }; ncc build --external ring-auth; rollup external: ['ring-auth']; bun build --external ring-auth."
+
+/** @param {string} name */
+function missingBeside(name) {
+  return loadError(
+    'BINARY_MISSING',
+    `ring-auth ${VERSION} was bundled into another program, and the package ${name}, which has the binary and cannot be in a bundle, is not beside it. ${UNBUNDLE}`,
+  )
+}
+
+/**
+ * What helps against the reason that a system gave for not loading a binary, if it is a known one.
+ * @param {string} words
+ * @param {string} folder of the binary
+ */
+function failureRemedy(words, folder) {
+  const needed = /version [`'"]?(GLIBC_[\d.]+)'? not found/.exec(words)
+  if (needed) {
+    return `The C library of this system is older than that: it needs ${needed[1]?.replace('GLIBC_', 'glibc ')} or later, so use a newer version of the system, or a newer base image.`
+  }
+  // A file that its reader may not open is another matter.
+  if (/cannot open shared object file/.test(words)) return ''
+  if (/failed to map segment|Operation not permitted|Permission denied/.test(words)) {
+    return `The system does not allow code from ${folder}: look whether its file system is mounted with noexec (findmnt --target ${folder}), and install it on one that is not, or mount it with exec.`
+  }
+  if (
+    /invalid ELF header|file too short|wrong ELF class|not a valid Win32|slice is not valid|not a mach-o/i.test(words)
+  ) {
+    return `The file is damaged or for another system. ${isBundled() ? 'Install it again.' : remedy(folder.split(sep).at(-1) ?? '', VERSION)}`
+  }
+  return ''
 }
 
 /**
@@ -129,10 +198,24 @@ function libcOf(program) {
   const loader = /\/ld-(musl|linux)[^\0/]*\.so/.exec(beginningOf(program))
   if (loader) return loader[1] === 'musl' ? 'musl' : 'glibc'
   /** @type {any} */
-  const report = process.report?.getReport() ?? {}
+  const report = reportWithoutNetwork()
   const libraries = /** @type {string[]} */ (report.sharedObjects ?? [])
   const musl = !report.header?.glibcVersionRuntime && libraries.some((path) => /ld-musl-|libc\.musl-/.test(path))
   return musl ? 'musl' : 'glibc'
+}
+
+/** What Node says of this process. Its part about the network is left out: it looks up the name of each address, which can take minutes. */
+function reportWithoutNetwork() {
+  /** @type {any} */
+  const { report } = process
+  if (!report) return {}
+  const { excludeNetwork } = report
+  report.excludeNetwork = true
+  try {
+    return report.getReport()
+  } finally {
+    report.excludeNetwork = excludeNetwork
+  }
 }
 
 /** @param {string} path */
@@ -179,7 +262,7 @@ function missing(host, name, version) {
  * @param {string} name
  */
 function cause({ libc }, name) {
-  const folders = (require.resolve.paths(name) ?? []).filter((folder) => existsSync(folder))
+  const folders = (createRequire(__filename).resolve.paths(name) ?? []).filter((folder) => existsSync(folder))
   const others = PLATFORMS.map((platform) => `ring-auth-${platform}`).filter((other) =>
     folders.some((folder) => existsSync(join(folder, other))),
   )
@@ -244,4 +327,4 @@ function readJson(path) {
   return JSON.parse(readFileSync(path, 'utf8'))
 }
 
-module.exports = { PLATFORMS, libcOf, load, platformOf, systemCaAskedBy, thisHost }
+module.exports = { PLATFORMS, VERSION, libcOf, load, platformOf, systemCaAskedBy, thisHost }

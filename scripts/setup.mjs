@@ -67,6 +67,7 @@ export function setUp() {
   install(root)
   install(join(root, '__test__', 'real'))
   install(join(root, '__test__', 'packages'))
+  install(join(root, '__test__', 'bundlers'))
   install(join(root, '__test__', 'browser'))
   install(join(root, '__test__', 'homebridge-ui'))
   build()

@@ -2,7 +2,8 @@
 // Installs, as people make and break them. Where the loader finds nothing it names a command: the tests run that, word for word,
 // and then the package has to load.
 import assert from 'node:assert/strict'
-import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -28,7 +29,10 @@ const ELSEWHERE =
   process.platform === 'darwin' ? ['--os=linux', '--cpu=x64', '--libc=glibc'] : ['--os=darwin', '--cpu=arm64']
 const OTHER = process.platform === 'darwin' ? 'ring-auth-linux-x64-gnu' : 'ring-auth-darwin-arm64'
 const PLUGIN = 'homebridge-example'
+const WINDOWS = process.platform === 'win32'
 const LIBRARY = 'some-library'
+
+const theirs = readJson(join(root, '__test__', 'real', 'node_modules', 'ring-client-api', 'package.json'))
 
 /** @type {Awaited<ReturnType<typeof publish>>} */
 let packages
@@ -37,6 +41,13 @@ before(async () => {
     { name: PLUGIN, version: '1.0.0', dependencies: { 'ring-auth': VERSION } },
     { name: LIBRARY, version: '1.0.0', dependencies: { 'ring-auth': VERSION } },
     { name: PACKAGE, version: '0.0.1' },
+    // The real one's commands, without what it depends on; npm's homebridge-ring has it below itself.
+    {
+      name: 'ring-client-api',
+      version: '14.3.0',
+      bin: Object.fromEntries(Object.keys(theirs.bin).map((name) => [name, 'index.js'])),
+    },
+    { name: 'homebridge-ring', version: '14.3.0', dependencies: { 'ring-client-api': '14.3.0' } },
   ])
 })
 after(() => packages.end())
@@ -89,6 +100,34 @@ async function missingThenMended(there, reason, command, how) {
   // A plugin that has brought its own may now share that of the project.
   const after = how?.folder && existsSync(there.path(how.folder)) ? how : {}
   assert.equal(await failing(there, after), undefined)
+}
+
+/**
+ * A binary that needs a C library which does not exist yet.
+ * @param {Buffer} bytes
+ */
+function needingNewer(bytes) {
+  const hash = (/** @type {string} */ name) => {
+    let hash = 0
+    for (const char of name) {
+      hash = ((hash << 4) + char.charCodeAt(0)) >>> 0
+      const high = hash & 0xf0000000
+      hash = ((hash ^ (high >>> 24)) & ~high) >>> 0
+    }
+    const word = Buffer.alloc(4)
+    word.writeUInt32LE(hash)
+    return word
+  }
+  const found = /GLIBC_2\.\d+/.exec(bytes.toString('latin1')) ?? assert.fail('it needs no version')
+  const [name] = found
+  const newer = name.replace('GLIBC_2', 'GLIBC_9')
+  const changed = Buffer.from(bytes)
+  changed.write(newer, found.index, 'latin1')
+  // The table of versions has a hash of each name.
+  const at = changed.indexOf(hash(name))
+  assert.ok(at > 0)
+  hash(newer).copy(changed, at)
+  return changed
 }
 
 describe('an install', () => {
@@ -166,6 +205,30 @@ describe('an install', () => {
     assert.equal(await failing(there, { folder }), undefined)
   })
 
+  it('goes beside ring-client-api and homebridge-ring for everybody, in any order', async (t) => {
+    const bins = (/** @type {Project} */ there) => readdirSync(there.path('everybody', WINDOWS ? '' : 'bin'))
+    for (const other of ['ring-client-api', 'homebridge-ring']) {
+      for (const order of [
+        [other, 'ring-auth'],
+        ['ring-auth', other],
+      ]) {
+        const there = project(t, packages)
+        const env = { npm_config_prefix: there.path('everybody') }
+        for (const name of order) await there.npm(['install', '--global', name], { env })
+        assert.deepEqual(
+          bins(there)
+            .filter((name) => !/\.(cmd|ps1)$/.test(name))
+            .sort(),
+          ['ring-auth', ...(other === 'ring-client-api' ? ['ring-auth-cli', 'ring-device-data-cli'] : [])].sort(),
+        )
+        const version = await there.run(there.path('everybody', WINDOWS ? 'ring-auth.cmd' : 'bin/ring-auth'), [
+          '--version',
+        ])
+        assert.equal(version.stdout, `${VERSION}\n`, version.output)
+      }
+    }
+  })
+
   it('of ring-auth-cli brings the command of that name, which runs that of ring-auth', async (t) => {
     const there = project(t, packages)
     await there.npm(['install', 'ring-auth-cli'])
@@ -178,6 +241,14 @@ describe('an install', () => {
     )
     const refused = await there.run('npx', ['ring-auth-cli', '--nonsense'])
     assert.equal(refused.code, 2, refused.output)
+    // Word for word, where nothing is installed.
+    const empty = project(t, packages)
+    const fetched = await empty.run('npx', ['ring-auth-cli', '--version'], { env: { npm_config_yes: 'true' } })
+    assert.deepEqual(
+      { code: fetched.code, stdout: fetched.stdout },
+      { code: 0, stdout: `${VERSION}\n` },
+      fetched.output,
+    )
   })
 
   it('with pnpm loads once its script is decided on, and is mended', async (t) => {
@@ -283,6 +354,68 @@ describe('the loader', () => {
     mkdirSync(clone)
     writeFileSync(join(clone, binaryOf(PACKAGE.replace('ring-auth-', ''))), 'nor is this')
     assert.equal((await failing(there))?.code, 'ERR_DLOPEN_FAILED')
+  })
+
+  it('says what helps where a file system allows no code', {
+    skip:
+      (process.platform !== 'linux' || process.getuid?.() !== 0 || spawnSync('unshare', ['-m', 'true']).status !== 0) &&
+      'needs root and mounts',
+  }, async (t) => {
+    const there = project(t, packages)
+    await there.npm(['install', 'ring-auth'])
+    const folder = there.path('node_modules', PACKAGE)
+    const script = `mkdir ../copy && cp -r . ../copy && mount -t tmpfs -o noexec none "$PWD" && cp -r ../copy/. "$PWD" && cd / && exec "$0" -e "$1"`
+    const source = `try { require(${JSON.stringify(there.path('node_modules', 'ring-auth'))}) } catch (error) { console.log(error.code + ' ' + error.message) }`
+    const { code, stdout, output } = await there.run('unshare', ['-m', 'sh', '-c', script, process.execPath, source], {
+      cwd: `node_modules/${PACKAGE}`,
+    })
+    assert.equal(code, 0, output)
+    assert.match(stdout, new RegExp(`^BINARY_FAILED ${PACKAGE} ${VERSION} is installed, but could not be loaded: `))
+    assert.ok(
+      stdout.includes(
+        `. The system does not allow code from ${folder}: look whether its file system is mounted with noexec (findmnt --target ${folder}), and install it on one that is not, or mount it with exec.`,
+      ),
+      stdout,
+    )
+  })
+
+  it('says what helps where the C library is too old', {
+    skip: !PACKAGE.endsWith('-gnu') && 'only glibc has versions',
+  }, async (t) => {
+    const there = project(t, packages)
+    await there.npm(['install', 'ring-auth'])
+    const binary = there.path('node_modules', PACKAGE, binaryOf(PACKAGE.replace('ring-auth-', '')))
+    writeFileSync(binary, needingNewer(readFileSync(binary)))
+    const error = await failing(there)
+    assert.equal(error?.code, 'BINARY_FAILED')
+    assert.match(
+      error.message,
+      /version `GLIBC_9\.\d+' not found .+\. The C library of this system is older than that: it needs glibc 9\.\d+ or later, so use a newer version of the system, or a newer base image\.$/,
+    )
+  })
+
+  it('asks Node’s report for nothing about the network', () => {
+    const { report } = process
+    const { getReport } = report
+    const before = /** @type {any} */ (report).excludeNetwork
+    /** @type {unknown[]} */
+    const asked = []
+    report.getReport = () => {
+      asked.push(/** @type {any} */ (report).excludeNetwork)
+      return {}
+    }
+    try {
+      assert.equal(libcOf('/nowhere'), 'glibc')
+    } finally {
+      report.getReport = getReport
+    }
+    assert.deepEqual(asked, [true])
+    assert.equal(/** @type {any} */ (report).excludeNetwork, before)
+  })
+
+  it('knows its own version without a package.json', () => {
+    const { VERSION: known } = createRequire(import.meta.url)('../../lib/load.js')
+    assert.equal(known, VERSION, 'lib/load.js has another version than package.json')
   })
 
   it('takes no binary of another version', async (t) => {
