@@ -27,6 +27,7 @@ import {
   open,
   optionsFor,
   readJournal,
+  until,
   wrap,
 } from './support/index.mjs'
 
@@ -356,10 +357,47 @@ describe('beside a journal', { concurrency: true }, () => {
     const { message } = await failure(manager.refresh(), 'INVALID_ARGUMENT')
     assert.match(message, /is not a file of ring-auth; it looks like Homebridge's config\.json/)
     assert.equal(await manager.getAccessToken(), access)
+    assert.equal(manager.status.code, 'INVALID_ARGUMENT', 'the status says so')
     await manager.close()
     assert.deepEqual(snapshot(folder), before)
     assert.equal(ring.requests.length, 0)
   })
+})
+
+describe('a mirror that is torn, or another file, while a manager runs', { concurrency: true }, () => {
+  for (const kind of ['homebridge', 'dotenv']) {
+    it(`such as ${kind} is left alone and reported, and the manager goes on`, async (t) => {
+      const { ring, folder } = await setUp(t)
+      const path = join(folder, 'x')
+      const first = ring.mint()
+      const text =
+        kind === 'dotenv'
+          ? `A=1\nRING_REFRESH_TOKEN=${first}\n`
+          : `{"platforms": [{"platform": "Ring", "refreshToken": "${first}"}]}\n`
+      writeFileSync(path, text)
+      const store = kind === 'dotenv' ? { type: 'dotenv', path } : { type: 'homebridge', configPath: path }
+      const { manager } = open(t, ring, { store: /** @type {any} */ (store) })
+      await manager.refresh()
+      const torn = [
+        kind === 'dotenv' ? CONFIG : text.slice(0, 20),
+        kind === 'dotenv' ? Buffer.from('A=1\n\0') : 'Buy milk.',
+        PNG,
+      ]
+      for (const content of torn) {
+        writeFileSync(path, content)
+        await manager.refresh()
+        await until(() => manager.status.code === 'STORE', 'it is reported')
+        assert.equal(manager.status.persisted, true)
+        assert.deepEqual(readFileSync(path), Buffer.from(content), 'it is left alone')
+      }
+      writeFileSync(path, text)
+      await manager.refresh()
+      await until(() => readFileSync(path, 'utf8').includes(String(manager.refreshToken)), 'it is put right')
+      await until(() => manager.status.code === undefined, 'nothing is wrong any more')
+      assert.equal(ring.counts.stalePresentations, 0)
+      await manager.close()
+    })
+  }
 })
 
 describe('a path that does not exist', { concurrency: true }, () => {

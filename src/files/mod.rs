@@ -129,8 +129,10 @@ fn make_folder(disk: &Disk, folder: &Path) -> io::Result<()> {
     let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.is_dir()).collect();
     for made in missing.into_iter().rev() {
         // What a process left behind that was stopped before it could give the folder away.
-        for (left, _) in names::siblings(made, platform::PROVISIONAL) {
-            let _ = std::fs::remove_dir(left);
+        for (left, number) in names::siblings(made, platform::PROVISIONAL) {
+            if platform::is_provisional(&number) {
+                let _ = std::fs::remove_dir(left);
+            }
         }
         disk.create_dir(made)?;
         // A power cut must not take the folder away again. Where its parent may be written but not read, there is no
@@ -213,14 +215,16 @@ mod tests {
     fn what_was_left_of_a_folder_that_was_never_given_away_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let own = folder.path().join(".ring-auth");
-        for left in [".ring-auth.new-1", ".ring-auth.new-2"] {
+        let [empty, full] = ["0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"]
+            .map(|number| format!(".ring-auth.new-{number}"));
+        for left in [empty.as_str(), &full, ".ring-auth.new-2026"] {
             std::fs::create_dir(folder.path().join(left)).unwrap();
         }
-        std::fs::write(folder.path().join(".ring-auth.new-2/theirs"), "").unwrap();
+        std::fs::write(folder.path().join(&full).join("theirs"), "").unwrap();
         make_folder_of(&Disk::default(), &own.join("j.json"), Folder::Own).unwrap();
         let mut names: Vec<_> =
             std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
-        assert_eq!(names, [".ring-auth", ".ring-auth.new-2"], "what is not empty is not ours");
+        assert_eq!(names, [".ring-auth", ".ring-auth.new-2026", &full], "neither another name nor a full one is ours");
     }
 }

@@ -37,6 +37,11 @@ pub(crate) struct Owner {
 #[cfg_attr(not(unix), allow(dead_code, reason = "nothing is given to another user there"))]
 pub(crate) const PROVISIONAL: &str = ".new-";
 
+/// Whether that is what follows [`PROVISIONAL`] in a name of ours.
+pub(crate) fn is_provisional(number: &str) -> bool {
+    number.len() == 32 && number.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
 fn not_private(folder: &Path) -> io::Error {
     let sentence = format!("{} is not a private folder of this user", folder.display());
     io::Error::new(io::ErrorKind::PermissionDenied, sentence)

@@ -1103,6 +1103,8 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, Ordering};
 
+    use proptest::prelude::*;
+
     use super::super::state::{Access, Sent};
     use super::*;
     use crate::files::{Moment, Probe, RemovesNothingOpen};
@@ -1692,6 +1694,39 @@ mod tests {
             let after = std::fs::metadata(&path).unwrap();
             assert!(platform::is_untouched(&before, &after), "{look}");
             assert_eq!(names(folder.path()), ["j.json"], "{look}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { max_shrink_iters: 64, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_file_without_the_signature_is_ever_changed(
+            bytes in prop_oneof![
+                proptest::collection::vec(any::<u8>(), 1..300),
+                "\\PC{1,80}".prop_map(String::into_bytes),
+                "[{\\[\"a-z:, ]{1,60}".prop_map(String::into_bytes),
+            ],
+            slot in 0usize..4,
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("j.json");
+            let place = sibling(&path, ["", ".tmp", ".next", ".damaged-1"][slot]);
+            prop_assume!(!ours::holds_nothing(&bytes));
+            std::fs::write(&place, &bytes).unwrap();
+            let before = std::fs::metadata(&place).unwrap();
+            let journal = store(&path);
+            if slot == 0 {
+                prop_assert_eq!(journal.peek().unwrap_err().code(), ErrorCode::InvalidArgument);
+                prop_assert_eq!(journal.try_lock().err().unwrap().code(), ErrorCode::InvalidArgument);
+                prop_assert_eq!(names(folder.path()), ["j.json"]);
+            } else {
+                write(&journal, "a");
+                lock(&journal).forget().unwrap();
+            }
+            prop_assert_eq!(std::fs::read(&place).unwrap(), bytes);
+            let after = std::fs::metadata(&place).unwrap();
+            prop_assert!(platform::is_same_file(&before, &after) && platform::is_unchanged(&before, &after));
         }
     }
 

@@ -120,7 +120,8 @@ impl Inner {
         let (guard, found) = match self.lock_and_read(patience).await {
             Ok(entered) => entered,
             Err(error) => {
-                if error.code() == ErrorCode::Store {
+                // Another program's file in the place of the journal is a matter of the store as well.
+                if matches!(error.code(), ErrorCode::Store | ErrorCode::InvalidArgument) {
                     self.update(|view, _| view.store_problem = Some(error.clone()));
                 }
                 return Err(error);
