@@ -114,7 +114,7 @@ export class RingTokenManager {
   /**
    * Uses another refresh token from now on: the user linked the account again. Resolves when it is stored; makes no request.
    *
-   * @param refreshToken Wrapped or raw; the token itself at most 64 KiB.
+   * @param refreshToken Wrapped or raw; the token itself at most 64 KiB. Quotation marks and the like around it are removed.
    * @throws {RingAuthError} `INVALID_ARGUMENT`: it cannot be a token. `STORE`, `STORE_LOCKED`, `CLOSED`.
    */
   setRefreshToken(refreshToken: string): Promise<void>
@@ -177,7 +177,8 @@ export class RingTokenManager {
 export interface RingTokenManagerOptions {
   /**
    * The token to begin with: wrapped, as ring-client-api and the command line print it, or raw. The token itself at most 64 KiB.
-   * Not needed where the store holds one; where the store knows this one as old, the store's own is used.
+   * Quotation marks and the like around it are removed. A text that cannot be a token is `INVALID_ARGUMENT`, or is ignored with a
+   * warning if the store holds a token. Not needed where the store holds one; where the store knows this one as old, the store's own is used.
    */
   refreshToken?: string | undefined
 
@@ -526,7 +527,7 @@ export interface RingApiAttachment {
 /**
  * Looks into a refresh token without using it.
  *
- * @param token Wrapped or raw; the token itself at most 64 KiB.
+ * @param token Wrapped or raw; the token itself at most 64 KiB. Quotation marks and the like around it are removed.
  * @throws {RingAuthError} `INVALID_ARGUMENT`: it cannot be a refresh token.
  */
 export function parseRefreshToken(token: string): ParsedRefreshToken

@@ -82,7 +82,6 @@ describe('the constructor', () => {
       { email: 7, password: 'x' },
       { email: 'x' },
       { email: 'x', password: 7 },
-      { refreshToken: 'x'.repeat(70_000) },
       { apiUrl: 'http://api.ring.com' },
       { store: { type: 'odd' } },
       { requestTimeoutMs: -1 },

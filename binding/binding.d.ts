@@ -160,6 +160,8 @@ export interface BindingOpened {
 export interface BindingOptions {
   /** Wrapped or raw. */
   refreshToken?: string
+  /** Whether a text in its place that is no token is refused by the first call, and not by the constructor. */
+  refusesAtCalls?: boolean
   /** Absent for the memory store. */
   store?: BindingStore
   /** For the hardware id. */

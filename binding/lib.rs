@@ -444,6 +444,7 @@ fn open_manager(
     };
     let settings = Settings {
         refresh_token: options.refresh_token.map(Secret::new),
+        refuses_at_calls: options.refuses_at_calls.unwrap_or(false),
         system_id: options.system_id,
         device_name: options.control_center_display_name.unwrap_or_else(|| DEFAULT_DEVICE_NAME.to_owned()),
         login_flow,

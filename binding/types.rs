@@ -179,6 +179,8 @@ pub struct BindingWebLogin {
 pub struct BindingOptions {
     /// Wrapped or raw.
     pub refresh_token: Option<String>,
+    /// Whether a text in its place that is no token is refused by the first call, and not by the constructor.
+    pub refuses_at_calls: Option<bool>,
     /// Absent for the memory store.
     pub store: Option<BindingStore>,
     /// For the hardware id.

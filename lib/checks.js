@@ -5,7 +5,7 @@
 
 const { invalid } = require('./errors.js')
 
-const MAX_TOKEN_BYTES = 64 * 1024
+const MAX_TEXT_BYTES = 128 * 1024
 const MAX_WRAPPER_BYTES = 256 * 1024
 
 /**
@@ -144,6 +144,7 @@ function nonEmpty(name, value) {
 }
 
 /**
+ * A text that may be a refresh token. The core decides whether it is one.
  * @param {string} name
  * @param {unknown} value
  * @returns {string}
@@ -151,10 +152,21 @@ function nonEmpty(name, value) {
 function tokenText(name, value) {
   if (typeof value !== 'string') throw wrongType(name, 'a string', value)
   const length = Buffer.byteLength(value)
-  // The wrapper of a token that Ring gave may be longer than a token: the core looks at what is in it.
-  if (length > MAX_WRAPPER_BYTES || (length > MAX_TOKEN_BYTES && !isWrapper(value)))
-    throw invalid(`${name} is longer than 64 KiB: this is not a refresh token`)
+  // The wrapper of a token that Ring gave may be longer than a text from a person: the core looks at what is in it.
+  if (length > MAX_WRAPPER_BYTES || (length > MAX_TEXT_BYTES && !isWrapper(value)))
+    throw invalid(`${name} is longer than 128 KiB: this is not a refresh token`)
   return value
+}
+
+/**
+ * The same for an option, which the core ignores if the store holds a token: of a text that is too long it gets enough to see that.
+ * @param {string} name
+ * @param {unknown} value
+ * @returns {string}
+ */
+function optionalTokenText(name, value) {
+  if (typeof value !== 'string') throw wrongType(name, 'a string', value)
+  return value.slice(0, MAX_WRAPPER_BYTES + 1)
 }
 
 /** @param {string} text */
@@ -209,6 +221,7 @@ module.exports = {
   kindOf,
   nearest,
   nonEmpty,
+  optionalTokenText,
   properties,
   refuseUnknown,
   tokenText,

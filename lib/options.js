@@ -8,7 +8,7 @@
 /** @typedef {InstanceType<typeof import('./custom-store.js').Caller>} Caller */
 
 const { aborted, isAbortSignal } = require('./abort.js')
-const { nonEmpty, properties, refuseUnknown, tokenText, wrongType } = require('./checks.js')
+const { nonEmpty, optionalTokenText, properties, refuseUnknown, wrongType } = require('./checks.js')
 const { storeOption } = require('./custom-store.js')
 const { invalid } = require('./errors.js')
 
@@ -26,6 +26,8 @@ const MANAGER_OPTIONS = [
   'autoRefresh',
   'logger',
 ]
+/** For the drop-in: a text that cannot be a token is refused by the first call, and not by the constructor. */
+const REFUSES_AT_CALLS = Symbol('refusesAtCalls')
 const LOGIN_FLOWS = ['auto', 'pkce', 'password']
 
 /**
@@ -39,7 +41,10 @@ function managerOptions(options) {
   /** @type {BindingOptions} */
   const native = Object.create(null)
 
-  if (given.refreshToken !== undefined) native.refreshToken = tokenText('options.refreshToken', given.refreshToken)
+  if (given.refreshToken !== undefined) {
+    native.refreshToken = optionalTokenText('options.refreshToken', given.refreshToken)
+  }
+  if (/** @type {any} */ (given)[REFUSES_AT_CALLS] === true) native.refusesAtCalls = true
   const { store, caller } = storeOption(given.store)
   if (store !== undefined) native.store = store
   for (const key of /** @type {const} */ ([
@@ -91,4 +96,4 @@ function callOptions(options, known) {
   return { force, signal }
 }
 
-module.exports = { MANAGER_OPTIONS, callOptions, managerOptions }
+module.exports = { MANAGER_OPTIONS, REFUSES_AT_CALLS, callOptions, managerOptions }

@@ -15,6 +15,7 @@ mod looks;
 pub mod manager;
 pub mod mirror;
 pub mod oauth;
+pub mod pasted;
 pub mod secret;
 mod task;
 pub mod token;

@@ -36,23 +36,9 @@ pub struct RefreshToken {
 }
 
 impl RefreshToken {
-    /// Reads what a person pasted, wrapped or raw; white space around it is dropped.
-    ///
-    /// # Errors
-    ///
-    /// `INVALID_ARGUMENT` for what cannot be a token: empty, longer than 64 KiB, or with characters that no token has. A wrapper
-    /// may be longer, if neither the token in it is nor the rest: the wrapper of whatever Ring gave is accepted again.
-    pub fn parse(text: &str) -> Result<Self> {
-        let text = text.trim();
-        if text.is_empty() {
-            return Err(Error::invalid("The refresh token is empty. Get one with `npx ring-auth`."));
-        }
-        if text.len() > MAX_TOKEN_BYTES && !is_wrapper(text) {
-            return Err(Error::invalid(
-                "The refresh token is longer than 64 KiB, so it cannot be one. Paste the value of \"refreshToken\" alone.",
-            ));
-        }
-        Self::parse_kept(text)
+    /// Reads a wrapper; `None` for any other text.
+    pub fn from_wrapper(text: &str) -> Option<Self> {
+        unwrap(text).map(Self::of)
     }
 
     /// Reads what was written here before, without a limit: it must not be lost for its length.
@@ -61,8 +47,8 @@ impl RefreshToken {
     ///
     /// `INVALID_ARGUMENT` for characters that no token has.
     pub fn parse_kept(text: &str) -> Result<Self> {
-        if let Some(fields) = unwrap(text) {
-            return Ok(Self::of(fields));
+        if let Some(token) = Self::from_wrapper(text) {
+            return Ok(token);
         }
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Error::invalid(
@@ -126,7 +112,10 @@ impl RefreshToken {
 
     /// Whether its wrapper can be given back, to this package or to ring-client-api.
     pub fn survives_wrapping(&self) -> bool {
-        Self::parse(self.wrapped().expose()).is_ok_and(|token| token == *self)
+        let wrapped = self.wrapped();
+        let text = wrapped.expose();
+        (text.len() <= MAX_TOKEN_BYTES || is_wrapper(text))
+            && Self::from_wrapper(text).is_some_and(|token| token == *self)
     }
 
     /// The same token with other push-notification credentials, or without any.
@@ -205,7 +194,7 @@ fn is_sendable(id: &str) -> bool {
 }
 
 /// Base64 as ring-client-api writes it, read with or without its padding, as JavaScript's `Buffer` does.
-const STANDARD: GeneralPurpose = GeneralPurpose::new(
+pub(crate) const STANDARD: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)
@@ -248,9 +237,9 @@ mod tests {
     #[test]
     fn a_wrapper_round_trips_byte_for_byte() {
         for json in [
-            r#"{"rt":"eyJ.a.b","hid":"11111111-2222-5333-8444-555555555555"}"#,
-            r#"{"rt":"eyJ.a.b","hid":"h","pnc":{"fcm":{"token":"t","n":[1,2.50,1e+30,12345678901234567890123]},"x":null},"new":true}"#,
-            r#"{"hid":"h","rt":"é\"\\ ✓"}"#,
+            r#"{"rt":"eyJ.aaaaaa.bbbbbb","hid":"11111111-2222-5333-8444-555555555555"}"#,
+            r#"{"rt":"eyJ.aaaaaa.bbbbbb","hid":"h","pnc":{"fcm":{"token":"t","n":[1,2.50,1e+30,12345678901234567890123]},"x":null},"new":true}"#,
+            r#"{"hid":"h","rt":"é\"\\ ✓ and twelve more"}"#,
         ] {
             let text = wrap(json);
             assert_eq!(RefreshToken::parse(&text).unwrap().wrapped().expose(), text);
@@ -269,13 +258,13 @@ mod tests {
     fn what_decodes_to_no_object_with_a_token_is_raw() {
         for json in ["{}", "[]", "null", r#"{"rt":1}"#, r#"{"rt":""}"#, r#""rt""#, "{\"rt\":"] {
             let text = wrap(json);
-            assert_eq!(RefreshToken::parse(&text).unwrap().raw(), text);
+            assert_eq!(RefreshToken::parse_kept(&text).unwrap().raw(), text);
         }
     }
 
     #[test]
     fn padding_and_line_breaks_do_not_matter() {
-        let text = wrap(r#"{"rt":"eyJ.a.b","hid":"h1"}"#);
+        let text = wrap(r#"{"rt":"eyJ.aaaaaa.bbbbbb","hid":"h1"}"#);
         let bare = text.trim_end_matches('=');
         let broken = format!("{}\n{}", &text[..10], &text[10..]);
         assert_eq!(RefreshToken::parse(bare).unwrap(), RefreshToken::parse(&text).unwrap());
@@ -295,14 +284,15 @@ mod tests {
         for raw in
             ["x".repeat(48 * 1024), "x".repeat(MAX_TOKEN_BYTES), "\"".repeat(MAX_TOKEN_BYTES), "é".repeat(32 * 1024)]
         {
-            let mut token = RefreshToken::from_raw("a");
+            let mut token = RefreshToken::from_raw("a-token-of-this-test");
             for wrapped in [false, true] {
                 if wrapped {
                     // As much as a person can have handed over with it, and as much as can be added.
                     let credentials = serde_json::json!({ "x": "y".repeat(40_000) });
-                    token =
-                        RefreshToken::parse(&wrap(&serde_json::json!({ "rt": "a", "pnc": credentials }).to_string()))
-                            .unwrap();
+                    token = RefreshToken::parse(&wrap(
+                        &serde_json::json!({ "rt": "a-token-of-this-test", "pnc": credentials }).to_string(),
+                    ))
+                    .unwrap();
                     assert!(token.with_push_credentials(Some("z".repeat(49_000).into())).survives_wrapping());
                 }
                 let rotated = token.rotated(&raw, &id);
@@ -312,8 +302,8 @@ mod tests {
         }
         for json in [
             serde_json::json!({ "rt": "x".repeat(MAX_TOKEN_BYTES + 1) }),
-            serde_json::json!({ "rt": "a", "pnc": "x".repeat(MAX_TOKEN_BYTES) }),
-            serde_json::json!({ "rt": "a", "hid": "x".repeat(MAX_TOKEN_BYTES) }),
+            serde_json::json!({ "rt": "a-token-of-this-test", "pnc": "x".repeat(MAX_TOKEN_BYTES) }),
+            serde_json::json!({ "rt": "a-token-of-this-test", "hid": "x".repeat(MAX_TOKEN_BYTES) }),
             serde_json::json!({ "x": "x".repeat(MAX_TOKEN_BYTES) }),
         ] {
             let error = RefreshToken::parse(&wrap(&json.to_string())).unwrap_err();
@@ -323,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_rotation_keeps_everything_else_and_its_order() {
-        let token = RefreshToken::parse(&wrap(r#"{"rt":"a","hid":"h","pnc":{"k":1},"z":2}"#)).unwrap();
+        let token = RefreshToken::parse_kept(&wrap(r#"{"rt":"a","hid":"h","pnc":{"k":1},"z":2}"#)).unwrap();
         assert_eq!(token.rotated("b", "h").wrapped().expose(), wrap(r#"{"rt":"b","hid":"h","pnc":{"k":1},"z":2}"#));
         let raw = RefreshToken::from_raw("a");
         assert_eq!(raw.rotated("b", "h").wrapped().expose(), wrap(r#"{"rt":"b","hid":"h"}"#));
@@ -352,7 +342,7 @@ mod tests {
         }
 
         #[test]
-        fn any_wrapper_round_trips(rt in "[!-~]{1,40}", hid in "\\PC{0,40}", key in "[a-z]{4,8}", number in any::<f64>()) {
+        fn any_wrapper_round_trips(rt in "[!-~]{16,40}", hid in "\\PC{0,40}", key in "[a-z]{4,8}", number in any::<f64>()) {
             let json = serde_json::json!({"rt": rt, "hid": hid, "pnc": {key: number}}).to_string();
             let text = STANDARD.encode(&json);
             let token = RefreshToken::parse(&text).unwrap();

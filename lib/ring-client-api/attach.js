@@ -7,6 +7,7 @@
 const { ABORTED, aborted, isAbortSignal, orAborted } = require('../abort.js')
 const { pick, wrongType } = require('../checks.js')
 const { invalid } = require('../errors.js')
+const { parseRefreshToken } = require('../../index.js')
 const { Announcer, ApiClient, PushCredentials, internalsOf, toWire, unwrapped } = require('./api-client.js')
 
 /** What the rest client of ring-client-api 14 has. Where one of these is missing, it is of another version. */
@@ -63,7 +64,11 @@ function attachToRingApi(ringApi, manager) {
     if (detached && !settled) return
     settled = true
     const token = received
-    if (token && (isItsOwn || manager.refreshToken === null)) await manager.setRefreshToken(token)
+    if (token && (isItsOwn || manager.refreshToken === null)) {
+      await manager.setRefreshToken(token)
+    } else if (token) {
+      warnOfNoToken(internals, token)
+    }
     // One that came meanwhile is adopted next.
     if (token === received) own.clear()
   }
@@ -285,6 +290,23 @@ function hasRotated(client) {
   client.onRefreshTokenUpdated.subscribe((/** @type {any} */ update) => (last = update)).unsubscribe()
   const { refreshToken } = client
   return last?.newRefreshToken === refreshToken && refreshToken !== givenBack.get(client)
+}
+
+/**
+ * Says that a text of the RingApi cannot be a token, if it cannot: the manager's own token is used.
+ * @param {import('../manager.js').Internals} internals
+ * @param {string} text
+ */
+function warnOfNoToken(internals, text) {
+  try {
+    parseRefreshToken(text)
+  } catch (error) {
+    const { message } = /** @type {Error} */ (error)
+    internals.log(
+      'warn',
+      `The refreshToken of the RingApi is ignored, and the token of the manager is used. ${message}`,
+    )
+  }
 }
 
 /** @param {string} token */

@@ -6,8 +6,8 @@
 const { pick, describeThrown, properties, wrongType } = require('../checks.js')
 const { RingAuthError } = require('../errors.js')
 const { ASYNC_DISPOSE } = require('../manager.js')
-const { MANAGER_OPTIONS } = require('../options.js')
-const { RingTokenManager } = require('../../index.js')
+const { MANAGER_OPTIONS, REFUSES_AT_CALLS } = require('../options.js')
+const { RingTokenManager, parseRefreshToken } = require('../../index.js')
 const { Announcer, ApiClient, PushCredentials, internalsOf, isOfTheApi, toWire } = require('./api-client.js')
 const { ReplaySubject } = require('./replay-subject.js')
 
@@ -87,6 +87,8 @@ class RingRestClient {
       if (typeof password !== 'string') throw wrongType('options.password', 'a string', password)
       this.#credentials = { email, password }
     }
+    // As in ring-client-api, the constructor takes any text: what cannot be a token is refused by the first call.
+    options[REFUSES_AT_CALLS] = true
     this.#manager = new RingTokenManager(options)
     this.#internals = internalsOf(this.#manager)
     const report = (/** @type {unknown} */ error) => {
@@ -101,7 +103,8 @@ class RingRestClient {
     )
     this.#push = new PushCredentials(this.#manager, this.#internals)
     const onRefreshTokenUpdated = this.onRefreshTokenUpdated
-    const news = new Announcer(this.#manager, options.refreshToken, (update) => onRefreshTokenUpdated.next(update))
+    const token = canBeToken(options.refreshToken) ? options.refreshToken : undefined
+    const news = new Announcer(this.#manager, token, (update) => onRefreshTokenUpdated.next(update))
     this.#news = news
     this.#manager.onRefreshTokenUpdated.subscribe(() => news.news())
   }
@@ -310,6 +313,16 @@ class RingRestClient {
       default:
         return error
     }
+  }
+}
+
+/** Whether a program may replace this text by a newer token. @param {any} text */
+function canBeToken(text) {
+  try {
+    parseRefreshToken(text)
+    return true
+  } catch {
+    return false
   }
 }
 

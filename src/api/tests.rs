@@ -170,6 +170,7 @@ fn rig() -> Rig {
     };
     let settings = Settings {
         refresh_token: Some(Secret::from("token-a-of-this-test")),
+        refuses_at_calls: false,
         system_id: Some("test".into()),
         device_name: "unused".into(),
         login_flow: LoginFlow::Auto,

@@ -1,5 +1,6 @@
 //! What each command does.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,8 @@ use super::{Done, Stop, stdout};
 use crate::journal::Notice;
 use crate::journal::state::Millis;
 use crate::manager::{
-    Auth, Credentials, DEFAULT_DEVICE_NAME, Device, Listener, Manager, Parts, Settings, Status, Step, SystemClock,
+    Auth, Credentials, DEFAULT_DEVICE_NAME, Device, Listener, Manager, Parts, Settings, Shown, Status, Step,
+    SystemClock,
 };
 use crate::mirror::{Follower, Introduced, Mirror, Patience, Purpose};
 use crate::oauth::{Endpoints, HttpClient, HttpConfig, Origin, RingOauth, TwoFactor, TwoFactorMethod};
@@ -49,7 +51,7 @@ pub(super) async fn login(options: Options, output: Arc<Output>, runtime: Handle
             "This gets a refresh token for ring-client-api, homebridge-ring and the like. Ring may send you a code.",
         );
         if let Some(path) = kept.place.path() {
-            output.say(&format!("It will be kept in {}.", path.display()));
+            output.say(&format!("It will be kept in {}.", kept.stored_in(path).await));
         }
     }
     let done = log_in(&kept, &manager, &options, given, &output, &person).await;
@@ -257,7 +259,8 @@ async fn show_login(kept: &Keeping, manager: &Manager, expires_at: Option<Millis
         return Ok(0);
     };
     if outcome == Outcome::Kept {
-        output.say(&format!("Successfully logged in to Ring. The refresh token is stored in {}.", path.display()));
+        let place = kept.stored_in(path).await;
+        output.say(&format!("Successfully logged in to Ring. The refresh token is stored in {place}."));
         return Ok(0);
     }
     if !output.is_json() {
@@ -326,7 +329,7 @@ pub(super) async fn refresh(options: Options, output: Arc<Output>, runtime: Hand
     Ok(match kept.place.path() {
         None => 0,
         Some(path) if outcome == Outcome::Kept => {
-            output.say(&format!("Rotated. The new refresh token is stored in {}.", path.display()));
+            output.say(&format!("Rotated. The new refresh token is stored in {}.", kept.stored_in(path).await));
             0
         }
         Some(_) => kept.not_stored(outcome, &status, "Rotated", &output),
@@ -451,7 +454,15 @@ impl Keeping {
         let opened = self.place.open(&self.endpoints.issuer(), Purpose::Introduce)?;
         let Some(mirror) = opened.mirror else { return Ok(()) };
         match mirror.look(Patience::Some) {
-            Ok(Some(_)) => {
+            Ok(Some(text)) => {
+                match Shown::beside(None, Some(&text)) {
+                    Shown::Nonsense(flaw) | Shown::Reference(flaw) if !is_given => {
+                        return Err(self.place.nothing_but(flaw));
+                    }
+                    Shown::Nothing if !is_given => return Err(self.place.nothing_yet()),
+                    Shown::Nonsense(_) | Shown::Reference(_) | Shown::Nothing => return Ok(()),
+                    Shown::Newest | Shown::Old | Shown::New => {}
+                }
                 output.say(&format!(
                     "ring-auth keeps the token in {} from now on, and one token has one keeper: another program that rotates the same one, as homebridge-ring does, will lose it. For a token of its own: ring-auth login",
                     path.display()
@@ -504,6 +515,7 @@ impl Keeping {
         };
         let settings = Settings {
             refresh_token: given,
+            refuses_at_calls: false,
             system_id: options.system_id.clone(),
             device_name: options.device_name.clone().unwrap_or_else(|| DEFAULT_DEVICE_NAME.to_owned()),
             login_flow: options.login_flow,
@@ -523,6 +535,20 @@ impl Keeping {
             return Outcome::Kept;
         }
         Outcome::JournalOnly
+    }
+
+    /// Where people find the token: in the file, or in its journal alone if the file has a reference in its place.
+    async fn stored_in(&self, path: &Path) -> String {
+        let opened = self.opened.clone();
+        match blocking(move || Ok(opened.reference())).await {
+            Ok(Some(flaw)) => format!(
+                "the journal {}; the value in {} is left alone, because it {}",
+                self.opened.store.name(),
+                path.display(),
+                flaw.reason()
+            ),
+            _ => path.display().to_string(),
+        }
     }
 
     /// Says where the token is, and where it is not.

@@ -11,9 +11,8 @@ use crate::files::{Disk, platform};
 use crate::journal::state::State;
 use crate::journal::{Begun, ELSEWHERE, FileStore, MemoryStore, Notice, Store};
 use crate::manager::Shown;
-use crate::mirror::{
-    Decision, Dotenv, FileMirror, Homebridge, Introduced, Mirror, Patience, Purpose, ShownPlace, Target,
-};
+use crate::mirror::{Dotenv, FileMirror, Homebridge, Introduced, Mirror, Patience, Purpose, ShownPlace, Target};
+use crate::pasted::Flaw;
 use crate::{Error, ErrorCode, Result, Secret};
 
 /// What Homebridge's file is called, wherever it lies.
@@ -161,6 +160,13 @@ impl Place {
         }
     }
 
+    /// There is none but a text that cannot be one.
+    pub(super) fn nothing_but(&self, flaw: Flaw) -> Error {
+        let error = flaw.nothing_in(&self.path().unwrap_or(Path::new("")).display().to_string());
+        let message = format!("{} Or get one with: ring-auth login {}", error.message(), self.typed);
+        error.with_message(message)
+    }
+
     /// There is none, and how to get one.
     pub(super) fn nothing_yet(&self) -> Error {
         let path = self.path().unwrap_or(Path::new("")).display();
@@ -215,12 +221,13 @@ impl Opened {
         // The mirror's lock comes second, as everywhere. Another process writes the mirror with what the journal holds
         // then, so the journal goes first: from then on nobody puts the token back.
         let mut forgotten = false;
-        let mut forget_then_clear = |_: Option<&Secret>| {
+        let mut forget_then_clear = |shown: Option<&Secret>| {
+            let shown = Shown::beside(None, shown);
             if !forgotten {
                 guard.forget()?;
                 forgotten = true;
             }
-            Ok(Decision::Clear)
+            Ok(shown.cleared())
         };
         let cleared = mirror.settle(&mut forget_then_clear).and_then(|settled| {
             // The former version of the file stays beside it until the next look, and has the token in it.
@@ -239,6 +246,15 @@ impl Opened {
         let Ok(shown) = mirror.look(Patience::Some) else { return false };
         let state = self.store.peek().ok().flatten();
         shown.as_ref() == Some(newest) || Shown::beside(state.as_ref(), shown.as_ref()) == Shown::Newest
+    }
+
+    /// The reference that the mirror shows in the place of a token, if it shows one: then the journal alone keeps the token.
+    pub(super) fn reference(&self) -> Option<Flaw> {
+        let shown = self.mirror.as_ref()?.look(Patience::Some).ok()?;
+        match Shown::beside(None, shown.as_ref()) {
+            Shown::Reference(flaw) => Some(flaw),
+            _ => None,
+        }
     }
 
     /// What is kept now; `None` where no token is.
@@ -389,6 +405,7 @@ fn home_in(passwd: &str, uid: &str) -> Option<PathBuf> {
 mod tests {
     use super::*;
     use crate::files::lock::Lock;
+    use crate::mirror::Decision;
     use crate::token::RefreshToken;
 
     fn with_config(folder: &Path) -> PathBuf {

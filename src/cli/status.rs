@@ -69,6 +69,11 @@ pub(super) async fn status(options: &Options, output: &Arc<Output>) -> Done {
             pasted = text.filter(|_| shown == Shown::New).and_then(|text| RefreshToken::parse(text.expose()).ok());
             shown
         });
+        if let Some(flaw) = shown.as_ref().ok().and_then(|shown| shown.flaw())
+            && is_empty
+        {
+            status.problem = Some(place.nothing_but(flaw));
+        }
         if pasted.is_some() && status.phase == Phase::NeedsLogin {
             // Whoever starts next uses that one.
             status = Status { phase: Phase::Idle, problem: None, retry_at: None, persisted: false };
@@ -126,7 +131,10 @@ impl Files {
         match &self.shown {
             Ok(Shown::Newest) => ("newest", "the newest token".into()),
             Ok(Shown::Nothing) => ("nothing", "no token".into()),
-            Ok(Shown::Nonsense) => ("nonsense", "something that cannot be a token".into()),
+            Ok(Shown::Nonsense(flaw)) => {
+                ("nonsense", format!("something that cannot be a token: it {}", flaw.reason()))
+            }
+            Ok(Shown::Reference(flaw)) => ("reference", format!("a value that is left alone: it {}", flaw.reason())),
             Ok(Shown::Old) => ("old", "an old copy; it is put right at the next start or refresh".into()),
             Ok(Shown::New) => ("new", "a token that was pasted; it is used from the next start or refresh on".into()),
             Err(error) => ("unreadable", error.message().to_owned()),

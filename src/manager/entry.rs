@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use super::activity::Write;
 use super::login::count_as_accepted;
-use super::{Inner, Level, closed, policy};
+use super::{Inner, Level, closed, ignoring, policy};
 use crate::journal::state::{Known, State};
 use crate::journal::{Begun, Claim, Found, Guard, Notice};
 use crate::mirror::{Allowance, Follower};
+use crate::pasted::{self, Pasted};
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Result, task};
 
@@ -448,6 +449,18 @@ impl Inner {
                 Follower::Program(_) => "from the store's own load".to_owned(),
             };
             self.absorb_one(entered, &shown, &whence);
+        }
+        self.decide_refused(entered);
+    }
+
+    /// A text of the options that was no token when the store could not be read: now it is a token that the store knows, or is ignored
+    /// beside another one, or waits to be reported by a call.
+    fn decide_refused(&self, entered: &mut Entered<'_>) {
+        let Some(refused) = self.view().refused.take() else { return };
+        match pasted::read(refused.text.expose(), Some(&entered.state)) {
+            Pasted::Token(token) => drop(self.absorb_one(entered, &token, "given")),
+            _ if entered.state.current.is_some() => self.log(Level::Warn, ignoring(refused.flaw)),
+            _ => self.view().refused = Some(refused),
         }
     }
 

@@ -7,10 +7,11 @@ use tokio::sync::{MutexGuard, oneshot};
 
 use super::activity::Rotation;
 use super::entry::broken;
-use super::{Inner, Level};
+use super::{Inner, Level, read};
 use crate::journal::Notice;
 use crate::journal::state::{Known, State};
 use crate::mirror::{Allowance, Decision, Follower, Mirror, Patience, Program, Settled};
+use crate::pasted::{self, Flaw, Pasted};
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Result, Secret, task};
 
@@ -47,8 +48,8 @@ pub(super) async fn after(inner: &Arc<Inner>, allowance: Arc<Allowance>) {
 /// What a look into the mirror, with its lock held, came to.
 struct Look {
     settled: Result<Settled>,
-    /// Whether something was found that was pasted there.
-    pasted: bool,
+    /// What was found there, if it could be read.
+    shown: Option<Shown>,
 }
 
 impl Inner {
@@ -63,7 +64,7 @@ impl Inner {
         };
         match looked {
             Ok(shown) => {
-                let first = self.update(|view, _| {
+                self.update(|view, _| {
                     if std::mem::take(&mut view.mirror_unreadable) {
                         view.mirror_problem = None;
                     }
@@ -74,17 +75,11 @@ impl Inner {
                     {
                         view.announce(shown.clone());
                     }
-                    first
                 });
-                let text = shown?;
-                let token = RefreshToken::parse(text.expose());
-                if token.is_err() && first {
-                    self.log(
-                        Level::Warn,
-                        format!("{} shows something that cannot be a refresh token.", self.mirror_name()),
-                    );
-                }
-                token.ok()
+                let known = self.view().known.clone();
+                let read = read(shown.as_ref(), known.as_deref());
+                self.note_flaw(read.flaw());
+                read.token()
             }
             Err(error) => {
                 {
@@ -95,6 +90,36 @@ impl Inner {
                 self.report(error);
                 None
             }
+        }
+    }
+
+    /// Reports what is wrong with the text in the mirror, once per kind.
+    fn note_flaw(&self, flaw: Option<Flaw>) {
+        if self.view().flaw_shown == flaw {
+            return;
+        }
+        self.update(|view, _| view.flaw_shown = flaw);
+        if let Some(flaw) = flaw {
+            self.tell_flaw(flaw);
+        }
+    }
+
+    pub(super) fn tell_flaw(&self, flaw: Flaw) {
+        let name = self.mirror_name();
+        if flaw.is_reference() {
+            let rest = if self.parts.store.needs_the_program() {
+                "It is used as soon as it is a token."
+            } else {
+                "It is left alone: the journal keeps the newest token."
+            };
+            self.log(Level::Info, format!("The refresh token in {name} {}. {rest}", flaw.reason()));
+        } else {
+            let message = format!(
+                "{name} shows something that cannot be a refresh token: it {}. The newest token replaces it as soon as there is one. {}",
+                flaw.reason(),
+                flaw.advice()
+            );
+            self.log(Level::Warn, message);
         }
     }
 
@@ -134,10 +159,12 @@ impl Inner {
         // There is no way to tell a program to forget, so it keeps what it was last given.
         let Some(Follower::Place(mirror)) = self.parts.mirror.clone() else { return Ok(()) };
         self.view().mirror_due = false;
-        let cleared = task::spawn_blocking(move || mirror.settle(&mut |_| Ok(Decision::Clear))).await;
+        let cleared =
+            task::spawn_blocking(move || mirror.settle(&mut |shown| Ok(Shown::beside(None, shown).cleared()))).await;
         let settled = cleared.unwrap_or_else(|_| Err(broken()))?;
         self.tell(settled.notices);
         if settled.written {
+            self.view().flaw_shown = None;
             // What came out of its place has the token in it.
             self.view().looks_left = MOST_LOOKS;
             self.look_again();
@@ -157,10 +184,14 @@ impl Inner {
                 self.view().mirror_due = true;
                 return false;
             }
-            let Look { settled, pasted } = match &mirror {
+            let Look { settled, shown } = match &mirror {
                 Follower::Place(mirror) => self.settle(Arc::clone(mirror), unwritten, allowance).await,
                 Follower::Program(program) => self.settle_program(program, unwritten, allowance).await,
             };
+            if let Some(shown) = shown {
+                self.note_flaw(shown.flaw());
+            }
+            let pasted = shown == Some(Shown::New);
             // The token of the options waited for the program's first answer, which has come.
             let is_awaited = settled.is_ok() && self.view().awaits_first_answer();
             if (pasted || is_awaited) && self.take_over_shown(allowance).await.is_ok() {
@@ -213,19 +244,19 @@ impl Inner {
         let known = self.view().known.clone();
         let name = mirror.name();
         let work = move || {
-            let mut pasted = false;
+            let mut found = None;
             let settled = mirror.settle(&mut |shown| {
                 // With what is kept at this moment: somebody else may have rotated since.
                 let kept = if unwritten.is_some() { unwritten.clone() } else { store.peek()? };
                 let state = or_known(kept, known.as_deref());
-                let (decision, is_new) = decide(state.as_ref(), shown);
-                pasted = is_new;
+                let (decision, shown) = decide(state.as_ref(), shown);
+                found = Some(shown);
                 Ok(decision)
             });
-            Look { settled, pasted }
+            Look { settled, shown: found }
         };
         let look = self.at_place(&name, allowance, work).await;
-        look.unwrap_or_else(|error| Look { settled: Err(error), pasted: false })
+        look.unwrap_or_else(|error| Look { settled: Err(error), shown: None })
     }
 
     /// Does something where the mirror lies. A mount that has gone never answers: a call waits for it as for a program's own
@@ -258,8 +289,8 @@ impl Inner {
     }
 
     async fn settle_program(&self, program: &Arc<Program>, unwritten: Option<State>, allowance: &Allowance) -> Look {
-        let mut look = Look { settled: Ok(Settled::default()), pasted: false };
-        look.settled = self.try_settle_program(program, unwritten, allowance, &mut look.pasted).await;
+        let mut look = Look { settled: Ok(Settled::default()), shown: None };
+        look.settled = self.try_settle_program(program, unwritten, allowance, &mut look.shown).await;
         look
     }
 
@@ -268,7 +299,7 @@ impl Inner {
         program: &Arc<Program>,
         unwritten: Option<State>,
         allowance: &Allowance,
-        pasted: &mut bool,
+        found: &mut Option<Shown>,
     ) -> Result<Settled> {
         let mut settled = Settled::default();
         let mut shown = match program.load(allowance).await {
@@ -288,8 +319,11 @@ impl Inner {
         for _ in 0..ROUNDS {
             let kept = if unwritten.is_some() { unwritten.clone() } else { self.peek().await? };
             let state = or_known(kept, self.view().known.as_deref());
-            let (decision, is_new) = decide(state.as_ref(), shown.as_ref());
-            *pasted = is_new;
+            let (decision, is) = decide(state.as_ref(), shown.as_ref());
+            // What it showed before a save is what a person should hear of.
+            if found.is_none_or(|found| found.flaw().is_none()) {
+                *found = Some(is);
+            }
             let Decision::Show(token) = decision else { break };
             program.save(&token, allowance).await?;
             settled.written = true;
@@ -382,7 +416,9 @@ pub enum Shown {
     /// No token.
     Nothing,
     /// Something that cannot be a token.
-    Nonsense,
+    Nonsense(Flaw),
+    /// The name of a value that another program puts there. It is left alone.
+    Reference(Flaw),
     /// An old copy, which is put right.
     Old,
     /// A token that the journal does not know: it has just been pasted, and is taken over.
@@ -392,15 +428,18 @@ pub enum Shown {
 impl Shown {
     /// Looks up what a mirror shows.
     pub fn beside(state: Option<&State>, shown: Option<&Secret>) -> Self {
-        let Some(text) = shown.filter(|text| !text.expose().trim().is_empty()) else { return Self::Nothing };
-        let token = RefreshToken::parse(text.expose()).ok();
-        let Some((state, held)) = state.and_then(|state| Some((state, state.current.as_ref()?))) else {
-            return if token.is_some() { Self::New } else { Self::Nonsense };
-        };
-        if *text == held.token.wrapped() {
+        let Some(text) = shown else { return Self::Nothing };
+        let held = state.and_then(|state| state.current.as_ref());
+        if held.is_some_and(|held| *text == held.token.wrapped()) {
             return Self::Newest;
         }
-        let Some(token) = token else { return Self::Nonsense };
+        let token = match pasted::read(text.expose(), state) {
+            Pasted::Nothing => return Self::Nothing,
+            Pasted::Reference(flaw) => return Self::Reference(flaw),
+            Pasted::Refused(flaw) => return Self::Nonsense(flaw),
+            Pasted::Token(token) => token,
+        };
+        let Some(state) = state.filter(|_| held.is_some()) else { return Self::New };
         let is_new = match state.recognise(token.fingerprint()) {
             Known::Unknown => true,
             // The same token with other push credentials, which somebody else wrote.
@@ -408,6 +447,19 @@ impl Shown {
             Known::Aside | Known::Former | Known::Rejected => false,
         };
         if is_new { Self::New } else { Self::Old }
+    }
+
+    /// What a logout does with it.
+    pub fn cleared(self) -> Decision {
+        if matches!(self, Self::Reference(_)) { Decision::Leave } else { Decision::Clear }
+    }
+
+    /// Why it is no token, if it is none.
+    pub fn flaw(self) -> Option<Flaw> {
+        match self {
+            Self::Nonsense(flaw) | Self::Reference(flaw) => Some(flaw),
+            Self::Newest | Self::Nothing | Self::Old | Self::New => None,
+        }
     }
 }
 
@@ -421,13 +473,14 @@ fn or_known(kept: Option<State>, known: Option<&State>) -> Option<State> {
     }
 }
 
-/// What becomes of what a mirror shows, and whether that has just been pasted.
-fn decide(state: Option<&State>, shown: Option<&Secret>) -> (Decision, bool) {
+/// What becomes of what a mirror shows, and what that is.
+fn decide(state: Option<&State>, shown: Option<&Secret>) -> (Decision, Shown) {
     let newest = state.and_then(|state| state.current.as_ref()).map(|held| held.token.wrapped());
-    match (Shown::beside(state, shown), newest) {
-        (Shown::New, _) => (Decision::Leave, true),
-        (Shown::Nothing | Shown::Nonsense | Shown::Old, Some(newest)) => (Decision::Show(newest), false),
-        // Nothing is known but what stands there.
-        _ => (Decision::Leave, false),
-    }
+    let shown = Shown::beside(state, shown);
+    let decision = match (shown, newest) {
+        (Shown::Nothing | Shown::Nonsense(_) | Shown::Old, Some(newest)) => Decision::Show(newest),
+        // It is newer than what is known, or belongs to another program, or nothing else is known.
+        _ => Decision::Leave,
+    };
+    (decision, shown)
 }

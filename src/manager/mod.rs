@@ -32,12 +32,13 @@ use crate::journal::Store;
 use crate::journal::state::{Known, State};
 use crate::mirror::{Allowance, Follower, Patience, Turns};
 use crate::oauth::{LoginFlow, Refresh, RingOauth, TwoFactor};
+use crate::pasted::{self, Flaw, Pasted};
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Result, Secret};
 use entry::Pending;
 use login::Asked;
 use refresh::{Outcome, Reason};
-use view::{Complaint, View};
+use view::{Beside, Complaint, View};
 
 /// What a manager is given. It has no way to any of these but this one.
 pub struct Parts {
@@ -62,6 +63,8 @@ pub struct Parts {
 pub struct Settings {
     /// The token that the caller had, as it was given; the store's own is used where that is newer.
     pub refresh_token: Option<Secret>,
+    /// Whether a text in its place that is no token is refused by the first call, and not at once.
+    pub refuses_at_calls: bool,
     /// What the hardware id is derived from where no token has one, as in ring-client-api.
     pub system_id: Option<String>,
     /// The name shown in Ring's Control Center.
@@ -164,14 +167,8 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` for a token that cannot be one, and for the journal of another issuer.
+    /// `INVALID_ARGUMENT` for a text that cannot be a token if the store holds none either, and for the journal of another issuer.
     pub fn open(parts: Parts, mut settings: Settings) -> Result<Self> {
-        let given = match &settings.refresh_token {
-            // An empty one is an old copy like any other: a settings page wrote it.
-            Some(text) if text.expose().trim().is_empty() => None,
-            Some(text) => Some(RefreshToken::parse(text.expose())?),
-            None => None,
-        };
         // No lock is held here, and the mirror follows the journal: read in this order, what another process writes in
         // between makes the token in the mirror an old copy, and never one that was pasted.
         let looked = match &parts.mirror {
@@ -206,7 +203,17 @@ impl Manager {
         };
         let looked_up =
             |token: &RefreshToken| found.as_ref().map_or(Known::Unknown, |state| state.recognise(token.fingerprint()));
-        let token_shown = shown.as_ref().and_then(|text| RefreshToken::parse(text.expose()).ok());
+        let read_shown = read(shown.as_ref(), found.as_ref());
+        let flaw_shown = read_shown.flaw();
+        let token_shown = read_shown.token();
+        let beside = if view.newest.is_some() || token_shown.is_some() {
+            Beside::AToken
+        } else if trouble.is_some() || view.mirror_problem.is_some() || view.unread || settings.refuses_at_calls {
+            Beside::NobodyKnows
+        } else {
+            Beside::Nothing
+        };
+        let (given, ignored) = view.read_given(settings.refresh_token.as_ref(), found.as_ref(), beside)?;
         // Of two that were never seen the mirror's is used: people look there.
         let pasted = [&token_shown, &given].into_iter().flatten().find(|token| looked_up(token) == Known::Unknown);
         if let Some(token) = pasted {
@@ -226,10 +233,10 @@ impl Manager {
             view.announce_newest();
         }
         view.given = given;
+        view.flaw_shown = flaw_shown;
         view.store_problem.clone_from(&trouble);
         view.settle(parts.clock.as_ref());
         let left_behind = found.as_ref().is_some_and(|state| state.mark.is_some());
-        let auto_refresh = settings.auto_refresh;
         let inner = Arc::new_cyclic(|me| Inner {
             me: Weak::clone(me),
             parts,
@@ -246,6 +253,12 @@ impl Manager {
         for error in [trouble, inner.view().mirror_problem.clone()].into_iter().flatten() {
             inner.log(Level::Error, format!("{error}"));
         }
+        if let Some(flaw) = flaw_shown {
+            inner.tell_flaw(flaw);
+        }
+        if let Some(flaw) = ignored {
+            inner.log(Level::Warn, ignoring(flaw));
+        }
         if let Some(old) = replaced {
             inner.announce_newer(old);
         }
@@ -256,7 +269,7 @@ impl Manager {
             // Its result reaches whoever asks; nobody has to.
             drop(inner.fly(Reason::Recover, Allowance::new()));
         }
-        if auto_refresh {
+        if inner.settings.auto_refresh {
             refresh::keep_fresh(&inner);
         }
         inner.watch_for_login();
@@ -305,8 +318,8 @@ impl Manager {
 
     /// The user linked the account again: this token is used from now on, unless it is an old copy.
     pub async fn set_refresh_token(&self, token: &str) -> Result<()> {
-        let token = RefreshToken::parse(token)?;
-        self.inner.set_refresh_token(token).await
+        let known = self.inner.view().known.clone();
+        self.inner.set_refresh_token(pasted::token(token, known.as_deref())?).await
     }
 
     /// Wraps other push-notification credentials with the token, or none.
@@ -396,6 +409,19 @@ impl Manager {
     pub async fn forget(&self) -> Result<()> {
         self.inner.forget().await
     }
+}
+
+fn read(text: Option<&Secret>, state: Option<&State>) -> Pasted {
+    text.map_or(Pasted::Nothing, |text| pasted::read(text.expose(), state))
+}
+
+/// What is logged of a text in the options that is no token, if the store holds one: a stale variable must not stop a journal.
+fn ignoring(flaw: Flaw) -> String {
+    format!(
+        "The refreshToken of the options is ignored, and the token in the store is used: it {}. {}",
+        flaw.reason(),
+        flaw.advice()
+    )
 }
 
 impl Inner {

@@ -405,6 +405,7 @@ impl Bench {
         };
         let settings = Settings {
             refresh_token: token.map(Secret::from),
+            refuses_at_calls: false,
             system_id: Some("test".into()),
             device_name: "test".into(),
             login_flow: LoginFlow::Auto,
@@ -543,7 +544,7 @@ async fn what_takes_time_before_a_request_is_done_before_its_mark() {
 #[tokio::test(start_paused = true)]
 async fn what_no_other_try_can_change_leaves_neither_a_mark_nor_a_cool_down() {
     let bench = Bench::on(Shaky::new());
-    let manager = bench.manager(Some("a"));
+    let manager = bench.manager(Some("token-a-of-this-test"));
     *bench.wire.misconfigured.lock().unwrap() = Some(Error::invalid("ALL_PROXY names a SOCKS proxy."));
     for _ in 0..3 {
         let error = manager.auth().await.unwrap_err();
@@ -555,7 +556,7 @@ async fn what_no_other_try_can_change_leaves_neither_a_mark_nor_a_cool_down() {
     // Nothing has to pass before the next try.
     *bench.wire.misconfigured.lock().unwrap() = None;
     manager.auth().await.unwrap();
-    assert_eq!(bench.wire.sent(), ["a"]);
+    assert_eq!(bench.wire.sent(), ["token-a-of-this-test"]);
 }
 
 /// Ring's answer to a refresh of a token, with an access token that it has given before.

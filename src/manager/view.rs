@@ -7,9 +7,10 @@ use std::time::Duration;
 use super::clock::Clock;
 use super::policy::{self, Invalidations};
 use super::refresh::Flight;
-use super::{Event, closed};
+use super::{Event, closed, read};
 use crate::journal::state::{Access, CoolDown, Millis, State, millis};
 use crate::journal::{Notice, elsewhere};
+use crate::pasted::{Flaw, Pasted};
 use crate::token::{Fingerprint, RefreshToken};
 use crate::{Error, ErrorCode, Result, Secret};
 
@@ -177,6 +178,23 @@ impl Announced {
     }
 }
 
+/// What the store holds beside a text of the options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beside {
+    /// A token.
+    AToken,
+    /// None.
+    Nothing,
+    /// That is known when a call has read the store.
+    NobodyKnows,
+}
+
+/// A text of the options that is no token.
+pub(super) struct Refused {
+    pub(super) text: Secret,
+    pub(super) flaw: Flaw,
+}
+
 /// What is there in few managers is boxed: a process may have thousands of them.
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and most pairs can hold together")]
 pub(super) struct View {
@@ -195,6 +213,10 @@ pub(super) struct View {
     pub(super) mirror_unreadable: bool,
     /// What was said of the mirror already.
     pub(super) told: Vec<Notice>,
+    /// Why the text in the mirror is no token, if it is none.
+    pub(super) flaw_shown: Option<Flaw>,
+    /// The text of the options if it is no token, until there is one.
+    pub(super) refused: Option<Box<Refused>>,
     /// The old copy that was spoken of last.
     pub(super) old_copy: Option<Fingerprint>,
     /// Whether the mirror has not been looked into yet, because that takes the program's own code.
@@ -248,6 +270,8 @@ impl View {
             mirror_problem: None,
             mirror_unreadable: false,
             told: Vec::new(),
+            flaw_shown: None,
+            refused: None,
             old_copy: None,
             unread: false,
             mirror_due: false,
@@ -333,6 +357,27 @@ impl View {
         self.store_problem = Some(problem);
     }
 
+    /// The token of the options, and why their text is ignored beside another token. An empty text is an old copy like any other: a
+    /// settings page wrote it.
+    pub(super) fn read_given(
+        &mut self,
+        text: Option<&Secret>,
+        state: Option<&State>,
+        beside: Beside,
+    ) -> Result<(Option<RefreshToken>, Option<Flaw>)> {
+        let (Some(text), Pasted::Reference(flaw) | Pasted::Refused(flaw)) = (text, read(text, state)) else {
+            return Ok((read(text, state).token(), None));
+        };
+        match beside {
+            Beside::AToken => Ok((None, Some(flaw))),
+            Beside::Nothing => Err(flaw.error()),
+            Beside::NobodyKnows => {
+                self.refused = Some(Box::new(Refused { text: text.clone(), flaw }));
+                Ok((None, None))
+            }
+        }
+    }
+
     /// Whether what a login brought is nowhere but here.
     pub(super) fn has_unstored_login(&self) -> bool {
         self.given_by_login && self.given.is_some()
@@ -401,6 +446,10 @@ impl View {
         } else if let Some(problem) = &self.mirror_problem {
             // It may well have one.
             problem.clone()
+        } else if let Some(refused) = &self.refused {
+            refused.flaw.error()
+        } else if let Some(flaw) = self.flaw_shown {
+            flaw.nothing_in("the store")
         } else if self.known.as_ref().is_some_and(|known| known.logged_out_at.is_some()) {
             Error::new(
                 ErrorCode::NoRefreshToken,

@@ -13,7 +13,7 @@ use crate::files::names::siblings;
 use crate::files::{Disk, Folder, check_text, refuse_foreign_link, resolve};
 use crate::journal::state::Known;
 use crate::journal::{FileStore, MemoryStore, Store};
-use crate::token::RefreshToken;
+use crate::pasted;
 use crate::{Error, ErrorCode, Result, Secret};
 
 /// The folder of journals beside a mirror.
@@ -296,9 +296,11 @@ fn with(name: &OsStr, ending: &str) -> OsString {
 
 /// Whether a journal holds that token, or did once.
 fn knows(journal: &Path, issuer: &str, disk: &Disk, token: &Secret) -> bool {
-    let Ok(token) = RefreshToken::parse(token.expose()) else { return false };
     let state = FileStore::open_in_state_folder(journal, issuer, disk.clone()).and_then(|journal| journal.peek());
-    state.ok().flatten().is_some_and(|state| state.recognise(token.fingerprint()) != Known::Unknown)
+    state.ok().flatten().is_some_and(|state| {
+        let token = pasted::read(token.expose(), Some(&state)).token();
+        token.is_some_and(|token| state.recognise(token.fingerprint()) != Known::Unknown)
+    })
 }
 
 /// Enough of a digest to tell two files, or two versions of one, apart in a name.

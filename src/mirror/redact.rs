@@ -58,7 +58,8 @@ fn hide(hidden: &mut [bool], start: usize, end: usize) {
 
 /// A token as it is, wrapped and unwrapped, and as it looks in JSON, in a URL, in base64 at each offset and in hexadecimal.
 fn forms(token: &Secret) -> Vec<String> {
-    let raw = RefreshToken::parse(token.expose()).map(|token| token.raw()).ok();
+    let text = token.expose();
+    let raw = RefreshToken::parse(text).or_else(|_| RefreshToken::parse_kept(text)).map(|token| token.raw()).ok();
     let mut forms = Vec::new();
     for text in [Some(token.expose()), raw.as_deref()].into_iter().flatten() {
         forms.push(text.to_owned());

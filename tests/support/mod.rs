@@ -356,6 +356,7 @@ pub fn names(folder: &Path) -> Vec<String> {
 pub fn with_parts(parts: Parts, token: Option<String>) -> Manager {
     let settings = Settings {
         refresh_token: token.map(Secret::new),
+        refuses_at_calls: false,
         system_id: Some("test".to_owned()),
         device_name: "test".to_owned(),
         login_flow: LoginFlow::Auto,
