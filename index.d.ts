@@ -150,6 +150,9 @@ export class RingTokenManager {
   /** What the manager is doing, and what is wrong if something is. Holds no secret. */
   readonly status: Status
 
+  /** What this manager has done since it was made. Plain data without a secret. */
+  readonly stats: Stats
+
   /**
    * Each new refresh token, after it was stored. A late subscriber gets the last one at once.
    *
@@ -312,6 +315,44 @@ export interface LoginCredentials {
    * the next; that can take a minute. It is not kept, and never used to log in unasked.
    */
   totpSecret?: string | undefined
+}
+
+/** What a manager has done since it was made. */
+export interface Stats {
+  /** Refreshes to which Ring gave this manager new tokens. */
+  readonly rotations: number
+  /** Refreshes that needed no request, because another process or manager had rotated. */
+  readonly adopted: number
+  /** Refreshes that went on where a process had been stopped in the middle of one. */
+  readonly takeovers: number
+  /** Requests for tokens that failed, by what they failed with. */
+  readonly failures: Readonly<Partial<Record<ErrorCode, number>>>
+  /**
+   * When Ring last accepted a token or a login of the account, in milliseconds since 1970, whichever process it was; `null`
+   * if that is not known.
+   */
+  readonly lastSuccessAt: number | null
+}
+
+/**
+ * What the subscribers of the tracing channel `ring-auth:refresh` get (`tracingChannel` of `node:diagnostics_channel`): in
+ * `start` and `end` the reason alone, in `error`, `asyncStart` and `asyncEnd` all of it. Holds no secret.
+ */
+export interface RefreshTrace {
+  /**
+   * `needed`: a caller needs an access token. `unasked`: the current one ends soon. `asked`, `forced`: `refresh()`, and with
+   * `force`. `recover`: an earlier process was stopped in the middle of a refresh.
+   */
+  reason: 'needed' | 'unasked' | 'asked' | 'forced' | 'recover'
+  /** How many requests it made. */
+  requests?: number
+  /** Whether it needed none, because another process or manager had rotated. */
+  adopted?: boolean
+  durationMs?: number
+  /** Why it failed, if it did. */
+  code?: ErrorCode
+  /** The same as an error. */
+  error?: RingAuthError
 }
 
 /** How far a login has come. */

@@ -11,6 +11,8 @@ export declare class BindingApi {
 /** What tells JavaScript of the events of any number of managers. */
 export declare class BindingEvents {
   constructor(listener: () => void)
+  /** Says whether the events of each refresh are wanted from now on. */
+  trace(wanted: boolean): void
   next(): BindingEvent | null
 }
 
@@ -31,6 +33,7 @@ export declare class BindingManager {
   get refreshToken(): string | null
   get hardwareId(): string | null
   get status(): BindingStatus
+  get stats(): BindingStats
   close(): Promise<undefined>
 }
 
@@ -129,7 +132,7 @@ export interface BindingError {
 export interface BindingEvent {
   /** The number that its manager was opened with. */
   manager: number
-  /** `token`, `status`, `log`, or `end`: it was the last one of this manager. */
+  /** `token`, `status`, `log`, `begun` and `ended` of a refresh, or `end`: it was the last one of this manager. */
   kind: string
   /** With `token`. */
   oldRefreshToken: string | null
@@ -141,6 +144,16 @@ export interface BindingEvent {
   level: string | null
   /** With `log`. */
   message: string | null
+  /** With `begun` and `ended`. */
+  refresh: BindingRefresh | null
+}
+
+/** How many requests failed with a code. */
+export interface BindingFailures {
+  /** The code. */
+  code: string
+  /** How many. */
+  count: number
 }
 
 /** A header. */
@@ -192,6 +205,20 @@ export interface BindingOutcome {
   step: BindingStep | null
 }
 
+/** A refresh, for who traces it. Only its reason is known when it begins. */
+export interface BindingRefresh {
+  /** `needed`, `unasked`, `asked`, `forced` or `recover`. */
+  reason: string
+  /** How many requests it made. */
+  requests: number
+  /** Whether another process or manager had rotated. */
+  adopted: boolean
+  /** How long it took. */
+  durationMs: number
+  /** If it failed. */
+  error: BindingError | null
+}
+
 /** What a request came to: an error, an answer, or an answer that is an error. */
 export interface BindingReply {
   /** If it failed. */
@@ -200,6 +227,20 @@ export interface BindingReply {
   answer: BindingApiAnswer | null
   /** The error is the manager's: there was no access token to ask with. */
   noToken: boolean
+}
+
+/** What a manager has done so far. */
+export interface BindingStats {
+  /** Refreshes to which Ring gave new tokens. */
+  rotations: number
+  /** Refreshes that needed no request. */
+  adopted: number
+  /** Refreshes that another process had begun. */
+  takeovers: number
+  /** Requests that failed. */
+  failures: Array<BindingFailures>
+  /** When Ring last accepted something of the account. */
+  lastSuccessAt: number | null
 }
 
 /** How a token does. */

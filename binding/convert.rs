@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::types::{
-    BindingAuth, BindingError, BindingEvent, BindingOutcome, BindingStatus, BindingStep, BindingStore,
-    BindingTwoFactor, BindingWebLogin,
+    BindingAuth, BindingError, BindingEvent, BindingFailures, BindingOutcome, BindingRefresh, BindingStats,
+    BindingStatus, BindingStep, BindingStore, BindingTwoFactor, BindingWebLogin,
 };
 use ring_auth::cli::{Begun, PageStore};
-use ring_auth::manager::{Auth, Event, Level, Status, Step};
+use ring_auth::manager::{Auth, Ended, Event, Level, Stats, Status, Step};
 use ring_auth::mirror::Target;
 use ring_auth::oauth::{TwoFactor, TwoFactorMethod};
 use ring_auth::{Error, Result};
@@ -32,7 +32,7 @@ impl From<Auth> for BindingAuth {
             access_token: auth.access_token.expose().to_owned(),
             token_type: auth.token_type,
             scope: auth.scope,
-            expires_at: time(auth.expires_at),
+            expires_at: number(auth.expires_at),
             refresh_token: auth.refresh_token.expose().to_owned(),
             hardware_id: auth.hardware_id,
         }
@@ -46,8 +46,23 @@ impl From<Status> for BindingStatus {
             state: status.phase.as_str().to_owned(),
             code: problem.as_ref().map(|error| error.code().as_str().to_owned()),
             message: problem.as_ref().map(|error| error.message().to_owned()),
-            retry_at: status.retry_at.map(time),
+            retry_at: status.retry_at.map(number),
             persisted: status.persisted,
+        }
+    }
+}
+
+impl From<Stats> for BindingStats {
+    fn from(stats: Stats) -> Self {
+        let failures = stats.failures.into_iter();
+        Self {
+            rotations: number(stats.rotations),
+            adopted: number(stats.adopted),
+            takeovers: number(stats.takeovers),
+            failures: failures
+                .map(|(code, count)| BindingFailures { code: code.as_str().to_owned(), count: number(count) })
+                .collect(),
+            last_success_at: stats.last_success_at.map(number),
         }
     }
 }
@@ -147,6 +162,20 @@ pub(super) fn event(manager: f64, event: Event) -> BindingEvent {
             };
             BindingEvent { level: Some(level.to_owned()), message: Some(message), ..of_kind(manager, "log") }
         }
+        Event::Begun(reason) => {
+            let refresh = BindingRefresh { reason: reason.to_owned(), ..BindingRefresh::default() };
+            BindingEvent { refresh: Some(refresh), ..of_kind(manager, "begun") }
+        }
+        Event::Ended(Ended { reason, requests, adopted, duration, error }) => {
+            let refresh = BindingRefresh {
+                reason: reason.to_owned(),
+                requests,
+                adopted,
+                duration_ms: milliseconds(duration),
+                error: error.map(Into::into),
+            };
+            BindingEvent { refresh: Some(refresh), ..of_kind(manager, "ended") }
+        }
     }
 }
 
@@ -164,6 +193,7 @@ fn of_kind(manager: f64, kind: &str) -> BindingEvent {
         status: None,
         level: None,
         message: None,
+        refresh: None,
     }
 }
 
@@ -187,7 +217,7 @@ fn outcome<T>(result: Result<T>, convert: impl FnOnce(T) -> BindingOutcome) -> B
 }
 
 #[allow(clippy::cast_precision_loss, reason = "JavaScript's numbers hold milliseconds exactly until the year 287396")]
-fn time(milliseconds: u64) -> f64 {
+fn number(milliseconds: u64) -> f64 {
     milliseconds as f64
 }
 

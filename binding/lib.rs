@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::pin::Pin;
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ use ring_auth::totp::Totp;
 use ring_auth::{BLOCKING_THREADS, Error, Result, Secret};
 use types::{
     BindingAnswer, BindingAuth, BindingChange, BindingError, BindingEvent, BindingOptions, BindingOutcome,
-    BindingStatus, BindingStore, BindingToken, BindingWebLogin,
+    BindingStats, BindingStatus, BindingStore, BindingToken, BindingWebLogin,
 };
 
 /// How long the end of a process waits for an answer that is on its way to the disk.
@@ -67,6 +68,8 @@ type JsListener = ThreadsafeFunction<(), (), (), Status, false, true>;
 struct Queue {
     events: Mutex<VecDeque<BindingEvent>>,
     listener: JsListener,
+    /// Whether JavaScript wants to hear of each refresh.
+    traced: AtomicBool,
 }
 
 impl Queue {
@@ -94,7 +97,13 @@ impl BindingEvents {
     #[napi(constructor)]
     pub fn new(listener: Function<'_, (), ()>) -> napi::Result<Self> {
         let listener = listener.build_threadsafe_function().callee_handled::<false>().weak::<true>().build()?;
-        Ok(Self { queue: Arc::new(Queue { events: Mutex::default(), listener }) })
+        Ok(Self { queue: Arc::new(Queue { events: Mutex::default(), listener, traced: AtomicBool::new(false) }) })
+    }
+
+    /// Says whether the events of each refresh are wanted from now on.
+    #[napi]
+    pub fn trace(&self, wanted: bool) {
+        self.queue.traced.store(wanted, Ordering::Relaxed);
     }
 
     #[napi]
@@ -112,6 +121,10 @@ struct Events {
 impl Listener for Events {
     fn on_event(&self, event: Event) {
         self.queue.push(convert::event(self.manager, event));
+    }
+
+    fn traces(&self) -> bool {
+        self.queue.traced.load(Ordering::Relaxed)
     }
 }
 
@@ -271,6 +284,11 @@ impl BindingManager {
     #[napi(getter)]
     pub fn status(&self) -> BindingStatus {
         self.manager.status().into()
+    }
+
+    #[napi(getter)]
+    pub fn stats(&self) -> BindingStats {
+        self.manager.stats().into()
     }
 
     #[napi]

@@ -81,7 +81,7 @@ pub struct BindingStatus {
 pub struct BindingEvent {
     /// The number that its manager was opened with.
     pub manager: f64,
-    /// `token`, `status`, `log`, or `end`: it was the last one of this manager.
+    /// `token`, `status`, `log`, `begun` and `ended` of a refresh, or `end`: it was the last one of this manager.
     pub kind: String,
     /// With `token`.
     pub old_refresh_token: Option<String>,
@@ -93,6 +93,48 @@ pub struct BindingEvent {
     pub level: Option<String>,
     /// With `log`.
     pub message: Option<String>,
+    /// With `begun` and `ended`.
+    pub refresh: Option<BindingRefresh>,
+}
+
+/// A refresh, for who traces it. Only its reason is known when it begins.
+#[napi(object, use_nullable = true)]
+#[derive(Default)]
+pub struct BindingRefresh {
+    /// `needed`, `unasked`, `asked`, `forced` or `recover`.
+    pub reason: String,
+    /// How many requests it made.
+    pub requests: u32,
+    /// Whether another process or manager had rotated.
+    pub adopted: bool,
+    /// How long it took.
+    pub duration_ms: f64,
+    /// If it failed.
+    pub error: Option<BindingError>,
+}
+
+/// What a manager has done so far.
+#[napi(object, use_nullable = true)]
+pub struct BindingStats {
+    /// Refreshes to which Ring gave new tokens.
+    pub rotations: f64,
+    /// Refreshes that needed no request.
+    pub adopted: f64,
+    /// Refreshes that another process had begun.
+    pub takeovers: f64,
+    /// Requests that failed.
+    pub failures: Vec<BindingFailures>,
+    /// When Ring last accepted something of the account.
+    pub last_success_at: Option<f64>,
+}
+
+/// How many requests failed with a code.
+#[napi(object)]
+pub struct BindingFailures {
+    /// The code.
+    pub code: String,
+    /// How many.
+    pub count: f64,
 }
 
 /// Where the token is kept.

@@ -46,11 +46,18 @@ let optionsModule
 let abortModule
 /** @type {typeof import('./observable.js') | undefined} */
 let observableModule
+/** @type {typeof import('./tracing.js') | undefined} */
+let tracingModule
 const options = () => (optionsModule ??= require('./options.js'))
 const abort = () => (abortModule ??= require('./abort.js'))
+/** @type {typeof import('node:diagnostics_channel') | undefined} */
+let diagnosticsModule
+const diagnostics = () => (diagnosticsModule ??= require('node:diagnostics_channel'))
 const observable = () => (observableModule ??= require('./observable.js'))
 
 const CREDENTIALS = ['email', 'password', 'totpSecret']
+/** Of the tracing channel `ring-auth:refresh`, as Node names them. */
+const CHANNELS = ['start', 'end', 'asyncStart', 'asyncEnd', 'error'].map((name) => `tracing:ring-auth:refresh:${name}`)
 const INSPECT = Symbol.for('nodejs.util.inspect.custom')
 /** @type {typeof Symbol.asyncDispose} */
 const ASYNC_DISPOSE = Symbol.asyncDispose ?? /** @type {any} */ (Symbol.for('Symbol.asyncDispose'))
@@ -74,6 +81,8 @@ class Hub {
   updateSubscribers
   /** @type {Set<Subscriber> | undefined} */
   statusSubscribers
+  /** @type {object | undefined} The refresh under way, for who traces it. */
+  refresh
 
   /** @param {((entry: LogEntry) => unknown) | undefined} logger */
   constructor(logger) {
@@ -94,9 +103,26 @@ class Hub {
         if (this.statusSubscribers !== undefined) this.emit(this.statusSubscribers, toStatus(event.status))
       } else if (event.kind === 'log' && event.message != null) {
         this.log(/** @type {LogEntry['level']} */ (event.level ?? 'info'), event.message)
+      } else if (event.refresh != null) {
+        this.trace(event.kind, event.refresh)
       }
     } catch {
       // Nothing above throws by itself; an exotic value of a listener must not either.
+    }
+  }
+
+  /**
+   * @param {string} kind
+   * @param {import('../binding/binding.js').BindingRefresh} refresh
+   */
+  trace(kind, refresh) {
+    tracingModule ??= require('./tracing.js')
+    if (kind === 'begun') {
+      this.refresh = tracingModule.begun(refresh.reason)
+    } else {
+      const begun = this.refresh
+      this.refresh = undefined
+      tracingModule.ended(begun, refresh)
     }
   }
 
@@ -159,6 +185,15 @@ function toStatus({ state, code, message, retryAt, persisted }) {
 }
 
 /**
+ * @param {import('../binding/binding.js').BindingStats} given
+ * @returns {import('../index.js').Stats}
+ */
+function toStats({ rotations, adopted, takeovers, failures, lastSuccessAt }) {
+  const counted = Object.freeze(Object.fromEntries(failures.map(({ code, count }) => [code, count])))
+  return Object.freeze({ rotations, adopted, takeovers, failures: counted, lastSuccessAt: lastSuccessAt ?? null })
+}
+
+/**
  * @param {BindingOutcome} outcome
  * @returns {Auth}
  */
@@ -210,9 +245,24 @@ function createFace(binding) {
   function hear() {
     const event = events?.next()
     if (event == null) return false
+    askWhetherTraced()
     if (event.kind === 'end') hubs.delete(event.manager)
     else hubs.get(event.manager)?.receive(event)
     return true
+  }
+
+  /** Whether the native part makes events of each refresh. */
+  let isTraced = false
+
+  /**
+   * Tells the native part whether anybody has subscribed to the tracing channel. Node says nothing when somebody does, so it is
+   * asked at each call that may refresh, and at each event: one comes before each request.
+   */
+  function askWhetherTraced() {
+    const wanted = CHANNELS.some((name) => diagnostics().hasSubscribers(name))
+    if (wanted === isTraced) return
+    isTraced = wanted
+    events?.trace(wanted)
   }
 
   /** What happened before a call was done is heard of before its caller goes on. */
@@ -372,6 +422,10 @@ function createFace(binding) {
       return toStatus(guard(() => this.#native.status))
     }
 
+    get stats() {
+      return toStats(guard(() => this.#native.stats))
+    }
+
     get onRefreshTokenUpdated() {
       return (this.#onRefreshTokenUpdated ??= observable().makeObservable(this.#hub, 'onRefreshTokenUpdated'))
     }
@@ -461,6 +515,7 @@ function createFace(binding) {
       this.#caller?.refuseInside()
       let outcome
       try {
+        askWhetherTraced()
         const called = call(this.#native)
         outcome = signal === undefined ? await called : await abort().orAborted(called, signal)
         await hearAll()

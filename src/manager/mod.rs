@@ -14,6 +14,7 @@ mod login;
 mod login_watch;
 mod policy;
 mod refresh;
+mod stats;
 mod view;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -26,6 +27,7 @@ use tokio::sync::Notify;
 pub use clock::{Clock, SystemClock};
 pub use follow::Shown;
 pub use login::{Credentials, Device};
+pub use stats::Stats;
 pub use view::{Auth, Phase, Status};
 
 use crate::journal::Store;
@@ -94,6 +96,11 @@ pub fn inspect(state: Option<&State>, clock: &dyn Clock) -> Status {
 pub trait Listener: Send + Sync + 'static {
     /// Something happened.
     fn on_event(&self, event: Event);
+
+    /// Whether anybody wants to hear of [`Event::Begun`] and [`Event::Ended`]; otherwise they are not made.
+    fn traces(&self) -> bool {
+        false
+    }
 }
 
 /// Something that happened.
@@ -110,6 +117,25 @@ pub enum Event {
     Status(Status),
     /// A sentence for a log. It holds no secret.
     Log(Level, String),
+    /// A refresh has begun, for this reason.
+    Begun(&'static str),
+    /// A refresh has ended.
+    Ended(Ended),
+}
+
+/// How a refresh ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Why it was made.
+    pub reason: &'static str,
+    /// How many requests it made.
+    pub requests: u32,
+    /// Whether it needed none, because another process or manager had rotated.
+    pub adopted: bool,
+    /// How long it took.
+    pub duration: Duration,
+    /// Why it failed.
+    pub error: Option<Error>,
 }
 
 /// How much a sentence matters.
@@ -351,6 +377,11 @@ impl Manager {
     /// Whether a login waits for its code. After a failure that ended it none does.
     pub fn awaits_code(&self) -> bool {
         self.inner.view().login_waits
+    }
+
+    /// What this manager has done so far.
+    pub fn stats(&self) -> Stats {
+        self.inner.view().stats()
     }
 
     /// Waits until no refresh is under way.

@@ -10,7 +10,7 @@ use super::clock::Clock;
 use super::entry::{Entered, Purpose, Start, broken};
 use super::policy::{self, Tries};
 use super::view::{Auth, Complaint, LiveAccess, rejected};
-use super::{Inner, Level, follow};
+use super::{Ended, Event, Inner, Level, follow};
 use crate::journal::state::{Access, AfterRejection, Mark, Sent, State, millis};
 use crate::journal::{Notice, elsewhere};
 use crate::mirror::Allowance;
@@ -31,6 +31,19 @@ pub(super) enum Reason {
     Forced,
     /// An earlier process was stopped in the middle of one.
     Recover,
+}
+
+impl Reason {
+    /// The name in traces.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Needed => "needed",
+            Self::Unasked => "unasked",
+            Self::Asked => "asked",
+            Self::Forced => "forced",
+            Self::Recover => "recover",
+        }
+    }
 }
 
 /// What a refresh came to.
@@ -105,6 +118,10 @@ impl Inner {
         // From here on, not from when the task gets its turn: the process may be about to end.
         let under_way = Rotation::begin(self.settings.request_timeout + Duration::from_secs(5));
         let inner = Arc::clone(self);
+        let began = clock.monotonic();
+        if self.parts.listener.traces() {
+            self.parts.listener.on_event(Event::Begun(reason.as_str()));
+        }
         task::spawn(&self.parts.runtime, async move {
             let (worker, allowed) = (Arc::clone(&inner), Arc::clone(&allowance));
             // A task of its own: should it panic, its callers are told, and the next call starts afresh.
@@ -121,9 +138,24 @@ impl Inner {
                 view.refreshing = false;
             });
             drop(under_way);
+            inner.count_and_trace(reason, &outcome, began);
             ended.send_replace(Some(outcome));
         });
         Ok((flight, true))
+    }
+
+    /// Counts what a refresh came to, and tells who traces it.
+    fn count_and_trace(&self, reason: Reason, outcome: &Outcome, began: Duration) {
+        let adopted = outcome.requests == 0 && outcome.result.is_ok();
+        if adopted {
+            self.view().count(|stats| stats.adopted += 1);
+        }
+        if self.parts.listener.traces() {
+            let duration = self.parts.clock.monotonic().saturating_sub(began);
+            let error = outcome.result.as_ref().err().cloned();
+            let ended = Ended { reason: reason.as_str(), requests: outcome.requests, adopted, duration, error };
+            self.parts.listener.on_event(Event::Ended(ended));
+        }
     }
 
     async fn rotate(self: &Arc<Self>, reason: Reason, before: &Before, allowance: &Arc<Allowance>) -> Outcome {
@@ -217,6 +249,7 @@ impl Inner {
     async fn send<'a>(self: &'a Arc<Self>, mut entered: Entered<'a>, tries: &mut Tries) -> Result<Flown<'a>> {
         // Whoever forces it sends the rejected one once more.
         let mut sent = entered.state.sendable().unwrap_or(Sent::Current);
+        let mut takes_over = entered.state.mark.is_some();
         let mut starts = entered.state.mark.as_ref().map_or(0, |mark| mark.starts.saturating_add(1));
         // Whatever takes its time is done before the mark: a mark says that Ring may have got the token.
         if let Err(error) = self.parts.refresh.prepare().await {
@@ -248,6 +281,9 @@ impl Inner {
                 }
             }
             self.update(|view, _| view.refreshing = true);
+            if std::mem::take(&mut takes_over) {
+                self.view().count(|stats| stats.takeovers += 1);
+            }
             let raw = Secret::new(token.raw());
             match self.request(&raw, &hardware_id, tries).await {
                 Ok((grant, asked_at, write)) => {
@@ -345,9 +381,12 @@ impl Inner {
             let write = self.begin_write();
             let failure = match answer {
                 Ok(grant) => return Ok((grant, asked_at, write)),
-                Err(failure) if failure.error.code() == ErrorCode::RefreshTokenRejected => return Err(failure),
                 Err(failure) => failure,
             };
+            self.view().count(|stats| stats.count_failure(failure.error.code()));
+            if failure.error.code() == ErrorCode::RefreshTokenRejected {
+                return Err(failure);
+            }
             drop(write);
             let Some(wait) = tries.again_after(&failure, clock.monotonic(), clock.jitter()) else {
                 return Err(failure);
@@ -366,6 +405,7 @@ impl Inner {
         let state = self.commit(entered).await;
         drop(write);
         self.update(|view, clock| {
+            view.count(|stats| stats.rotations += 1);
             view.refreshing = false;
             view.adopt(&state, clock);
         });

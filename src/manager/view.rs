@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::clock::Clock;
 use super::policy::{self, Invalidations};
 use super::refresh::Flight;
+use super::stats::Stats;
 use super::{Event, closed, read};
 use crate::journal::state::{Access, CoolDown, Millis, State, millis};
 use crate::journal::{Notice, elsewhere};
@@ -252,6 +253,8 @@ pub(super) struct View {
     pub(super) last_unasked: Option<Duration>,
     /// Whether a task is there already that tries to write what is pending.
     pub(super) keeps_writing: bool,
+    /// What was done so far; nothing at all in most managers.
+    pub(super) counts: Option<Box<Stats>>,
     pub(super) closing: bool,
     pub(super) closed: bool,
     last_status: Option<Status>,
@@ -293,6 +296,7 @@ impl View {
             keeps_writing: false,
             invalidations: Invalidations::new(),
             last_unasked: None,
+            counts: None,
             closing: false,
             closed: false,
             last_status: None,
@@ -402,6 +406,16 @@ impl View {
     /// What is known here, if the store holds no token although nobody logged out.
     pub(super) fn missing_in(&self, state: &State) -> Option<Arc<State>> {
         self.known.clone().filter(|known| known.current.is_some() && state.lacks_its_token())
+    }
+
+    /// Counts something that was done.
+    pub(super) fn count(&mut self, what: impl FnOnce(&mut Stats)) {
+        what(self.counts.get_or_insert_default());
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let counts = self.counts.as_deref().cloned().unwrap_or_default();
+        Stats { last_success_at: self.known.as_ref().and_then(|known| known.last_success_at), ..counts }
     }
 
     pub(super) fn set_persisted(&mut self, persisted: bool) {
