@@ -153,7 +153,8 @@ fn rotate_while_another_looks(path: &Path) -> (Seen, Vec<Notice>) {
         .spawn()
         .unwrap();
     let said = || std::fs::read_to_string(&output).unwrap_or_default();
-    let looked = || said().lines().filter_map(|line| line.split("LOOKED ").nth(1)?.parse().ok()).last().unwrap_or(0);
+    let looked =
+        || said().lines().filter_map(|line| line.split("LOOKED ").nth(1)?.parse().ok()).next_back().unwrap_or(0);
     let began = Instant::now();
     let wait = |what: &str| {
         assert!(began.elapsed() < FAR_TOO_LONG, "{what} never came: {}", said());
