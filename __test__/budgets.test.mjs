@@ -6,6 +6,7 @@ import { readFileSync, readdirSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { describe, it } from 'node:test'
 import { optionsFor, root, runScript, startRing } from './support/index.mjs'
+import { proc } from './support/systems.mjs'
 
 /** @param {string} path */
 const read = (path) => readFileSync(path, 'utf8')
@@ -74,7 +75,7 @@ describe('the budget', () => {
   })
 
   it('of threads: one beside those of Node while managers are idle, whatever their store', {
-    skip: process.platform !== 'linux' && 'counts by /proc',
+    skip: proc,
   }, async (t) => {
     const ring = await startRing(t)
     const script = runScript(

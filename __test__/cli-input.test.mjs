@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { LOGIN, Screen, account, printed, run, setUp } from './support/cli.mjs'
 import { EMAIL, PASSWORD, root, unwrap } from './support/index.mjs'
+import { terminal } from './support/systems.mjs'
 
 const { standardInput } = createRequire(import.meta.url)('../lib/standard-input.js')
 const BOM = '\ufeff'
@@ -133,7 +134,7 @@ describe('a sign-in that answers with a page', { concurrency: 4 }, () => {
 })
 
 describe('a window of Git Bash', () => {
-  it('is named at once where a question would wait for an answer that nothing hides', async (t) => {
+  it('is named at once where a question would wait for an answer that nothing hides', { skip: terminal }, async (t) => {
     const { ring } = await setUp(t)
     const load = JSON.stringify(join(root, 'lib', 'load.js'))
     const source = `require(${load}).load().runCli(process.argv.slice(1), 'mintty').then((code) => { process.exitCode = code })`

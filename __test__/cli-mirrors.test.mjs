@@ -33,6 +33,7 @@ import {
   start,
 } from './support/cli.mjs'
 import { EMAIL, PASSWORD, open, unwrap, until, wrap } from './support/index.mjs'
+import { asLinuxRoot, assertMode } from './support/systems.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 /** @typedef {import('./fake-ring/index.mjs').FakeRing} FakeRing */
@@ -639,7 +640,7 @@ describe('--env-file', { concurrency: 4 }, () => {
     const done = await at.run([...LOGIN, '--env-key', 'RING'], { input: `${PASSWORD}\n` })
     assert.equal(done.code, 0, done.stderr)
     assert.match(done.stderr, /There was no RING in it: it was added/)
-    assert.equal(statSync(at.path).mode & 0o777, 0o600)
+    assertMode(at.path, 0o600)
     assert.match(at.text(), /^RING=\S+\n$/)
     assert.equal(readFileSync(join(at.state, '.gitignore'), 'utf8'), '*\n')
     assert.equal((await at.run(['refresh', '--env-key', 'RING'])).code, 0)
@@ -699,8 +700,9 @@ describe('under sudo', { concurrency: 4 }, () => {
   }
 
   for (const kind of KINDS) {
-    it(`what root makes beside ${kind.file} belongs to its owner, who goes on with it`, async (t) => {
-      if (process.platform !== 'linux' || process.getuid?.() !== 0) return t.skip('only root can be somebody else')
+    it(`what root makes beside ${kind.file} belongs to its owner, who goes on with it`, {
+      skip: asLinuxRoot(),
+    }, async (t) => {
       const at = await prepared(t, kind)
       chmodSync(at.folder, 0o755)
       for (const path of [at.folder, at.path]) chownSync(path, UID, UID)
@@ -728,8 +730,7 @@ describe('under sudo', { concurrency: 4 }, () => {
     })
   }
 
-  it('a link that somebody else has placed is not followed', async (t) => {
-    if (process.platform !== 'linux' || process.getuid?.() !== 0) return t.skip('only root can be somebody else')
+  it('a link that somebody else has placed is not followed', { skip: asLinuxRoot() }, async (t) => {
     const at = await prepared(t, /** @type {Kind} */ (KINDS[0]))
     const real = join(at.folder, 'real.json')
     renameSync(at.path, real)

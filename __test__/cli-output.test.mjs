@@ -8,10 +8,9 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { CANARY, LOGIN, account, bin, environment, noSecret, setUp } from './support/cli.mjs'
 import { PASSWORD, parseRefreshToken } from './support/index.mjs'
+import { devices, mounts } from './support/systems.mjs'
 
 /** @typedef {import('./fake-ring/index.mjs').FakeRing} FakeRing */
-
-const unix = process.platform === 'win32' && 'there is no such device on Windows'
 
 /**
  * The commands that print a token which exists nowhere else, with what they read from standard input.
@@ -68,7 +67,7 @@ for (const { name, args, input, grant } of COMMANDS) {
 
     describe(command, { concurrency: 4 }, () => {
       for (const device of ['/dev/full', '/dev/null']) {
-        it(`${command} into ${device} sends nothing`, { skip: unix }, async (t) => {
+        it(`${command} into ${device} sends nothing`, { skip: devices }, async (t) => {
           const { ring } = await setUp(t, account('none'))
           const output = openSync(device, 'w')
           t.after(() => closeSync(output))
@@ -78,7 +77,7 @@ for (const { name, args, input, grant } of COMMANDS) {
         })
       }
 
-      it(`${command} into a closed pipe sends nothing`, { skip: unix }, async (t) => {
+      it(`${command} into a closed pipe sends nothing`, { skip: devices }, async (t) => {
         const { ring } = await setUp(t, account('none'))
         const done = start(process.execPath, [bin, ...args, ...how], { ring })
         done.child.stdout?.destroy()
@@ -87,7 +86,7 @@ for (const { name, args, input, grant } of COMMANDS) {
       })
 
       it(`${command} into a pipe that is closed during the request shows the token on standard error`, {
-        skip: unix,
+        skip: devices,
       }, async (t) => {
         const { ring } = await setUp(t, account('none'))
         const done = start(process.execPath, [bin, ...args, ...how], { ring })
@@ -111,7 +110,7 @@ for (const { name, args, input, grant } of COMMANDS) {
 }
 
 it('refresh into a closed pipe, with a journal that takes no answer any more, shows the token on standard error', {
-  skip: unix,
+  skip: devices,
 }, async (t) => {
   const { ring, folder } = await setUp(t)
   const place = join(folder, 'state')
@@ -136,7 +135,7 @@ it('refresh into a closed pipe, with a journal that takes no answer any more, sh
 })
 
 it('refresh into a file on a full disk sends nothing', {
-  skip: process.platform !== 'linux' && 'mount namespaces are Linux',
+  skip: mounts,
 }, async (t) => {
   const { ring, folder } = await setUp(t)
   // A disk of 16 KiB, in a namespace of its own: root's in one of mounts, anybody else's in one of users, too.

@@ -2,7 +2,7 @@
 // A program that keeps the token itself: its load and save are awaited, and what they do wrong costs nothing that can be
 // helped.
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { describe, it } from 'node:test'
@@ -19,6 +19,7 @@ import {
   until,
   wrap,
 } from './support/index.mjs'
+import { assertMode } from './support/systems.mjs'
 
 /** A program's own place for a token, with what was done to it. */
 class Keeper {
@@ -374,7 +375,7 @@ describe('a custom store before a journal', { concurrency: true }, () => {
     await manager.refresh()
     assert.equal(keeper.token, manager.refreshToken)
     const [journal] = readdirSync(statePath).filter((name) => name.endsWith('.json'))
-    assert.equal(statSync(join(statePath, String(journal))).mode & 0o777, 0o600)
+    assertMode(join(statePath, String(journal)), 0o600)
     assert.equal(readJournal(join(statePath, String(journal))).current.token, manager.refreshToken)
   })
 

@@ -8,8 +8,9 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { certificateFor } from './support/certificate.mjs'
 import { fileStore, optionsFor, rawOf, readJournal, runScript, startRing, tempDir } from './support/index.mjs'
+import { devices } from './support/systems.mjs'
 
-describe('a file of certificates that never answers', { skip: process.platform === 'win32' }, () => {
+describe('a file of certificates that never answers', { skip: devices }, () => {
   for (const host of /** @type {const} */ (['127.0.0.1', 'localhost'])) {
     it(`does not stop a rotation, a time-out or the end of a process (${host})`, async (t) => {
       const dir = tempDir(t)

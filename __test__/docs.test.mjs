@@ -25,6 +25,7 @@ import {
 } from './support/index.mjs'
 import { assertLinks, fenced, take, text } from './support/pages.mjs'
 import { HOMEBRIDGE } from './support/plugin.mjs'
+import { mounts, shell as posix } from './support/systems.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 /** @typedef {import('./support/index.mjs').FakeRing} FakeRing */
@@ -34,7 +35,6 @@ const CLI = join(root, 'bin', 'ring-auth.js')
 const HELP = spawnSync(process.execPath, [CLI, '--help'], { encoding: 'utf8' }).stdout
 /** What the documents name by a path of its own, each a folder of the test's. */
 const ABSOLUTE = ['/homebridge', '/data', '/state', '/srv/homebridge', '/var/lib/homebridge']
-const linux = process.platform !== 'linux' && 'mount namespaces are Linux'
 
 const snippets = PAGES.flatMap((page) =>
   fenced(`docs/${page}.md`)
@@ -257,7 +257,7 @@ describe('docs/docker.md', () => {
     ['a read-only config', () => snippet('docker', 'yaml', '/homebridge/config.json:ro'), single],
   ]
   for (const [what, compose, source] of services) {
-    it(`${what}: a container that is made anew goes on`, { skip: linux }, async (t) => {
+    it(`${what}: a container that is made anew goes on`, { skip: mounts }, async (t) => {
       const ring = await startRing(t)
       const host = tempDir(t)
       const volumes = [...compose().matchAll(/^ +- \.\/(\S+?):(\/\S+?)(:ro)?$/gm)].map(
@@ -344,7 +344,7 @@ describe('docs/docker.md', () => {
   }
 
   it('has a health check that fails where a login is needed', {
-    skip: process.platform === 'win32' && 'a shell',
+    skip: posix,
   }, async (t) => {
     const [ring, folder] = [await startRing(t), tempDir(t)]
     const command = snippet('docker', 'dockerfile', 'HEALTHCHECK').replace(/^HEALTHCHECK CMD /, '')
@@ -357,7 +357,7 @@ describe('docs/docker.md', () => {
     assert.deepEqual([code, stdout], [0, ''])
   })
 
-  it('has a backup without the journal', { skip: process.platform === 'win32' && 'a shell' }, async (t) => {
+  it('has a backup without the journal', { skip: posix }, async (t) => {
     const [ring, folder] = [await startRing(t), tempDir(t)]
     put(join(folder, 'volumes/homebridge/config.json'), '{}')
     put(join(folder, 'volumes/homebridge/.ring-auth/j.json'), '{}')

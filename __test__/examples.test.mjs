@@ -29,6 +29,7 @@ import {
   tempDir,
   until,
 } from './support/index.mjs'
+import { assertMode, shell } from './support/systems.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 
@@ -200,7 +201,7 @@ describe('the examples', () => {
     listsTheDevices(await node('devices.mjs'), 'Front Door\n')
     isTheNewest(example, token())
     assert.equal(ring.counts.rotations, 4)
-    assert.equal(statSync(join(folder, '.ring-auth')).mode & 0o777, 0o700)
+    assertMode(join(folder, '.ring-auth'), 0o700)
     assert.equal(text(join('.ring-auth', '.gitignore')), '*\n')
   })
 
@@ -242,7 +243,7 @@ describe('the examples', () => {
     assert.deepEqual(readdirSync(folder).sort(), ['devices.mjs', 'node_modules', 'settings.json'])
   })
 
-  it('shell', { skip: process.platform === 'win32' && 'a shell script' }, async (t) => {
+  it('shell', { skip: shell }, async (t) => {
     const example = await install(t, 'shell')
     const { ring, folder, run, text } = example
     const empty = await run('./devices.sh', [])

@@ -2,10 +2,11 @@
 // The login page's process inside Homebridge's UI, without the UI: its four messages, and what it answers when things are wrong.
 import assert from 'node:assert/strict'
 import { fork } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { EMAIL, PASSWORD, atEnd, parseRefreshToken, root, startRing, tempDir, until } from './support/index.mjs'
+import { assertMode } from './support/systems.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 
@@ -80,7 +81,7 @@ describe('the process of the page in Homebridge', () => {
     assert.deepEqual([asked.step, asked.method, asked.refreshToken], ['code', 'sms', undefined])
     const note = join(storage, '.ring-auth', 'login-page.json')
     for (const secret of SECRETS) assert.ok(!readFileSync(note, 'utf8').includes(secret))
-    if (process.platform !== 'win32') assert.equal(statSync(note).mode & 0o777, 0o600)
+    assertMode(note, 0o600)
     const done = await ask('code', { code: ring.codeFor() })
     assert.equal(done.step, 'done')
     const [block] = JSON.parse(readFileSync(path, 'utf8')).platforms

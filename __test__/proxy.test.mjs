@@ -2,7 +2,7 @@
 // Proxies and foreign certificates as the environment names them, for a manager and for the command line, in processes of
 // their own. The proxy is on loopback and carries everything to a fake Ring beside it: nothing leaves this machine.
 import assert from 'node:assert/strict'
-import { execFile, spawnSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { cpSync, existsSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -22,11 +22,12 @@ import {
   tempDir,
 } from './support/index.mjs'
 import { startProxy } from './support/proxy.mjs'
+import { canRun, mounts, needs } from './support/systems.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 
 /** Whether a process can have a hosts file of its own. */
-const canMount = process.platform === 'linux' && spawnSync('unshare', ['-m', 'true']).status === 0
+const noMounts = mounts || needs('the right to make a mount namespace', () => canRun('unshare', ['-m', 'true']))
 
 /** A name that can never exist: whoever does not ask the proxy for it reaches nobody. */
 const HOST = 'ring.invalid'
@@ -233,7 +234,7 @@ describe('a proxy that cannot be used', { concurrency: 4 }, () => {
   })
 })
 
-describe('a name server that blocks Ring', { skip: !canMount && 'needs root and unshare' }, () => {
+describe('a name server that blocks Ring', { skip: noMounts }, () => {
   for (const address of ['0.0.0.0', '127.0.0.1']) {
     it(`by answering ${address} is named, and no advice about certificates is given`, async (t) => {
       // Something of this machine answers there, with a certificate that nobody trusts.

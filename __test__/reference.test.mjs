@@ -29,6 +29,7 @@ import {
 } from './support/index.mjs'
 import { assertLinks, fenced, quoted, rows, section, take, text } from './support/pages.mjs'
 import { isTheDialogue, logsIn, startRingCom } from './support/ring-com.mjs'
+import { shell as posix } from './support/systems.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 
@@ -43,7 +44,6 @@ const PAGES = [
 const snippets = PAGES.flatMap(fenced)
 /** @param {string} page @param {string} language @param {string[]} words */
 const snippet = (page, language, ...words) => take(snippets, page, language, ...words)
-const posix = process.platform === 'win32' && 'the snippets are for a POSIX shell'
 const AsyncFunction = /** @type {any} */ (async () => {}).constructor
 
 /**

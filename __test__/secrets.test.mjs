@@ -19,6 +19,7 @@ import {
   until,
   wrap,
 } from './support/index.mjs'
+import { commandLineOf } from './support/systems.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 /** @typedef {import('./fake-ring/index.mjs').FakeRing} FakeRing */
@@ -415,7 +416,7 @@ describe('no secret is said', { concurrency: 12 }, () => {
       { nodeArgs: ['--trace-warnings'] },
     )
     await until(() => child.stdout().includes('waits'), 'it has said all')
-    const cmdline = readFileSync(`/proc/${child.process.pid}/cmdline`, 'utf8')
+    const cmdline = commandLineOf(child.process.pid)
     child.say('go')
     const { stdout, stderr, code } = await child.ended
     assert.equal(code, 1, 'the last error was left to Node to print')
@@ -442,7 +443,7 @@ describe('no secret is said', { concurrency: 12 }, () => {
       const child = runProcess(t, [join(root, 'bin', 'ring-auth.js'), ...args], { env })
       child.say(PASSWORD)
       await until(() => codes.length === 1 || child.process.exitCode !== null, 'a code is sent')
-      const cmdline = readFileSync(`/proc/${child.process.pid}/cmdline`, 'utf8')
+      const cmdline = commandLineOf(child.process.pid)
       child.say(String(codes[0]))
       child.process.stdin.end()
       const end = await child.ended

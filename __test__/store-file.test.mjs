@@ -34,6 +34,7 @@ import {
   until,
   wrap,
 } from './support/index.mjs'
+import { asRoot, links, modes, needs, shell } from './support/systems.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 
@@ -338,7 +339,7 @@ describe('a journal', { concurrency: true }, () => {
     assert.equal(readJournal(path).another, 'x')
   })
 
-  it('and everything beside it can be read by its owner alone', async (t) => {
+  it('and everything beside it can be read by its owner alone', { skip: modes }, async (t) => {
     const ring = await startRing(t, { latencyMs: 200 })
     const umask = process.umask(0)
     t.after(() => process.umask(umask))
@@ -362,7 +363,7 @@ describe('a journal', { concurrency: true }, () => {
   // Only who has a second group, or is root, can give a file another one.
   const groups =
     process.getuid?.() === 0 ? [4242] : (process.getgroups?.() ?? []).filter((group) => group !== process.getgid?.())
-  const noGroup = groups.length === 0 ? 'this user has one group only' : false
+  const noGroup = modes || needs('a second group of this user', () => groups.length > 0)
   it('keeps the group that it was given, which can still read it', { skip: noGroup }, async (t) => {
     const { ring, path, store } = await usedJournal(t)
     const group = Number(groups[0])
@@ -380,7 +381,7 @@ describe('a journal', { concurrency: true }, () => {
     }
   })
 
-  const notRoot = process.getuid?.() === 0 ? false : 'only root can give a file to another user'
+  const notRoot = asRoot()
   it('keeps its owner when root rotates it', { skip: notRoot }, async (t) => {
     const { ring, path, store } = await usedJournal(t)
     chownSync(path, 4243, 4242)
@@ -392,7 +393,7 @@ describe('a journal', { concurrency: true }, () => {
   })
 
   it('that the system refuses to write is STORE: nothing is sent, what is there stays, and it goes on when it can', {
-    skip: process.platform === 'win32' ? 'no ulimit' : false,
+    skip: shell,
   }, async (t) => {
     const { ring, path, lineage, store } = await usedJournal(t)
     age(path, 86_400_000)
@@ -428,7 +429,7 @@ describe('a journal', { concurrency: true }, () => {
     )
   })
 
-  it('behind a symbolic link is changed where it lies, and the link stays', async (t) => {
+  it('behind a symbolic link is changed where it lies, and the link stays', { skip: links() }, async (t) => {
     const { ring, path, newest } = await usedJournal(t)
     const link = join(tempDir(t), 'link.json')
     symlinkSync(path, link)
@@ -440,7 +441,7 @@ describe('a journal', { concurrency: true }, () => {
     assert.equal(realpathSync(link), realpathSync(path))
   })
 
-  it('behind a link and without it is the same one, and has one lock', async (t) => {
+  it('behind a link and without it is the same one, and has one lock', { skip: links() }, async (t) => {
     const { ring, path } = await usedJournal(t)
     ring.settings.latencyMs = 50
     const link = join(tempDir(t), 'link.json')
@@ -451,7 +452,7 @@ describe('a journal', { concurrency: true }, () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('that a link promises is made where the link points', async (t) => {
+  it('that a link promises is made where the link points', { skip: links() }, async (t) => {
     const ring = await startRing(t)
     const dir = tempDir(t)
     mkdirSync(join(dir, 'data'))

@@ -19,6 +19,7 @@ import {
   writeJson,
 } from '../support/packages.mjs'
 import { fenced, take } from '../support/pages.mjs'
+import { only } from '../support/systems.mjs'
 
 /** @typedef {ReturnType<typeof project>} Project */
 /** @typedef {{ platform: string, arch: string, machine: string, libc?: 'glibc' | 'musl' }} Host */
@@ -435,7 +436,7 @@ describe('the loader', () => {
   })
 
   it('knows the C library of a program by its loader', {
-    skip: process.platform !== 'linux' && 'only Linux has two',
+    skip: only('linux', 'only Linux has two C libraries', 'nothing, as there is one'),
   }, (t) => {
     const there = project(t, packages)
     const program = (/** @type {string} */ text) => {
@@ -512,7 +513,7 @@ describe('a bundle of Homebridge', () => {
   })
 
   it('that nobody rebuilt says at start which plugin to install again', {
-    skip: process.platform === 'win32' && 'there are none',
+    skip: only('unix', 'Homebridge has no bundles for Windows', 'a regular install'),
   }, async (t) => {
     const there = project(t, packages, { dependencies: { [PLUGIN]: '1.0.0' } })
     await bundle(there, ELSEWHERE)

@@ -14,13 +14,13 @@ import { age, rawOf, until } from '../support/index.mjs'
 import { PACKAGE, binaryOf, project, publish, read, readJson, root, writeJson } from '../support/packages.mjs'
 import { assertLinks, fenced, quoted, rows, section, take, text } from '../support/pages.mjs'
 import { isTheDialogue, logsIn, startRingCom } from '../support/ring-com.mjs'
+import { shell as posix } from '../support/systems.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 
 const PAGE = 'README.md'
 const PERSON = { email: 'me@example.com', password: 'correct horse' }
 const snippets = fenced(PAGE)
-const posix = process.platform === 'win32' && 'the snippets are for a POSIX shell'
 
 /** @type {number} */
 let at = -1

@@ -10,6 +10,7 @@ import { after, before, describe, it } from 'node:test'
 import { create, pack, packFolders, packMain } from '../../scripts/packages.mjs'
 import { problems, systemOf } from '../../scripts/release.mjs'
 import { PLATFORMS, VERSION, binaryOf, readJson, root, writeJson } from '../support/packages.mjs'
+import { shell } from '../support/systems.mjs'
 
 /** The beginning of a binary for a platform. @param {string} platform */
 function binary(platform) {
@@ -124,7 +125,7 @@ describe('a release', () => {
   })
 
   it('goes out with the main package behind its platforms, ends at the first failure, and goes on from there', {
-    skip: process.platform === 'win32' && 'the stand-in for npm is a shell script',
+    skip: shell,
   }, (t) => {
     const folder = tarballs(t)
     const log = join(folder, 'log')

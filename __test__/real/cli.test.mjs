@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { Screen, noSecret } from '../support/cli.mjs'
 import { EMAIL, PASSWORD, PATIENCE_MS, root, tempDir, unwrap, until } from '../support/index.mjs'
 import { startRingCom } from '../support/ring-com.mjs'
+import { links } from '../support/systems.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 
@@ -64,7 +65,7 @@ const dialogue = (stdout) =>
     .replace(/^Type "resend" .*\n/gm, '')
     .replace(/"refreshToken": "[^"]+"/, '"refreshToken": "…"')
 
-describe('ring-auth-cli', { skip: process.platform === 'win32' && 'links' }, () => {
+describe('ring-auth-cli', { skip: links() }, () => {
   for (const twoFactor of /** @type {const} */ (['sms', 'totp'])) {
     it(`asks, answers and ends as that of ring-client-api, driven by pipes (${twoFactor})`, async (t) => {
       const account = { email: EMAIL, password: PASSWORD, twoFactor, phone: '+1xxxxxxxx89' }

@@ -7,10 +7,9 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { EMAIL, atEnd, sleep, until } from '../support/index.mjs'
 import { VERSIONS, bindMount, bound, footprint, missing, raw, tokenIn, world } from './homebridge.mjs'
+import { assertMode, mounts } from '../support/systems.mjs'
 
 /** @typedef {Awaited<ReturnType<typeof world>>} World */
-
-const linux = process.platform !== 'linux' && 'namespaces and capabilities are Linux'
 
 for (const version of VERSIONS) {
   describe(version.name, { skip: missing(version), concurrency: 6 }, () => {
@@ -56,11 +55,8 @@ for (const version of VERSIONS) {
       )
       assert.equal(readFileSync(join(home.state, '.gitignore'), 'utf8').trim(), '*')
       assert.deepEqual(beside(home), ['config.json'])
-      if (process.platform !== 'win32') {
-        assert.equal(statSync(home.state).mode & 0o777, 0o700)
-        for (const name of names.filter((name) => name !== '.gitignore'))
-          assert.equal(statSync(join(home.state, name)).mode & 0o777, 0o600, name)
-      }
+      assertMode(home.state, 0o700)
+      for (const name of names.filter((name) => name !== '.gitignore')) assertMode(join(home.state, name), 0o600)
     })
 
     it('survives SIGKILL right after a rotation', async (t) => {
@@ -262,7 +258,7 @@ for (const version of VERSIONS) {
       ['on a read-only mount', () => {}, () => {}, (path) => bindMount(path, 'ro')],
     ]
     for (const [what, hinder, allow, wrap] of readOnly) {
-      it(`goes on with a config.json ${what}, and mends it when it can`, { skip: linux }, async (t) => {
+      it(`goes on with a config.json ${what}, and mends it when it can`, { skip: mounts }, async (t) => {
         const home = await world(t, version)
         const before = readFileSync(home.configPath, 'utf8')
         hinder(home.configPath)
@@ -283,7 +279,7 @@ for (const version of VERSIONS) {
       })
     }
 
-    it('writes in place in a folder that takes no new files', { skip: linux }, async (t) => {
+    it('writes in place in a folder that takes no new files', { skip: mounts }, async (t) => {
       const home = await world(t, version)
       // Homebridge makes folders of its own at its first start.
       await (await home.start().says(/Added Front Door/)).stop()
@@ -299,7 +295,7 @@ for (const version of VERSIONS) {
       assert.equal(statSync(home.configPath).ino, ino)
     })
 
-    it('keeps a config.json current that is mounted by itself, as into a container', { skip: linux }, async (t) => {
+    it('keeps a config.json current that is mounted by itself, as into a container', { skip: mounts }, async (t) => {
       const home = await world(t, version)
       const { ino } = statSync(home.configPath)
       const homebridge = home.start({ wrap: bindMount(home.configPath) })

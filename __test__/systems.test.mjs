@@ -1,0 +1,53 @@
+// @ts-check
+// That tests say on which systems they hold in one place, with a reason, and that the gate skips none of them.
+import assert from 'node:assert/strict'
+import { readFileSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { root } from './support/packages.mjs'
+import * as systems from './support/systems.mjs'
+
+const LINUX = { platform: 'linux', gate: true }
+
+describe('where a test holds', () => {
+  it('is said by a system and a reason, with what takes its place', () => {
+    assert.equal(systems.only('unix', 'because', 'instead', { ...LINUX }), false)
+    assert.equal(systems.only('unix', 'because', 'instead', { platform: 'darwin', gate: true }), false)
+    assert.match(String(systems.only('linux', 'because', 'instead', { platform: 'darwin', gate: true })), /Linux alone/)
+    const windows = systems.only('unix', 'because', 'instead', { platform: 'win32', gate: true })
+    assert.equal(windows, 'on Unix alone: because. In its place: instead')
+  })
+
+  it('and what a machine lacks is an error in the gate on Linux', () => {
+    assert.equal(
+      systems.needs('it', () => true, LINUX),
+      false,
+    )
+    assert.throws(
+      () => systems.needs('a thing', () => false, LINUX),
+      /the gate runs every test, and this machine lacks a thing/,
+    )
+    for (const where of [
+      { platform: 'linux', gate: false },
+      { platform: 'win32', gate: true },
+    ])
+      assert.equal(
+        systems.needs('a thing', () => false, where),
+        'this machine lacks a thing',
+      )
+  })
+
+  it('is said by no test in its own words, so that the gate on Linux skips none for its system', () => {
+    const files = readdirSync(join(root, '__test__'), { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.name.endsWith('.test.mjs') && !/[\\/]node_modules/.test(entry.parentPath))
+      .map((entry) => join(entry.parentPath, entry.name))
+    assert.ok(files.length > 40, String(files.length))
+    const own = /skip: .*process\.(platform|getuid)|process\.platform [!=]== '(win32|linux)' &&/
+    assert.deepEqual(
+      files.filter((file) => own.test(readFileSync(file, 'utf8'))),
+      [],
+    )
+    if (process.platform === 'linux')
+      for (const [name, skip] of Object.entries(systems)) if (typeof skip === 'string') assert.fail(`${name}: ${skip}`)
+  })
+})
