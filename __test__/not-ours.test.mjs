@@ -30,6 +30,7 @@ import {
   until,
   wrap,
 } from './support/index.mjs'
+import { asLinuxRoot, devices, needs } from './support/systems.mjs'
 
 /** @typedef {import('./fake-ring/index.mjs').FakeRing} FakeRing */
 
@@ -181,8 +182,7 @@ describe('what is no regular file', { concurrency: true }, () => {
     ...(isRoot && { 'a device': (/** @type {string} */ path) => execFileSync('mknod', [path, 'c', '1', '3']) }),
   }
   for (const [kind, make] of Object.entries(makes)) {
-    const skip = process.platform === 'win32'
-    it(`such as ${kind} is refused with its kind, and stays`, { skip }, async (t) => {
+    it(`such as ${kind} is refused with its kind, and stays`, { skip: devices }, async (t) => {
       const { ring, folder } = await setUp(t)
       const path = join(folder, 'x')
       await make(path)
@@ -220,7 +220,7 @@ describe('what is no regular file', { concurrency: true }, () => {
     assert.deepEqual(readdirSync(path), [])
   })
 
-  it('such as /dev/null stays a device, as root too', { skip: process.platform !== 'linux' }, async (t) => {
+  it('such as /dev/null stays a device, as root too', { skip: devices }, async (t) => {
     const { ring, folder } = await setUp(t)
     const link = join(folder, 'link')
     symlinkSync('/dev/null', link)
@@ -245,7 +245,7 @@ describe('a file that cannot be read', () => {
       return false
     }
   }
-  const skip = process.platform !== 'linux' || process.getuid?.() !== 0 || !canRun()
+  const skip = asLinuxRoot() || needs('setpriv', canRun)
 
   it('is STORE at the call, not in the constructor, and nothing is made beside it', { skip }, async (t) => {
     const { ring, folder } = await setUp(t)

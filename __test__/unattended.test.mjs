@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { LOGIN, Screen, account, cmdline, failure, json, noSecret, printed, run, setUp, start } from './support/cli.mjs'
 import { EMAIL, OUTAGE, PASSWORD, editJournal, readJournal, unwrap, until } from './support/index.mjs'
+import { devices } from './support/systems.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 
@@ -194,7 +195,7 @@ describe('secrets from files', { concurrency: 4 }, () => {
     assert.equal(done.code, 0, done.stderr)
   })
 
-  it('a file that is no secret is refused by its name', { skip: process.platform === 'win32' }, async (t) => {
+  it('a file that is no secret is refused by its name', { skip: devices }, async (t) => {
     const { ring, folder, journal } = await setUp(t)
     const fifo = join(folder, 'fifo')
     execFileSync('mkfifo', [fifo])

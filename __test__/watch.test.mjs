@@ -7,11 +7,10 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { LOGIN, Screen, account, cmdline, noSecret, run, setUp, start } from './support/cli.mjs'
 import { OUTAGE, PASSWORD, atEnd, readJournal, unwrap, until } from './support/index.mjs'
+import { shell as posix } from './support/systems.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 /** @typedef {import('./support/cli.mjs').Run} Run */
-
-const posix = process.platform === 'win32' && 'the commands are for a POSIX shell'
 
 /** @param {TestContext} t @param {import('./fake-ring/index.mjs').FakeRingOptions} [settings] */
 async function house(t, settings = {}) {
