@@ -20,7 +20,8 @@ export function run(command, args, options = {}) {
     cwd: options.cwd ?? root,
     env: { ...process.env, ...options.env },
     stdio: ['ignore', 'inherit', 'inherit'],
-    shell: process.platform === 'win32',
+    // There npm is a script, which needs one. Anything else does not, and could have a space in its path.
+    shell: process.platform === 'win32' && command === 'npm',
   })
   if (error) throw error
   if (status !== 0) {
