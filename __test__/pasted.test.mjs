@@ -291,6 +291,28 @@ describe('what cannot be a token', { concurrency: 4 }, () => {
     assert.equal(ring.counts.invalidGrants, 0)
   })
 
+  it('in the file of a variable is ignored beside a journal that holds a token, and refused without one', async (t) => {
+    const ring = await startRing(t)
+    const folder = tempDir(t)
+    const [path, file] = [join(folder, 'journal.json'), join(folder, 'token')]
+    writeFileSync(file, 'undefined\n')
+    const env = { RING_REFRESH_TOKEN_FILE: file }
+    for (const command of ['refresh', 'token']) {
+      const done = await run([command, '--state-file', path, '--json'], { ring, env })
+      const { message } = cliFailure(done, 'INVALID_ARGUMENT', 2)
+      assert.ok(message.includes('is what JavaScript writes for a value that is missing'), message)
+    }
+    assert.equal((await run(['status', '--state-file', path], { ring, env })).code, 3)
+    assert.equal(ring.requests.length, 0)
+    await keep(ring, fileStore(path))
+    for (const command of ['refresh', 'token', 'status']) {
+      const done = await run([command, '--state-file', path], { ring, env })
+      assert.equal(done.code, 0, done.stderr)
+      if (command !== 'status') assert.match(done.stderr, /The refreshToken of the options is ignored/)
+    }
+    assert.equal(ring.counts.invalidGrants, 0)
+  })
+
   it('in the options, with a store that is read later, waits for its answer', async (t) => {
     const ring = await startRing(t)
     for (const [text, says] of [REFUSED['undefined'], REFERENCES['a variable']].flatMap((one) => (one ? [one] : []))) {

@@ -117,6 +117,39 @@ function scenario(name, options, scenario) {
   }
 }
 
+describe('a RingApi whose refreshToken cannot be a token', () => {
+  for (const text of ['undefined', '123456', '$RING_REFRESH_TOKEN', 'YOUR_REFRESH_TOKEN']) {
+    it(`${text}: attached to a manager with a token it uses that one, and says so`, async (t) => {
+      const ring = await startNamedRing(t)
+      /** @type {string[]} */
+      const said = []
+      const logger = (/** @type {{ message: string }} */ { message }) => said.push(message)
+      const manager = new RingTokenManager({ refreshToken: ring.mint(), systemId: SYSTEM, logger })
+      atEnd(t, 'manager', () => manager.close())
+      const { ringApi } = makeApi(t, text)
+      attachToRingApi(ringApi, manager)
+      await ringApi.restClient.getCurrentAuth()
+      assert.equal(ringApi.restClient.refreshToken, manager.refreshToken)
+      assert.equal(ring.counts.invalidGrants, 0)
+      assert.equal(said.filter((line) => line.startsWith('The refreshToken of the RingApi is ignored')).length, 1)
+    })
+
+    it(`${text}: attached to a manager without a token it is refused, and nothing is sent`, async (t) => {
+      const ring = await startNamedRing(t)
+      const manager = new RingTokenManager({ systemId: SYSTEM })
+      atEnd(t, 'manager', () => manager.close())
+      const { ringApi } = makeApi(t, text)
+      attachToRingApi(ringApi, manager)
+      for (let i = 0; i < 2; i++) await failure(ringApi.restClient.getCurrentAuth(), 'INVALID_ARGUMENT')
+      assert.equal(ring.requests.length, 0)
+      // A token that comes later ends that.
+      await manager.setRefreshToken(ring.mint())
+      await ringApi.restClient.getCurrentAuth()
+      assert.equal(ring.counts.invalidGrants, 0)
+    })
+  }
+})
+
 describe('a RingApi, alone and attached', () => {
   for (const side of /** @type {Side[]} */ (['ring-client-api', 'ring-auth'])) {
     it(`starts, with cameras, locations and a session: ${side}`, async (t) => {

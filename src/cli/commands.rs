@@ -628,8 +628,10 @@ pub(super) async fn given_token(options: &Options, output: &Arc<Output>) -> Resu
             None => return Ok(None),
         }
     };
-    // With a journal an empty one is an old copy like any other.
-    if options.store.is_none() || !token.expose().trim().is_empty() {
+    // With a store an empty text is an old copy like any other, and what is wrong with a text in a variable's file matters only if the
+    // store has no token: the manager decides that.
+    let is_typed = options.refresh_token_stdin && !token.expose().trim().is_empty();
+    if options.store.is_none() || is_typed {
         RefreshToken::parse(token.expose())
             .map_err(|error| Error::invalid(format!("{name} got no token. {}", error.message())))?;
     }
