@@ -96,15 +96,18 @@ pub(super) fn claim(own: &mut FileGuard, state: &mut State) -> Result<Claim> {
         }
     }
     state.place = Some(real.clone());
-    if let Some(machine) = machine()
-        && state.note_machine(machine)
-    {
-        notices.push(Notice(format!(
+    notices.extend(machine().and_then(|machine| came_from_another_machine(&real, state, machine)));
+    Ok(Claim::Here(notices))
+}
+
+/// Notes the machine, and says once if the journal was used on others only.
+fn came_from_another_machine(real: &Path, state: &mut State, machine: Fingerprint) -> Option<Notice> {
+    state.note_machine(machine).then(|| {
+        Notice(format!(
             "The journal {} was used on another computer before. If it is still used there, log in here as well: of two computers with one token, one loses it.",
             real.display()
-        )));
-    }
-    Ok(Claim::Here(notices))
+        ))
+    })
 }
 
 /// Lets a journal with a token from a person part from the one from which it was copied, if it is a copy. Says whether that
@@ -513,9 +516,12 @@ fn machine() -> Option<Fingerprint> {
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
+    use std::sync::{Arc, Mutex};
+
     use super::super::state::{Access, Mark, Sent};
     use super::super::{Begun, FileStore as Journal, Store};
     use super::*;
+    use crate::files::{Moment, Probe};
     use crate::token::RefreshToken;
 
     const ISSUER: &str = "https://oauth.ring.com";
@@ -954,11 +960,65 @@ mod tests {
         assert_eq!(rotate(&two, "spent"), said(&one));
     }
 
+    /// Counts the storage calls, and those in another folder.
+    #[derive(Default)]
+    struct Counts {
+        elsewhere: PathBuf,
+        calls: Mutex<Vec<&'static str>>,
+        visits: AtomicUsize,
+    }
+
+    impl Probe for Counts {
+        fn at(&self, call: &'static str, path: &Path, moment: Moment) -> io::Result<()> {
+            if moment == Moment::Before {
+                self.calls.lock().unwrap().push(call);
+                self.visits.fetch_add(usize::from(path.starts_with(&self.elsewhere)), Ordering::SeqCst);
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_rotation_in_the_recorded_place_costs_no_storage_call_more() {
+        let (_folder, one, two) = copied();
+        let calls = |path: &Path, elsewhere: &Path, claims: bool| {
+            let counts = Arc::new(Counts { elsewhere: elsewhere.parent().unwrap().to_owned(), ..Counts::default() });
+            let disk = Disk::with_probe(Arc::clone(&counts) as Arc<dyn Probe>);
+            let store = Journal::open(path, ISSUER, disk).unwrap();
+            let mut guard = store.try_lock().unwrap().unwrap();
+            let mut state = guard.read().unwrap().state;
+            if claims {
+                assert!(matches!(guard.claim(&mut state), Ok(Claim::Here(_))));
+            }
+            assert!(matches!(guard.begin(&mut state), Ok(Begun::Ready(_))));
+            let next = format!("next of {}", raw(&state));
+            answer(&mut state, &next);
+            guard.commit(&mut state).unwrap();
+            drop(guard);
+            let calls = counts.calls.lock().unwrap().clone();
+            (calls, counts.visits.load(Ordering::SeqCst))
+        };
+        let without = calls(&one, &two, false);
+        assert!(without.0.contains(&"sync") && without.1 == 0);
+        assert_eq!(calls(&one, &two, true), without);
+        // The first one in a new place costs a look at the old one, the next none.
+        let unrelated = two.with_file_name("other.json");
+        log_in(&unrelated, "x");
+        edit(&unrelated, |state| state.place = Some(one.clone()));
+        assert!(calls(&unrelated, &one, true).1 > 0);
+        assert_eq!(calls(&unrelated, &one, true), without);
+    }
+
     #[test]
     fn another_computer_is_noticed_once_and_sixteen_are_remembered() {
         let machine = |number: u32| Fingerprint::of(&format!("machine {number}"));
         let mut state = State::new(ISSUER);
-        assert!(!state.note_machine(machine(0)), "there was none before");
+        let mut said = |number| came_from_another_machine(Path::new("/j.json"), &mut state, machine(number));
+        assert_eq!(said(0), None, "there was none before");
+        let sentence = said(1).unwrap().0;
+        assert!(sentence.starts_with("The journal /j.json was used on another computer before"), "{sentence}");
+        assert_eq!((said(0), said(1)), (None, None), "once for each");
+        let mut state = State::new(ISSUER);
         assert!(!state.note_machine(machine(0)));
         assert!(state.note_machine(machine(1)));
         assert!(!state.note_machine(machine(0)), "back again");
