@@ -1,0 +1,251 @@
+// @ts-check
+// docs/unattended.md: each of its snippets is run as it stands there, with a fake Ring and other folders.
+// Needs the addon: npm run build:debug
+import assert from 'node:assert/strict'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { tracingChannel } from 'node:diagnostics_channel'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { LOGIN, account, bin, run, setUp, start } from './support/cli.mjs'
+import { EMAIL, PASSWORD, atEnd, editJournal, open, readJournal, unwrap, until } from './support/index.mjs'
+import { fenced, take } from './support/pages.mjs'
+
+/** @typedef {import('node:test').TestContext} TestContext */
+
+const PAGE = 'docs/unattended.md'
+const snippets = fenced(PAGE)
+/** @param {string} language @param {string[]} words */
+const snippet = (language, ...words) => take(snippets, PAGE, language, ...words)
+const posix = process.platform === 'win32' && 'the snippets are for a POSIX shell'
+const AsyncFunction = /** @type {any} */ (async () => {}).constructor
+
+/** A fake Ring, and a folder in which the paths of the page and the programs that it names are. @param {TestContext} t @param {import('./fake-ring/index.mjs').FakeRingOptions} [settings] */
+async function house(t, settings = account('totp')) {
+  const { ring, folder } = await setUp(t, settings)
+  const [programs, data, secrets] = ['bin', 'data', 'run/secrets'].map((name) => join(folder, name))
+  for (const made of [programs, data, secrets]) mkdirSync(String(made), { recursive: true })
+  const program = (/** @type {string} */ name, /** @type {string} */ script) =>
+    writeFileSync(join(String(programs), name), `#!/bin/sh\n${script}\n`, { mode: 0o755 })
+  program('ring-auth', `exec '${process.execPath}' '${bin}' "$@"`)
+  for (const name of ['curl', 'mail']) {
+    program(
+      name,
+      `{ printf '%s\\n' '${name}' "$@"; [ -t 0 ] || cat; } > '${folder}/said.new'; mv '${folder}/said.new' '${folder}/said'`,
+    )
+  }
+  const totp = String(new URL(ring.totpAddress()).searchParams.get('secret'))
+  const put = (/** @type {string} */ path, /** @type {string} */ content) => {
+    mkdirSync(join(folder, path, '..'), { recursive: true })
+    writeFileSync(join(folder, path), content)
+  }
+  put('run/secrets/ring-password', `${PASSWORD}\n`)
+  put('run/secrets/ring-totp', `${totp}\n`)
+  put('run/secrets/ring-token', ring.mint())
+  put('run/secrets/ring/token', ring.mint())
+  const inside = (/** @type {string} */ text) => text.replaceAll(/(?<=[\s'"=])(?=\/(?:data|run\/secrets)\/)/g, folder)
+  const journal = join(String(data), 'ring.json')
+  return {
+    ring,
+    folder,
+    journal,
+    totp,
+    put,
+    said: () => readFileSync(join(folder, 'said'), 'utf8'),
+    logIn: async () => {
+      const args = [...LOGIN, '--state-file', journal, '--totp-secret-file', join(String(secrets), 'ring-totp')]
+      const done = await run(args, { ring, input: `${PASSWORD}\n` })
+      assert.equal(done.code, 0, done.stderr)
+    },
+    /** Runs a line as a shell does. @param {string} line @param {Record<string, string>} [env] */
+    shell: (line, env = {}) => {
+      // Away from the page's own address: the fake one must be the only Ring.
+      const all = { PATH: `${programs}:${process.env['PATH']}`, ...env }
+      const running = start(['-c', inside(line)], { ring, env: all, command: '/bin/sh', script: '-e' })
+      atEnd(t, 'manager', async () => {
+        running.child.kill('SIGKILL')
+        await running.ended
+      })
+      return running
+    },
+  }
+}
+
+/** The values of a key in a unit. @param {string} unit @param {string} key */
+const valuesOf = (unit, key) => [...unit.matchAll(new RegExp(`^${key}=(.*)$`, 'gm'))].map(([, value = '']) => value)
+
+describe('docs/unattended.md', { concurrency: 4, skip: posix }, () => {
+  it('health checks', async (t) => {
+    const { shell, logIn, journal } = await house(t)
+    const line = snippet('sh', '--max-age 26h >/dev/null')
+    assert.equal((await shell(line).ended).code, 3)
+    await logIn()
+    assert.equal((await shell(line).ended).code, 0)
+    editJournal(journal, (state) => (state.lastSuccessAt -= 27 * 3_600_000))
+    assert.equal((await shell(line).ended).code, 5)
+  })
+
+  for (const [name, words] of /** @type {const} */ ([
+    ['curl', 'https://ntfy.sh'],
+    ['mail', 'mail -s'],
+  ])) {
+    it(`being told by ${name}`, async (t) => {
+      const { shell, said } = await house(t)
+      const watching = shell(`exec ${snippet('sh', words)}`)
+      await until(() => {
+        try {
+          return said()
+        } catch {
+          return undefined
+        }
+      }, 'what the command was given')
+      assert.match(said(), /There is no refresh token in .* yet\. Get one with: ring-auth login/)
+      assert.match(
+        said(),
+        name === 'mail' ? /^mail\n-s\nRing: needs-login\n/ : /Ring \(needs-login\): .*\nhttps:\/\/ntfy\.sh/,
+      )
+      watching.child.kill('SIGTERM')
+      assert.equal((await watching.ended).code, 0)
+    })
+  }
+
+  it("a login with an authenticator's secret, in a program and in a shell", async (t) => {
+    const { ring, shell, totp } = await house(t)
+    const { manager } = open(t, ring)
+    const source = `${snippet('js', 'totpSecret')}\nreturn authenticated`
+    const scope = { manager, email: EMAIL, password: PASSWORD, totpSecret: totp }
+    assert.equal(await new AsyncFunction(...Object.keys(scope), source)(...Object.values(scope)), true)
+    const line = snippet('sh', '--totp-secret-file').replace('me@example.com', EMAIL)
+    const done = await shell(line).ended
+    assert.equal(done.code, 0, done.stderr)
+  })
+
+  it('cron', async (t) => {
+    const { ring, shell, logIn } = await house(t)
+    const lines = snippet('sh', 'token=$(ring-auth token')
+    const before = await shell(lines).ended
+    assert.equal(before.code, 3)
+    await logIn()
+    const done = await shell(`${lines}echo "$token"`).ended
+    assert.equal(done.code, 0, done.stderr)
+    assert.ok(ring.isAccessLive(String(done.stdout.trim().split('\n').at(-1))))
+    assert.ok(!done.stdout.includes('needs a look'))
+  })
+
+  it('systemd: a login by its credentials, and the watch', async (t) => {
+    const { ring, folder, shell, put, totp, said } = await house(t)
+    const [watch, login] = [snippet('ini', '/ring-auth.service'), snippet('ini', '/ring-auth-login.service')]
+    // This machine may run no systemd: what it does with the units is done here.
+    const encrypted = snippet('sh', 'systemd-creds encrypt')
+    const credentials = valuesOf(login, 'LoadCredential(?:Encrypted)?').map((value) => value.split(':')[0])
+    assert.deepEqual(credentials, ['ring-email', 'ring-password', 'ring-totp-secret'])
+    assert.ok(encrypted.includes('--name=ring-password') && login.includes(encrypted.trim().split(' ').at(-1) ?? '-'))
+    put('credentials/ring-email', `${EMAIL}\n`)
+    put('credentials/ring-password', PASSWORD)
+    put('credentials/ring-totp-secret', totp)
+    const state = join(folder, 'state')
+    mkdirSync(state)
+    const env = { STATE_DIRECTORY: state }
+    const watching = shell(`exec ${valuesOf(watch, 'ExecStart')[0]}`, env)
+    await until(() => watching.stdout.includes('needs-login'), 'the watch')
+    const done = await shell(String(valuesOf(login, 'ExecStart')[0]), {
+      ...env,
+      CREDENTIALS_DIRECTORY: join(folder, 'credentials'),
+    }).ended
+    assert.equal(done.code, 0, done.stderr)
+    await until(() => watching.stdout.includes('ready'), 'the login is noticed')
+    watching.child.kill('SIGTERM')
+    assert.equal((await watching.ended).code, 0)
+    assert.match(said(), /^curl\n-s\n-d\n/)
+    assert.equal(unwrap(readJournal(join(state, 'ring.json')).current.token).rt, ring.newest())
+    for (const unit of [watch, login]) assert.deepEqual(valuesOf(unit, 'User'), ['ring-auth'], 'one user for both')
+  })
+
+  for (const [name, words] of /** @type {const} */ ([
+    ['Docker', 'services:'],
+    ['Kubernetes', 'kind: Deployment'],
+  ])) {
+    it(`${name}: a container with a token to begin with, and its check`, async (t) => {
+      const { ring, folder, shell, journal } = await house(t)
+      const yaml = snippet('yaml', words)
+      const line = (/** @type {RegExp} */ pattern) => String(pattern.exec(yaml)?.[1]).replaceAll(/[[\],]/g, '')
+      const command = line(/^ +command: (.*)$/m)
+      const check = line(/^ +(?:test|exec): (?:\{ command: )?(.*?)(?: \})?$/m)
+      const token = line(/RING_REFRESH_TOKEN_FILE(?:, value)?: ([^ }\n]+)/)
+      assert.ok(command.startsWith('ring-auth watch') && check.startsWith('ring-auth status'), yaml)
+      const env = { RING_REFRESH_TOKEN_FILE: join(folder, token) }
+      const watching = shell(`exec ${command}`, env)
+      await until(() => watching.stdout.includes('ready'), 'the watch')
+      assert.equal((await shell(check, env).ended).code, 0)
+      watching.child.kill('SIGTERM')
+      assert.equal((await watching.ended).code, 0)
+      // The container is made anew, and the secret in it is an old copy.
+      const again = shell(`exec ${command}`, env)
+      await until(() => again.stdout.includes('ready'), 'the watch again')
+      again.child.kill('SIGTERM')
+      await again.ended
+      assert.equal(unwrap(readJournal(journal).current.token).rt, ring.newest())
+      assert.equal(ring.counts.stalePresentations, 0)
+    })
+  }
+
+  it('numbers for Prometheus, and the tracing channel', async (t) => {
+    const { ring } = await house(t)
+    const { manager } = open(t, ring, { refreshToken: ring.mint() })
+    /** As prom-client's metrics are collected. */
+    class Metric {
+      /** @type {Map<string, number>} */
+      values = new Map()
+      /** @param {any} options */
+      constructor(options) {
+        this.options = options
+        metrics.set(options.name, this)
+      }
+      /** @param {number} value */
+      set = (value) => this.values.set('', value)
+      reset = () => this.values.clear()
+      /** @param {any} labels @param {number} [value] */
+      inc = (labels, value) =>
+        typeof labels === 'number'
+          ? this.values.set('', labels)
+          : this.values.set(JSON.stringify(labels), Number(value))
+      collect() {
+        this.options.collect.call(this)
+        return Object.fromEntries(this.values)
+      }
+    }
+    /** @type {Map<string, Metric>} */
+    const metrics = new Map()
+    /** @type {string[]} */
+    const logged = []
+    const scope = {
+      manager,
+      Counter: Metric,
+      Gauge: Metric,
+      tracingChannel,
+      log: (/** @type {string} */ line) => logged.push(line),
+    }
+    for (const source of [snippet('js', 'prom-client'), snippet('js', 'asyncEnd')]) {
+      const body = source.replaceAll(/^import .*$/gm, '')
+      await new AsyncFunction(...Object.keys(scope), body)(...Object.values(scope))
+    }
+    const collected = () => Object.fromEntries([...metrics].map(([name, metric]) => [name, metric.collect()]))
+    assert.deepEqual(collected()['ring_auth_last_success_timestamp_seconds'], {})
+    ring.fault({ kind: 'status', status: 503, times: 1 })
+    await manager.refresh()
+    const { lastSuccessAt } = manager.stats
+    assert.deepEqual(collected(), {
+      ring_auth_last_success_timestamp_seconds: { '': Number(lastSuccessAt) / 1000 },
+      ring_auth_needs_login: { '': 0 },
+      ring_auth_rotations_total: { '': 1 },
+      ring_auth_request_failures_total: { '{"code":"SERVER_ERROR"}': 1 },
+    })
+    assert.match(String(logged[0]), /^refresh \(asked\): ok, 2 requests, \d+ ms$/)
+  })
+})
+
+it('every snippet of docs/unattended.md was run', { skip: posix }, () => {
+  assert.deepEqual(
+    snippets.filter(({ isRun }) => !isRun).map(({ text }) => text),
+    [],
+  )
+})
