@@ -1,7 +1,8 @@
 // @ts-check
 // The last look at what is to be published, and its publishing:
-//   node scripts/release.mjs check FOLDER [TAG]   whether the tarballs are all there and each is what it says
-//   node scripts/release.mjs publish FOLDER       the platforms, the main package, ring-auth-cli; goes on where it was stopped
+//   node scripts/release.mjs check FOLDER [TAG]         whether the tarballs are all there and each is what it says
+//   node scripts/release.mjs publish FOLDER [by-hand]   the platforms, the main package, ring-auth-cli; goes on where it was stopped.
+//                                                       By hand: without a provenance, which npm takes from a workflow alone
 import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
@@ -100,8 +101,12 @@ export function systemOf(bytes) {
   return unknown
 }
 
-/** Publishes what is not published yet, and stops at the first that fails. @param {string} folder */
-function publish(folder) {
+/**
+ * Publishes what is not published yet, and stops at the first that fails.
+ * @param {string} folder
+ * @param {boolean} isByHand
+ */
+function publish(folder, isByHand) {
   const { name } = readJson(join(root, 'package.json'))
   const packages = read(folder)
   // Somebody who installs one of them in between must find what it needs.
@@ -111,7 +116,7 @@ function publish(folder) {
       console.log(`${each} ${manifest.version} is published already`)
       continue
     }
-    const { status } = npm(['publish', path, '--provenance', '--access', 'public'], 'inherit')
+    const { status } = npm(['publish', path, ...(isByHand ? [] : ['--provenance']), '--access', 'public'], 'inherit')
     if (status !== 0) {
       console.error(`${each} was not published; nothing after it was tried`)
       return 1
@@ -126,15 +131,16 @@ function npm(args, stdio) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [command, given = '', tag] = process.argv.slice(2)
+  const [command, given = '', last] = process.argv.slice(2)
   const folder = resolve(given)
-  if (!given || (command !== 'check' && command !== 'publish')) {
-    console.error('usage: node scripts/release.mjs check FOLDER [TAG] | publish FOLDER')
+  const isKnown = command === 'check' || (command === 'publish' && (last === undefined || last === 'by-hand'))
+  if (!given || !isKnown) {
+    console.error('usage: node scripts/release.mjs check FOLDER [TAG] | publish FOLDER [by-hand]')
     process.exit(2)
   }
-  const found = problems(folder, tag)
+  const found = problems(folder, command === 'check' ? last : undefined)
   for (const words of found) console.error(words)
   if (found.length > 0) process.exitCode = 1
-  else if (command === 'publish') process.exitCode = publish(folder)
+  else if (command === 'publish') process.exitCode = publish(folder, last === 'by-hand')
   else console.log(`${PLATFORMS.length + 2} packages, each what it says`)
 }

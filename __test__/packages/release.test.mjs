@@ -142,8 +142,8 @@ describe('a release', () => {
     )
     chmodSync(join(bin, 'npm'), 0o755)
     writeFileSync(log, '')
-    const publish = (FAIL = '') =>
-      spawnSync(process.execPath, [join(root, 'scripts', 'release.mjs'), 'publish', folder], {
+    const publish = (FAIL = '', /** @type {string[]} */ ...how) =>
+      spawnSync(process.execPath, [join(root, 'scripts', 'release.mjs'), 'publish', folder, ...how], {
         env: { ...process.env, PATH: `${bin}${delimiter}${process.env['PATH']}`, FAIL },
         encoding: 'utf8',
       })
@@ -164,6 +164,15 @@ describe('a release', () => {
     )
     assert.equal(publish().status, 0)
     assert.equal(published().length, 11)
+
+    // From a machine of one's own, npm takes no provenance.
+    writeFileSync(log, '')
+    assert.equal(publish('', 'by-hands').status, 2)
+    assert.equal(publish('', 'by-hand').status, 0)
+    assert.deepEqual(
+      published().map((line) => line.trim()),
+      names.map((name) => `${name}-${VERSION}.tgz --access public`),
+    )
   })
 })
 
