@@ -11,6 +11,7 @@ import { namesInMusl } from '../../scripts/cross/elf.mjs'
 import { isOlderOrSame } from '../../scripts/cross/lists.mjs'
 import { namesInList } from '../../scripts/cross/macho.mjs'
 import { MAX_BYTES, TARGETS } from '../../scripts/cross/platforms.mjs'
+import { NOT_RUN, RUNTIMES } from '../../scripts/cross/runtimes.mjs'
 import { PLATFORMS, binaryOf, readJson, root } from '../support/packages.mjs'
 import { elf, macho, pe } from '../support/binaries.mjs'
 
@@ -269,6 +270,13 @@ describe('the checks', () => {
     }
   })
 
+  it('do not go round in circles where a length is zero', () => {
+    const bytes = macho()
+    bytes.writeUInt32LE(0xffffffff, 16)
+    bytes.writeUInt32LE(0, 32 + 4)
+    assert.deepEqual(problemsOf('darwin-arm64', bytes), ['it is cut off or damaged: a load command without a length'])
+  })
+
   it('weigh', () => {
     const large = (/** @type {number} */ size) => Buffer.concat([elf(), Buffer.alloc(size - elf().length)])
     eachFails('linux-x64-gnu', [
@@ -295,6 +303,10 @@ describe('the checks', () => {
     assert.deepEqual(Object.keys(TARGETS).sort(), PLATFORMS)
     const targets = Object.values(TARGETS).map(({ target }) => target.replace('gnullvm', 'msvc'))
     assert.deepEqual(targets.sort(), [...readJson(join(root, 'package.json')).napi.targets].sort())
+  })
+
+  it('are followed by a run, or there is a reason why not', () => {
+    assert.deepEqual([...Object.keys(RUNTIMES), ...Object.keys(NOT_RUN)].sort(), PLATFORMS)
   })
 
   it('stop whoever calls them, with the reason', (t) => {

@@ -54,6 +54,7 @@ export function checkMacho(bytes, { arch, system }) {
   let symbols = 0
   for (let [left, at] = [u32(16), 32]; left > 0; left -= 1, at += u32(at + 4)) {
     const command = u32(at)
+    if (u32(at + 4) < 8) throw new RangeError('a load command without a length')
     if (COMMAND.libraries.includes(command)) libraries.push(text(at + u32(at + 8)))
     if (command === COMMAND.rpath) problems.push(`it looks for libraries in ${text(at + u32(at + 8))}`)
     if (command === COMMAND.oldest) oldest = versionOf(u32(at + 8))

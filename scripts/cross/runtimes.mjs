@@ -19,7 +19,7 @@ const NODE = '24.19.0'
 const NODE_ARMV7 = '20.11.0'
 
 /** @type {Record<string, () => Runtime[]>} */
-const RUNTIMES = {
+export const RUNTIMES = {
   'darwin-arm64': () => [
     {
       name: `its code in Node ${NODE} for Linux, under qemu`,
