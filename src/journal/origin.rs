@@ -250,8 +250,11 @@ fn is_one_file(one: &Path, other: &Path) -> bool {
     metadata(one).zip(metadata(other)).is_some_and(|(one, other)| platform::is_same_file(&one, &other))
 }
 
+/// Whether two paths have one lock between them, as they do if their folders are one. A backup can share unchanged files with
+/// what it is a backup of, by hard links: such a lock says nothing.
 fn has_one_lock(one: &Path, other: &Path) -> bool {
-    is_one_file(&sibling(one, ".lock"), &sibling(other, ".lock"))
+    let (one, other) = (sibling(one, ".lock"), sibling(other, ".lock"));
+    is_one_file(&one, &other) && std::fs::metadata(one).is_ok_and(|lock| !platform::has_other_names(&lock))
 }
 
 /// The journal that uses the token of one that says that it moved to `moved`; `None` if there is none any more.
@@ -727,6 +730,23 @@ mod tests {
         }
         // The first of them is removed: what was copied from it before is still a copy.
         assert_eq!(rotate(&two, "spent"), said(&one));
+    }
+
+    #[test]
+    fn a_backup_that_shares_its_unchanged_files_is_a_copy_all_the_same() {
+        let share_lock = |one: &Path, two: &Path| {
+            let [of_one, of_two] = [one, two].map(|path| sibling(path, ".lock"));
+            std::fs::remove_file(&of_two).unwrap();
+            std::fs::hard_link(of_one, of_two).unwrap();
+        };
+        let (_folder, one, two) = copied();
+        share_lock(&one, &two);
+        assert_eq!(rotate(&one, "b"), QUIET);
+        assert_eq!(rotate(&two, "spent"), said(&one));
+        // Nobody can have both locks then, so this one goes on with a warning.
+        let (_folder, one, two) = copied();
+        share_lock(&one, &two);
+        assert_eq!(rotate(&two, "b").map(|notices| notices.len()), Ok(1));
     }
 
     #[test]
