@@ -6,7 +6,20 @@ import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { LOGIN, Screen, account, cmdline, failure, json, noSecret, printed, run, setUp, start } from './support/cli.mjs'
+import {
+  CANARY,
+  LOGIN,
+  Screen,
+  account,
+  cmdline,
+  failure,
+  json,
+  noSecret,
+  printed,
+  run,
+  setUp,
+  start,
+} from './support/cli.mjs'
 import { EMAIL, OUTAGE, PASSWORD, editJournal, readJournal, unwrap, until } from './support/index.mjs'
 import { devices } from './support/systems.mjs'
 
@@ -245,6 +258,25 @@ describe('secrets from files', { concurrency: 4 }, () => {
     ring.revokeAll()
     assert.equal((await run(['refresh', ...store], { ring, env })).code, 4)
     assert.equal((await run(['status', ...store], { ring, env })).code, 3)
+  })
+
+  it('a text in a file that is no token stops no healthy journal', async (t) => {
+    const { ring, folder, journal } = await loggedIn(t)
+    for (const [text, isEmpty] of /** @type {[string, boolean][]} */ ([
+      [`two words ${CANARY}`, false],
+      ['${RING_TOKEN}', false],
+      ['123456', false],
+      ['\n', true],
+    ])) {
+      const env = { RING_REFRESH_TOKEN_FILE: put(folder, 'wrong', text) }
+      const done = await run(['refresh', '--state-file', journal], { ring, env })
+      assert.equal(done.code, 0, done.stderr)
+      const other = join(folder, 'other.json')
+      const refused = await run(['refresh', '--state-file', other, '--json'], { ring, env })
+      failure(refused, isEmpty ? 'NO_REFRESH_TOKEN' : 'INVALID_ARGUMENT', isEmpty ? 3 : 2)
+    }
+    assert.equal(ring.counts.stalePresentations, 0)
+    assert.equal(unwrap(readJournal(journal).current.token).rt, ring.newest())
   })
 
   it('a token in a file is as one from standard input, and does not go with it', async (t) => {

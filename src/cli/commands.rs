@@ -624,6 +624,8 @@ pub(super) async fn given_token(options: &Options, output: &Arc<Output>) -> Resu
         (token, NAME.to_owned())
     } else {
         match blocking(|| Environment::of_this_process().file(TOKEN)).await? {
+            // A stale variable must not stop a healthy journal: the manager looks at the text beside what the journal holds.
+            Some(Named { value, .. }) if options.store.is_some() => return Ok(Some(value)),
             Some(Named { value, name }) => (value, name),
             None => return Ok(None),
         }
