@@ -115,6 +115,7 @@ function commands(store) {
     [['refresh', ...store], ''],
     [['refresh', '--force', '--refresh-token-stdin', ...store], token],
     [['status', ...store], ''],
+    [['watch', ...store], ''],
     [['logout', ...store], ''],
   ]
 }
@@ -405,7 +406,7 @@ describe('a path that does not exist', { concurrency: true }, () => {
     const { ring, folder } = await setUp(t, account('none'))
     const path = join(folder, 'nothing', 'config.json')
     for (const [args, input] of commands(['--homebridge', path])) {
-      if (args[0] === 'logout') continue
+      if (args[0] === 'logout' || args[0] === 'watch') continue
       const done = await run([...args, '--json'], { ring, input })
       const { message } = cliFailure(done, 'STORE', 6)
       assert.equal(message, `${path} does not exist. Check the path.`, args.join(' '))

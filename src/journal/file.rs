@@ -261,15 +261,17 @@ impl Shared {
 
     /// Makes sure that what lies at the path of the journal is ours.
     fn check_content(&self, real: &Path) -> Result<()> {
-        let failed = |error: io::Error| self.failed("read", &error);
-        if let Some(kind) = self.disk.metadata(real).map_err(failed)?.as_ref().and_then(kind::of) {
-            return Err(no_file(&self.given, kind));
-        }
-        let Some(start) = self.disk.read_start(real, ours::LONGEST_SIGNATURE).map_err(failed)? else { return Ok(()) };
+        let unreadable = |error: io::Error| match kind::at(real) {
+            Some(kind) => no_file(&self.given, kind),
+            None => self.failed("read", &error),
+        };
+        let Some(start) = self.disk.read_start(real, ours::LONGEST_SIGNATURE).map_err(unreadable)? else {
+            return Ok(());
+        };
         if ours::begins_with_signature(&start) {
             return Ok(());
         }
-        match self.disk.read_most(real).map_err(failed)? {
+        match self.disk.read_most(real).map_err(unreadable)? {
             Some(bytes) => self.judge(real, &bytes),
             None => Ok(()),
         }
