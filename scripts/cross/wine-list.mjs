@@ -1,0 +1,14 @@
+// @ts-check
+// Which tests fail in `npm run test:wine`: each with its reason, which is Wine's, never
+// ours. __test__/wine-list.test.mjs holds that each entry names something that exists, and how many there are.
+
+const RENAME = 'Wine refuses a rename over a file that another program has open (EPERM); Windows takes it'
+const INHERIT =
+  'a folder gives its access list to nothing that is made in it: Wine keeps a list as the mode of the file alone'
+
+/** Tests of the Rust library, by their names. @type {Record<string, string>} */
+export const RUST = {
+  'journal::file::tests::a_folder_of_its_own_in_one_of_everybody_gives_its_list_to_what_is_made_in_it': INHERIT,
+  'mirror::file::tests::a_file_that_was_not_there_has_one_name_and_its_editors_are_not_taken_for_two': RENAME,
+  while_another_process_looks_the_journal_is_never_missing_and_always_whole: RENAME,
+}
