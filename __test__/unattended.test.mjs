@@ -264,7 +264,7 @@ describe('secrets from files', { concurrency: 4 }, () => {
     const { ring, folder, journal } = await loggedIn(t)
     for (const [text, isEmpty] of /** @type {[string, boolean][]} */ ([
       [`two words ${CANARY}`, false],
-      ['${RING_TOKEN}', false],
+      ['$RING_TOKEN', false],
       ['123456', false],
       ['\n', true],
     ])) {
