@@ -546,7 +546,7 @@ static void *a_dlsym(void *library, const char *name) { return dlsym((intptr_t)l
 static void a_bzero(void *data, size_t size) { memset(data, 0, size); }
 
 // What Apple has for compilers in libSystem, and Zig in a library of its own.
-extern void __ashlti3(void), __floattidf(void), __lshrti3(void);
+extern void __ashlti3(void), __floattidf(void), __floatuntidf(void), __lshrti3(void);
 
 static int zero(void) { return 0; }
 static int unsupported(void) {
@@ -580,6 +580,7 @@ static const struct {
     {"__bzero", a_bzero},
     {"__error", a_error},
     {"__floattidf", __floattidf},
+    {"__floatuntidf", __floatuntidf},
     {"__lshrti3", __lshrti3},
     {"_NSGetEnviron", a_environment},
     UNWIND(Backtrace),
@@ -603,6 +604,7 @@ static const struct {
     // The loader writes another address over it.
     {"_tlv_bootstrap", unsupported},
     {"bind", a_bind},
+    {"bzero", a_bzero},
     {"clock_gettime", a_clock_gettime},
     {"close", a_close},
     {"connect", a_connect},
