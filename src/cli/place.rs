@@ -213,19 +213,18 @@ impl Opened {
     pub(super) fn forget(&self, path: Option<&Path>) -> Result<Option<Forgotten>> {
         let Some(mut guard) = self.store.try_lock()? else { return Ok(None) };
         let Some(mirror) = self.mirror.as_ref().filter(|_| path.is_some_and(Path::exists)) else {
-            guard.forget()?;
-            return Ok(Some(Forgotten { cleared: Ok(Vec::new()) }));
+            let notices = guard.forget()?;
+            return Ok(Some(Forgotten { cleared: Ok(notices) }));
         };
         // A file that cannot be read cannot be cleared, and half a logout is none.
         mirror.look(Patience::Some)?;
         // The mirror's lock comes second, as everywhere. Another process writes the mirror with what the journal holds
         // then, so the journal goes first: from then on nobody puts the token back.
-        let mut forgotten = false;
+        let mut forgotten = None;
         let mut forget_then_clear = |shown: Option<&Secret>| {
             let shown = Shown::beside(None, shown);
-            if !forgotten {
-                guard.forget()?;
-                forgotten = true;
+            if forgotten.is_none() {
+                forgotten = Some(guard.forget()?);
             }
             Ok(shown.cleared())
         };
@@ -234,9 +233,12 @@ impl Opened {
             mirror.settle(&mut forget_then_clear)?;
             Ok(settled.notices)
         });
-        match cleared {
-            Err(error) if !forgotten => Err(error),
-            cleared => Ok(Some(Forgotten { cleared })),
+        match (cleared, forgotten) {
+            (Err(error), None) => Err(error),
+            (cleared, forgotten) => {
+                let cleared = cleared.map(|notices| forgotten.into_iter().flatten().chain(notices).collect());
+                Ok(Some(Forgotten { cleared }))
+            }
         }
     }
 

@@ -83,6 +83,30 @@ impl Disk {
         self.call("read", path, || read_at_most(path, MAX_READ))
     }
 
+    /// The bytes of a file that begins with those; `None` if it does not, or is not there. Of any other file only its beginning
+    /// is read.
+    pub(crate) fn read_if_it_begins(&self, path: &Path, beginning: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        self.call("read", path, || {
+            let mut file = match freely(|| platform::open_for_reading(path)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                opened => opened?,
+            };
+            if !file.metadata()?.is_file() {
+                return Ok(None);
+            }
+            let mut bytes = vec![0; beginning.len()];
+            match file.read_exact(&mut bytes) {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+                read => read?,
+            }
+            if bytes != beginning {
+                return Ok(None);
+            }
+            file.take(MAX_READ).read_to_end(&mut bytes)?;
+            Ok(Some(bytes))
+        })
+    }
+
     pub(crate) fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
         self.call("stat", path, || match look(std::fs::symlink_metadata(path), path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

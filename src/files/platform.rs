@@ -368,6 +368,11 @@ mod unix {
         uid != 0 && uid != rustix::process::geteuid().as_raw()
     }
 
+    /// Whether the file system of a path is mounted read-only. What cannot be asked is not.
+    pub(crate) fn is_mounted_read_only(path: &Path) -> bool {
+        rustix::fs::statvfs(path).is_ok_and(|there| there.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+    }
+
     /// Whether this is the user who may do everything.
     pub(crate) fn is_root() -> bool {
         rustix::process::geteuid().is_root()
@@ -769,6 +774,11 @@ mod other {
 
     /// Making links needs a right of its own here.
     pub(crate) fn is_foreign_link(_metadata: &Metadata) -> bool {
+        false
+    }
+
+    /// File systems are not told apart here.
+    pub(crate) fn is_mounted_read_only(_path: &Path) -> bool {
         false
     }
 

@@ -27,7 +27,7 @@ const ROOM_FOR_ANSWER: usize = 16 * 1024;
 
 /// Where whole copies lie while the journal is being written. Three, so that one can hold what could not be moved on
 /// while the other two do their work.
-const SLOTS: [&str; 3] = [".next", ".tmp", ".spare"];
+pub(super) const SLOTS: [&str; 3] = [".next", ".tmp", ".spare"];
 /// What each of those is called if a file of another program has its name: the second to the ninth.
 const OTHER_NAMES: std::ops::RangeInclusive<u32> = 2..=9;
 /// Copies in the user's private folder, for a journal beside which nothing can be made. Two, so that the only copy is not
@@ -966,7 +966,7 @@ impl Guard for FileGuard {
         self.stand_in.as_ref().map(|place| place.display().to_string())
     }
 
-    fn forget(&mut self) -> Result<()> {
+    fn forget(&mut self) -> Result<Vec<Notice>> {
         let shared = Arc::clone(&self.shared);
         let real = shared.real()?;
         let newest = shared.newest()?;
@@ -974,6 +974,7 @@ impl Guard for FileGuard {
         self.foreign = newest.foreign;
         let mut nothing = State::logged_out(shared.issuer.clone(), now());
         nothing.sequence = newest.state.as_ref().map_or(0, |state| state.sequence) + 1;
+        nothing.mirrors = newest.state.as_ref().map(|state| state.mirrors.clone()).unwrap_or_default();
         // A copy that was never used here must not pass for what it was copied from.
         let is_at_home = |state: &State| state.is_at_home() && state.place.as_deref().is_none_or(|place| place == real);
         nothing.id = newest.state.filter(is_at_home).and_then(|state| state.id).or_else(|| Some(JournalId::random()));
@@ -990,7 +991,8 @@ impl Guard for FileGuard {
         for path in paths {
             shared.disk.remove(&path).map_err(|error| shared.failed("removed", &error))?;
         }
-        replace::sync_folder(&shared.disk, real).map_err(|error| shared.failed("removed", &error))
+        replace::sync_folder(&shared.disk, real).map_err(|error| shared.failed("removed", &error))?;
+        Ok(Vec::new())
     }
 }
 

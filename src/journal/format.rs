@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::id::JournalId;
-use super::state::{Access, Aside, CoolDown, Held, Mark, Millis, Remains, State, Tombstone, millis};
+use super::state::{Access, Aside, CoolDown, Held, Mark, Millis, MirrorRecord, Remains, State, Tombstone, millis};
 use crate::token::{Fingerprint, RefreshToken};
 use crate::{ErrorCode, Secret};
 
@@ -90,6 +90,17 @@ pub fn encode(state: &State, name: &str) -> Vec<u8> {
         .collect();
     map.insert("rejected".into(), rejected.into());
     map.insert("forcedAt".into(), state.forced_at.into());
+    let mirrors: Vec<Value> = state
+        .mirrors
+        .iter()
+        .map(|mirror| {
+            json!({
+                "file": mirror.file, "place": mirror.place, "paths": mirror.paths, "at": mirror.at,
+                "over": fingerprints(&mirror.over),
+            })
+        })
+        .collect();
+    map.insert("mirrors".into(), mirrors.into());
     map.insert("unwrapped".into(), fingerprints(&state.unwrapped).into());
     map.insert("given".into(), fingerprints(&state.given).into());
     map.insert("known".into(), fingerprints(&state.known).into());
@@ -266,6 +277,10 @@ fn decode_fields(mut map: Map<String, Value>) -> Option<State> {
         state.rejected.push(parse_tombstone(tombstone)?);
     }
     state.forced_at = map.remove("forcedAt").and_then(|at| at.as_u64());
+    if let Some(Value::Array(mirrors)) = map.remove("mirrors") {
+        // A record that cannot be understood is made again at the next write.
+        state.mirrors = mirrors.iter().filter_map(parse_mirror).collect();
+    }
     state.unwrapped = parse_fingerprints(map.remove("unwrapped")?.as_str()?)?;
     state.given = parse_fingerprints(map.remove("given")?.as_str()?)?;
     state.known = parse_fingerprints(map.remove("known")?.as_str()?)?;
@@ -316,6 +331,19 @@ fn parse_held(value: &Value) -> Option<Held> {
         token: RefreshToken::parse_kept(value.get("token")?.as_str().filter(|text| !text.is_empty())?).ok()?,
         obtained_at: value.get("obtainedAt")?.as_u64()?,
         succeeded: value.get("succeeded")?.as_bool()?,
+    })
+}
+
+fn parse_mirror(value: &Value) -> Option<MirrorRecord> {
+    let texts = |key: &str| -> Option<Vec<String>> {
+        value.get(key)?.as_array()?.iter().map(|text| text.as_str().map(str::to_owned)).collect()
+    };
+    Some(MirrorRecord {
+        file: value.get("file")?.as_str()?.to_owned(),
+        paths: texts("paths")?,
+        place: texts("place")?,
+        at: value.get("at")?.as_u64()?,
+        over: value.get("over").and_then(Value::as_str).and_then(parse_fingerprints).unwrap_or_default(),
     })
 }
 
@@ -476,6 +504,15 @@ mod tests {
         state.place = Some("/data/j.json".into());
         state.moved = Some("/other/j.json".into());
         state.machines = vec![Fingerprint::of("one"), Fingerprint::of("two")];
+        state.mirrors = [Vec::new(), vec![Fingerprint::of("x")]]
+            .map(|over| MirrorRecord {
+                file: "../config.json".into(),
+                paths: vec!["0123456789abcdef".into()],
+                place: vec!["homebridge".into(), "Ring".into(), "Home".into()],
+                at: 8,
+                over,
+            })
+            .into();
         state.sequence = 12;
         state
     }

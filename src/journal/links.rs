@@ -1,27 +1,30 @@
 //! A journal that symbolic links lead to. Somebody may retarget such a link while a manager runs, to a copy of the journal
-//! or to a place where there is none.
+//! or to a place where there is none. And the journal of a mirror, which can be another one at each entering.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::file::FileStore as JournalFile;
+use super::file::{FileStore as JournalFile, now};
+use super::finder::Finder;
 use super::state::{Known, State};
-use super::{Begun, Claim, Found, Guard, Notice, Stamp, Store};
-use crate::Result;
+use super::{Accepted, Begun, Claim, Found, Guard, Notice, Offer, Origin, Stamp, Store};
 use crate::files::lock::Lock;
-use crate::files::{Disk, resolve};
+use crate::files::{Disk, Folder, resolve};
+use crate::token::Fingerprint;
+use crate::{Error, ErrorCode, Result};
 
 /// How often the lock of the place to which a link leads now is tried, and the wait between.
 const TRIES: u32 = 50;
+/// How often the lock of a folder of journals is tried. Its holder reads some journals and writes one.
+const FOLDER_TRIES: u32 = 500;
+/// What the lock of a folder of journals is named after.
+const FOLDER_LOCK: &str = "journals";
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Somebody else has the lock of the link.
 struct Busy;
-
-/// Finds the journal's path anew.
-type Locate = dyn Fn() -> Result<PathBuf> + Send + Sync;
 
 /// Keeps the state in one small file, readable by its owner alone, and never without a whole copy of it on the disk.
 #[derive(Clone)]
@@ -32,15 +35,18 @@ pub struct FileStore {
 struct Shared {
     /// The journal at its first path.
     first: JournalFile,
-    path: PathBuf,
+    /// Journals at other paths: each knows where it was last seen.
+    others: Mutex<Vec<JournalFile>>,
     disk: Disk,
     /// The path whose last part may be a link that somebody retargets, and what its lock is named after.
     link: PathBuf,
     lock: PathBuf,
-    /// For a journal that lies beside what the link leads to.
-    locate: Option<Box<Locate>>,
+    /// For the journal of a mirror.
+    finder: Option<Arc<dyn Finder>>,
     /// The file that was entered last.
     last: Mutex<Option<PathBuf>>,
+    /// The path at which the journal was found last.
+    found: Mutex<Option<PathBuf>>,
 }
 
 impl FileStore {
@@ -67,45 +73,71 @@ impl FileStore {
     }
 
     fn of(first: JournalFile, disk: Disk) -> Self {
-        let path = first.path().to_owned();
-        let (link, lock, last) = (path.clone(), path.clone(), Mutex::default());
-        Self { shared: Arc::new(Shared { first, path, disk, link, lock, locate: None, last }) }
+        let link = first.path().to_owned();
+        let (lock, last, others, found) = (link.clone(), Mutex::default(), Mutex::default(), Mutex::default());
+        Self { shared: Arc::new(Shared { first, others, disk, link, lock, finder: None, last, found }) }
     }
 
-    /// The journal beside a file that a link may lead to, in a folder that holds nothing but journals. Its path is found
-    /// anew at each entering.
+    /// The journal of a mirror, which is found anew at each entering. If the mirror is a link and its journal lies beside what
+    /// the link leads to, the lock of the link is taken as well; it is named after `lock`.
     ///
     /// # Errors
     ///
-    /// As for [`FileStore::open`], and as `locate` says.
-    pub(crate) fn beside(
+    /// As for [`FileStore::open`], and as the finder says.
+    pub(crate) fn found_by(
+        finder: Arc<dyn Finder>,
         (link, lock): (PathBuf, PathBuf),
         issuer: &str,
         disk: Disk,
-        locate: impl Fn() -> Result<PathBuf> + Send + Sync + 'static,
     ) -> Result<Self> {
-        let path = locate()?;
-        let first = JournalFile::open_in_own_folder(&path, issuer, disk.clone())?;
-        let (last, locate) = (Mutex::default(), Some(Box::new(locate) as Box<Locate>));
-        Ok(Self { shared: Arc::new(Shared { first, path, disk, link, lock, locate, last }) })
+        let sought = finder.find()?;
+        let first = match sought.folder {
+            Folder::Own => JournalFile::open_in_own_folder(&sought.path, issuer, disk.clone())?,
+            Folder::Given => JournalFile::open_in_state_folder(&sought.path, issuer, disk.clone())?,
+        };
+        let finder = Some(finder);
+        let (last, others, found) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Ok(Self { shared: Arc::new(Shared { first, others, disk, link, lock, finder, last, found }) })
     }
 }
 
 impl Shared {
-    /// The journal where it is now.
-    fn now(&self) -> Result<JournalFile> {
-        match self.locate.as_ref().map(|locate| locate()).transpose()? {
-            Some(path) if path != self.path => self.at(&path),
-            _ => Ok(self.first.clone()),
-        }
+    /// The journal that is meant now, and the token of the mirror if another journal has spent it.
+    fn now(&self) -> Result<(JournalFile, Option<Fingerprint>)> {
+        let Some(finder) = &self.finder else { return Ok((self.first.clone(), None)) };
+        let sought = finder.find()?;
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(sought.path.clone());
+        Ok((self.at(&sought.path)?, sought.spent))
     }
 
     fn at(&self, path: &Path) -> Result<JournalFile> {
-        self.first.open_elsewhere(path)
+        if path == self.first.path() {
+            return Ok(self.first.clone());
+        }
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(journal) = others.iter().find(|journal| journal.path() == path) {
+            return Ok(journal.clone());
+        }
+        let journal = self.first.open_elsewhere(path)?;
+        others.push(journal.clone());
+        Ok(journal)
     }
 
     fn is_link(&self) -> bool {
         std::fs::symlink_metadata(&self.link).is_ok_and(|metadata| metadata.is_symlink())
+    }
+
+    /// The lock of the folder of journals in which one lies: whoever has it decides, alone among the processes that use this
+    /// package, which journal a token belongs to. Its holder waits for no other lock.
+    fn lock_folder(&self, journal: &Path) -> Result<Lock> {
+        let named_after = journal.with_file_name(FOLDER_LOCK);
+        for _ in 0..FOLDER_TRIES {
+            if let Some(lock) = Lock::try_take(&self.disk, &named_after)? {
+                return Ok(lock);
+            }
+            sleep(LOOK);
+        }
+        Err(busy(journal.parent().unwrap_or(journal)))
     }
 
     /// The lock of the link itself, as long as it is one: whoever comes by way of it after it was retargeted waits for
@@ -123,25 +155,52 @@ impl Shared {
     }
 }
 
+fn busy(path: &Path) -> Error {
+    Error::new(
+        ErrorCode::StoreLocked,
+        format!(
+            "Another process has been holding {} for long. Nothing was sent; this is tried again at the next call.",
+            path.display()
+        ),
+    )
+}
+
 impl Store for FileStore {
     fn peek(&self) -> Result<Option<State>> {
-        self.shared.now()?.peek()
+        let (journal, spent) = self.shared.now()?;
+        let mut state = journal.peek()?;
+        if let Some(state) = &mut state {
+            state.spent_elsewhere.extend(spent);
+        }
+        Ok(state)
     }
 
     fn try_lock(&self) -> Result<Option<Box<dyn Guard>>> {
         let shared = &self.shared;
         if shared.is_link() {
             // Before a lock is made beside the link.
-            shared.now()?.check()?;
+            shared.now()?.0.check()?;
         }
         let Ok(link) = shared.lock_link() else { return Ok(None) };
-        let journal = shared.now()?;
-        let real = resolve(journal.path()).ok();
+        let (journal, spent) = shared.now()?;
+        let path = journal.path().to_owned();
+        let real = resolve(&path).ok();
         let Some(guard) = journal.try_lock()? else { return Ok(None) };
-        let former =
-            shared.last().clone().filter(|last| real.as_ref().is_some_and(|real| real != last && !real.exists()));
+        if let Some(finder) = &shared.finder {
+            // Another process may have put the token of the mirror into another journal meanwhile.
+            if finder.find()?.path != path {
+                return Ok(None);
+            }
+            finder.entered(&path);
+        }
+        let has_moved = |last: &PathBuf| {
+            // In one folder it is decided by the token which journal is meant, and nothing is brought along.
+            let may_move = shared.finder.is_none() || last.parent() != real.as_deref().and_then(Path::parent);
+            may_move && real.as_ref().is_some_and(|real| real != last && !real.exists())
+        };
+        let former = shared.last().clone().filter(has_moved);
         let former = match former {
-            Some(path) if path.exists() => match shared.at(&path)?.try_lock()? {
+            Some(former) if former.exists() => match shared.at(&former)?.try_lock()? {
                 None => return Ok(None),
                 former => former,
             },
@@ -149,7 +208,7 @@ impl Store for FileStore {
         };
         let before = std::mem::replace(&mut *shared.last(), real.clone());
         let shared = Arc::clone(shared);
-        Ok(Some(Box::new(LinkGuard { shared, guard, former, real, before, _link: link })))
+        Ok(Some(Box::new(LinkGuard { shared, guard, former, path, real, before, spent, _link: link })))
     }
 
     fn is_durable(&self) -> bool {
@@ -157,23 +216,34 @@ impl Store for FileStore {
     }
 
     fn stamp(&self) -> Option<Stamp> {
-        // Only a link can lead to another journal by now, and finding that one takes more than a look.
-        if self.shared.is_link() { self.shared.now().ok()?.stamp() } else { self.shared.first.stamp() }
+        self.shared.now().ok()?.0.stamp()
+    }
+
+    fn prefer(&self, token: Fingerprint) {
+        if let Some(finder) = &self.shared.finder {
+            finder.prefer(token);
+        }
     }
 
     fn name(&self) -> String {
-        self.shared.first.name()
+        // A message is no reason to look at the disk.
+        let found = self.shared.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.as_ref().map_or_else(|| self.shared.first.name(), |path| path.display().to_string())
     }
 }
 
 struct LinkGuard {
     shared: Arc<Shared>,
     guard: Box<dyn Guard>,
+    /// The journal's path, before links are followed.
+    path: PathBuf,
     /// The journal to which the link led before, if there is none where it leads now.
     former: Option<Box<dyn Guard>>,
     real: Option<PathBuf>,
     /// The file that this manager entered before.
     before: Option<PathBuf>,
+    /// The token that the mirror shows, if another journal has spent it.
+    spent: Option<Fingerprint>,
     _link: Option<Lock>,
 }
 
@@ -181,9 +251,11 @@ impl LinkGuard {
     /// Brings what was written to the place to which the link leads by now, if it was retargeted meanwhile: to a copy of
     /// the journal, which is older, or to a place without one. Anything else there is somebody's own.
     fn follow(&self, state: &State) -> Result<Option<Notice>> {
-        let journal = self.shared.now()?;
+        let (journal, _) = self.shared.now()?;
         let now = resolve(journal.path()).ok();
-        if now.is_none() || now == self.real {
+        let folder = |path: &Option<PathBuf>| path.as_deref().and_then(Path::parent).map(Path::to_owned);
+        let has_moved = now != self.real && (self.shared.finder.is_none() || folder(&now) != folder(&self.real));
+        if now.is_none() || !has_moved {
             return Ok(None);
         }
         let mut tries = TRIES;
@@ -210,6 +282,30 @@ impl LinkGuard {
         Ok(Some(self.moved(journal.path())))
     }
 
+    /// A new journal for this mirror, beside the one that it has followed. Its lock is taken; the folder's is held.
+    fn split(&self, finder: &dyn Finder) -> Result<(PathBuf, Box<dyn Guard>, State)> {
+        let path = finder.new_path(&self.path);
+        let mut guard = self.shared.at(&path)?.try_lock()?.ok_or_else(|| busy(&path))?;
+        let state = guard.read()?.state;
+        Ok((path, guard, state))
+    }
+
+    /// Goes on with another journal, and leaves the former one to the other mirrors that follow it.
+    fn go_on_with(&mut self, finder: &dyn Finder, path: PathBuf, guard: Box<dyn Guard>) {
+        finder.entered(&path);
+        self.real = resolve(&path).ok();
+        self.shared.last().clone_from(&self.real);
+        self.guard = guard;
+        self.path = path;
+        self.spent = None;
+    }
+
+    fn record(&self, state: &mut State) {
+        if let Some(finder) = &self.shared.finder {
+            drop(finder.record(&self.path, state));
+        }
+    }
+
     fn moved(&self, to: &Path) -> Notice {
         Notice(format!(
             "{} leads elsewhere since it was last used. The newest state of the journal was written to {} too.",
@@ -229,8 +325,13 @@ impl Guard for LinkGuard {
             if theirs.state.current.is_some() {
                 found.state = theirs.state;
                 found.notices.extend(self.guard.commit(&mut found.state)?);
-                found.notices.push(self.moved(self.real.as_deref().unwrap_or(&self.shared.path)));
+                found.notices.push(self.moved(self.real.as_deref().unwrap_or(&self.path)));
             }
+        }
+        if let Some(finder) = &self.shared.finder {
+            found.state.spent_elsewhere.extend(self.spent);
+            // It is written with the next change: nothing but that needs a write.
+            found.notices.extend(finder.record(&self.path, &mut found.state));
         }
         Ok(found)
     }
@@ -245,10 +346,47 @@ impl Guard for LinkGuard {
     }
 
     fn begin(&mut self, state: &mut State) -> Result<Begun> {
+        self.record(state);
         self.guard.begin(state)
     }
 
+    fn accept(&mut self, state: &mut State, offer: Offer<'_>) -> Result<Accepted> {
+        let Some(finder) = self.shared.finder.clone() else { return self.guard.accept(state, offer) };
+        let _folder = self.shared.lock_folder(&self.path)?;
+        if offer.origin == Origin::Given && finder.is_known_beside(&self.path, offer.token.fingerprint())? {
+            return Ok(Accepted::Elsewhere);
+        }
+        let Some(other) = finder.other_mirror(&self.path, state) else {
+            let mut new = state.clone();
+            new.take_over(offer.token.clone(), offer.now);
+            if offer.origin == Origin::Login {
+                *state = new;
+                return Ok(Accepted::Here { written: false, notices: Vec::new() });
+            }
+            let notices = self.commit(&mut new)?;
+            *state = new;
+            return Ok(Accepted::Here { written: true, notices });
+        };
+        let (path, mut guard, mut new) = self.split(finder.as_ref())?;
+        new.hardware_id.clone_from(&state.hardware_id);
+        new.take_over(offer.token.clone(), offer.now);
+        finder.take_mirror(&path, &mut new, state);
+        let mut notices = guard.commit(&mut new)?;
+        notices.push(Notice(format!(
+            "The new refresh token has a journal of its own from now on, {}: {other} goes on with the former one.",
+            path.display()
+        )));
+        self.go_on_with(finder.as_ref(), path, guard);
+        *state = new;
+        Ok(Accepted::Here { written: true, notices })
+    }
+
+    fn is_known_elsewhere(&self, token: Fingerprint) -> Result<bool> {
+        self.shared.finder.as_ref().map_or(Ok(false), |finder| finder.is_known_beside(&self.path, token))
+    }
+
     fn commit(&mut self, state: &mut State) -> Result<Vec<Notice>> {
+        self.record(state);
         let mut notices = self.guard.commit(state)?;
         // What was written is durable where it was begun: that is what counts.
         if let Ok(Some(notice)) = self.follow(state) {
@@ -261,8 +399,22 @@ impl Guard for LinkGuard {
         self.guard.stand_in()
     }
 
-    fn forget(&mut self) -> Result<()> {
-        self.guard.forget()
+    fn forget(&mut self) -> Result<Vec<Notice>> {
+        let Some(finder) = self.shared.finder.clone() else { return self.guard.forget() };
+        // A journal that cannot be read is forgotten like any other.
+        let Ok(Found { state: former, .. }) = self.guard.read() else { return self.guard.forget() };
+        let Some(other) = finder.other_mirror(&self.path, &former) else { return self.guard.forget() };
+        let _folder = self.shared.lock_folder(&self.path)?;
+        let (path, mut guard, found) = self.split(finder.as_ref())?;
+        let mut nothing = State { sequence: found.sequence, ..State::logged_out(former.issuer.clone(), now()) };
+        finder.take_mirror(&path, &mut nothing, &former);
+        let mut notices = guard.commit(&mut nothing)?;
+        notices.push(Notice(format!(
+            "{other} shows the same refresh token and goes on with it, so its journal {} stays. Log out there as well to forget it.",
+            self.path.display()
+        )));
+        self.go_on_with(finder.as_ref(), path, guard);
+        Ok(notices)
     }
 }
 

@@ -78,11 +78,11 @@ impl Guard for MemoryGuard {
         Ok(Vec::new())
     }
 
-    fn forget(&mut self) -> Result<()> {
+    fn forget(&mut self) -> Result<Vec<Notice>> {
         let mut nothing = State::logged_out(self.shared.issuer.clone(), 0);
         nothing.sequence = self.shared.get().map_or(0, |state| state.sequence) + 1;
         *self.shared.state.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(nothing));
-        Ok(())
+        Ok(Vec::new())
     }
 }
 

@@ -3,6 +3,7 @@
 //! The manager knows the two traits here and [`state::State`]; files, locks and what can go wrong with them stay inside.
 
 mod file;
+mod finder;
 mod format;
 pub mod id;
 mod links;
@@ -11,6 +12,7 @@ mod origin;
 mod ours;
 pub mod state;
 
+pub(crate) use finder::{Finder, Journals, Sought};
 pub use links::FileStore;
 pub use memory::MemoryStore;
 pub use origin::{Claim, ELSEWHERE, elsewhere};
@@ -20,7 +22,8 @@ use std::fs::Metadata;
 use std::time::SystemTime;
 
 use crate::Result;
-use state::State;
+use crate::token::{Fingerprint, RefreshToken};
+use state::{Millis, State};
 
 /// A place that keeps the state of one account.
 ///
@@ -42,6 +45,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Whether what is written outlives the process.
     fn is_durable(&self) -> bool;
+
+    /// Says which token the caller brought along: if the mirror shows no token and no journal has recorded it, the journal that
+    /// knows this token is meant.
+    fn prefer(&self, _token: Fingerprint) {}
 
     /// What one look at the file's metadata shows. It differs after each write. `None` if the store is no file, so that
     /// only its own process changes it.
@@ -95,6 +102,27 @@ pub trait Guard: Send {
     /// `STORE`, and then what was kept before still is.
     fn commit(&mut self, state: &mut State) -> Result<Vec<Notice>>;
 
+    /// Takes over a token from outside, in the journal that it belongs to. A journal that other mirrors follow as well is
+    /// left to them, and the token gets a new one. Where several journals share a folder, the token is durable in this one
+    /// before another process can take it.
+    ///
+    /// # Errors
+    ///
+    /// `STORE`, and then the state is what it was before.
+    fn accept(&mut self, state: &mut State, offer: Offer<'_>) -> Result<Accepted> {
+        state.take_over(offer.token.clone(), offer.now);
+        Ok(Accepted::Here { written: false, notices: Vec::new() })
+    }
+
+    /// Whether another journal of the same folder knows a token.
+    ///
+    /// # Errors
+    ///
+    /// `STORE` if the folder cannot be read.
+    fn is_known_elsewhere(&self, _token: Fingerprint) -> Result<bool> {
+        Ok(false)
+    }
+
     /// The place that has what the last `commit` could not make durable, if there is one: it is found by the next process,
     /// but may not outlive a restart of the computer.
     fn stand_in(&self) -> Option<String> {
@@ -102,11 +130,46 @@ pub trait Guard: Send {
     }
 
     /// Forgets everything: the journal, and what is left of earlier ones. What stays says that the account was logged out.
+    /// A journal that other mirrors follow as well stays for them, and the notices say so.
     ///
     /// # Errors
     ///
     /// `STORE` where something could not be removed.
-    fn forget(&mut self) -> Result<()>;
+    fn forget(&mut self) -> Result<Vec<Notice>>;
+}
+
+/// A token from outside that is to be used from now on.
+#[derive(Debug, Clone, Copy)]
+pub struct Offer<'a> {
+    /// The token.
+    pub token: &'a RefreshToken,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The time by the wall clock.
+    pub now: Millis,
+}
+
+/// Where a token from outside comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A person or a program had it: another journal may know it.
+    Given,
+    /// Ring gave it to a login just now: no other journal can know it.
+    Login,
+}
+
+/// What became of an offer.
+#[derive(Debug)]
+pub enum Accepted {
+    /// The token is the current one.
+    Here {
+        /// Whether that is durable already.
+        written: bool,
+        /// What a person should hear of it.
+        notices: Vec<Notice>,
+    },
+    /// Nothing was changed: another journal of the folder knows the token.
+    Elsewhere,
 }
 
 /// What became of a write before a request.

@@ -767,7 +767,7 @@ mod tests {
                 lock(one).forget().unwrap();
                 log_in(one, "x");
             }),
-            ("the journal there has another token now", |one, _| lock(one).forget().unwrap()),
+            ("the journal there has another token now", |one, _| drop(lock(one).forget().unwrap())),
         ];
         for (sentence, break_it) in cases {
             let (_folder, one, two) = copied();

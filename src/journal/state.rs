@@ -16,6 +16,8 @@ pub type Millis = u64;
 /// How many fingerprints of earlier tokens are kept: at one rotation in four hours, nine years of them.
 pub const MAX_FINGERPRINTS: usize = 20_000;
 const MAX_TOMBSTONES: usize = 1_000;
+/// How many mirrors are recorded.
+pub const MAX_MIRRORS: usize = 32;
 /// Push credentials change a few times in the four hours of a token.
 const MAX_WRAPPINGS: usize = 100;
 
@@ -68,11 +70,58 @@ pub struct State {
     pub logged_out_at: Option<Millis>,
     /// When Ring last accepted a token or a login of this account.
     pub last_success_at: Option<Millis>,
+    /// The mirrors that follow this journal, the one that was recorded last at the end; bounded by [`MAX_MIRRORS`].
+    pub mirrors: Vec<MirrorRecord>,
     /// Keys of later versions of this package.
     pub unknown: Map<String, Value>,
+    /// Tokens that this journal does not know, and that another journal of the same folder has spent. They are not written:
+    /// that other journal says so.
+    pub spent_elsewhere: Vec<Fingerprint>,
     /// Whether this was read from a place that a restart of the computer may empty. The journal does not say so: where it lies
     /// does.
     pub volatile: bool,
+}
+
+/// A mirror that follows a journal: a file, and the place in it that shows the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MirrorRecord {
+    /// The path of the file, as seen from the journal's folder. It is for people and for a look at that file.
+    pub file: String,
+    /// Digests of the paths of the file as seen from the journal's folder: the path that was given, and the one that it leads
+    /// to. If one of them is the same, the file is the same.
+    pub paths: Vec<String>,
+    /// The place in the file: its kind, then what tells it from others of that kind.
+    pub place: Vec<String>,
+    /// When it was recorded last.
+    pub at: Millis,
+    /// The tokens that the mirror may have shown when this journal took it over from another one. As long as the mirror shows
+    /// one of them, it belongs here.
+    pub over: Vec<Fingerprint>,
+}
+
+impl MirrorRecord {
+    /// Whether two records are of the same file.
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        self.paths.iter().any(|path| other.paths.contains(path))
+    }
+
+    /// Whether two records are of the same mirror.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.place == other.place && self.is_same_file(other)
+    }
+}
+
+/// How much a token belongs to a journal; the later, the more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kinship {
+    /// The journal does not know it.
+    None,
+    /// It is of a family that another one displaced.
+    Former,
+    /// It is an ancestor of the current token.
+    Family,
+    /// It is the current token.
+    Current,
 }
 
 /// A refresh token and what became of it.
@@ -258,7 +307,9 @@ impl State {
             unwrapped: Vec::new(),
             logged_out_at: None,
             last_success_at: None,
+            mirrors: Vec::new(),
             unknown: Map::new(),
+            spent_elsewhere: Vec::new(),
             volatile: false,
         }
     }
@@ -288,11 +339,48 @@ impl State {
             Known::Current
         } else if self.aside.as_ref().is_some_and(|aside| is(&aside.current)) {
             Known::Aside
-        } else if self.known.contains(&fingerprint) || self.given.contains(&fingerprint) {
+        } else if [&self.known, &self.given, &self.spent_elsewhere].iter().any(|list| list.contains(&fingerprint)) {
             Known::Former
         } else {
             Known::Unknown
         }
+    }
+
+    /// How much a token belongs to this journal.
+    pub fn kinship(&self, fingerprint: Fingerprint) -> Kinship {
+        match self.recognise(fingerprint) {
+            Known::Unknown => Kinship::None,
+            Known::Current => Kinship::Current,
+            Known::Aside | Known::Former | Known::Rejected if self.is_ancestor(fingerprint) => Kinship::Family,
+            Known::Aside | Known::Former | Known::Rejected => Kinship::Former,
+        }
+    }
+
+    /// Whether a token is of the current family. A family begins with a token that was given from outside.
+    fn is_ancestor(&self, fingerprint: Fingerprint) -> bool {
+        if self.previous.as_ref().is_some_and(|held| held.token.fingerprint() == fingerprint) {
+            return true;
+        }
+        let current = self.fingerprint();
+        let Some(at) = self.known.iter().rposition(|known| Some(*known) == current) else { return false };
+        let is_first = |known: &Fingerprint| self.given.contains(known);
+        let start = self.known[..=at].iter().rposition(is_first).unwrap_or(0);
+        let end = self.known[at + 1..].iter().position(is_first).map_or(self.known.len(), |next| at + 1 + next);
+        self.known[start..end].contains(&fingerprint)
+    }
+
+    /// Takes in what another state of the same journal says of the mirrors.
+    fn merge_mirrors(&mut self, theirs: Vec<MirrorRecord>) {
+        for record in theirs {
+            match self.mirrors.iter_mut().find(|ours| ours.is_same(&record)) {
+                Some(ours) if ours.at >= record.at => {}
+                Some(ours) => *ours = record,
+                None => self.mirrors.push(record),
+            }
+        }
+        self.mirrors.sort_by_key(|record| record.at);
+        let excess = self.mirrors.len().saturating_sub(MAX_MIRRORS);
+        self.mirrors.drain(..excess);
     }
 
     /// Whether Ring rejected that token.
@@ -329,7 +417,9 @@ impl State {
     /// anew is none, because a person logged out or in for that.
     pub fn is_behind(&self, known: &Self) -> bool {
         let (Some(found), Some(newest)) = (self.fingerprint(), known.fingerprint()) else { return false };
-        self.sequence < known.sequence
+        let is_other = self.id.is_some() && known.id.is_some() && self.id != known.id;
+        !is_other
+            && self.sequence < known.sequence
             && found != newest
             && known.known.contains(&found)
             && self.recognise(newest) == Known::Unknown
@@ -392,12 +482,16 @@ impl State {
             state.current.take().map(|current| Aside { current, previous: state.previous.take(), proven: state.proven })
         };
         let obtained = |state: &Self| state.current.as_ref().map(|held| held.obtained_at);
+        let mirrors = std::mem::take(&mut theirs.mirrors);
+        self.merge_mirrors(mirrors);
         if theirs.current.is_none() && theirs.logged_out_at > obtained(self) {
             // A person logged out since this token was asked for.
+            theirs.mirrors = std::mem::take(&mut self.mirrors);
             *self = theirs;
             self.sequence = sequence;
             return;
         }
+        let mirrors = std::mem::take(&mut self.mirrors);
         if knows(self, &theirs) {
             if self.fingerprint() == theirs.fingerprint() {
                 // They may be sending that token at this moment.
@@ -428,6 +522,7 @@ impl State {
         theirs.machines.retain(|machine| !self.machines.contains(machine));
         self.machines.splice(0..0, theirs.machines);
         self.forget_old_machines();
+        self.mirrors = mirrors;
         self.hardware_id = self.hardware_id.take().or(theirs.hardware_id);
         self.last_success_at = self.last_success_at.max(theirs.last_success_at);
         self.known = union(theirs.known, std::mem::take(&mut self.known));
@@ -833,6 +928,43 @@ mod tests {
         state.rotated(Sent::Current, "z", "h", access(5));
         state.take_over(token("q"), 6);
         assert_eq!(state.aside.as_ref().unwrap().current.token.raw(), "z");
+    }
+
+    #[test]
+    fn a_token_belongs_most_to_the_journal_whose_current_family_has_it() {
+        let mut state = with("a");
+        state.rotated(Sent::Current, "b", "h", access(2));
+        state.take_over(token("x"), 3);
+        state.rotated(Sent::Current, "y", "h", access(4));
+        state.rotated(Sent::Current, "z", "h", access(5));
+        let kinship = |raw: &str| state.kinship(Fingerprint::of(raw));
+        let kin = ["a", "b", "x", "y", "z", "?"].map(kinship);
+        let (former, family) = (Kinship::Former, Kinship::Family);
+        assert_eq!(kin, [former, former, family, family, Kinship::Current, Kinship::None]);
+        state.swap_aside();
+        let kin = ["a", "b", "x", "z"].map(|raw| state.kinship(Fingerprint::of(raw)));
+        assert_eq!(kin, [family, Kinship::Current, former, former]);
+    }
+
+    #[test]
+    fn a_merge_keeps_the_mirrors_of_both() {
+        let record = |name: &str, at| MirrorRecord {
+            file: "../config.json".into(),
+            paths: vec!["p".into()],
+            place: vec!["homebridge".into(), "Ring".into(), name.into()],
+            at,
+            over: Vec::new(),
+        };
+        for theirs_is_later in [false, true] {
+            let (mut ours, mut theirs) = (with("a"), with("a"));
+            theirs.mirrors = vec![record("one", 5), record("two", 2)];
+            ours.mirrors = vec![record("one", 1), record("three", 3)];
+            if theirs_is_later {
+                theirs.rotated(Sent::Current, "b", "h", access(2));
+            }
+            ours.merge(theirs);
+            assert_eq!(ours.mirrors, [record("two", 2), record("three", 3), record("one", 5)]);
+        }
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::entry::broken;
+use super::entry::{Absorbed, broken};
 use super::{Inner, Level};
+use crate::journal::Origin;
 use crate::journal::state::{Known, State};
 use crate::mirror::Allowance;
 use crate::token::RefreshToken;
@@ -27,9 +28,16 @@ impl Inner {
         self.detached(async move |inner: Arc<Self>| {
             let allowance = Allowance::new();
             let mut entered = inner.enter(&allowance).await?;
-            let known = entered.state.recognise(token.fingerprint());
-            match known {
-                Known::Unknown => entered.state.take_over(token, inner.parts.clock.wall()),
+            match entered.state.recognise(token.fingerprint()) {
+                Known::Unknown => {
+                    if inner.accept(&mut entered, &token, Origin::Given).await? == Absorbed::Elsewhere {
+                        inner.leave(entered).await;
+                        // Mirrors that show one family are one keeper: the journal that has the token is found by what
+                        // the mirror shows.
+                        inner.show(&token).await?;
+                        entered = inner.enter(&allowance).await?;
+                    }
+                }
                 // Given by a person's own hand, this is no copy that came back by itself.
                 Known::Aside => entered.state.swap_aside(),
                 Known::Current => {

@@ -8,10 +8,10 @@ use super::activity::Write;
 use super::login::count_as_accepted;
 use super::{Inner, Level, closed, ignoring, policy};
 use crate::journal::state::{Known, State};
-use crate::journal::{Begun, Claim, Found, Guard, Notice};
+use crate::journal::{Accepted, Begun, Claim, Found, Guard, Notice, Offer, Origin};
 use crate::mirror::{Allowance, Follower};
 use crate::pasted::{self, Pasted};
-use crate::token::RefreshToken;
+use crate::token::{Fingerprint, RefreshToken};
 use crate::{Error, ErrorCode, Result, task};
 
 /// A state that could not be written, with the lock that keeps others from the older one on the disk.
@@ -39,6 +39,8 @@ pub(super) struct Entered<'a> {
     guard: Option<Box<dyn Guard>>,
     /// How long whoever entered may still wait for a program's own code.
     allowance: Arc<Allowance>,
+    /// What the mirror showed under the lock, until it was looked up.
+    shown: Option<RefreshToken>,
     slot: tokio::sync::MutexGuard<'a, Option<Box<Pending>>>,
 }
 
@@ -71,6 +73,17 @@ pub(super) enum Purpose {
     Login,
 }
 
+/// Where a token from outside is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Absorbed {
+    /// In the journal that was entered, or nowhere because it is an old copy.
+    Here,
+    /// In another journal of the folder: that one has to be entered.
+    Elsewhere,
+}
+
+/// How often the journal is found anew because another process put the token of the mirror into another one.
+const MOST_RELOCATIONS: u32 = 3;
 /// How often a process lets others overtake it before it leaves the store to them.
 const MOST_OVERTAKEN: u32 = 3;
 
@@ -113,10 +126,40 @@ impl Inner {
             // Still not written. What is known is in memory, and nobody else may go on from the disk.
             let allowance = Arc::clone(allowance);
             let guard = Some(guard);
-            let mut entered = Entered { state, absorbed: false, pending: true, overtaken: 0, guard, allowance, slot };
-            self.absorb(&mut entered, None);
+            let mut entered =
+                Entered { state, absorbed: false, pending: true, overtaken: 0, guard, allowance, shown: None, slot };
+            self.absorb(&mut entered, None).await?;
             return Ok(entered);
         }
+        let mut relocations = MOST_RELOCATIONS;
+        loop {
+            let mut entered = self.enter_once(slot, patience, allowance).await?;
+            let shown = entered.shown.take();
+            if self.absorb(&mut entered, shown.clone()).await? == Absorbed::Here {
+                return Ok(entered);
+            }
+            // The token of the mirror is in another journal by now: that one is found in the next round.
+            if let Some(shown) = shown.filter(|_| relocations == 0) {
+                entered.state.spent_elsewhere.push(shown.fingerprint());
+                self.absorb(&mut entered, Some(shown)).await?;
+                return Ok(entered);
+            }
+            relocations -= 1;
+            let Entered { guard, slot: left, .. } = entered;
+            if let Some(guard) = guard {
+                self.release(guard).await;
+            }
+            slot = left;
+        }
+    }
+
+    /// Locks the journal that is meant now, and reads it.
+    async fn enter_once<'a>(
+        self: &'a Arc<Self>,
+        slot: tokio::sync::MutexGuard<'a, Option<Box<Pending>>>,
+        patience: Patience,
+        allowance: &Arc<Allowance>,
+    ) -> Result<Entered<'a>> {
         let mut shown = self.look_into_mirror(allowance).await;
         let (guard, found) = match self.lock_and_read(patience).await {
             Ok(entered) => entered,
@@ -145,10 +188,22 @@ impl Inner {
             overtaken: 0,
             guard: Some(guard),
             allowance: Arc::clone(allowance),
+            shown,
             slot,
         };
+        let is_shown_newest = entered.shown.as_ref().map(RefreshToken::fingerprint) == entered.state.fingerprint();
+        if matches!(self.parts.mirror, Some(Follower::Place(_))) && !is_shown_newest {
+            // Another mirror may follow this journal too, and only that one was written after the last rotation.
+            self.view().mirror_due = true;
+        }
         let ahead = self.view().ahead_of(&entered.state);
-        let missing = self.view().missing_in(&entered.state);
+        let mut missing = self.view().missing_in(&entered.state);
+        if let Some(token) = missing.as_ref().and_then(|known| known.fingerprint())
+            && self.is_known_elsewhere(&mut entered, token).await?
+        {
+            // The mirror got another journal, and the former one still has the token.
+            missing = None;
+        }
         if let Some(known) = ahead {
             self.log(
                 Level::Warn,
@@ -171,12 +226,56 @@ impl Inner {
             entered.absorbed = true;
             self.update(|view, _| view.set_persisted(false));
         }
-        self.absorb(&mut entered, shown);
-        if !entered.absorbed && self.view().given.is_none() {
-            // What is known here is what was just read.
-            self.view().set_persisted(self.parts.store.is_durable());
-        }
         Ok(entered)
+    }
+
+    async fn is_known_elsewhere(&self, entered: &mut Entered<'_>, token: Fingerprint) -> Result<bool> {
+        let Some(guard) = entered.guard.take() else { return Ok(false) };
+        let (guard, known) = self.blocking(guard, move |guard| guard.is_known_elsewhere(token)).await;
+        entered.guard = Some(guard);
+        known
+    }
+
+    /// Takes over a token from outside, in the journal that it belongs to. If that fails, the store is left.
+    pub(super) async fn accept(
+        &self,
+        entered: &mut Entered<'_>,
+        token: &RefreshToken,
+        origin: Origin,
+    ) -> Result<Absorbed> {
+        let now = self.parts.clock.wall();
+        if entered.pending {
+            entered.state.take_over(token.clone(), now);
+            entered.absorbed = true;
+            return Ok(Absorbed::Here);
+        }
+        let Some(guard) = entered.guard.take() else { return Err(closed()) };
+        let (mut state, token) = (entered.state.clone(), token.clone());
+        let (guard, (state, accepted)) = self
+            .blocking(guard, move |guard| {
+                let accepted = guard.accept(&mut state, Offer { token: &token, origin, now });
+                (state, accepted)
+            })
+            .await;
+        match accepted {
+            Ok(Accepted::Here { written, notices }) => {
+                entered.guard = Some(guard);
+                entered.state = state;
+                entered.absorbed = !written;
+                self.view().mirror_due |= written;
+                self.tell(notices);
+                Ok(Absorbed::Here)
+            }
+            Ok(Accepted::Elsewhere) => {
+                entered.guard = Some(guard);
+                Ok(Absorbed::Elsewhere)
+            }
+            Err(error) => {
+                self.release(guard).await;
+                self.update(|view, _| view.store_problem = Some(error.clone()));
+                Err(error)
+            }
+        }
     }
 
     /// Writes before a request, with room kept for its answer. If another process wrote meanwhile, nothing is written, its
@@ -396,11 +495,12 @@ impl Inner {
         let Some(guard) = entered.guard.take() else { return Err(closed()) };
         let (guard, result) = self.blocking(guard, |guard| guard.forget()).await;
         let cleared = match &result {
-            Ok(()) => self.clear_mirror().await,
+            Ok(_) => self.clear_mirror().await,
             Err(_) => Ok(()),
         };
         self.release(guard).await;
-        result.map(|()| cleared)
+        self.tell(result?);
+        Ok(cleared)
     }
 
     pub(super) fn tell(&self, notices: Vec<Notice>) {
@@ -410,17 +510,27 @@ impl Inner {
     }
 
     /// The caller's own token is looked up once, under the lock, and the mirror's each time.
-    fn absorb(&self, entered: &mut Entered<'_>, shown: Option<RefreshToken>) {
-        if self.view().holds_given_back(&entered.state) {
-            return;
+    async fn absorb(&self, entered: &mut Entered<'_>, shown: Option<RefreshToken>) -> Result<Absorbed> {
+        if !self.view().holds_given_back(&entered.state) {
+            let absorbed = self.absorb_both(entered, shown).await?;
+            if absorbed == Absorbed::Elsewhere {
+                return Ok(absorbed);
+            }
         }
+        if !entered.pending && !entered.absorbed && self.view().given.is_none() {
+            // What is known here is what was just read.
+            self.view().set_persisted(self.parts.store.is_durable());
+        }
+        Ok(Absorbed::Here)
+    }
+
+    async fn absorb_both(&self, entered: &mut Entered<'_>, shown: Option<RefreshToken>) -> Result<Absorbed> {
         let given = self.view().given.clone();
-        let state = &entered.state;
-        let is_new = |token: &RefreshToken| state.recognise(token.fingerprint()) == Known::Unknown;
+        let is_new = |state: &State, token: &RefreshToken| state.recognise(token.fingerprint()) == Known::Unknown;
         if let (Some(given), Some(shown)) = (&given, &shown)
             && given.fingerprint() != shown.fingerprint()
-            && is_new(given)
-            && is_new(shown)
+            && is_new(&entered.state, given)
+            && is_new(&entered.state, shown)
         {
             self.log(
                 Level::Info,
@@ -435,10 +545,23 @@ impl Inner {
             (view.given.clone(), view.has_unstored_login())
         };
         if let Some(given) = given {
-            if !self.absorb_one(entered, &given, "given") {
-                self.view().given = None;
-            } else if by_login {
-                count_as_accepted(&mut entered.state, self.parts.clock.wall());
+            let origin = if by_login { Origin::Login } else { Origin::Given };
+            match self.absorb_one(entered, &given, "given", origin).await? {
+                Some(Absorbed::Here) if by_login => {
+                    count_as_accepted(&mut entered.state, self.parts.clock.wall());
+                    entered.absorbed = true;
+                }
+                Some(Absorbed::Here) if entered.absorbed => {}
+                // Another mirror has it, and stays its only keeper.
+                Some(Absorbed::Elsewhere) => {
+                    self.log(
+                        Level::Warn,
+                        "The refresh token given is kept by another journal of the same folder, so it is not used here. A login makes another one.",
+                    );
+                    entered.state.spent_elsewhere.push(given.fingerprint());
+                    self.view().given = None;
+                }
+                Some(Absorbed::Here) | None => self.view().given = None,
             }
         }
         if let Some(shown) = shown
@@ -448,34 +571,51 @@ impl Inner {
                 Follower::Place(mirror) => format!("in {}", mirror.name()),
                 Follower::Program(_) => "from the store's own load".to_owned(),
             };
-            self.absorb_one(entered, &shown, &whence);
+            if self.absorb_one(entered, &shown, &whence, Origin::Given).await? == Some(Absorbed::Elsewhere) {
+                return Ok(Absorbed::Elsewhere);
+            }
         }
-        self.decide_refused(entered);
+        self.decide_refused(entered).await?;
+        Ok(Absorbed::Here)
     }
 
     /// A text of the options that was no token when the store could not be read: now it is a token that the store knows, or is ignored
     /// beside another one, or waits to be reported by a call.
-    fn decide_refused(&self, entered: &mut Entered<'_>) {
-        let Some(refused) = self.view().refused.take() else { return };
+    async fn decide_refused(&self, entered: &mut Entered<'_>) -> Result<()> {
+        let Some(refused) = self.view().refused.take() else { return Ok(()) };
         match pasted::read(refused.text.expose(), Some(&entered.state)) {
-            Pasted::Token(token) => drop(self.absorb_one(entered, &token, "given")),
+            Pasted::Token(token) => {
+                self.absorb_one(entered, &token, "given", Origin::Given).await?;
+            }
             _ if entered.state.current.is_some() => self.log(Level::Warn, ignoring(refused.flaw)),
             _ => self.view().refused = Some(refused),
         }
+        Ok(())
     }
 
-    /// Says whether that changed anything.
-    fn absorb_one(&self, entered: &mut Entered<'_>, token: &RefreshToken, whence: &str) -> bool {
+    /// Says where the token is kept; `None` if it changes nothing.
+    async fn absorb_one(
+        &self,
+        entered: &mut Entered<'_>,
+        token: &RefreshToken,
+        whence: &str,
+        origin: Origin,
+    ) -> Result<Option<Absorbed>> {
         let state = &mut entered.state;
-        let changed = match state.recognise(token.fingerprint()) {
+        match state.recognise(token.fingerprint()) {
             Known::Unknown => {
-                if state.current.is_some() {
+                let displaces = state.current.is_some();
+                let absorbed = self.accept(entered, token, origin).await?;
+                if displaces && absorbed == Absorbed::Here {
                     self.log(Level::Info, format!("The refresh token {whence} is a new one: it is used from now on, and the one before is kept aside."));
                 }
-                state.take_over(token.clone(), self.parts.clock.wall());
-                true
+                Ok(Some(absorbed))
             }
-            Known::Current => !state.had_wrapping(token) && state.rewrap(token),
+            Known::Current => {
+                let changed = !state.had_wrapping(token) && state.rewrap(token);
+                entered.absorbed |= changed;
+                Ok(changed.then_some(Absorbed::Here))
+            }
             Known::Aside | Known::Former | Known::Rejected => {
                 let fingerprint = token.fingerprint();
                 let has_newer = state.current.as_ref().is_some_and(|held| held.token.fingerprint() != fingerprint);
@@ -487,11 +627,9 @@ impl Inner {
                         format!("The refresh token {whence} is an old copy: the newer one in the journal is used."),
                     );
                 }
-                false
+                Ok(None)
             }
-        };
-        entered.absorbed |= changed;
-        changed
+        }
     }
 
     async fn lock_and_read(&self, patience: Patience) -> Result<(Box<dyn Guard>, Found)> {

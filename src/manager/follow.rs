@@ -154,6 +154,16 @@ impl Inner {
         }
     }
 
+    /// Writes a token into the mirror.
+    pub(super) async fn show(&self, token: &RefreshToken) -> Result<()> {
+        let Some(Follower::Place(mirror)) = self.parts.mirror.clone() else { return Err(broken()) };
+        let token = token.wrapped();
+        let _turn = self.following.lock().await;
+        let shown = task::spawn_blocking(move || mirror.settle(&mut |_| Ok(Decision::Show(token.clone())))).await;
+        self.tell(shown.unwrap_or_else(|_| Err(broken()))?.notices);
+        Ok(())
+    }
+
     /// Takes the token out of the mirror, for whoever has its turn.
     pub(super) async fn clear_mirror(self: &Arc<Self>) -> Result<()> {
         // There is no way to tell a program to forget, so it keeps what it was last given.

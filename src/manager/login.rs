@@ -9,6 +9,7 @@ use super::authenticator::{Codes, TRIES};
 use super::entry::{Purpose, Start, broken};
 use super::refresh::{Reason, access_of};
 use super::{Inner, Level, Step, closed};
+use crate::journal::Origin;
 use crate::journal::state::{Millis, State};
 use crate::mirror::{Allowance, Follower};
 use crate::oauth::{Grant, Login, LoginRequest, LoginStep, TwoFactorMethod};
@@ -281,7 +282,11 @@ impl Inner {
         let now = self.parts.clock.wall();
         let raw = grant.refresh_token.expose();
         let token = RefreshToken::from_raw(raw).rotated(raw, hardware_id);
-        let mut entered = match self.enter_although_closing(allowance).await {
+        let entered = match self.enter_although_closing(allowance).await {
+            Ok(mut entered) => self.accept(&mut entered, &token, Origin::Login).await.map(|_| entered),
+            Err(error) => Err(error),
+        };
+        let mut entered = match entered {
             Ok(entered) => entered,
             Err(error) => {
                 // Not a reason to lose a login: it is in memory, and the next call that gets in takes it along.
@@ -291,7 +296,6 @@ impl Inner {
                 return;
             }
         };
-        entered.state.take_over(token, now);
         count_as_accepted(&mut entered.state, now);
         entered.state.hardware_id = Some(hardware_id.to_owned());
         entered.state.access = Some(access_of(grant, now));

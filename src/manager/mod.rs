@@ -201,6 +201,9 @@ impl Manager {
             Some(Follower::Place(mirror)) => Some(mirror.look(Patience::None)),
             Some(Follower::Program(_)) | None => None,
         };
+        if let Some(given) = read(settings.refresh_token.as_ref(), None).token() {
+            parts.store.prefer(given.fingerprint());
+        }
         let (found, trouble) = match parts.store.peek() {
             Ok(state) => (state, None),
             Err(error) if error.code() == ErrorCode::InvalidArgument => return Err(error),

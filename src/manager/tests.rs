@@ -266,7 +266,7 @@ impl Guard for ShakyGuard {
         self.inner.commit(state)
     }
 
-    fn forget(&mut self) -> Result<()> {
+    fn forget(&mut self) -> Result<Vec<Notice>> {
         self.inner.forget()
     }
 }
@@ -433,7 +433,12 @@ fn is_logged_out(state: &State) -> bool {
     let at = state.logged_out_at;
     at.is_some()
         && *state
-            == State { sequence: state.sequence, id: state.id, ..State::logged_out(ISSUER, at.unwrap_or_default()) }
+            == State {
+                sequence: state.sequence,
+                id: state.id,
+                mirrors: state.mirrors.clone(),
+                ..State::logged_out(ISSUER, at.unwrap_or_default())
+            }
 }
 
 fn raw(token: Option<Secret>) -> String {

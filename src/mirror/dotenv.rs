@@ -1,7 +1,7 @@
 //! `.env` files: the token is the value of a key.
 
 use super::assignments::{Assignment, assignments, has_line_end, meaning, quote};
-use super::{Format, Introduced, Unfit};
+use super::{Format, Introduced, Places, Unfit};
 use crate::looks::is_json_object;
 use crate::{Error, Result, Secret};
 
@@ -12,6 +12,8 @@ pub struct Dotenv {
 }
 
 impl Dotenv {
+    /// What a journal calls the kind of this mirror.
+    pub const KIND: &'static str = "dotenv";
     /// The key where none is named.
     pub const KEY: &'static str = "RING_REFRESH_TOKEN";
 
@@ -94,6 +96,15 @@ impl Format for Dotenv {
         } else {
             Err(self.odd("cannot be changed without changing what is around it"))
         }
+    }
+
+    fn places(&self, bytes: &[u8]) -> Places {
+        let place = |key: &str| vec![Self::KIND.to_owned(), key.to_owned()];
+        let others = assignments(bytes).into_iter().filter_map(|one| {
+            let key = std::str::from_utf8(&bytes[one.key]).ok().filter(|key| *key != self.key)?;
+            Some((place(key), Some(Secret::new(meaning(&bytes[one.value]))).filter(|text| !text.is_empty())))
+        });
+        Places { own: Some(place(&self.key)), others: others.collect() }
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::format::{Format, Unfit};
 use super::place::{digest, is_digest};
+use super::which_journal::{Sightings, of_lock};
 use super::{Decide, Decision, Introduced, Mirror, Patience, Purpose, Settled};
 use crate::files::lock::Lock;
 use crate::files::names::{sibling, siblings};
@@ -32,12 +33,12 @@ const EXCHANGES: u32 = 25;
 pub struct FileMirror {
     given: PathBuf,
     format: Box<dyn Format>,
-    /// The path that lock and backup are named after, in the journal's folder: in a folder beside the file it moves with
-    /// the link that leads to the file.
-    beside: PathBuf,
-    folder: Folder,
+    /// The folder that was named for the journal. Without one the lock and the backups lie beside the file.
+    state_path: Option<PathBuf>,
     disk: Disk,
     purpose: Purpose,
+    /// For whoever looks for the journal.
+    sightings: Sightings,
     /// Where the file was last seen.
     home: Whereabouts,
 }
@@ -51,15 +52,17 @@ enum Put {
 }
 
 impl FileMirror {
-    /// A file at a path, with its lock and its backup named after another one, in a folder of its own or a given one.
+    /// A file at a path. Its lock and its backups lie in the given folder, or else in one of their own beside the file. What it
+    /// shows is noted each time that it is read.
     pub(super) fn new(
         given: PathBuf,
         format: Box<dyn Format>,
-        (beside, folder): (PathBuf, Folder),
+        state_path: Option<PathBuf>,
         disk: Disk,
         purpose: Purpose,
+        sightings: Sightings,
     ) -> Self {
-        Self { given, format, beside, folder, disk, purpose, home: Whereabouts::default() }
+        Self { given, format, state_path, disk, purpose, sightings, home: Whereabouts::default() }
     }
 
     /// Whether a token could be shown, as far as can be seen without showing one: for a login, before Ring sends a code.
@@ -129,7 +132,9 @@ impl FileMirror {
     fn read_whole(&self, real: &Path, mut looks: u32) -> Result<(Option<Vec<u8>>, Option<Secret>)> {
         loop {
             let bytes = self.read(real)?;
-            match self.format.read(bytes.as_deref().unwrap_or_default()) {
+            let shown = self.format.read(bytes.as_deref().unwrap_or_default());
+            self.note(real, bytes.as_deref().unwrap_or_default(), &shown);
+            match shown {
                 // An editor that writes in place has cut it, and will go on: what is written meanwhile would be all there is.
                 Ok(None) if looks > 0 && bytes.as_ref().is_some_and(Vec::is_empty) => {
                     looks -= 1;
@@ -154,16 +159,43 @@ impl FileMirror {
         }
     }
 
-    /// The path that lock and backup of a file are named after.
-    fn beside(&self, real: &Path) -> PathBuf {
-        match (self.folder, self.beside.parent().and_then(Path::file_name), real.file_name()) {
-            (Folder::Own, Some(folder), Some(name)) => real.with_file_name(folder).join(name),
-            _ => self.beside.clone(),
+    /// Notes what a text says, so that the journal is found by it. A text that cannot be read says nothing.
+    fn note(&self, real: &Path, text: &[u8], shown: &Result<Option<Secret>, Unfit>) {
+        match shown {
+            Ok(shown) => self.sightings.note(real, shown.as_ref(), self.format.places(text)),
+            Err(Unfit::NoBlock { .. }) => self.sightings.note(real, None, self.format.places(text)),
+            Err(_) => {}
         }
     }
 
+    /// The folder in which the lock and the backups lie.
+    fn folder(&self, real: &Path) -> (PathBuf, Folder) {
+        match &self.state_path {
+            Some(folder) => (folder.clone(), Folder::Given),
+            None => (of_lock(&self.given, real), Folder::Own),
+        }
+    }
+
+    /// The path that the lock is named after. In a given folder files of one name share it, whatever their paths: a link may
+    /// lead to another path by now, and a container may see the same file by another one.
+    fn locked(&self, real: &Path) -> (PathBuf, Folder) {
+        let (folder, whose) = self.folder(real);
+        let name = if whose == Folder::Own { real } else { &self.given }.file_name().unwrap_or_default();
+        (folder.join(name), whose)
+    }
+
+    /// The path that the backups of a file are named after. They belong to one file alone.
+    fn beside(&self, real: &Path) -> PathBuf {
+        let (folder, whose) = self.folder(real);
+        let mut name = real.file_name().unwrap_or_default().to_owned();
+        if whose == Folder::Given {
+            name.push(format!("-{}", digest([real.as_os_str().as_encoded_bytes()])));
+        }
+        folder.join(name)
+    }
+
     fn lock(&self, real: &Path) -> Result<Lock> {
-        let beside = self.beside(real);
+        let (locked, whose) = self.locked(real);
         if let Found::Unreachable(what) = self.home.find(real, Folder::Given) {
             // A token in the place of a volume that is not mounted would pass for a new one as soon as that is looked at.
             return Err(Error::new(
@@ -172,9 +204,9 @@ impl FileMirror {
             ));
         }
         // Whoever comes first makes it: there may be no journal yet.
-        make_folder_of(&self.disk, &beside, self.folder).map_err(|error| self.failed("locked", &error))?;
+        make_folder_of(&self.disk, &locked, whose).map_err(|error| self.failed("locked", &error))?;
         for _ in 0..LOCK_LOOKS {
-            if let Some(lock) = Lock::try_take(&self.disk, &beside)? {
+            if let Some(lock) = Lock::try_take(&self.disk, &locked)? {
                 return Ok(lock);
             }
             sleep(LOOK);
@@ -449,6 +481,7 @@ impl Mirror for FileMirror {
             if let Ok(Some(old)) = self.disk.read(&backup)
                 && let Ok(token) = self.format.read(&old)
             {
+                self.sightings.note(&real, token.as_ref(), self.format.places(&old));
                 return Ok(token);
             }
         }
@@ -490,6 +523,7 @@ impl Mirror for FileMirror {
                     self.given.display()
                 ))),
             }
+            self.note(&real, &new, &self.format.read(&new));
             settled.written = true;
             settled.introduced = introduced;
             return Ok(settled);
@@ -565,13 +599,7 @@ mod tests {
 
     fn mirror(folder: &Path, disk: Disk) -> FileMirror {
         let format = Box::new(Homebridge::default());
-        FileMirror::new(
-            folder.join("config.json"),
-            format,
-            (folder.join(".ring-auth/config.json"), Folder::Own),
-            disk,
-            Purpose::Follow,
-        )
+        FileMirror::new(folder.join("config.json"), format, None, disk, Purpose::Follow, Sightings::default())
     }
 
     fn begin() -> (tempfile::TempDir, PathBuf) {
@@ -813,7 +841,8 @@ mod tests {
         let path = folder.path().join(".env");
         let open = |disk| {
             let format = Box::new(Dotenv::default());
-            FileMirror::new(path.clone(), format, (folder.path().join("env"), Folder::Given), disk, Purpose::Follow)
+            let state_path = Some(folder.path().to_owned());
+            FileMirror::new(path.clone(), format, state_path, disk, Purpose::Follow, Sightings::default())
         };
         let theirs = path.clone();
         let mirror = open(at("link", Moment::Before, move || std::fs::write(theirs, "A=1\n").unwrap()));
@@ -833,9 +862,8 @@ mod tests {
     fn a_file_that_was_not_there_has_one_name_and_its_editors_are_not_taken_for_two() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".env");
-        let beside = (folder.path().join(".ring-auth/.env"), Folder::Own);
-        let mirror =
-            FileMirror::new(path.clone(), Box::new(Dotenv::default()), beside, Disk::default(), Purpose::Follow);
+        let (format, sightings) = (Box::new(Dotenv::default()), Sightings::default());
+        let mirror = FileMirror::new(path.clone(), format, None, Disk::default(), Purpose::Follow, sightings);
         show(&mirror, "t").unwrap();
         // As `echo A=1 >> .env` does it.
         let mut open = std::fs::OpenOptions::new().append(true).open(&path).unwrap();

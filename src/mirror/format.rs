@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::Places;
 use crate::Secret;
 
 /// A kind of text in which a token is shown. Bytes in, bytes out: files, locks and times are no concern of it.
@@ -39,6 +40,9 @@ pub trait Format: Send + Sync + 'static {
     ///
     /// [`Unfit`], and then the text is to be left alone.
     fn clear(&self, bytes: &[u8]) -> Result<Vec<u8>, Unfit>;
+
+    /// The places in the text in which a token may stand: the mirror's own, and those of other mirrors.
+    fn places(&self, bytes: &[u8]) -> Places;
 }
 
 /// What a login changed beyond the token, for the person to hear.

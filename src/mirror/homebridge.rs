@@ -2,7 +2,7 @@
 
 use super::json::{Json, Member, Node, last, quoted};
 use super::json_edit::{Edits, Pieces, Style, append, gap, remove};
-use super::{Format, Introduced, Unfit};
+use super::{Format, Introduced, Places, Unfit};
 use crate::Secret;
 use crate::looks::HOMEBRIDGE_KEYS;
 
@@ -14,34 +14,14 @@ pub struct Homebridge {
 }
 
 impl Homebridge {
+    /// What a journal calls the kind of this mirror.
+    pub const KIND: &'static str = "homebridge";
     /// The platform where none is named: that of homebridge-ring.
     pub const PLATFORM: &'static str = "Ring";
 
     /// The block of that platform, and of that name where there are several.
     pub fn new(platform: impl Into<String>, name: Option<String>) -> Self {
         Self { platform: platform.into(), name }
-    }
-}
-
-impl Homebridge {
-    /// How Homebridge calls the block: by its name, or else by its platform.
-    ///
-    /// # Errors
-    ///
-    /// [`Unfit`] where there is not just one such block.
-    pub fn called(&self, bytes: &[u8]) -> Result<String, Unfit> {
-        let (_, text) = decode(bytes)?;
-        let block = self.block(&Config::parse(text)?)?;
-        Ok(String::from_utf8_lossy(&called(&block, self.platform.as_bytes())).into_owned())
-    }
-
-    /// How Homebridge calls each block of the platform.
-    pub fn names(&self, bytes: &[u8]) -> Vec<String> {
-        match Self::new(self.platform.clone(), None).called(bytes) {
-            Ok(called) => vec![called],
-            Err(Unfit::Several { names, .. }) => names,
-            Err(_) => Vec::new(),
-        }
     }
 }
 
@@ -119,6 +99,23 @@ impl Format for Homebridge {
         let after = edits.apply(text);
         self.check(&config, Some(&block), &after, None, &[])?;
         Ok(encode(bom, &after))
+    }
+
+    /// A block is called as Homebridge calls it: by its platform and its name.
+    fn places(&self, bytes: &[u8]) -> Places {
+        let Ok(config) = decode(bytes).and_then(|(_, text)| Config::parse(text)) else { return Places::default() };
+        let own = self.block(&config).ok();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let place = |platform: &str, block: &Block<'_>| {
+            vec![Self::KIND.to_owned(), platform.to_owned(), text(&called(block, platform.as_bytes()))]
+        };
+        let others = config.elements.iter().filter(|node| own.as_ref().is_none_or(|own| own.node != **node));
+        let other = |node: &Node<'_>| {
+            let block = Block { node: *node, members: config.json.members(*node)? };
+            let platform = text(&last(&block.members, "platform")?.value.string()?);
+            Some((place(&platform, &block), shown_in(&block.members).ok().flatten()))
+        };
+        Places { own: own.as_ref().map(|own| place(&self.platform, own)), others: others.filter_map(other).collect() }
     }
 }
 

@@ -17,6 +17,7 @@ mod place;
 mod redact;
 mod turns;
 mod wanted;
+mod which_journal;
 
 pub use custom::{CustomStore, Program, ProgramStore, Settling};
 pub use dotenv::Dotenv;
@@ -25,6 +26,7 @@ pub use format::{Format, Introduced, Unfit};
 pub use homebridge::Homebridge;
 pub use place::{Kept, Place, Purpose, ShownPlace, Target};
 pub use turns::{Allowance, Turns};
+pub use which_journal::Places;
 
 use std::sync::Arc;
 

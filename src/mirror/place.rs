@@ -1,23 +1,17 @@
 //! Where a mirror that is a file lies, and where its journal does.
 
-use std::ffi::{OsStr, OsString};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::file::hidden_sibling;
-use super::{CustomStore, Dotenv, FileMirror, Follower, Format, Homebridge, Program, Unfit, wanted};
-use crate::files::names::siblings;
-use crate::files::{Disk, Folder, check_text, refuse_foreign_link, resolve};
-use crate::journal::state::Known;
+use super::which_journal::{Sightings, WhichJournal, not_found};
+use super::{CustomStore, Dotenv, FileMirror, Follower, Format, Homebridge, Mirror, Patience, Program, wanted};
+use crate::files::{Disk, check_text, resolve};
 use crate::journal::{FileStore, MemoryStore, Store};
-use crate::pasted;
-use crate::{Error, ErrorCode, Result, Secret};
+use crate::{Error, ErrorCode, Result};
 
-/// The folder of journals beside a mirror.
-const FOLDER: &str = ".ring-auth";
 /// The journal of a program's own code, in the folder that it names.
 const CUSTOM_JOURNAL: &str = "ring-auth.json";
 
@@ -141,166 +135,42 @@ impl ShownPlace {
         } else {
             disk.for_owner_of(real.parent().unwrap_or(Path::new("/")))
         };
-        let (folder, whose) = if let Some(folder) = state_path {
-            check_folder(folder)?;
-            (absolute(folder)?, Folder::Given)
-        } else {
-            (own_folder(&real)?, Folder::Own)
+        let state_path = match state_path {
+            Some(folder) => {
+                check_folder(folder)?;
+                Some(absolute(folder)?)
+            }
+            None => None,
         };
-        let name = Naming::of(&real, state_path.is_some());
-        let (format, journal): (Box<dyn Format>, OsString) = match target {
-            Target::Homebridge { platform, name: block, .. } => {
+        let (format, named): (Box<dyn Format>, Vec<String>) = match target {
+            Target::Homebridge { platform, name, .. } => {
                 let platform = platform.as_deref().unwrap_or(Homebridge::PLATFORM);
-                let format = Homebridge::new(platform, block.clone());
-                let text = disk.read(&real).ok().flatten().unwrap_or_default();
-                let journal_of = |called: &str| name.journal(platform, &["homebridge", platform, called]);
-                let journal = match format.called(&text) {
-                    Ok(called) if folder.join(journal_of(&called)).exists() => journal_of(&called),
-                    Ok(called) => {
-                        let taken: Vec<_> = format.names(&text).iter().map(|name| journal_of(name)).collect();
-                        let shown = format.read(&text).ok().flatten();
-                        let knows = |journal: &OsString| {
-                            shown.as_ref().is_some_and(|shown| knows(&folder.join(journal), issuer, &disk, shown))
-                        };
-                        // A block that got another name: whoever gave it that may have put an old copy of the token
-                        // back with it.
-                        let former = name.journals(&folder, platform);
-                        former
-                            .into_iter()
-                            .find(|journal| !taken.contains(journal) && knows(journal))
-                            .unwrap_or_else(|| journal_of(&called))
-                    }
-                    Err(unfit @ Unfit::Several { .. }) => {
-                        return Err(Error::invalid(format!("{}: {unfit}", given.display())));
-                    }
-                    // It cannot be looked up now. It was once, if there is a journal.
-                    Err(_) => match block {
-                        Some(block) => journal_of(block),
-                        None => name.only_journal(&folder, platform).unwrap_or_else(|| journal_of(platform)),
-                    },
-                };
-                (Box::new(format), journal)
+                let named =
+                    [Homebridge::KIND, platform].into_iter().chain(name.as_deref()).map(str::to_owned).collect();
+                (Box::new(Homebridge::new(platform, name.clone())), named)
             }
             Target::Dotenv { key, .. } => {
                 let key = key.as_deref().unwrap_or(Dotenv::KEY);
-                (Box::new(Dotenv::new(key)?), name.journal(key, &["dotenv", key]))
+                (Box::new(Dotenv::new(key)?), vec![Dotenv::KIND.to_owned(), key.to_owned()])
             }
         };
-        let journal = match whose {
-            Folder::Given => FileStore::open_in_state_folder(folder.join(journal), issuer, disk.clone())?,
-            Folder::Own => {
-                let (link, ending) = (given.clone(), name.ending_of(&journal));
-                let locate = move || {
-                    let real = resolve(&link).map_err(|error| not_found(&link, &error))?;
-                    let name = Naming::of(&real, false).prefix();
-                    Ok(own_folder(&real)?.join(with(&name, &ending)))
-                };
-                FileStore::beside((given.clone(), hidden_sibling(&given, "")), issuer, disk.clone(), locate)?
-            }
+        let sightings = Sightings::default();
+        let mirror =
+            FileMirror::new(given.clone(), format, state_path.clone(), disk.clone(), purpose, sightings.clone());
+        match mirror.look(Patience::None) {
+            Err(error) if error.code() == ErrorCode::InvalidArgument => return Err(error),
+            // It cannot be looked at now. It was once, if there is a journal.
+            _ => {}
+        }
+        // The link to the file leads to another journal only if that lies beside the file.
+        let link = match &state_path {
+            None => (given.clone(), hidden_sibling(&given, "")),
+            Some(_) => (PathBuf::new(), PathBuf::new()),
         };
-        let beside = (folder.join(name.prefix()), whose);
-        let mirror = Arc::new(FileMirror::new(given, format, beside, disk, purpose));
-        Ok(Self { journal, mirror })
+        let finder = WhichJournal::new(given, state_path, named, issuer, disk.clone(), sightings);
+        let journal = FileStore::found_by(Arc::new(finder), link, issuer, disk)?;
+        Ok(Self { journal, mirror: Arc::new(mirror) })
     }
-}
-
-/// The folder of journals beside a file.
-fn own_folder(real: &Path) -> Result<PathBuf> {
-    let folder = real.with_file_name(FOLDER);
-    match refuse_foreign_link(&folder) {
-        Ok(()) => Ok(folder),
-        Err(error) => Err(Error::new(
-            ErrorCode::Store,
-            format!(
-                "{} is a link that another user placed, so no journal is kept behind it. Remove it, or name a folder for the journal.",
-                folder.display()
-            ),
-        )
-        .with_cause(error)),
-    }
-}
-
-fn not_found(given: &Path, error: &io::Error) -> Error {
-    Error::new(
-        ErrorCode::Store,
-        format!("{} cannot be found. Look at the links that lead to it, and at who owns them.", given.display()),
-    )
-    .with_cause(error)
-}
-
-/// How the files that belong to a mirror are called.
-struct Naming {
-    file: OsString,
-    /// In a folder that is not the mirror's own, what tells it from others of the same name. Beside it nothing is needed,
-    /// and the journal can be moved, or mounted elsewhere, with its mirror.
-    path: Option<Vec<u8>>,
-}
-
-impl Naming {
-    fn of(real: &Path, elsewhere: bool) -> Self {
-        Self {
-            file: real.file_name().unwrap_or_default().to_owned(),
-            path: elsewhere.then(|| real.as_os_str().as_encoded_bytes().to_vec()),
-        }
-    }
-
-    /// What lock and backup of the mirror are named after: however many journals follow one file, only one is in it.
-    fn prefix(&self) -> OsString {
-        match &self.path {
-            Some(path) => with(&self.file, &format!("-{}", digest([path.as_slice()]))),
-            None => self.file.clone(),
-        }
-    }
-
-    /// The journal of one token in that file.
-    fn journal(&self, label: &str, parts: &[&str]) -> OsString {
-        let parts = self.path.iter().map(Vec::as_slice).chain(parts.iter().map(|part| part.as_bytes()));
-        with(&self.beginning(label), &format!("{}.json", digest(parts)))
-    }
-
-    fn beginning(&self, label: &str) -> OsString {
-        let label: String =
-            label.chars().take(40).map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
-        with(&self.prefix(), &format!("-{label}-"))
-    }
-
-    /// What follows the prefix in the name of a journal.
-    fn ending_of(&self, journal: &OsStr) -> String {
-        let ending = &journal.as_encoded_bytes()[self.prefix().len()..];
-        // Made above of letters, digits and a few signs.
-        String::from_utf8_lossy(ending).into_owned()
-    }
-
-    /// The journals of that platform.
-    fn journals(&self, folder: &Path, label: &str) -> Vec<OsString> {
-        siblings(&folder.join(self.beginning(label)), "")
-            .into_iter()
-            .filter(|(_, rest)| rest.strip_suffix(".json").is_some_and(is_digest))
-            .filter_map(|(path, _)| path.file_name().map(OsStr::to_owned))
-            .collect()
-    }
-
-    /// The same, if there is just one.
-    fn only_journal(&self, folder: &Path, label: &str) -> Option<OsString> {
-        let mut journals = self.journals(folder, label);
-        journals.pop().filter(|_| journals.is_empty())
-    }
-}
-
-/// A name with an ending. A name need not be text.
-fn with(name: &OsStr, ending: &str) -> OsString {
-    let mut name = name.to_owned();
-    name.push(ending);
-    name
-}
-
-/// Whether a journal holds that token, or did once.
-fn knows(journal: &Path, issuer: &str, disk: &Disk, token: &Secret) -> bool {
-    let state = FileStore::open_in_state_folder(journal, issuer, disk.clone()).and_then(|journal| journal.peek());
-    state.ok().flatten().is_some_and(|state| {
-        let token = pasted::read(token.expose(), Some(&state)).token();
-        token.is_some_and(|token| state.recognise(token.fingerprint()) != Known::Unknown)
-    })
 }
 
 /// Enough of a digest to tell two files, or two versions of one, apart in a name.
@@ -353,9 +223,13 @@ fn check_folder(path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Decision, Mirror};
-    use super::*;
+    use std::ffi::OsStr;
 
+    use super::super::Decision;
+    use super::*;
+    use crate::Secret;
+
+    const FOLDER: &str = ".ring-auth";
     const ISSUER: &str = "https://oauth.ring.com";
 
     fn open(folder: &Path, state_path: Option<&Path>) -> ShownPlace {

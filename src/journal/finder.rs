@@ -1,0 +1,153 @@
+//! Several journals in one folder: what they are, and who decides which of them a mirror follows.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use super::file::{FileStore as JournalFile, SLOTS};
+use super::format::{self, Unreadable};
+use super::state::State;
+use super::{Notice, Store};
+use crate::Result;
+use crate::files::names::sibling;
+use crate::files::{Disk, Folder};
+use crate::token::Fingerprint;
+
+/// Decides which journal a mirror follows. The journal can be another one at each call: people rename blocks, swap them, and
+/// retarget links while a manager runs.
+pub(crate) trait Finder: Send + Sync + 'static {
+    /// The journal that the mirror follows now. It need not be there yet.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` if two journals are meant, `STORE` if their folder cannot be found.
+    fn find(&self) -> Result<Sought>;
+
+    /// Notes that a journal is used for this mirror.
+    fn entered(&self, journal: &Path);
+
+    /// Notes the token that the caller brought along.
+    fn prefer(&self, token: Fingerprint);
+
+    /// Records the mirror in the state of its journal. Says what a person should hear of a mirror that is new there.
+    fn record(&self, journal: &Path, state: &mut State) -> Vec<Notice>;
+
+    /// Records that the mirror belongs to a new journal from now on, although it may still show a token of its former one.
+    fn take_mirror(&self, journal: &Path, state: &mut State, former: &State);
+
+    /// Whether a journal beside that one knows a token.
+    ///
+    /// # Errors
+    ///
+    /// `STORE` if the folder cannot be read.
+    fn is_known_beside(&self, journal: &Path, token: Fingerprint) -> Result<bool>;
+
+    /// Another mirror that shows the family of that state, as people call it.
+    fn other_mirror(&self, journal: &Path, state: &State) -> Option<String>;
+
+    /// A path for a new journal of this mirror in the folder of another journal.
+    fn new_path(&self, beside: &Path) -> PathBuf;
+}
+
+/// A journal that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sought {
+    /// Its path.
+    pub path: PathBuf,
+    /// Whose folder it is in.
+    pub folder: Folder,
+    /// The token that the mirror shows, if another journal of the folder has spent it.
+    pub spent: Option<Fingerprint>,
+}
+
+/// The journals of a folder.
+pub(crate) struct Journals<'a> {
+    folder: &'a Path,
+    issuer: &'a str,
+    disk: &'a Disk,
+}
+
+impl<'a> Journals<'a> {
+    /// Those of that folder. Nothing is read yet.
+    pub(crate) fn of(folder: &'a Path, issuer: &'a str, disk: &'a Disk) -> Self {
+        Self { folder, issuer, disk }
+    }
+
+    /// The paths at which there may be one. A copy that lies beside a journal that is gone stands for it.
+    pub(crate) fn paths(&self) -> BTreeSet<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(self.folder) else { return BTreeSet::new() };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_encoded_bytes().into());
+        names.filter_map(|name: Vec<u8>| Some(self.folder.join(text_of(journal_of(&name)?)))).collect()
+    }
+
+    /// The newest state of each, and its path. What cannot be read, and what does not carry the signature, is left out.
+    pub(crate) fn read(&self) -> Vec<(PathBuf, State)> {
+        self.paths().into_iter().filter_map(|path| self.read_one(&path).map(|state| (path, state))).collect()
+    }
+
+    /// The newest state of one. The journal of another issuer is of interest as well: whoever uses it is refused.
+    pub(crate) fn read_one(&self, path: &Path) -> Option<State> {
+        let begun = |path: &Path| self.disk.read_if_it_begins(path, format::SIGNATURE.as_bytes()).ok().flatten();
+        if let Some(bytes) = begun(path) {
+            match format::decode(&bytes) {
+                Ok(state) => return Some(state),
+                Err(Unreadable::Newer(_)) => return None,
+                Err(Unreadable::Damaged) => {}
+            }
+        } else if !SLOTS.iter().any(|slot| begun(&sibling(path, slot)).is_some()) {
+            return None;
+        }
+        let journal = JournalFile::open(path, self.issuer, self.disk.clone()).ok()?;
+        journal.peek().ok().flatten()
+    }
+}
+
+/// The name of the journal that a file of that name is, or is a copy of; `None` for names that no journal has.
+fn journal_of(name: &[u8]) -> Option<&[u8]> {
+    let ends = |ending: &str| name.ends_with(ending.as_bytes());
+    let has = |part: &str| name.windows(part.len()).any(|window| window == part.as_bytes());
+    if name == b".gitignore" || ends(".lock") || ends(".backup") || has(".damaged-") || has(".new-") {
+        return None;
+    }
+    let of_slot = SLOTS.iter().find_map(|slot| {
+        let is_number = |rest: &[u8]| rest.is_empty() || matches!(rest, [b'-', b'2'..=b'9']);
+        let at = name.windows(slot.len()).rposition(|window| window == slot.as_bytes())?;
+        is_number(&name[at + slot.len()..]).then(|| &name[..at])
+    });
+    Some(of_slot.unwrap_or(name))
+}
+
+#[cfg(unix)]
+fn text_of(name: &[u8]) -> &OsStr {
+    use std::os::unix::ffi::OsStrExt;
+    OsStr::from_bytes(name)
+}
+
+/// Names of other systems are text: what is none is no name of a journal.
+#[cfg(not(unix))]
+fn text_of(name: &[u8]) -> &OsStr {
+    OsStr::new(std::str::from_utf8(name).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_stands_for_its_journal_and_locks_stand_for_none() {
+        for (name, journal) in [
+            ("config.json-Ring-0123456789abcdef.json", Some("config.json-Ring-0123456789abcdef.json")),
+            ("j.json.tmp", Some("j.json")),
+            ("j.json.next-2", Some("j.json")),
+            ("j.json.next-x", Some("j.json.next-x")),
+            ("any name", Some("any name")),
+            (".env-KEY-0123456789abcdef.json", Some(".env-KEY-0123456789abcdef.json")),
+            ("j.json.lock", None),
+            ("j.json.damaged-12", None),
+            ("config.json.backup", None),
+            (".gitignore", None),
+        ] {
+            assert_eq!(journal_of(name.as_bytes()), journal.map(str::as_bytes), "{name}");
+        }
+    }
+}
