@@ -9,6 +9,7 @@ import { describe, it } from 'node:test'
 import { LOGIN, account, bin, run, setUp, start } from './support/cli.mjs'
 import { EMAIL, PASSWORD, atEnd, editJournal, open, readJournal, unwrap, until } from './support/index.mjs'
 import { fenced, take } from './support/pages.mjs'
+import { shell as posix } from './support/systems.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 
@@ -16,7 +17,6 @@ const PAGE = 'docs/unattended.md'
 const snippets = fenced(PAGE)
 /** @param {string} language @param {string[]} words */
 const snippet = (language, ...words) => take(snippets, PAGE, language, ...words)
-const posix = process.platform === 'win32' && 'the snippets are for a POSIX shell'
 const AsyncFunction = /** @type {any} */ (async () => {}).constructor
 
 /** A fake Ring, and a folder in which the paths of the page and the programs that it names are. @param {TestContext} t @param {import('./fake-ring/index.mjs').FakeRingOptions} [settings] */

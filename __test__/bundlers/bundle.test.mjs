@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { PACKAGE, VERSION, project, publish, writeJson } from '../support/packages.mjs'
+import { shell } from '../support/systems.mjs'
 
 /** @typedef {ReturnType<typeof project>} Project */
 
@@ -94,7 +95,7 @@ const BUNDLERS = {
   },
 }
 
-describe('bundled by', { concurrency: 2, skip: process.platform === 'win32' && 'paths of programs' }, () => {
+describe('bundled by', { concurrency: 2, skip: shell }, () => {
   for (const [name, { make, runs }] of Object.entries(BUNDLERS)) {
     const skip = name.startsWith('bun') && !existsSync(bun) && 'npm has this Bun for Linux x64'
     /** @param {Project} there @param {string} [folder] */
