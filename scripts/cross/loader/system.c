@@ -664,7 +664,7 @@ static const struct {
 /// Those that are the same on both systems.
 static const char *const SAME[] = {
     "_exit", "abort", "calloc", "closedir", "dirfd", "dladdr", "dlclose", "dlerror", "fchmod", "fchown", "flock",
-    "free", "fsync", "ftruncate", "gai_strerror", "getcwd", "getentropy", "getenv", "geteuid", "getuid", "isatty",
+    "free", "fsync", "ftruncate", "gai_strerror", "getcwd", "getentropy", "getenv", "geteuid", "getpid", "getuid", "isatty",
     "kill", "lchown", "lseek", "malloc", "memcmp", "memcpy", "memmove", "memset", "mkdir", "munmap", "nanosleep",
     "opendir", "pipe", "poll", "posix_memalign", "pow", "pthread_attr_destroy", "pthread_attr_init",
     "pthread_attr_setstacksize", "pthread_create", "pthread_detach", "pthread_join", "pthread_mutex_init",
