@@ -201,15 +201,7 @@ impl Manager {
             Some(Follower::Place(mirror)) => Some(mirror.look(Patience::None)),
             Some(Follower::Program(_)) | None => None,
         };
-        if let Some(given) = read(settings.refresh_token.as_ref(), None).token() {
-            parts.store.prefer(given.fingerprint());
-        }
-        let (found, trouble) = match parts.store.peek() {
-            Ok(state) => (state, None),
-            Err(error) if error.code() == ErrorCode::InvalidArgument => return Err(error),
-            // The disk may be well again by the time somebody asks for something.
-            Err(error) => (None, Some(error)),
-        };
+        let (found, trouble) = peek(&parts, settings.refresh_token.as_ref())?;
         let mut view = View::new(parts.store.is_durable());
         let is_volatile = found.as_ref().is_some_and(|state| state.volatile);
         if let Some(state) = &found {
@@ -447,6 +439,19 @@ impl Manager {
 
 fn read(text: Option<&Secret>, state: Option<&State>) -> Pasted {
     text.map_or(Pasted::Nothing, |text| pasted::read(text.expose(), state))
+}
+
+/// What the store holds at the start, or why it cannot be read now. The token of the options is a hint which journal is meant.
+fn peek(parts: &Parts, given: Option<&Secret>) -> Result<(Option<State>, Option<Error>)> {
+    if let Some(given) = read(given, None).token() {
+        parts.store.prefer(given.fingerprint());
+    }
+    match parts.store.peek() {
+        Ok(state) => Ok((state, None)),
+        Err(error) if error.code() == ErrorCode::InvalidArgument => Err(error),
+        // The disk may be well again by the time somebody asks for something.
+        Err(error) => Ok((None, Some(error))),
+    }
 }
 
 /// What is logged of a text in the options that is no token, if the store holds one: a stale variable must not stop a journal.
