@@ -905,7 +905,7 @@ describe('wrong usage', { concurrency: 4 }, () => {
     [['--password', S], '--password'],
     [[`--password=${S}`], '--password'],
     [['frobnicate'], 'frobnicate'],
-    [[S], 'login, token, refresh, status and logout'],
+    [[S], 'login, token, refresh, status, watch and logout'],
     [['login', S], 'word too many'],
     [[`--json=${S}`], '--json'],
     [['--email'], '--email'],

@@ -46,18 +46,24 @@ describe('the footprint', () => {
     for (const name of ['preinstall', 'postinstall', 'prepare']) assert.equal(scripts[name], undefined, name)
     // What it does where is played in packages/install.test.mjs.
     assert.equal(scripts.install, 'node lib/install.js')
-    const needed = ['lib/install.js', 'lib/load.js'].flatMap((name) => {
+    const needed = ['lib/install.js', 'lib/load.js', 'lib/system-ca.js'].flatMap((name) => {
       const source = readFileSync(join(root, name), 'utf8')
       return [...source.matchAll(/require\((.+?)\)/g)].map((match) => match[1])
     })
     assert.deepEqual([...new Set(needed)].sort(), [
       "'./load.js'",
+      "'./system-ca.js'",
       "'node:fs'",
+      "'node:module'",
       "'node:os'",
       "'node:path'",
-      'built',
-      'name',
+      "'node:tls'",
     ])
+    // A whole network module, for the certificates that Node has read from the system.
+    assert.match(
+      readFileSync(join(root, 'lib', 'system-ca.js'), 'utf8'),
+      /\{ getCACertificates \} = .*require\('node:tls'\)/,
+    )
     assert.doesNotMatch(readFileSync(join(root, 'lib', 'load.js'), 'utf8'), /write|mkdir|fetch/)
   })
 })

@@ -381,7 +381,10 @@ describe('no secret is said', { concurrency: 12 }, () => {
   it('by a journal that is damaged, or of another issuer', async (t) => {
     const { ring } = await canaryRing(t)
     const path = join(tempDir(t), 'journal.json')
-    writeFileSync(path, `{"version":1,"issuer":"${ring.oauthUrl}","current":{"token":"${MINTED}`)
+    writeFileSync(
+      path,
+      `{\n  "ring-auth-journal": "journal.json",\n  "version": 1,\n  "issuer": "${ring.oauthUrl}",\n  "current": {"token":"${MINTED}`,
+    )
     const { manager, attempt, everything } = eavesdrop(t, ring, { refreshToken: ring.mint(), store: fileStore(path) })
     await attempt(manager.refresh())
     await manager.close()

@@ -254,7 +254,8 @@ async fn show_login(kept: &Keeping, manager: &Manager, expires_at: Option<Millis
             output.token(&text, is_only_copy);
         }
         if !output.ends_with_token() {
-            output.say(WORTH);
+            // A blank line keeps the two apart at a terminal, and is no part of standard output.
+            output.say(&format!("\n{WORTH}"));
         }
         return Ok(0);
     };
