@@ -112,9 +112,10 @@ pub(super) async fn run(
 
 /// Whether a variable of this process may hold a secret, or lead to one. The addresses of other servers do not.
 fn may_be_secret(name: &OsStr, secret_variable: Option<&str>) -> bool {
-    let name = name.to_string_lossy().to_uppercase();
+    let name = name.to_string_lossy().to_ascii_uppercase();
     let is_address = matches!(&*name, "RING_AUTH_OAUTH_URL" | "RING_AUTH_API_URL");
-    (name.starts_with("RING_") && !is_address) || secret_variable.is_some_and(|secret| secret.to_uppercase() == name)
+    (name.starts_with("RING_") && !is_address)
+        || secret_variable.is_some_and(|secret| secret.eq_ignore_ascii_case(&name))
 }
 
 #[cfg(unix)]

@@ -7,7 +7,7 @@ use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{OnceLock, mpsc};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -499,13 +499,20 @@ fn within<T: Send + 'static>(until: Instant, work: impl FnOnce() -> T + Send + '
     if others >= MOST_VISITS {
         return None;
     }
-    let (tell, told) = mpsc::sync_channel(1);
+    let done = Arc::new((Mutex::new(None), Condvar::new()));
+    let told = Arc::clone(&done);
     let visit = move || {
         let _counted = counted;
-        let _ = tell.send(work());
+        let result = work();
+        *told.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        told.1.notify_one();
     };
     thread::Builder::new().name("ring-auth-file".to_owned()).spawn(visit).ok()?;
-    told.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+    let patience = until.saturating_duration_since(Instant::now());
+    let waiting = done.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let (mut result, _) =
+        done.1.wait_timeout_while(waiting, patience, |result| result.is_none()).unwrap_or_else(PoisonError::into_inner);
+    result.take()
 }
 
 /// This machine, if it has a name of its own; asked once for each process.
@@ -519,7 +526,7 @@ fn machine() -> Option<Fingerprint> {
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    use std::sync::{Arc, Mutex};
+    use std::sync::mpsc;
 
     use super::super::state::{Access, Mark, Sent};
     use super::super::{Begun, FileStore as Journal, Store};
