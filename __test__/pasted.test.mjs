@@ -78,6 +78,8 @@ const REFERENCES = {
   // biome-ignore lint/suspicious/noTemplateCurlyInString: a reference in a file
   'a variable in braces': ['${CANARY_TOKEN}', 'is a reference to a variable'],
   'a variable': ['$CANARY_TOKEN', 'is a reference to a variable'],
+  'a variable of a program': ['process.env.CANARY_TOKEN', 'is a reference to a variable'],
+  'a path': ['/run/secrets/canary_token', 'is the path of a file'],
   'a template': ['{{ CANARY }}', 'is a placeholder of a template'],
   'a secret manager': ['op://CANARY/Ring/token', 'is a reference to an entry of a secret manager'],
   'a tag': ['!secret CANARY', 'is a tag of a YAML file'],

@@ -28,6 +28,27 @@ const MOST_WORK: usize = 4 * 1024 * 1024;
 /// From how many readable bytes on a base64 text is a part of a wrapper, and not a token that looks like one by chance.
 const SHORTEST_READABLE: usize = 24;
 
+/// The first folders of the absolute paths at which people keep secrets and settings.
+const ROOTS: [&str; 17] = [
+    "Users",
+    "Volumes",
+    "config",
+    "data",
+    "dev",
+    "etc",
+    "home",
+    "homebridge",
+    "media",
+    "mnt",
+    "opt",
+    "root",
+    "run",
+    "secrets",
+    "srv",
+    "tmp",
+    "var",
+];
+
 /// The member of a JSON object that is a token.
 const NAMES: [&str; 5] = ["refreshToken", "refresh_token", "ring_token", "rt", "token"];
 
@@ -96,6 +117,8 @@ pub enum Flaw {
     Tag,
     /// An encrypted value, `encrypted:…`.
     Encrypted,
+    /// The path of a file.
+    Path,
     /// A wrapper or a JSON web token of which a part is missing.
     CutOff,
     /// A wrapper without a refresh token.
@@ -122,13 +145,16 @@ impl Flaw {
     /// What is wrong, as the rest of a sentence that begins with what was given.
     pub fn reason(self) -> &'static str {
         match self {
-            Self::Variable => "is a reference to a variable (${…} or $NAME) that no program has replaced by its value",
+            Self::Variable => {
+                "is a reference to a variable (${…}, $NAME or process.env.NAME) that no program has replaced by its value"
+            }
             Self::Template => "is a placeholder of a template ({{…}}) that no program has filled in",
             Self::SecretManager => {
                 "is a reference to an entry of a secret manager (op://… or vault:…) that no program has replaced by its value"
             }
             Self::Tag => "is a tag of a YAML file (!secret …) that no program has replaced by its value",
             Self::Encrypted => "is an encrypted value that no program has decrypted",
+            Self::Path => "is the path of a file, not what is in the file",
             Self::CutOff => "is cut off: a part of it was not copied",
             Self::NoToken => "is a wrapper without a refresh token in it",
             Self::Code => "looks like a code for the two-factor prompt",
@@ -156,6 +182,7 @@ impl Flaw {
             Self::Encrypted => {
                 "Start the program through the tool that decrypts the value, or put the token itself there."
             }
+            Self::Path => "Put what is in the file there, or name the file in RING_REFRESH_TOKEN_FILE.",
             Self::CutOff => "Copy the whole value again: it is longer than the line that shows it.",
             Self::NoToken => "Get a new one with `npx ring-auth`.",
             Self::Code => "Enter the code where the login asks for it.",
@@ -184,7 +211,7 @@ impl Flaw {
 
     /// Whether another program manages the value.
     pub fn is_reference(self) -> bool {
-        matches!(self, Self::Variable | Self::Template | Self::SecretManager | Self::Tag | Self::Encrypted)
+        matches!(self, Self::Variable | Self::Template | Self::SecretManager | Self::Tag | Self::Encrypted | Self::Path)
     }
 
     fn pasted(self) -> Pasted {
@@ -436,8 +463,13 @@ fn reference(text: &str) -> Option<Flaw> {
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     };
     let within = |open: &str, close: &str| text.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
+    let of_program = ["process.env", "import.meta.env", "os.environ", "env:"];
     let is_variable = within("${", "}").is_some()
         || within("$(", ")").is_some()
+        || of_program.into_iter().filter_map(|prefix| text.strip_prefix(prefix)).any(|rest| {
+            let quote = |char: char| matches!(char, '.' | '[' | ']' | '(' | ')' | '"' | '\'');
+            is_name(rest.trim_start_matches("?.").trim_start_matches(".get").trim_matches(quote))
+        })
         || text.strip_prefix('$').is_some_and(|name| is_name(name.strip_prefix("env:").unwrap_or(name)))
         || within("%", "%").is_some_and(is_name);
     if is_variable {
@@ -445,6 +477,9 @@ fn reference(text: &str) -> Option<Flaw> {
     }
     if within("{{", "}}").is_some() || within("<%", "%>").is_some() {
         return Some(Flaw::Template);
+    }
+    if is_path(text) {
+        return Some(Flaw::Path);
     }
     let starts_with = |prefix: &str| text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
     if ["encrypted:", "ENC[", "$ANSIBLE_VAULT"].into_iter().any(starts_with) {
@@ -466,6 +501,16 @@ fn reference(text: &str) -> Option<Flaw> {
     tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-:./!".contains(&byte)).then_some(Flaw::Tag)
 }
 
+/// Whether a text is the path of a file. Base64 has slashes too, so an absolute path is known by its first folder.
+fn is_path(text: &str) -> bool {
+    let is_relative = ["./", "../", "~/"].into_iter().any(|prefix| text.starts_with(prefix));
+    let mut parts = text.split('/');
+    let is_absolute = parts.next() == Some("")
+        && parts.next().is_some_and(|first| ROOTS.contains(&first))
+        && parts.next().is_some_and(|second| !second.is_empty());
+    (is_relative || is_absolute) && !text.contains(['=', '+'])
+}
+
 /// What a text is that people put where a token should be.
 fn word(text: &str) -> Option<Flaw> {
     let lower = text.to_ascii_lowercase();
@@ -476,8 +521,14 @@ fn word(text: &str) -> Option<Flaw> {
     }
     let words: Vec<&str> = lower.split(is_separator).filter(|word| !word.is_empty()).collect();
     let joined = words.concat();
+    let is_prose = lower.len() < 100 && lower.chars().all(|char| char.is_alphabetic() || is_separator(char));
+    let is_order = matches!(words.first(), Some(&("insert" | "replace" | "paste" | "enter" | "put" | "add" | "copy")));
     let is_example = matches!(joined.as_str(), "changeme" | "replaceme" | "ringrefreshtoken" | "todo" | "placeholder")
-        || (words.contains(&"your") && lower.chars().all(|char| char.is_alphabetic() || is_separator(char)))
+        || (words.is_empty() && !text.is_empty())
+        || (is_prose && words.contains(&"your"))
+        || (is_prose
+            && joined.contains("token")
+            && (is_order || joined.starts_with("your") || joined.ends_with("here")))
         || ((lower.starts_with("your_") || lower.starts_with("your-")) && lower.len() < 100)
         || ((3..100).contains(&joined.len()) && joined.chars().all(|char| matches!(char, 'x' | '*')));
     if is_example || matches!(text, "..." | "…") {

@@ -123,6 +123,16 @@ fn an_opaque_token_loses_its_noise_alone() {
     for form in [opaque.to_owned(), format!(" \"{opaque}\"; "), format!("<{opaque}>")] {
         assert_eq!(token(&form, None).unwrap().raw(), opaque, "{form}");
     }
+    // A slash at the beginning, or a word of an example in it, makes no path and no placeholder of it.
+    for opaque in [
+        "/3aB0opaque/token/x9Q0",
+        "/run3/opaque/token0",
+        "hereYourToken00123",
+        "test-refresh-token",
+        "processXenv.TOKEN0",
+    ] {
+        assert_eq!(token(opaque, None).unwrap().raw(), opaque);
+    }
     // No layer is removed if neither a wrapper nor a JSON web token comes out.
     assert_eq!(flaw(&format!("RING_REFRESH_TOKEN={opaque}")), Flaw::Setting);
     assert_eq!(flaw(&format!("{{\"refreshToken\":\"{opaque}\"}}")), Flaw::Setting);
@@ -210,6 +220,12 @@ fn what_cannot_be_a_token_is_refused_by_its_kind() {
                 "...",
                 "paste your token here",
                 "PASTE_YOUR_TOKEN_HERE",
+                "INSERT_REFRESH_TOKEN_HERE",
+                "REPLACE_WITH_REFRESH_TOKEN",
+                "refresh-token-goes-here",
+                "yourRefreshTokenHere",
+                "................",
+                "________________",
                 "RING_REFRESH_TOKEN",
             ]
             .map(cut)
@@ -225,6 +241,12 @@ fn what_cannot_be_a_token_is_refused_by_its_kind() {
                 "$env:RING_TOKEN",
                 "%RING_TOKEN%",
                 "RING_REFRESH_TOKEN=${OTHER}",
+                "process.env.RING_REFRESH_TOKEN",
+                "process.env[\"RING_REFRESH_TOKEN\"]",
+                "process.env?.RING_REFRESH_TOKEN",
+                "import.meta.env.RING_REFRESH_TOKEN",
+                "os.environ.get('RING_REFRESH_TOKEN')",
+                "env:RING_REFRESH_TOKEN",
             ]
             .map(cut)
             .to_vec(),
@@ -235,6 +257,19 @@ fn what_cannot_be_a_token_is_refused_by_its_kind() {
             ["op://Private/Ring/token", "vault:secret/data/ring#token", "bws://abc", "file:///run/secrets/ring"]
                 .map(cut)
                 .to_vec(),
+        ),
+        (
+            Flaw::Path,
+            [
+                "/run/secrets/ring_refresh_token",
+                "\"/var/lib/homebridge/token\"",
+                "RING_REFRESH_TOKEN=/run/secrets/token",
+                "./ring-refresh-token.txt",
+                "../secrets/ring-token",
+                "~/.config/ring/token",
+            ]
+            .map(cut)
+            .to_vec(),
         ),
         (Flaw::Tag, ["!secret ring_token", "!env_var RING_TOKEN", "!vault |"].map(cut).to_vec()),
         (
