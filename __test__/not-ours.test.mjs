@@ -406,7 +406,7 @@ describe('a path that does not exist', { concurrency: true }, () => {
     const { ring, folder } = await setUp(t, account('none'))
     const path = join(folder, 'nothing', 'config.json')
     for (const [args, input] of commands(['--homebridge', path])) {
-      if (args[0] === 'logout' || args[0] === 'watch') continue
+      if (args[0] === 'watch') continue
       const done = await run([...args, '--json'], { ring, input })
       const { message } = cliFailure(done, 'STORE', 6)
       assert.equal(message, `${path} does not exist. Check the path.`, args.join(' '))
@@ -414,5 +414,24 @@ describe('a path that does not exist', { concurrency: true }, () => {
     }
     assert.deepEqual(readdirSync(folder), [])
     assert.equal(ring.requests.length, 0)
+  })
+
+  it('has nothing to forget, and a logout says so and makes nothing', async (t) => {
+    const { ring, folder } = await setUp(t, account('none'))
+    const beside = join(folder, 'config.json')
+    const below = join(folder, 'nothing', 'file')
+    const state = ['--state-dir', join(folder, 'nothing')]
+    for (const store of [
+      ['--homebridge', beside],
+      ['--dotenv', beside],
+      ['--dotenv', beside, ...state],
+      ['--dotenv', below],
+      ['--state-file', below],
+    ]) {
+      const done = await run(['logout', ...store, '--json'], { ring })
+      const { message } = cliFailure(done, 'STORE', 6)
+      assert.equal(message, `${store[1]} does not exist. Check the path.`, store.join(' '))
+      assert.deepEqual(readdirSync(folder), [], store.join(' '))
+    }
   })
 })

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::PageStore;
 use super::args::{Options, StoreOption};
-use crate::files::{Disk, platform};
+use crate::files::{Disk, platform, unusable};
 use crate::journal::state::State;
 use crate::journal::{Begun, ELSEWHERE, FileStore, MemoryStore, Notice, Store};
 use crate::manager::Shown;
@@ -209,8 +209,15 @@ impl Opened {
     ///
     /// # Errors
     ///
-    /// As for [`Store::try_lock`], [`Mirror::look`] and [`Mirror::settle`]; the token is still in the journal then.
+    /// `STORE` if neither the file nor a place for its journal exists. As for [`Store::try_lock`], [`Mirror::look`] and
+    /// [`Mirror::settle`]; the token is still in the journal then.
     pub(super) fn forget(&self, path: Option<&Path>) -> Result<Option<Forgotten>> {
+        if let Some(path) = path
+            && !path.exists()
+            && !self.has_folder_of_journal()
+        {
+            return Err(unusable(path.display(), "found", &io::ErrorKind::NotFound.into()));
+        }
         let Some(mut guard) = self.store.try_lock()? else { return Ok(None) };
         let Some(mirror) = self.mirror.as_ref().filter(|_| path.is_some_and(Path::exists)) else {
             let notices = guard.forget()?;
@@ -240,6 +247,11 @@ impl Opened {
                 Ok(Some(Forgotten { cleared }))
             }
         }
+    }
+
+    /// Whether a journal may be there, or may have been there: a manager that still runs has to learn of a logout.
+    fn has_folder_of_journal(&self) -> bool {
+        Path::new(&self.store.name()).parent().is_none_or(Path::exists)
     }
 
     /// Whether the mirror, where there is one, shows the newest token: that one, or a newer one of the journal.
