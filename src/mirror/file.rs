@@ -14,7 +14,7 @@ use crate::files::lock::Lock;
 use crate::files::names::{sibling, siblings};
 use crate::files::platform;
 use crate::files::whereabouts::{Found, Whereabouts};
-use crate::files::{Disk, Folder, make_folder_of, replace, resolve, unusable};
+use crate::files::{Disk, Folder, kind, make_folder_of, replace, resolve, unusable};
 use crate::journal::Notice;
 use crate::{Error, ErrorCode, Result, Secret};
 
@@ -196,6 +196,16 @@ impl FileMirror {
 
     fn lock(&self, real: &Path) -> Result<Lock> {
         let (locked, whose) = self.locked(real);
+        if let Some(kind) = kind::at(real) {
+            // Nothing is made beside it: a link may lead to /dev/null by now.
+            return Err(Error::new(
+                ErrorCode::Store,
+                format!(
+                    "{} is {kind} by now, and no file that can show a token. Put the file back.",
+                    self.given.display()
+                ),
+            ));
+        }
         if let Found::Unreachable(what) = self.home.find(real, Folder::Given) {
             // A token in the place of a volume that is not mounted would pass for a new one as soon as that is looked at.
             return Err(Error::new(
@@ -672,6 +682,25 @@ mod tests {
     }
 
     #[cfg(unix)]
+    #[cfg(unix)]
+    #[test]
+    fn nothing_is_made_beside_what_is_no_file_by_now() {
+        let (folder, path) = begin();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let socket = elsewhere.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let mirror = mirror(folder.path(), Disk::default());
+        show(&mirror, "first-token-0123456789").unwrap();
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&socket, &path).unwrap();
+        let error = show(&mirror, "second-token-0123456789").unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Store);
+        let says =
+            format!("{} is a socket by now, and no file that can show a token. Put the file back.", path.display());
+        assert_eq!(error.message(), says);
+        assert_eq!(names(elsewhere.path()), ["socket"]);
+    }
+
     #[test]
     fn mode_and_links_stay_as_they_were() {
         use std::os::unix::fs::{MetadataExt, PermissionsExt};
