@@ -877,6 +877,27 @@ describe('without a journal', { concurrency: 4 }, () => {
     assert.equal(ring.requests.length, 0)
   })
 
+  it('a token is taken whose lines a tool has broken, or that has a blank line before it', async (t) => {
+    const { ring } = await setUp(t)
+    const inLines = (/** @type {string} */ text) => `${text.replace(/.{76}/g, '$&\n')}\n`
+    const printed = (/** @type {string} */ text) => `\n"refreshToken": "${text}"\n`
+    for (const dress of [inLines, printed, (/** @type {string} */ text) => inLines(printed(text))]) {
+      const token = wrap({ rt: ring.mint() })
+      const done = await run(['refresh', '--refresh-token-stdin'], { ring, input: dress(token) })
+      assert.equal(done.code, 0, done.stderr)
+    }
+    assert.equal(ring.counts.stalePresentations, 0)
+    assert.equal(ring.counts.invalidGrants, 0)
+  })
+
+  it('a first line that is no token is said although standard input stays open', async (t) => {
+    const { ring } = await setUp(t)
+    const refused = start(['refresh', '--refresh-token-stdin', '--json'], { ring })
+    refused.child.stdin.write('123456\n')
+    failure(await refused.ended, 'INVALID_ARGUMENT', 2)
+    assert.equal(ring.requests.length, 0)
+  })
+
   it('what is no token is refused', async (t) => {
     const { ring } = await setUp(t)
     for (const input of ['\n', `${CANARY} with spaces\u0001\n`, `${'x'.repeat(70_000)}\n`, Buffer.from([0xff, 10])]) {

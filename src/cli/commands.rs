@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use super::args::Options;
 use super::output::Output;
-use super::person::{Person, from_stdin, line_of_stdin, no_code, patiently};
+use super::person::{Person, from_stdin, line_of_stdin, no_code, patiently, token_of_stdin};
 use super::place::{Forgotten, Opened, Place, named};
 use super::secrets::{self, Environment, Named};
 use super::terminal::Question;
@@ -620,7 +620,7 @@ pub(super) async fn given_token(options: &Options, output: &Arc<Output>) -> Resu
         let token = if person.is_there() {
             person.ask(Question::hidden("Refresh token: "), "refresh token", NAME).await?
         } else {
-            line_of_stdin(NAME, "refresh token").await?
+            token_of_stdin(NAME).await?
         };
         (token, NAME.to_owned())
     } else {

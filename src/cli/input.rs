@@ -5,7 +5,7 @@ use std::io::Read;
 use crate::{Error, ErrorCode, Result, Secret};
 
 /// The longest line that is read: the longest wrapper of a token.
-const LONGEST: usize = crate::token::MAX_WRAPPER_BYTES;
+pub(super) const LONGEST: usize = crate::token::MAX_WRAPPER_BYTES;
 
 /// Takes away what an editor or a shell put around a value: a byte order mark before it, line ends behind it. Spaces stay, because
 /// they can belong to a password.

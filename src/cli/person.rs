@@ -7,10 +7,13 @@ use std::time::Duration;
 use super::output::Output;
 use super::terminal::{Answer, Echo, Question, Terminal};
 use super::{StandardInput, Stop, input};
+use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Secret, task};
 
 /// How long a script may take to find the code in somebody's mailbox.
 const WAIT_FOR_LINE: Duration = Duration::from_secs(600);
+/// How long the lines after a first one that is no token are waited for.
+const WAIT_FOR_REST: Duration = Duration::from_secs(3);
 const EMPTY_TRIES: u32 = 3;
 
 /// A line that has to be there.
@@ -22,6 +25,28 @@ pub(super) async fn line_of_stdin(option: &str, what: &str) -> Result<Secret, St
         return Err(Error::invalid(format!("{option}: the first line of standard input is empty.")).into());
     }
     Ok(line)
+}
+
+/// A token on standard input: one line, or all of them if the first one alone is none. A tool may have broken the lines of a
+/// token, or have written a blank line before it.
+pub(super) async fn token_of_stdin(option: &str) -> Result<Secret, Stop> {
+    let first = line_of_stdin(option, "refresh token").await?;
+    if RefreshToken::parse(first.expose()).is_ok() {
+        return Ok(first);
+    }
+    let mut text = first.expose().to_owned();
+    let rest = async {
+        while text.len() <= input::LONGEST
+            && let Some(line) = from_stdin().await?
+        {
+            text.push('\n');
+            text.push_str(line.expose());
+        }
+        Ok(())
+    };
+    // Whoever keeps it open after a wrong line still hears of that.
+    tokio::time::timeout(WAIT_FOR_REST, rest).await.unwrap_or(Ok::<(), Stop>(()))?;
+    Ok(Secret::new(text))
 }
 
 pub(super) async fn from_stdin() -> Result<Option<Secret>, Stop> {
