@@ -433,5 +433,9 @@ describe('a path that does not exist', { concurrency: true }, () => {
       assert.equal(message, `${store[1]} does not exist. Check the path.`, store.join(' '))
       assert.deepEqual(readdirSync(folder), [], store.join(' '))
     }
+    // Nor is anything made beside a file that cannot be read.
+    writeFileSync(beside, '{bridge: {}}')
+    cliFailure(await run(['logout', '--homebridge', beside, '--json'], { ring }), 'STORE', 6)
+    assert.deepEqual(readdirSync(folder), ['config.json'])
   })
 })

@@ -213,13 +213,18 @@ impl Opened {
     /// [`Mirror::settle`]; the token is still in the journal then.
     pub(super) fn forget(&self, path: Option<&Path>) -> Result<Option<Forgotten>> {
         if let Some(path) = path
-            && !path.exists()
+            && matches!(path.try_exists(), Ok(false))
             && !self.has_folder_of_journal()
         {
             return Err(unusable(path.display(), "found", &io::ErrorKind::NotFound.into()));
         }
+        let mirror = self.mirror.as_ref().filter(|_| path.is_some_and(Path::exists));
+        if let Some(mirror) = mirror {
+            // What cannot even be read is seen before anything is made beside it.
+            mirror.look(Patience::Some)?;
+        }
         let Some(mut guard) = self.store.try_lock()? else { return Ok(None) };
-        let Some(mirror) = self.mirror.as_ref().filter(|_| path.is_some_and(Path::exists)) else {
+        let Some(mirror) = mirror else {
             let notices = guard.forget()?;
             return Ok(Some(Forgotten { cleared: Ok(notices) }));
         };
@@ -251,7 +256,8 @@ impl Opened {
 
     /// Whether a journal may be there, or may have been there: a manager that still runs has to learn of a logout.
     fn has_folder_of_journal(&self) -> bool {
-        Path::new(&self.store.name()).parent().is_none_or(Path::exists)
+        let name = self.store.name();
+        !matches!(Path::new(&name).parent().map(Path::try_exists), Some(Ok(false)))
     }
 
     /// Whether the mirror, where there is one, shows the newest token: that one, or a newer one of the journal.
