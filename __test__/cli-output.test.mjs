@@ -3,11 +3,11 @@
 // Needs the addon: npm run build:debug
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, renameSync, writeFileSync } from 'node:fs'
+import { closeSync, cpSync, mkdirSync, openSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { CANARY, LOGIN, account, bin, environment, noSecret, setUp } from './support/cli.mjs'
-import { PASSWORD, parseRefreshToken } from './support/index.mjs'
+import { PASSWORD, parseRefreshToken, root, tempDir } from './support/index.mjs'
 import { devices, mounts } from './support/systems.mjs'
 
 /** @typedef {import('./fake-ring/index.mjs').FakeRing} FakeRing */
@@ -147,4 +147,16 @@ it('refresh into a file on a full disk sends nothing', {
   const done = start('unshare', args, { ring })
   done.child.stdin?.end(`${ring.mint()}\n`)
   isRefusedBeforeTheRequest(await done.ended, ring)
+})
+
+describe('without a binary', () => {
+  it('the command line says what is missing in a sentence, without a stack trace', (t) => {
+    const there = tempDir(t)
+    for (const name of ['bin', 'lib', 'package.json']) cpSync(join(root, name), join(there, name), { recursive: true })
+    const done = spawnSync(process.execPath, [join(there, 'bin', 'ring-auth.js'), '--version'], { encoding: 'utf8' })
+    assert.equal(done.status, 1)
+    assert.equal(done.stdout, '')
+    assert.match(done.stderr, /^ring-auth: .* \(BINARY_MISSING\)\n$/s)
+    assert.doesNotMatch(done.stderr, /^ {4}at /m)
+  })
 })

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-const addon = require('../lib/load.js').load()
+const addon = loaded()
 const args = process.argv.slice(2)
 const kind = kindOf(0)
 
@@ -12,6 +12,18 @@ const running = args.includes('--web') ? require('../lib/web/cli.js').run(addon,
 running.then((code) => {
   process.exitCode = code
 })
+
+/** The addon. Whoever types a command wants a sentence, and not where in the program it was thrown. */
+function loaded() {
+  try {
+    return require('../lib/load.js').load()
+  } catch (error) {
+    const { code, message } = /** @type {{ code?: string, message: string }} */ (error)
+    if (code === undefined) throw error
+    console.error(`ring-auth: ${message} (${code})`)
+    process.exit(1)
+  }
+}
 
 /** What standard input is good for. The file costs half a millisecond, and most starts do not need it. */
 function input() {
