@@ -6,7 +6,7 @@ import { cpSync, mkdirSync, readFileSync, realpathSync, rmSync, writeFileSync } 
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { account, failure, json, LOGIN, run, setUp } from './support/cli.mjs'
-import { PASSWORD } from './support/index.mjs'
+import { PASSWORD, open, startRing, tempDir, wrap } from './support/index.mjs'
 
 /** How a project keeps its token: the option, the file, and what is in the file before the login. */
 const KINDS = [
@@ -68,4 +68,27 @@ describe('a project that was copied with its journal', { concurrency: 3 }, () =>
       assert.deepEqual([moved.code, ring.counts.stalePresentations], [0, 0], moved.stderr)
     })
   }
+})
+
+it('a journal folder that was copied beside one file sends no token that its copy is sending', async (t) => {
+  const ring = await startRing(t, { latencyMs: 20 })
+  const folder = realpathSync(tempDir(t))
+  const configPath = join(folder, 'config.json')
+  const refreshToken = wrap({ rt: ring.mint() })
+  writeFileSync(configPath, JSON.stringify({ platforms: [{ platform: 'Ring', refreshToken }] }))
+  const [one, two] = [join(folder, 'one'), join(folder, 'two')]
+  const manager = (/** @type {string} */ statePath) =>
+    open(t, ring, { store: { type: 'homebridge', configPath, statePath } }).manager
+  const original = manager(one)
+  await original.refresh()
+  cpSync(one, two, { recursive: true })
+  const both = [original, manager(two)]
+  for (let round = 0; round < 6; round++) {
+    const results = await Promise.allSettled(both.map((each) => each.refresh()))
+    const codes = results.map((result) => (result.status === 'rejected' ? result.reason.code : 'OK'))
+    assert.ok(codes.includes('OK'), codes.join())
+    for (const code of codes) assert.ok(['OK', 'NO_REFRESH_TOKEN', 'STORE_LOCKED'].includes(code), code)
+  }
+  await Promise.all(both.map((each) => each.close()))
+  assert.deepEqual([ring.counts.stalePresentations, ring.counts.maxConcurrentRefreshes], [0, 1])
 })

@@ -890,6 +890,36 @@ mod tests {
     }
 
     #[test]
+    fn the_token_of_the_copy_is_not_sent_beside_it_because_a_mirror_of_both_shows_it() {
+        let (_folder, one, two) = copied();
+        assert_eq!(rotate(&two, "b"), QUIET);
+        assert_eq!(rotate(&one, "spent"), said(&two));
+        let id = peek(&one).id;
+        let shown = |token: &str, next: &str| {
+            let store = store(&one);
+            let mut guard = store.try_lock().unwrap().unwrap();
+            let mut state = guard.read().unwrap().state;
+            state.take_over(RefreshToken::from_raw(token), 1);
+            guard.commit(&mut state).unwrap();
+            drop(guard);
+            rotate(&one, next)
+        };
+        // The copy is sending it.
+        let mark = Mark { fingerprint: Fingerprint::of("b"), started_at: 1, deadline: u64::MAX, starts: 0 };
+        edit(&two, |state| state.mark = Some(mark));
+        let held = lock(&two);
+        assert_eq!(shown("b", "spent"), Err("STORE_LOCKED".into()));
+        drop(held);
+        assert_eq!(rotate(&two, "c"), QUIET);
+        // It has sent it.
+        assert_eq!(shown("b", "spent"), said(&two));
+        // Its newest one is handed over, as from any copy.
+        assert_eq!(shown("c", "d"), QUIET);
+        assert_eq!((rotate(&two, "spent"), peek(&two).moved.as_deref()), (said(&one), Some(&*one)));
+        assert_eq!((peek(&one).id, peek(&two).id), (id, id));
+    }
+
+    #[test]
     fn a_token_from_a_person_is_no_reason_to_forget_the_other_one_where_it_is_one_file() {
         let (_folder, one, _two) = copied();
         let other = one.with_file_name("other.json");

@@ -562,9 +562,7 @@ impl State {
         if self.aside.as_ref().is_some_and(|aside| aside.current.token.fingerprint() == fingerprint) {
             self.aside = None;
         }
-        if self.moved.is_some() {
-            self.part_from_the_copy();
-        }
+        self.come_back();
         self.current = Some(Held { token, obtained_at: now, succeeded: false });
         self.access = None;
         self.mark = None;
@@ -594,8 +592,15 @@ impl State {
         self.access = None;
         self.mark = None;
         self.cool_down = None;
-        if self.moved.is_some() {
-            self.part_from_the_copy();
+        self.come_back();
+    }
+
+    /// Has another token than the one that its copy took along. That may be one of the copy too, which a mirror of both has
+    /// shown: so the copy is where the token was last, and is asked before it is sent. What was set aside is the copy's.
+    fn come_back(&mut self) {
+        if let Some(moved) = self.moved.take() {
+            self.place = Some(moved);
+            self.aside = None;
         }
     }
 
