@@ -191,7 +191,10 @@ impl Store for FileStore {
             if finder.find()?.path != path {
                 return Ok(None);
             }
-            finder.entered(&path);
+            // A place without a journal is not used yet: until it is, a journal that has the token can be found.
+            if real.as_ref().is_some_and(|real| real.exists()) {
+                finder.entered(&path);
+            }
         }
         let has_moved = |last: &PathBuf| {
             // In one folder it is decided by the token which journal is meant, and nothing is brought along.

@@ -138,10 +138,11 @@ impl Inner {
             if self.absorb(&mut entered, shown.clone()).await? == Absorbed::Here {
                 return Ok(entered);
             }
-            // The token of the mirror is in another journal by now: that one is found in the next round.
-            if let Some(shown) = shown.filter(|_| relocations == 0) {
-                entered.state.spent_elsewhere.push(shown.fingerprint());
-                self.absorb(&mut entered, Some(shown)).await?;
+            // The token of the mirror, or of the options, is in another journal by now: that one is found in the next round.
+            if relocations == 0 {
+                let given = self.view().given.as_ref().map(RefreshToken::fingerprint);
+                entered.state.spent_elsewhere.extend(shown.as_ref().map(RefreshToken::fingerprint).or(given));
+                self.absorb(&mut entered, shown).await?;
                 return Ok(entered);
             }
             relocations -= 1;
@@ -552,6 +553,10 @@ impl Inner {
                     entered.absorbed = true;
                 }
                 Some(Absorbed::Here) if entered.absorbed => {}
+                // Another mirror has got it meanwhile. This one shows no token of its own, so it follows the same journal.
+                Some(Absorbed::Elsewhere) if shown.is_none() && entered.state.lacks_its_token() => {
+                    return Ok(Absorbed::Elsewhere);
+                }
                 // Another mirror has it, and stays its only keeper.
                 Some(Absorbed::Elsewhere) => {
                     self.log(

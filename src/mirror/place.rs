@@ -228,6 +228,8 @@ mod tests {
     use super::super::Decision;
     use super::*;
     use crate::Secret;
+    use crate::journal::{Accepted, Guard, Offer, Origin};
+    use crate::token::RefreshToken;
 
     const FOLDER: &str = ".ring-auth";
     const ISSUER: &str = "https://oauth.ring.com";
@@ -259,6 +261,32 @@ mod tests {
         let own = std::fs::read_dir(folder.path().join(FOLDER)).unwrap().map(|entry| entry.unwrap().path());
         let locks: Vec<_> = own.filter(|path| path.extension() == Some(OsStr::new("lock"))).collect();
         assert_eq!(locks.len(), 4, "for each the lock of its mirror and that of its journal: {locks:?}");
+    }
+
+    #[test]
+    fn who_comes_second_with_a_token_of_the_options_finds_the_journal_of_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".env");
+        std::fs::write(&path, "ONE=\nTWO=\n").unwrap();
+        let token = RefreshToken::from_raw("token-of-the-options");
+        let [one, two] = ["ONE", "TWO"].map(|key| {
+            let target = Target::Dotenv { path: path.clone(), key: Some(key.to_owned()) };
+            let place = ShownPlace::open(&target, None, ISSUER, Disk::default(), Purpose::Follow).unwrap();
+            place.journal.prefer(token.fingerprint());
+            place.journal
+        });
+        let offer = Offer { token: &token, origin: Origin::Given, now: 1 };
+        let accept = |guard: &mut dyn Guard| {
+            let mut state = guard.read().unwrap().state;
+            guard.accept(&mut state, offer).unwrap()
+        };
+        // Both have a lock of their own before either has written.
+        let (mut first, mut second) = (one.try_lock().unwrap().unwrap(), two.try_lock().unwrap().unwrap());
+        assert!(matches!(accept(&mut *first), Accepted::Here { written: true, .. }));
+        assert!(matches!(accept(&mut *second), Accepted::Elsewhere));
+        drop((first, second));
+        let state = two.try_lock().unwrap().unwrap().read().unwrap().state;
+        assert_eq!(state.fingerprint(), Some(token.fingerprint()));
     }
 
     #[test]
