@@ -122,13 +122,11 @@ pub(super) fn part(own: &mut FileGuard, state: &mut State) -> Result<bool> {
     Ok(is_copy)
 }
 
-/// The state without its note that it moved, if nothing of it is where it says. Nothing is written.
+/// The state with the copy that uses its token now, and without one if nothing of it is where it says. Nothing is written.
 pub(super) fn as_it_counts(real: &Path, disk: &Disk, mut state: State) -> State {
     if let Some(moved) = state.moved.clone() {
         let wanted = Wanted::new(real, disk, &state);
-        if holder(&wanted, &moved, Instant::now() + GLANCE).is_none() {
-            state.moved = None;
-        }
+        state.moved = holder(&wanted, &moved, Instant::now() + GLANCE);
     }
     state
 }
@@ -668,6 +666,7 @@ mod tests {
         copy(&two, &four);
         assert_eq!(rotate(&four, "c"), QUIET);
         for left in [&one, &two, &three] {
+            assert_eq!(peek(left).moved.as_deref(), Some(&*four), "who only looks is told the same");
             assert_eq!(rotate(left, "spent"), said(&four), "{}", left.display());
         }
     }
