@@ -57,7 +57,7 @@ pub(super) fn choose(wanted: &Wanted<'_>, candidates: &[Candidate]) -> Option<Ch
             let alive = |other: &&Candidate| other.path != dead.path && other.state.sendable().is_some();
             let others: Vec<_> = candidates.iter().copied().filter(alive).collect();
             return Some(
-                recorded(wanted, &others).map_or_else(
+                recorded(wanted, &others).or_else(|| former(wanted, dead, &others)).map_or_else(
                     || choice(dead, Why::Family, None),
                     |alive| choice(alive, Why::Recorded, wanted.shown),
                 ),
@@ -103,6 +103,15 @@ fn of_family<'a>(wanted: &Wanted<'_>, token: Fingerprint, candidates: &[&'a Cand
     candidates.iter().copied().filter(|candidate| candidate.state.kinship(token) != Kinship::None).max_by_key(
         |candidate| (candidate.state.kinship(token), recorded_at(wanted, &candidate.state), candidate.state.sequence),
     )
+}
+
+/// The journal from which another one took the mirror over, known by what the mirror may have shown then: it need not have
+/// been written since the mirror followed it.
+fn former<'a>(wanted: &Wanted<'_>, journal: &Candidate, candidates: &[&'a Candidate]) -> Option<&'a Candidate> {
+    let over = journal.state.mirrors.iter().filter(|record| is_of(wanted, record)).flat_map(|record| &record.over);
+    let over: Vec<_> = over.collect();
+    let knows = |candidate: &&Candidate| over.iter().any(|token| candidate.state.kinship(**token) != Kinship::None);
+    candidates.iter().copied().filter(knows).max_by_key(|candidate| candidate.state.sequence)
 }
 
 /// The journal that recorded the mirror last.
@@ -233,6 +242,7 @@ mod tests {
         let mut dead = journal("dead", &["pasted"], &[record("A", 9)]);
         dead.state.reject(Sent::Current, 2);
         let all = [dead, journal("alive", &["a"], &[record("A", 1), record("B", 1)])];
+        let record_of_another = record("B", 1);
         let (record, shown) = (record("A", 0), Some(Fingerprint::of("pasted")));
         let wanted = Wanted { record: &record, is_exact: true, shown, last: None, preferred: None };
         // The dead one recorded the mirror last.
@@ -241,6 +251,12 @@ mod tests {
         let choice = choose(&wanted, &all).unwrap();
         assert_eq!((choice.path.to_str().unwrap(), choice.spent), ("alive", shown));
         assert_eq!(chosen("A", Some("pasted"), &all[..1]).as_deref(), Some("dead"));
+        // The former journal was not written as long as the mirror followed it: what the mirror showed then leads back.
+        let [dead, _] = all;
+        let mut all = [dead, journal("alive", &["a"], &[record_of_another])];
+        assert_eq!(chosen("A", Some("pasted"), &all).as_deref(), Some("dead"));
+        all[0].state.mirrors[0].over = vec![Fingerprint::of("a")];
+        assert_eq!(chosen("A", Some("pasted"), &all).as_deref(), Some("alive"));
     }
 
     #[test]
