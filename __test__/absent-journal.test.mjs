@@ -24,9 +24,11 @@ import {
   tempDir,
   wrap,
 } from './support/index.mjs'
-import { mounts, needs } from './support/systems.mjs'
+import { canRun, mounts, needs } from './support/systems.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
+
+const withoutGit = needs('git', () => canRun('git', ['--version']))
 
 /** A folder that git looks after, with a file in it that it does not know. @param {TestContext} t */
 function project(t) {
@@ -52,7 +54,9 @@ function namespace() {
 }
 
 describe('a journal that is gone without a logout', { concurrency: true }, () => {
-  it('after git clean -fdx, with the folder of the mirror: is made again before the next request', async (t) => {
+  it('after git clean -fdx, with the folder of the mirror: is made again before the next request', {
+    skip: withoutGit,
+  }, async (t) => {
     const ring = await startRing(t)
     const { folder, git } = project(t)
     const path = join(folder, '.env')
@@ -74,7 +78,7 @@ describe('a journal that is gone without a logout', { concurrency: true }, () =>
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('after git clean -fdx, with its folder: is STORE until the folder is back', async (t) => {
+  it('after git clean -fdx, with its folder: is STORE until the folder is back', { skip: withoutGit }, async (t) => {
     const ring = await startRing(t)
     const { folder, git } = project(t)
     const path = join(folder, 'data', 'ring.json')

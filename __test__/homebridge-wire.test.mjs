@@ -6,7 +6,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { EMAIL, PASSWORD, atEnd, parseRefreshToken, root, startRing, tempDir, until } from './support/index.mjs'
-import { assertMode } from './support/systems.mjs'
+import { assertMode, signals } from './support/systems.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 
@@ -129,7 +129,7 @@ describe('the process of the page in Homebridge', () => {
     assert.match(error.message, /npm/)
   })
 
-  it('ends with its dialogue, after a login that is being stored', async (t) => {
+  it('ends with its dialogue, after a login that is being stored', { skip: signals }, async (t) => {
     const ring = await startRing(t, {
       latencyMs: 200,
       accounts: [{ email: EMAIL, password: PASSWORD, twoFactor: 'none' }],

@@ -3,7 +3,7 @@
 // Each case runs in a process of its own, because everything in it sees what is put there.
 // Needs the addon: npm run build:debug
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import {
@@ -30,7 +30,7 @@ const PRELUDE = `
   // Node makes these when they are first needed, with options that it reads from Object.prototype.
   void [process.stdout, process.stderr]
   import { createRequire } from 'node:module'
-  const require = createRequire(config.root + '/package.json')
+  const require = createRequire(${JSON.stringify(join(root, 'package.json'))})
   const everybodyHas = (things) => {
     for (const [name, value] of Object.entries(things))
       Object.defineProperty(Object.prototype, name, { value, writable: true, configurable: true, enumerable: true })
@@ -48,7 +48,7 @@ const PRELUDE = `
  * @param {NodeJS.ProcessEnv} [env]
  */
 async function said(t, source, config, env = process.env) {
-  const { code, stdout, stderr } = await runScript(t, PRELUDE + source, { root, ...config }, { env }).ended
+  const { code, stdout, stderr } = await runScript(t, PRELUDE + source, config, { env }).ended
   assert.equal(code, 0, `${stdout}\n${stderr}`)
   return stdout.trim()
 }
@@ -107,6 +107,7 @@ describe('what another package puts on Object.prototype', { concurrency: 2 }, ()
     const { ring, folder } = await twoRings(t)
     const [mine, evil] = [join(folder, 'mine'), join(folder, 'evil')]
     const source = `
+      const tokens = JSON.parse(require('node:fs').readFileSync(config.tokens, 'utf8'))
       const evil = {
         store: { type: 'file', path: config.evil },
         caller: { load: () => 'a token of somebody else', save: () => {} },
@@ -117,7 +118,7 @@ describe('what another package puts on Object.prototype', { concurrency: 2 }, ()
       const used = async (name, store) => {
         everybodyHas({ [name]: evil[name] })
         try {
-          const manager = new RingTokenManager({ ...config.options, ...(store && { store }), refreshToken: config.tokens.shift() })
+          const manager = new RingTokenManager({ ...config.options, ...(store && { store }), refreshToken: tokens.shift() })
           try {
             const { refreshToken } = await manager.refresh()
             return refreshToken
@@ -158,7 +159,9 @@ describe('what another package puts on Object.prototype', { concurrency: 2 }, ()
       }
       say('done')
     `
-    const tokens = Array.from({ length: 400 }, () => ring.mint())
+    // In a file: on Windows a variable of the environment holds 32,767 characters.
+    const tokens = join(folder, 'tokens')
+    writeFileSync(tokens, JSON.stringify(Array.from({ length: 400 }, () => ring.mint())))
     const config = { options: optionsFor(ring, { systemId: undefined }), mine, evil, tokens }
     assert.equal(await said(t, source, config), 'done')
     assert.throws(() => readFileSync(evil), { code: 'ENOENT' })

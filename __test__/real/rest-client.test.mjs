@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
+import { pathToFileURL } from 'node:url'
 import * as ours from '../../lib/ring-client-api/rest-client.js'
 import {
   EMAIL,
@@ -577,7 +578,7 @@ describe('docs/migrating.md', () => {
     for (const [name, text] of /** @type {[string, string][]} */ (programs)) {
       writeFileSync(join(folder, name), text)
       const env = { ...process.env, RING_REFRESH_TOKEN: ring.mint() }
-      const end = await runProcess(t, ['--import', preload, name], { cwd: folder, env }).ended
+      const end = await runProcess(t, ['--import', pathToFileURL(preload).href, name], { cwd: folder, env }).ended
       assert.equal(end.code, 0, end.stderr)
       assert.equal(end.stdout, name === 'cameras.mjs' ? 'Front Door\nYard\n' : 'Front Door\n', end.stderr)
       if (name === 'devices.mjs') assert.match(end.stderr, /^Save this: \d+ characters$/m)
