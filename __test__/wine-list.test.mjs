@@ -1,11 +1,12 @@
 // @ts-check
-// That the list of what fails under Wine can be trusted without Wine: each entry names a test that exists and says why, and the list
-// grows only together with this file. `npm run test:wine` holds that each entry fails, and that nothing else does.
+// That the list of what fails under Wine can be trusted without Wine: each entry names a test that exists and says why, each file that is
+// left out exists, and the list grows only together with this file. `npm run test:wine` holds that each entry fails, and that nothing else
+// does.
 import assert from 'node:assert/strict'
-import { readFileSync, readdirSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { RUST } from '../scripts/cross/wine-list.mjs'
+import { JAVASCRIPT, LEFT_OUT, RUST } from '../scripts/cross/wine-list.mjs'
 import { root } from './support/packages.mjs'
 
 const read = (/** @type {string} */ path) => readFileSync(join(root, path), 'utf8')
@@ -23,13 +24,31 @@ describe('the list of what fails under Wine', () => {
         name,
       )
     }
+    for (const [file, tests] of Object.entries(JAVASCRIPT))
+      for (const name of Object.keys(tests)) assert.ok(read(`__test__/${file}`).includes(name), `${file}: ${name}`)
+  })
+
+  it('leaves out files that exist, and no other whose failures it lists', () => {
+    for (const file of Object.keys(LEFT_OUT)) {
+      assert.ok(existsSync(join(root, '__test__', file)), file)
+      assert.ok(file.endsWith('.test.mjs') && !(file in JAVASCRIPT), file)
+    }
   })
 
   it('gives a reason for each entry', () => {
-    for (const reason of Object.values(RUST)) assert.ok(reason.length > 30, reason)
+    const reasons = [RUST, LEFT_OUT, ...Object.values(JAVASCRIPT)].flatMap((list) => Object.values(list))
+    for (const reason of reasons) assert.ok(reason.length > 30, reason)
   })
 
   it('has as many entries as were looked at', () => {
-    assert.equal(Object.keys(RUST).length, 3)
+    const lists = Object.values(JAVASCRIPT)
+    assert.deepEqual(
+      {
+        rust: Object.keys(RUST).length,
+        javaScript: lists.reduce((sum, list) => sum + Object.keys(list).length, 0),
+        leftOut: Object.keys(LEFT_OUT).length,
+      },
+      { rust: 3, javaScript: 0, leftOut: 43 },
+    )
   })
 })
