@@ -2,7 +2,6 @@
 // Processes: how they end, how they are killed, and how they share a journal.
 import assert from 'node:assert/strict'
 import { cpSync, readdirSync, writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { Worker } from 'node:worker_threads'
@@ -370,27 +369,36 @@ describe('many at once on one journal', { concurrency: false }, () => {
       .map((name) => join('binding', name))
     for (const name of ['index.js', 'lib', 'package.json', ...addon])
       cpSync(join(root, name), join(copy, name), { recursive: true })
-    const require = createRequire(import.meta.url)
-    const packages = [require(join(root, 'index.js')), require(join(copy, 'index.js'))]
-    assert.notEqual(packages[0].RingTokenManager, packages[1].RingTokenManager)
-    const managers = packages.map((one) => new one.RingTokenManager(config))
-    atEnd(t, 'manager', () => Promise.all(managers.map((manager) => manager.close())))
-    for (let i = 0; i < 10; i++) {
-      const tokens = await Promise.all(
-        managers.flatMap((manager) => [manager.getAccessToken(), manager.refresh(), manager.getAuth()]),
-      )
-      assert.equal(tokens.length, 6)
-    }
+    // In a process of its own: Windows removes no addon that is loaded.
+    const end = await runScript(
+      t,
+      `
+        import assert from 'node:assert/strict'
+        import { createRequire } from 'node:module'
+        const require = createRequire(config.packages[0])
+        const packages = config.packages.map((path) => require(path))
+        assert.notEqual(packages[0].RingTokenManager, packages[1].RingTokenManager)
+        const managers = packages.map((one) => new one.RingTokenManager(config.options))
+        for (let i = 0; i < 10; i++) {
+          const tokens = await Promise.all(
+            managers.flatMap((manager) => [manager.getAccessToken(), manager.refresh(), manager.getAuth()]),
+          )
+          assert.equal(tokens.length, 6)
+        }
+        await managers[1].close()
+        await assert.rejects(
+          managers[1].getAccessToken(),
+          (error) => error instanceof packages[0].RingAuthError,
+          'an error of the other copy is one of ours',
+        )
+        await managers[0].close()
+      `,
+      { options: config, packages: [root, copy].map((folder) => join(folder, 'index.js')) },
+    ).ended
+    endedWell(end)
     assert.equal(ring.counts.maxConcurrentRefreshes, 1)
     assert.equal(ring.counts.stalePresentations, 0)
     assert.ok(ring.counts.rotations >= 10)
-    const { RingAuthError } = packages[0]
-    await managers[1].close()
-    await assert.rejects(
-      managers[1].getAccessToken(),
-      (error) => error instanceof RingAuthError,
-      'an error of the other copy is one of ours',
-    )
   })
 
   it('eight processes of twenty callers each send nothing stale, and all succeed, without any grace', async (t) => {
