@@ -372,13 +372,14 @@ impl State {
     /// Takes in what another state of the same journal says of the mirrors.
     fn merge_mirrors(&mut self, theirs: Vec<MirrorRecord>) {
         for record in theirs {
-            match self.mirrors.iter_mut().find(|ours| ours.is_same(&record)) {
-                Some(ours) if ours.at >= record.at => {}
-                Some(ours) => *ours = record,
-                None => self.mirrors.push(record),
+            match self.mirrors.iter().position(|ours| ours.is_same(&record)) {
+                Some(at) if self.mirrors[at].at >= record.at => continue,
+                Some(at) => drop(self.mirrors.remove(at)),
+                None => {}
             }
+            let place = self.mirrors.partition_point(|ours| ours.at <= record.at);
+            self.mirrors.insert(place, record);
         }
-        self.mirrors.sort_by_key(|record| record.at);
         let excess = self.mirrors.len().saturating_sub(MAX_MIRRORS);
         self.mirrors.drain(..excess);
     }
