@@ -12,7 +12,6 @@ use crate::{Error, ErrorCode, Result};
 /// A lock held. It ends with the value, and with the process at the latest.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    // Closing the files is what releases it.
     files: [Option<File>; 2],
 }
 
@@ -44,9 +43,22 @@ impl Lock {
     /// second name. Where it cannot be locked, the lock that is named after it has to do.
     pub(crate) fn follow(&mut self, disk: &Disk, file: &Path) {
         if let Ok(Itself::Taken(itself)) = take_itself(disk, file, false) {
-            self.files[1] = Some(itself);
+            release(self.files[1].replace(itself));
         }
     }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        self.files.iter_mut().for_each(|file| release(file.take()));
+    }
+}
+
+/// Releases a lock. Closing the file alone does not, for as long as a child that this process is starting has it as well: from
+/// the fork until the child's own program begins.
+fn release(file: Option<File>) {
+    // Where a lock cannot be released, closing the file has to do.
+    let _ = file.map(|file| file.unlock());
 }
 
 /// What came of taking a lock that is named after a file.
@@ -196,6 +208,19 @@ mod tests {
     #[cfg(target_os = "linux")]
     use super::super::disk::{Moment, Probe};
     use super::*;
+
+    #[test]
+    fn a_lock_ends_with_its_value_also_while_a_child_that_is_being_started_has_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("j.json");
+        let held = Lock::try_take(&Disk::default(), &file).unwrap().unwrap();
+        // What a fork has until the child's own program begins.
+        let inherited = held.files[0].as_ref().unwrap().try_clone().unwrap();
+        assert!(Lock::try_take(&Disk::default(), &file).unwrap().is_none());
+        drop(held);
+        assert!(Lock::try_take(&Disk::default(), &file).unwrap().is_some());
+        drop(inherited);
+    }
 
     #[test]
     fn one_at_a_time_and_the_file_stays() {
