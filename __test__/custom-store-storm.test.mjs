@@ -299,6 +299,31 @@ describe('processes with a custom store', { concurrency: 6 }, () => {
     })
   }
 
+  it('is still waited for when garbage is collected while its save has not ended', async (t) => {
+    const ring = await startRing(t)
+    const child = runScript(
+      t,
+      `process.getBuiltinModule('node:v8').setFlagsFromString('--expose-gc')
+       const gc = process.getBuiltinModule('node:vm').runInNewContext('gc')
+       let begun = () => {}
+       const began = new Promise((resolve) => { begun = resolve })
+       const store = { load: () => config.token, save: () => (begun(), new Promise(() => {})) }
+       const manager = new RingTokenManager({ ...config.options, store, logger: ({ message }) => console.error(message) })
+       manager.refresh().catch(() => {})
+       await began
+       for (let i = 0; i < 20; i++) {
+         await new Promise((resolve) => setTimeout(resolve, 20))
+         gc()
+       }
+       await manager.close()`,
+      { token: ring.mint(), options: optionsFor(ring) },
+    )
+    const { code, stderr } = await child.ended
+    assert.equal(code, 0, stderr)
+    assert.match(stderr, /save did not end in time/)
+    assert.doesNotMatch(stderr, /the program is ending/)
+  })
+
   it('without a journal ends by itself although its save never ends, after a close of ten seconds at most', async (t) => {
     const ring = await startRing(t)
     const child = runScript(

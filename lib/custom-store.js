@@ -123,6 +123,13 @@ const LONGEST_WORDS = 10_000
 const MOST_CAUSES = 3
 
 /**
+ * The calls that have not ended. A promise that never settles is held by nobody else: once it was collected, the core would take the
+ * call for one that the end of the program had cut off, and call again.
+ * @type {Set<Promise<unknown>>}
+ */
+const unended = new Set()
+
+/**
  * Calls a program's own functions, one at a time, and knows what is called from inside them. The core of one manager calls one at
  * a time; a closed manager may have left behind a call that has not ended when the next one begins with the same store.
  */
@@ -177,11 +184,14 @@ class Caller {
     })
     await before
     const scope = { running: true }
+    const called = this.#inside.run(scope, async () => call())
+    unended.add(called)
     try {
-      return { value: await this.#inside.run(scope, async () => call()), failed: undefined }
+      return { value: await called, failed: undefined }
     } catch (error) {
       return { value: undefined, failed: words(error) }
     } finally {
+      unended.delete(called)
       scope.running = false
       end()
     }
