@@ -482,7 +482,7 @@ describe('attachToRingApi', () => {
     atEnd(t, 'manager', () => manager.close())
     const { ringApi } = makeApi(t, ring.mint())
     // Of a later release, which is not touched.
-    writeFileSync(path, '{"version":9999}', { mode: 0o600 })
+    writeFileSync(path, '{\n  "ring-auth-journal": "journal.json",\n  "version": 9999\n}', { mode: 0o600 })
     attachToRingApi(ringApi, manager)
     await failure(ringApi.getProfile(), 'STORE')
     rmSync(path)
