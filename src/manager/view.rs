@@ -11,7 +11,7 @@ use super::stats::Stats;
 use super::{Event, closed, read};
 use crate::journal::state::{Access, CoolDown, Millis, State, millis};
 use crate::journal::{Notice, elsewhere};
-use crate::pasted::{Flaw, Pasted};
+use crate::pasted::Flaw;
 use crate::token::{Fingerprint, RefreshToken};
 use crate::{Error, ErrorCode, Result, Secret};
 
@@ -369,9 +369,8 @@ impl View {
         state: Option<&State>,
         beside: Beside,
     ) -> Result<(Option<RefreshToken>, Option<Flaw>)> {
-        let (Some(text), Pasted::Reference(flaw) | Pasted::Refused(flaw)) = (text, read(text, state)) else {
-            return Ok((read(text, state).token(), None));
-        };
+        let given = read(text, state);
+        let (Some(text), Some(flaw)) = (text, given.flaw()) else { return Ok((given.token(), None)) };
         match beside {
             Beside::AToken => Ok((None, Some(flaw))),
             Beside::Nothing => Err(flaw.error()),
