@@ -133,28 +133,29 @@ __asm__(".text\n.globl get_thread_variable\n.hidden get_thread_variable\nget_thr
         "pop %r11\npop %r10\npop %r9\npop %r8\npop %rdi\npop %rsi\npop %rdx\npop %rcx\npop %rbp\nret\n");
 #endif
 
-static uint64_t unsigned_number(const uint8_t **at) {
+/* A number in seven bits a byte, how many bits it has, and its last byte. */
+static uint64_t number(const uint8_t **at, int *bits, uint8_t *last) {
   uint64_t value = 0;
-  int shift = 0;
-  uint8_t byte;
+  *bits = 0;
   do {
-    byte = *(*at)++;
-    value |= (uint64_t)(byte & 127) << shift;
-    shift += 7;
-  } while (byte & 128);
+    *last = *(*at)++;
+    value |= (uint64_t)(*last & 127) << *bits;
+    *bits += 7;
+  } while (*last & 128);
   return value;
 }
 
+static uint64_t unsigned_number(const uint8_t **at) {
+  int bits;
+  uint8_t last;
+  return number(at, &bits, &last);
+}
+
 static int64_t signed_number(const uint8_t **at) {
-  uint64_t value = 0;
-  int shift = 0;
-  uint8_t byte;
-  do {
-    byte = *(*at)++;
-    value |= (uint64_t)(byte & 127) << shift;
-    shift += 7;
-  } while (byte & 128);
-  if (shift < 64 && byte & 64) value |= ~0ull << shift;
+  int bits;
+  uint8_t last;
+  uint64_t value = number(at, &bits, &last);
+  if (bits < 64 && last & 64) value |= ~0ull << bits;
   return (int64_t)value;
 }
 

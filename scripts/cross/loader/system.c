@@ -478,23 +478,26 @@ static int a_setname(const char *name) {
   return pthread_setname_np(pthread_self(), shorter);
 }
 
-static void *a_stack_address(pthread_t thread) {
+/* The lowest address of a thread's stack and its size; 0 and 0 where they cannot be asked for. */
+static char *stack_of(pthread_t thread, size_t *size) {
   pthread_attr_t attributes;
   void *low = 0;
-  size_t size = 0;
+  *size = 0;
   if (pthread_getattr_np(thread, &attributes)) return 0;
-  pthread_attr_getstack(&attributes, &low, &size);
+  pthread_attr_getstack(&attributes, &low, size);
   pthread_attr_destroy(&attributes);
-  return (char *)low + size;
+  return low;
+}
+
+static void *a_stack_address(pthread_t thread) {
+  size_t size;
+  char *low = stack_of(thread, &size);
+  return low ? low + size : 0;
 }
 
 static size_t a_stack_size(pthread_t thread) {
-  pthread_attr_t attributes;
-  void *low = 0;
-  size_t size = 0;
-  if (pthread_getattr_np(thread, &attributes)) return 0;
-  pthread_attr_getstack(&attributes, &low, &size);
-  pthread_attr_destroy(&attributes);
+  size_t size;
+  stack_of(thread, &size);
   return size;
 }
 
