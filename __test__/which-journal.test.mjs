@@ -44,12 +44,16 @@ function assertNothingStale(ring) {
   assert.equal(ring.counts.stalePresentations, 0)
 }
 
+/** A config.json with one token in two blocks. @param {TestContext} t */
+const sharing = (t) =>
+  prepared(t, (ring) => {
+    const token = wrap({ rt: ring.mint() })
+    return { One: token, Two: token }
+  })
+
 describe('two blocks with one token', () => {
   it('are served by two managers of one process, and both show the newest', async (t) => {
-    const at = await prepared(t, (ring) => {
-      const token = wrap({ rt: ring.mint() })
-      return { One: token, Two: token }
-    })
+    const at = await sharing(t)
     const [one, two] = [at.manager('One'), at.manager('Two')]
     await Promise.all([one.manager.getAccessToken(), two.manager.getAccessToken()])
     for (let round = 0; round < 4; round++) await Promise.all([one.manager.refresh(), two.manager.refresh()])
@@ -86,10 +90,7 @@ describe('two blocks with one token', () => {
   })
 
   it('have one token each after a login for one of them', async (t) => {
-    const at = await prepared(t, (ring) => {
-      const token = wrap({ rt: ring.mint() })
-      return { One: token, Two: token }
-    })
+    const at = await sharing(t)
     const one = at.manager('One')
     await one.manager.refresh()
     const done = await run([...LOGIN, '--homebridge', at.path, '--name', 'Two'], {
@@ -112,10 +113,7 @@ describe('two blocks with one token', () => {
   })
 
   it('are not both logged out by a logout for one of them', async (t) => {
-    const at = await prepared(t, (ring) => {
-      const token = wrap({ rt: ring.mint() })
-      return { One: token, Two: token }
-    })
+    const at = await sharing(t)
     const [one, two] = [at.manager('One'), at.manager('Two')]
     await one.manager.refresh()
     await two.manager.refresh()
@@ -134,10 +132,7 @@ describe('two blocks with one token', () => {
   })
 
   it('go back to one journal after a token was pasted into one of them that never worked', async (t) => {
-    const at = await prepared(t, (ring) => {
-      const token = wrap({ rt: ring.mint() })
-      return { One: token, Two: token }
-    })
+    const at = await sharing(t)
     const [one, two] = [at.manager('One'), at.manager('Two')]
     await one.manager.refresh()
     await two.manager.refresh()
