@@ -34,8 +34,10 @@ function listen(t) {
     ]),
   )
   channel.subscribe(subscribers)
-  t.after(() => channel.unsubscribe(subscribers))
-  return { heard, names: () => heard.map(([name]) => name), ends: () => heard.filter(([name]) => name === 'asyncEnd') }
+  const leave = () => channel.unsubscribe(subscribers)
+  t.after(leave)
+  const names = () => heard.map(([name]) => name)
+  return { heard, names, ends: () => heard.filter(([name]) => name === 'asyncEnd'), leave }
 }
 
 describe('the tracing channel', () => {
@@ -106,6 +108,27 @@ describe('the tracing channel', () => {
     assert.deepEqual(names().slice(0, 2), ['start', 'end'], 'whole, although it had begun')
     assert.ok(ring.counts.rotations > before)
     await manager.close()
+  })
+
+  it('tells a subscriber of a whole refresh that began after another one had left', async (t) => {
+    const ring = await startRing(t)
+    const earlier = listen(t)
+    const other = open(t, ring, { refreshToken: ring.mint() }).manager
+    await other.refresh()
+    earlier.leave()
+    // The native part learns only at its next event that nobody listens: it still reports the beginning of this refresh.
+    /** @type {(value?: undefined) => void} */
+    let answer = () => {}
+    const held = new Promise((resolve) => (answer = resolve))
+    ring.fault({ kind: 'delay-before', until: held })
+    const before = ring.counts.refreshes
+    open(t, ring, { refreshToken: ring.mint(), autoRefresh: true })
+    await until(() => ring.counts.refreshes > before, 'a request that nobody asked for')
+    const { ends, names } = listen(t)
+    await other.setPushCredentials(null) // At a call the native part learns of the new subscriber.
+    answer()
+    await until(() => ends().length >= 1, 'the end of that refresh')
+    assert.deepEqual(names(), ['start', 'end', 'asyncStart', 'asyncEnd'])
   })
 
   it('a subscriber that throws does the manager no harm', async (t) => {

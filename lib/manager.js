@@ -58,6 +58,7 @@ const observable = () => (observableModule ??= require('./observable.js'))
 const CREDENTIALS = ['email', 'password', 'totpSecret']
 /** Of the tracing channel `ring-auth:refresh`, as Node names them. */
 const CHANNELS = ['start', 'end', 'asyncStart', 'asyncEnd', 'error'].map((name) => `tracing:ring-auth:refresh:${name}`)
+const hasSubscribers = () => CHANNELS.some((name) => diagnostics().hasSubscribers(name))
 const INSPECT = Symbol.for('nodejs.util.inspect.custom')
 /** @type {typeof Symbol.asyncDispose} */
 const ASYNC_DISPOSE = Symbol.asyncDispose ?? /** @type {any} */ (Symbol.for('Symbol.asyncDispose'))
@@ -118,7 +119,8 @@ class Hub {
   trace(kind, refresh) {
     tracingModule ??= require('./tracing.js')
     if (kind === 'begun') {
-      this.refresh = tracingModule.begun(refresh.reason)
+      // If the last subscriber has left, the next one is told of the whole refresh at its end.
+      this.refresh = hasSubscribers() ? tracingModule.begun(refresh.reason) : undefined
     } else {
       const begun = this.refresh
       this.refresh = undefined
@@ -259,7 +261,7 @@ function createFace(binding) {
    * asked at each call that may refresh, and at each event: one comes before each request.
    */
   function askWhetherTraced() {
-    const wanted = CHANNELS.some((name) => diagnostics().hasSubscribers(name))
+    const wanted = hasSubscribers()
     if (wanted === isTraced) return
     isTraced = wanted
     events?.trace(wanted)
