@@ -249,19 +249,13 @@ describe('docs/errors.md', () => {
     const types = text('index.d.ts')
     const [, union = ''] = /^export type ErrorCode =\n((?: {2}\| '\w+'\n)+)/m.exec(types) ?? []
     const codes = [...union.matchAll(/'(\w+)'/g)].map(([, code]) => String(code))
-    const [, arms = ''] =
-      /fn exit_code\(self\) -> u8 \{\n +match self \{\n([^]*?)\n {8}\}/.exec(text('src/error.rs')) ?? []
-    const exits = new Map(
-      [...arms.matchAll(/([^,]*?) => (\d)/g)].flatMap(([, names = '', exit]) =>
-        [...names.matchAll(/Self::(\w+)/g)].map(([, name = '']) => [
-          name.replace(/(?<=.)(?=[A-Z])/g, '_').toUpperCase(),
-          exit,
-        ]),
-      ),
-    )
+    const known = [...text('src/error.rs').matchAll(/^ {4}row\(ErrorCode::\w+, "(\w+)", (true|false), (\d)\),$/gm)]
+    const exits = new Map(known.map(([, code, , exit]) => [code, exit]))
+    const transient = new Map(known.map(([, code, isTransient]) => [code, isTransient === 'true' ? 'yes' : 'no']))
     const expected = codes.map((code) => {
       const [, says = ''] = new RegExp(`^ \\* - \`${code}\`: (.*)$`, 'm').exec(types) ?? assert.fail(code)
-      return [code, says.endsWith(' Transient.') ? 'yes' : 'no', exits.get(code)]
+      assert.equal(says.endsWith(' Transient.') ? 'yes' : 'no', transient.get(code), code)
+      return [code, transient.get(code), exits.get(code)]
     })
     assert.ok(expected.length > 10)
     const table = rows(section('docs/errors.md', '## At a glance')).flatMap(([code = '', ...rest]) =>

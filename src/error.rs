@@ -49,87 +49,63 @@ pub enum ErrorCode {
     Aborted,
 }
 
+/// What is known of a code.
+struct Row {
+    code: ErrorCode,
+    name: &'static str,
+    is_transient: bool,
+    exit_code: u8,
+}
+
+const fn row(code: ErrorCode, name: &'static str, is_transient: bool, exit_code: u8) -> Row {
+    Row { code, name, is_transient, exit_code }
+}
+
+/// Every code, in the order of their declaration. `docs/errors.md` has the same table, and a test compares them.
+static TABLE: [Row; 18] = [
+    row(ErrorCode::InvalidArgument, "INVALID_ARGUMENT", false, 2),
+    row(ErrorCode::TwoFactorRequired, "TWO_FACTOR_REQUIRED", false, 3),
+    row(ErrorCode::NoRefreshToken, "NO_REFRESH_TOKEN", false, 3),
+    row(ErrorCode::TwoFactorInvalid, "TWO_FACTOR_INVALID", false, 4),
+    row(ErrorCode::InvalidCredentials, "INVALID_CREDENTIALS", false, 4),
+    row(ErrorCode::TwoFactorRateLimited, "TWO_FACTOR_RATE_LIMITED", true, 4),
+    row(ErrorCode::RefreshTokenRejected, "REFRESH_TOKEN_REJECTED", false, 4),
+    row(ErrorCode::ClientRejected, "CLIENT_REJECTED", false, 4),
+    row(ErrorCode::Blocked, "BLOCKED", true, 4),
+    row(ErrorCode::RateLimited, "RATE_LIMITED", true, 5),
+    row(ErrorCode::ServerError, "SERVER_ERROR", true, 5),
+    row(ErrorCode::Network, "NETWORK", true, 5),
+    row(ErrorCode::Timeout, "TIMEOUT", true, 5),
+    row(ErrorCode::Protocol, "PROTOCOL", true, 5),
+    row(ErrorCode::Store, "STORE", false, 6),
+    row(ErrorCode::StoreLocked, "STORE_LOCKED", true, 6),
+    row(ErrorCode::Closed, "CLOSED", false, 1),
+    row(ErrorCode::Aborted, "ABORTED", false, 1),
+];
+
 impl ErrorCode {
+    fn row(self) -> &'static Row {
+        &TABLE[self as usize]
+    }
+
     /// The name that JavaScript and the command line show.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidArgument => "INVALID_ARGUMENT",
-            Self::TwoFactorRequired => "TWO_FACTOR_REQUIRED",
-            Self::NoRefreshToken => "NO_REFRESH_TOKEN",
-            Self::TwoFactorInvalid => "TWO_FACTOR_INVALID",
-            Self::InvalidCredentials => "INVALID_CREDENTIALS",
-            Self::TwoFactorRateLimited => "TWO_FACTOR_RATE_LIMITED",
-            Self::RefreshTokenRejected => "REFRESH_TOKEN_REJECTED",
-            Self::ClientRejected => "CLIENT_REJECTED",
-            Self::Blocked => "BLOCKED",
-            Self::RateLimited => "RATE_LIMITED",
-            Self::ServerError => "SERVER_ERROR",
-            Self::Network => "NETWORK",
-            Self::Timeout => "TIMEOUT",
-            Self::Protocol => "PROTOCOL",
-            Self::Store => "STORE",
-            Self::StoreLocked => "STORE_LOCKED",
-            Self::Closed => "CLOSED",
-            Self::Aborted => "ABORTED",
-        }
+        self.row().name
     }
 
     /// The code of that name, as a journal holds it.
     pub fn parse(name: &str) -> Option<Self> {
-        [
-            Self::InvalidArgument,
-            Self::TwoFactorRequired,
-            Self::NoRefreshToken,
-            Self::TwoFactorInvalid,
-            Self::InvalidCredentials,
-            Self::TwoFactorRateLimited,
-            Self::RefreshTokenRejected,
-            Self::ClientRejected,
-            Self::Blocked,
-            Self::RateLimited,
-            Self::ServerError,
-            Self::Network,
-            Self::Timeout,
-            Self::Protocol,
-            Self::Store,
-            Self::StoreLocked,
-            Self::Closed,
-            Self::Aborted,
-        ]
-        .into_iter()
-        .find(|code| code.as_str() == name)
+        TABLE.iter().find(|row| row.name == name).map(|row| row.code)
     }
 
     /// Whether the same call can succeed later without a person doing anything.
     pub fn is_transient(self) -> bool {
-        matches!(
-            self,
-            Self::TwoFactorRateLimited
-                | Self::Blocked
-                | Self::RateLimited
-                | Self::ServerError
-                | Self::Network
-                | Self::Timeout
-                | Self::Protocol
-                | Self::StoreLocked
-        )
+        self.row().is_transient
     }
 
     /// The exit code of the command line.
     pub fn exit_code(self) -> u8 {
-        match self {
-            Self::InvalidArgument => 2,
-            Self::TwoFactorRequired | Self::NoRefreshToken => 3,
-            Self::TwoFactorInvalid
-            | Self::InvalidCredentials
-            | Self::TwoFactorRateLimited
-            | Self::RefreshTokenRejected
-            | Self::ClientRejected
-            | Self::Blocked => 4,
-            Self::RateLimited | Self::ServerError | Self::Network | Self::Timeout | Self::Protocol => 5,
-            Self::Store | Self::StoreLocked => 6,
-            Self::Closed | Self::Aborted => 1,
-        }
+        self.row().exit_code
     }
 }
 
@@ -245,5 +221,9 @@ mod tests {
     fn codes_round_trip() {
         assert_eq!(ErrorCode::parse("STORE_LOCKED"), Some(ErrorCode::StoreLocked));
         assert_eq!(ErrorCode::parse("nonsense"), None);
+        for row in &TABLE {
+            assert_eq!(row.code.row().code, row.code, "the table is in the order of the declaration");
+            assert_eq!(ErrorCode::parse(row.name), Some(row.code));
+        }
     }
 }

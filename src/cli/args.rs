@@ -6,92 +6,17 @@ use std::time::Duration;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
+use super::flags::{self, Action, COMMANDS, Flag, FlagId};
 use super::output::Loudness;
-use super::{StandardInput, suggest};
+use super::{StandardInput, help, suggest};
 use crate::oauth::LoginFlow;
 use crate::{Error, Result, Secret};
-
-/// What `--help` shows.
-pub(super) const HELP: &str = "\
-ring-auth gets a Ring refresh token, keeps it alive, and never loses it.
-
-Usage: ring-auth [login]   ask for e-mail, password and code; print the refresh token
-       ring-auth login --web   the same on a page for a browser
-       ring-auth token     print a valid access token, rotating only when needed
-       ring-auth refresh   rotate now and store the new token
-       ring-auth status    show what is stored, without the network and without secrets
-       ring-auth watch     keep the token fresh, and tell a command when a person is needed
-       ring-auth logout    forget the token
-
-Where the token is kept, one of these:
-  --homebridge [PATH]      Homebridge's config.json; without PATH it is looked for in the usual places
-      --platform P         the block's platform, where it is not Ring
-      --name N             the block's name, where several have that platform
-  --dotenv PATH            a .env file; --env-file PATH is the same where the file is there
-      --env-key KEY        the variable, where it is not RING_REFRESH_TOKEN
-  --state-file PATH        a journal: a small file that only ring-auth writes
-  --state-dir DIR          the journal's folder for the first two, instead of .ring-auth beside the file
-  --refresh-token-stdin    take a token from standard input (token needs one of the others as well)
-
-For login:
-  --email E                or RING_EMAIL; asked for otherwise
-  --password-stdin         the first line of standard input is the password, the second one the code;
-                           or RING_PASSWORD; asked for otherwise
-  --code C                 or RING_2FA_CODE; asked for otherwise
-  --totp-secret-file PATH  the secret that an authenticator app was set up with; or RING_TOTP_SECRET
-  --login-flow FLOW        auto, pkce or password
-  --device-name NAME       how this device is called in Ring's Control Center
-  --system-id ID           derive the device's hardware id from this instead of from the machine
-  --new-device             be a new device, when the old one is blocked
-  --user-agent UA          another app string, when this one is blocked
-
-For login --web:
-  --host H                 the address to listen on, 127.0.0.1 by default
-  --port P                 the port, a free one by default
-  --allow-host NAME        another name that the browser may use for this machine; may be given several times
-  --tls-cert FILE          a certificate and
-  --tls-key FILE           its key, both as PEM, for https
-
-For refresh:
-  --force                  even in a cool-down, and even with a token that was rejected
-
-For status:
-  --max-age AGE            exit code 5 if the last success is older than that: 90s, 15m, 26h or 3d
-
-For watch:
-  --exec CMD               run this when a person is needed, and when that is over
-  --on-change              run it at every change of the state
-
-For all:
-  --json                   one JSON object on standard output, everything for people on standard error
-  --quiet, --verbose       less or more on standard error
-  --help, --version
-
-RING_EMAIL, RING_PASSWORD, RING_2FA_CODE and RING_TOTP_SECRET have a second form with _FILE, which names a file with
-the value; RING_REFRESH_TOKEN_FILE is one with a token to begin with. The credentials ring-email, ring-password and
-ring-totp-secret of systemd are the last resort.
-HTTPS_PROXY, NO_PROXY, NODE_EXTRA_CA_CERTS, SSL_CERT_FILE, SSL_CERT_DIR and NODE_USE_SYSTEM_CA are honoured.
-RING_AUTH_OAUTH_URL and RING_AUTH_API_URL name other servers, for tests and gateways.
-
-Exit codes: 0 done; 2 wrong usage; 3 a login or a code is needed; 4 Ring refused; 5 Ring or the network is in
-trouble; 6 the store cannot be read or written; 130 interrupted; 1 anything else.
-";
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Action {
-    Login,
-    Token,
-    Refresh,
-    Status,
-    Watch,
-    Logout,
-    Help,
-    Version,
-}
 
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) action: Action,
+    /// The word behind the command, which it needs: the shell of `completions`.
+    pub(super) word: Option<String>,
     pub(super) options: Options,
 }
 
@@ -142,61 +67,13 @@ struct PageOptions {
     page: WebOptions,
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
-    /// The first option that goes with the page only.
-    needs_page: Option<&'static str>,
-    /// The first option that answers what the page asks for.
-    needs_dialogue: Option<&'static str>,
 }
 
 impl PageOptions {
-    /// Notes which of the two ways to log in an option goes with.
-    fn note(&mut self, option: &str) {
-        let of_page = match option {
-            "host" => Some("--host"),
-            "port" => Some("--port"),
-            "allow-host" => Some("--allow-host"),
-            "tls-cert" => Some("--tls-cert"),
-            "tls-key" => Some("--tls-key"),
-            _ => None,
-        };
-        let of_dialogue = match option {
-            "email" => Some("--email"),
-            "password-stdin" => Some("--password-stdin"),
-            "code" => Some("--code"),
-            "totp-secret-file" => Some("--totp-secret-file"),
-            "new-device" => Some("--new-device"),
-            _ => None,
-        };
-        self.needs_page = self.needs_page.or(of_page);
-        self.needs_dialogue = self.needs_dialogue.or(of_dialogue);
-    }
-
-    /// Reads the value of one of the page's options.
-    fn take(&mut self, option: &str, parser: &mut lexopt::Parser) -> Result<()> {
-        match option {
-            "web" => self.is_wanted = true,
-            "host" => self.page.host = Some(text(parser, "--host")?),
-            "port" => {
-                let refused = |_| Error::invalid("--port is a number from 0 to 65535; 0 is any free port.");
-                self.page.port = text(parser, "--port")?.parse().map_err(refused)?;
-            }
-            "allow-host" => self.page.allowed_hosts.push(text(parser, "--allow-host")?),
-            "tls-cert" => self.certificate = Some(path(parser, "--tls-cert")?),
-            _ => self.key = Some(path(parser, "--tls-key")?),
-        }
-        Ok(())
-    }
-
     fn finish(self) -> Result<Option<WebOptions>> {
-        let Self { is_wanted, mut page, certificate, key, needs_page, needs_dialogue } = self;
+        let Self { is_wanted, mut page, certificate, key } = self;
         if !is_wanted {
-            return match needs_page {
-                Some(option) => Err(Error::invalid(format!("{option} goes with login --web only."))),
-                None => Ok(None),
-            };
-        }
-        if let Some(option) = needs_dialogue {
-            return Err(Error::invalid(format!("{option} does not go with --web: the page asks for what is needed.")));
+            return Ok(None);
         }
         page.tls = match (certificate, key) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
@@ -264,32 +141,29 @@ impl StoreOptions {
         }
     }
 
-    fn finish(self, options: &mut Options) -> Result<()> {
-        let Self { mut store, platform, name, key, state_dir } = self;
-        let (mut block, mut variable) = ([platform, name], key);
+    fn finish(self, options: &mut Options) {
+        let Self { mut store, platform: typed_platform, name: typed_name, key: typed_key, state_dir } = self;
         match &mut store {
-            Some(StoreOption::Homebridge { platform, name, .. }) => [*platform, *name] = std::mem::take(&mut block),
-            Some(StoreOption::Dotenv { key, .. }) => *key = variable.take(),
+            Some(StoreOption::Homebridge { platform, name, .. }) => (*platform, *name) = (typed_platform, typed_name),
+            Some(StoreOption::Dotenv { key, .. }) => *key = typed_key,
             _ => {}
-        }
-        let [platform, name] = &block;
-        let stray = [
-            (platform.is_some(), "--platform", "--homebridge"),
-            (name.is_some(), "--name", "--homebridge"),
-            (variable.is_some(), "--env-key", "--dotenv or --env-file"),
-            (
-                state_dir.is_some() && matches!(store, None | Some(StoreOption::Journal(_))),
-                "--state-dir",
-                "--homebridge, --dotenv or --env-file",
-            ),
-        ];
-        if let Some((_, option, with)) = stray.into_iter().find(|(is_stray, ..)| *is_stray) {
-            return Err(Error::invalid(format!("{option} goes with {with} only.")));
         }
         options.store = store;
         options.state_dir = state_dir;
-        Ok(())
     }
+}
+
+/// What has been read of the arguments so far.
+#[derive(Default)]
+struct Reader {
+    options: Options,
+    stores: StoreOptions,
+    page: PageOptions,
+    action: Option<Action>,
+    /// The word behind `completions`.
+    word: Option<String>,
+    shown: Option<Action>,
+    given: Vec<&'static Flag>,
 }
 
 /// Understands the arguments. `has_token_file`: a variable names a file with a token to begin with.
@@ -298,122 +172,147 @@ impl StoreOptions {
 ///
 /// `INVALID_ARGUMENT`, which names the argument but never shows what may be a secret.
 pub(super) fn parse(args: Vec<OsString>, has_token_file: bool) -> Result<Parsed> {
-    let mut options = Options::default();
-    let mut action = None;
-    let mut shown = None;
     let mut parser = lexopt::Parser::from_args(args);
-    let mut login_only: Option<&'static str> = None;
-    let mut stores = StoreOptions::default();
-    let mut page = PageOptions::default();
+    let mut reader = Reader::default();
     while let Some(arg) = parser.next().map_err(|error| usage(&error))? {
-        let only_login = match &arg {
-            Long("email") => Some("--email"),
-            Long("password-stdin") => Some("--password-stdin"),
-            Long("code") => Some("--code"),
-            Long("totp-secret-file") => Some("--totp-secret-file"),
-            Long("new-device") => Some("--new-device"),
-            Long("login-flow") => Some("--login-flow"),
-            Long("device-name") => Some("--device-name"),
-            Long("web") => Some("--web"),
-            _ => None,
-        };
-        if let Long(option) = &arg {
-            page.note(option);
-        }
-        login_only = login_only.or(only_login);
-        match arg {
-            Long("help") | Short('h') => shown = Some(Action::Help),
-            Long("version") | Short('V') => shown = shown.or(Some(Action::Version)),
-            Long("email") => options.email = Some(text(&mut parser, "--email")?),
-            Long("password-stdin") => options.password_stdin = true,
+        let flag = match arg {
+            Value(word) => {
+                reader.word(&word)?;
+                continue;
+            }
             Long("password") => {
                 return Err(Error::invalid(
                     "A password is never an argument: every user of this machine could read it. Use the prompt, --password-stdin or RING_PASSWORD.",
                 ));
             }
-            Long("code") => options.code = Some(code(&text(&mut parser, "--code")?, "--code")?),
-            Long("totp-secret-file") => options.totp_secret_file = Some(path(&mut parser, "--totp-secret-file")?),
-            Long("state-file") => {
-                let path = path(&mut parser, "--state-file")?;
-                stores.take(StoreOption::Journal(path))?;
+            Long(name) => flags::by_long(name),
+            Short(letter) => flags::by_short(letter),
+        };
+        let Some(flag) = flag else { return Err(usage(&arg.unexpected())) };
+        reader.given.push(flag);
+        reader.flag(flag, &mut parser)?;
+    }
+    reader.finish(has_token_file)
+}
+
+impl Reader {
+    fn word(&mut self, word: &OsStr) -> Result<()> {
+        let text = word.to_str().unwrap_or_default();
+        match self.action {
+            None => self.action = Some(flags::command(word).ok_or_else(|| no_command(text))?),
+            Some(Action::Completions) if self.word.is_none() && flags::SHELLS.contains(&text) => {
+                self.word = Some(text.to_owned());
             }
-            Long("homebridge") => {
-                let path = homebridge_path(&mut parser)?;
+            Some(Action::Completions) if self.word.is_none() => return Err(needs_shell()),
+            Some(_) => return Err(Error::invalid("There is a word too many. See ring-auth --help.")),
+        }
+        Ok(())
+    }
+
+    fn flag(&mut self, flag: &'static Flag, parser: &mut lexopt::Parser) -> Result<()> {
+        let Self { options, stores, page, .. } = self;
+        let long = flag.long;
+        match flag.id {
+            FlagId::Help => self.shown = Some(Action::Help),
+            FlagId::Version => self.shown = self.shown.or(Some(Action::Version)),
+            FlagId::Email => options.email = Some(text(parser, long)?),
+            FlagId::PasswordStdin => options.password_stdin = true,
+            FlagId::Code => options.code = Some(code(&text(parser, long)?, long)?),
+            FlagId::TotpSecretFile => options.totp_secret_file = Some(path(parser, long)?),
+            FlagId::StateFile => stores.take(StoreOption::Journal(path(parser, long)?))?,
+            FlagId::Homebridge => {
+                let path = homebridge_path(parser)?;
                 stores.take(StoreOption::Homebridge { path, platform: None, name: None })?;
             }
-            Long(name @ ("env-file" | "dotenv")) => {
-                let option = if name == "dotenv" { "--dotenv" } else { "--env-file" };
-                let path = path(&mut parser, option)?;
-                stores.take(StoreOption::Dotenv { option, path, key: None })?;
+            FlagId::Dotenv | FlagId::EnvFile => {
+                let path = path(parser, long)?;
+                stores.take(StoreOption::Dotenv { option: long, path, key: None })?;
             }
-            Long("platform") => stores.platform = Some(text(&mut parser, "--platform")?),
-            Long("name") => stores.name = Some(text(&mut parser, "--name")?),
-            Long("env-key") => stores.key = Some(text(&mut parser, "--env-key")?),
-            Long("state-dir") => stores.state_dir = Some(path(&mut parser, "--state-dir")?),
-            Long("login-flow") => {
-                options.login_flow = match text(&mut parser, "--login-flow")?.as_str() {
+            FlagId::Platform => stores.platform = Some(text(parser, long)?),
+            FlagId::Name => stores.name = Some(text(parser, long)?),
+            FlagId::EnvKey => stores.key = Some(text(parser, long)?),
+            FlagId::StateDir => stores.state_dir = Some(path(parser, long)?),
+            FlagId::LoginFlow => {
+                options.login_flow = match text(parser, long)?.as_str() {
                     "auto" => LoginFlow::Auto,
                     "pkce" => LoginFlow::Pkce,
                     "password" => LoginFlow::Password,
                     _ => return Err(Error::invalid("--login-flow is one of auto, pkce and password.")),
                 };
             }
-            Long("user-agent") => options.user_agent = Some(text(&mut parser, "--user-agent")?),
-            Long("system-id") => options.system_id = Some(text(&mut parser, "--system-id")?),
-            Long("device-name") => options.device_name = Some(text(&mut parser, "--device-name")?),
-            Long("new-device") => options.new_device = true,
-            Long(option @ ("web" | "host" | "port" | "allow-host" | "tls-cert" | "tls-key")) => {
-                let option = option.to_owned();
-                page.take(&option, &mut parser)?;
+            FlagId::UserAgent => options.user_agent = Some(text(parser, long)?),
+            FlagId::SystemId => options.system_id = Some(text(parser, long)?),
+            FlagId::DeviceName => options.device_name = Some(text(parser, long)?),
+            FlagId::NewDevice => options.new_device = true,
+            FlagId::Web => page.is_wanted = true,
+            FlagId::Host => page.page.host = Some(text(parser, long)?),
+            FlagId::Port => {
+                let refused = |_| Error::invalid("--port is a number from 0 to 65535; 0 is any free port.");
+                page.page.port = text(parser, long)?.parse().map_err(refused)?;
             }
-            Long("force") => options.force = true,
-            Long("max-age") => options.max_age = Some(age(&text(&mut parser, "--max-age")?)?),
-            Long("exec") => options.exec = Some(text(&mut parser, "--exec")?),
-            Long("on-change") => options.on_change = true,
-            Long("refresh-token-stdin") => options.refresh_token_stdin = true,
-            Long("json") => options.json = true,
-            Long("quiet") | Short('q') => options.loudness = Loudness::Quiet,
-            Long("verbose") | Short('v') => options.loudness = Loudness::Verbose,
-            Value(word) if action.is_none() => {
-                action = Some(command(&word).ok_or_else(|| no_command(word.to_str().unwrap_or_default()))?);
-            }
-            Value(_) => return Err(Error::invalid("There is a word too many. See ring-auth --help.")),
-            other => return Err(usage(&other.unexpected())),
+            FlagId::AllowHost => page.page.allowed_hosts.push(text(parser, long)?),
+            FlagId::TlsCert => page.certificate = Some(path(parser, long)?),
+            FlagId::TlsKey => page.key = Some(path(parser, long)?),
+            FlagId::Force => options.force = true,
+            FlagId::MaxAge => options.max_age = Some(age(&text(parser, long)?)?),
+            FlagId::Exec => options.exec = Some(text(parser, long)?),
+            FlagId::OnChange => options.on_change = true,
+            FlagId::RefreshTokenStdin => options.refresh_token_stdin = true,
+            FlagId::Json => options.json = true,
+            FlagId::Quiet => options.loudness = Loudness::Quiet,
+            FlagId::Verbose => options.loudness = Loudness::Verbose,
         }
+        Ok(())
     }
-    let action = action.unwrap_or(Action::Login);
-    if let Some(shown) = shown {
-        return Ok(Parsed { action: shown, options });
+
+    fn finish(mut self, has_token_file: bool) -> Result<Parsed> {
+        let action = self.action.unwrap_or(Action::Login);
+        if let Some(action) = self.shown {
+            return Ok(Parsed { action, word: None, options: self.options });
+        }
+        check_flags(action, &self.given)?;
+        if action == Action::Completions && self.word.is_none() {
+            return Err(needs_shell());
+        }
+        self.stores.finish(&mut self.options);
+        self.options.web = self.page.finish()?;
+        check_store(action, &self.options, has_token_file)?;
+        Ok(Parsed { action, word: self.word, options: self.options })
     }
-    check_command(action, &options, login_only)?;
-    stores.finish(&mut options)?;
-    options.web = page.finish()?;
-    check_store(action, &options, has_token_file)?;
-    Ok(Parsed { action, options })
 }
 
-/// Refuses an option that belongs to another command.
-fn check_command(action: Action, options: &Options, login_only: Option<&str>) -> Result<()> {
-    if let Some(option) = login_only.filter(|_| action != Action::Login) {
-        return Err(Error::invalid(format!("{option} is for login only.")));
-    }
-    if options.force && action != Action::Refresh {
-        return Err(Error::invalid("--force is for refresh only."));
-    }
-    if options.max_age.is_some() && action != Action::Status {
-        return Err(Error::invalid("--max-age is for status only."));
-    }
-    let watch_only = options.exec.as_ref().map(|_| "--exec").or(options.on_change.then_some("--on-change"));
-    if let Some(option) = watch_only.filter(|_| action != Action::Watch) {
-        return Err(Error::invalid(format!("{option} is for watch only.")));
-    }
-    if options.on_change && options.exec.is_none() {
-        return Err(Error::invalid("--on-change goes with --exec only."));
-    }
-    if options.refresh_token_stdin && matches!(action, Action::Login | Action::Logout) {
-        return Err(Error::invalid("--refresh-token-stdin is for token, refresh, status and watch."));
+/// Refuses an option that belongs to another command, or that means nothing beside the others.
+fn check_flags(action: Action, given: &[&'static Flag]) -> Result<()> {
+    let is_given = |id: &FlagId| given.iter().any(|flag| flag.id == *id);
+    for flag in given {
+        let long = flag.long;
+        if !flag.commands.is_empty() && !flag.commands.contains(&action) {
+            let names: Vec<_> = flag.commands.iter().map(|action| flags::name_of(*action)).collect();
+            return Err(Error::invalid(match &names[..] {
+                [name] => format!("{long} is for {name} only."),
+                names => format!("{long} is for {}.", listed(names)),
+            }));
+        }
+        if let Some(with) = flag.goes_with.as_ref().filter(|with| !with.one_of.iter().any(is_given)) {
+            return Err(Error::invalid(format!("{long} goes with {} only.", with.names)));
+        }
+        if flag.is_asked_by_page && is_given(&FlagId::Web) {
+            return Err(Error::invalid(format!("{long} does not go with --web: the page asks for what is needed.")));
+        }
     }
     Ok(())
+}
+
+/// Words as a sentence lists them.
+fn listed(words: &[&str]) -> String {
+    match words {
+        [others @ .., last] if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        words => words.concat(),
+    }
+}
+
+fn needs_shell() -> Error {
+    Error::invalid(format!("completions needs the name of a shell: {}.", flags::SHELLS.join(", ")))
 }
 
 /// Refuses a command that needs a store and has none.
@@ -422,7 +321,7 @@ fn check_store(action: Action, options: &Options, has_token_file: bool) -> Resul
     let needs_store = match action {
         Action::Token | Action::Watch | Action::Logout => !has_store,
         Action::Refresh | Action::Status => !has_store && !options.refresh_token_stdin && !has_token_file,
-        Action::Login | Action::Help | Action::Version => false,
+        _ => false,
     };
     if needs_store {
         return Err(Error::invalid(
@@ -437,39 +336,10 @@ fn check_store(action: Action, options: &Options, has_token_file: bool) -> Resul
     Ok(())
 }
 
-fn command(word: &OsStr) -> Option<Action> {
-    Some(match word.to_str()? {
-        "login" => Action::Login,
-        "token" => Action::Token,
-        "refresh" => Action::Refresh,
-        "status" => Action::Status,
-        "watch" => Action::Watch,
-        "logout" => Action::Logout,
-        "help" => Action::Help,
-        _ => return None,
-    })
-}
-
-/// The commands that the help shows.
-fn commands() -> impl Iterator<Item = &'static str> {
-    let words = HELP
-        .split("ring-auth ")
-        .skip(1)
-        .filter_map(|rest| rest.split(|c: char| !c.is_ascii_lowercase() && c != '[').next());
-    words.map(|word| word.trim_start_matches('[')).filter(|word| command(OsStr::new(word)).is_some())
-}
-
-/// The long options that the help shows, without their dashes.
-fn options() -> impl Iterator<Item = &'static str> {
-    let words =
-        HELP.split("--").skip(1).filter_map(|rest| rest.split(|c: char| !c.is_ascii_lowercase() && c != '-').next());
-    words.filter(|word| !word.is_empty())
-}
-
 /// The next word, unless it is an option or a command: `--homebridge login` names no file. A file that is called like a
 /// command is `./login`.
 fn homebridge_path(parser: &mut lexopt::Parser) -> Result<Option<PathBuf>> {
-    let is_path = |word: &OsStr| !word.as_encoded_bytes().starts_with(b"-") && command(word).is_none();
+    let is_path = |word: &OsStr| !word.as_encoded_bytes().starts_with(b"-") && flags::command(word).is_none();
     let value = match parser.optional_value() {
         Some(value) => Some(value),
         None => parser.try_raw_args().and_then(|mut rest| rest.next_if(is_path)),
@@ -492,12 +362,12 @@ fn no_command(word: &str) -> Error {
     // Anything else may be a token, a code or a password that was put in the wrong place.
     let looks_like_one = word.len() <= 12 && word.bytes().all(|byte| byte.is_ascii_lowercase());
     let shown = if looks_like_one && !word.is_empty() { format!(" {word}") } else { String::new() };
-    if let Some(near) = suggest::nearest(word, commands()) {
+    if let Some(near) = suggest::nearest(word, COMMANDS.iter().map(|command| command.name)) {
         return Error::invalid(format!("There is no such command{shown}: did you mean {near}? See ring-auth --help."));
     }
-    Error::invalid(format!(
-        "There is no such command{shown}: it is one of login, token, refresh, status, watch and logout. See ring-auth --help."
-    ))
+    let names: Vec<_> =
+        COMMANDS.iter().filter(|command| !command.is_about_itself).map(|command| command.name).collect();
+    Error::invalid(format!("There is no such command{shown}: it is one of {}. See ring-auth --help.", listed(&names)))
 }
 
 fn text(parser: &mut lexopt::Parser, name: &str) -> Result<String> {
@@ -540,7 +410,8 @@ fn usage(error: &lexopt::Error) -> Error {
     match error {
         // The name of an option is no secret; a value stuck to one may be.
         E::UnexpectedOption(name) => {
-            let near = suggest::nearest(name.trim_start_matches('-'), options()).filter(|_| name.starts_with("--"));
+            let near =
+                suggest::nearest(name.trim_start_matches('-'), help::option_names()).filter(|_| name.starts_with("--"));
             let hint = near.map(|near| format!(" Did you mean --{near}?")).unwrap_or_default();
             Error::invalid(format!("There is no option {name}.{hint} See ring-auth --help."))
         }
@@ -575,11 +446,7 @@ mod tests {
         // Nothing of what may be a secret is repeated.
         assert!(refused("l0gin").contains("did you mean login?") && !refused("l0gin").contains("l0gin"));
         // What is suggested is there.
-        let all: Vec<_> = commands().collect();
-        for word in ["login", "token", "refresh", "status", "logout"] {
-            assert!(all.contains(&word), "{all:?}");
-        }
-        let all: Vec<_> = options().collect();
+        let all: Vec<_> = help::option_names().collect();
         assert!(all.contains(&"homebridge") && all.contains(&"version") && all.len() > 25, "{all:?}");
         for option in all {
             let error = parsed(&format!("--{option}")).err();
@@ -600,7 +467,7 @@ mod tests {
         assert!(refused("login --force").contains("--force"));
         assert!(refused("login --refresh-token-stdin").contains("--refresh-token-stdin"));
         assert!(parsed("refresh --state-file j --force").unwrap().options.force);
-        let Parsed { action, options } = parsed("watch --state-file j --exec notify --on-change").unwrap();
+        let Parsed { action, options, .. } = parsed("watch --state-file j --exec notify --on-change").unwrap();
         assert_eq!((action, options.exec.as_deref(), options.on_change), (Action::Watch, Some("notify"), true));
         assert!(refused("token --state-file j --exec notify").contains("--exec is for watch only"));
         assert!(refused("status --state-file j --on-change").contains("--on-change is for watch only"));
@@ -707,7 +574,7 @@ mod tests {
     }
 
     fn homebridge(line: &str) -> (Action, Option<PathBuf>) {
-        let Parsed { action, options } = parsed(line).unwrap();
+        let Parsed { action, options, .. } = parsed(line).unwrap();
         match options.store {
             Some(StoreOption::Homebridge { path, .. }) => (action, path),
             other => panic!("{line}: {other:?}"),

@@ -1,12 +1,16 @@
-//! The command line: `ring-auth [login|token|refresh|status|watch|logout]`.
+//! The command line: `ring-auth [login|token|refresh|status|watch|logout|completions|man]`.
 //!
 //! The result goes to standard output, everything for people to standard error, so that a script can take the first and
 //! a person still sees the second. It never waits for somebody who is not there.
 
 mod args;
 mod commands;
+mod completions;
 mod exec;
+mod flags;
+mod help;
 mod input;
+mod man;
 mod output;
 mod person;
 mod place;
@@ -24,7 +28,8 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use crate::{Error, ErrorCode};
-use args::{Action, Parsed};
+use args::Parsed;
+use flags::Action;
 use output::Output;
 
 pub use watch::end_watch;
@@ -89,12 +94,20 @@ pub async fn begin_web_login(args: Vec<OsString>, runtime: Handle) -> Begun {
 }
 
 async fn run_parsed(parsed: Parsed, runtime: Handle) -> u8 {
-    let Parsed { action, options } = parsed;
+    let Parsed { action, word, options } = parsed;
     let output = Output::new(options.json, options.loudness);
     let output = Arc::new(output.with_order_of_ring_client_api(options.input == StandardInput::Answers));
     let done = match action {
         Action::Help => {
-            output.result(args::HELP.trim_end());
+            output.result(help::text().trim_end());
+            Ok(0)
+        }
+        Action::Completions => {
+            output.result(completions::script(&word.unwrap_or_default()).trim_end());
+            Ok(0)
+        }
+        Action::Man => {
+            output.result(man::page().trim_end());
             Ok(0)
         }
         Action::Version => {
