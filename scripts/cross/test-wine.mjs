@@ -53,7 +53,15 @@ if (problems.length > 0) process.exitCode = 1
 else console.log('\nEverything passed but for the entries of the list.')
 
 async function testRust() {
-  const args = ['test', '--no-run', '--message-format=json', '--package', 'ring-auth', '--package', 'ring-auth-access']
+  const args = [
+    'test',
+    '--no-run',
+    '--message-format=json-render-diagnostics',
+    '--package',
+    'ring-auth',
+    '--package',
+    'ring-auth-access',
+  ]
   const executables = built([...args, '--tests', ...BUILD], 'executable')
   /** @type {Result[]} */
   const results = []
@@ -72,7 +80,14 @@ async function testRust() {
 async function testJavaScript(files) {
   setUp()
   const addon = join(root, 'binding', binaryOf(PLATFORM))
-  const args = ['zigbuild', '--message-format=json', '--package', 'ring-auth-binding', ...BUILD, ...SMALL]
+  const args = [
+    'zigbuild',
+    '--message-format=json-render-diagnostics',
+    '--package',
+    'ring-auth-binding',
+    ...BUILD,
+    ...SMALL,
+  ]
   const [dll = ''] = built(args, 'filenames').filter((path) => basename(path) === 'ring_auth_binding.dll')
   copyFileSync(dll, addon)
   process.on('exit', () => rmSync(addon, { force: true }))

@@ -701,6 +701,7 @@ mod tests {
         assert_eq!(names(elsewhere.path()), ["socket"]);
     }
 
+    #[cfg(unix)]
     #[test]
     fn mode_and_links_stay_as_they_were() {
         use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -223,11 +223,8 @@ fn check_folder(path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
-
     use super::super::Decision;
     use super::*;
-    use crate::Secret;
     use crate::journal::{Accepted, Guard, Offer, Origin};
     use crate::token::RefreshToken;
 
@@ -244,7 +241,11 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn two_files_whose_names_are_no_text_have_two_journals() {
+        use std::ffi::OsStr;
         use std::os::unix::ffi::OsStrExt;
+
+        use crate::Secret;
+
         let folder = tempfile::tempdir().unwrap();
         let journals = [&b"a\xfe.env"[..], b"a\xff.env"].map(|name| {
             let link = folder.path().join(format!("link-{}", name[1]));
