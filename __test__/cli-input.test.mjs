@@ -61,7 +61,7 @@ describe('a byte order mark or a line end of another system', { concurrency: 4 }
   })
 })
 
-describe('a TAB of a password manager', { concurrency: 4 }, () => {
+describe('a TAB of a password manager', { concurrency: 4, skip: terminal }, () => {
   it('ends the e-mail address, and what follows is the hidden password', async (t) => {
     const { ring } = await setUp(t, account('none'))
     const screen = Screen.login(t, [], { ring })
@@ -83,7 +83,7 @@ describe('a TAB of a password manager', { concurrency: 4 }, () => {
   })
 })
 
-describe('a dumb terminal', { concurrency: 4 }, () => {
+describe('a dumb terminal', { concurrency: 4, skip: terminal }, () => {
   it('gets no escape sequence, also for a correction and a slow Ring', async (t) => {
     const { ring } = await setUp(t, { ...account('none'), latencyMs: 2500, nextTimeInSecs: 0 })
     const screen = Screen.login(t, [], { ring, env: { TERM: 'dumb' } })
@@ -108,7 +108,7 @@ describe('a dumb terminal', { concurrency: 4 }, () => {
 })
 
 describe('a sign-in that answers with a page', { concurrency: 4 }, () => {
-  it('for the code asks for the code', async (t) => {
+  it('for the code asks for the code', { skip: terminal }, async (t) => {
     const { ring } = await setUp(t, { ...account('sms'), signinAnswer: 'page' })
     const screen = Screen.login(t, [], { ring })
     await screen.answers('Email: ', `${EMAIL}\r`)

@@ -10,6 +10,7 @@ import {
   OUTAGE,
   PASSWORD,
   atEnd,
+  editJournal,
   fileStore,
   open,
   optionsFor,
@@ -232,6 +233,8 @@ describe('a process', { concurrency: 4 }, () => {
       ).ended
       endedWell(end)
       assert.equal(end.stdout, 'NETWORK waiting\n')
+      // Five starts may take longer than a wait of five seconds.
+      editJournal(where.path, ({ coolDown }) => (coolDown.lengthMs = 600_000))
     }
     assert.equal(where.ring.counts.tokenPosts, 3)
     const { manager } = open(t, where.ring, { store: fileStore(where.path) })

@@ -21,7 +21,7 @@ import {
   start,
 } from './support/cli.mjs'
 import { EMAIL, OUTAGE, PASSWORD, editJournal, readJournal, unwrap, until } from './support/index.mjs'
-import { devices } from './support/systems.mjs'
+import { devices, terminal } from './support/systems.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 
@@ -171,7 +171,7 @@ describe('secrets from files', { concurrency: 4 }, () => {
     noSecret(done.stderr + done.stdout, secret)
   })
 
-  it('a person at a terminal is asked for no code', async (t) => {
+  it('a person at a terminal is asked for no code', { skip: terminal }, async (t) => {
     const { ring, folder } = await setUp(t, account('totp'))
     const path = put(folder, 'totp', ring.totpAddress())
     const screen = Screen.login(t, ['--email', EMAIL, '--totp-secret-file', path], { ring })
