@@ -220,6 +220,7 @@ impl Project {
         (account.stale, account.revoked) = (0, false);
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a test has only what is public")]
     fn at(&self, name: &str) -> PathBuf {
         std::fs::canonicalize(self.folder.path()).unwrap().join(name)
     }

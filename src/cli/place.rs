@@ -382,7 +382,7 @@ impl Surroundings {
         let mut seen = Vec::new();
         places.retain(|path| {
             // In Homebridge's image two of them lead to one file.
-            let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+            let real = platform::canonicalize(path).unwrap_or_else(|_| path.clone());
             let is_new = !seen.contains(&real);
             seen.push(real);
             is_new

@@ -199,6 +199,7 @@ mod unix {
     }
 
     /// The file that a path leads to.
+    #[expect(clippy::disallowed_methods, reason = "here it returns a path as people write it")]
     pub(crate) fn canonicalize(path: &Path) -> io::Result<PathBuf> {
         std::fs::canonicalize(path)
     }
@@ -931,6 +932,7 @@ mod other {
     }
 
     /// The file that a path leads to, by a path as people write it.
+    #[expect(clippy::disallowed_methods, reason = "the prefix is taken away")]
     pub(crate) fn canonicalize(path: &Path) -> io::Result<PathBuf> {
         std::fs::canonicalize(path).map(plain)
     }

@@ -2024,7 +2024,7 @@ mod tests {
     #[test]
     fn before_its_folder_is_made_it_has_the_name_that_it_has_afterwards() {
         let folder = tempfile::tempdir().unwrap();
-        let real = folder.path().canonicalize().unwrap().join("real");
+        let real = platform::canonicalize(folder.path()).unwrap().join("real");
         std::fs::create_dir(&real).unwrap();
         std::os::unix::fs::symlink("real", folder.path().join("link")).unwrap();
         let given = folder.path().join("link/later/still/j.json");

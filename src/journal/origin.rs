@@ -595,7 +595,7 @@ mod tests {
     fn copied() -> (tempfile::TempDir, PathBuf, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         // As the system spells it: on some a temporary folder is behind a link.
-        let at = std::fs::canonicalize(folder.path()).unwrap();
+        let at = platform::canonicalize(folder.path()).unwrap();
         let [one, two] = ["one", "two"].map(|name| at.join(name).join("j.json"));
         log_in(&one, "a");
         copy(&one, &two);

@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 use super::*;
-use crate::files::{Disk, Moment, Probe};
+use crate::files::{Disk, Moment, Probe, platform};
 use crate::journal::state::{Access, Mark, Millis, Sent};
 use crate::journal::{Begun, FileStore, Found, Guard, MemoryStore, Notice, Stamp};
 use crate::mirror::{CustomStore, Decide, Decision, Mirror, Place, Purpose, Settled, Settling, Target};
@@ -2068,7 +2068,7 @@ async fn who_writes_in_spite_of_the_lock_is_never_written_over() {
                 let mut guard = store.try_lock().unwrap().unwrap();
                 let mut state = guard.read().unwrap().state;
                 // For that container the journal has always been where it is.
-                state.place = std::fs::canonicalize(&there).ok();
+                state.place = platform::canonicalize(&there).ok();
                 match how {
                     "rotated" => state.rotated(Sent::Current, "theirs", "h", access_called("theirs", now)),
                     "pasted" => state.take_over(RefreshToken::from_raw("token-pasted-of-this-test"), now),

@@ -51,7 +51,7 @@ pub(in crate::mirror) fn of_lock(given: &Path, real: &Path) -> PathBuf {
 }
 
 fn is_same_parent(one: &Path, other: &Path) -> bool {
-    let parent = |path: &Path| path.parent().and_then(|folder| std::fs::canonicalize(folder).ok());
+    let parent = |path: &Path| path.parent().and_then(|folder| platform::canonicalize(folder).ok());
     parent(one) == parent(other)
 }
 

@@ -17,7 +17,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::place::digest;
 use super::{Dotenv, Format, Homebridge};
-use crate::files::{Disk, Folder, resolve};
+use crate::files::{Disk, Folder, platform, resolve};
 use crate::journal::state::{Known, MAX_MIRRORS, Millis, MirrorRecord, State, millis};
 use crate::journal::{Finder, Journals, Notice, Sought};
 use crate::pasted;
@@ -154,7 +154,7 @@ impl WhichJournal {
         let mut paths = vec![digest_of(&given)];
         if let Some(real) = &sighting.real {
             let folder =
-                std::fs::canonicalize(folder).or_else(|_| resolve(folder)).unwrap_or_else(|_| folder.to_owned());
+                platform::canonicalize(folder).or_else(|_| resolve(folder)).unwrap_or_else(|_| folder.to_owned());
             let real = digest_of(&seen_from(&folder, real));
             if !paths.contains(&real) {
                 paths.push(real);
