@@ -5,7 +5,7 @@ import { constants } from 'node:os'
 import { describe, it } from 'node:test'
 import { account, ShellScreen, setUp } from './support/cli.mjs'
 import { EMAIL, PASSWORD, until } from './support/index.mjs'
-import { proc } from './support/systems.mjs'
+import { linuxSignals } from './support/systems.mjs'
 
 /** @type {NodeJS.Signals[]} */
 const DEADLY = [
@@ -24,7 +24,7 @@ const DEADLY = [
   'SIGSTKFLT',
 ]
 
-describe('a signal at a prompt', { concurrency: 4, skip: proc }, () => {
+describe('a signal at a prompt', { concurrency: 4, skip: linuxSignals }, () => {
   for (const signal of DEADLY) {
     it(`${signal} at the password ends the program by that signal, and the terminal is as before`, async (t) => {
       const { ring, folder } = await setUp(t)

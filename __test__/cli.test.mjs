@@ -28,7 +28,6 @@ import {
   ShellScreen,
   account,
   bin,
-  cmdline,
   environment,
   failure,
   json,
@@ -39,7 +38,7 @@ import {
   start,
 } from './support/cli.mjs'
 import { EMAIL, PASSWORD, root, unwrap, until, wrap, writeJournal } from './support/index.mjs'
-import { assertMode, devices, links, modes, shell, terminal } from './support/systems.mjs'
+import { assertMode, commandLineOf, devices, links, modes, shell, terminal } from './support/systems.mjs'
 
 const { version, bin: bins } = createRequire(import.meta.url)('../package.json')
 
@@ -339,7 +338,7 @@ describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
     const screen = new ShellScreen(t, folder, ['--email', EMAIL], { ring })
     await screen.answers('Password: ', `${PASSWORD}\r`)
     await screen.sees('2fa Code: ')
-    noSecret(cmdline(await screen.child()))
+    noSecret(commandLineOf(await screen.child()))
     screen.pty.write(`${ring.codeFor()}\r`)
     await screen.leavesSane(0)
   })

@@ -24,6 +24,7 @@ import {
   open,
   optionsFor,
   rawOf,
+  replace,
   runScript,
   startRing,
   tempDir,
@@ -76,7 +77,7 @@ function shown(kind, path) {
 /** Replaces a file in one go, as careful programs do. @param {string} path @param {string} text */
 function save(path, text) {
   writeFileSync(`${path}.other`, text)
-  renameSync(`${path}.other`, path)
+  replace(`${path}.other`, path)
 }
 
 /**

@@ -6,22 +6,9 @@ import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import {
-  CANARY,
-  LOGIN,
-  Screen,
-  account,
-  cmdline,
-  failure,
-  json,
-  noSecret,
-  printed,
-  run,
-  setUp,
-  start,
-} from './support/cli.mjs'
+import { CANARY, LOGIN, Screen, account, failure, json, noSecret, printed, run, setUp, start } from './support/cli.mjs'
 import { EMAIL, OUTAGE, PASSWORD, editJournal, readJournal, unwrap, until } from './support/index.mjs'
-import { devices, terminal } from './support/systems.mjs'
+import { commandLineOf, devices, links, terminal } from './support/systems.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 
@@ -104,12 +91,12 @@ function put(folder, name, content) {
 describe('secrets from files', { concurrency: 4 }, () => {
   const login = (/** @type {string} */ journal) => ['login', '--state-file', journal, '--json']
 
-  it('a login has everything from files, as Docker and Kubernetes mount them', async (t) => {
+  it('a login has everything from files, as Docker and Kubernetes mount them', { skip: links() }, async (t) => {
     const { ring, folder, journal } = await setUp(t, { ...account('totp'), web: false })
     const mounted = join(folder, '..data')
     mkdirSync(mounted)
     put(mounted, 'password', `\u{feff}${PASSWORD}\r\n`)
-    symlinkSync('..data/password', join(folder, 'password'))
+    symlinkSync(join('..data', 'password'), join(folder, 'password'))
     const env = {
       RING_EMAIL_FILE: put(folder, 'email', `${EMAIL}\n`),
       RING_PASSWORD_FILE: join(folder, 'password'),
@@ -163,8 +150,8 @@ describe('secrets from files', { concurrency: 4 }, () => {
     const running = start(args, { ring })
     running.child.stdin.end(`${PASSWORD}\n`)
     const pid = Number(running.child.pid)
-    await until(() => cmdline(pid).includes('--totp-secret-file') || running.code !== undefined, 'the process')
-    noSecret(cmdline(pid), secret)
+    await until(() => commandLineOf(pid).includes('--totp-secret-file') || running.code !== undefined, 'the process')
+    noSecret(commandLineOf(pid), secret)
     const done = await running.ended
     const { message } = failure(done, 'TWO_FACTOR_INVALID', 4)
     assert.match(message, /check the secret, and the clock of this machine/)

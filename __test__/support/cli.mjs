@@ -2,10 +2,11 @@
 // The command line as a process: with pipes, and with a person at a pseudo-terminal.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { EMAIL, PASSWORD, PATIENCE_MS, root, startRing, tempDir, until } from './index.mjs'
+import { childrenOf, commandLineOf } from './systems.mjs'
 
 const pty = createRequire(import.meta.url)('@lydell/node-pty')
 
@@ -196,11 +197,7 @@ export class ShellScreen extends Screen {
 
   /** The program's own id. */
   async child() {
-    const children = `/proc/${this.pty.pid}/task/${this.pty.pid}/children`
-    return until(() => {
-      const ids = readFileSync(children, 'utf8').split(' ').filter(Boolean)
-      return ids.map(Number).find((id) => existsSync(`/proc/${id}`) && cmdline(id).includes('ring-auth'))
-    }, 'the program')
+    return until(() => childrenOf(this.pty.pid).find((id) => commandLineOf(id).includes('ring-auth')), 'the program')
   }
 
   /** @param {number} exit */
@@ -211,14 +208,5 @@ export class ShellScreen extends Screen {
     const after = readFileSync(this.after, 'utf8')
     assert.equal(after, readFileSync(this.before, 'utf8'))
     for (const mode of ['echo', 'icanon', 'isig']) assert.match(after, new RegExp(`(^|\\s)${mode}\\b`))
-  }
-}
-
-/** @param {number} pid */
-export function cmdline(pid) {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
-  } catch {
-    return ''
   }
 }

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -195,6 +195,25 @@ export function writeJournal(path, { digest: _, ...journal }) {
   const text = `${JSON.stringify(journal, null, 2).slice(0, -2)},\n`
   const sum = createHash('sha256').update(text).digest('hex').slice(0, 32)
   writeFileSync(path, `${text}  "digest": "${sum}"\n}\n`, { mode: 0o600 })
+}
+
+/**
+ * Renames a file over another one. On Windows that can be refused while a process has that one open: programs there try again.
+ * @param {string} from
+ * @param {string} to
+ */
+export function replace(from, to) {
+  const deadline = Date.now() + PATIENCE_MS
+  for (;;) {
+    try {
+      return renameSync(from, to)
+    } catch (error) {
+      const { code = '' } = /** @type {NodeJS.ErrnoException} */ (error)
+      const isInUse = process.platform === 'win32' && ['EPERM', 'EACCES', 'EBUSY'].includes(code)
+      if (!isInUse || Date.now() > deadline) throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
+    }
+  }
 }
 
 /**

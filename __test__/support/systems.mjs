@@ -63,6 +63,13 @@ export const signals = only(
   'the tests of a process that is killed or ends by itself',
 )
 
+/** Of all the signals that end a program. */
+export const linuxSignals = only(
+  'linux',
+  'which signals there are, and which of them end a program, is another matter on each system',
+  'the tests of Ctrl-C and of SIGTERM in cli.test.mjs and watch.test.mjs',
+)
+
 /** Of devices with a path. */
 export const devices = only('unix', 'Windows has no such device', 'the tests of pipes, and src/cli/stdout.rs')
 
@@ -113,10 +120,34 @@ export const asLinuxRoot = () =>
 export const canRun = (command, args) => spawnSync(command, args, { stdio: 'ignore' }).status === 0
 
 /**
- * The command line of another process, as other users see it. Only /proc shows it to a program: elsewhere it is empty.
+ * The command line of another process, as other users see it. It is empty if the process has ended, and on Windows.
  * @param {number | undefined} pid
  */
-export const commandLineOf = (pid) => (proc ? '' : readFileSync(`/proc/${pid}/cmdline`, 'utf8'))
+export function commandLineOf(pid) {
+  try {
+    if (!proc) return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+    return signals ? '' : (/^[^Z]\S* +(.*)$/.exec(ps(['-p', String(pid), '-o', 'stat=', '-o', 'command=']))?.[1] ?? '')
+  } catch {
+    return ''
+  }
+}
+
+/**
+ * The processes that a process has started, on Unix.
+ * @param {number} pid
+ * @returns {number[]}
+ */
+export function childrenOf(pid) {
+  if (!proc) return numbers(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8'))
+  const all = ps(['-A', '-o', 'pid=', '-o', 'ppid=']).split('\n').map(numbers)
+  return all.flatMap(([child, parent]) => (parent === pid && child !== undefined ? [child] : []))
+}
+
+/** @param {string[]} args */
+const ps = (args) => spawnSync('ps', args, { encoding: 'utf8' }).stdout.trim()
+
+/** @param {string} text */
+const numbers = (text) => text.split(' ').filter(Boolean).map(Number)
 
 /**
  * Holds that a file or folder is its owner's alone, or has another mode. Where there are no modes it has to be there; the access lists
