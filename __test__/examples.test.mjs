@@ -17,12 +17,13 @@ import {
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import {
-  EMAIL,
-  PASSWORD,
-  PATIENCE_MS,
   age,
   atEnd,
+  EMAIL,
   freePort,
+  linkPackage,
+  PASSWORD,
+  PATIENCE_MS,
   rawOf,
   root,
   startRing,
@@ -43,8 +44,10 @@ async function install(t, name) {
   const folder = tempDir(t)
   cpSync(join(root, 'examples', name), folder, { recursive: true })
   mkdirSync(join(folder, 'node_modules', '.bin'), { recursive: true })
-  symlinkSync(root, join(folder, 'node_modules', 'ring-auth'), 'junction')
-  symlinkSync(join('..', 'ring-auth', 'bin', 'ring-auth.js'), join(folder, 'node_modules', '.bin', 'ring-auth'))
+  linkPackage(root, join(folder, 'node_modules'), 'ring-auth')
+  // On Windows it is a script of npm's, and the example that calls it is for a POSIX shell.
+  if (!shell)
+    symlinkSync(join('..', 'ring-auth', 'bin', 'ring-auth.js'), join(folder, 'node_modules', '.bin', 'ring-auth'))
   const preload = join(folder, 'node_modules', 'preload.cjs')
   writeFileSync(
     preload,
@@ -298,7 +301,7 @@ describe('the examples', () => {
         const express = join(root, '__test__', 'browser', 'node_modules')
         for (const name of readdirSync(express)) {
           if (!name.startsWith('.') && !existsSync(join(folder, 'node_modules', name)))
-            symlinkSync(join(express, name), join(folder, 'node_modules', name), 'junction')
+            linkPackage(join(express, name), join(folder, 'node_modules'))
         }
       }
       const port = await freePort()

@@ -3,24 +3,25 @@
 // snippets of other pages. (README.md: packages/readme.test.mjs; the pages on stores, Homebridge, containers and migrating:
 // docs.test.mjs.) The last tests fail where one was not run, and where the pages disagree with the code.
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { delimiter, join } from 'node:path'
 import { describe, it } from 'node:test'
 import { Screen } from './support/cli.mjs'
 import {
-  EMAIL,
-  FakeRing,
-  OUTAGE,
-  PASSWORD,
-  RingAuthError,
-  RingTokenManager,
   age,
   atEnd,
+  EMAIL,
   failure,
+  FakeRing,
+  linkPackage,
+  OUTAGE,
   parseRefreshToken,
+  PASSWORD,
   rawOf,
   readJournal,
+  RingAuthError,
+  RingTokenManager,
   root,
   runProcess,
   startRing,
@@ -92,7 +93,7 @@ describe('docs/api.md', () => {
   it('is loaded either way', async (t) => {
     const folder = tempDir(t)
     mkdirSync(join(folder, 'node_modules'))
-    symlinkSync(root, join(folder, 'node_modules', 'ring-auth'), 'junction')
+    linkPackage(root, join(folder, 'node_modules'), 'ring-auth')
     const say = '\nconsole.log([RingTokenManager, RingAuthError, parseRefreshToken].map((one) => typeof one).join())'
     writeFileSync(join(folder, 'one.cjs'), snippet(PAGE, 'js', "require('ring-auth')") + say)
     writeFileSync(join(folder, 'one.mjs'), snippet(PAGE, 'js', "from 'ring-auth'") + say)

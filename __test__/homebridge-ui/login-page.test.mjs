@@ -2,11 +2,21 @@
 // The page inside Homebridge's own UI: two versions of it, each on the Node that it needs, and plugins of both module kinds.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { atEnd, freePort, parseRefreshToken, root, sleep, startRing, tempDir, until } from '../support/index.mjs'
+import {
+  atEnd,
+  freePort,
+  linkPackage,
+  parseRefreshToken,
+  root,
+  sleep,
+  startRing,
+  tempDir,
+  until,
+} from '../support/index.mjs'
 import { isAccessible, missing, openPage, picture, status } from '../browser/support.mjs'
 import { Homebridge, VERSIONS, missing as noHomebridge } from '../real/homebridge.mjs'
 
@@ -46,7 +56,7 @@ async function world(t, ui, { blocks = [], settings, kind = 'commonjs', withUrls
   mkdirSync(storage)
   const plugin = join(plugins, PLUGIN)
   cpSync(join(root, 'examples', 'homebridge-plugin'), plugin, { recursive: true })
-  symlinkSync(root, join(plugins, 'ring-auth'), 'junction')
+  linkPackage(root, plugins, 'ring-auth')
   const urls = { oauthUrl: ring.oauthUrl, apiUrl: ring.apiUrl, systemId: 'test' }
   const options = JSON.stringify({ platform: PLATFORM, managerOptions: urls })
   const server = join(plugin, 'homebridge-ui', 'server.js')

@@ -2,22 +2,23 @@
 // What ring-client-api expects of its own rest client, in our words, of both: its class and ours, on the same fake Ring, under
 // Ring's own names. And what each of them sends, field by field.
 import assert from 'node:assert/strict'
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import * as ours from '../../lib/ring-client-api/rest-client.js'
 import {
-  EMAIL,
-  PASSWORD,
   atEnd,
+  EMAIL,
   fileStore,
+  linkPackage,
+  PASSWORD,
   readJournal,
   root,
   runProcess,
   tempDir,
-  unwrap,
   until,
+  unwrap,
   wrap,
 } from '../support/index.mjs'
 import { here, hurry, rxjs, startNamedRing, theirs } from './support.mjs'
@@ -567,8 +568,8 @@ describe('docs/migrating.md', () => {
     const ring = await startNamedRing(t)
     const folder = tempDir(t)
     mkdirSync(join(folder, 'node_modules'))
-    symlinkSync(root, join(folder, 'node_modules', 'ring-auth'))
-    symlinkSync(join(here, 'node_modules', 'ring-client-api'), join(folder, 'node_modules', 'ring-client-api'))
+    linkPackage(root, join(folder, 'node_modules'), 'ring-auth')
+    linkPackage(join(here, 'node_modules', 'ring-client-api'), join(folder, 'node_modules'))
     // Its push receiver asks Google.
     const preload = join(folder, 'preload.mjs')
     writeFileSync(

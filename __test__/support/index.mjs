@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { RingAuthError, RingTokenManager, parseRefreshToken } from '../../index.js'
@@ -195,6 +195,34 @@ export function writeJournal(path, { digest: _, ...journal }) {
   const text = `${JSON.stringify(journal, null, 2).slice(0, -2)},\n`
   const sum = createHash('sha256').update(text).digest('hex').slice(0, 32)
   writeFileSync(path, `${text}  "digest": "${sum}"\n}\n`, { mode: 0o600 })
+}
+
+/**
+ * Makes a folder the package of that name in a folder of packages, by a link.
+ * @param {string} folder
+ * @param {string} modules
+ * @param {string} [name]
+ */
+export function linkPackage(folder, modules, name = basename(folder)) {
+  const path = join(modules, name)
+  try {
+    // On Windows a junction needs no right.
+    symlinkSync(folder, path, 'junction')
+  } catch (error) {
+    if (/** @type {NodeJS.ErrnoException} */ (error).code !== 'ENOTSUP') throw error
+    // Wine has no links: the package consists of files that load the real ones.
+    const { main = 'index.js', exports } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+    mkdirSync(path)
+    /** @type {Record<string, string>} */
+    const entries = {}
+    for (const [entry, target] of Object.entries(exports?.['.']?.default ? exports : { '.': { default: main } })) {
+      if (!target.default) continue
+      entries[entry] = `./${basename(entry === '.' ? 'index' : entry)}.js`
+      const file = JSON.stringify(join(folder, target.default))
+      writeFileSync(join(path, entries[entry]), `module.exports = require(${file})\n`)
+    }
+    writeFileSync(join(path, 'package.json'), JSON.stringify({ name, exports: entries }))
+  }
 }
 
 /**
