@@ -2,7 +2,6 @@
 // Installs, as people make and break them. Where the loader finds nothing it names a command: the tests run that, word for word,
 // and then the package has to load.
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -19,7 +18,7 @@ import {
   writeJson,
 } from '../support/packages.mjs'
 import { fenced, take } from '../support/pages.mjs'
-import { only } from '../support/systems.mjs'
+import { asLinuxRoot, canRun, needs, only } from '../support/systems.mjs'
 
 /** @typedef {ReturnType<typeof project>} Project */
 /** @typedef {{ platform: string, arch: string, machine: string, libc?: 'glibc' | 'musl' }} Host */
@@ -358,9 +357,7 @@ describe('the loader', () => {
   })
 
   it('says what helps where a file system allows no code', {
-    skip:
-      (process.platform !== 'linux' || process.getuid?.() !== 0 || spawnSync('unshare', ['-m', 'true']).status !== 0) &&
-      'needs root and mounts',
+    skip: asLinuxRoot() || needs('the right to make a mount namespace', () => canRun('unshare', ['-m', 'true'])),
   }, async (t) => {
     const there = project(t, packages)
     await there.npm(['install', 'ring-auth'])

@@ -13,6 +13,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { networkInterfaces } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { EMAIL, atEnd, parseRefreshToken, root, startRing, tempDir, until } from '../support/index.mjs'
@@ -22,6 +23,10 @@ import { EMAIL, atEnd, parseRefreshToken, root, startRing, tempDir, until } from
 
 const modules = join(dirname(fileURLToPath(import.meta.url)), 'node_modules')
 const PLATFORM = 'RingAuthExample'
+/** What this system calls it: nothing is announced in anybody's network. */
+const [LOOPBACK = 'lo'] = Object.entries(networkInterfaces()).flatMap(([name, addresses]) =>
+  addresses?.some(({ internal }) => internal) ? [name] : [],
+)
 /** In every token that the fake Ring mints. */
 export const CANARY = 'cNaRy7f3a'
 
@@ -52,7 +57,7 @@ function config({ block = {} } = {}) {
     .join('')
   return `{
     "bridge": {"name": "Odd Bridge", "username": "0E:00:00:00:00:01",
-      "port": 0, "pin": "031-45-154", "advertiser": "ciao", "bind": ["lo"]},\r
+      "port": 0, "pin": "031-45-154", "advertiser": "ciao", "bind": ["${LOOPBACK}"]},\r
 \t"accessories": [ ],
     "platforms": [
         {"platform": "Ring", "refreshToken": "eyJ0aGlzIjoiYW5vdGhlciBwbHVnaW4ncyJ9", "numbers": [1.0, 1e3, -0]},

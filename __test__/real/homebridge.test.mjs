@@ -7,12 +7,12 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { EMAIL, atEnd, sleep, until } from '../support/index.mjs'
 import { VERSIONS, bindMount, bound, footprint, missing, raw, tokenIn, world } from './homebridge.mjs'
-import { assertMode, mounts } from '../support/systems.mjs'
+import { assertMode, groups, mounts } from '../support/systems.mjs'
 
 /** @typedef {Awaited<ReturnType<typeof world>>} World */
 
 for (const version of VERSIONS) {
-  describe(version.name, { skip: missing(version), concurrency: 6 }, () => {
+  describe(version.name, { skip: groups || missing(version), concurrency: 6 }, () => {
     it('keeps config.json current through rotations, SIGTERM and SIGKILL', async (t) => {
       const home = await world(t, version)
       const first = home.start()

@@ -70,6 +70,20 @@ export const linuxSignals = only(
   'the tests of Ctrl-C and of SIGTERM in cli.test.mjs and watch.test.mjs',
 )
 
+/** Of the certificates of the system. */
+export const systemCertificates = only(
+  'linux',
+  'elsewhere Node takes them from a key chain or a registry, which a test does not change',
+  'the test of certificates that cannot be read, with a Node that is made up',
+)
+
+/** Of a program that is ended with all that it has started. */
+export const groups = only(
+  'unix',
+  'it ends a group of processes by a signal',
+  'mirrors.test.mjs, and for the page homebridge-wire.test.mjs',
+)
+
 /** Of devices with a path. */
 export const devices = only('unix', 'Windows has no such device', 'the tests of pipes, and src/cli/stdout.rs')
 
