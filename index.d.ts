@@ -218,7 +218,10 @@ export interface RingTokenManagerOptions {
    */
   autoRefresh?: boolean | undefined
 
-  /** Gets each message, which never holds a secret. What it throws is ignored. Default: none. */
+  /**
+   * Receives each message of the manager: a function, or an object with log methods such as `console`, pino or Homebridge's `log`.
+   * No message holds a secret. An error that the logger throws is ignored. Default: none.
+   */
   logger?: Logger | undefined
 }
 
@@ -462,8 +465,20 @@ export interface Subscription {
   unsubscribe(): void
 }
 
-/** Receives the manager's messages. */
-export type Logger = (entry: LogEntry) => void
+/** Receives the manager's messages: a function that gets each one, or an object with a method for each level. */
+export type Logger = ((entry: LogEntry) => void) | LoggerMethods
+
+/**
+ * An object with log methods, such as `console`, a pino logger or Homebridge's `log`. The manager calls the method of the message's
+ * level on the object itself. A value that can be called and has `error`, `warn` and `info` is used as such an object.
+ */
+export interface LoggerMethods {
+  error(message: string): unknown
+  warn(message: string): unknown
+  info(message: string): unknown
+  /** If it is absent, the manager drops messages of this level. */
+  debug?(message: string): unknown
+}
 
 /** One message of the manager. Holds no secret. */
 export interface LogEntry {

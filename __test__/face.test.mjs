@@ -272,7 +272,27 @@ describe('constructor', () => {
     [{ requestTimeoutMs: -1 }, /^options\.requestTimeoutMs must be from/],
     [{ requestTimeoutMs: 2 ** 31 }, /^options\.requestTimeoutMs must be from/],
     [{ autoRefresh: 'yes' }, /^options\.autoRefresh must be a boolean, got a string$/],
-    [{ logger: console }, /^options\.logger must be a function, got an object$/],
+    [
+      { logger: 'x' },
+      /^options\.logger must be a function, or an object with the methods error, warn and info, got a string$/,
+    ],
+    [{ logger: null }, /^options\.logger must be a function, .*, got null$/],
+    [
+      { logger: {} },
+      /^options\.logger must be a function, or an object with the methods error, warn and info; it has no method error$/,
+    ],
+    [{ logger: { error() {}, warn: 'x', info() {} } }, /^options\.logger must be .*; it has no method warn$/],
+    [{ logger: { error() {}, warn() {}, debug() {} } }, /^options\.logger must be .*; it has no method info$/],
+    [
+      {
+        logger: {
+          get error() {
+            throw new Error(SECRET)
+          },
+        },
+      },
+      /^options\.logger cannot be read: one of its properties threw an error$/,
+    ],
     [{ store: null }, /^options\.store must be an object, got null$/],
     [{ store: '/data/ring.json' }, /^options\.store must be an object, got a string$/],
     [{ store: {} }, /^options\.store\.type must be "memory", "file", "homebridge" or "dotenv", or .*, got undefined$/],
@@ -988,6 +1008,129 @@ describe('logger', () => {
     })
     fake.emit({ kind: 'log', level: 'warn', message: 'careful' })
     await tick()
+  })
+
+  const LEVELS = /** @type {const} */ (['error', 'warn', 'info', 'debug'])
+  const emitAll = () => {
+    for (const level of LEVELS) fake.emit({ kind: 'log', level, message: `${level} 100%s` })
+  }
+  const ALL = LEVELS.map((level) => [level, `${level} 100%s`])
+
+  it('may be an object with a method for each level, which keep their this', () => {
+    class Log {
+      /** @type {unknown[][]} */
+      #lines = []
+      /** @param {unknown[]} given */
+      error(...given) {
+        this.#lines.push(['error', ...given])
+      }
+      /** @param {unknown[]} given */
+      warn(...given) {
+        this.#lines.push(['warn', ...given])
+      }
+      /** @param {unknown[]} given */
+      info(...given) {
+        this.#lines.push(['info', ...given])
+      }
+      /** @param {unknown[]} given */
+      debug(...given) {
+        this.#lines.push(['debug', ...given])
+      }
+      lines() {
+        return this.#lines
+      }
+    }
+    const log = new Log()
+    new RingTokenManager({ logger: log })
+    emitAll()
+    assert.deepEqual(log.lines(), ALL)
+  })
+
+  it("may be Homebridge's log, which can be called itself", () => {
+    /** @type {unknown[][]} */
+    const lines = []
+    const log = Object.assign((/** @type {unknown} */ entry) => lines.push(['called', entry]), {
+      prefix: 'Example',
+      ...Object.fromEntries(
+        ['success', 'log', ...LEVELS].map((name) => [
+          name,
+          (/** @type {unknown[]} */ ...given) => lines.push([name, ...given]),
+        ]),
+      ),
+    })
+    new RingTokenManager({ logger: log })
+    emitAll()
+    assert.deepEqual(lines, ALL)
+  })
+
+  it('may be console', (t) => {
+    for (const level of LEVELS) t.mock.method(console, level, () => {})
+    new RingTokenManager({ logger: console })
+    emitAll()
+    const called = LEVELS.map((level) =>
+      /** @type {any} */ (console[level]).mock.calls.map((/** @type {any} */ call) => call.arguments),
+    )
+    assert.deepEqual(
+      called,
+      ALL.map(([, message]) => [[message]]),
+    )
+  })
+
+  it('may replace its methods later, as pino does when its level changes', () => {
+    /** @type {string[]} */
+    const lines = []
+    const silent = () => {}
+    const log = {
+      level: 'info',
+      error: (/** @type {string} */ message) => lines.push(message),
+      warn: (/** @type {string} */ message) => lines.push(message),
+      info: (/** @type {string} */ message) => lines.push(message),
+      debug: silent,
+    }
+    new RingTokenManager({ logger: log })
+    emitAll()
+    Object.assign(log, { info: silent, debug: log.error })
+    emitAll()
+    assert.deepEqual(
+      lines,
+      [...ALL.slice(0, 3), ...ALL.slice(0, 2), ...ALL.slice(3)].map(([, message]) => message),
+    )
+  })
+
+  it('may be an object without debug, or whose methods throw, reject or are gone by then', async () => {
+    const reject = async () => {
+      throw new Error('x')
+    }
+    const fail = () => {
+      throw new Error('x')
+    }
+    const log = { error: fail, warn: reject, info() {} }
+    const manager = new RingTokenManager({ logger: log })
+    manager.onStatus.subscribe(fail)
+    const failures = () => {
+      emitAll()
+      fake.emit({ kind: 'status', status: { state: 'ready', persisted: true } })
+    }
+    failures()
+    Object.assign(log, { error: undefined, warn: 7 })
+    failures()
+    await tick()
+  })
+
+  it('has no method that only Object.prototype gives it', () => {
+    const added = /** @type {any} */ (Object.prototype)
+    /** @type {unknown[]} */
+    const lines = []
+    added.debug = (/** @type {unknown} */ message) => lines.push(message)
+    try {
+      new RingTokenManager({ logger: { error() {}, warn() {}, info() {} } })
+      emitAll()
+      added.error = added.warn = added.info = added.debug
+      assert.throws(() => new RingTokenManager({ logger: {} }), refusal(/^options\.logger must be /))
+    } finally {
+      for (const level of LEVELS) delete added[level]
+    }
+    assert.deepEqual(lines, [])
   })
 })
 

@@ -8,7 +8,7 @@
 /** @typedef {InstanceType<typeof import('./custom-store.js').Caller>} Caller */
 
 const { aborted, isAbortSignal } = require('./abort.js')
-const { nonEmpty, optionalTokenText, properties, refuseUnknown, wrongType } = require('./checks.js')
+const { isGiven, nonEmpty, optionalTokenText, properties, refuseUnknown, wrongType } = require('./checks.js')
 const { storeOption } = require('./custom-store.js')
 const { invalid } = require('./errors.js')
 
@@ -28,6 +28,9 @@ const MANAGER_OPTIONS = [
 ]
 /** For the drop-in: a text that cannot be a token is refused by the first call, and not by the constructor. */
 const REFUSES_AT_CALLS = Symbol('refusesAtCalls')
+const LOGGER = 'a function, or an object with the methods error, warn and info'
+/** The methods that a logger object must have. `debug` may be absent. */
+const LOG_METHODS = ['error', 'warn', 'info']
 const LOGIN_FLOWS = ['auto', 'pkce', 'password']
 
 /**
@@ -74,8 +77,32 @@ function managerOptions(options) {
     if (typeof autoRefresh !== 'boolean') throw wrongType('options.autoRefresh', 'a boolean', autoRefresh)
     native.autoRefresh = autoRefresh
   }
-  if (logger !== undefined && typeof logger !== 'function') throw wrongType('options.logger', 'a function', logger)
-  return { native, caller, logger: /** @type {any} */ (logger) }
+  return { native, caller, logger: logger === undefined ? undefined : loggerFunction(logger) }
+}
+
+/**
+ * A function that passes each message to the given logger. A value with the methods `error`, `warn` and `info` is used through its
+ * methods, even if it can be called itself, as Homebridge's `log` can.
+ * @param {unknown} logger
+ * @returns {(entry: LogEntry) => unknown}
+ */
+function loggerFunction(logger) {
+  if ((typeof logger !== 'object' && typeof logger !== 'function') || logger === null) {
+    throw wrongType('options.logger', LOGGER, logger)
+  }
+  const target = /** @type {Record<string, any>} */ (logger)
+  let missing
+  try {
+    missing = LOG_METHODS.find((name) => !isGiven(target, name) || typeof target[name] !== 'function')
+  } catch {
+    throw invalid('options.logger cannot be read: one of its properties threw an error')
+  }
+  if (missing === undefined) {
+    // Each method is looked up at each message: pino replaces them when its level changes. The caller catches what this throws.
+    return ({ level, message }) => (isGiven(target, level) ? target[level]?.(message) : undefined)
+  }
+  if (typeof logger === 'function') return /** @type {(entry: LogEntry) => unknown} */ (logger)
+  throw invalid(`options.logger must be ${LOGGER}; it has no method ${missing}`)
 }
 
 /**

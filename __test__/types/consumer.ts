@@ -229,7 +229,32 @@ export function everyError(error: unknown): string {
   }
 }
 
-export const logger: Logger = (entry: LogEntry) => void entry.message
+export const loggers: Logger[] = [
+  (entry: LogEntry) => void entry.message,
+  { error() {}, warn() {}, info() {} },
+  {
+    error: (message) => same<typeof message, string>(true),
+    warn(message: string, ..._more: unknown[]) {
+      void message
+    },
+    info: async () => {},
+    debug: () => 1,
+  },
+  // As Homebridge's `Logging`, which can be called, and as pino's methods with several signatures.
+  {} as {
+    (message: string, ...parameters: unknown[]): void
+    error(message: string, ...parameters: unknown[]): void
+    warn(message: string, ...parameters: unknown[]): void
+    info(message: string, ...parameters: unknown[]): void
+    debug(message: string, ...parameters: unknown[]): void
+  },
+  {} as Record<
+    LogLevel,
+    { <T>(obj: T, message?: string, ...args: unknown[]): void; (message: string, ...args: unknown[]): void }
+  >,
+  // @ts-expect-error: no `info`
+  { error() {}, warn() {} },
+]
 
 const parsed: ParsedRefreshToken = parseRefreshToken('token')
 same<typeof parsed.raw, string>(true)
