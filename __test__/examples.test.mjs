@@ -156,6 +156,24 @@ describe('the examples', () => {
     ])
   })
 
+  it('have a Homebridge plugin with one name, that hands over none of the options that docs/homebridge.md forbids', () => {
+    const file = (/** @type {string} */ name) =>
+      readFileSync(join(root, 'examples', 'homebridge-plugin', ...name.split('/')), 'utf8')
+    const manifest = JSON.parse(file('package.json'))
+    const named = (/** @type {string} */ name) =>
+      new RegExp(`export const ${name} = '([^']+)'`).exec(file('src/settings.ts'))?.[1]
+    assert.equal(named('PLUGIN_NAME'), manifest.name)
+    const platform = named('PLATFORM_NAME')
+    assert.equal(JSON.parse(file('config.schema.json')).pluginAlias, platform)
+    assert.ok(file('homebridge-ui/server.js').includes(`serve({ platform: '${platform}' })`))
+    assert.ok(manifest.engines.homebridge)
+    const page = readFileSync(join(root, 'docs', 'homebridge.md'), 'utf8')
+    for (const option of ['refreshToken', 'systemId', 'statePath']) {
+      assert.match(page, new RegExp(`^- \\*\\*(?:Do not|No)[^*]*\`[^\`]*${option}`, 'm'))
+      assert.doesNotMatch(file('src/platform.ts'), new RegExp(`\\b${option}:`))
+    }
+  })
+
   for (const script of ['devices.cjs', 'devices.mjs']) {
     it(`node-script/${script}`, async (t) => {
       const example = await install(t, 'node-script')

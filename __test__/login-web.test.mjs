@@ -581,8 +581,15 @@ describe('docs/web-login.md', () => {
       ? require(`../lib/web/${name === 'ring-auth/web' ? 'index' : 'homebridge-ui'}.js`)
       : require(name)
 
-  it('has the two files of the example plugin', () => {
-    const [, ...server] = snippet('js', 'serve({ platform').trim().split('\n')
+  it('has the two files of the example plugin, and the first one as CommonJS', () => {
+    const [, ...server] = snippet('js', "from 'ring-auth/homebridge-ui'").trim().split('\n')
+    /** @type {unknown[]} */
+    const served = []
+    const require = (/** @type {string} */ name) => ({
+      serve: (/** @type {object} */ options) => served.push([name, options]),
+    })
+    new Function('require', snippet('js', "require('ring-auth/homebridge-ui').serve"))(require)
+    assert.deepEqual(served, [['ring-auth/homebridge-ui', { platform: 'ExampleRing' }]])
     const [, ...page] = snippet('html').trim().split('\n')
     const folder = 'examples/homebridge-plugin/homebridge-ui'
     const lines = (/** @type {string} */ name) => text(`${folder}/${name}`).replaceAll('RingAuthExample', 'ExampleRing')

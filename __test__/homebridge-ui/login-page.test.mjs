@@ -2,7 +2,7 @@
 // The page inside Homebridge's own UI: two versions of it, each on the Node that it needs, and plugins of both module kinds.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -18,7 +18,7 @@ import {
   until,
 } from '../support/index.mjs'
 import { isAccessible, missing, openPage, picture, status } from '../browser/support.mjs'
-import { Homebridge, VERSIONS, missing as noHomebridge } from '../real/homebridge.mjs'
+import { Homebridge, VERSIONS, installPlugin, missing as noHomebridge } from '../real/homebridge.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 /** @typedef {import('../browser/support.mjs').FrameLocator} FrameLocator */
@@ -44,7 +44,7 @@ const UIS = [
  * @param {(typeof UIS)[number]} ui
  * @param {{ blocks?: object[], settings?: import('../fake-ring/index.mjs').FakeRingOptions, kind?: 'commonjs' | 'module', withUrls?: boolean }} [how]
  */
-async function world(t, ui, { blocks = [], settings, kind = 'commonjs', withUrls = false } = {}) {
+async function world(t, ui, { blocks = [], settings, kind = 'module', withUrls = false } = {}) {
   const ring = await startRing(t, {
     canary: CANARY,
     accounts: [{ email: CANARY_EMAIL, password: CANARY_PASSWORD, twoFactor: 'sms' }],
@@ -55,16 +55,15 @@ async function world(t, ui, { blocks = [], settings, kind = 'commonjs', withUrls
   const plugins = join(folder, 'node_modules')
   mkdirSync(storage)
   const plugin = join(plugins, PLUGIN)
-  cpSync(join(root, 'examples', 'homebridge-plugin'), plugin, { recursive: true })
+  installPlugin(plugin)
   linkPackage(root, plugins, 'ring-auth')
   const urls = { oauthUrl: ring.oauthUrl, apiUrl: ring.apiUrl, systemId: 'test' }
   const options = JSON.stringify({ platform: PLATFORM, managerOptions: urls })
   const server = join(plugin, 'homebridge-ui', 'server.js')
-  if (kind === 'module') {
+  if (kind === 'commonjs') {
     const manifest = JSON.parse(readFileSync(join(plugin, 'package.json'), 'utf8'))
-    writeFileSync(join(plugin, 'package.json'), JSON.stringify({ ...manifest, type: 'module', main: 'index.cjs' }))
-    cpSync(join(plugin, 'index.js'), join(plugin, 'index.cjs'))
-    writeFileSync(server, `import { serve } from 'ring-auth/homebridge-ui'\nserve(${options})\n`)
+    writeFileSync(join(plugin, 'package.json'), JSON.stringify({ ...manifest, type: 'commonjs' }))
+    writeFileSync(server, `require('ring-auth/homebridge-ui').serve(${options})\n`)
   } else {
     const script = readFileSync(server, 'utf8')
     const changed = script.replace(/serve\(\{[^}]*\}\)/, `serve(${options})`)

@@ -7,13 +7,15 @@ import {
   cpSync,
   existsSync,
   mkdirSync,
+  mkdtempSync,
   readFileSync,
   readdirSync,
   renameSync,
+  rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { networkInterfaces } from 'node:os'
+import { networkInterfaces, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { EMAIL, atEnd, parseRefreshToken, root, startRing, tempDir, until } from '../support/index.mjs'
@@ -70,6 +72,30 @@ function config({ block = {} } = {}) {
  }`
 }
 
+/** Where the example plugin was compiled to, once for each process that runs tests. @type {string | undefined} */
+let compiled
+
+/**
+ * Puts the example plugin into a folder as npm installs it: its files as they are, and `dist` as its own `tsc` writes it.
+ * @param {string} folder
+ */
+export function installPlugin(folder) {
+  const source = join(root, 'examples', 'homebridge-plugin')
+  if (compiled === undefined) {
+    const outDir = mkdtempSync(join(tmpdir(), 'ring-auth-plugin-'))
+    process.on('exit', () => rmSync(outDir, { recursive: true, force: true }))
+    const args = ['-p', join(root, '__test__', 'real', 'tsconfig.plugin.json'), '--noEmit', 'false', '--outDir', outDir]
+    const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
+    const { status, stdout, stderr } = spawnSync(process.execPath, [tsc, ...args], { encoding: 'utf8' })
+    assert.equal(status, 0, stdout + stderr)
+    compiled = outDir
+  }
+  const { files } = JSON.parse(readFileSync(join(source, 'package.json'), 'utf8'))
+  mkdirSync(folder, { recursive: true })
+  for (const name of ['package.json', ...files])
+    cpSync(name === 'dist' ? compiled : join(source, name), join(folder, name), { recursive: true })
+}
+
 /**
  * A Ring, a storage path with a config.json that holds a token, and the plugin beside it.
  * @param {TestContext} t
@@ -82,9 +108,7 @@ export async function world(t, version, { settings, block } = {}) {
   const folder = tempDir(t)
   const storage = join(folder, 'storage')
   mkdirSync(storage)
-  cpSync(join(root, 'examples', 'homebridge-plugin'), join(folder, 'node_modules', 'homebridge-ring-auth-example'), {
-    recursive: true,
-  })
+  installPlugin(join(folder, 'node_modules', 'homebridge-ring-auth-example'))
   symlinkSync(root, join(folder, 'node_modules', 'ring-auth'), 'junction')
   const given = ring.mint(EMAIL)
   return new World(

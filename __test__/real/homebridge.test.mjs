@@ -192,6 +192,19 @@ for (const version of VERSIONS) {
       await homebridge.stop()
     })
 
+    it('starts with a text in its block that cannot be a token, and goes on with the token that is pasted then', async (t) => {
+      const home = await world(t, version)
+      home.put('two words')
+      const homebridge = await home.start().says(/Ring needs you to log in/)
+      await homebridge.says(/is running on port/)
+      assert.equal(home.ring.counts.tokenPosts, 0)
+      const pasted = home.ring.mint(EMAIL)
+      home.put(pasted)
+      await used(home, pasted)
+      await homebridge.stop()
+      assert.doesNotMatch(homebridge.output, /does not start/)
+    })
+
     it('loses nothing to a settings page that replaces the file at the same moment', async (t) => {
       const home = await world(t, version, { block: { saved: 0 } })
       const homebridge = home.start()

@@ -1,6 +1,4 @@
-// @ts-check
-'use strict'
+// The server of the login page in the settings of this plugin. This is all of it.
+import { serve } from 'ring-auth/homebridge-ui'
 
-// The login page in the settings of this plugin: all of its server.
-
-require('ring-auth/homebridge-ui').serve({ platform: 'RingAuthExample' })
+serve({ platform: 'RingAuthExample' })
