@@ -24,14 +24,14 @@ import {
   unwrap,
   wrap,
 } from './support/index.mjs'
-import { assertLinks, fenced, take, text } from './support/pages.mjs'
+import { assertLinks, fenced, rows, take, text } from './support/pages.mjs'
 import { HOMEBRIDGE } from './support/plugin.mjs'
 import { mounts, shell as posix } from './support/systems.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 /** @typedef {import('./support/index.mjs').FakeRing} FakeRing */
 
-const PAGES = ['stores', 'homebridge', 'docker', 'migrating']
+const PAGES = ['stores', 'homebridge', 'homebridge-plugins', 'docker', 'migrating']
 const CLI = join(root, 'bin', 'ring-auth.js')
 const HELP = spawnSync(process.execPath, [CLI, '--help'], { encoding: 'utf8' }).stdout
 /** What the documents name by a path of its own, each a folder of the test's. */
@@ -200,14 +200,14 @@ describe('docs/stores.md', () => {
   })
 })
 
-describe('docs/homebridge.md', () => {
+describe('docs/homebridge-plugins.md', () => {
   it('has a plugin that starts, keeps its block current, and stops', async (t) => {
     const [ring, folder] = [await startRing(t), tempDir(t)]
     const block = snippet('homebridge', 'json', '"platforms"')
     const first = ring.mint()
     const whole = (/** @type {string} */ token) => block.replace('eyJydCI6ImV5…', () => token)
     writeFileSync(join(folder, 'config.json'), whole(first))
-    writeFileSync(join(folder, 'plugin.cjs'), snippet('homebridge', 'js', 'registerPlatform'))
+    writeFileSync(join(folder, 'plugin.cjs'), snippet('homebridge-plugins', 'js', 'registerPlatform'))
     writeFileSync(join(folder, 'homebridge.cjs'), HOMEBRIDGE)
     const env = installed(folder, ring)
     const start = async () => {
@@ -545,9 +545,15 @@ describe('these pages', () => {
     }
   })
 
-  for (const name of readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md'))) {
+  const names = readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md'))
+  for (const name of names) {
     it(`have no dead link: ${name}`, () => assertLinks(`docs/${name}`))
   }
+
+  it('are all in the index', () => {
+    const index = rows(text('docs/README.md')).flatMap(([link = '']) => /\]\(([\w-]+\.md)\)/.exec(link)?.[1] ?? [])
+    assert.deepEqual(index.toSorted(), names.filter((name) => name !== 'README.md').toSorted())
+  })
 })
 
 /**

@@ -156,7 +156,7 @@ describe('the examples', () => {
     ])
   })
 
-  it('have a Homebridge plugin with one name, that hands over none of the options that docs/homebridge.md forbids', () => {
+  it('have a Homebridge plugin with one name, that hands over none of the options that docs/homebridge-plugins.md forbids', () => {
     const file = (/** @type {string} */ name) =>
       readFileSync(join(root, 'examples', 'homebridge-plugin', ...name.split('/')), 'utf8')
     const manifest = JSON.parse(file('package.json'))
@@ -167,7 +167,7 @@ describe('the examples', () => {
     assert.equal(JSON.parse(file('config.schema.json')).pluginAlias, platform)
     assert.ok(file('homebridge-ui/server.js').includes(`serve({ platform: '${platform}' })`))
     assert.ok(manifest.engines.homebridge)
-    const page = readFileSync(join(root, 'docs', 'homebridge.md'), 'utf8')
+    const page = readFileSync(join(root, 'docs', 'homebridge-plugins.md'), 'utf8')
     for (const option of ['refreshToken', 'systemId', 'statePath']) {
       assert.match(page, new RegExp(`^- \\*\\*(?:Do not|No)[^*]*\`[^\`]*${option}`, 'm'))
       assert.doesNotMatch(file('src/platform.ts'), new RegExp(`\\b${option}:`))

@@ -3,6 +3,7 @@
 // snippets of other pages. (README.md: packages/readme.test.mjs; the pages on stores, Homebridge, containers and migrating:
 // docs.test.mjs.) The last tests fail where one was not run, and where the pages disagree with the code.
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { delimiter, join } from 'node:path'
@@ -86,9 +87,36 @@ function managersOf(t, ring, folder = tempDir(t)) {
 /** @param {TestContext} t @param {FakeRing} ring @param {any} [options] @returns {RingTokenManager} */
 const managerOf = (t, ring, options) => new (managersOf(t, ring))(options ?? { refreshToken: ring.mint() })
 
+const types = text('index.d.ts')
+
+/** The members of a class or an interface of the types. @param {string} name */
+function membersOf(name) {
+  const [, body] =
+    new RegExp(`^export (?:class|interface) ${name}\\b[^{]*\\{\\n([^]*?)^\\}`, 'm').exec(types) ??
+    assert.fail(`no ${name}`)
+  return new Set(
+    [...String(body).matchAll(/^ {2}(?:readonly )?(\w+)\??[(:]/gm)]
+      .map(([, member = '']) => member)
+      .filter((member) => member !== 'constructor'),
+  )
+}
+
 describe('docs/api.md', () => {
   const PAGE = 'docs/api.md'
   const CREDENTIALS = { email: EMAIL, password: PASSWORD }
+
+  it('explains each option, each member and each function of the types', () => {
+    const explained = rows(section(PAGE, '## `new RingTokenManager(options?)`')).flatMap(([name = '', value]) =>
+      value === 'default' ? [] : quoted(name),
+    )
+    assert.deepEqual(explained.toSorted(), [...membersOf('RingTokenManagerOptions')].toSorted())
+    const headings = [...text(PAGE).matchAll(/^## `(?:new |manager\.)?(\w+)(?=[(`])/gm)].map(([, name]) => name)
+    const functions = [...types.matchAll(/^export (?:declare )?function (\w+)/gm)].map(([, name]) => name)
+    assert.deepEqual(
+      headings.toSorted(),
+      ['RingTokenManager', 'RingAuthError', ...membersOf('RingTokenManager'), ...functions].toSorted(),
+    )
+  })
 
   it('is loaded either way', async (t) => {
     const folder = tempDir(t)
@@ -246,8 +274,12 @@ describe('docs/errors.md', () => {
     await assert.rejects(said({ getAccessToken: () => Promise.reject(new Error('another')) }), /another/)
   })
 
-  it('has each code of the types, as transient and with the exit code that it has', () => {
-    const types = text('index.d.ts')
+  it('has the fields of the types', () => {
+    const fields = rows(String(text('docs/errors.md').split('\n## ')[0])).flatMap(([field = '']) => quoted(field))
+    assert.deepEqual(fields.toSorted(), ['message', ...membersOf('RingAuthError')].toSorted())
+  })
+
+  it('has each code of the types, as transient and with the exit code that it has, and what to do', () => {
     const [, union = ''] = /^export type ErrorCode =\n((?: {2}\| '\w+'\n)+)/m.exec(types) ?? []
     const codes = [...union.matchAll(/'(\w+)'/g)].map(([, code]) => String(code))
     const known = [...text('src/error.rs').matchAll(/^ {4}row\(ErrorCode::\w+, "(\w+)", (true|false), (\d)\),$/gm)]
@@ -262,7 +294,11 @@ describe('docs/errors.md', () => {
     const table = rows(section('docs/errors.md', '## At a glance')).flatMap(([code = '', ...rest]) =>
       code.startsWith('[') ? [[...quoted(code), ...rest]] : [],
     )
-    assert.deepEqual(table, expected)
+    assert.deepEqual(
+      table.map((row) => row.slice(0, 3)),
+      expected,
+    )
+    for (const [code, , , next = ''] of table) assert.match(next, /^[A-Z].*\.$/, code)
     const headings = [...text('docs/errors.md').matchAll(/^## `(\w+)`$/gm)].map(([, code]) => code)
     assert.deepEqual(headings, codes)
     const shown = rows(section('docs/cli.md', '## Exit codes')).flatMap(([code = '']) =>
@@ -373,6 +409,43 @@ describe('docs/cli.md', { skip: posix }, () => {
     assert.ok(ring.inspect(before).spent)
     const [, shown] = /^RING_REFRESH_TOKEN=(\S+)$/m.exec(readFileSync(join(folder, '.env'), 'utf8')) ?? []
     assert.equal(rawOf(shown), ring.inspect(before).newest)
+  })
+
+  it('explains commands and options that there are', () => {
+    const { stdout } = spawnSync(process.execPath, [join(root, 'bin', 'ring-auth.js'), '--help'], { encoding: 'utf8' })
+    const [commands = '', ...others] = text(PAGE).split('\n## ')
+    const words = rows(commands).flatMap(([command = '']) => quoted(command))
+    const options = others
+      .filter((one) => one.startsWith('Options'))
+      .flatMap((one) => rows(one).flatMap(([option = '']) => quoted(option).filter((word) => word.startsWith('--'))))
+    assert.ok(words.length >= 6 && options.length >= 30, `${words} ${options}`)
+    for (const word of [...words, ...options])
+      assert.ok(stdout.replace('[login]', 'login').includes(word.replace('[login]', 'login')), word)
+    assert.deepEqual(Object.keys(JSON.parse(text('package.json')).bin), ['ring-auth'])
+  })
+
+  it('logs in with a code that is known beforehand, and says, rotates and forgets what is stored', async (t) => {
+    const { ring, folder, sh } = await house(t)
+    // As an authenticator app makes them.
+    ring.accounts.get(EMAIL).twoFactor = 'totp'
+    const [login = '', ...none] = lines(snippet(PAGE, 'sh', 'printf'))
+    const [status = '', refresh = '', logout = '', ...others] = lines(snippet(PAGE, 'sh', 'ring-auth logout'))
+    assert.deepEqual([none, others], [[], []])
+    const variables = `PASSWORD='${PASSWORD}' CODE='${ring.codeFor(EMAIL)}'`
+    const journal = join(folder, 'ring-auth.json')
+    const done = await sh(`${variables}; ${login.replace('me@example.com', EMAIL)}`)
+    assert.equal(done.code, 0, done.stderr)
+    const first = rawOf(readJournal(journal).current.token)
+    assert.equal(first, ring.newest())
+    const requests = ring.requests.length
+    assert.match((await sh(status)).stdout, /^State: +ready$/m)
+    assert.equal(ring.requests.length, requests)
+    assert.equal((await sh(refresh)).code, 0)
+    assert.ok(ring.inspect(first).spent)
+    assert.equal(rawOf(readJournal(journal).current.token), ring.inspect(first).newest)
+    assert.equal((await sh(logout)).code, 0)
+    const { current, loggedOutAt } = readJournal(journal)
+    assert.deepEqual({ current, says: typeof loggedOutAt }, { current: null, says: 'number' })
   })
 
   it('for cron and curl', async (t) => {

@@ -1,4 +1,4 @@
-// `npm run demo`: the product at work on a fake Ring, with every claim checked against what that Ring saw.
+// `npm run demo`: the product at work with a simulated Ring. Each claim is checked against what that Ring has counted.
 import { statSync } from 'node:fs'
 import { build, install, root } from '../scripts/setup.mjs'
 import { Broken, claim, proved, say, step } from './report.mjs'
@@ -8,14 +8,16 @@ const DEADLINE_MS = 55_000
 
 /** @param {Stage} stage */
 async function demonstrate(stage) {
-  console.log('ring-auth at work. The Ring here is a fake one: another process, on this machine only.')
-  console.log('Its refresh tokens work once. Whoever sends one again is locked out until a person logs in.')
+  console.log('ring-auth at work with a simulated Ring, which is another process on this machine.')
+  console.log(
+    'Its refresh tokens work once. A program that sends a used one again is locked out until a person logs in.',
+  )
   const ring = await stage.startRing(['--expires-in', '2'])
   await logIn(stage, ring)
   const script = await rotations(stage, ring)
   await outage(script, ring)
   const { code } = await script.end()
-  claim(code === 0, 'the script was closed, and ended with 0', code)
+  claim(code === 0, 'the script closed its manager and ended with exit code 0', code)
   await killed(stage, ring)
   await balance(ring)
 }
@@ -29,16 +31,16 @@ async function logIn(stage, ring) {
   const login = stage.cli('login', '--email', EMAIL, '--password-stdin', '--state-file', stage.journalPath)
   login.write(PASSWORD)
   const code = await ring.code()
-  say(`Ring sends the code ${code}, which goes in as the second line`)
+  say(`Ring sends the code ${code}, which is the second line of standard input`)
   login.write(code)
   const { code: exit, stdout, stderr } = await login.end()
   claim(exit === 0, 'logged in, exit code 0', stderr)
   const counts = await ring.counts()
-  claim(counts.codesSent === 1, 'one code was sent, no second one', counts)
+  claim(counts.codesSent === 1, 'Ring sent one code', counts)
   const { current } = stage.journal()
   claim(inner(current.token) === (await ring.newest()), 'the newest token is in ring-auth.json')
   if (process.platform !== 'win32') {
-    claim((statSync(stage.journalPath).mode & 0o777) === 0o600, 'nobody but its owner can read that file')
+    claim((statSync(stage.journalPath).mode & 0o777) === 0o600, 'only its owner can read that file')
   }
   claim(!(stdout + stderr).includes(current.token), 'the token was not printed')
   const status = await stage.cli('status', '--json', '--state-file', stage.journalPath).end()
@@ -52,7 +54,7 @@ async function logIn(stage, ring) {
 
 /** @param {Stage} stage @param {Ring} ring @returns The script, which goes on. */
 async function rotations(stage, ring) {
-  step('2. Rotations in a script (access tokens live for 2 seconds, ten callers ask at a time)')
+  step('2. Rotations in a script (access tokens live for 2 seconds, ten calls at a time)')
   const before = await ring.counts()
   const script = stage.script('watch')
   /** @type {any[]} */
@@ -71,27 +73,27 @@ async function rotations(stage, ring) {
   const rotated = reports.filter((report) => report.rotated)
   claim(
     rotated.every((report) => report.onDisk),
-    'each token was on the disk before the script heard of it',
+    'each token was on disk before the script got it',
     rotated,
   )
   const asked = reports.filter((report) => report.askedAt)
   const calls = asked.reduce((sum, report) => sum + (report.served ?? 0), 0)
   claim(
     asked.every((report) => report.served),
-    `${calls} calls for an access token, and none failed`,
+    `${calls} calls for an access token, none of which failed`,
     asked.find((report) => report.failed),
   )
   const answers = asked.map((report) => report.answer).filter(Boolean)
   claim(
     answers.length > 0 && answers.every((status) => status === 200),
-    `Ring's API took the access token ${answers.length} times`,
+    `Ring's API accepted the access token ${answers.length} times`,
     answers,
   )
   const counts = await ring.counts()
   const requests = counts.refreshes - before.refreshes
   claim(
     requests >= 3 && requests <= rotated.length + 1,
-    `${requests} refreshes, one for each rotation, however many asked`,
+    `${requests} refreshes: one for each rotation, however many calls there were`,
     counts,
   )
   return script
@@ -111,34 +113,34 @@ async function outage(script, ring) {
     (report) => report.failed,
     (report) => reports.push(report),
   )
-  // The ones that were asked at the very end may have been too late.
+  // Calls at the very end may have been too late.
   const covered = reports.filter((report) => report.askedAt > outageAt && report.askedAt < expiresAt - 100)
   const calls = covered.reduce((sum, report) => sum + (report.served ?? 0), 0)
   claim(
     covered.length > 0 && covered.every((report) => report.served),
-    `${calls} calls during the outage got the token that was still valid`,
+    `${calls} calls during the outage got the access token that was still valid`,
   )
-  claim(at >= expiresAt, 'only after it had expired did a call fail', { at, expiresAt })
+  claim(at >= expiresAt, 'calls failed only after it had expired', { at, expiresAt })
   const { failed, at: saidAt } = await script.report((report) => report.failed)
   say(`${failed.code}, HTTP ${failed.httpStatus}: ${failed.message}`)
   const retryAt = saidAt + failed.retryAfterMs
   claim(
     failed.code === 'SERVER_ERROR' && failed.transient === true && failed.retryAfterMs > 0,
-    `the error says that it passes by itself, and is tried again in ${(failed.retryAfterMs / 1000).toFixed(1)} s`,
+    `the error is transient, and the next try is in ${(failed.retryAfterMs / 1000).toFixed(1)} s`,
     failed,
   )
   const during = await ring.counts()
   const requests = during.refreshes - before.refreshes
-  claim(requests >= 1 && requests <= 4, `Ring was asked ${requests} times, not once for each call`, during)
+  claim(requests >= 1 && requests <= 4, `Ring got ${requests} requests, not one for each call`, during)
   await ring.clearFaults()
-  say('the outage is over; nobody does anything, the script just goes on asking')
+  say('the outage ends; the script continues to call as before')
   let waited = 0
   const served = await script.report(
     (report) => report.served,
     (report) => (waited += report.failed ? 1 : 0),
   )
   const next = (await ring.refreshes())[during.refreshes]
-  claim(waited > 0 && next.at >= retryAt - 100, `${waited} rounds of calls in the wait cost Ring no request`, {
+  claim(waited > 0 && next.at >= retryAt - 100, `${waited} rounds of calls during the wait sent Ring no request`, {
     waited,
     at: next.at,
     retryAt,
@@ -147,7 +149,7 @@ async function outage(script, ring) {
   const after = await ring.counts()
   claim(
     after.refreshes === during.refreshes + 1 && after.rotations === before.rotations + 1,
-    'with one request, and one rotation',
+    'with one request and one rotation',
     after,
   )
 }
@@ -156,18 +158,15 @@ async function outage(script, ring) {
 async function killed(stage, ring) {
   step('4. kill -9 in the middle of a rotation')
   await ring.set({ expiresIn: 3600, graceMs: 20_000 })
-  say('first, before Ring has done anything:')
+  say('first, before Ring has rotated the token:')
   await killDuring(stage, ring, 'hang', (before, now) => now.refreshes > before.refreshes)
   await goOn(stage, ring, 0)
-  say('then, after Ring has rotated, its answer still on the way. What is on the disk is spent:')
+  say('then, after Ring has rotated the token and before its answer arrives:')
   await killDuring(stage, ring, 'hang-after', (before, now) => now.rotations > before.rotations)
   const { spent, withinGrace } = await ring.inspect(inner(stage.journal().current.token))
-  claim(
-    spent === true && withinGrace === true,
-    'the newest token on this machine is used up, and the one after it never came',
-  )
+  claim(spent === true && withinGrace === true, 'the token on disk is used, and the new one never arrived')
   await goOn(stage, ring, 1)
-  say('(this needs a Ring that takes a token again for a moment; nobody knows how long the real one does)')
+  say('(this works while Ring accepts the used token once more; how long the real Ring does is unknown)')
 }
 
 /**
@@ -183,10 +182,14 @@ async function killDuring(stage, ring, fault, reached) {
   await until(async () => reached(before, await ring.counts()))
   const { mark } = stage.journal()
   const { signal } = await script.kill()
-  claim(signal === 'SIGKILL' && mark !== null, 'killed; the journal had been told before the request was sent', {
-    signal,
-    mark,
-  })
+  claim(
+    signal === 'SIGKILL' && mark !== null,
+    'killed; the journal had recorded the rotation before the request was sent',
+    {
+      signal,
+      mark,
+    },
+  )
 }
 
 /** @param {Stage} stage @param {Ring} ring @param {number} graceUses How often a spent token is taken again meanwhile. */
@@ -195,9 +198,9 @@ async function goOn(stage, ring, graceUses) {
   say('$ ring-auth token --state-file ring-auth.json')
   const { code, stdout, stderr, ms } = await stage.cli('token', '--state-file', stage.journalPath).end()
   // A lock that had outlived its holder would have cost most of a minute.
-  claim(code === 0 && ms < 5000, `the next start goes on at once: ${ms} ms, lock and all`, { code, ms, stderr })
+  claim(code === 0 && ms < 5000, `the next start continues at once: ${ms} ms, including the lock`, { code, ms, stderr })
   const { current, mark, hardwareId } = stage.journal()
-  claim((await ring.apiStatus(stdout.trim(), hardwareId)) === 200, "Ring's API takes its access token")
+  claim((await ring.apiStatus(stdout.trim(), hardwareId)) === 200, "Ring's API accepts its access token")
   const counts = await ring.counts()
   claim(
     counts.refreshes === before.refreshes + 1 && counts.graceUses === before.graceUses + graceUses,
@@ -208,27 +211,28 @@ async function goOn(stage, ring, graceUses) {
   )
   const { live, spent } = await ring.inspect(inner(current.token))
   const isNewest = inner(current.token) === (await ring.newest())
-  claim(
-    mark === null && live === true && spent === false && isNewest,
-    'the newest token is on the disk, and it is alive',
-    { mark, live, spent, isNewest },
-  )
+  claim(mark === null && live === true && spent === false && isNewest, 'the newest token is on disk and valid', {
+    mark,
+    live,
+    spent,
+    isNewest,
+  })
 }
 
 /** @param {Ring} ring */
 async function balance(ring) {
-  step('What Ring saw of all this')
+  step('What the simulated Ring has counted')
   const counts = await ring.counts()
   claim(
     counts.stalePresentations === 0,
-    `${counts.refreshes} refreshes, ${counts.rotations} rotations, and no used-up token beyond its grace`,
+    `${counts.refreshes} refreshes, ${counts.rotations} rotations, and no used token after its grace period`,
     counts,
   )
-  claim(counts.invalidGrants === 0, 'not one invalid_grant')
+  claim(counts.invalidGrants === 0, 'no invalid_grant')
   claim(counts.maxConcurrentRefreshes === 1, 'never two refreshes at once', counts)
-  claim(counts.codesSent === 1, 'still one code: nobody had to log in again', counts)
+  claim(counts.codesSent === 1, 'still one code: no second login was needed', counts)
   const mistakes = await ring.mistakes()
-  claim(mistakes.length === 0, 'and the fake made no mistake of its own', mistakes)
+  claim(mistakes.length === 0, 'no error in the simulated Ring itself', mistakes)
 }
 
 async function main() {
@@ -243,7 +247,7 @@ async function main() {
   process.on('SIGTERM', () => leave(143))
   const startedAt = Date.now()
   const deadline = setTimeout(() => {
-    console.error(`\n  ✗ not done within ${DEADLINE_MS / 1000} s: something was waited for that did not happen`)
+    console.error(`\n  ✗ not done within ${DEADLINE_MS / 1000} s: an expected event did not happen`)
     leave(1)
   }, DEADLINE_MS)
   try {
