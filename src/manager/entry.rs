@@ -10,6 +10,7 @@ use super::{Inner, Level, closed, ignoring, policy};
 use crate::journal::state::{Known, State};
 use crate::journal::{Accepted, Begun, Claim, Found, Guard, Notice, Offer, Origin};
 use crate::mirror::{Allowance, Follower};
+use crate::oauth::BoxFuture;
 use crate::pasted::{self, Pasted};
 use crate::token::{Fingerprint, RefreshToken};
 use crate::{Error, ErrorCode, Result, task};
@@ -103,13 +104,21 @@ const LONGEST_HOLD: Duration = Duration::from_secs(600);
 
 impl Inner {
     /// Enters the store: waits for whoever is in it, reads what is there, and looks the caller's own token up.
-    pub(super) async fn enter(self: &Arc<Self>, allowance: &Arc<Allowance>) -> Result<Entered<'_>> {
-        self.enter_with(Patience::UntilClosing, allowance).await
+    ///
+    /// Its future is boxed here, because the addon's crate would otherwise compile all of it a second time.
+    pub(super) fn enter<'a: 'b, 'b>(
+        self: &'a Arc<Self>,
+        allowance: &'b Arc<Allowance>,
+    ) -> BoxFuture<'b, Result<Entered<'a>>> {
+        Box::pin(self.enter_with(Patience::UntilClosing, allowance))
     }
 
     /// The same, for what must not be lost because the manager is being closed meanwhile.
-    pub(super) async fn enter_although_closing(self: &Arc<Self>, allowance: &Arc<Allowance>) -> Result<Entered<'_>> {
-        self.enter_with(Patience::ToTheEnd, allowance).await
+    pub(super) fn enter_although_closing<'a: 'b, 'b>(
+        self: &'a Arc<Self>,
+        allowance: &'b Arc<Allowance>,
+    ) -> BoxFuture<'b, Result<Entered<'a>>> {
+        Box::pin(self.enter_with(Patience::ToTheEnd, allowance))
     }
 
     async fn enter_with(self: &Arc<Self>, patience: Patience, allowance: &Arc<Allowance>) -> Result<Entered<'_>> {

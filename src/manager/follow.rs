@@ -11,6 +11,7 @@ use super::{Inner, Level, read};
 use crate::journal::Notice;
 use crate::journal::state::{Known, State};
 use crate::mirror::{Allowance, Decision, Follower, Mirror, Patience, Program, Settled};
+use crate::oauth::BoxFuture;
 use crate::pasted::{self, Flaw, Pasted};
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Result, Secret, task};
@@ -182,8 +183,16 @@ impl Inner {
         Ok(())
     }
 
-    /// Says whether that took a write.
-    async fn put_right(self: &Arc<Self>, _turn: MutexGuard<'_, ()>, allowance: &Arc<Allowance>) -> bool {
+    /// Says whether that took a write. Its future is boxed here, because the addon's crate would otherwise compile all of it a second time.
+    fn put_right<'a>(
+        self: &'a Arc<Self>,
+        turn: MutexGuard<'a, ()>,
+        allowance: &'a Arc<Allowance>,
+    ) -> BoxFuture<'a, bool> {
+        Box::pin(self.put_right_in(turn, allowance))
+    }
+
+    async fn put_right_in(self: &Arc<Self>, _turn: MutexGuard<'_, ()>, allowance: &Arc<Allowance>) -> bool {
         // Only with the turn: whoever comes later, and finds that nothing is due, must not go on before this ends.
         self.view().mirror_due = false;
         let Some(mirror) = self.parts.mirror.clone() else { return false };
