@@ -77,7 +77,9 @@ impl<'a> Journals<'a> {
     pub(crate) fn paths(&self) -> BTreeSet<PathBuf> {
         let Ok(entries) = std::fs::read_dir(self.folder) else { return BTreeSet::new() };
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_encoded_bytes().into());
-        names.filter_map(|name: Vec<u8>| Some(self.folder.join(text_of(journal_of(&name)?)))).collect()
+        let mut paths = BTreeSet::new();
+        paths.extend(names.filter_map(|name: Vec<u8>| Some(self.folder.join(text_of(journal_of(&name)?)))));
+        paths
     }
 
     /// The newest state of each, and its path. What cannot be read, and what does not carry the signature, is left out.

@@ -12,7 +12,9 @@ pub struct Edits(Vec<(Range<usize>, String)>);
 impl Edits {
     /// Another text in that place.
     pub fn replace(&mut self, range: Range<usize>, with: String) {
-        self.0.push((range, with));
+        let place = |range: &Range<usize>| (range.start, range.end);
+        let at = self.0.partition_point(|(other, _)| place(other) <= place(&range));
+        self.0.insert(at, (range, with));
     }
 
     /// A text before that place.
@@ -21,8 +23,7 @@ impl Edits {
     }
 
     /// The text with all of them.
-    pub fn apply(mut self, text: &str) -> String {
-        self.0.sort_by_key(|(range, _)| (range.start, range.end));
+    pub fn apply(self, text: &str) -> String {
         let mut after = String::with_capacity(text.len() + 64);
         let mut at = 0;
         for (range, with) in &self.0 {

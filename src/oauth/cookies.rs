@@ -33,9 +33,15 @@ impl Jar {
 
     /// The `Cookie` header for a request to `url`, if any cookie belongs there.
     pub(super) fn header(&self, url: &Url) -> Option<String> {
-        let mut cookies = self.0.matches(url);
-        // RFC 6265 puts longer paths first; the names only make it the same every time.
-        cookies.sort_by(|a, b| b.path.len().cmp(&a.path.len()).then_with(|| a.name().cmp(b.name())));
+        let mut cookies: Vec<&Cookie<'_>> = Vec::new();
+        for cookie in self.0.matches(url) {
+            // RFC 6265 puts longer paths first; the names only make it the same every time.
+            let order = |other: &Cookie<'_>| {
+                cookie.path.len().cmp(&other.path.len()).then_with(|| other.name().cmp(cookie.name()))
+            };
+            let at = cookies.partition_point(|other| order(other).is_le());
+            cookies.insert(at, cookie);
+        }
         let pairs: Vec<_> = cookies.iter().map(|cookie| format!("{}={}", cookie.name(), cookie.value())).collect();
         (!pairs.is_empty()).then(|| pairs.join("; "))
     }
