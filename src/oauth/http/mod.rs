@@ -5,6 +5,7 @@
 
 mod client;
 mod connector;
+mod crypto;
 mod encoding;
 mod received;
 mod roots;

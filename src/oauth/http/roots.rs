@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::crypto::{CryptoProvider, KeyProvider};
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::SigningKey;
 
 use super::Environment;
+use super::crypto::provider;
 use crate::task::Apart;
 
 /// TLS that trusts Mozilla's authorities, those in the files of an environment and those that Node read from the system, and what is wrong with one of those files. Each
@@ -44,23 +43,12 @@ pub(super) async fn tls(
         let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok).collect();
         roots.add_parsable_certificates(certificates);
     }
-    let provider = Arc::new(CryptoProvider { key_provider: &NoKeys, ..rustls::crypto::ring::default_provider() });
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
+    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok((Arc::new(tls), problem))
-}
-
-/// No server asks who we are by a certificate, and what would read and use its key stays out of the addon.
-#[derive(Debug)]
-struct NoKeys;
-
-impl KeyProvider for NoKeys {
-    fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, rustls::Error> {
-        Err(rustls::Error::General("there are no keys of our own".to_owned()))
-    }
 }
 
 /// More than any bundle of certificates has.
