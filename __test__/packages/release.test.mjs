@@ -263,6 +263,11 @@ describe('the workflows', () => {
       built.map((match) => match[2]).sort(),
       [...readJson(join(root, 'package.json')).napi.targets].sort(),
     )
+    // As `npm run build` compiles it: a RUSTFLAGS would take the place of the flags in that file.
+    const commands = [...release.matchAll(/cargo (?:zig)?build .*/g)].map((match) => match[0])
+    assert.equal(commands.length, 2)
+    for (const command of commands) assert.match(command, / --config binding\/release\.toml /)
+    assert.doesNotMatch(release, /RUSTFLAGS/)
     // Each binary is checked before it is packed.
     const steps = [...(release.split(/^ {2}pack:$/m)[1] ?? '').matchAll(/- run: node (\S+ ?\S*)/g)].map(
       (match) => match[1],

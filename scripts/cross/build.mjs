@@ -16,8 +16,9 @@ function build(tools, platform) {
   const { target = '', glibc } = TARGETS[platform] ?? {}
   const begun = Date.now()
   const args = ['zigbuild', '--locked', '--release', '--package', 'ring-auth-binding', '-Zbuild-std=std,panic_unwind']
+  args.push('--config', join('binding', 'release.toml'))
   run('cargo-zigbuild', [...args, '--target', glibc ? `${target}.${glibc}` : target], {
-    env: environment(tools, platform),
+    env: environment(tools),
   })
   const folder = join(buildFolder, target, 'release')
   const names = ['libring_auth_binding.so', 'libring_auth_binding.dylib', 'ring_auth_binding.dll']

@@ -151,7 +151,7 @@ function testFiles() {
 function built(args, which) {
   const { status, stdout } = spawnSync('cargo-zigbuild', args, {
     cwd: root,
-    env: { ...process.env, ...environment(tools, PLATFORM) },
+    env: { ...process.env, ...environment(tools) },
     encoding: 'utf8',
     maxBuffer: 1 << 28,
     stdio: ['ignore', 'pipe', 'inherit'],

@@ -3,9 +3,8 @@
 // linker and C compiler.
 import { writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
-import { binaryOf } from '../packages.mjs'
 import { crossFolder, installPython, once, unpackDebian } from './fetch.mjs'
-import { MACOS, TARGETS } from './platforms.mjs'
+import { MACOS } from './platforms.mjs'
 
 const PYTHON_PACKAGES = ['cargo-zigbuild==0.24.0', 'ziglang==0.17.1']
 
@@ -61,20 +60,11 @@ export function oldestSystems() {
 }
 
 /**
- * The environment in which cargo-zigbuild builds a platform.
+ * The environment in which cargo-zigbuild builds.
  * @param {ReturnType<typeof toolchain>} tools
- * @param {string} platform
  * @returns {NodeJS.ProcessEnv}
  */
-export function environment({ debian, python, node }, platform) {
-  const { target = '' } = TARGETS[platform] ?? {}
-  const flags = []
-  // An addon for musl is a shared library like any other.
-  if (target.endsWith('musl')) flags.push('-C target-feature=-crt-static')
-  if (target.endsWith('darwin')) {
-    // Otherwise the file would name the path where it was built, and libraries from which it takes nothing.
-    flags.push(`-C link-arg=-Wl,-install_name,@rpath/${binaryOf(platform)}`, '-C link-arg=-Wl,-dead_strip_dylibs')
-  }
+export function environment({ debian, python, node }) {
   return {
     PATH: [join(python, 'bin'), debian, process.env['PATH']].join(delimiter),
     PYTHONPATH: python,
@@ -85,7 +75,8 @@ export function environment({ debian, python, node }, platform) {
     RUSTC: join(debian, 'rustc'),
     // Its standard library has to be built for each target, which stable Rust refuses.
     RUSTC_BOOTSTRAP: '1',
-    RUSTFLAGS: flags.join(' '),
+    // It would take the place of the flags in binding/release.toml.
+    RUSTFLAGS: undefined,
     MACOSX_DEPLOYMENT_TARGET: MACOS,
     LIBNODE_PATH: node,
   }

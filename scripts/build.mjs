@@ -1,0 +1,10 @@
+// @ts-check
+// `npm run build [-- OPTION …]`: builds the addon as it is released, for this machine, into binding/. The options are napi's.
+import { join } from 'node:path'
+import { root, run } from './setup.mjs'
+
+const NAPI = join(root, 'node_modules', '@napi-rs', 'cli', 'dist', 'cli.js')
+
+const into = ['--output-dir', 'binding', '--no-js', '--dts', 'binding.d.ts']
+const options = ['--platform', '--release', '--package', 'ring-auth-binding', ...into, ...process.argv.slice(2)]
+run(process.execPath, [NAPI, 'build', ...options, '--', '--config', join('binding', 'release.toml')])
