@@ -7,7 +7,7 @@ import { tracingChannel } from 'node:diagnostics_channel'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { LOGIN, account, bin, run, setUp, start } from './support/cli.mjs'
-import { EMAIL, PASSWORD, atEnd, editJournal, open, readJournal, unwrap, until } from './support/index.mjs'
+import { EMAIL, PASSWORD, atEnd, editJournal, open, readJournal, root, unwrap, until } from './support/index.mjs'
 import { fenced, take } from './support/pages.mjs'
 import { shell as posix } from './support/systems.mjs'
 
@@ -74,6 +74,30 @@ async function house(t, settings = account('totp')) {
 const valuesOf = (unit, key) => [...unit.matchAll(new RegExp(`^${key}=(.*)$`, 'gm'))].map(([, value = '']) => value)
 
 describe('docs/unattended.md', { concurrency: 4, skip: posix }, () => {
+  it('when it does not work', async (t) => {
+    const { shell, logIn } = await house(t)
+    const line = snippet('sh', 'ring-auth doctor')
+    const before = await shell(line).ended
+    assert.equal(before.code, 3, before.stdout)
+    await logIn()
+    const after = await shell(line).ended
+    assert.equal(after.code, 0, after.stdout)
+    // The page explains each check, and no other one.
+    const explained =
+      readFileSync(join(root, PAGE), 'utf8').split('## When it does not work')[1]?.split('\n## ')[0] ?? ''
+    const rows = [...explained.matchAll(/^\| (`[a-z0-9`, -]+`) \|/gm)].map(([, ids = '']) =>
+      ids.replaceAll('`', '').split(', '),
+    )
+    const printed = after.stdout
+      .trim()
+      .split('\n')
+      .map((line) => line.slice(9).split(' ')[0])
+    assert.deepEqual(
+      rows.flat().filter((id) => id !== 'id'),
+      printed,
+    )
+  })
+
   it('health checks', async (t) => {
     const { shell, logIn, journal } = await house(t)
     const line = snippet('sh', '--max-age 26h >/dev/null')

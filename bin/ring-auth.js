@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-const addon = loaded()
 const args = process.argv.slice(2)
+const isDoctor = args.includes('doctor')
+const addon = loaded()
 const kind = kindOf(0)
 
 // A terminal is a device. Asking node:tty whether it is one costs 2 ms at every start, and any other device has nothing to restore.
@@ -8,7 +9,12 @@ if (kind?.isCharacterDevice()) require('../lib/signals.js').beforeDeadlySignals(
 
 if (args.includes('watch')) require('../lib/signals.js').onEnd(addon.endWatch)
 
-const running = args.includes('--web') ? require('../lib/web/cli.js').run(addon, args) : addon.runCli(args, input())
+if (isDoctor) require('../lib/signals.js').beforeAnySignal(addon.endDoctor)
+
+const surroundings = isDoctor ? require('../lib/doctor.js').surroundings() : undefined
+const running = args.includes('--web')
+  ? require('../lib/web/cli.js').run(addon, args)
+  : addon.runCli(args, input(), surroundings)
 running.then((code) => {
   process.exitCode = code
 })
@@ -20,6 +26,7 @@ function loaded() {
   } catch (error) {
     const { code, message } = /** @type {{ code?: string, message: string }} */ (error)
     if (code === undefined) throw error
+    if (isDoctor) console.log(require('../lib/doctor.js').withoutBinary(args, { code, message }))
     console.error(`ring-auth: ${message} (${code})`)
     process.exit(1)
   }

@@ -347,6 +347,9 @@ export interface BindingWebLogin {
   verbose: boolean
 }
 
+/** Removes the files that `doctor` has made, before a signal ends the process. */
+export declare function endDoctor(): void
+
 /** Ends `watch` as soon as a rotation under way is stored. Says whether there is one to end. */
 export declare function endWatch(): boolean
 
@@ -359,8 +362,11 @@ export declare function parseRefreshToken(token: string): BindingToken
 /** Gives the terminal back as it was before a dialogue of the command line, before a signal ends the process. */
 export declare function restoreTerminal(): void
 
-/** Runs the command line. `input` is what `lib/standard-input.js` says of standard input. */
-export declare function runCli(args: Array<string>, input?: string | undefined | null): Promise<number>
+/**
+ * Runs the command line. `input` is what `lib/standard-input.js` says of standard input, `surroundings` what `lib/doctor.js` says
+ * of the runtime and the package.
+ */
+export declare function runCli(args: Array<string>, input?: string | undefined | null, surroundings?: string | undefined | null): Promise<number>
 
 /** Hands over the roots of the system that Node read (PEM), or why it has none. For all managers that are made afterwards. */
 export declare function setSystemCertificates(pem?: string | undefined | null, problem?: string | undefined | null): void

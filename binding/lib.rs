@@ -345,16 +345,22 @@ pub fn settled(env: Env) -> napi::Result<AsyncBlock<()>> {
     promise(env, activity::settled())
 }
 
-/// Runs the command line. `input` is what `lib/standard-input.js` says of standard input.
+/// Runs the command line. `input` is what `lib/standard-input.js` says of standard input, `surroundings` what `lib/doctor.js` says
+/// of the runtime and the package.
 #[napi]
-pub fn run_cli(env: Env, args: Vec<String>, input: Option<String>) -> napi::Result<AsyncBlock<u32>> {
+pub fn run_cli(
+    env: Env,
+    args: Vec<String>,
+    input: Option<String>,
+    surroundings: Option<String>,
+) -> napi::Result<AsyncBlock<u32>> {
     let args = args.into_iter().map(OsString::from).collect();
     let input = match input.as_deref() {
         Some("answers") => StandardInput::Answers,
         Some("mintty") => StandardInput::Mintty,
         _ => StandardInput::Options,
     };
-    promise(env, async move { u32::from(ring_auth::cli::run(args, input, Handle::current()).await) })
+    promise(env, async move { u32::from(ring_auth::cli::run(args, input, surroundings, Handle::current()).await) })
 }
 
 /// Hands over the roots of the system that Node read (PEM), or why it has none. For all managers that are made afterwards.
@@ -374,6 +380,12 @@ pub fn begin_web_login(env: Env, args: Vec<String>) -> napi::Result<AsyncBlock<B
 #[napi]
 pub fn end_watch() -> bool {
     ring_auth::cli::end_watch()
+}
+
+/// Removes the files that `doctor` has made, before a signal ends the process.
+#[napi]
+pub fn end_doctor() {
+    ring_auth::cli::end_doctor();
 }
 
 /// Gives the terminal back as it was before a dialogue of the command line, before a signal ends the process.

@@ -327,4 +327,4 @@ function readJson(path) {
   return JSON.parse(readFileSync(path, 'utf8'))
 }
 
-module.exports = { PLATFORMS, VERSION, libcOf, load, platformOf, systemCaAskedBy, thisHost }
+module.exports = { PLATFORMS, VERSION, libcOf, load, platformOf, reportWithoutNetwork, systemCaAskedBy, thisHost }

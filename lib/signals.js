@@ -1,8 +1,8 @@
 // @ts-check
 'use strict'
 
-// Signals that end the command line: while a person types, Node restores the terminal for SIGINT and SIGTERM alone, and
-// `watch` ends by itself.
+// Signals that end the command line: while a person types, Node restores the terminal for SIGINT and SIGTERM alone, `watch` ends
+// by itself, and `doctor` removes its files.
 
 /**
  * The signals that end a process unless it handles them. Not those of a fault, after which no JavaScript may run, and not
@@ -54,4 +54,16 @@ function onEnd(end) {
   for (const signal of signals) process.on(signal, listener)
 }
 
-module.exports = { beforeDeadlySignals, onEnd }
+/**
+ * Calls a function before any signal that can be handled ends the process.
+ * @param {() => void} restore
+ */
+function beforeAnySignal(restore) {
+  beforeDeadlySignals(restore)
+  onEnd(() => {
+    restore()
+    return false
+  })
+}
+
+module.exports = { beforeAnySignal, beforeDeadlySignals, onEnd }

@@ -470,6 +470,9 @@ mod tests {
         let Parsed { action, options, .. } = parsed("watch --state-file j --exec notify --on-change").unwrap();
         assert_eq!((action, options.exec.as_deref(), options.on_change), (Action::Watch, Some("notify"), true));
         assert!(refused("token --state-file j --exec notify").contains("--exec is for watch only"));
+        // Without a store it looks at the rest.
+        assert_eq!(parsed("doctor --json").unwrap().action, Action::Doctor);
+        assert!(refused("doctor --refresh-token-stdin").contains("--refresh-token-stdin is for token"));
         assert!(refused("status --state-file j --on-change").contains("--on-change is for watch only"));
         assert!(refused("watch --state-file j --on-change").contains("--on-change goes with --exec only"));
         assert!(refused("watch").contains("--state-file"));

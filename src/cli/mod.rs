@@ -1,4 +1,4 @@
-//! The command line: `ring-auth [login|token|refresh|status|watch|logout|completions|man]`.
+//! The command line: `ring-auth [login|token|refresh|status|watch|doctor|logout|completions|man]`.
 //!
 //! The result goes to standard output, everything for people to standard error, so that a script can take the first and
 //! a person still sees the second. It never waits for somebody who is not there.
@@ -6,6 +6,7 @@
 mod args;
 mod commands;
 mod completions;
+mod doctor;
 mod exec;
 mod flags;
 mod help;
@@ -32,6 +33,7 @@ use args::Parsed;
 use flags::Action;
 use output::Output;
 
+pub use doctor::end_doctor;
 pub use watch::end_watch;
 pub use web::{Begun, PageStore, WebLogin};
 
@@ -59,12 +61,13 @@ impl StandardInput {
 /// Reads `RING_EMAIL`, `RING_PASSWORD`, `RING_2FA_CODE`, `RING_TOTP_SECRET`, the files that these with `_FILE` and
 /// `RING_REFRESH_TOKEN_FILE` name, the credentials of systemd, `RING_AUTH_OAUTH_URL` and `RING_AUTH_API_URL`; and what says
 /// where Homebridge's configuration is: `UIX_CONFIG_PATH`, `UIX_STORAGE_PATH`, the homes of this user and of sudo's.
-pub async fn run(args: Vec<OsString>, input: StandardInput, runtime: Handle) -> u8 {
+/// `surroundings` is for `doctor`: what JavaScript knows of the runtime and the package, as JSON.
+pub async fn run(args: Vec<OsString>, input: StandardInput, surroundings: Option<String>, runtime: Handle) -> u8 {
     let json = args.iter().any(|arg| arg == "--json");
     match args::parse(args, has_token_file()) {
         Ok(mut parsed) => {
             parsed.options.input = input;
-            run_parsed(parsed, runtime).await
+            run_parsed(parsed, surroundings, runtime).await
         }
         Err(error) => Output::new(json, output::Loudness::Normal).fail(&error),
     }
@@ -84,7 +87,7 @@ pub async fn begin_web_login(args: Vec<OsString>, runtime: Handle) -> Begun {
         Err(error) => return Begun::Ended(Output::new(json, output::Loudness::Normal).fail(&error)),
     };
     let Some(page) = parsed.options.web.clone().filter(|_| parsed.action == Action::Login) else {
-        return Begun::Ended(run_parsed(parsed, runtime).await);
+        return Begun::Ended(run_parsed(parsed, None, runtime).await);
     };
     let output = Arc::new(Output::new(parsed.options.json, parsed.options.loudness));
     match web::begin(&parsed.options, page, &output).await {
@@ -93,7 +96,7 @@ pub async fn begin_web_login(args: Vec<OsString>, runtime: Handle) -> Begun {
     }
 }
 
-async fn run_parsed(parsed: Parsed, runtime: Handle) -> u8 {
+async fn run_parsed(parsed: Parsed, surroundings: Option<String>, runtime: Handle) -> u8 {
     let Parsed { action, word, options } = parsed;
     let output = Output::new(options.json, options.loudness);
     let output = Arc::new(output.with_order_of_ring_client_api(options.input == StandardInput::Answers));
@@ -122,6 +125,7 @@ async fn run_parsed(parsed: Parsed, runtime: Handle) -> u8 {
         Action::Refresh => commands::refresh(options, Arc::clone(&output), runtime).await,
         Action::Status => status::status(&options, &output).await,
         Action::Watch => watch::watch(options, Arc::clone(&output), runtime).await,
+        Action::Doctor => doctor::doctor(&options, surroundings.as_deref(), &output).await,
         Action::Logout => commands::logout(&options, &output).await,
     };
     match done {

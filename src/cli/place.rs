@@ -109,6 +109,19 @@ impl Place {
         }
     }
 
+    /// The file in which the token is shown among other things, and where in it.
+    pub(super) fn target(&self) -> Option<&Target> {
+        match &self.kind {
+            Kind::Shown(target) => Some(target),
+            Kind::Nowhere | Kind::Journal(_) => None,
+        }
+    }
+
+    /// The options that name it, as they were typed.
+    pub(super) fn typed(&self) -> &str {
+        &self.typed
+    }
+
     /// The place as the login page's manager is given it; `None` if the token is kept nowhere.
     pub(super) fn page_store(&self) -> Option<PageStore> {
         match &self.kind {

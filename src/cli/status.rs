@@ -47,39 +47,10 @@ pub(super) async fn status(options: &Options, output: &Arc<Output>) -> Done {
     let clock = SystemClock::new();
     let place = Place::find(options)?;
     // With that purpose a file without a block is one that needs a login, and not one that cannot be used.
-    let Opened { store, mirror } = place.open(&endpoints()?.issuer(), Purpose::Introduce)?;
-    // Nothing is locked, and the file follows the journal: in this order a rotation in between makes the token in the
-    // file an old copy, and never one that was pasted.
-    let looked = mirror.as_ref().map(|mirror| mirror.look(Patience::Some));
-    let state = store.peek()?;
-    let mut status = inspect(state.as_ref(), &clock);
-    status.problem = status.problem.map(|error| place.in_our_words(error));
-    let mut pasted = None;
-    let mut files = None;
-    if let Some((mirror, looked)) = mirror.as_ref().zip(looked) {
-        let is_empty = state.as_ref().is_none_or(|state| state.current.is_none());
-        if let Err(error) = &looked
-            && is_empty
-        {
-            // It may well have a token: nobody can say that there is none.
-            return Err(error.clone().into());
-        }
-        let shown = looked.map(|text| {
-            let shown = Shown::beside(state.as_ref(), text.as_ref());
-            pasted = text.filter(|_| shown == Shown::New).and_then(|text| RefreshToken::parse(text.expose()).ok());
-            shown
-        });
-        if let Some(flaw) = shown.as_ref().ok().and_then(|shown| shown.flaw())
-            && is_empty
-        {
-            status.problem = Some(place.nothing_but(flaw));
-        }
-        if pasted.is_some() && status.phase == Phase::NeedsLogin {
-            // Whoever starts next uses that one.
-            status = Status { phase: Phase::Idle, problem: None, retry_at: None, persisted: false };
-        }
-        files = Some(Files { path: mirror.name(), journal: store.name(), shown });
-    }
+    let opened = place.open(&endpoints()?.issuer(), Purpose::Introduce)?;
+    let Seen { state, mut status, shown, mut pasted } = look(&place, &opened, &clock)?;
+    let Opened { store, mirror } = opened;
+    let files = mirror.zip(shown).map(|(mirror, shown)| Files { path: mirror.name(), journal: store.name(), shown });
     // A program that has such a file begins with its token, unless the journal knows it.
     if status.phase == Phase::NeedsLogin
         && let Some(token) = given_token(options, output).await?
@@ -111,13 +82,61 @@ pub(super) async fn status(options: &Options, output: &Arc<Output>) -> Done {
     Ok(0)
 }
 
+/// What is kept in a place, and how it does.
+pub(super) struct Seen {
+    pub(super) state: Option<State>,
+    pub(super) status: Status,
+    /// What the mirror shows, if there is one.
+    pub(super) shown: Option<Result<Shown, Error>>,
+    /// The token that was pasted into the mirror.
+    pub(super) pasted: Option<RefreshToken>,
+}
+
+/// Looks at what is kept, without a lock. Blocks.
+///
+/// # Errors
+///
+/// As for [`Store::peek`](crate::journal::Store::peek); and as for [`Mirror::look`] if the journal holds no token.
+pub(super) fn look(place: &Place, opened: &Opened, clock: &dyn Clock) -> Result<Seen, Error> {
+    // Nothing is locked, and the file follows the journal: in this order a rotation in between makes the token in the
+    // file an old copy, and never one that was pasted.
+    let looked = opened.mirror.as_ref().map(|mirror| mirror.look(Patience::Some));
+    let state = opened.store.peek()?;
+    let mut status = inspect(state.as_ref(), clock);
+    status.problem = status.problem.map(|error| place.in_our_words(error));
+    let Some(looked) = looked else { return Ok(Seen { state, status, shown: None, pasted: None }) };
+    let is_empty = state.as_ref().is_none_or(|state| state.current.is_none());
+    if let Err(error) = &looked
+        && is_empty
+    {
+        // It may well have a token: nobody can say that there is none.
+        return Err(error.clone());
+    }
+    let mut pasted = None;
+    let shown = looked.map(|text| {
+        let shown = Shown::beside(state.as_ref(), text.as_ref());
+        pasted = text.filter(|_| shown == Shown::New).and_then(|text| RefreshToken::parse(text.expose()).ok());
+        shown
+    });
+    if let Some(flaw) = shown.as_ref().ok().and_then(|shown| shown.flaw())
+        && is_empty
+    {
+        status.problem = Some(place.nothing_but(flaw));
+    }
+    if pasted.is_some() && status.phase == Phase::NeedsLogin {
+        // Whoever starts next uses that one.
+        status = Status { phase: Phase::Idle, problem: None, retry_at: None, persisted: false };
+    }
+    Ok(Seen { state, status, shown: Some(shown), pasted })
+}
+
 /// Whether the last success lies further back than that. None at all does; one in the future counts as now.
 fn is_too_old(last_success_at: Option<Millis>, now: Millis, max_age: Duration) -> bool {
     last_success_at.is_none_or(|at| now.saturating_sub(at) > millis(max_age))
 }
 
 /// As for requests: a token's own id wins.
-fn hardware_id<'a>(state: Option<&'a State>, pasted: Option<&'a RefreshToken>) -> Option<&'a str> {
+pub(super) fn hardware_id<'a>(state: Option<&'a State>, pasted: Option<&'a RefreshToken>) -> Option<&'a str> {
     let current = state.and_then(|state| state.current.as_ref()).map(|held| &held.token);
     current
         .or(pasted)
@@ -125,25 +144,23 @@ fn hardware_id<'a>(state: Option<&'a State>, pasted: Option<&'a RefreshToken>) -
         .or_else(|| state.and_then(|state| state.hardware_id.as_deref()))
 }
 
-impl Files {
-    /// What the file shows, in a word for programs and a sentence for people.
-    fn shows(&self) -> (&'static str, String) {
-        match &self.shown {
-            Ok(Shown::Newest) => ("newest", "the newest token".into()),
-            Ok(Shown::Nothing) => ("nothing", "no token".into()),
-            Ok(Shown::Nonsense(flaw)) => {
-                ("nonsense", format!("something that cannot be a token: it {}", flaw.reason()))
-            }
-            Ok(Shown::Reference(flaw)) => ("reference", format!("a value that is left alone: it {}", flaw.reason())),
-            Ok(Shown::Old) => ("old", "an old copy; it is put right at the next start or refresh".into()),
-            Ok(Shown::New) => ("new", "a token that was pasted; it is used from the next start or refresh on".into()),
-            Err(error) => ("unreadable", error.message().to_owned()),
-        }
+/// What a file shows, in a word for programs and a sentence for people.
+pub(super) fn shows(shown: &Result<Shown, Error>) -> (&'static str, String) {
+    match shown {
+        Ok(Shown::Newest) => ("newest", "the newest token".into()),
+        Ok(Shown::Nothing) => ("nothing", "no token".into()),
+        Ok(Shown::Nonsense(flaw)) => ("nonsense", format!("something that cannot be a token: it {}", flaw.reason())),
+        Ok(Shown::Reference(flaw)) => ("reference", format!("a value that is left alone: it {}", flaw.reason())),
+        Ok(Shown::Old) => ("old", "an old copy; it is put right at the next start or refresh".into()),
+        Ok(Shown::New) => ("new", "a token that was pasted; it is used from the next start or refresh on".into()),
+        Err(error) => ("unreadable", error.message().to_owned()),
     }
+}
 
+impl Files {
     fn json(&self) -> Value {
         let message = self.shown.as_ref().err().map(Error::message);
-        json!({ "path": self.path, "journal": self.journal, "shows": self.shows().0, "message": message })
+        json!({ "path": self.path, "journal": self.journal, "shows": shows(&self.shown).0, "message": message })
     }
 }
 
@@ -189,13 +206,13 @@ fn show(output: &Output, report: &Report<'_>) {
     }
     if let Some(files) = files {
         lines.push(format!("File:         {}", files.path));
-        lines.push(format!("  shows:      {}", files.shows().1));
+        lines.push(format!("  shows:      {}", shows(&files.shown).1));
         lines.push(format!("Journal:      {}", files.journal));
     }
     output.result(&lines.join("\n"));
 }
 
-fn duration(seconds: u64) -> String {
+pub(super) fn duration(seconds: u64) -> String {
     match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
         (0, 0, 0, seconds) => format!("{seconds} s"),
         (0, 0, minutes, seconds) => format!("{minutes} min {seconds} s"),

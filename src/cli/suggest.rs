@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn the_nearest_word_is_suggested_if_it_is_near() {
-        let known = ["login", "token", "refresh", "status", "logout", "help"];
+        let known = ["login", "token", "refresh", "status", "doctor", "logout", "help"];
         for (given, expected) in [
             ("statsu", Some("status")),
             ("Status", Some("status")),
@@ -52,6 +52,7 @@ mod tests {
             ("log-in", Some("login")),
             ("logut", Some("logout")),
             ("hlep", Some("help")),
+            ("docter", Some("doctor")),
             ("t", None),
             ("", None),
             ("123456", None),

@@ -218,6 +218,11 @@ impl Disk {
         })
     }
 
+    /// Opens the file of a lock, which is there.
+    pub(crate) fn open_lock_if_there(&self, path: &Path) -> io::Result<File> {
+        self.call("open-lock", path, || platform::open_lock_if_there(path))
+    }
+
     /// Opens a file to lock the file itself; `None` if it is not there, or is nothing that this user could read.
     pub(crate) fn open_itself(&self, path: &Path) -> io::Result<Option<File>> {
         self.call("open-itself", path, || {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
 use super::names::{make_private_folder_of, sibling, stand_ins};
@@ -106,6 +106,71 @@ fn take_stand_in(disk: &Disk, file: &Path, beside: &Path) -> Result<Named> {
         }
     }
     Err(unlockable(beside, &refused))
+}
+
+/// What a look at a lock shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// It can be taken. Its file may not be there yet.
+    Free,
+    /// Another process has it.
+    Held,
+    /// It can be taken in that private folder, which stands in for a folder in which no lock can be made.
+    StandIn(PathBuf),
+}
+
+/// Looks whether the lock of a file can be taken as by [`Lock::try_take_with_file`]. Makes nothing, and has the lock for no longer
+/// than the look takes. `is_made_beside` says whether a lock can be made in the folder of the file.
+///
+/// # Errors
+///
+/// `STORE_LOCKED` or `STORE` if no lock can be taken at all.
+pub(crate) fn look(disk: &Disk, file: &Path, is_made_beside: bool) -> Result<Look> {
+    let beside = sibling(file, ".lock");
+    let is_free = match disk.metadata(&beside) {
+        Ok(Some(there)) if there.is_file() => look_at(disk, &beside)?,
+        Ok(Some(_)) => None,
+        _ => is_made_beside.then_some(true),
+    };
+    match is_free {
+        Some(false) => return Ok(Look::Held),
+        Some(true) if matches!(take_itself(disk, file, false)?, Itself::Busy) => return Ok(Look::Held),
+        Some(true) => return Ok(Look::Free),
+        None => {}
+    }
+    let owner = disk.owner_of_stand_ins(file);
+    for stand_in in stand_ins(disk, file, ".lock") {
+        let Some(folder) = stand_in.parent() else { continue };
+        if matches!(disk.metadata(&stand_in), Ok(Some(_))) {
+            match look_at(disk, &stand_in)? {
+                Some(false) => return Ok(Look::Held),
+                Some(true) => return Ok(Look::StandIn(folder.to_owned())),
+                None => continue,
+            }
+        }
+        let can_be_made = if folder.exists() {
+            platform::check_private_folder(folder, owner).is_ok()
+        } else {
+            folder.parent().is_some_and(platform::may_write)
+        };
+        if can_be_made {
+            return Ok(Look::StandIn(folder.to_owned()));
+        }
+    }
+    Err(unlockable(&beside, &io::ErrorKind::Unsupported.into()))
+}
+
+/// Whether a lock that is there can be taken; `None` if its file system has no locks.
+fn look_at(disk: &Disk, lock: &Path) -> Result<Option<bool>> {
+    match take(disk, lock, || disk.open_lock_if_there(lock)) {
+        Ok(taken) => {
+            let is_free = taken.is_some();
+            release(taken);
+            Ok(Some(is_free))
+        }
+        Err(Trouble::Unsupported) => Ok(None),
+        Err(Trouble::Unmakeable(error)) => Err(unlockable(lock, &error)),
+    }
 }
 
 /// Whether a lock is not there, and cannot be made by any process. A full disk is another matter: it may have room for
@@ -220,6 +285,22 @@ mod tests {
         drop(held);
         assert!(Lock::try_take(&Disk::default(), &file).unwrap().is_some());
         drop(inherited);
+    }
+
+    #[test]
+    fn a_look_shows_who_has_the_lock_and_makes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (disk, file) = (Disk::default(), folder.path().join("j.json"));
+        let look = |is_made_beside| look(&disk, &file, is_made_beside).unwrap();
+        assert_eq!(look(true), Look::Free);
+        assert!(matches!(look(false), Look::StandIn(_)));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        let held = Lock::try_take_with_file(&disk, &file).unwrap();
+        assert!(held.is_some());
+        assert_eq!(look(true), Look::Held);
+        drop(held);
+        assert_eq!([look(true), look(false)], [Look::Free, Look::Free], "its file is there");
+        assert!(Lock::try_take_with_file(&disk, &file).unwrap().is_some(), "the look is over");
     }
 
     #[test]

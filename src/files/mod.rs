@@ -14,6 +14,8 @@ pub(crate) mod lock;
 pub(crate) mod names;
 pub(crate) mod platform;
 pub(crate) mod replace;
+pub(crate) mod trial;
+pub(crate) mod volume;
 pub(crate) mod whereabouts;
 
 use std::fmt::Display;
@@ -36,7 +38,7 @@ pub(crate) fn unusable(name: impl Display, verb: &str, error: &io::Error) -> Err
 }
 
 /// What a person can do about an error of the disk.
-fn remedy(error: &io::Error) -> &'static str {
+pub(crate) fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "Free some space on that disk.",
         io::ErrorKind::PermissionDenied => "Give this user the right to read and write it and its folder.",

@@ -33,6 +33,18 @@ pub(crate) struct Owner {
     gid: u32,
 }
 
+/// Whose a file is, for a person to read.
+#[cfg_attr(not(unix), allow(dead_code, reason = "there are no modes there"))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Holder {
+    /// The number of its owner.
+    pub(crate) owner: u32,
+    /// The number of this process's user.
+    pub(crate) user: u32,
+    /// What it grants to whom.
+    pub(crate) mode: u32,
+}
+
 /// What follows a file's name while it, or a folder, has no owner yet; then comes what no other process uses.
 #[cfg_attr(not(unix), allow(dead_code, reason = "nothing is given to another user there"))]
 pub(crate) const PROVISIONAL: &str = ".new-";
@@ -57,17 +69,19 @@ mod unix {
     use std::sync::LazyLock;
     use std::sync::{Mutex, PoisonError};
 
+    use rustix::fs::{Access, FallocateFlags, OFlags};
     #[cfg(any(target_os = "linux", target_os = "android"))]
     use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
     #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
     use rustix::fs::{CWD, RenameFlags};
-    use rustix::fs::{FallocateFlags, OFlags};
     use rustix::io::Errno;
 
     use super::super::attributes;
     use super::super::home::home_of;
     use super::super::names::sibling;
-    use super::{Device, File, Metadata, OpenOptions, Owner, Ownership, PROVISIONAL, Path, PathBuf, io, not_private};
+    use super::{
+        Device, File, Holder, Metadata, OpenOptions, Owner, Ownership, PROVISIONAL, Path, PathBuf, io, not_private,
+    };
 
     fn private() -> OpenOptions {
         let mut options = OpenOptions::new();
@@ -374,6 +388,20 @@ mod unix {
         rustix::fs::statvfs(path).is_ok_and(|there| there.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
     }
 
+    /// Whether this user may write what is there: a file, or make files in a folder.
+    pub(crate) fn may_write(path: &Path) -> bool {
+        let is_folder = path.is_dir();
+        let wanted = if is_folder { Access::WRITE_OK | Access::EXEC_OK } else { Access::WRITE_OK };
+        rustix::fs::access(path, wanted).is_ok()
+    }
+
+    /// Whose something is, and what its mode grants.
+    #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the system without modes")]
+    pub(crate) fn holder(metadata: &Metadata) -> Option<Holder> {
+        let user = rustix::process::geteuid().as_raw();
+        Some(Holder { owner: metadata.uid(), user, mode: metadata.mode() & 0o7777 })
+    }
+
     /// Whether this is the user who may do everything.
     pub(crate) fn is_root() -> bool {
         rustix::process::geteuid().is_root()
@@ -676,7 +704,7 @@ mod other {
 
     use super::super::access::{AccessLists, Readers, Windows};
     use super::super::names::{leads_through_a_file, plain};
-    use super::{Device, File, Metadata, OpenOptions, Owner, Ownership, Path, PathBuf, io, not_private};
+    use super::{Device, File, Holder, Metadata, OpenOptions, Owner, Ownership, Path, PathBuf, io, not_private};
 
     pub(crate) use super::super::held::windows::{cannot_be_replaced, means_held, means_irreplaceable, means_no_locks};
 
@@ -781,6 +809,16 @@ mod other {
     /// File systems are not told apart here.
     pub(crate) fn is_mounted_read_only(_path: &Path) -> bool {
         false
+    }
+
+    /// Whether a file is not marked as read-only. Whether its access list lets this user write it is seen when it is written.
+    pub(crate) fn may_write(path: &Path) -> bool {
+        std::fs::metadata(path).is_ok_and(|there| there.is_dir() || !there.permissions().readonly())
+    }
+
+    /// Files have access lists here.
+    pub(crate) fn holder(_metadata: &Metadata) -> Option<Holder> {
+        None
     }
 
     /// There is no such user here.

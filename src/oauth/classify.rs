@@ -56,6 +56,18 @@ pub fn classify(
     }
 }
 
+/// What is wrong according to an answer to a request without a token, at any path: that the edge refuses it, or that Ring is in
+/// trouble. `None` if the answer shows neither.
+pub fn refusal(status: u16, headers: &Headers, body: &[u8], now: SystemTime) -> Option<Error> {
+    let is_refusal = matches!(status, 403 | 406 | 408 | 429 | 500..=599);
+    is_refusal.then(|| Facts::new(status, headers, body, now).common_error())
+}
+
+/// Whether an answer is a page, and neither empty nor JSON.
+pub fn is_page(status: u16, headers: &Headers, body: &[u8]) -> bool {
+    Facts::new(status, headers, body, UNIX_EPOCH).is_page()
+}
+
 /// Whether an answer of the token endpoint says all that it can say with that part of its body, so that it does not matter how
 /// its transfer ends. `ended` says that the transfer has ended, without having come to its own end.
 pub(super) fn is_enough(status: u16, body: &[u8], ended: bool) -> bool {
@@ -315,7 +327,7 @@ pub fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
 }
 
 /// Reads the one form of HTTP date that is still sent (`Sun, 06 Nov 1994 08:49:37 GMT`), as the time since the epoch.
-fn http_date(text: &str) -> Option<Duration> {
+pub fn http_date(text: &str) -> Option<Duration> {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let fields: Vec<&str> = text.split(' ').collect();
     let [_weekday, day, month, year, time, "GMT"] = fields[..] else { return None };

@@ -21,11 +21,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
-pub use classify::{GrantKind, TokenAnswer, classify, retry_after};
+pub use classify::{GrantKind, TokenAnswer, classify, http_date, is_page, refusal, retry_after};
 pub use endpoint::{Endpoints, Origin};
 pub use http::{
-    API_LIMIT, Answer, Body, Enough, Environment, FailureKind, Headers, Http, HttpClient, HttpConfig, HttpFailure,
-    Method, PAGE_LIMIT, Request,
+    API_LIMIT, Answer, Body, Certificate, Enough, Environment, FailureKind, Headers, Http, HttpClient, HttpConfig,
+    HttpFailure, Method, PAGE_LIMIT, Request, Trust, Way, addresses, connect, is_rings_name, is_sinkhole,
 };
 pub use login::{Login, LoginFlow, LoginRequest, LoginStep};
 pub use two_factor::{TwoFactor, TwoFactorMethod};

@@ -21,6 +21,7 @@ use url::Url;
 
 use super::connector::{Cause, Connector, LeadsHere, Stream, proxy};
 use super::encoding::decoded;
+use super::inspect::{Certificate, Recorder};
 use super::{
     Answer, Body, Enough, Environment, FailureKind, Headers, Http, HttpConfig, HttpFailure, Method, Request,
     is_loopback, received, roots,
@@ -81,6 +82,24 @@ impl HttpClient {
             Err(error) => Err(error),
         };
         Ok((stream, written))
+    }
+
+    /// Connects to a server and says what certificate it shows; `None` if it shows none. Nothing is sent but what TLS needs.
+    pub async fn certificate(&self, url: &Url) -> Result<Option<Certificate>, HttpFailure> {
+        let unfit = |cause: String| HttpFailure { kind: FailureKind::NotSent, ambiguous: false, cause: Some(cause) };
+        let (roots, ca_problem) = roots::trusted(&self.environment, FILE_TIMEOUT.min(self.timeout / 2)).await;
+        let recorder = Recorder::new(roots).map_err(unfit)?;
+        let tls = roots::tls_by(Arc::clone(&recorder) as Arc<_>).map_err(unfit)?;
+        let proxy = if is_loopback(url) { None } else { proxy(&self.environment) };
+        let to = url.as_str().parse().map_err(|_| unfit("the URL cannot be asked for".to_owned()))?;
+        let connected = Connector::new(Some(tls), proxy, self.timeout.min(CONNECT_TIMEOUT)).connect(to).await;
+        match (recorder.seen(), connected) {
+            (None, Err(error)) => {
+                let hints = Hints { ca_problem, npm_proxy: self.environment.unused_npm_proxy() };
+                Err(failure(true, &*error, false, &hints))
+            }
+            (seen, _) => Ok(seen),
+        }
     }
 
     /// What connects to that URL, and what its failure may come from.

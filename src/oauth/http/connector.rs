@@ -103,6 +103,21 @@ pub(super) struct Proxy {
     problem: Option<String>,
 }
 
+impl Proxy {
+    /// Why it cannot be used.
+    pub(super) fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// Its address, without credentials, if that URL is reached through it.
+    pub(super) fn address_for(&self, to: &Url) -> Option<String> {
+        let proxy = self.matcher.intercept(&to.as_str().parse().ok()?)?;
+        let uri = proxy.uri();
+        let port = uri.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
+        Some(format!("{}://{}{port}", uri.scheme_str().unwrap_or("http"), uri.host().unwrap_or_default()))
+    }
+}
+
 /// The proxy for https that an environment names. Plain http goes to loopback only, and never through a proxy.
 pub(super) fn proxy(environment: &Environment) -> Option<Proxy> {
     let (name, text) = match (&environment.https_proxy, &environment.all_proxy) {
@@ -215,7 +230,8 @@ async fn leads_here(name: &str) -> bool {
     GaiResolver::new().call(name).await.is_ok_and(|addresses| are_here(addresses.map(|address| address.ip())))
 }
 
-fn is_rings_name(name: &str) -> bool {
+/// Whether a host is one of Ring's, by its name.
+pub fn is_rings_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ["ring.com", "rings.solutions"]
         .iter()
@@ -223,7 +239,7 @@ fn is_rings_name(name: &str) -> bool {
 }
 
 /// Whether all addresses, of which there is one at least, are those of this machine.
-fn are_here(addresses: impl Iterator<Item = IpAddr>) -> bool {
+pub(super) fn are_here(addresses: impl Iterator<Item = IpAddr>) -> bool {
     let mut addresses = addresses.map(|address| address.is_loopback() || address.is_unspecified()).peekable();
     addresses.peek().is_some() && addresses.all(|is_here| is_here)
 }

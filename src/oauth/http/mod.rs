@@ -7,6 +7,7 @@ mod client;
 mod connector;
 mod crypto;
 mod encoding;
+mod inspect;
 mod received;
 mod roots;
 
@@ -19,6 +20,8 @@ use std::time::Duration;
 use url::{Host, Url};
 
 pub use client::HttpClient;
+pub use connector::is_rings_name;
+pub use inspect::{Certificate, Trust, Way, addresses, connect, is_sinkhole};
 
 use super::BoxFuture;
 use crate::{Error, ErrorCode};

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
@@ -13,13 +15,37 @@ use super::Environment;
 use super::crypto::provider;
 use crate::task::Apart;
 
-/// TLS that trusts Mozilla's authorities, those in the files of an environment and those that Node read from the system, and what is wrong with one of those files. Each
-/// file is waited for that long.
+/// TLS that trusts what [`trusted`] gives, and what is wrong with one of those files.
 pub(super) async fn tls(
     environment: &Environment,
     patience: Duration,
 ) -> Result<(Arc<rustls::ClientConfig>, Option<String>), String> {
-    let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let (roots, problem) = trusted(environment, patience).await;
+    let tls = builder()?.with_root_certificates(roots).with_no_client_auth();
+    Ok((Arc::new(tls), problem))
+}
+
+/// TLS for a look at a server: a verifier of its own decides whom to trust.
+pub(super) fn tls_by(verifier: Arc<dyn ServerCertVerifier>) -> Result<Arc<rustls::ClientConfig>, String> {
+    let tls = builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    Ok(Arc::new(tls))
+}
+
+/// Verifies certificates by these roots.
+pub(super) fn verifier(roots: rustls::RootCertStore) -> Result<Arc<dyn ServerCertVerifier>, String> {
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(provider())).build();
+    verifier.map(|verifier| verifier as Arc<_>).map_err(|error| error.to_string())
+}
+
+/// Mozilla's authorities.
+pub(super) fn public() -> rustls::RootCertStore {
+    rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
+}
+
+/// Mozilla's authorities, those in the files of an environment and those that Node read from the system, and what is wrong with
+/// one of those files. Each file is waited for that long.
+pub(super) async fn trusted(environment: &Environment, patience: Duration) -> (rustls::RootCertStore, Option<String>) {
+    let mut roots = public();
     let mut problem = None;
     let read = |file: &Option<PathBuf>| {
         let file = file.clone();
@@ -43,12 +69,12 @@ pub(super) async fn tls(
         let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok).collect();
         roots.add_parsable_certificates(certificates);
     }
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok((Arc::new(tls), problem))
+    (roots, problem)
+}
+
+fn builder() -> Result<rustls::ConfigBuilder<rustls::ClientConfig, rustls::WantsVerifier>, String> {
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::new(provider()));
+    builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())
 }
 
 /// More than any bundle of certificates has.

@@ -1,0 +1,232 @@
+//! The journal's folder: what can be done there, what is free, and the file system.
+
+use std::fs::Metadata;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Check;
+use crate::ErrorCode;
+use crate::files::platform;
+use crate::files::trial::{self, Abilities, Failed};
+use crate::files::volume::{Kind, Volume};
+use crate::files::{Disk, remedy, resolve};
+use crate::mirror::Target;
+
+pub(super) const FOLDER: &str = "folder";
+pub(super) const SPACE: &str = "space";
+pub(super) const FILE_SYSTEM: &str = "file-system";
+
+/// Less than this is a warning: a journal with its copies has some hundred kilobytes after years, but a disk with so little left is
+/// soon full.
+const LITTLE_SPACE: u64 = 1024 * 1024;
+const FEW_FILES: u64 = 16;
+
+/// Room for an answer, beside what the journal holds.
+const ROOM: usize = 64 * 1024;
+
+/// What was found out by a trial in the journal's folder.
+pub(super) struct Trial {
+    pub(super) folder: PathBuf,
+    /// What the folder can do; `None` if it is not there.
+    pub(super) done: Option<Result<Abilities, Failed>>,
+    volume: Option<Volume>,
+    /// Whether the journal is there and may be written where it is.
+    can_write_in_place: bool,
+}
+
+impl Trial {
+    pub(super) fn of(real: &Path, there: Option<&Metadata>) -> Self {
+        let folder = real.parent().unwrap_or(real).to_owned();
+        let room = there.map_or(0, |there| usize::try_from(there.len()).unwrap_or(0)).saturating_mul(2) + ROOM;
+        let is_there = folder.is_dir();
+        let done = is_there.then(|| trial::run(&Disk::default(), &folder, room));
+        let nearest = folder.ancestors().find(|folder| folder.is_dir());
+        let volume = nearest.and_then(|folder| Volume::of(folder).ok());
+        let can_write_in_place = there.is_some() && platform::may_write(real);
+        Self { folder, done, volume, can_write_in_place }
+    }
+
+    /// Why there is no room, if there is none.
+    pub(super) fn is_full(&self) -> Option<&Failed> {
+        let failed = self.done.as_ref()?.as_ref().err()?;
+        matches!(failed.error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded).then_some(failed)
+    }
+}
+
+pub(super) fn folder(real: &Path, trial: &Trial, target: Option<&Target>) -> Check {
+    let name = trial.folder.display();
+    let Some(done) = &trial.done else { return absent_folder(&trial.folder) };
+    let abilities = match done {
+        Ok(abilities) => abilities,
+        Err(_) if trial.is_full().is_some() => return Check::skipped(FOLDER, "There is no space left: see space."),
+        Err(failed) => return refused(trial, failed),
+    };
+    if platform::is_mounted_alone(real) {
+        return Check::warning(
+            FOLDER,
+            format!(
+                "{} is mounted alone, so another file cannot take its place: it is written in place, and its copies stay in this container. Mount its folder instead.",
+                real.display()
+            ),
+        );
+    }
+    // The mirror's own folder has to do the same.
+    if let Some(Target::Homebridge { path, .. } | Target::Dotenv { path, .. }) = target
+        && let Ok(mirror) = resolve(path)
+        && let Some(folder) = mirror.parent().filter(|folder| *folder != trial.folder && folder.is_dir())
+        && let Err(Failed { what, error }) = trial::run(&Disk::default(), folder, ROOM)
+    {
+        let sentence = format!(
+            "In {}, the folder of {}, a file cannot be {what}: {}",
+            folder.display(),
+            path.display(),
+            remedy(&error)
+        );
+        return if platform::may_write(&mirror) {
+            Check::warning(FOLDER, sentence).and("Until then the file is written in place.")
+        } else {
+            Check::failed(FOLDER, ErrorCode::Store, sentence)
+        };
+    }
+    let exchange = if abilities.exchanges {
+        "and exchanged"
+    } else {
+        "but not exchanged, so a change that another program makes to a mirror in the same moment is noticed a little later"
+    };
+    Check::ok(FOLDER, format!("In {name} files can be made, synced, renamed {exchange}."))
+}
+
+/// A folder that is made with the journal.
+fn absent_folder(folder: &Path) -> Check {
+    let name = folder.display();
+    let nearest = folder.ancestors().skip(1).find(|folder| std::fs::symlink_metadata(folder).is_ok());
+    match nearest {
+        Some(nearest) if !nearest.is_dir() => Check::failed(
+            FOLDER,
+            ErrorCode::Store,
+            format!(
+                "The folder {name} is not there and cannot be made: {} is no folder. Check the path.",
+                nearest.display()
+            ),
+        ),
+        Some(nearest) if platform::may_write(nearest) => Check::warning(
+            FOLDER,
+            format!(
+                "The folder {name} is not there. A login makes it, in {}. If it should be there, check the path, and whether its volume is mounted.",
+                nearest.display()
+            ),
+        ),
+        _ => Check::failed(
+            FOLDER,
+            ErrorCode::Store,
+            format!(
+                "The folder {name} is not there, and this user cannot make it. Make it, and give it to this user (chown)."
+            ),
+        ),
+    }
+}
+
+/// A folder that cannot do what a rotation needs.
+fn refused(trial: &Trial, failed: &Failed) -> Check {
+    let Failed { what, error } = failed;
+    let sentence = format!("In {} a file cannot be {what}: {error}. {}", trial.folder.display(), remedy(error));
+    let is_refused = platform::means_irreplaceable(error) || error.kind() == io::ErrorKind::PermissionDenied;
+    if is_refused && trial.can_write_in_place {
+        return Check::warning(FOLDER, sentence)
+            .and("Until then the journal is written in place, which a power cut can tear.");
+    }
+    Check::failed(FOLDER, ErrorCode::Store, sentence)
+}
+
+pub(super) fn space(trial: &Trial) -> Check {
+    let folder = trial.folder.display();
+    let volume = trial.volume.as_ref();
+    if let Some(failed) = trial.is_full() {
+        let full = |sentence: String| Check::failed(SPACE, ErrorCode::Store, sentence);
+        let free = volume.and_then(|volume| volume.free_bytes).map(size);
+        return if failed.error.kind() == io::ErrorKind::QuotaExceeded {
+            full(format!("The quota of this user is used up in {folder}. Remove files, or have it raised."))
+        } else if failed.what == "made" && volume.is_some_and(|volume| volume.free_files == Some(0)) {
+            full(format!(
+                "No more files can be made in {folder}: its file system has no inodes left (df -i). Remove files that nobody needs."
+            ))
+        } else {
+            full(format!(
+                "The disk of {folder} is full: {} free, and a rotation needs more. Free some space on that disk.",
+                free.unwrap_or_else(|| "too little is".to_owned())
+            ))
+        };
+    }
+    let Some(Volume { free_bytes, free_files, .. }) = volume else {
+        return Check::skipped(SPACE, "The file system does not say what is free.");
+    };
+    let Some(bytes) = *free_bytes else {
+        return Check::skipped(SPACE, "What is free is not asked on this system.");
+    };
+    if bytes < LITTLE_SPACE {
+        return Check::warning(
+            SPACE,
+            format!("Only {} are free in {folder}. Free some space on that disk.", size(bytes)),
+        );
+    }
+    match *free_files {
+        Some(files) if files < FEW_FILES => Check::warning(
+            SPACE,
+            format!("Only {files} more files can be made in {folder} (inodes, df -i). Remove files that nobody needs."),
+        ),
+        Some(files) => Check::ok(SPACE, format!("{} and {files} inodes are free.", size(bytes))),
+        None => Check::ok(SPACE, format!("{} are free.", size(bytes))),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} bytes");
+    }
+    let mut tenths = u128::from(bytes) * 10 / 1024;
+    let mut unit = 0;
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths /= 1024;
+        unit += 1;
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+pub(super) fn file_system(trial: &Trial) -> Check {
+    let Some(volume) = &trial.volume else {
+        return Check::skipped(FILE_SYSTEM, "The file system cannot be asked what it is.");
+    };
+    kind(volume, &trial.folder)
+}
+
+fn kind(volume: &Volume, folder: &Path) -> Check {
+    let (name, folder) = (volume.name.unwrap_or("local"), folder.display());
+    match volume.kind {
+        Kind::Local => Check::ok(FILE_SYSTEM, "It is neither a network nor a copy-on-write file system that is known."),
+        Kind::CopyOnWrite => Check::ok(
+            FILE_SYSTEM,
+            format!(
+                "It is {name}, which copies on write: a disk that fills up during a refresh can refuse the answer, so keep some space free."
+            ),
+        ),
+        Kind::Network => Check::warning(
+            FILE_SYSTEM,
+            format!(
+                "{folder} is on {name}: locks and fsync there are as good as its server or driver. Keep the journal on a local disk (--state-dir for a mirror), and never use it from two machines."
+            ),
+        ),
+        Kind::Memory => Check::warning(
+            FILE_SYSTEM,
+            format!(
+                "{folder} is on {name}, in memory: the token is gone when this machine restarts. Keep the journal on a disk."
+            ),
+        ),
+        Kind::Container => Check::warning(
+            FILE_SYSTEM,
+            format!(
+                "{folder} is in the layer of a container ({name}): the token is gone with the container. Keep the journal on a volume."
+            ),
+        ),
+    }
+}

@@ -1,0 +1,493 @@
+//! The way to Ring: clock, names, addresses, proxy, certificates, and what Ring's edge says to a request without a token.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use url::Url;
+
+use super::super::args::Options;
+use super::super::status::duration;
+use super::Check;
+use crate::oauth::{
+    Answer, Certificate, DEFAULT_USER_AGENT, Endpoints, Http, HttpClient, HttpConfig, HttpFailure, Method, PAGE_LIMIT,
+    Request, RingOauth, Trust, Way, addresses, connect, http_date, is_page, is_rings_name, is_sinkhole, refusal,
+};
+use crate::{ErrorCode, Result};
+
+const CLOCK: &str = "clock";
+const NAMES: &str = "name-resolution";
+const IPV4: &str = "ipv4";
+const IPV6: &str = "ipv6";
+const PROXY: &str = "proxy";
+const TLS: &str = "tls";
+const OAUTH: &str = "oauth";
+const API: &str = "api";
+
+/// How long the system is waited for that resolves a name, a connection, and an answer.
+const RESOLVE: Duration = Duration::from_secs(10);
+const CONNECT: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(15);
+
+/// How far a clock may be off: codes of an authenticator live for half a minute, and nothing else needs it to the minute.
+const SLIGHTLY_OFF: u64 = 20;
+const WRONG: u64 = 5 * 60;
+
+/// One of Ring's servers, and what was found out about the way to it.
+struct Server {
+    id: &'static str,
+    url: Url,
+    host: String,
+    way: Way,
+    /// `None` if a proxy resolves its name.
+    addresses: Option<io::Result<Vec<SocketAddr>>>,
+    certificate: Option<std::result::Result<Option<Certificate>, HttpFailure>>,
+    /// `None` if it was not asked.
+    answer: Option<std::result::Result<Answer, HttpFailure>>,
+    asked_at: SystemTime,
+}
+
+/// `hardware_id` is the one that is kept. Ring's edge refuses requests without one, so that a made-up one is sent where none is kept.
+pub(super) async fn look(options: &Options, endpoints: &Endpoints, hardware_id: Option<&str>) -> Result<Vec<Check>> {
+    let config = HttpConfig { timeout: ANSWER, ..HttpConfig::default() };
+    let environment = config.environment.clone();
+    let client = Arc::new(HttpClient::new(config));
+    let oauth = RingOauth::new(Arc::clone(&client) as Arc<_>, endpoints.clone(), options.user_agent.as_deref());
+    let oauth = oauth.map_err(|error| super::super::place::named(&error, &[("userAgent", "--user-agent")]))?;
+    let server = |id, url: Url| Server {
+        id,
+        host: url.host_str().unwrap_or_default().to_owned(),
+        way: environment.way_to(&url),
+        url,
+        addresses: None,
+        certificate: None,
+        answer: None,
+        asked_at: UNIX_EPOCH,
+    };
+    let [mut first, mut second] = [server(OAUTH, endpoints.oauth.url("/")), server(API, endpoints.api.url("/"))];
+    let is_one = endpoints.oauth == endpoints.api;
+    let hardware_id = hardware_id.filter(|id| uuid::Uuid::parse_str(id).is_ok()).map(str::to_owned);
+    let hardware_id = hardware_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+    let headers = [("user-agent", oauth.user_agent()), ("hardware_id", &hardware_id)];
+    if is_one {
+        first.visit(&client, headers).await;
+    } else {
+        tokio::join!(first.visit(&client, headers), second.visit(&client, headers));
+    }
+    let servers: &[Server] = if is_one { &[first] } else { &[first, second] };
+    let mut checks = vec![clock(servers), names(servers)];
+    checks.extend(families(&servers[0]).await);
+    checks.extend([proxy(servers), tls(servers)]);
+    checks.extend(servers.iter().map(edge));
+    if is_one {
+        checks.push(Check::skipped(API, "It is the same server as oauth."));
+    }
+    Ok(checks)
+}
+
+impl Server {
+    /// Resolves its name, looks at its certificate and asks for its front page, as far as the step before lets it.
+    async fn visit(&mut self, client: &HttpClient, headers: [(&'static str, &str); 2]) {
+        if matches!(self.way, Way::Unusable(_)) {
+            return;
+        }
+        if !self.is_proxied() {
+            let found = addresses(&self.host, self.port(), RESOLVE).await;
+            let leads_nowhere = found.as_ref().map_or(true, |found| is_sinkhole(&self.host, found));
+            self.addresses = Some(found);
+            if leads_nowhere {
+                return;
+            }
+        }
+        if self.url.scheme() == "https" {
+            let certificate = client.certificate(&self.url).await;
+            let is_trusted = matches!(&certificate, Ok(Some(Certificate { trust: Trust::Yes, .. }) | None));
+            self.certificate = Some(certificate);
+            if !is_trusted {
+                return;
+            }
+        }
+        self.asked_at = SystemTime::now();
+        self.answer = Some(client.send(front_page(&self.url, headers)).await);
+    }
+
+    fn is_proxied(&self) -> bool {
+        matches!(self.way, Way::Proxy { .. })
+    }
+
+    fn port(&self) -> u16 {
+        self.url.port_or_known_default().unwrap_or(443)
+    }
+
+    /// Whether its certificate is from one of the public authorities: then an answer is its own, and nothing else's.
+    fn is_itself(&self) -> bool {
+        matches!(&self.certificate, Some(Ok(Some(certificate))) if certificate.is_public)
+    }
+}
+
+/// `GET /`, with what every request to Ring has, and without a token.
+fn front_page(url: &Url, headers: [(&'static str, &str); 2]) -> Request {
+    Request {
+        method: Method::Get,
+        url: url.clone(),
+        headers: headers.map(|(name, value)| (name.into(), value.to_owned())).into(),
+        body: None,
+        limit: PAGE_LIMIT,
+        timeout: None,
+        enough: None,
+    }
+}
+
+/// The clock of this machine, by what the first server says that has answered; or by a certificate that is not valid at this time.
+fn clock(servers: &[Server]) -> Check {
+    for server in servers {
+        let date = server.answer.as_ref().and_then(|answer| answer.as_ref().ok()?.headers.first("date"));
+        if let Some(date) = date.and_then(http_date) {
+            return compare_clock(date.as_secs(), seconds(server.asked_at));
+        }
+    }
+    let now = seconds(SystemTime::now());
+    for server in servers {
+        let Some(Ok(Some(certificate))) = &server.certificate else { continue };
+        let (word, then) = match certificate.trust {
+            Trust::NotYet(then) => ("from", then),
+            Trust::NoMore(then) => ("until", then),
+            Trust::Yes | Trust::No(_) => continue,
+        };
+        return Check::failed(
+            CLOCK,
+            ErrorCode::Protocol,
+            format!(
+                "The clock of this machine says {}, and the certificate of {} is valid {word} {}. Set the clock, or let it be set (NTP).",
+                utc(now),
+                server.host,
+                utc(then)
+            ),
+        );
+    }
+    Check::skipped(CLOCK, "No server has said what time it is.")
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+fn compare_clock(theirs: u64, ours: u64) -> Check {
+    let off = theirs.abs_diff(ours);
+    let direction = if ours > theirs { "fast" } else { "slow" };
+    let sentence = format!("The clock of this machine is {} {direction}: it says {}.", duration(off), utc(ours));
+    if off > WRONG {
+        Check::failed(CLOCK, ErrorCode::Protocol, sentence).and("Set it, or let it be set (NTP).")
+    } else if off > SLIGHTLY_OFF {
+        Check::warning(CLOCK, sentence).and("The codes of an authenticator need it to the second: let it be set (NTP).")
+    } else {
+        Check::ok(CLOCK, "The clock of this machine is right.")
+    }
+}
+
+/// A time as people read it.
+fn utc(seconds: u64) -> String {
+    // Days since the first of March of the year 0, so that a leap day is the last of its year.
+    let days = seconds / 86_400 + 719_468;
+    let era = days / 146_097;
+    let day = days % 146_097;
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (year * 365 + year / 4 - year / 100);
+    let month = (day * 5 + 2) / 153;
+    let (day, month) = (day - (month * 153 + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+    let year = era * 400 + year + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", seconds / 3_600 % 24, seconds / 60 % 60)
+}
+
+fn names(servers: &[Server]) -> Check {
+    let mut fine = Vec::new();
+    let mut private = None;
+    for Server { host, addresses, .. } in servers {
+        let Some(addresses) = addresses else { continue };
+        match addresses {
+            Err(error) => return unresolved(host, error),
+            Ok(found) if is_sinkhole(host, found) => {
+                let address = found.first().map(|address| address.ip().to_string()).unwrap_or_default();
+                return Check::failed(
+                    NAMES,
+                    ErrorCode::Network,
+                    format!(
+                        "{host} is blocked by the name server: it answers with {address}, an address of this machine instead of Ring's. Allow ring.com and its subdomains where that is set: Pi-hole, AdGuard, a router, or the hosts file."
+                    ),
+                );
+            }
+            Ok(found) if found.is_empty() => return unresolved(host, &io::ErrorKind::NotFound.into()),
+            Ok(_) if is_number(host) => fine.push(format!("{host} is an address")),
+            Ok(found) => {
+                private = private
+                    .or(found.iter().find(|address| is_private(address.ip())).map(|address| (host, address.ip())));
+                fine.push(format!(
+                    "{host} is {}",
+                    found.first().map_or_else(String::new, |address| address.ip().to_string())
+                ));
+            }
+        }
+    }
+    match private {
+        Some((host, address)) => Check::warning(
+            NAMES,
+            format!(
+                "{host} is {address}, an address of your own network and not Ring's. Look at the name server, and at the hosts file."
+            ),
+        ),
+        _ if fine.is_empty() => Check::skipped(NAMES, "The proxy resolves the names."),
+        _ => Check::ok(NAMES, format!("{}.", fine.join(", "))),
+    }
+}
+
+fn unresolved(host: &str, error: &io::Error) -> Check {
+    Check::failed(
+        NAMES,
+        ErrorCode::Network,
+        format!(
+            "The name {host} cannot be resolved ({error}). Check the network connection, and the name server (in a container: its dns setting)."
+        ),
+    )
+}
+
+fn is_number(host: &str) -> bool {
+    host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok()
+}
+
+/// An address of a network at home or in an office.
+fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_private() || address.is_link_local(),
+        IpAddr::V6(address) => address.is_unique_local() || address.is_unicast_link_local(),
+    }
+}
+
+/// What came of a connection by one family of addresses.
+enum Reached {
+    /// It has none of that family.
+    NoAddress,
+    Yes(SocketAddr),
+    No(SocketAddr, io::Error),
+}
+
+/// The two families, by connections to the first server that send nothing.
+async fn families(server: &Server) -> [Check; 2] {
+    if server.is_proxied() {
+        return [IPV4, IPV6].map(|id| Check::skipped(id, "The proxy makes the connection."));
+    }
+    let Some(Ok(found)) =
+        server.addresses.as_ref().filter(|found| found.as_ref().is_ok_and(|found| !is_sinkhole(&server.host, found)))
+    else {
+        return [IPV4, IPV6].map(|id| Check::skipped(id, format!("The address of {} is not known.", server.host)));
+    };
+    let try_first = |wanted: fn(&SocketAddr) -> bool| {
+        let address = found.iter().copied().find(wanted);
+        async move {
+            let Some(address) = address else { return Reached::NoAddress };
+            match connect(address, CONNECT).await {
+                Ok(()) => Reached::Yes(address),
+                Err(error) => Reached::No(address, error),
+            }
+        }
+    };
+    let (ipv4, ipv6) = tokio::join!(try_first(SocketAddr::is_ipv4), try_first(SocketAddr::is_ipv6));
+    [family(IPV4, &server.host, &ipv4, &ipv6), family(IPV6, &server.host, &ipv6, &ipv4)]
+}
+
+fn family(id: &'static str, host: &str, reached: &Reached, other: &Reached) -> Check {
+    let (name, other_name) = if id == IPV4 { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
+    match (reached, other) {
+        (Reached::Yes(address), _) => Check::ok(id, format!("{address} can be reached.")),
+        (Reached::NoAddress, _) => Check::ok(id, format!("{host} has no {name} address, and needs none.")),
+        (Reached::No(address, error), Reached::Yes(_)) if error.kind() == io::ErrorKind::TimedOut => Check::warning(
+            id,
+            format!(
+                "{address} does not answer, and {other_name} works: connections can take longer. Mend {name} in this network, or turn it off on this machine."
+            ),
+        ),
+        (Reached::No(_, error), Reached::Yes(_)) => {
+            Check::ok(id, format!("There is no {name} to {host} here ({error}). {other_name} is used."))
+        }
+        (Reached::No(address, error), _) => Check::failed(
+            id,
+            ErrorCode::Network,
+            format!(
+                "{address} cannot be reached ({error}). Check the network connection, and whether a firewall lets port {} out.",
+                address.port()
+            ),
+        ),
+    }
+}
+
+fn proxy(servers: &[Server]) -> Check {
+    let mut ways: Vec<&Way> = Vec::new();
+    for Server { way, .. } in servers {
+        if !ways.contains(&way) {
+            ways.push(way);
+        }
+    }
+    ways.into_iter().map(way).reduce(Check::or_worse).unwrap_or_else(|| Check::ok(PROXY, "None is used."))
+}
+
+fn way(way: &Way) -> Check {
+    match way {
+        Way::Direct => Check::ok(PROXY, "None is used: neither HTTPS_PROXY nor ALL_PROXY names one."),
+        Way::AroundProxy(variable) => Check::ok(
+            PROXY,
+            format!(
+                "None is used: {variable} names one, and NO_PROXY or the address of this machine takes Ring's servers out."
+            ),
+        ),
+        Way::Proxy { variable, address } => Check::ok(PROXY, format!("{address}, from {variable}.")),
+        Way::Unusable(problem) => Check::failed(PROXY, ErrorCode::InvalidArgument, problem.clone()),
+        Way::NpmAlone(variable) => Check::warning(
+            PROXY,
+            format!(
+                "None is used, but npm uses one here ({variable}) that other programs do not know. If Ring cannot be reached without it, set HTTPS_PROXY to the same address."
+            ),
+        ),
+    }
+}
+
+fn tls(servers: &[Server]) -> Check {
+    let seen: Vec<_> = servers.iter().filter_map(|server| Some((server, server.certificate.as_ref()?))).collect();
+    if seen.is_empty() {
+        let sentence = if servers.iter().all(|server| server.url.scheme() == "http") {
+            "The servers are on this machine, without TLS."
+        } else {
+            "No connection was tried."
+        };
+        return Check::skipped(TLS, sentence);
+    }
+    let checks = seen.into_iter().map(|(server, certificate)| match certificate {
+        Ok(Some(certificate)) => issued(&server.host, certificate),
+        Ok(None) => Check::skipped(TLS, format!("{} has shown no certificate.", server.host)),
+        Err(_) => Check::skipped(TLS, format!("There was no connection to {}: see {}.", server.host, server.id)),
+    });
+    checks.reduce(Check::or_worse).unwrap_or_else(|| Check::skipped(TLS, "No connection was tried."))
+}
+
+fn issued(host: &str, certificate: &Certificate) -> Check {
+    let Certificate { issuer, is_public, trust } = certificate;
+    let untrusted = |why: &str, advice: &str| {
+        Check::failed(
+            TLS,
+            ErrorCode::Network,
+            format!("The certificate of {host}, issued by {issuer}, is not trusted: {why}. {advice}"),
+        )
+    };
+    match trust {
+        Trust::Yes if *is_public => {
+            Check::ok(TLS, format!("The certificate of {host} was issued by {issuer}, under a public authority."))
+        }
+        Trust::Yes => Check::warning(
+            TLS,
+            format!(
+                "The certificate of {host} was issued by {issuer}, which is no public authority but is trusted here: a proxy or virus scanner inspects TLS, and can read every token. If that is not wanted, exempt ring.com and rings.solutions from it."
+            ),
+        ),
+        Trust::NotYet(then) => {
+            untrusted(&format!("it is valid from {} on", utc(*then)), "Set the clock of this machine.")
+        }
+        Trust::NoMore(then) => {
+            untrusted(&format!("it was valid until {}", utc(*then)), "Set the clock of this machine, if it is wrong.")
+        }
+        Trust::No(why) => untrusted(
+            why,
+            "If a proxy or virus scanner inspects TLS here, name its root certificate (PEM) in NODE_EXTRA_CA_CERTS. In a network with a login page (captive portal), log in there with a browser first.",
+        ),
+    }
+}
+
+/// What a server answered to a request without a token.
+fn edge(server: &Server) -> Check {
+    let Server { id, host, answer, .. } = server;
+    let Some(answer) = answer else { return not_asked(server) };
+    match answer {
+        Ok(answer) => front(id, host, answer, server.is_itself()),
+        Err(failure) => unreachable(server, failure),
+    }
+}
+
+/// Why a server has not answered.
+fn unreachable(server: &Server, failure: &HttpFailure) -> Check {
+    let Server { id, host, way, .. } = server;
+    let check = Check::of(id, &failure.to_error());
+    match way {
+        Way::Proxy { variable, address } => check.and(&format!(
+            "The way leads through the proxy {address} ({variable}): look whether it runs, lets {host} through, and wants a user name and password."
+        )),
+        _ => check,
+    }
+}
+
+fn not_asked(server: &Server) -> Check {
+    let Server { id, host, certificate, addresses, way, .. } = server;
+    match (certificate, addresses) {
+        (Some(Err(failure)), _) => unreachable(server, failure),
+        (Some(Ok(_)), _) => {
+            Check::skipped(id, format!("{host} was not asked: its certificate is not trusted. See tls."))
+        }
+        (None, _) if matches!(way, Way::Unusable(_)) => {
+            Check::skipped(id, format!("{host} was not asked: the proxy cannot be used. See proxy."))
+        }
+        _ => Check::skipped(id, format!("{host} was not asked: its name does not lead to it. See name-resolution.")),
+    }
+}
+
+/// `is_itself`: a public authority vouches for the server, so that nothing else can have answered.
+fn front(id: &'static str, host: &str, answer: &Answer, is_itself: bool) -> Check {
+    let Answer { status, headers, body, url } = answer;
+    let portal = |what: &str| {
+        Check::failed(
+            id,
+            ErrorCode::Protocol,
+            format!(
+                "Something else answers in place of {host}: {what} (HTTP {status}). That is a captive portal, the login page of a hotel, a guest network or a filter. Log in there with a browser, or use another network."
+            ),
+        )
+    };
+    if *status == 511 {
+        return portal("the network wants a login");
+    }
+    if *status == 407 {
+        return Check::failed(
+            id,
+            ErrorCode::Network,
+            "The proxy wants a user name and a password: write them into HTTPS_PROXY (http://user:password@host:port).",
+        );
+    }
+    if !is_itself {
+        let target = headers.first("location").filter(|_| (300..=399).contains(status));
+        let target = target.and_then(|location| url.join(location).ok());
+        if let Some(target) = target.filter(|target| !is_at_home(url, target)) {
+            return portal(&format!("it sends to {}", shown(&target)));
+        }
+        if (200..=299).contains(status) && is_page(*status, headers, body) {
+            return portal("it shows a page");
+        }
+    }
+    match refusal(*status, headers, body, SystemTime::now()) {
+        Some(error) if error.code() == ErrorCode::Blocked => Check::failed(
+            id,
+            ErrorCode::Blocked,
+            format!(
+                "Ring's edge refuses this machine at {host} (HTTP {status}), although no token was sent: token and password are not at fault. Try one after the other: wait a quarter of an hour; another network (the addresses of VPNs and data centres are often blocked); a new hardware id (ring-auth login --new-device); another app string (--user-agent, {DEFAULT_USER_AGENT} by default)."
+            ),
+        ),
+        Some(error) => Check::of(id, &error).and(&format!("{host} answered with HTTP {status}.")),
+        None => Check::ok(id, format!("{host} answers (HTTP {status}).")),
+    }
+}
+
+/// Whether a redirect stays with the server, or with Ring.
+fn is_at_home(from: &Url, to: &Url) -> bool {
+    let is_rings = to.scheme() == "https" && is_rings_name(to.host_str().unwrap_or_default());
+    is_rings || to.host_str() == from.host_str()
+}
+
+/// The origin of a URL: the rest of it may name a person.
+fn shown(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}

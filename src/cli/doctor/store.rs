@@ -1,0 +1,244 @@
+//! The journal's file and its lock.
+
+use std::fs::Metadata;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::super::args::Options;
+use super::super::commands;
+use super::super::place::Place;
+use super::super::secrets::Environment;
+use super::super::status::{self, Seen};
+use super::folder::{self, FILE_SYSTEM, FOLDER, SPACE, Trial};
+use super::mirror::{self, KEEPER, MIRROR, SAME_TOKEN};
+use super::{Check, in_our_words};
+use crate::files::lock::{self, Look};
+use crate::files::platform::{self, Holder};
+use crate::files::{Disk, resolve};
+use crate::journal::state::{Known, State as Kept};
+use crate::manager::{Clock, Phase, SystemClock};
+use crate::mirror::Purpose;
+use crate::token::RefreshToken;
+use crate::{Error, ErrorCode};
+
+pub(super) const STORE: &str = "store";
+const LOCK: &str = "lock";
+
+/// The checks of this group behind the first one, in their order.
+pub(super) const AFTER_STORE: [&str; 7] = [LOCK, FOLDER, SPACE, FILE_SYSTEM, MIRROR, SAME_TOKEN, KEEPER];
+
+/// How long a lock that another process holds is looked at, and the wait between: a refresh has it for a moment.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What is to be looked at.
+pub(super) struct Wanted {
+    options: Options,
+    issuer: String,
+}
+
+impl Wanted {
+    pub(super) fn new(options: &Options, issuer: &str) -> Self {
+        let (store, state_dir) = (options.store.clone(), options.state_dir.clone());
+        Self { options: Options { store, state_dir, ..Options::default() }, issuer: issuer.to_owned() }
+    }
+}
+
+/// What came of it.
+pub(super) struct Looked {
+    pub(super) checks: Vec<Check>,
+    /// What is kept.
+    pub(super) kept: Option<Seen>,
+    /// Why that is not known, if it is not.
+    pub(super) why_not: String,
+}
+
+/// Looks at the store. Blocks.
+pub(super) fn look(wanted: &Wanted) -> Looked {
+    let Wanted { options, issuer } = wanted;
+    if options.store.is_none() {
+        let sentence = "No store was named. Name it as for the other commands: --homebridge [PATH], --dotenv PATH or --state-file PATH.";
+        return all_but(Check::skipped(STORE, sentence), "No store was named.");
+    }
+    let opened = Place::find(options).and_then(|place| {
+        // With that purpose a file without a block is one that needs a login, and not one that cannot be used.
+        let opened = place.open(issuer, Purpose::Introduce)?;
+        Ok((place, opened))
+    });
+    let (place, opened) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            let failed = Check::of(STORE, &in_our_words(&error));
+            return all_but(failed, "The store cannot be opened.");
+        }
+    };
+    let clock = SystemClock::new();
+    let peeked = opened.store.peek();
+    // The mirror follows the journal, whose path may have been found by what the mirror shows.
+    let journal = PathBuf::from(opened.store.name());
+    let real = resolve(&journal).unwrap_or_else(|_| journal.clone());
+    let there = std::fs::metadata(&real).ok();
+    let state = peeked.as_ref().ok().and_then(Option::as_ref);
+    let trial = Trial::of(&real, there.as_ref());
+    let mut checks = vec![match &peeked {
+        Ok(state) => file(&journal, there.as_ref(), state.is_some()),
+        Err(error) => unusable(error, there.as_ref()),
+    }];
+    checks.push(lock(&real, &trial, state, &clock));
+    checks.push(folder::folder(&real, &trial, place.target()));
+    checks.push(folder::space(&trial));
+    checks.push(folder::file_system(&trial));
+    checks.extend(mirror::look(&place, &opened, state));
+    let (kept, why_not) = match status::look(&place, &opened, &clock) {
+        Ok(seen) => (Some(with_token_file(seen)), String::new()),
+        Err(_) if peeked.is_err() => (None, "The journal cannot be read.".to_owned()),
+        Err(_) => (None, "The journal holds no token, and the file cannot be read.".to_owned()),
+    };
+    Looked { checks, kept, why_not }
+}
+
+/// That check, and none of those behind it.
+fn all_but(first: Check, why_not: &str) -> Looked {
+    let rest = AFTER_STORE.map(|id| Check::skipped(id, why_not));
+    Looked { checks: [first].into_iter().chain(rest).collect(), kept: None, why_not: why_not.to_owned() }
+}
+
+/// A program that names a file with a token begins with that one.
+fn with_token_file(mut seen: Seen) -> Seen {
+    if seen.status.phase != Phase::NeedsLogin {
+        return seen;
+    }
+    let given = Environment::of_this_process().file(commands::TOKEN).ok().flatten();
+    let token = given.and_then(|given| RefreshToken::parse(given.value.expose()).ok());
+    let is_unknown = |token: &RefreshToken| {
+        seen.state.as_ref().is_none_or(|state| state.recognise(token.fingerprint()) == Known::Unknown)
+    };
+    if let Some(token) = token.filter(is_unknown) {
+        (seen.status.phase, seen.status.problem) = (Phase::Idle, None);
+        seen.pasted = Some(token);
+    }
+    seen
+}
+
+/// The journal's file, which was read, or is not there.
+fn file(journal: &Path, there: Option<&Metadata>, is_read: bool) -> Check {
+    let name = journal.display();
+    let Some(there) = there else {
+        return Check::warning(
+            STORE,
+            format!("There is no journal at {name} yet. A login makes it. If there should be one, check the path."),
+        );
+    };
+    if !is_read && there.len() > 0 {
+        return Check::warning(
+            STORE,
+            format!(
+                "The journal {name} is damaged, and there is no whole copy of it. The next start keeps the damaged one beside it and begins anew."
+            ),
+        );
+    }
+    let Some(holder) = platform::holder(there) else {
+        return Check::ok(STORE, format!("The journal {name} is one of ring-auth, and can be read."));
+    };
+    owned(&name.to_string(), holder)
+}
+
+/// The owner and the mode of a journal that can be read.
+fn owned(name: &str, holder: Holder) -> Check {
+    let Holder { owner, user, mode } = holder;
+    let whose = if owner == user { "this user".to_owned() } else { format!("user {owner}") };
+    if owner != user && user != 0 {
+        return Check::warning(
+            STORE,
+            format!(
+                "The journal {name} belongs to {whose}, and this process runs as user {user}. Run ring-auth as the user of the program that uses the token, or give the file to it (chown)."
+            ),
+        );
+    }
+    if mode & 0o007 != 0 {
+        return Check::warning(
+            STORE,
+            format!(
+                "The journal {name} can be used by every user of this machine (mode {mode:04o}). The next write takes that away; until then: chmod 600 {name}"
+            ),
+        );
+    }
+    let root = if user == 0 && owner != 0 {
+        " You are root, who may do more than the program that uses the token: run doctor as its user to see what that one can do."
+    } else {
+        ""
+    };
+    Check::ok(
+        STORE,
+        format!("The journal {name} is one of ring-auth, belongs to {whose}, and has the mode {mode:04o}.{root}"),
+    )
+}
+
+/// A journal that cannot be read, or is none.
+fn unusable(error: &Error, there: Option<&Metadata>) -> Check {
+    let check = Check::of(STORE, &in_our_words(error));
+    let holder = there.and_then(platform::holder).filter(|holder| error.code() == ErrorCode::Store && holder.user != 0);
+    match holder.filter(|holder| holder.owner != holder.user) {
+        Some(Holder { owner, user, .. }) => {
+            check.and(&format!("It belongs to user {owner}, and this process runs as user {user}."))
+        }
+        None => check,
+    }
+}
+
+fn lock(real: &Path, trial: &Trial, state: Option<&Kept>, clock: &SystemClock) -> Check {
+    if real.to_string_lossy().contains('\u{fffd}') {
+        return Check::skipped(LOCK, "The name of the journal is not UTF-8.");
+    }
+    if trial.is_full().is_some() {
+        return Check::skipped(LOCK, "There is no space left: see space.");
+    }
+    if trial.done.is_none() {
+        return Check::skipped(LOCK, format!("The folder {} is not there yet.", trial.folder.display()));
+    }
+    let is_made_beside = matches!(&trial.done, Some(Ok(abilities)) if abilities.locks);
+    let disk = Disk::default().or_for_owner_of(real);
+    let limit = Instant::now() + LOCK_PATIENCE;
+    loop {
+        return match lock::look(&disk, real, is_made_beside) {
+            Ok(Look::Free) => Check::ok(LOCK, "No other process holds it."),
+            Ok(Look::StandIn(folder)) => Check::warning(
+                LOCK,
+                format!(
+                    "No lock can be made beside the journal: one in {} stands in, which containers and other users do not share. Keep the journal in a folder that can be written, on a file system with locks.",
+                    folder.display()
+                ),
+            ),
+            Ok(Look::Held) if Instant::now() < limit => {
+                sleep(LOOK);
+                continue;
+            }
+            Ok(Look::Held) => held(real, state, clock.wall()),
+            Err(error) => Check::of(LOCK, &error),
+        };
+    }
+}
+
+/// A lock that another process has held for longer than a look.
+fn held(real: &Path, state: Option<&Kept>, now: u64) -> Check {
+    let deadline = state.and_then(|state| state.mark.as_ref()).map(|mark| mark.deadline).filter(|end| *end > now);
+    match deadline {
+        Some(deadline) => Check::warning(
+            LOCK,
+            format!(
+                "Another process holds it for a refresh, for another {} at most.",
+                status::duration(deadline.saturating_sub(now).div_ceil(1000))
+            ),
+        ),
+        None => Check::failed(
+            LOCK,
+            ErrorCode::StoreLocked,
+            format!(
+                "Another process has held it for {} s and longer. Look for one that hangs (fuser -v {}.lock) and end it.",
+                LOCK_PATIENCE.as_secs(),
+                real.display()
+            ),
+        ),
+    }
+}

@@ -1,0 +1,166 @@
+//! A trial of a folder: whether what a rotation does can be done there, with files of the trial's own.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::disk::Disk;
+
+/// What a folder can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Abilities {
+    /// Whether two files can change places in one step.
+    pub(crate) exchanges: bool,
+    /// Whether files can be locked.
+    pub(crate) locks: bool,
+}
+
+/// A step of the trial that failed.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    /// What a file there cannot be: `made`, `written`, `synced`, `renamed`.
+    pub(crate) what: &'static str,
+    /// Why.
+    pub(crate) error: io::Error,
+}
+
+/// Makes two files in a folder, gives one of them room for that many bytes, writes, syncs, locks, renames and exchanges them, and
+/// removes them again.
+///
+/// # Errors
+///
+/// The first step that failed.
+pub(crate) fn run(disk: &Disk, folder: &Path, room: usize) -> Result<Abilities, Failed> {
+    let files = Files::beside(folder);
+    let [one, other, renamed] = &files.0;
+    let failed = |what| move |error| Failed { what, error };
+    let file = files.by_name(|| disk.create(one, None)).map_err(failed("made"))?;
+    disk.write(&file, one, 0, CONTENT).and_then(|()| disk.allocate(&file, one, room)).map_err(failed("written"))?;
+    disk.sync(&file, one).map_err(failed("synced"))?;
+    let locks = match disk.try_lock(&file, one) {
+        Ok(_) => true,
+        Err(error) if super::platform::means_no_locks(&error) => false,
+        Err(error) => return Err(failed("locked")(error)),
+    };
+    drop(file);
+    files.by_name(|| disk.rename(one, renamed)).map_err(failed("renamed"))?;
+    drop(files.by_name(|| disk.create(other, None)).map_err(failed("made"))?);
+    let exchanges = files.by_name(|| disk.exchange(other, renamed)).map_err(failed("exchanged"))?;
+    disk.sync_dir(folder).or_else(unless_unreadable).map_err(failed("synced"))?;
+    Ok(Abilities { exchanges, locks })
+}
+
+const CONTENT: &[u8] = b"A file of ring-auth doctor. It can be removed.\n";
+
+/// Another way is used to sync a folder that may be written and not read.
+fn unless_unreadable(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::PermissionDenied { Ok(()) } else { Err(error) }
+}
+
+/// What a process that is being ended has to remove, and whether it is being ended.
+#[derive(Default)]
+struct Ending {
+    is_ending: bool,
+    names: Vec<PathBuf>,
+}
+
+static ENDING: Mutex<Ending> = Mutex::new(Ending { is_ending: false, names: Vec::new() });
+
+fn ending() -> MutexGuard<'static, Ending> {
+    ENDING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes the files of each trial under way, before a signal ends the process. No trial makes another one afterwards.
+pub(crate) fn end() {
+    let mut ending = ending();
+    ending.is_ending = true;
+    for name in std::mem::take(&mut ending.names) {
+        let _ = std::fs::remove_file(name);
+    }
+}
+
+/// The names of a trial's files. They are removed with this value, and by [`end`].
+struct Files([PathBuf; 3]);
+
+impl Files {
+    fn beside(folder: &Path) -> Self {
+        let id = uuid::Uuid::new_v4().simple();
+        let files = ["1", "2", "3"].map(|number| folder.join(format!(".ring-auth-doctor-{id}-{number}")));
+        ending().names.extend_from_slice(&files);
+        Self(files)
+    }
+
+    /// Does what makes a file or gives it another name, unless the process is being ended.
+    #[allow(clippy::unused_self, reason = "only whose names are to be removed may make files")]
+    fn by_name<T>(&self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let ending = ending();
+        if ending.is_ending { Err(io::ErrorKind::Interrupted.into()) } else { work() }
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        for file in &self.0 {
+            let _ = std::fs::remove_file(file);
+        }
+        ending().names.retain(|name| !self.0.contains(name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::{Moment, Probe, fault};
+    use super::*;
+
+    /// Refuses one call.
+    struct Refuses(&'static str, i32);
+
+    impl Probe for Refuses {
+        fn at(&self, call: &'static str, _: &Path, moment: Moment) -> io::Result<()> {
+            if call == self.0 && moment == Moment::Before { Err(fault(self.1)) } else { Ok(()) }
+        }
+    }
+
+    fn left(folder: &Path) -> usize {
+        std::fs::read_dir(folder).unwrap().count()
+    }
+
+    #[test]
+    fn a_folder_that_can_do_all_of_it_is_left_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let abilities = run(&Disk::default(), folder.path(), 4096).unwrap();
+        assert!(abilities.locks);
+        assert_eq!(left(folder.path()), 0);
+        assert!(ending().names.iter().all(|name| !name.starts_with(folder.path())));
+    }
+
+    #[test]
+    fn the_step_that_fails_is_named_and_nothing_is_left() {
+        for (call, errno, what) in [
+            ("create", 13, "made"),
+            ("write", 28, "written"),
+            ("allocate", 28, "written"),
+            ("sync", 5, "synced"),
+            ("lock", 5, "locked"),
+            ("rename", 1, "renamed"),
+            ("exchange", 5, "exchanged"),
+            ("sync-dir", 5, "synced"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let disk = Disk::with_probe(Arc::new(Refuses(call, errno)));
+            let failed = run(&disk, folder.path(), 4096).unwrap_err();
+            assert_eq!(failed.what, what, "{call}");
+            assert_eq!(left(folder.path()), 0, "{call}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_not_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let failed = run(&Disk::default(), &folder.path().join("not-there"), 1).unwrap_err();
+        assert_eq!((failed.what, failed.error.kind()), ("made", io::ErrorKind::NotFound));
+        assert_eq!(left(folder.path()), 0);
+    }
+}
