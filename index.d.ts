@@ -1,12 +1,12 @@
 /**
- * Gets a Ring refresh token, keeps it alive through every rotation, and never loses it.
+ * Gets a Ring refresh token, keeps it valid through every rotation, and never loses it.
  *
- * Every promise here rejects with a {@link RingAuthError}, and so does every function that throws.
+ * Every promise here rejects with a {@link RingAuthError}, and every function that throws, throws one.
  */
 
 declare global {
-  // Both are there at run time in every supported version. These lines only make their names known where the
-  // project's `lib` does not have them; where it does, they change nothing.
+  // Both exist at run time in every supported version. These lines declare their names for projects whose `lib` does not have
+  // them. For other projects they change nothing.
   interface SymbolConstructor {
     readonly asyncDispose: unique symbol
     /** As RxJS declares it. */
@@ -16,13 +16,13 @@ declare global {
 }
 
 /**
- * Keeps one account's refresh token: rotates it when an access token is needed, stores each new one durably before
- * anybody can use what came with it, and says when a person has to log in.
+ * Keeps the refresh token of one account. It rotates the token when an access token is needed, stores each new token durably
+ * before a caller can use the access token that came with it, and reports when a person has to log in.
  *
- * One manager per account is enough for a process. Several, in one process or in many, are safe on the same `file`
- * store: they take turns, and adopt each other's rotations.
+ * One manager per account is enough for a process. Several managers, in one process or in many, can use the same `file`
+ * store: they take turns, and each uses the token that another one has stored.
  *
- * An idle manager does not keep the process alive; a rotation under way does, until it is stored.
+ * An idle manager does not keep the process alive. A rotation under way does, until it is stored.
  *
  * @example
  * const manager = new RingTokenManager({ store: { type: 'file', path: './ring-auth.json' } })
@@ -30,109 +30,110 @@ declare global {
  */
 export class RingTokenManager {
   /**
-   * Reads the store; makes no request, except where an earlier process was stopped in the middle of one.
+   * Reads the store. Makes no request, unless an earlier process was stopped in the middle of a refresh.
    *
-   * A store that cannot be read throws nothing here: `status` and the logger say so, and every call rejects with `STORE`
-   * until it can be read.
+   * If the store cannot be read, the constructor does not throw: `status` and the logger report it, and every call rejects with
+   * `STORE` until the store can be read.
    *
-   * @throws {RingAuthError} `INVALID_ARGUMENT`: an option is unknown, of the wrong type, or cannot be meant; also where
-   * the store belongs to another `oauthUrl`.
+   * @throws {RingAuthError} `INVALID_ARGUMENT` if an option is unknown or invalid, or if the store belongs to another
+   * `oauthUrl`.
    */
   constructor(options?: RingTokenManagerOptions)
 
   /**
-   * Logs in with e-mail and password. Resolves with `authenticated: false` when Ring has sent a code: hand it to
+   * Logs in with e-mail address and password. Resolves with `authenticated: false` if Ring wants a code: pass that to
    * {@link submitTwoFactorCode}.
    *
-   * Each call can make Ring send a code, and Ring allows few of them: do not call it again to ask for one, use
-   * {@link resendTwoFactorCode}. A call with the same credentials joins one that has not been answered yet.
+   * Each call can make Ring send a code, and Ring allows few of them. To get another code, call
+   * {@link resendTwoFactorCode} instead. A call with the same credentials joins an earlier one that has not been answered yet.
    *
-   * With `totpSecret` an authenticator's code is made here, and nobody is asked for it.
+   * With `totpSecret`, the manager computes the code of the authenticator app itself.
    *
-   * @throws {RingAuthError} `TWO_FACTOR_INVALID`: Ring refused two codes made from `totpSecret`. The login waits for another one.
-   * @throws {RingAuthError} `INVALID_CREDENTIALS`: wrong e-mail or password.
-   * @throws {RingAuthError} `TWO_FACTOR_RATE_LIMITED`: too many codes were asked for.
+   * @throws {RingAuthError} `TWO_FACTOR_INVALID`: Ring refused two codes computed from `totpSecret`. The login waits for another code.
+   * @throws {RingAuthError} `INVALID_CREDENTIALS`: wrong e-mail address or password.
+   * @throws {RingAuthError} `TWO_FACTOR_RATE_LIMITED`: too many codes were requested.
    * @throws {RingAuthError} `BLOCKED`, `RATE_LIMITED`, `SERVER_ERROR`, `NETWORK`, `TIMEOUT`, `PROTOCOL`, `STORE`,
    * `STORE_LOCKED`, `CLOSED`, `INVALID_ARGUMENT`.
    */
   login(credentials: LoginCredentials): Promise<LoginStep>
 
   /**
-   * Hands in the code that {@link login} asked for. A string, because a code may begin with 0.
+   * Submits the code that {@link login} asked for. The code is a string, because it may begin with 0.
    *
-   * @throws {RingAuthError} `TWO_FACTOR_INVALID`: wrong or too old; call it again with another code.
-   * @throws {RingAuthError} `INVALID_ARGUMENT`: no login waits for a code. Else as {@link login}.
+   * @throws {RingAuthError} `TWO_FACTOR_INVALID`: the code is wrong or too old. Call this method again with another code.
+   * @throws {RingAuthError} `INVALID_ARGUMENT`: no login waits for a code. Otherwise as {@link login}.
    */
   submitTwoFactorCode(code: string): Promise<LoginStep>
 
   /**
-   * Asks Ring for another code, within the login under way.
+   * Asks Ring for another code within the current login.
    *
-   * @throws {RingAuthError} `TWO_FACTOR_RATE_LIMITED`: too many codes were asked for; `retryAfterMs` says how long to wait.
-   * @throws {RingAuthError} `INVALID_ARGUMENT`: no login waits for a code. Else as {@link login}.
+   * @throws {RingAuthError} `TWO_FACTOR_RATE_LIMITED`: too many codes were requested; `retryAfterMs` is the time to wait.
+   * @throws {RingAuthError} `INVALID_ARGUMENT`: no login waits for a code. Otherwise as {@link login}.
    */
   resendTwoFactorCode(): Promise<LoginStep>
 
   /**
-   * An access token that is valid now. Makes a request only when there is none: ask for it before each use, and do not
-   * keep it.
+   * Resolves with an access token that is valid now. Makes a request only if there is none: call it before each use, and do
+   * not keep the result.
    *
-   * In the last tenth of its lifetime (at most ten minutes) the current one is returned at once, and a refresh starts
-   * beside it.
+   * In the last tenth of the token's lifetime (at most ten minutes), the call resolves with the current token at once, and a
+   * refresh starts in the background.
    *
    * @throws {RingAuthError} `NO_REFRESH_TOKEN`, `REFRESH_TOKEN_REJECTED`: a person has to log in.
    * @throws {RingAuthError} `TWO_FACTOR_REQUIRED`: a login waits for its code, and there is no other token.
-   * @throws {RingAuthError} `ABORTED`: `signal` was aborted; `cause` is its reason. The refresh goes on for others.
-   * @throws {RingAuthError} Any other code: see {@link ErrorCode}. Within a cool-down, the last failure again with
-   * `retryAfterMs`, without a request.
+   * @throws {RingAuthError} `ABORTED`: `signal` was aborted; `cause` is its reason. The refresh continues for other callers.
+   * @throws {RingAuthError} Any other code: see {@link ErrorCode}. During a cool-down, the call makes no request and rejects
+   * with the last failure and `retryAfterMs`.
    */
   getAccessToken(options?: CallOptions): Promise<string>
 
   /**
-   * As {@link getAccessToken}, with all that is known of the token. The result is plain data and holds secrets: do not log it.
+   * As {@link getAccessToken}, with everything that is known about the token. The result is plain data and holds secrets: do not log it.
    */
   getAuth(options?: CallOptions): Promise<Auth>
 
   /**
-   * Rotates now, whatever the expiry says. Rarely needed: {@link getAccessToken} does it in time.
+   * Rotates the token now, even if the access token has not expired. Rarely needed: {@link getAccessToken} rotates in time.
    *
    * @throws {RingAuthError} As {@link getAccessToken}.
    */
   refresh(options?: RefreshOptions): Promise<Auth>
 
   /**
-   * Says that an API answered 401 to this access token. The next {@link getAccessToken} refreshes, once, however many
-   * callers saw the 401. A token that is not the current one is ignored.
+   * Reports that an API answered 401 to this access token. The next {@link getAccessToken} refreshes, once, however many
+   * callers report the same token. A token that is not the current one is ignored.
    *
-   * Such rotations are limited: five, and one more every five minutes. Beyond that the current token is returned, so
-   * that an API that answers 401 to everything does not cost a rotation each time.
+   * The number of such rotations is limited to five, and one more every five minutes. Beyond that, calls resolve with the current
+   * token, so that an API that answers 401 to every request does not cause a rotation each time.
    *
    * @throws {RingAuthError} `INVALID_ARGUMENT`, `CLOSED`.
    */
   invalidateAccessToken(accessToken: string): void
 
   /**
-   * Uses another refresh token from now on: the user linked the account again. Resolves when it is stored; makes no request.
+   * Uses another refresh token from now on, for example after the user has linked the account again. Resolves when the token is
+   * stored. Makes no request.
    *
-   * @param refreshToken Wrapped or raw; the token itself at most 64 KiB. Quotation marks and the like around it are removed.
-   * @throws {RingAuthError} `INVALID_ARGUMENT`: it cannot be a token. `STORE`, `STORE_LOCKED`, `CLOSED`.
+   * @param refreshToken Wrapped or raw; the token itself may have up to 64 KiB. Quotation marks and similar text around it are removed.
+   * @throws {RingAuthError} `INVALID_ARGUMENT`: the text cannot be a refresh token. `STORE`, `STORE_LOCKED`, `CLOSED`.
    */
   setRefreshToken(refreshToken: string): Promise<void>
 
   /**
    * Keeps push-notification credentials inside the wrapped refresh token, as ring-client-api does; `null` removes them.
-   * That changes the wrapped token without a rotation at Ring, so it is stored and announced like one.
+   * This changes the wrapped token without a rotation at Ring. The manager stores and announces it like a rotation.
    *
-   * @param pnc Anything that JSON can hold, as an object.
+   * @param pnc An object that can be written as JSON.
    * @throws {RingAuthError} `INVALID_ARGUMENT`: not an object, or not possible in JSON. `NO_REFRESH_TOKEN`, `STORE`,
    * `STORE_LOCKED`, `CLOSED`.
    */
   setPushCredentials(pnc: object | null): Promise<void>
 
   /**
-   * Waits until there is a refresh token that Ring did not reject: until somebody has logged in, with this manager, with
-   * another one on the same store or with the command line. While a login is needed the manager looks at
-   * its journal every 15 seconds. A call that waits keeps the process alive.
+   * Waits until there is a refresh token that Ring has not rejected: until a person has logged in with this manager, with
+   * another manager on the same store, or with the command line. While a login is needed, the manager reads its journal every
+   * 15 seconds. A waiting call keeps the process alive.
    *
    * @throws {RingAuthError} `CLOSED`, `ABORTED`.
    *
@@ -141,34 +142,34 @@ export class RingTokenManager {
    */
   waitForLogin(options?: CallOptions): Promise<void>
 
-  /** The newest refresh token, wrapped as ring-client-api does it; `null` while there is none. A secret. */
+  /** The newest refresh token, wrapped as in ring-client-api; `null` if there is none. A secret. */
   readonly refreshToken: string | null
 
-  /** The device id that Ring knows this installation by, a UUID; `null` while there is none. */
+  /** The device id, a UUID by which Ring knows this installation; `null` if there is none yet. */
   readonly hardwareId: string | null
 
-  /** What the manager is doing, and what is wrong if something is. Holds no secret. */
+  /** The state of the manager, and the last problem if there is one. Holds no secret. */
   readonly status: Status
 
-  /** What this manager has done since it was made. Plain data without a secret. */
+  /** Counters of what this manager has done since its construction. Plain data without a secret. */
   readonly stats: Stats
 
   /**
-   * Each new refresh token, after it was stored. A late subscriber gets the last one at once.
+   * Emits each new refresh token after it was stored. A late subscriber gets the last one at once.
    *
-   * With the `file` store nothing needs to be saved here; with `memory` this is the place to save it.
+   * With the `memory` store, save the token here. With all other stores you need not save anything.
    *
    * @example
    * manager.onRefreshTokenUpdated.subscribe(({ newRefreshToken }) => save(newRefreshToken))
    */
   readonly onRefreshTokenUpdated: Observable<RefreshTokenUpdate>
 
-  /** Each change of {@link status}. The current one is not replayed: read {@link status} for it. */
+  /** Emits each change of {@link status}. It does not replay the current status: read {@link status} instead. */
   readonly onStatus: Observable<Status>
 
   /**
-   * Waits until a rotation under way is stored, and ends the manager. May be called again: it is the same promise.
-   * Afterwards every call rejects with `CLOSED`; `refreshToken`, `hardwareId` and `status` can still be read.
+   * Waits until a rotation under way is stored, and closes the manager. Later calls return the same promise. After that, every
+   * other call rejects with `CLOSED`; `refreshToken`, `hardwareId` and `status` can still be read.
    */
   close(): Promise<void>
 
@@ -176,12 +177,13 @@ export class RingTokenManager {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-/** Options of {@link RingTokenManager}. An unknown one is `INVALID_ARGUMENT`. */
+/** Options of {@link RingTokenManager}. An unknown option is `INVALID_ARGUMENT`. */
 export interface RingTokenManagerOptions {
   /**
-   * The token to begin with: wrapped, as ring-client-api and the command line print it, or raw. The token itself at most 64 KiB.
-   * Quotation marks and the like around it are removed. A text that cannot be a token is `INVALID_ARGUMENT`, or is ignored with a
-   * warning if the store holds a token. Not needed where the store holds one; where the store knows this one as old, the store's own is used.
+   * The token to start with: wrapped, as ring-client-api and the command line print it, or raw. The token itself may have up to
+   * 64 KiB. Quotation marks and similar text around it are removed. A text that cannot be a token is `INVALID_ARGUMENT`; if the store
+   * holds a token, the text is ignored with a warning. Not needed if the store holds a token. If the store knows this token as an old
+   * one, the manager uses the store's own.
    */
   refreshToken?: string | undefined
 
@@ -189,8 +191,8 @@ export interface RingTokenManagerOptions {
   store?: Store | undefined
 
   /**
-   * What the device id is derived from where no token or store brings one, as in ring-client-api.
-   * Default: the operating system's own id of this machine.
+   * The text from which the device id is derived if neither the token nor the store has one, as in ring-client-api.
+   * Default: the operating system's id of this machine.
    */
   systemId?: string | undefined
 
@@ -200,21 +202,21 @@ export interface RingTokenManagerOptions {
   /** How {@link RingTokenManager.login} logs in. Default: `'auto'`. */
   loginFlow?: LoginFlow | undefined
 
-  /** The `User-Agent` header. Ring refuses what does not look like its app. Default: `android:com.ringapp:3.113.0(70497080)`. */
+  /** The `User-Agent` header. Ring refuses values that do not look like its app. Default: `android:com.ringapp:3.113.0(70497080)`. */
   userAgent?: string | undefined
 
-  /** Ring's authentication server. Plain http only to this machine. Default: `https://oauth.ring.com`. */
+  /** Ring's authentication server. Plain http is allowed only to this machine. Default: `https://oauth.ring.com`. */
   oauthUrl?: string | undefined
 
-  /** Ring's API server. Plain http only to this machine. Default: `https://api.ring.com`. */
+  /** Ring's API server. Plain http is allowed only to this machine. Default: `https://api.ring.com`. */
   apiUrl?: string | undefined
 
-  /** How long one request may take, in milliseconds: 1 to 2147483647. Default: 20000. */
+  /** The time limit of one request, in milliseconds: 1 to 2147483647. Default: 20000. */
   requestTimeoutMs?: number | undefined
 
   /**
-   * `false`: refresh when asked for a token. `true`: also ahead of expiry, unasked, and again by itself after a failure,
-   * until {@link RingTokenManager.close}. It does not keep the process alive. Default: `false`.
+   * `false`: refresh only when a caller needs a token. `true`: also refresh before the token expires, and try again after a failure,
+   * until {@link RingTokenManager.close}. This does not keep the process alive. Default: `false`.
    */
   autoRefresh?: boolean | undefined
 
@@ -228,13 +230,13 @@ export interface RingTokenManagerOptions {
 /**
  * Where the refresh token is kept.
  *
- * - `memory`: nowhere. `persisted` in the status is `false`; saving each token is up to you.
- * - `file`: in a journal, a file of this package's own.
- * - `homebridge`, `dotenv`: in a journal of its own, and always up to date where people look for it as well.
- * - an object with `load` and `save`: with your own code, behind a journal or alone.
+ * - `memory`: only in this process. `persisted` in the status is `false`. You have to save each token yourself.
+ * - `file`: in a journal, a file that only this package writes.
+ * - `homebridge`, `dotenv`: in a journal, and the newest token is always shown in `config.json` or `.env` as well.
+ * - an object with `load` and `save`: in your own code, with a journal or without one.
  *
- * Relative paths are relative to the working directory at construction. A journal and its folder's entry are synced
- * before a new token is used, and several processes may share one.
+ * Relative paths are relative to the working directory at construction. A journal and its directory entry are synced to disk
+ * before a new token is used. Several processes may share one.
  */
 export type Store = MemoryStore | FileStore | HomebridgeStore | DotenvStore | CustomStore
 
@@ -251,16 +253,16 @@ export interface FileStore {
 }
 
 /**
- * The `refreshToken` of a block in Homebridge's `config.json`. Nothing else in that file is changed, not a blank. A token
- * that somebody pastes there is used from the next refresh, or start, on; an old copy that comes back is put right.
+ * The `refreshToken` of a block in Homebridge's `config.json`. No other byte of that file is changed. A token that a person
+ * pastes there is used from the next refresh or start on. An old token that comes back is replaced by the newest one.
  */
 export interface HomebridgeStore {
   type: 'homebridge'
-  /** The file: `api.user.configPath()` in a plugin. */
+  /** The path of the file; in a plugin `api.user.configPath()`. */
   configPath: string
   /** The `platform` of the block. Default: `Ring`. */
   platform?: string | undefined
-  /** The `name` of the block. Needed where there are several blocks of that platform. */
+  /** The `name` of the block. Needed if there are several blocks of that platform. */
   name?: string | undefined
   /** The folder of the journal. Default: `.ring-auth` beside the file, where the command line finds it too. */
   statePath?: string | undefined
@@ -272,7 +274,7 @@ export interface HomebridgeStore {
   addBlock?: boolean | undefined
 }
 
-/** The value of a key in a `.env` file. The file is made, for its owner alone, where there is none. */
+/** The value of a key in a `.env` file. If there is no file, it is created, readable by its owner only. */
 export interface DotenvStore {
   type: 'dotenv'
   /** The file. Must not be empty. */
@@ -284,95 +286,95 @@ export interface DotenvStore {
 }
 
 /**
- * Your own code. The two are called one at a time. Each call is awaited, for ten seconds: then it counts as failed. What
- * fails is reported and tried again. Calling the manager from inside one of them is `INVALID_ARGUMENT`.
+ * Your own code. The manager calls `load` and `save` one at a time and waits up to ten seconds for each; after that the call counts
+ * as failed. The manager reports a failure and tries again. A call of the manager from inside `load` or `save` is `INVALID_ARGUMENT`.
  */
 export interface CustomStore {
   type?: undefined
-  /** The token that is kept, if there is one. Called at the start and before each refresh. */
+  /** Returns the stored token, if there is one. Called at the start and before each refresh. */
   load(): string | null | undefined | Promise<string | null | undefined>
-  /** Keeps a token. `oldRefreshToken` is the one that was kept before. */
+  /** Stores a token. `oldRefreshToken` is the token that was stored before. */
   save(newRefreshToken: string, oldRefreshToken?: string): void | Promise<void>
   /**
-   * The folder of a journal. With it a `save` that fails loses nothing, and other processes are kept apart. Without it
-   * nothing is durable but what `save` does, and nothing protects from another process with the same token.
+   * The folder of a journal. With a journal, a failing `save` loses nothing, and several processes take turns. Without one, only
+   * `save` makes a token durable, and nothing protects against another process with the same token.
    */
   statePath?: string | undefined
 }
 
 /**
- * - `auto`: one of the others, and the second one where the first is not available; never both after a code was sent.
+ * - `auto`: one of the others; if that one is not available, the other one. Never both after a code was sent.
  * - `pkce`: the flow of Ring's web page.
  * - `password`: the older flow.
  */
 export type LoginFlow = 'auto' | 'pkce' | 'password'
 
-/** For {@link RingTokenManager.login}. Neither is kept. */
+/** The credentials for {@link RingTokenManager.login}. The manager does not keep them. */
 export interface LoginCredentials {
   email: string
-  /** Taken as it is: blanks at its ends belong to it. */
+  /** Used unchanged: spaces at its beginning and end are part of it. */
   password: string
   /**
-   * The secret that the authenticator app was set up with: base32, or the `otpauth://totp/…` address of its QR code. If
-   * Ring asks for an authenticator's code, the login answers with one made from it, and after a wrong one once more with
-   * the next; that can take a minute. It is not kept, and never used to log in unasked.
+   * The secret with which the authenticator app was set up: base32, or the `otpauth://totp/…` address of its QR code. If Ring
+   * asks for the code of an authenticator app, the login submits a code computed from the secret. If Ring refuses it, the login tries the
+   * next code once, which can take a minute. The manager does not keep the secret, and never logs in by itself.
    */
   totpSecret?: string | undefined
 }
 
-/** What a manager has done since it was made. */
+/** What a manager has done since its construction. */
 export interface Stats {
-  /** Refreshes to which Ring gave this manager new tokens. */
+  /** Refreshes that Ring answered with new tokens. */
   readonly rotations: number
-  /** Refreshes that needed no request, because another process or manager had rotated. */
+  /** Refreshes that needed no request, because another process or manager had rotated the token. */
   readonly adopted: number
-  /** Refreshes that went on where a process had been stopped in the middle of one. */
+  /** Refreshes that continued one in which an earlier process was stopped. */
   readonly takeovers: number
-  /** Requests for tokens that failed, by what they failed with. */
+  /** Failed token requests, counted by error code. */
   readonly failures: Readonly<Partial<Record<ErrorCode, number>>>
   /**
-   * When Ring last accepted a token or a login of the account, in milliseconds since 1970, whichever process it was; `null`
-   * if that is not known.
+   * The time when Ring last accepted a token or a login of the account, from any process, in milliseconds since 1970; `null` if
+   * that is not known.
    */
   readonly lastSuccessAt: number | null
 }
 
 /**
- * What the subscribers of the tracing channel `ring-auth:refresh` get (`tracingChannel` of `node:diagnostics_channel`): in
- * `start` and `end` the reason alone, in `error`, `asyncStart` and `asyncEnd` all of it. Holds no secret.
+ * The message of the tracing channel `ring-auth:refresh` (`tracingChannel` of `node:diagnostics_channel`). `start` and `end` have
+ * the reason only; `error`, `asyncStart` and `asyncEnd` have all fields. Holds no secret.
  */
 export interface RefreshTrace {
   /**
-   * `needed`: a caller needs an access token. `unasked`: the current one ends soon. `asked`, `forced`: `refresh()`, and with
-   * `force`. `recover`: an earlier process was stopped in the middle of a refresh.
+   * `needed`: a caller needs an access token. `unasked`: the current access token ends soon. `asked`: `refresh()`. `forced`:
+   * `refresh({ force: true })`. `recover`: an earlier process was stopped in the middle of a refresh.
    */
   reason: 'needed' | 'unasked' | 'asked' | 'forced' | 'recover'
-  /** How many requests it made. */
+  /** The number of requests. */
   requests?: number
-  /** Whether it needed none, because another process or manager had rotated. */
+  /** Whether no request was needed, because another process or manager had rotated the token. */
   adopted?: boolean
   durationMs?: number
-  /** Why it failed, if it did. */
+  /** The code of the failure, if the refresh failed. */
   code?: ErrorCode
-  /** The same as an error. */
+  /** The failure as an error. */
   error?: RingAuthError
 }
 
-/** How far a login has come. */
+/** The state of a login. */
 export interface LoginStep {
-  /** Whether the login is complete: a token is there, and stored. */
+  /** Whether the login is complete and the token is stored. */
   authenticated: boolean
-  /** Present when a code is needed. */
+  /** Present if a code is needed. */
   twoFactor?: TwoFactor
 }
 
-/** The code that Ring wants to see. */
+/** The two-factor code that Ring asks for. */
 export interface TwoFactor {
   /** How the code reaches the user; `totp` is an authenticator app. */
   method: 'sms' | 'email' | 'totp' | 'unknown'
-  /** Where it was sent, as Ring masks it, such as `+1xxxxxxxx89`. */
+  /** Where Ring has sent the code, masked by Ring, such as `+1xxxxxxxx89`. */
   destination?: string
-  /** How long until another code can be asked for, in seconds. */
+  /** The time until another code can be requested, in seconds. */
   resendInSeconds?: number
   /** A sentence to show to the user. */
   prompt: string
@@ -381,87 +383,87 @@ export interface TwoFactor {
 /** Options of one call. */
 export interface CallOptions {
   /**
-   * Gives up waiting: the call rejects with `ABORTED`, at once where it was aborted before. The work itself goes on,
-   * because others may wait for it and a rotation must be stored.
+   * Ends the wait: the call rejects with `ABORTED`, at once if the signal was aborted before. The refresh itself continues, because
+   * other callers may wait for it and a rotation must be stored.
    */
   signal?: AbortSignal | undefined
 }
 
 /** Options of {@link RingTokenManager.refresh}. */
 export interface RefreshOptions extends CallOptions {
-  /** Even in a cool-down, and even with a token that was rejected (that one at most every 60 s). Default: `false`. */
+  /** Refresh even during a cool-down, and even with a rejected token (at most every 60 s). Default: `false`. */
   force?: boolean | undefined
 }
 
-/** A valid access token and what is known of it. Plain data that holds secrets. */
+/** A valid access token and everything that is known about it. Plain data that holds secrets. */
 export interface Auth {
   /** For `Authorization: Bearer …`. */
   accessToken: string
-  /** As Ring says it: `Bearer`. */
+  /** The token type in Ring's answer: `Bearer`. */
   tokenType: string
-  /** As Ring says it: `client`. */
+  /** The scope in Ring's answer: `client`. */
   scope: string
-  /** When it expires, in milliseconds since the epoch. */
+  /** The time when the access token expires, in milliseconds since 1970. */
   expiresAt: number
   /** The newest refresh token, wrapped. */
   refreshToken: string
-  /** The device id to send as `hardware_id`. */
+  /** The device id, to be sent as the header `hardware_id`. */
   hardwareId: string
 }
 
 /** A rotation, or another change of the wrapped token. */
 export interface RefreshTokenUpdate {
-  /** The wrapped token before; absent for the first one. */
+  /** The previous wrapped token; absent for the first one. */
   readonly oldRefreshToken?: string
   /** The wrapped token to use from now on. */
   readonly newRefreshToken: string
 }
 
 /**
- * - `idle`: no access token yet, or an expired one; nothing wrong.
- * - `ready`: a valid access token.
+ * - `idle`: no access token yet, or an expired one, and no problem.
+ * - `ready`: there is a valid access token.
  * - `refreshing`: a request is under way.
- * - `waiting`: in a cool-down after a failure, until `retryAt`.
- * - `needs-login`: no refresh token, or a rejected one: a person has to log in.
+ * - `waiting`: a cool-down after a failure, until `retryAt`.
+ * - `needs-login`: there is no refresh token, or Ring has rejected it. A person has to log in.
  */
 export type State = 'idle' | 'ready' | 'refreshing' | 'waiting' | 'needs-login'
 
-/** What the manager is doing, and what is wrong. */
+/** The state of the manager, and the last problem if there is one. */
 export interface Status {
   readonly state: State
-  /** What is wrong, if something is. */
+  /** The code of the problem, if there is one. */
   readonly code?: ErrorCode
-  /** The same as a sentence that says what to do. */
+  /** The problem as a sentence that says what to do. */
   readonly message?: string
-  /** When the cool-down ends, in milliseconds since the epoch. */
+  /** The time when the cool-down ends, in milliseconds since 1970. */
   readonly retryAt?: number
   /** Whether the newest token is on disk. Always `false` with the `memory` store. */
   readonly persisted: boolean
 }
 
 /**
- * Something to subscribe to. Listeners are called in the order of their subscription. One that throws, or whose promise
- * rejects, is reported to the logger and stops nobody else.
+ * A source of events. It calls its listeners in the order of their subscription. If a listener throws or its promise rejects,
+ * the manager reports that to the logger and calls the other listeners.
  *
  * RxJS's `from()` and `firstValueFrom()` work on it.
  */
 export interface Observable<T> {
   /**
-   * @throws {RingAuthError} `INVALID_ARGUMENT`: not a function, nor an object whose `next` is one or absent.
+   * @throws {RingAuthError} `INVALID_ARGUMENT`: the listener is neither a function nor an object whose `next` is a function or absent.
    */
   subscribe(listener: ((value: T) => void) | Observer<T>): Subscription
-  /** What RxJS's `from()` looks for. */
+  /** The method that RxJS's `from()` calls. */
   [Symbol.observable](): Observable<T>
 }
 
-/** An object that listens to an {@link Observable}. Errors and completion never come. */
+/** An object that listens to an {@link Observable}. There are no errors, and there is no completion. */
 export interface Observer<T> {
   next?(value: T): void
 }
 
 /** What {@link Observable.subscribe} returns. */
 export interface Subscription {
-  /** Ends the subscription. May be called again. */
+  /** Ends the subscription. May be called more than once. */
   unsubscribe(): void
 }
 
@@ -489,22 +491,22 @@ export interface LogEntry {
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
 
 /**
- * What is wrong, in terms of what to do about it. `docs/errors.md` has a section on each.
+ * The kind of a failure. Each code stands for one thing to do about it: `docs/errors.md` has a section on each.
  *
- * - `INVALID_ARGUMENT`: an option, an argument or a token cannot be meant.
+ * - `INVALID_ARGUMENT`: an option, an argument or a token is invalid.
  * - `TWO_FACTOR_REQUIRED`: a login waits for its code.
- * - `NO_REFRESH_TOKEN`: there is no token anywhere.
+ * - `NO_REFRESH_TOKEN`: there is no token, neither in the options nor in the store.
  * - `TWO_FACTOR_INVALID`: the code was wrong or too old.
- * - `INVALID_CREDENTIALS`: wrong e-mail or password.
- * - `TWO_FACTOR_RATE_LIMITED`: too many codes were asked for. Transient.
- * - `REFRESH_TOKEN_REJECTED`: Ring says that the refresh token is dead.
+ * - `INVALID_CREDENTIALS`: wrong e-mail address or password.
+ * - `TWO_FACTOR_RATE_LIMITED`: too many codes were requested. Transient.
+ * - `REFRESH_TOKEN_REJECTED`: Ring no longer accepts the refresh token.
  * - `CLIENT_REJECTED`: Ring refuses the client id.
  * - `BLOCKED`: Ring's edge refuses this address, device id or `User-Agent`. Transient.
  * - `RATE_LIMITED`: too many requests. Transient.
- * - `SERVER_ERROR`: Ring is in trouble. Transient.
+ * - `SERVER_ERROR`: Ring's server failed. Transient.
  * - `NETWORK`: no connection, or it was cut off. Transient.
  * - `TIMEOUT`: no answer in time. Transient.
- * - `PROTOCOL`: an answer that is not Ring's. Transient.
+ * - `PROTOCOL`: an answer that does not come from Ring. Transient.
  * - `STORE`: the store cannot be read or written.
  * - `STORE_LOCKED`: another process holds the store for too long, or it cannot be locked. Transient.
  * - `CLOSED`: the manager was closed.
@@ -531,34 +533,34 @@ export type ErrorCode =
   | 'ABORTED'
 
 /**
- * The only kind of error here. Its message says what is wrong and what to do next; neither it nor any other field holds
- * a secret.
+ * The error of every rejection and every throw in this package. Its message says what is wrong and what to do next. No field
+ * holds a secret.
  *
  * `instanceof` also recognises errors of another copy of this package in the same process.
  */
 export class RingAuthError extends Error {
   private constructor(code: ErrorCode, message: string)
-  /** What is wrong, in terms of what to do about it. */
+  /** The kind of the failure. */
   readonly code: ErrorCode
-  /** Whether the same call can succeed later without anybody doing anything. */
+  /** Whether the same call can succeed later without any action. */
   readonly transient: boolean
-  /** The HTTP status of Ring's answer, where there was one. */
+  /** The HTTP status of Ring's answer, if there was one. */
   readonly httpStatus?: number
-  /** How long to wait before the next try, in milliseconds, where it is known. */
+  /** The time to wait before the next try, in milliseconds, if it is known. */
   readonly retryAfterMs?: number
-  /** What lies behind it: the words of the system or of a library, or the reason of the aborted signal. */
+  /** The underlying cause: the message of the system or of a library, or the reason of the aborted signal. */
   readonly cause?: unknown
 }
 
 /**
- * Makes a `RingApi` of ring-client-api 14 take its tokens from a manager: it makes no token request of its own any more, its
- * API requests go through the manager's core, and rotations and push credentials go both ways. Cameras and locations
- * that it has made already are included.
+ * Makes a `RingApi` of ring-client-api 14 take its tokens from a manager. The `RingApi` no longer makes token requests, its API
+ * requests go through the manager's core, and each side gets the other's rotations and push credentials. This includes cameras and
+ * locations that already exist.
  *
- * Attach it before its first request. Where it has rotated its token by then, the one it got is taken over.
+ * Attach it before its first request. If it has rotated its token by then, the manager takes over the new one.
  *
- * @throws {RingAuthError} `INVALID_ARGUMENT`: not a `RingApi`, or one of a version that is not known; not a manager of this
- * version; already attached.
+ * @throws {RingAuthError} `INVALID_ARGUMENT`: not a `RingApi`, a `RingApi` of an unknown version, not a manager of this
+ * version, or already attached.
  *
  * @example
  * const ringApi = new RingApi({ refreshToken: manager.refreshToken })
@@ -566,7 +568,7 @@ export class RingAuthError extends Error {
  */
 export function attachToRingApi(ringApi: AttachableRingApi, manager: RingTokenManager): RingApiAttachment
 
-/** What {@link attachToRingApi} needs to see of a `RingApi`. */
+/** The part of a `RingApi` that {@link attachToRingApi} needs. */
 export interface AttachableRingApi {
   readonly restClient: object
 }
@@ -574,26 +576,26 @@ export interface AttachableRingApi {
 /** What {@link attachToRingApi} returns. */
 export interface RingApiAttachment {
   /**
-   * Gives the `RingApi` its token back: it is the keeper from then on, so close the manager. A rotation under way is waited
-   * for by the `RingApi` before its next request. May be called again.
+   * Gives the token back to the `RingApi`, which is its keeper from then on: close the manager. If a rotation is under way, the
+   * `RingApi` waits for it before its next request. May be called more than once.
    */
   detach(): void
 }
 
 /**
- * Looks into a refresh token without using it.
+ * Decodes a refresh token without using it.
  *
- * @param token Wrapped or raw; the token itself at most 64 KiB. Quotation marks and the like around it are removed.
- * @throws {RingAuthError} `INVALID_ARGUMENT`: it cannot be a refresh token.
+ * @param token Wrapped or raw; the token itself may have up to 64 KiB. Quotation marks and similar text around it are removed.
+ * @throws {RingAuthError} `INVALID_ARGUMENT`: the text cannot be a refresh token.
  */
 export function parseRefreshToken(token: string): ParsedRefreshToken
 
-/** What {@link parseRefreshToken} found. */
+/** The parts of a refresh token, as {@link parseRefreshToken} returns them. */
 export interface ParsedRefreshToken {
-  /** The inner token, as Ring knows it. A secret. */
+  /** The inner token, as Ring issued it. A secret. */
   raw: string
-  /** The device id it belongs to; absent in a raw token. */
+  /** The device id of the token; absent in a raw token. */
   hardwareId?: string
-  /** Whether push-notification credentials are in it. */
+  /** Whether the token holds push-notification credentials. */
   hasPushCredentials: boolean
 }
