@@ -33,7 +33,7 @@ pub use view::{Auth, Phase, Status};
 use crate::journal::Store;
 use crate::journal::state::{Known, State};
 use crate::mirror::{Allowance, Follower, Patience, Turns};
-use crate::oauth::{LoginFlow, Refresh, RingOauth, TwoFactor};
+use crate::oauth::{BoxFuture, LoginFlow, Refresh, RingOauth, TwoFactor};
 use crate::pasted::{self, Flaw, Pasted};
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Result, Secret};
@@ -161,6 +161,8 @@ pub enum Step {
 }
 
 /// Keeps one account's token alive. Clones are the same manager.
+///
+/// What takes long is boxed here: the addon's crate would otherwise compile those futures, and all that they await, a second time.
 #[derive(Clone)]
 pub struct Manager {
     inner: Arc<Inner>,
@@ -338,35 +340,37 @@ impl Manager {
     }
 
     /// The user linked the account again: this token is used from now on, unless it is an old copy.
-    pub async fn set_refresh_token(&self, token: &str) -> Result<()> {
-        let known = self.inner.view().known.clone();
-        self.inner.set_refresh_token(pasted::token(token, known.as_deref())?).await
+    pub fn set_refresh_token<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let known = self.inner.view().known.clone();
+            self.inner.set_refresh_token(pasted::token(token, known.as_deref())?).await
+        })
     }
 
     /// Wraps other push-notification credentials with the token, or none.
-    pub async fn set_push_credentials(&self, credentials: Option<Value>) -> Result<()> {
-        self.inner.set_push_credentials(credentials).await
+    pub fn set_push_credentials(&self, credentials: Option<Value>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.inner.set_push_credentials(credentials))
     }
 
     /// Starts a login. Ring sends a code where the account wants one. The same login that was not answered yet is joined, so
     /// that a double click sends one code; so are the same steps of it.
-    pub async fn login(&self, credentials: Credentials) -> Result<Step> {
-        login::ask(&self.inner, Asked::Start { credentials, code: None }).await
+    pub fn login(&self, credentials: Credentials) -> BoxFuture<'_, Result<Step>> {
+        Box::pin(login::ask(&self.inner, Asked::Start { credentials, code: None }))
     }
 
     /// Logs in with a code that an earlier login asked for, so that Ring sends no other one. Only the password flow can.
-    pub async fn login_with_code(&self, credentials: Credentials, code: Secret) -> Result<Step> {
-        login::ask(&self.inner, Asked::Start { credentials, code: Some(code) }).await
+    pub fn login_with_code(&self, credentials: Credentials, code: Secret) -> BoxFuture<'_, Result<Step>> {
+        Box::pin(login::ask(&self.inner, Asked::Start { credentials, code: Some(code) }))
     }
 
     /// Ends a login with its code. After a wrong one it still waits.
-    pub async fn submit_two_factor_code(&self, code: Secret) -> Result<Step> {
-        login::ask(&self.inner, Asked::Submit(code)).await
+    pub fn submit_two_factor_code(&self, code: Secret) -> BoxFuture<'_, Result<Step>> {
+        Box::pin(login::ask(&self.inner, Asked::Submit(code)))
     }
 
     /// Asks for another code, where one can be sent.
-    pub async fn resend_two_factor_code(&self) -> Result<Step> {
-        login::ask(&self.inner, Asked::Resend).await
+    pub fn resend_two_factor_code(&self) -> BoxFuture<'_, Result<Step>> {
+        Box::pin(login::ask(&self.inner, Asked::Resend))
     }
 
     /// Whether a login waits for its code. After a failure that ended it none does.
@@ -427,8 +431,8 @@ impl Manager {
     }
 
     /// Waits for a refresh under way and for what is still to be written, and ends. Every later call is `CLOSED`.
-    pub async fn close(&self) {
-        self.inner.close().await;
+    pub fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.inner.close())
     }
 
     /// Forgets the account: its journal and what is left of earlier ones.
@@ -502,7 +506,11 @@ impl Inner {
     }
 
     /// Waits for the refresh under way, or for one that is begun for this.
-    async fn join(self: &Arc<Self>, reason: Reason, allowance: Arc<Allowance>) -> Outcome {
+    fn join(self: &Arc<Self>, reason: Reason, allowance: Arc<Allowance>) -> BoxFuture<'_, Outcome> {
+        Box::pin(self.join_in(reason, allowance))
+    }
+
+    async fn join_in(self: &Arc<Self>, reason: Reason, allowance: Arc<Allowance>) -> Outcome {
         loop {
             let (mut flight, own) = match self.fly(reason, Arc::clone(&allowance)) {
                 Ok(flight) => flight,
