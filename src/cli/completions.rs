@@ -58,8 +58,8 @@ fn bash() -> String {
     }
     script.push_str("  esac\n  case $word in -*) ;; *)\n    case $command in\n");
     let _ = writeln!(script, "      '') words='{}' ;;", names());
-    for command in COMMANDS.iter().filter(|command| !command.words.is_empty()) {
-        let _ = writeln!(script, "      {}) words='{}' ;;", command.name, command.words.join(" "));
+    for command in COMMANDS.iter().filter(|command| !command.shells.is_empty()) {
+        let _ = writeln!(script, "      {}) words='{}' ;;", command.name, command.shells.join(" "));
     }
     script.push_str(
         "      *) words= ;;\n    esac ;;\n  esac\n  COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n}\n\
@@ -92,8 +92,8 @@ fn zsh() -> String {
             let maybe = if matches!(flag.value, Value::Optional(..)) { ":" } else { "" };
             let _ = writeln!(script, "      '{}[{}]{maybe}{action}'", flag.long, zsh_text(flag.help));
         }
-        if !command.words.is_empty() {
-            let _ = writeln!(script, "      '2:word:({})'", command.words.join(" "));
+        if !command.shells.is_empty() {
+            let _ = writeln!(script, "      '2:word:({})'", command.shells.join(" "));
         }
         script.push_str("    ) ;;\n");
     }
@@ -118,8 +118,8 @@ fn fish() -> String {
     for command in COMMANDS {
         let (name, help) = (command.name, quoted(command.help));
         let _ = writeln!(script, "complete -c ring-auth -f -n '{none}' -a {name} -d {help}");
-        if !command.words.is_empty() {
-            let words = command.words.join(" ");
+        if !command.shells.is_empty() {
+            let words = command.shells.join(" ");
             let _ = writeln!(script, "complete -c ring-auth -f -n '__fish_seen_subcommand_from {name}' -a '{words}'");
         }
     }
@@ -172,8 +172,8 @@ fn powershell() -> String {
         let Some(Kind::Words(words)) = kind(flag) else { continue };
         let _ = writeln!(script, "    {} = {} -split ' '", quoted(flag.long), quoted(&words.join(" ")));
     }
-    for command in COMMANDS.iter().filter(|command| !command.words.is_empty()) {
-        let _ = writeln!(script, "    {} = {} -split ' '", command.name, quoted(&command.words.join(" ")));
+    for command in COMMANDS.iter().filter(|command| !command.shells.is_empty()) {
+        let _ = writeln!(script, "    {} = {} -split ' '", command.name, quoted(&command.shells.join(" ")));
     }
     script.push_str(
         "  }\n  \

@@ -8,8 +8,8 @@ use std::ffi::OsStr;
 pub(super) struct Command {
     pub(super) action: Action,
     pub(super) name: &'static str,
-    /// The words that it takes, of which it needs one; none for most commands.
-    pub(super) words: &'static [&'static str],
+    /// The shells, of which `completions` needs one; empty for the other commands.
+    pub(super) shells: &'static [&'static str],
     /// Whether it tells of the program, and has nothing to do with a token.
     pub(super) is_about_itself: bool,
     pub(super) help: &'static str,
@@ -32,21 +32,21 @@ pub(super) enum Action {
 
 impl Command {
     const fn new(action: Action, name: &'static str, help: &'static str) -> Self {
-        Self { action, name, words: &[], is_about_itself: false, help }
+        Self { action, name, shells: &[], is_about_itself: false, help }
     }
 
     const fn about_itself(
         action: Action,
         name: &'static str,
-        words: &'static [&'static str],
+        shells: &'static [&'static str],
         help: &'static str,
     ) -> Self {
-        Self { action, name, words, is_about_itself: true, help }
+        Self { action, name, shells, is_about_itself: true, help }
     }
 
     /// How the help shows it.
     pub(super) fn usage(&self) -> String {
-        if self.words.is_empty() { self.name.to_owned() } else { format!("{} {}", self.name, self.words.join("|")) }
+        if self.shells.is_empty() { self.name.to_owned() } else { format!("{} SHELL", self.name) }
     }
 }
 
@@ -58,7 +58,12 @@ pub(super) static COMMANDS: &[Command] = &[
     Command::new(Action::Watch, "watch", "keep the token fresh, and run a command when a person is needed"),
     Command::new(Action::Doctor, "doctor", "say why it does not work here; change nothing, and send no secret"),
     Command::new(Action::Logout, "logout", "forget the token"),
-    Command::about_itself(Action::Completions, "completions", SHELLS, "print the completions for a shell"),
+    Command::about_itself(
+        Action::Completions,
+        "completions",
+        SHELLS,
+        "print the completions for bash, zsh, fish or powershell",
+    ),
     Command::about_itself(Action::Man, "man", &[], "print the manual page"),
     Command::about_itself(Action::Help, "help", &[], "show this help"),
 ];
