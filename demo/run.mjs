@@ -10,7 +10,7 @@ const DEADLINE_MS = 55_000
 async function demonstrate(stage) {
   console.log('ring-auth at work with a simulated Ring, which is another process on this machine.')
   console.log(
-    'Its refresh tokens work once. A program that sends a used one again is locked out until a person logs in.',
+    'Its refresh tokens work once. A program that sends a spent one is locked out until a person logs in.',
   )
   const ring = await stage.startRing(['--expires-in', '2'])
   await logIn(stage, ring)
@@ -164,9 +164,9 @@ async function killed(stage, ring) {
   say('then, after Ring has rotated the token and before its answer arrives:')
   await killDuring(stage, ring, 'hang-after', (before, now) => now.rotations > before.rotations)
   const { spent, withinGrace } = await ring.inspect(inner(stage.journal().current.token))
-  claim(spent === true && withinGrace === true, 'the token on disk is used, and the new one never arrived')
+  claim(spent === true && withinGrace === true, 'the token on disk is spent, and the new one never arrived')
   await goOn(stage, ring, 1)
-  say('(this works while Ring accepts the used token once more; how long the real Ring does is unknown)')
+  say('(this works while Ring accepts the spent token once more; how long the real Ring does is unknown)')
 }
 
 /**
@@ -225,7 +225,7 @@ async function balance(ring) {
   const counts = await ring.counts()
   claim(
     counts.stalePresentations === 0,
-    `${counts.refreshes} refreshes, ${counts.rotations} rotations, and no used token after its grace period`,
+    `${counts.refreshes} refreshes, ${counts.rotations} rotations, and no spent token after its grace period`,
     counts,
   )
   claim(counts.invalidGrants === 0, 'no invalid_grant')
