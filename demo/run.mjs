@@ -9,9 +9,7 @@ const DEADLINE_MS = 55_000
 /** @param {Stage} stage */
 async function demonstrate(stage) {
   console.log('ring-auth at work with a simulated Ring, which is another process on this machine.')
-  console.log(
-    'Its refresh tokens work once. A program that sends a spent one is locked out until a person logs in.',
-  )
+  console.log('Its refresh tokens work once. A program that sends a spent one is locked out until a person logs in.')
   const ring = await stage.startRing(['--expires-in', '2'])
   await logIn(stage, ring)
   const script = await rotations(stage, ring)
