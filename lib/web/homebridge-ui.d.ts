@@ -11,7 +11,7 @@ export interface HomebridgeUiOptions {
   platform: string
   /** The folder of the journal, if the plugin's own manager has one. Default: `.ring-auth` beside `config.json`. */
   statePath?: string | undefined
-  /** Options of the manager that logs in. Give the same ones as in the plugin. */
+  /** Options of the manager that logs in. Use the same ones as in the plugin. */
   managerOptions?:
     | Pick<
         RingTokenManagerOptions,
@@ -24,14 +24,14 @@ export interface HomebridgeUiOptions {
   schemaForm?: boolean | undefined
 }
 
-/** As much of a `HomebridgePluginUiServer` as {@link mount} needs. */
+/** The part of a `HomebridgePluginUiServer` that {@link mount} needs. */
 export interface RequestServer {
   // biome-ignore lint/suspicious/noExplicitAny: as Homebridge's own types have it
   onRequest(path: string, handler: (body: any) => unknown): void
 }
 
 /**
- * The whole of a plugin's `homebridge-ui/server.js`.
+ * Serves the login page. This call is all that a plugin's `homebridge-ui/server.js` needs.
  *
  * @example
  * require('ring-auth/homebridge-ui').serve({ platform: 'ExampleRing' })
@@ -39,8 +39,8 @@ export interface RequestServer {
 export function serve(options: HomebridgeUiOptions): void
 
 /**
- * Adds the login page to the UI server that a plugin has already. Call it before the server's `ready()`.
+ * Adds the login page to an existing UI server of a plugin. Call it before the server's `ready()`.
  *
- * @returns Waits for a login that is being stored. Call it when the dialogue ends.
+ * @returns A function that waits for a login that is being stored. Call it when the dialogue ends.
  */
 export function mount(server: RequestServer, options: HomebridgeUiOptions): () => Promise<void>

@@ -1,4 +1,4 @@
-/** Sentences of the login page. `{destination}`, `{seconds}`, `{time}` and `{until}` are filled in. `docs/web-login.md` lists them. */
+/** Sentences of the login page. The page replaces `{destination}`, `{seconds}`, `{time}` and `{until}` by their values. */
 export interface PageTexts {
   title?: string
   intro?: string
@@ -35,6 +35,6 @@ export interface PageTexts {
   passwordMissing?: string
   codeMissing?: string
   secretMissing?: string
-  /** By error code. */
+  /** Sentences by error code. */
   errors?: Record<string, string>
 }
