@@ -243,7 +243,7 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
     )
     assert.equal(
       line(done, 'folder'),
-      `warning The folder ${join(folder, 'none', 'deep')} is not there. A login makes it, in ${folder}. If it should be there, check the path, and whether its volume is mounted.`,
+      `warning The folder ${join(folder, 'none', 'deep')} is not there. The first login or refresh makes it, in ${folder}. If it should be there, check the path, and whether its volume is mounted.`,
     )
     assert.equal(
       line(done, 'journal'),
@@ -408,6 +408,22 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
       line(done, 'folder'),
       `warning ${journal} is mounted alone, so another file cannot take its place: it is written in place, and its copies stay in this container. Mount its folder instead.`,
     )
+  })
+
+  it('on a mount whose server has gone', {
+    skip: noMounts || needs('/dev/fuse', () => existsSync('/dev/fuse')),
+  }, async (t) => {
+    const { ring, folder, doctor } = await withJournal(t)
+    // A file system in user space, and nobody who answers for it.
+    const dead = 'exec 3<>/dev/fuse; mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 dead "$1"'
+    const done = await mounted(dead, folder, doctor, { ring })
+    assert.equal(done.code, 6, done.stdout + done.stderr)
+    assert.equal(
+      line(done, 'store'),
+      'failed The file system of the store does not answer. Look whether its server or drive has gone (mount, dmesg). (STORE)',
+    )
+    assert.equal(line(done, 'journal'), 'skipped The store does not answer.')
+    assert.match(line(done, 'oauth'), /^ok /)
   })
 
   it('whose lock another process holds', {

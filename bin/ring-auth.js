@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 const args = process.argv.slice(2)
-const isDoctor = args.includes('doctor')
+const isDoctor = isCommand('doctor')
 const addon = loaded()
 const kind = kindOf(0)
 
@@ -18,6 +18,13 @@ const running = args.includes('--web')
 running.then((code) => {
   process.exitCode = code
 })
+
+/** Whether a word is the command, and not the value of an option. @param {string} word */
+function isCommand(word) {
+  const before = args[args.indexOf(word) - 1] ?? ''
+  const hasNoValue = !before.startsWith('-') || /^--(json|quiet|verbose|homebridge)$|^-[qv]$|=/.test(before)
+  return args.includes(word) && hasNoValue
+}
 
 /** The addon. Whoever types a command wants a sentence, and not where in the program it was thrown. */
 function loaded() {

@@ -2,7 +2,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
 
 use super::disk::Disk;
 
@@ -70,14 +71,25 @@ fn ending() -> MutexGuard<'static, Ending> {
     ENDING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes the files of each trial under way, before a signal ends the process. No trial makes another one afterwards.
+/// Removes the files of each trial under way, before a signal ends the process. No trial makes another one afterwards. A file system
+/// that does not answer is not waited for.
 pub(crate) fn end() {
-    let mut ending = ending();
-    ending.is_ending = true;
-    for name in std::mem::take(&mut ending.names) {
-        let _ = std::fs::remove_file(name);
+    let (done, removed) = mpsc::channel();
+    let remove = move || {
+        let mut ending = ending();
+        ending.is_ending = true;
+        for name in std::mem::take(&mut ending.names) {
+            let _ = std::fs::remove_file(name);
+        }
+        let _ = done.send(());
+    };
+    if std::thread::Builder::new().spawn(remove).is_ok() {
+        let _ = removed.recv_timeout(PATIENCE);
     }
 }
+
+/// How long a signal that ends the process is held up.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The names of a trial's files. They are removed with this value, and by [`end`].
 struct Files([PathBuf; 3]);

@@ -21,6 +21,9 @@ pub(super) const FILE_SYSTEM: &str = "file-system";
 const LITTLE_SPACE: u64 = 1024 * 1024;
 const FEW_FILES: u64 = 16;
 
+/// What the folder of journals beside a mirror is called.
+const OWN_FOLDER: &str = ".ring-auth";
+
 /// Room for an answer, beside what the journal holds.
 const ROOM: usize = 64 * 1024;
 
@@ -54,13 +57,41 @@ impl Trial {
 }
 
 pub(super) fn folder(real: &Path, trial: &Trial, target: Option<&Target>) -> Check {
-    let name = trial.folder.display();
-    let Some(done) = &trial.done else { return absent_folder(&trial.folder) };
-    let abilities = match done {
-        Ok(abilities) => abilities,
-        Err(_) if trial.is_full().is_some() => return Check::skipped(FOLDER, "There is no space left: see space."),
-        Err(failed) => return refused(trial, failed),
+    let own = match &trial.done {
+        None => absent_folder(&trial.folder),
+        Some(Ok(abilities)) => able(real, &trial.folder, *abilities),
+        Some(Err(_)) if trial.is_full().is_some() => {
+            return Check::skipped(FOLDER, "There is no space left: see space.");
+        }
+        Some(Err(failed)) => refused(trial, failed),
     };
+    match target.and_then(|target| folder_of_mirror(target, &trial.folder)) {
+        Some(mirrors) => own.or_worse(mirrors),
+        None => own,
+    }
+}
+
+/// The folder of a mirror, which has to do the same, if that is another one and something is wrong with it.
+fn folder_of_mirror(target: &Target, journals: &Path) -> Option<Check> {
+    let (Target::Homebridge { path, .. } | Target::Dotenv { path, .. }) = target;
+    let mirror = resolve(path).ok()?;
+    let folder = mirror.parent().filter(|folder| *folder != journals && folder.is_dir())?;
+    let Failed { what, error } = trial::run(&Disk::default(), folder, ROOM).err()?;
+    let sentence = format!(
+        "In {}, the folder of {}, a file cannot be {what}: {error}. {}",
+        folder.display(),
+        path.display(),
+        remedy(&error)
+    );
+    Some(if platform::may_write(&mirror) {
+        Check::warning(FOLDER, sentence).and("Until then the file is written in place.")
+    } else {
+        Check::failed(FOLDER, ErrorCode::Store, sentence)
+    })
+}
+
+/// A folder that can do what a rotation needs.
+fn able(real: &Path, folder: &Path, abilities: Abilities) -> Check {
     if platform::is_mounted_alone(real) {
         return Check::warning(
             FOLDER,
@@ -70,30 +101,12 @@ pub(super) fn folder(real: &Path, trial: &Trial, target: Option<&Target>) -> Che
             ),
         );
     }
-    // The mirror's own folder has to do the same.
-    if let Some(Target::Homebridge { path, .. } | Target::Dotenv { path, .. }) = target
-        && let Ok(mirror) = resolve(path)
-        && let Some(folder) = mirror.parent().filter(|folder| *folder != trial.folder && folder.is_dir())
-        && let Err(Failed { what, error }) = trial::run(&Disk::default(), folder, ROOM)
-    {
-        let sentence = format!(
-            "In {}, the folder of {}, a file cannot be {what}: {}",
-            folder.display(),
-            path.display(),
-            remedy(&error)
-        );
-        return if platform::may_write(&mirror) {
-            Check::warning(FOLDER, sentence).and("Until then the file is written in place.")
-        } else {
-            Check::failed(FOLDER, ErrorCode::Store, sentence)
-        };
-    }
     let exchange = if abilities.exchanges {
         "and exchanged"
     } else {
         "but not exchanged, so a change that another program makes to a mirror in the same moment is noticed a little later"
     };
-    Check::ok(FOLDER, format!("In {name} files can be made, synced, renamed {exchange}."))
+    Check::ok(FOLDER, format!("In {} files can be made, synced, renamed {exchange}.", folder.display()))
 }
 
 /// A folder that is made with the journal.
@@ -109,10 +122,13 @@ fn absent_folder(folder: &Path) -> Check {
                 nearest.display()
             ),
         ),
+        Some(nearest) if platform::may_write(nearest) && folder.ends_with(OWN_FOLDER) => {
+            Check::ok(FOLDER, format!("The folder {name} is not there yet. The first login or refresh makes it."))
+        }
         Some(nearest) if platform::may_write(nearest) => Check::warning(
             FOLDER,
             format!(
-                "The folder {name} is not there. A login makes it, in {}. If it should be there, check the path, and whether its volume is mounted.",
+                "The folder {name} is not there. The first login or refresh makes it, in {}. If it should be there, check the path, and whether its volume is mounted.",
                 nearest.display()
             ),
         ),
@@ -228,5 +244,82 @@ fn kind(volume: &Volume, folder: &Path) -> Check {
                 "{folder} is in the layer of a container ({name}): the token is gone with the container. Keep the journal on a volume."
             ),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    fn volume(name: Option<&'static str>, kind: Kind) -> Volume {
+        Volume { name, kind, free_bytes: Some(u64::MAX), free_files: None }
+    }
+
+    // File systems that a test cannot mount everywhere are given in words.
+    #[test]
+    fn what_a_file_system_means_is_said() {
+        let line = |name, of| kind(&volume(Some(name), of), Path::new("/data")).line();
+        assert_eq!(
+            line("nfs", Kind::Network),
+            "warning  file-system     /data is on nfs: locks and fsync there are as good as its server or driver. Keep the journal on a local disk (--state-dir for a mirror), and never use it from two machines."
+        );
+        assert_eq!(
+            line("btrfs", Kind::CopyOnWrite),
+            "ok       file-system     It is btrfs, which copies on write: a disk that fills up during a refresh can refuse the answer, so keep some space free."
+        );
+        assert!(line("tmpfs", Kind::Memory).starts_with("warning  file-system     /data is on tmpfs, in memory"));
+        assert!(line("overlay", Kind::Container).contains("in the layer of a container (overlay)"));
+        assert_eq!(kind(&volume(None, Kind::Local), Path::new("/data")).state, State::Ok);
+    }
+
+    fn tried(done: Result<Abilities, Failed>, free_bytes: u64, free_files: Option<u64>) -> Trial {
+        let volume = Volume { free_bytes: Some(free_bytes), free_files, ..volume(None, Kind::Local) };
+        Trial { folder: "/data".into(), done: Some(done), volume: Some(volume), can_write_in_place: false }
+    }
+
+    #[test]
+    fn what_is_free_is_said_and_little_of_it_is_a_warning() {
+        let able = || Ok(Abilities { exchanges: true, locks: true });
+        let check = |bytes, files| space(&tried(able(), bytes, files));
+        assert_eq!(check(5 << 30, Some(1_000)).message, "5.0 GiB and 1000 inodes are free.");
+        assert_eq!(check(1_600_000, None).message, "1.5 MiB are free.");
+        assert_eq!(
+            check(600_000, Some(1_000)).line(),
+            "warning  space           Only 585.9 KiB are free in /data. Free some space on that disk."
+        );
+        assert_eq!(check(5 << 30, Some(3)).state, State::Warning);
+    }
+
+    #[test]
+    fn a_quota_a_full_disk_and_missing_inodes_are_told_apart() {
+        let failed = |what, kind: io::ErrorKind, files| {
+            let trial = tried(Err(Failed { what, error: kind.into() }), 0, files);
+            assert_eq!(folder(Path::new("/data/j.json"), &trial, None).state, State::Skipped);
+            space(&trial).message
+        };
+        assert!(failed("made", io::ErrorKind::StorageFull, Some(0)).contains("has no inodes left"));
+        assert!(
+            failed("written", io::ErrorKind::StorageFull, Some(9))
+                .starts_with("The disk of /data is full: 0 bytes free")
+        );
+        assert!(
+            failed("written", io::ErrorKind::QuotaExceeded, Some(9)).starts_with("The quota of this user is used up")
+        );
+    }
+
+    #[test]
+    fn a_folder_that_refuses_files_is_a_failure_unless_the_journal_can_be_written_in_place() {
+        for (kind, in_place, state) in [
+            (io::ErrorKind::PermissionDenied, true, State::Warning),
+            (io::ErrorKind::PermissionDenied, false, State::Failed),
+            (io::ErrorKind::TimedOut, true, State::Failed),
+        ] {
+            let trial = tried(Err(Failed { what: "renamed", error: kind.into() }), 1, None);
+            let trial = Trial { can_write_in_place: in_place, ..trial };
+            let check = folder(Path::new("/data/j.json"), &trial, None);
+            assert_eq!(check.state, state, "{check:?}");
+            assert!(check.message.starts_with("In /data a file cannot be renamed: "), "{check:?}");
+        }
     }
 }

@@ -21,7 +21,7 @@ use crate::files::trial;
 use crate::{Error, ErrorCode};
 
 /// How long the store is waited for: on a mount whose server has gone, its storage calls never end.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What one look at something came to.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -491,3 +491,207 @@ fn is_at_home(from: &Url, to: &Url) -> bool {
 fn shown(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+    use crate::oauth::Headers;
+
+    fn server(url: &str) -> Server {
+        let url = Url::parse(url).unwrap();
+        Server {
+            id: OAUTH,
+            host: url.host_str().unwrap().to_owned(),
+            url,
+            way: Way::Direct,
+            addresses: None,
+            certificate: None,
+            answer: None,
+            asked_at: UNIX_EPOCH,
+        }
+    }
+
+    fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
+        let headers = Headers::new(headers.iter().map(|(name, value)| (*name, *value)));
+        let url = Url::parse("https://oauth.ring.com/").unwrap();
+        Answer { status, headers, body: body.as_bytes().to_vec(), url }
+    }
+
+    fn certificate(is_public: bool, trust: Trust) -> Certificate {
+        Certificate { issuer: "Proxy CA (Example)".to_owned(), is_public, trust }
+    }
+
+    fn at(address: &str) -> SocketAddr {
+        SocketAddr::new(address.parse().unwrap(), 443)
+    }
+
+    #[test]
+    fn a_clock_is_right_slightly_off_or_wrong() {
+        for (theirs, ours, state) in [
+            (1_000, 1_000, State::Ok),
+            (1_000, 1_020, State::Ok),
+            (1_000, 1_021, State::Warning),
+            (1_300, 1_000, State::Warning),
+            (1_301, 1_000, State::Failed),
+            (1_000, 1_301, State::Failed),
+        ] {
+            assert_eq!(compare_clock(theirs, ours).state, state, "{theirs} {ours}");
+        }
+        assert_eq!(
+            compare_clock(1_764_129_600, 0).line(),
+            "failed   clock           The clock of this machine is 20418 d 4 h slow: it says 1970-01-01 00:00 UTC. Set it, or let it be set (NTP). (PROTOCOL)"
+        );
+    }
+
+    #[test]
+    fn a_certificate_of_another_time_tells_of_the_clock_where_no_answer_does() {
+        let mut ring = server("https://oauth.ring.com");
+        ring.certificate = Some(Ok(Some(certificate(false, Trust::NotYet(4_102_444_800)))));
+        let check = clock(&[ring]);
+        assert_eq!(check.state, State::Failed);
+        assert!(check.message.ends_with("the certificate of oauth.ring.com is valid from 2100-01-01 00:00 UTC. Set the clock, or let it be set (NTP)."), "{check:?}");
+        let mut ring = server("https://oauth.ring.com");
+        ring.certificate = Some(Ok(Some(certificate(false, Trust::NoMore(951_825_600)))));
+        assert!(clock(&[ring]).message.contains("is valid until 2000-02-29 12:00 UTC."));
+        assert_eq!(clock(&[server("https://oauth.ring.com")]).state, State::Skipped);
+    }
+
+    #[test]
+    fn times_are_shown_as_people_read_them() {
+        for (seconds, text) in [
+            (0, "1970-01-01 00:00 UTC"),
+            (951_782_399, "2000-02-28 23:59 UTC"),
+            (951_825_600, "2000-02-29 12:00 UTC"),
+            (951_868_800, "2000-03-01 00:00 UTC"),
+            (1_704_067_199, "2023-12-31 23:59 UTC"),
+            (4_107_542_400, "2100-03-01 00:00 UTC"),
+        ] {
+            assert_eq!(utc(seconds), text);
+        }
+    }
+
+    #[test]
+    fn a_name_that_leads_home_or_into_an_own_network_is_named() {
+        let resolved = |host: &str, addresses: &[&str]| {
+            let mut ring = server(&format!("https://{host}"));
+            ring.addresses = Some(Ok(addresses.iter().map(|address| at(address)).collect()));
+            names(&[ring])
+        };
+        assert_eq!(
+            resolved("oauth.ring.com", &["93.184.216.34"]).line(),
+            "ok       name-resolution oauth.ring.com is 93.184.216.34."
+        );
+        let sinkhole = resolved("oauth.ring.com", &["0.0.0.0", "::"]);
+        assert_eq!(sinkhole.state, State::Failed);
+        assert!(
+            sinkhole.message.starts_with("oauth.ring.com is blocked by the name server: it answers with 0.0.0.0,"),
+            "{sinkhole:?}"
+        );
+        assert_eq!(
+            resolved("oauth.ring.com", &["192.168.1.1"]).line(),
+            "warning  name-resolution oauth.ring.com is 192.168.1.1, an address of your own network and not Ring's. Look at the name server, and at the hosts file."
+        );
+        assert_eq!(resolved("127.0.0.1", &["127.0.0.1"]).message, "127.0.0.1 is an address.");
+        assert_eq!(resolved("oauth.ring.com", &[]).state, State::Failed);
+        assert_eq!(names(&[server("https://oauth.ring.com")]).state, State::Skipped);
+    }
+
+    #[test]
+    fn a_family_that_is_missing_matters_only_if_the_other_one_does_not_work() {
+        let v6 = || at("2001:db8::1");
+        let refused = |kind: io::ErrorKind| Reached::No(v6(), kind.into());
+        let works = Reached::Yes(at("93.184.216.34"));
+        let check = |reached: &Reached, other: &Reached| family(IPV6, "oauth.ring.com", reached, other);
+        assert_eq!(check(&refused(io::ErrorKind::NetworkUnreachable), &works).state, State::Ok);
+        let slow = check(&refused(io::ErrorKind::TimedOut), &works);
+        assert_eq!(slow.state, State::Warning);
+        assert!(
+            slow.message.starts_with("[2001:db8::1]:443 does not answer, and IPv4 works: connections can take longer."),
+            "{slow:?}"
+        );
+        let none = check(&refused(io::ErrorKind::NetworkUnreachable), &Reached::NoAddress);
+        assert_eq!((none.state, none.code.map(super::super::Code::as_str)), (State::Failed, Some("NETWORK")));
+        assert_eq!(check(&Reached::NoAddress, &works).message, "oauth.ring.com has no IPv6 address, and needs none.");
+        assert_eq!(check(&Reached::Yes(v6()), &works).state, State::Ok);
+    }
+
+    #[test]
+    fn an_authority_that_is_not_public_is_a_warning_and_one_that_is_not_trusted_a_failure() {
+        let check = |is_public, trust| issued("oauth.ring.com", &certificate(is_public, trust));
+        assert_eq!(
+            check(true, Trust::Yes).message,
+            "The certificate of oauth.ring.com was issued by Proxy CA (Example), under a public authority."
+        );
+        let inspected = check(false, Trust::Yes);
+        assert_eq!((inspected.state, inspected.code), (State::Warning, None));
+        assert!(
+            inspected.message.contains("was issued by Proxy CA (Example), which is no public authority"),
+            "{inspected:?}"
+        );
+        assert_eq!(check(false, Trust::No("UnknownIssuer".to_owned())).state, State::Failed);
+        let early = check(false, Trust::NotYet(951_825_600));
+        assert!(
+            early.message.contains("is not trusted: it is valid from 2000-02-29 12:00 UTC on. Set the clock"),
+            "{early:?}"
+        );
+    }
+
+    #[test]
+    fn a_portal_is_named_unless_a_public_authority_vouches_for_the_server() {
+        let html = [("content-type", "text/html")];
+        let away = [("location", "http://login.hotel.example/?mac=canary")];
+        for (given, words) in [
+            (answer(200, &html, "<html>"), "it shows a page"),
+            (answer(302, &away, ""), "it sends to http://login.hotel.example ("),
+        ] {
+            let portal = front(OAUTH, "oauth.ring.com", &given, false);
+            assert_eq!((portal.state, portal.code.map(super::super::Code::as_str)), (State::Failed, Some("PROTOCOL")));
+            assert!(portal.message.contains(words) && !portal.message.contains("canary"), "{portal:?}");
+            assert_eq!(front(OAUTH, "oauth.ring.com", &given, true).state, State::Ok);
+        }
+        // Whoever vouches for it.
+        assert_eq!(front(OAUTH, "oauth.ring.com", &answer(511, &html, "<html>"), true).state, State::Failed);
+        for (status, headers, body) in [
+            (200, &[][..], "{}"),
+            (204, &[], ""),
+            (302, &[("location", "/login")], ""),
+            (301, &[("location", "https://ring.com/")], ""),
+            (404, &html, "<html>"),
+            (401, &[], ""),
+        ] {
+            let check = front(OAUTH, "oauth.ring.com", &answer(status, headers, body), false);
+            assert_eq!(check.state, State::Ok, "{check:?}");
+        }
+        // Not Ring's, although it begins so.
+        let near = answer(302, &[("location", "https://ring.com.example/")], "");
+        assert_eq!(front(OAUTH, "oauth.ring.com", &near, false).state, State::Failed);
+    }
+
+    #[test]
+    fn what_refuses_has_its_own_code() {
+        for (status, code) in [
+            (403, "BLOCKED"),
+            (406, "BLOCKED"),
+            (407, "NETWORK"),
+            (429, "RATE_LIMITED"),
+            (500, "SERVER_ERROR"),
+            (503, "SERVER_ERROR"),
+        ] {
+            let check = front(OAUTH, "oauth.ring.com", &answer(status, &[], "no"), true);
+            assert_eq!(
+                (check.state, check.code.map(super::super::Code::as_str)),
+                (State::Failed, Some(code)),
+                "{status}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_request_holds_no_secret() {
+        let url = Url::parse("https://oauth.ring.com/").unwrap();
+        let request = front_page(&url, [("user-agent", "app"), ("hardware_id", "id")]);
+        assert_eq!(request.headers.len(), 2);
+        assert_eq!((request.method, request.body), (Method::Get, None));
+    }
+}
