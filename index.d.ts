@@ -245,11 +245,20 @@ export interface MemoryStore {
   type: 'memory'
 }
 
+/**
+ * The key with which the journal is sealed, and every file beside it that can hold a token: 32 bytes, as a `Uint8Array`, as base64 or
+ * as 64 hexadecimal digits; or a function that returns it. The function is called once, at the first call that needs the
+ * key, and again only after a failure; it gets ten seconds. Without the key a sealed journal is `STORE`, and stays as it is.
+ */
+export type StoreKey = Uint8Array | string | (() => Uint8Array | string | Promise<Uint8Array | string>)
+
 /** See {@link Store}. */
 export interface FileStore {
   type: 'file'
   /** The journal. Must not be empty. */
   path: string
+  /** Seals the journal. Default: it is plain text. */
+  key?: StoreKey | undefined
 }
 
 /**
@@ -272,6 +281,8 @@ export interface HomebridgeStore {
    * Default: `false`.
    */
   addBlock?: boolean | undefined
+  /** Seals the journal; `config.json` still shows the token. Default: it is plain text. */
+  key?: StoreKey | undefined
 }
 
 /** The value of a key in a `.env` file. If there is no file, it is created, readable by its owner only. */
@@ -279,8 +290,13 @@ export interface DotenvStore {
   type: 'dotenv'
   /** The file. Must not be empty. */
   path: string
-  /** The key. Default: `RING_REFRESH_TOKEN`. */
-  key?: string | undefined
+  /**
+   * A text that is no key: the name of the variable. Default: `RING_REFRESH_TOKEN`. Anything else, and any text beside `envKey`: the
+   * key with which the journal is sealed; the file still shows the token.
+   */
+  key?: StoreKey | undefined
+  /** The name of the variable, if `key` is to seal the journal. */
+  envKey?: string | undefined
   /** The folder of the journal. Default: `.ring-auth` beside the file, where the command line finds it too. */
   statePath?: string | undefined
 }
@@ -300,6 +316,8 @@ export interface CustomStore {
    * `save` makes a token durable, and nothing protects against another process with the same token.
    */
   statePath?: string | undefined
+  /** Seals that journal. Needs `statePath`. */
+  key?: StoreKey | undefined
 }
 
 /**

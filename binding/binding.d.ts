@@ -275,8 +275,10 @@ export interface BindingStore {
   platform?: string
   /** With `homebridge`. */
   name?: string
-  /** With `dotenv`. */
+  /** With `dotenv`: the name of the variable, or a key. */
   key?: string
+  /** The key with which the journal is sealed, as text. */
+  sealKey?: string
   /** The folder of the journal, where it is not beside the file. */
   statePath?: string
   /** With `homebridge`: make the block if there is none, and take away what a token replaces. */
@@ -355,7 +357,7 @@ export declare function endWatch(): boolean
 
 export declare function isBusy(): boolean
 
-export declare function open(options: BindingOptions, events: BindingEvents, number: number, load?: (() => Promise<BindingAnswer>) | undefined | null, save?: ((arg: BindingChange) => Promise<BindingAnswer>) | undefined | null): BindingOpened
+export declare function open(options: BindingOptions, events: BindingEvents, number: number, load?: (() => Promise<BindingAnswer>) | undefined | null, save?: ((arg: BindingChange) => Promise<BindingAnswer>) | undefined | null, key?: (() => Promise<BindingAnswer>) | undefined | null): BindingOpened
 
 export declare function parseRefreshToken(token: string): BindingToken
 

@@ -102,7 +102,9 @@ impl From<Begun> for BindingWebLogin {
         let (tls_cert, tls_key) = login.tls.map(|(certificate, key)| (text(&certificate), text(&key))).unzip();
         Self {
             exit_code: None,
-            store: login.store.map(Into::into),
+            store: login
+                .store
+                .map(|store| BindingStore { seal_key: login.key.map(|key| key.expose().to_owned()), ..store.into() }),
             path: login.path.as_deref().map(text),
             changes: login.changes,
             login_flow: Some(login.login_flow.to_owned()),
@@ -136,7 +138,16 @@ impl From<PageStore> for BindingStore {
             PageStore::Shown(Target::Dotenv { key, .. }, _) => (None, None, key),
             PageStore::Journal(_) => (None, None, None),
         };
-        Self { add_block: (kind == "homebridge").then_some(true), kind, path, platform, name, key, state_path }
+        Self {
+            add_block: (kind == "homebridge").then_some(true),
+            seal_key: None,
+            kind,
+            path,
+            platform,
+            name,
+            key,
+            state_path,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A program's own `load` and `save`, called on JavaScript's thread.
+//! A program's own `load`, `save` and `key`, called on JavaScript's thread.
 
 use std::sync::Arc;
 
@@ -27,6 +27,23 @@ impl JsStore {
         let load = load.build_threadsafe_function().callee_handled::<false>().weak::<true>().build()?;
         let save = save.build_threadsafe_function().callee_handled::<false>().weak::<true>().build()?;
         Ok(Self { load: Arc::new(load), save: Arc::new(save) })
+    }
+}
+
+/// The function that gives the key of a store.
+pub(super) struct JsKey(Arc<JsLoad>);
+
+impl JsKey {
+    pub(super) fn new(key: &Function<'_, (), Promise<BindingAnswer>>) -> napi::Result<Self> {
+        Ok(Self(Arc::new(key.build_threadsafe_function().callee_handled::<false>().weak::<true>().build()?)))
+    }
+
+    /// Asks for it.
+    pub(super) fn into_asked(self) -> impl Fn() -> Settling<Option<Secret>> + Send + Sync + 'static {
+        move || {
+            let key = Arc::clone(&self.0);
+            Box::pin(async move { settle(key.call_async(())).await })
+        }
     }
 }
 

@@ -29,12 +29,13 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use convert::{auth_outcome, empty_outcome, step_outcome};
-use custom_store::JsStore;
+use custom_store::{JsKey, JsStore};
 use ring_auth::cli::StandardInput;
+use ring_auth::journal::{Codec, Key, KeySource};
 use ring_auth::manager::{
     Credentials, DEFAULT_DEVICE_NAME, Device, Event, Level, Listener, Manager, Parts, Settings, SystemClock, activity,
 };
-use ring_auth::mirror::{Kept, Place, Purpose, Target};
+use ring_auth::mirror::{Kept, Place, Purpose, Target, key_of_program};
 use ring_auth::oauth::{Endpoints, Environment, HttpConfig, LoginFlow, RingOauth};
 use ring_auth::token::RefreshToken;
 use ring_auth::totp::Totp;
@@ -306,6 +307,7 @@ pub fn open(
     number: f64,
     load: Option<Function<'_, (), Promise<BindingAnswer>>>,
     save: Option<Function<'_, BindingChange, Promise<BindingAnswer>>>,
+    key: Option<Function<'_, (), Promise<BindingAnswer>>>,
 ) -> napi::Result<BindingOpened> {
     let events = Events { queue: Arc::clone(&events.queue), manager: number };
     let runtime = within_runtime_if_available(Handle::current);
@@ -313,7 +315,8 @@ pub fn open(
         Some((load, save)) => Some(JsStore::new(&load, &save)?),
         None => None,
     };
-    Ok(match open_manager(options, events, functions, runtime) {
+    let key = key.map(|key| JsKey::new(&key)).transpose()?;
+    Ok(match open_manager(options, events, functions, key, runtime) {
         Ok(manager) => {
             wait_at_the_end_of(env)?;
             BindingOpened { error: None, manager: Some(BindingManager { manager }) }
@@ -420,33 +423,47 @@ fn wait_at_the_end_of(env: Env) -> napi::Result<()> {
     Ok(())
 }
 
-fn to_place(store: BindingStore, functions: Option<JsStore>) -> Result<Place> {
-    let BindingStore { kind, path, platform, name, key, state_path, add_block: _ } = store;
+fn to_place(store: BindingStore, functions: Option<JsStore>) -> Result<(Place, Option<Key>)> {
+    let BindingStore { kind, path, platform, name, key, seal_key, state_path, add_block: _ } = store;
     let path = path.unwrap_or_default().into();
     let state_path = state_path.map(Into::into);
-    match (kind.as_str(), functions) {
+    let mut seal_key = seal_key.map(|text| Key::expect(&text, "options.store.key")).transpose()?;
+    let place = match (kind.as_str(), functions) {
         ("file", _) => Ok(Place::File(path)),
         ("homebridge", _) => Ok(Place::Shown { target: Target::Homebridge { path, platform, name }, state_path }),
-        ("dotenv", _) => Ok(Place::Shown { target: Target::Dotenv { path, key }, state_path }),
+        ("dotenv", _) => {
+            let (target, key) = Target::dotenv(path, key);
+            seal_key = seal_key.or(key);
+            Ok(Place::Shown { target, state_path })
+        }
         ("custom", Some(functions)) => Ok(Place::Custom { functions: Box::new(functions), state_path }),
         _ => Err(Error::invalid("There is no such store.")),
-    }
+    };
+    Ok((place?, seal_key))
 }
 
 fn open_manager(
     options: BindingOptions,
     listener: Events,
     functions: Option<JsStore>,
+    key_function: Option<JsKey>,
     runtime: Handle,
 ) -> Result<Manager> {
     let endpoints = Endpoints::parse(options.oauth_url.as_deref(), options.api_url.as_deref())?;
     let adds_block = options.store.as_ref().and_then(|store| store.add_block).unwrap_or(false);
-    let place = match options.store {
+    let (place, key) = match options.store {
         Some(store) => to_place(store, functions)?,
-        None => Place::Memory,
+        None => (Place::Memory, None),
     };
+    let key =
+        key.map(KeySource::from).or_else(|| key_function.map(|key| key_of_program(key.into_asked(), runtime.clone())));
     let purpose = if adds_block { Purpose::Introduce } else { Purpose::Follow };
-    let Kept { store, mirror } = place.open(&endpoints.issuer(), purpose)?;
+    let codec = Codec::from(endpoints.issuer());
+    let codec = match key {
+        Some(key) => codec.with_key(key),
+        None => codec,
+    };
+    let Kept { store, mirror } = place.open(codec, purpose)?;
     let mut http = HttpConfig::default();
     if let Some(timeout) = options.request_timeout_ms {
         http.timeout = Duration::try_from_secs_f64(timeout / 1000.0)

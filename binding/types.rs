@@ -148,8 +148,10 @@ pub struct BindingStore {
     pub platform: Option<String>,
     /// With `homebridge`.
     pub name: Option<String>,
-    /// With `dotenv`.
+    /// With `dotenv`: the name of the variable, or a key.
     pub key: Option<String>,
+    /// The key with which the journal is sealed, as text.
+    pub seal_key: Option<String>,
     /// The folder of the journal, where it is not beside the file.
     pub state_path: Option<String>,
     /// With `homebridge`: make the block if there is none, and take away what a token replaces.

@@ -1,18 +1,30 @@
 // @ts-check
 'use strict'
 
-// The `store` option: where the token is kept, and the two functions of those who keep it themselves.
+// The `store` option: where the token is kept, and the functions of those who keep it, or its key, themselves.
 
 const { AsyncLocalStorage } = require('node:async_hooks')
+const { isUint8Array } = require('node:util/types')
 const { invalid } = require('./errors.js')
-const { isGiven, kindOf, nearest, nonEmpty, pick, properties, refuseUnknown, wrongType } = require('./checks.js')
+const {
+  describeThrown,
+  isGiven,
+  kindOf,
+  nearest,
+  nonEmpty,
+  pick,
+  properties,
+  refuseUnknown,
+  wrongType,
+} = require('./checks.js')
 
 /** @typedef {import('../binding/binding.js').BindingAnswer} BindingAnswer */
 /** @typedef {import('../binding/binding.js').BindingStore} BindingStore */
 
 const TYPES = '"memory", "file", "homebridge" or "dotenv", or the store an object with load and save'
 
-const FIELDS = ['type', 'path', 'configPath', 'platform', 'name', 'key', 'statePath', 'addBlock']
+const FIELDS = ['type', 'path', 'configPath', 'platform', 'name', 'key', 'envKey', 'statePath', 'addBlock']
+const KEY = '32 bytes as a Uint8Array, as base64 or as hexadecimal digits, or a function that returns them'
 const NONE = { store: undefined, caller: undefined }
 
 /**
@@ -28,10 +40,11 @@ function storeOption(value) {
   if (typeof type !== 'string') throw wrongType('options.store.type', TYPES, type)
   switch (type) {
     case 'memory':
+      if (given.key !== undefined) throw invalid('options.store.key seals a journal, and the store "memory" has none')
       refuseUnknown('options.store', given, ['type'])
       return NONE
     case 'file':
-      return builtIn(type, texts(given, ['path'], []))
+      return withKey(builtIn(type, texts(given, ['path'], [], ['key'])), given.key)
     case 'homebridge': {
       const { addBlock = false } = given
       if (typeof addBlock !== 'boolean') throw wrongType('options.store.addBlock', 'a boolean', addBlock)
@@ -39,12 +52,18 @@ function storeOption(value) {
         given,
         ['configPath'],
         ['platform', 'name', 'statePath'],
-        ['addBlock'],
+        ['addBlock', 'key'],
       )
-      return builtIn(type, { path, ...rest, ...(addBlock ? { addBlock } : {}) })
+      return withKey(builtIn(type, { path, ...rest, ...(addBlock ? { addBlock } : {}) }), given.key)
     }
-    case 'dotenv':
-      return builtIn(type, texts(given, ['path'], ['key', 'statePath']))
+    case 'dotenv': {
+      const { key } = given
+      const { envKey, ...rest } = texts(given, ['path'], ['envKey', 'statePath'], ['key'])
+      if (envKey !== undefined) return withKey(builtIn(type, { ...rest, key: envKey }), key)
+      // A text is the name of the variable or a key: the core tells them apart.
+      if (typeof key === 'string') return builtIn(type, { ...rest, key: path('options.store.key', key) })
+      return withKey(builtIn(type, rest), key)
+    }
     default: {
       const near = nearest(type, ['memory', 'file', 'homebridge', 'dotenv'])
       throw invalid(`options.store.type must be ${TYPES}${near === undefined ? '' : `; did you mean "${near}"?`}`)
@@ -56,11 +75,37 @@ function storeOption(value) {
  * A store of ours, as the native part takes it: without a prototype, from which it would read what is not there.
  * @param {string} kind
  * @param {Record<string, string | boolean | undefined>} fields
+ * @returns {{ store: BindingStore, caller: Caller | undefined }}
  */
 function builtIn(kind, fields) {
   /** @type {BindingStore} */
   const store = Object.assign(Object.create(null), { kind }, fields)
   return { store, caller: undefined }
+}
+
+/**
+ * The same store with its key, if there is one.
+ * @param {{ store: BindingStore, caller: Caller | undefined }} option
+ * @param {unknown} key
+ */
+function withKey({ store, caller }, key) {
+  if (key === undefined) return { store, caller }
+  if (typeof key === 'function') return { store, caller: caller ?? new Caller({ key: /** @type {any} */ (key) }) }
+  const text = keyText(key)
+  if (text === undefined) throw wrongType('options.store.key', KEY, key)
+  // Whether a text is one is for the core to say.
+  store.sealKey = text
+  return { store, caller }
+}
+
+/**
+ * A key as text; undefined for what cannot be one.
+ * @param {unknown} key
+ */
+function keyText(key) {
+  if (typeof key === 'string') return key
+  if (!isUint8Array(key)) return undefined
+  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('hex')
 }
 
 /** @param {any} value */
@@ -100,21 +145,24 @@ function path(name, value) {
 
 /**
  * @param {any} store Read as it is: load and save may be methods of a class, and are called on it.
- * @returns {{ store: BindingStore, caller: Caller }}
+ * @returns {{ store: BindingStore, caller: Caller | undefined }}
  */
 function customStore(store) {
-  const given = pick(store, ['load', 'save', 'statePath'])
+  const given = pick(store, ['load', 'save', 'statePath', 'key'])
   for (const name of ['load', 'save']) {
     if (typeof given[name] !== 'function') throw wrongType(`options.store.${name}`, 'a function', given[name])
   }
-  const { statePath } = given
+  const { statePath, key } = given
+  if (key !== undefined && statePath === undefined) {
+    throw invalid('options.store.key seals a journal: give options.store.statePath too, the folder for it')
+  }
   const fields = statePath === undefined ? {} : { statePath: path('options.store.statePath', statePath) }
   let caller = callers.get(store)
   if (caller === undefined) {
     caller = new Caller(store)
     callers.set(store, caller)
   }
-  return { ...builtIn('custom', fields), caller }
+  return withKey({ ...builtIn('custom', fields), caller }, key)
 }
 
 /** The longest words of a program that are handed over, in characters. */
@@ -141,14 +189,19 @@ class Caller {
 
   #store
 
-  /** @param {{ load(): unknown, save(newRefreshToken: string, oldRefreshToken?: string): unknown }} store */
+  /** @param {{ load?(): unknown, save?(newRefreshToken: string, oldRefreshToken?: string): unknown, key?: unknown }} store */
   constructor(store) {
-    this.#store = store
+    this.#store = /** @type {any} */ (store)
+    if (typeof this.#store.load !== 'function') {
+      this.load = undefined
+      this.save = undefined
+    }
+    if (typeof this.#store.key !== 'function') this.key = undefined
   }
 
   // Fields, which are defined: what is assigned would go to a setter on Object.prototype.
 
-  /** @type {() => Promise<BindingAnswer>} */
+  /** @type {(() => Promise<BindingAnswer>) | undefined} */
   load = async () => {
     const answer = await this.#run(() => this.#store.load())
     if (answer.failed !== undefined) return answered({ failed: answer.failed })
@@ -157,7 +210,7 @@ class Caller {
     if (typeof value !== 'string') return answered({ failed: `load gave ${kindOf(value)}, not a string or null` })
     return answered({ token: value })
   }
-  /** @type {(change: import('../binding/binding.js').BindingChange) => Promise<BindingAnswer>} */
+  /** @type {((change: import('../binding/binding.js').BindingChange) => Promise<BindingAnswer>) | undefined} */
   save = async (change) => {
     const newToken = change.new
     const oldToken = change.old ?? undefined
@@ -165,10 +218,27 @@ class Caller {
     return answered(answer.failed === undefined ? {} : { failed: answer.failed })
   }
 
+  /** @type {(() => Promise<BindingAnswer>) | undefined} */
+  key = async () => {
+    const scope = { running: true }
+    const asked = this.#inside.run(scope, async () => this.#store.key())
+    unended.add(asked)
+    try {
+      // What is no key is refused as an argument, by the core.
+      return answered({ token: keyText(await asked) ?? '' })
+    } catch (error) {
+      // Its own words could hold the key.
+      return answered({ failed: describeThrown(error) })
+    } finally {
+      unended.delete(asked)
+      scope.running = false
+    }
+  }
+
   /** The manager waits for the function that runs: a call from inside it would wait for itself. */
   refuseInside() {
     if (this.#inside.getStore()?.running === true) {
-      throw invalid('The manager cannot be called from inside its own load or save, which it is waiting for')
+      throw invalid('The manager cannot be called from inside its own load, save or key, which it is waiting for')
     }
   }
 

@@ -315,7 +315,7 @@ function createFace(binding) {
       const number = opened++
       const { error, manager } = guard(() => {
         events ??= new binding.BindingEvents(hear)
-        return binding.open(native, events, number, caller?.load, caller?.save)
+        return binding.open(native, events, number, caller?.load, caller?.save, caller?.key)
       })
       if (error != null) throw fromBinding(error)
       if (manager == null) throw internal()

@@ -53,7 +53,7 @@ fn try_open(
     disk: Disk,
 ) -> ring_auth::Result<(Manager, Arc<Heard>, PathBuf)> {
     let oauth = support::wire(url);
-    let shown = ShownPlace::open(&target(file, place), state_path, &oauth.endpoints().issuer(), disk, Purpose::Follow)?;
+    let shown = ShownPlace::open(&target(file, place), state_path, oauth.endpoints().issuer(), disk, Purpose::Follow)?;
     let journal = PathBuf::from(shown.journal.name());
     let heard = Arc::new(Heard::default());
     let parts = Parts {

@@ -150,8 +150,8 @@ function managerOptions(login) {
 }
 
 /** @param {import('../../binding/binding.js').BindingStore} store */
-function storeOf({ kind, path, addBlock, ...others }) {
-  const rest = Object.fromEntries(Object.entries(others).filter(([, value]) => value != null))
+function storeOf({ kind, path, addBlock, key: envKey, sealKey: key, ...others }) {
+  const rest = Object.fromEntries(Object.entries({ ...others, envKey, key }).filter(([, value]) => value != null))
   if (kind === 'homebridge') return { type: kind, configPath: path, addBlock: addBlock === true, ...rest }
   return { type: kind, path, ...rest }
 }

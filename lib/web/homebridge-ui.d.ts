@@ -1,6 +1,6 @@
 // `ring-auth/homebridge-ui`: the login page inside the settings of a Homebridge plugin.
 
-import type { RingTokenManagerOptions } from '../../index.js'
+import type { RingTokenManagerOptions, StoreKey } from '../../index.js'
 import type { PageTexts } from './texts-types.js'
 
 export type { PageTexts } from './texts-types.js'
@@ -11,6 +11,8 @@ export interface HomebridgeUiOptions {
   platform: string
   /** The folder of the journal, if the plugin's own manager has one. Default: `.ring-auth` beside `config.json`. */
   statePath?: string | undefined
+  /** The key with which the plugin's own manager seals its journal, if it does. */
+  key?: StoreKey | undefined
   /** Options of the manager that logs in. Use the same ones as in the plugin. */
   managerOptions?:
     | Pick<

@@ -11,7 +11,7 @@ const { dirname, join } = require('node:path')
 /** @typedef {import('../../index.js').RingTokenManager} RingTokenManager */
 /** @typedef {(body: unknown) => unknown} Handler */
 
-const KNOWN = ['platform', 'statePath', 'managerOptions', 'texts', 'schemaForm']
+const KNOWN = ['platform', 'statePath', 'key', 'managerOptions', 'texts', 'schemaForm']
 /** How long the end of the dialogue waits for a login that is being stored. */
 const LAST_WRITES_MS = 5000
 
@@ -140,10 +140,10 @@ function configPath() {
 /** @param {any} options @param {string | undefined} name @returns {RingTokenManager} */
 function managerFor(options, name) {
   const { RingTokenManager } = require('../../index.js')
-  const { platform, statePath, managerOptions } = options
+  const { platform, statePath, key, managerOptions } = options
   return new RingTokenManager({
     ...managerOptions,
-    store: { type: 'homebridge', configPath: configPath(), platform, name, statePath, addBlock: true },
+    store: { type: 'homebridge', configPath: configPath(), platform, name, statePath, key, addBlock: true },
   })
 }
 

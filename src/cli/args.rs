@@ -31,6 +31,7 @@ pub(super) struct Options {
     pub(super) store: Option<StoreOption>,
     /// The journal's folder, where it is not beside the file.
     pub(super) state_dir: Option<PathBuf>,
+    pub(super) keys: KeyOptions,
     pub(super) login_flow: LoginFlow,
     pub(super) user_agent: Option<String>,
     pub(super) system_id: Option<String>,
@@ -83,6 +84,29 @@ impl PageOptions {
         };
         Ok(Some(page))
     }
+}
+
+/// What is said of the key of the journal.
+#[derive(Debug, Clone, Default)]
+pub(super) struct KeyOptions {
+    /// The file with it.
+    pub(super) file: Option<PathBuf>,
+    /// The command that prints it.
+    pub(super) command: Option<String>,
+    /// The file with the one that takes its place.
+    pub(super) new_file: Option<PathBuf>,
+    pub(super) unseal: bool,
+    /// Whether a journal is forgotten even if its key is not there.
+    pub(super) forgets_sealed: bool,
+}
+
+/// Takes the value of an option that may be there once.
+fn once<T>(place: &mut Option<T>, value: T, name: &str) -> Result<()> {
+    if place.is_some() {
+        return Err(Error::invalid(format!("{name} is given twice. A journal has one key.")));
+    }
+    *place = Some(value);
+    Ok(())
 }
 
 /// Where the token is kept, as it was typed.
@@ -215,6 +239,10 @@ impl Reader {
         match flag.id {
             FlagId::Help => self.shown = Some(Action::Help),
             FlagId::Version => self.shown = self.shown.or(Some(Action::Version)),
+            FlagId::KeyFile => once(&mut options.keys.file, path(parser, long)?, long)?,
+            FlagId::KeyCommand => once(&mut options.keys.command, text(parser, long)?, long)?,
+            FlagId::NewKeyFile => once(&mut options.keys.new_file, path(parser, long)?, long)?,
+            FlagId::Unseal => options.keys.unseal = true,
             FlagId::Email => options.email = Some(text(parser, long)?),
             FlagId::PasswordStdin => options.password_stdin = true,
             FlagId::Code => options.code = Some(code(&text(parser, long)?, long)?),
@@ -276,6 +304,13 @@ impl Reader {
         }
         self.stores.finish(&mut self.options);
         self.options.web = self.page.finish()?;
+        let keys = &mut self.options.keys;
+        keys.forgets_sealed = action == Action::Logout && self.options.force;
+        if keys.unseal && keys.new_file.is_some() {
+            return Err(Error::invalid(
+                "--unseal and --new-key-file exclude each other: a journal is plain text, or has a key.",
+            ));
+        }
         check_store(action, &self.options, has_token_file)?;
         Ok(Parsed { action, word: self.word, options: self.options })
     }
@@ -476,6 +511,23 @@ mod tests {
         assert!(refused("status --state-file j --on-change").contains("--on-change is for watch only"));
         assert!(refused("watch --state-file j --on-change").contains("--on-change goes with --exec only"));
         assert!(refused("watch").contains("--state-file"));
+    }
+
+    #[test]
+    fn keys_belong_to_a_journal_and_a_change_of_keys_to_a_refresh() {
+        let keys = |line: &str| parsed(line).unwrap().options.keys;
+        let given = keys("refresh --state-file j --key-file k --new-key-file n");
+        assert_eq!((given.file, given.new_file), (Some("k".into()), Some("n".into())));
+        assert_eq!(keys("token --dotenv e --key-command pass").command.as_deref(), Some("pass"));
+        assert!(keys("logout --state-file j --force").forgets_sealed);
+        assert!(!keys("refresh --state-file j --force").forgets_sealed);
+        assert!(refused("token --state-file j --unseal").contains("--unseal is for refresh only"));
+        assert!(refused("status --state-file j --new-key-file n").contains("--new-key-file is for refresh only"));
+        assert!(refused("refresh --state-file j --unseal --new-key-file n").contains("exclude each other"));
+        assert!(refused("token --state-file j --key-file k --key-file l").contains("--key-file is given twice"));
+        assert!(refused("login --key-file k").contains("--key-file goes with"));
+        assert!(refused("refresh --refresh-token-stdin --new-key-file k").contains("--new-key-file goes with"));
+        assert!(refused("status --state-file j --force").contains("--force is for refresh and logout"));
     }
 
     #[test]

@@ -8,14 +8,15 @@ use serde_json::json;
 use tokio::runtime::Handle;
 
 use super::args::Options;
+use super::keys;
 use super::output::Output;
 use super::person::{Person, from_stdin, line_of_stdin, no_code, patiently, token_of_stdin};
 use super::place::{Forgotten, Opened, Place, named};
 use super::secrets::{self, Environment, Named};
 use super::terminal::Question;
 use super::{Done, Stop, stdout};
-use crate::journal::Notice;
 use crate::journal::state::Millis;
+use crate::journal::{Codec, Notice};
 use crate::manager::{
     Auth, Credentials, DEFAULT_DEVICE_NAME, Device, Listener, Manager, Parts, Settings, Shown, Status, Step,
     SystemClock,
@@ -327,6 +328,9 @@ pub(super) async fn refresh(options: Options, output: Arc<Output>, runtime: Hand
     } else if !status.persisted {
         output.token(refresh_token.expose(), is_only_copy);
     }
+    if kept.codec.is_changing() && outcome != Outcome::Unwritten {
+        kept.check_seal().await?;
+    }
     Ok(match kept.place.path() {
         None => 0,
         Some(path) if outcome == Outcome::Kept => {
@@ -388,6 +392,7 @@ pub(super) struct Keeping {
     pub(super) place: Place,
     opened: Opened,
     endpoints: Endpoints,
+    codec: Codec,
 }
 
 /// What became of a token that is to be kept.
@@ -405,11 +410,15 @@ impl Keeping {
     pub(super) fn begin(options: &Options, purpose: Purpose) -> crate::Result<Self> {
         let endpoints = endpoints()?;
         let place = Place::find(options)?;
-        let opened = place.open(&endpoints.issuer(), purpose)?;
+        let codec = keys::codec(options, endpoints.issuer())?;
+        let opened = place.open(&codec, purpose)?;
         // A manager would hope that the disk is well again by the time it is needed; here that is now. And the journal
         // of another issuer, or of a later version, is not ours to change.
-        opened.store.peek()?;
-        Ok(Self { place, opened, endpoints })
+        match opened.store.peek() {
+            Err(error) if error.code() == ErrorCode::Store && options.keys.forgets_sealed => {}
+            peeked => drop(peeked?),
+        }
+        Ok(Self { place, opened, endpoints, codec })
     }
 
     /// Makes sure that standard output can take a token that is kept nowhere else.
@@ -423,6 +432,24 @@ impl Keeping {
         let (introduced, notices) = patiently(output, blocking(move || opened.rehearse())).await?;
         tell(notices, output);
         Ok(introduced)
+    }
+
+    /// The key of the journal, as text.
+    pub(super) fn key_text(&self) -> crate::Result<Option<Secret>> {
+        self.codec.key_text()
+    }
+
+    /// Whether the journal is sealed as it was asked for: another process can have refreshed the token in between.
+    async fn check_seal(&self) -> crate::Result<()> {
+        let (codec, path) = (self.codec.clone(), self.opened.store.name());
+        let is_done = blocking(move || Ok(std::fs::read(path).is_ok_and(|bytes| codec.has_changed(&bytes)))).await?;
+        if is_done {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorCode::Store,
+            "The token was rotated, but another process has written the journal with the key that it knows. End that process, and do this again.",
+        ))
     }
 
     /// Ring's authentication server and its API server, as origins.
@@ -452,7 +479,7 @@ impl Keeping {
             return Ok(());
         }
         // With that purpose a file without a block is one without a token, and not one that cannot be used.
-        let opened = self.place.open(&self.endpoints.issuer(), Purpose::Introduce)?;
+        let opened = self.place.open(&self.codec, Purpose::Introduce)?;
         let Some(mirror) = opened.mirror else { return Ok(()) };
         match mirror.look(Patience::Some) {
             Ok(Some(text)) => {

@@ -1,8 +1,12 @@
-//! The command of `--exec`: in a process group of its own, for a limited time, and without the secrets of this process.
+//! The commands of `--exec` and `--key-command`: in a process group of their own, for a limited time, and without the secrets
+//! of this process.
 
 use std::ffi::OsStr;
-use std::process::{Child, Command, Stdio};
+use std::io::{self, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::manager::Status;
@@ -12,6 +16,9 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// How long it may still take once the watch has ended.
 const GRACE: Duration = Duration::from_secs(2);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+/// How long a command may take for what it prints, and how much that may be.
+const LONGEST_FOR_OUTPUT: Duration = Duration::from_secs(10);
+const MOST_OUTPUT: u64 = 64 * 1024;
 
 /// What a command is told, in its environment.
 #[derive(Debug)]
@@ -61,11 +68,7 @@ pub(super) async fn run(
     ended: &Ended,
 ) -> Result<(), String> {
     let mut command = shell(line);
-    for (name, _) in std::env::vars_os() {
-        if may_be_secret(&name, secret_variable) {
-            command.env_remove(name);
-        }
-    }
+    hide_secrets(&mut command, secret_variable);
     command.envs(told.variables.iter().map(|(name, value)| (name, value)));
     // Standard output is for the states alone.
     let (output, errors) = if quiet { (Stdio::null(), Stdio::null()) } else { (standard_error(), Stdio::inherit()) };
@@ -100,13 +103,86 @@ pub(super) async fn run(
         }
         tokio::time::sleep(BETWEEN_LOOKS).await;
     }
-    match status {
-        Some(status) if !status.success() => Err(match status.code() {
-            Some(127) => "The command of --exec was not found (exit code 127).".to_owned(),
-            Some(code) => format!("The command of --exec failed with exit code {code}."),
-            None => "The command of --exec was ended by a signal.".to_owned(),
-        }),
-        _ => Ok(()),
+    status.map_or(Ok(()), |status| succeeded(status, "--exec"))
+}
+
+/// Runs a command for what it prints, without a shell if the line needs none, and ends it if that takes too long. Blocks.
+///
+/// # Errors
+///
+/// A sentence on what went wrong, which shows neither the command nor its output.
+pub(super) fn output(line: &str, option: &str) -> Result<Vec<u8>, String> {
+    let start = |mut command: Command| {
+        hide_secrets(&mut command, None);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
+    };
+    // What cannot be started directly may be a builtin or a script without a first line that names its shell.
+    let child = match direct(line).map(start) {
+        Some(Ok(child)) => Ok(child),
+        Some(Err(_)) | None => start(shell(line)),
+    };
+    let mut child = child.map_err(|error| format!("The command of {option} could not be started: {error}."))?;
+    let (printed, output) = mpsc::channel();
+    let mut from = child.stdout.take();
+    // It ends with the command, or with the last process that the command left behind.
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let read = from.as_mut().map_or(Ok(0), |from| from.take(MOST_OUTPUT + 1).read_to_end(&mut bytes));
+        // Nobody may be waiting any more. The pipe is closed after that: what still prints is ended by it.
+        let _ = printed.send(read.map(|_| bytes));
+    });
+    let started = Instant::now();
+    let mut bytes = None;
+    let status = loop {
+        let ended = child.try_wait().map_err(|error| format!("The command of {option} cannot be watched: {error}."))?;
+        bytes = bytes.or_else(|| output.try_recv().ok());
+        let is_too_much = matches!(&bytes, Some(Ok(bytes)) if bytes.len() as u64 > MOST_OUTPUT);
+        match ended {
+            Some(status) if !is_too_much && (bytes.is_some() || !status.success()) => break status,
+            _ if is_too_much || started.elapsed() >= LONGEST_FOR_OUTPUT => {
+                end_group(&mut child);
+                let _ = child.wait();
+                return Err(if is_too_much {
+                    format!("The command of {option} printed more than {} KiB, and was ended.", MOST_OUTPUT / 1024)
+                } else {
+                    let seconds = LONGEST_FOR_OUTPUT.as_secs();
+                    format!("The command of {option} was still running after {seconds} s, and was ended.")
+                });
+            }
+            _ => thread::sleep(BETWEEN_LOOKS),
+        }
+    };
+    succeeded(status, option)?;
+    let bytes = bytes.unwrap_or_else(|| Err(io::ErrorKind::BrokenPipe.into()));
+    bytes.map_err(|error| format!("The output of the command of {option} cannot be read: {error}."))
+}
+
+/// A line that means the same without a shell: words, none of which a shell would change.
+fn direct(line: &str) -> Option<Command> {
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@= \t".contains(c) || (cfg!(windows) && c == '\\');
+    let mut words = line.split_whitespace();
+    let program = words.next().filter(|program| !program.contains('='))?;
+    line.chars().all(is_plain).then(|| {
+        let mut command = in_its_group(Command::new(program));
+        command.args(words);
+        command
+    })
+}
+
+fn succeeded(status: ExitStatus, option: &str) -> Result<(), String> {
+    match status.code() {
+        Some(0) => Ok(()),
+        Some(127) => Err(format!("The command of {option} was not found (exit code 127).")),
+        Some(code) => Err(format!("The command of {option} failed with exit code {code}.")),
+        None => Err(format!("The command of {option} was ended by a signal.")),
+    }
+}
+
+fn hide_secrets(command: &mut Command, secret_variable: Option<&str>) {
+    for (name, _) in std::env::vars_os() {
+        if may_be_secret(&name, secret_variable) {
+            command.env_remove(name);
+        }
     }
 }
 
@@ -120,16 +196,22 @@ fn may_be_secret(name: &OsStr, secret_variable: Option<&str>) -> bool {
 
 #[cfg(unix)]
 fn shell(line: &str) -> Command {
+    let mut command = in_its_group(Command::new("/bin/sh"));
+    command.arg("-c").arg(line);
+    command
+}
+
+#[cfg(unix)]
+fn in_its_group(mut command: Command) -> Command {
     use std::os::unix::process::CommandExt;
-    let mut command = Command::new("/bin/sh");
-    command.arg("-c").arg(line).process_group(0);
+    command.process_group(0);
     command
 }
 
 #[cfg(unix)]
 fn standard_error() -> Stdio {
     use std::os::fd::AsFd;
-    std::io::stderr().as_fd().try_clone_to_owned().map_or_else(|_| Stdio::null(), Stdio::from)
+    io::stderr().as_fd().try_clone_to_owned().map_or_else(|_| Stdio::null(), Stdio::from)
 }
 
 /// Whether a process of the command's group is left. Its number cannot be given to another group meanwhile.
@@ -152,6 +234,11 @@ fn group(child: &Child) -> Option<rustix::process::Pid> {
 }
 
 #[cfg(windows)]
+fn in_its_group(command: Command) -> Command {
+    command
+}
+
+#[cfg(windows)]
 fn shell(line: &str) -> Command {
     use std::os::windows::process::CommandExt;
     let mut command = Command::new("cmd");
@@ -163,7 +250,7 @@ fn shell(line: &str) -> Command {
 #[cfg(windows)]
 fn standard_error() -> Stdio {
     use std::os::windows::io::AsHandle;
-    std::io::stderr().as_handle().try_clone_to_owned().map_or_else(|_| Stdio::null(), Stdio::from)
+    io::stderr().as_handle().try_clone_to_owned().map_or_else(|_| Stdio::null(), Stdio::from)
 }
 
 /// There are no groups: what the command began is found as long as the command itself is there.
@@ -183,6 +270,22 @@ fn end_group(child: &mut Child) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shell_is_used_only_if_the_line_needs_one() {
+        for line in [
+            "pass ring-auth",
+            "/usr/bin/secret-tool lookup app ring-auth",
+            "security find-generic-password -s ring-auth -w",
+        ] {
+            let command = direct(line).unwrap();
+            assert_eq!(command.get_program(), line.split(' ').next().unwrap());
+            assert_eq!(command.get_args().count(), line.split(' ').count() - 1);
+        }
+        for line in ["a | b", "a $HOME", "a 'b c'", "A=1 b", "a > b", "~/a", "a *", "a;b", "", "a `b`", "a \n b"] {
+            assert!(direct(line).is_none(), "{line}");
+        }
+    }
 
     #[test]
     fn no_variable_of_ours_reaches_a_command_but_the_addresses() {

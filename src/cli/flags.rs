@@ -83,6 +83,10 @@ pub(super) enum FlagId {
     StateFile,
     StateDir,
     RefreshTokenStdin,
+    KeyFile,
+    KeyCommand,
+    NewKeyFile,
+    Unseal,
     Email,
     PasswordStdin,
     Code,
@@ -208,6 +212,10 @@ const LOGIN: &[Action] = &[Action::Login];
 const HOMEBRIDGE: &[FlagId] = &[FlagId::Homebridge];
 const DOTENV: &[FlagId] = &[FlagId::Dotenv, FlagId::EnvFile];
 const PAGE: (&[FlagId], &str) = (&[FlagId::Web], "login --web");
+const STORES: (&[FlagId], &str) = (
+    &[FlagId::Homebridge, FlagId::Dotenv, FlagId::EnvFile, FlagId::StateFile],
+    "--homebridge, --dotenv, --env-file or --state-file",
+);
 
 const fn text(name: &'static str) -> Value {
     Value::Needed(name, Kind::Text)
@@ -256,6 +264,26 @@ pub(super) static SECTIONS: &[Section] = &[
                 "take a token from standard input (token and watch need one of the others as well)",
             )
             .only(&[Action::Token, Action::Refresh, Action::Status, Action::Watch]),
+        ],
+    },
+    Section {
+        title: "For a sealed journal:",
+        flags: &[
+            Flag::new(
+                FlagId::KeyFile,
+                "--key-file",
+                FILE,
+                "seal the journal with the key in this file: 32 bytes, also as base64 or hex; or RING_AUTH_KEY_FILE",
+            )
+            .with(STORES.0, STORES.1),
+            Flag::new(FlagId::KeyCommand, "--key-command", text("CMD"), "the same with the key that this command prints")
+                .with(STORES.0, STORES.1),
+            Flag::new(FlagId::NewKeyFile, "--new-key-file", FILE, "refresh: seal the journal with this key from now on")
+                .only(&[Action::Refresh])
+                .with(STORES.0, STORES.1),
+            Flag::new(FlagId::Unseal, "--unseal", Value::None, "refresh: write the journal as plain text from now on")
+                .only(&[Action::Refresh])
+                .with(STORES.0, STORES.1),
         ],
     },
     Section {
@@ -327,15 +355,15 @@ pub(super) static SECTIONS: &[Section] = &[
         ],
     },
     Section {
-        title: "For refresh:",
+        title: "For refresh and logout:",
         flags: &[
             Flag::new(
                 FlagId::Force,
                 "--force",
                 Value::None,
-                "also in a cool-down, and also with a token that was rejected",
+                "refresh: also in a cool-down, and with a token that was rejected; logout: also if the key is lost",
             )
-            .only(&[Action::Refresh]),
+            .only(&[Action::Refresh, Action::Logout]),
         ],
     },
     Section {
@@ -380,8 +408,8 @@ pub(super) static SECTIONS: &[Section] = &[
 /// The environment variables that the help explains.
 pub(super) const ENVIRONMENT: &str = "\
 RING_EMAIL, RING_PASSWORD, RING_2FA_CODE and RING_TOTP_SECRET have a second form with _FILE, which names a file with
-the value; RING_REFRESH_TOKEN_FILE names one with a token to begin with. The credentials ring-email, ring-password and
-ring-totp-secret of systemd are the last resort.
+the value; RING_REFRESH_TOKEN_FILE names one with a token to begin with. The credentials ring-email, ring-password,
+ring-totp-secret and ring-auth-key of systemd are the last resort.
 HTTPS_PROXY, NO_PROXY, NODE_EXTRA_CA_CERTS, SSL_CERT_FILE, SSL_CERT_DIR and NODE_USE_SYSTEM_CA are honoured.
 RING_AUTH_OAUTH_URL and RING_AUTH_API_URL name other servers, for tests and gateways.
 ";

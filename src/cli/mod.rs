@@ -11,6 +11,7 @@ mod exec;
 mod flags;
 mod help;
 mod input;
+mod keys;
 mod man;
 mod output;
 mod person;
@@ -58,9 +59,9 @@ impl StandardInput {
 
 /// Runs the command line with its arguments, without the program's name, and says what to exit with.
 ///
-/// Reads `RING_EMAIL`, `RING_PASSWORD`, `RING_2FA_CODE`, `RING_TOTP_SECRET`, the files that these with `_FILE` and
-/// `RING_REFRESH_TOKEN_FILE` name, the credentials of systemd, `RING_AUTH_OAUTH_URL` and `RING_AUTH_API_URL`; and what says
-/// where Homebridge's configuration is: `UIX_CONFIG_PATH`, `UIX_STORAGE_PATH`, the homes of this user and of sudo's.
+/// Reads `RING_EMAIL`, `RING_PASSWORD`, `RING_2FA_CODE`, `RING_TOTP_SECRET`, the files that these with `_FILE`,
+/// `RING_REFRESH_TOKEN_FILE` and `RING_AUTH_KEY_FILE` name, the credentials of systemd, `RING_AUTH_OAUTH_URL` and
+/// `RING_AUTH_API_URL`; and what says where Homebridge's configuration is: `UIX_CONFIG_PATH`, `UIX_STORAGE_PATH`, the homes of this user and of sudo's.
 /// `surroundings` is for `doctor`: what JavaScript knows of the runtime and the package, as JSON.
 pub async fn run(args: Vec<OsString>, input: StandardInput, surroundings: Option<String>, runtime: Handle) -> u8 {
     let json = args.iter().any(|arg| arg == "--json");

@@ -9,7 +9,7 @@ use super::PageStore;
 use super::args::{Options, StoreOption};
 use crate::files::{Disk, platform, unusable};
 use crate::journal::state::State;
-use crate::journal::{Begun, ELSEWHERE, FileStore, MemoryStore, Notice, Store};
+use crate::journal::{Begun, Codec, ELSEWHERE, FileStore, MemoryStore, Notice, Store};
 use crate::manager::Shown;
 use crate::mirror::{Dotenv, FileMirror, Homebridge, Introduced, Mirror, Patience, Purpose, ShownPlace, Target};
 use crate::pasted::Flaw;
@@ -78,15 +78,15 @@ impl Place {
         Ok(Self { kind, state_dir: options.state_dir.clone(), typed: typed.unwrap_or_default() })
     }
 
-    /// Opens it for tokens of that issuer. Nothing is written yet.
-    pub(super) fn open(&self, issuer: &str, purpose: Purpose) -> Result<Opened> {
+    /// Opens it. Nothing is written yet.
+    pub(super) fn open(&self, codec: &Codec, purpose: Purpose) -> Result<Opened> {
         Ok(match &self.kind {
-            Kind::Nowhere => Opened { store: Arc::new(MemoryStore::new(issuer)), mirror: None },
+            Kind::Nowhere => Opened { store: Arc::new(MemoryStore::new(codec.issuer())), mirror: None },
             Kind::Journal(path) => {
-                Opened { store: Arc::new(FileStore::open(path, issuer, Disk::default())?), mirror: None }
+                Opened { store: Arc::new(FileStore::open(path, codec, Disk::default())?), mirror: None }
             }
             Kind::Shown(target) => {
-                let place = ShownPlace::open(target, self.state_dir.as_deref(), issuer, Disk::default(), purpose);
+                let place = ShownPlace::open(target, self.state_dir.as_deref(), codec, Disk::default(), purpose);
                 let place = place.map_err(|error| match error.code() {
                     ErrorCode::InvalidArgument => named(
                         &error,
@@ -304,6 +304,8 @@ pub(super) fn with_our_options(error: &Error) -> Error {
             ("the store type 'homebridge'", "--homebridge"),
             ("the store type 'dotenv'", "--dotenv"),
             ("the store type 'file'", "--state-file"),
+            ("the right one as the store's key", "the right one with --key-file or --key-command"),
+            ("it as the store's key", "it with --key-file or --key-command"),
             ("the token in that file as refreshToken", "the token in that file with --refresh-token-stdin"),
         ],
     )
@@ -453,7 +455,7 @@ mod tests {
         std::fs::write(&path, "A=1\nRING_REFRESH_TOKEN=the-token-of-this-test\n").unwrap();
         let kind = Kind::Shown(Target::Dotenv { path, key: None });
         let place = Place { kind, state_dir: None, typed: String::new() };
-        let opened = place.open("https://oauth.ring.com", Purpose::Introduce).unwrap();
+        let opened = place.open(&"https://oauth.ring.com".into(), Purpose::Introduce).unwrap();
         let mut guard = opened.store.try_lock().unwrap().unwrap();
         let mut state = guard.read().unwrap().state;
         state.take_over(RefreshToken::from_raw("the-token-of-this-test"), 1);

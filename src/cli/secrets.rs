@@ -18,6 +18,14 @@ pub(super) struct Environment<'a> {
     variable: &'a dyn Fn(&str) -> Option<OsString>,
 }
 
+#[cfg(test)]
+impl<'a> Environment<'a> {
+    /// One of a test.
+    pub(super) fn of(variable: &'a dyn Fn(&str) -> Option<OsString>) -> Self {
+        Self { variable }
+    }
+}
+
 /// A value, and what to call it in a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Named {
@@ -73,6 +81,13 @@ impl Environment<'_> {
         self.path(&name).map(|path| read(&path, &name)).transpose()
     }
 
+    /// The file that `NAME_FILE` names, or else the credential of that name if it is there; and what names it.
+    pub(super) fn file_or_credential(&self, name: &str, credential: &str) -> Option<(PathBuf, String)> {
+        let file = self.path(&file_of(name)).map(|path| (path, file_of(name)));
+        let of_systemd = || self.path(CREDENTIALS).map(|folder| (folder.join(credential), CREDENTIALS.to_owned()));
+        file.or_else(|| of_systemd().filter(|(path, _)| path.symlink_metadata().is_ok()))
+    }
+
     /// Whether `NAME_FILE` names a file.
     pub(super) fn names_file(&self, name: &str) -> bool {
         self.path(&file_of(name)).is_some()
@@ -93,6 +108,19 @@ fn file_of(name: &str) -> String {
 ///
 /// `INVALID_ARGUMENT`, for anything but a regular file with a text of at most 64 KiB.
 pub(super) fn read(path: &Path, option: &str) -> Result<Named> {
+    let (bytes, name) = read_bytes(path, option)?;
+    let Ok(text) = String::from_utf8(bytes) else {
+        return Err(Error::invalid(format!("{name} is not valid UTF-8. Save it as UTF-8.")));
+    };
+    Ok(Named { value: Secret::new(without_line_end(&text)), name: option.to_owned() })
+}
+
+/// The bytes of a file, and the beginning of a sentence about it. Blocks.
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT`, for anything but a regular file with at most 64 KiB.
+pub(super) fn read_bytes(path: &Path, option: &str) -> Result<(Vec<u8>, String)> {
     let name = if looks_like_path(path) {
         format!("{option} names {}, which", path.display())
     } else {
@@ -116,10 +144,7 @@ pub(super) fn read(path: &Path, option: &str) -> Result<Named> {
     if bytes.len() as u64 > LARGEST {
         return Err(Error::invalid(format!("{name} is larger than 64 KiB, so it is not a secret.")));
     }
-    let Ok(text) = String::from_utf8(bytes) else {
-        return Err(Error::invalid(format!("{name} is not valid UTF-8. Save it as UTF-8.")));
-    };
-    Ok(Named { value: Secret::new(without_line_end(&text)), name: option.to_owned() })
+    Ok((bytes, name))
 }
 
 impl Named {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::Done;
 use super::args::Options;
 use super::commands::{endpoints, given_token};
+use super::keys;
 use super::output::Output;
 use super::place::{Opened, Place};
 use crate::journal::state::{Access, Known, Millis, State, millis};
@@ -47,7 +48,7 @@ pub(super) async fn status(options: &Options, output: &Arc<Output>) -> Done {
     let clock = SystemClock::new();
     let place = Place::find(options)?;
     // With that purpose a file without a block is one that needs a login, and not one that cannot be used.
-    let opened = place.open(&endpoints()?.issuer(), Purpose::Introduce)?;
+    let opened = place.open(&keys::codec(options, endpoints()?.issuer())?, Purpose::Introduce)?;
     let Seen { state, mut status, shown, mut pasted } = look(&place, &opened, &clock)?;
     let Opened { store, mirror } = opened;
     let files = mirror.zip(shown).map(|(mirror, shown)| Files { path: mirror.name(), journal: store.name(), shown });

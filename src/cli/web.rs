@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use super::args::{Options, WebOptions};
 use super::commands::Keeping;
 use super::output::{Loudness, Output};
-use crate::Result;
 use crate::mirror::{Purpose, Target};
 use crate::oauth::LoginFlow;
+use crate::{Result, Secret};
 
 /// What a command line with `--web` comes to.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub enum Begun {
 pub struct WebLogin {
     /// Where the token is to be kept; `None`: it is printed.
     pub store: Option<PageStore>,
+    /// The key with which the journal is sealed, as text.
+    pub key: Option<Secret>,
     /// The file in which people look for the token.
     pub path: Option<PathBuf>,
     /// Sentences on what the login changes beyond the token.
@@ -73,6 +75,7 @@ pub(super) async fn begin(options: &Options, page: WebOptions, output: &Output) 
     let WebOptions { host, port, allowed_hosts, tls } = page;
     Ok(WebLogin {
         store: kept.place.page_store(),
+        key: kept.key_text()?,
         path: kept.place.path().map(PathBuf::from),
         changes: kept.place.changes(&planned),
         login_flow: match options.login_flow {

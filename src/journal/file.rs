@@ -1,15 +1,18 @@
 //! The journal as a file.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::codec::{Codec, Form, Locked, Opened, Shut, Step};
 use super::format::{self, Unreadable};
 use super::id::JournalId;
 use super::ours::{self, Named};
-use super::state::{Known, Mark, State};
+use super::seal::Header;
+use super::state::{Known, Mark, Remains, State};
 use super::{Begun, Claim, Found, Guard, Notice, Stamp, Store, origin};
 use crate::files::lock::Lock;
 use crate::files::names::{sibling, siblings, stand_in, stand_ins_if_there};
@@ -46,7 +49,7 @@ pub(super) struct FileStore {
 struct Shared {
     given: PathBuf,
     real: OnceLock<PathBuf>,
-    issuer: String,
+    codec: Codec,
     disk: Disk,
     folder: Folder,
     named: Named,
@@ -60,8 +63,8 @@ impl FileStore {
     /// # Errors
     ///
     /// `INVALID_ARGUMENT` for a path that is no file's.
-    pub(super) fn open(path: impl Into<PathBuf>, issuer: impl Into<String>, disk: Disk) -> Result<Self> {
-        Self::at(&path.into(), issuer.into(), disk, (Folder::Given, Named::ByPerson))
+    pub(super) fn open(path: impl Into<PathBuf>, codec: impl Into<Codec>, disk: Disk) -> Result<Self> {
+        Self::at(&path.into(), codec.into(), disk, (Folder::Given, Named::ByPerson))
     }
 
     /// The journal at a path whose name we derived, in a folder that was given for journals: it is ours whatever is in it.
@@ -69,12 +72,8 @@ impl FileStore {
     /// # Errors
     ///
     /// As for [`FileStore::open`].
-    pub(super) fn open_in_state_folder(
-        path: impl Into<PathBuf>,
-        issuer: impl Into<String>,
-        disk: Disk,
-    ) -> Result<Self> {
-        Self::at(&path.into(), issuer.into(), disk, (Folder::Given, Named::ByUs))
+    pub(super) fn open_in_state_folder(path: impl Into<PathBuf>, codec: impl Into<Codec>, disk: Disk) -> Result<Self> {
+        Self::at(&path.into(), codec.into(), disk, (Folder::Given, Named::ByUs))
     }
 
     /// The same, in a folder that holds nothing but journals: it is made with a file that keeps it out of git.
@@ -82,8 +81,8 @@ impl FileStore {
     /// # Errors
     ///
     /// As for [`FileStore::open`].
-    pub(super) fn open_in_own_folder(path: impl Into<PathBuf>, issuer: impl Into<String>, disk: Disk) -> Result<Self> {
-        Self::at(&path.into(), issuer.into(), disk, (Folder::Own, Named::ByUs))
+    pub(super) fn open_in_own_folder(path: impl Into<PathBuf>, codec: impl Into<Codec>, disk: Disk) -> Result<Self> {
+        Self::at(&path.into(), codec.into(), disk, (Folder::Own, Named::ByUs))
     }
 
     /// The same kind of journal at another path.
@@ -92,8 +91,8 @@ impl FileStore {
     ///
     /// As for [`FileStore::open`].
     pub(super) fn open_elsewhere(&self, path: &Path) -> Result<Self> {
-        let Shared { issuer, disk, folder, named, .. } = &*self.shared;
-        Self::at(path, issuer.clone(), disk.clone(), (*folder, *named))
+        let Shared { codec, disk, folder, named, .. } = &*self.shared;
+        Self::at(path, codec.clone(), disk.clone(), (*folder, *named))
     }
 
     /// Makes sure that nothing of anybody else lies at the path, before anything is made beside it.
@@ -106,12 +105,17 @@ impl FileStore {
         shared.check_content(shared.real()?)
     }
 
+    /// A key that did not come is asked for again from now on.
+    pub(super) fn ask_again(&self) {
+        self.shared.codec.retry();
+    }
+
     /// Its absolute path, before links are followed.
     pub(super) fn path(&self) -> &Path {
         &self.shared.given
     }
 
-    fn at(path: &Path, issuer: String, disk: Disk, (folder, named): (Folder, Named)) -> Result<Self> {
+    fn at(path: &Path, codec: Codec, disk: Disk, (folder, named): (Folder, Named)) -> Result<Self> {
         if path.as_os_str().is_empty() || path.as_os_str().as_encoded_bytes().contains(&0) {
             return Err(Error::invalid("The store's path is empty or has a NUL in it. Give the path of a file."));
         }
@@ -129,7 +133,7 @@ impl FileStore {
         let given = std::path::absolute(path).map_err(|error| {
             Error::invalid(format!("The store's path {} cannot be made absolute.", path.display())).with_cause(error)
         })?;
-        let shared = Shared { given, real: OnceLock::new(), issuer, disk, folder, named, home: Whereabouts::default() };
+        let shared = Shared { given, real: OnceLock::new(), codec, disk, folder, named, home: Whereabouts::default() };
         Ok(Self { shared: Arc::new(shared) })
     }
 }
@@ -140,7 +144,7 @@ impl Shared {
         let real = resolve(&self.given).ok();
         Arc::new(Self {
             given: self.given.clone(),
-            issuer: self.issuer.clone(),
+            codec: self.codec.clone(),
             disk: real.iter().fold(self.disk.clone(), |disk, real| disk.or_for_owner_of(real)),
             // What could not be resolved is tried again, and reported.
             real: real.map_or_else(OnceLock::new, OnceLock::from),
@@ -172,26 +176,7 @@ impl Shared {
             Ok(None) => {}
             Ok(Some(bytes)) => {
                 self.judge(real, &bytes)?;
-                newest.journal = Some(format::digest_of(&bytes));
-                match format::decode(&bytes) {
-                    // Whatever lies beside it: the journal itself says whose it is.
-                    Ok(state) if state.issuer != self.issuer => return Err(self.other_issuer(&state.issuer)),
-                    Ok(state) => {
-                        self.home.note(real);
-                        newest.state = Some(state);
-                    }
-                    Err(Unreadable::Newer(version)) => return Err(self.too_new(version)),
-                    Err(Unreadable::Damaged) => {
-                        if let Some(issuer) = format::issuer_of(&bytes).filter(|issuer| *issuer != self.issuer) {
-                            return Err(self.other_issuer(&issuer));
-                        }
-                        newest.damage = Some(Damage::Useless);
-                        torn.extend(
-                            format::salvage(&bytes, &self.issuer, &name_of(real))
-                                .map(|remains| (remains, Source::Journal)),
-                        );
-                    }
-                }
+                self.read_journal(real, &bytes, &mut newest, &mut torn)?;
             }
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 self.check_content(real)?;
@@ -216,39 +201,13 @@ impl Shared {
                 // It may be the only place of the newest token: nothing older is sent, and it is not written over.
                 Err(error) => return Err(self.failed("read", &error)),
             };
-            if !ours::is_copy(&bytes, (&self.issuer, &name_of(real))) {
-                newest.foreign.push(slot);
-                continue;
-            }
-            match format::decode(&bytes) {
-                Ok(state) if state.issuer != self.issuer => newest.foreign.push(slot),
-                // Of another account, whose journal was at this path before: it is neither used nor written over.
-                Ok(state) if whole.as_ref().is_some_and(|journal| !are_related(&state, journal)) => {
-                    newest.foreign.push(slot);
-                }
-                Ok(state) => {
-                    if newest.state.as_ref().is_none_or(|best| is_newer(&state, best)) {
-                        // In a container it goes with the container, and other containers cannot see it.
-                        let volatile = slot.parent() != real.parent() || platform::is_mounted_alone(real);
-                        newest.state = Some(State { volatile, ..state });
-                        newest.damage = newest.damage.map(|_| Damage::Copied);
-                    }
-                    newest.copies.push(slot);
-                }
-                Err(Unreadable::Newer(version)) => return Err(self.too_new(version)),
-                Err(Unreadable::Damaged) => {
-                    if let Some(remains) = format::salvage(&bytes, &self.issuer, &name_of(real)) {
-                        torn.push((remains, Source::Copy));
-                        newest.copies.push(slot);
-                    }
-                }
-            }
+            self.read_copy((real, slot), &bytes, whole.as_ref(), &mut newest, &mut torn)?;
         }
         // Of two of one write the whole one counts.
         let sequence = newest.state.as_ref().map(|state| state.sequence);
         torn.retain(|(remains, _)| sequence.is_none_or(|sequence| remains.sequence > sequence));
         if let Some((remains, source)) = torn.into_iter().max_by_key(|(remains, _)| remains.sequence) {
-            let base = newest.state.take().unwrap_or_else(|| State::new(self.issuer.clone()));
+            let base = newest.state.take().unwrap_or_else(|| State::new(self.codec.issuer()));
             let sent = remains.sent;
             newest.state = Some(base.recover(remains));
             newest.damage = newest.damage.map(|_| match source {
@@ -256,7 +215,113 @@ impl Shared {
                 Source::Copy => Damage::Copied,
             });
         }
+        for (slot, locked) in std::mem::take(&mut newest.locked) {
+            let Header { id, sequence, .. } = &locked.header;
+            let is_of = |journal: &State| journal.id.map(|id| id.to_string()) == *id;
+            let is_older = |state: &State| sequence.is_some_and(|sequence| sequence < state.sequence);
+            match slot {
+                Some(slot) if whole.as_ref().is_some_and(|journal| !is_of(journal)) => newest.foreign.push(slot),
+                // It was torn before anything was in it.
+                Some(_) if sequence.is_none() => {}
+                slot if newest.state.as_ref().is_some_and(is_older) => newest.copies.extend(slot),
+                _ => return Err(locked.error(&self.given)),
+            }
+        }
         Ok(newest)
+    }
+
+    /// Looks at what lies at the path of the journal.
+    fn read_journal(
+        &self,
+        real: &Path,
+        bytes: &[u8],
+        newest: &mut Newest,
+        torn: &mut Vec<(Remains, Source)>,
+    ) -> Result<()> {
+        let issuer = self.codec.issuer();
+        newest.journal = Some(format::digest_of(bytes));
+        let Opened { text, form } = match self.codec.open(bytes) {
+            Ok(opened) => opened,
+            Err(Shut::Newer(version)) => return Err(self.too_new(version)),
+            Err(Shut::OtherIssuer(other)) => return Err(self.other_issuer(&other)),
+            Err(Shut::Locked(locked)) => {
+                newest.locked.push((None, locked));
+                return Ok(());
+            }
+        };
+        newest.form = Some(form);
+        match format::decode(&text) {
+            // Whatever lies beside it: the journal itself says whose it is.
+            Ok(state) if state.issuer != issuer => return Err(self.other_issuer(&state.issuer)),
+            Ok(state) => {
+                self.home.note(real);
+                newest.state = Some(state);
+            }
+            Err(Unreadable::Newer(version)) => return Err(self.too_new(version)),
+            Err(Unreadable::Damaged) => {
+                if let Some(other) = format::issuer_of(&text).filter(|other| other != issuer) {
+                    return Err(self.other_issuer(&other));
+                }
+                newest.damage = Some(Damage::Useless);
+                let remains = format::salvage(&text, issuer, &name_of(real));
+                torn.extend(remains.map(|remains| (remains, Source::Journal)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at what lies in a place for a copy, beside a journal that is whole or not.
+    fn read_copy(
+        &self,
+        (real, slot): (&Path, PathBuf),
+        bytes: &[u8],
+        whole: Option<&State>,
+        newest: &mut Newest,
+        torn: &mut Vec<(Remains, Source)>,
+    ) -> Result<()> {
+        let (issuer, name) = (self.codec.issuer(), name_of(real));
+        if !ours::is_copy(bytes, (issuer, &name)) {
+            newest.foreign.push(slot);
+            return Ok(());
+        }
+        let Opened { text, form } = match self.codec.open(bytes) {
+            Ok(opened) => opened,
+            Err(Shut::Newer(version)) => return Err(self.too_new(version)),
+            Err(Shut::OtherIssuer(_)) => {
+                newest.foreign.push(slot);
+                return Ok(());
+            }
+            Err(Shut::Locked(copy)) => {
+                newest.locked.push((Some(slot), copy));
+                return Ok(());
+            }
+        };
+        match format::decode(&text) {
+            Ok(state) if state.issuer != issuer => newest.foreign.push(slot),
+            // Of another account, whose journal was at this path before: it is neither used nor written over.
+            Ok(state) if whole.is_some_and(|journal| !are_related(&state, journal)) => newest.foreign.push(slot),
+            Ok(state) => {
+                if newest.state.as_ref().is_none_or(|best| is_newer(&state, best)) {
+                    // In a container it goes with the container, and other containers cannot see it.
+                    let volatile = slot.parent() != real.parent() || platform::is_mounted_alone(real);
+                    newest.state = Some(State { volatile, ..state });
+                    newest.damage = newest.damage.map(|_| Damage::Copied);
+                    newest.form = Some(form);
+                }
+                newest.copies.push(slot);
+            }
+            Err(Unreadable::Newer(version)) => return Err(self.too_new(version)),
+            Err(Unreadable::Damaged) => {
+                if let Some(remains) = format::salvage(&text, issuer, &name) {
+                    torn.push((remains, Source::Copy));
+                    newest.copies.push(slot);
+                } else if self.codec.has_key() && !ours::holds_nothing(bytes) {
+                    // It can have a part of a token in it, and goes with the next write.
+                    newest.copies.push(slot);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Makes sure that what lies at the path of the journal is ours.
@@ -278,14 +343,15 @@ impl Shared {
     }
 
     fn judge(&self, real: &Path, bytes: &[u8]) -> Result<()> {
-        ours::judge_journal(bytes, self.named, (&self.issuer, &name_of(real)), || self.is_beside_ours(real))
+        ours::judge_journal(bytes, self.named, (self.codec.issuer(), &name_of(real)), || self.is_beside_ours(real))
             .map_err(|look| not_ours(&self.given, look))
     }
 
     /// Whether a copy of the journal lies beside it.
     fn is_beside_ours(&self, real: &Path) -> bool {
-        let is_copy =
-            |bytes: &[u8]| ours::carries_signature(bytes) && ours::is_copy(bytes, (&self.issuer, &name_of(real)));
+        let is_copy = |bytes: &[u8]| {
+            ours::carries_signature(bytes) && ours::is_copy(bytes, (self.codec.issuer(), &name_of(real)))
+        };
         let slots = self.slots(real).unwrap_or_default();
         slots.iter().any(|slot| matches!(self.disk.read_most(slot), Ok(Some(bytes)) if is_copy(&bytes)))
     }
@@ -294,7 +360,7 @@ impl Shared {
     /// have put a file there since the last look.
     fn may_remove(&self, real: &Path, slot: &Path) -> bool {
         match self.disk.read(slot) {
-            Ok(Some(bytes)) => ours::is_copy(&bytes, (&self.issuer, &name_of(real))),
+            Ok(Some(bytes)) => ours::is_copy(&bytes, (self.codec.issuer(), &name_of(real))),
             Ok(None) => true,
             Err(error) => error.kind() == io::ErrorKind::PermissionDenied && self.is_empty(slot),
         }
@@ -322,6 +388,34 @@ impl Shared {
                 self.given.display()
             ),
         )
+    }
+
+    /// What can be known of a journal whose key is lost.
+    fn whatever_is_there(&self, real: &Path) -> Result<Newest> {
+        let mut newest = Newest::default();
+        let mut sequence = None;
+        for path in [real.to_owned()].into_iter().chain(self.slots(real)?) {
+            let bytes = match self.disk.read(&path) {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => continue,
+                Err(error) if path == real => return Err(self.failed("read", &error)),
+                Err(_) => {
+                    newest.foreign.push(path);
+                    continue;
+                }
+            };
+            match self.codec.open(&bytes) {
+                Ok(opened) => {
+                    sequence = sequence.max(format::decode(&opened.text).ok().map(|state| state.sequence));
+                }
+                Err(Shut::Locked(locked)) => sequence = sequence.max(locked.header.sequence),
+                Err(Shut::Newer(version)) => return Err(self.too_new(version)),
+                Err(Shut::OtherIssuer(_)) if path != real => newest.foreign.push(path),
+                Err(Shut::OtherIssuer(issuer)) => return Err(self.other_issuer(&issuer)),
+            }
+        }
+        newest.state = sequence.map(|sequence| State { sequence, ..State::new(self.codec.issuer()) });
+        Ok(newest)
     }
 
     /// Where copies may lie.
@@ -372,7 +466,7 @@ impl Shared {
         Error::invalid(format!(
             "The journal {} holds tokens of {issuer}, but oauthUrl is {}. Use another store for that server, or take oauthUrl (RING_AUTH_OAUTH_URL) away. Nothing was sent.",
             self.given.display(),
-            self.issuer
+            self.codec.issuer()
         ))
     }
 }
@@ -388,6 +482,11 @@ struct Newest {
     journal: Option<String>,
     /// Whether what lies there is damaged, and what is used instead.
     damage: Option<Damage>,
+    /// How the state was written.
+    form: Option<Form>,
+    /// What cannot be read because its key is not there: the journal itself, or a copy. If a process was stopped while the key
+    /// changed, it can be older than a copy that is sealed with the key that was given.
+    locked: Vec<(Option<PathBuf>, Box<Locked>)>,
 }
 
 /// What is used of a damaged journal.
@@ -481,7 +580,7 @@ impl Store for FileStore {
         }
         let shared = self.shared.entering();
         let real = shared.real()?;
-        Ok(found.map(|state| origin::as_it_counts(real, &shared.disk, state)))
+        Ok(found.map(|state| origin::as_it_counts(real, &shared.disk, &shared.codec, state)))
     }
 
     fn try_lock(&self) -> Result<Option<Box<dyn Guard>>> {
@@ -500,6 +599,10 @@ impl Store for FileStore {
     fn stamp(&self) -> Option<Stamp> {
         // Behind the links that lead to it, as the journal is read.
         Some(Stamp::of(self.shared.disk.metadata_behind_links(&self.shared.given).ok().flatten().as_ref()))
+    }
+
+    fn is_shut(&self) -> bool {
+        self.shared.codec.is_shut()
     }
 
     fn name(&self) -> String {
@@ -521,12 +624,14 @@ pub(super) struct FileGuard {
     stand_in: Option<PathBuf>,
     /// The token and the mark that were found.
     found: (Option<Fingerprint>, Option<Mark>),
+    /// How the journal was written that was found.
+    form: Option<Form>,
 }
 
 impl FileGuard {
     fn new(shared: Arc<Shared>, lock: Lock) -> Self {
         let (copies, foreign) = (Vec::new(), Vec::new());
-        Self { shared, lock, room: None, copies, foreign, seen: None, stand_in: None, found: (None, None) }
+        Self { shared, lock, room: None, copies, foreign, seen: None, stand_in: None, found: (None, None), form: None }
     }
 
     /// Whether the journal can be written over with no copy beside it: it need not grow for that, and holds no token
@@ -534,7 +639,8 @@ impl FileGuard {
     fn only_spent_is_there(&self, state: &State, length: usize) -> bool {
         let Ok(Ok(Some(bytes))) = self.shared.real().map(|real| self.shared.disk.read(real)) else { return false };
         let spent = state.previous.as_ref().filter(|held| held.succeeded).map(|held| held.token.fingerprint());
-        let there = format::decode(&bytes).ok().and_then(|old| old.fingerprint());
+        let there = self.shared.codec.open(&bytes).ok().and_then(|opened| format::decode(&opened.text).ok());
+        let there = there.and_then(|old| old.fingerprint());
         bytes.len() >= length && spent.is_some() && there == spent
     }
 
@@ -557,7 +663,14 @@ impl FileGuard {
     /// Gives a damaged journal another name beside its own; where it cannot have another, its bytes get it.
     fn move_aside(&self, real: &Path) -> io::Result<PathBuf> {
         let disk = &self.shared.disk;
-        let (aside, _) = damaged_name(disk, real, &disk.read_most(real)?.unwrap_or_default())?;
+        let bytes = disk.read_most(real)?.unwrap_or_default();
+        if self.hidden(real, &bytes)? != bytes {
+            let aside = self.keep_damaged(real)?;
+            disk.remove(real)?;
+            replace::sync_folder(disk, real)?;
+            return Ok(aside);
+        }
+        let (aside, _) = damaged_name(disk, real, &bytes)?;
         match disk.rename(real, &aside) {
             Err(error) if platform::means_irreplaceable(&error) => self.keep_damaged(real),
             moved => moved.map(|()| aside),
@@ -569,14 +682,27 @@ impl FileGuard {
     /// same time, so that no part of it ever has that name.
     fn keep_damaged(&self, real: &Path) -> io::Result<PathBuf> {
         let disk = &self.shared.disk;
-        let bytes = disk.read(real)?.unwrap_or_default();
-        let (aside, is_kept) = damaged_name(disk, real, &bytes)?;
+        let bytes = disk.read_most(real)?.unwrap_or_default();
+        self.keep(real, &self.hidden(real, &bytes)?)
+    }
+
+    /// What is kept of a damaged content: sealed, if there is a key.
+    fn hidden<'a>(&self, real: &Path, bytes: &'a [u8]) -> io::Result<Cow<'a, [u8]>> {
+        let codec = &self.shared.codec;
+        let form = codec.form(self.form.as_ref(), Step::Kept).map_err(io::Error::other)?;
+        Ok(form.keep(bytes, (codec.issuer(), &name_of(real))))
+    }
+
+    /// Keeps a damaged content beside the journal, once.
+    fn keep(&self, real: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
+        let disk = &self.shared.disk;
+        let (aside, is_kept) = damaged_name(disk, real, bytes)?;
         if !is_kept {
             let spare = self.slot(real, SLOTS.len() - 1).map_err(|_| io::Error::from(io::ErrorKind::AlreadyExists))?;
-            replace::copy(disk, &spare, &bytes)?;
+            replace::copy(disk, &spare, bytes)?;
             if replace::or_nothing(disk, &spare, disk.rename(&spare, &aside)).is_err() {
                 // Nothing can be renamed here.
-                replace::copy(disk, &aside, &bytes)?;
+                replace::copy(disk, &aside, bytes)?;
             }
             replace::sync_folder(disk, &aside)?;
         }
@@ -793,8 +919,12 @@ impl Guard for FileGuard {
         let mut newest = shared.newest()?;
         self.copies = std::mem::take(&mut newest.copies);
         self.foreign = std::mem::take(&mut newest.foreign);
+        self.form = newest.form.take();
         let path = shared.given.display();
         let mut notices = Vec::new();
+        if shared.codec.has_key() {
+            self.seal_what_was_kept(real).map_err(|error| shared.failed("sealed", &error))?;
+        }
         if matches!(newest.damage, Some(Damage::Useless | Damage::Salvaged { .. })) && self.has_other_names() {
             return Err(shared.damaged_under_two_names());
         }
@@ -840,7 +970,7 @@ impl Guard for FileGuard {
             }
             _ => newest.journal,
         };
-        let mut state = newest.state.unwrap_or_else(|| State::new(shared.issuer.clone()));
+        let mut state = newest.state.unwrap_or_else(|| State::new(shared.codec.issuer()));
         state.id.get_or_insert_with(JournalId::random);
         self.found = (state.fingerprint(), state.mark.clone());
         Ok(Found { state, notices })
@@ -860,8 +990,9 @@ impl Guard for FileGuard {
         {
             return Ok(Begun::Overtaken(Box::new(theirs)));
         }
+        let form = shared.codec.form(self.form.as_ref(), Step::Kept)?;
         state.sequence += 1;
-        let bytes = format::encode(state, &name_of(real));
+        let bytes = form.encode(state, &name_of(real))?;
         let ownership = self.ownership(real).map_err(|error| shared.failed("written", &error))?;
         let reserved = self.slot(real, 0)?;
         // The room of a request before this one, under the same guard, has that very name.
@@ -870,8 +1001,8 @@ impl Guard for FileGuard {
         }
         // What was current is kept, push credentials and all; its successor and the access token are about as long.
         let token = state.current.as_ref().map_or(0, |held| held.token.wrapped().expose().len());
-        let size = bytes.len() + ROOM_FOR_ANSWER + 2 * token;
-        let signature = format::SIGNATURE.as_bytes();
+        let size = bytes.len() + form.length_of(ROOM_FOR_ANSWER + 2 * token);
+        let signature = form.signature().as_bytes();
         let kept = match Room::keep(&shared.disk, &reserved, size, signature, ownership) {
             // It cannot have the journal's owner, so it cannot take its place; but the answer can lie in it.
             Err(error) if ownership.is_some() && platform::means_irreplaceable(&error) => {
@@ -894,7 +1025,7 @@ impl Guard for FileGuard {
                 let former = state.mark.as_ref().and_then(|mark| Some((mark, mark.starts.checked_sub(1)?)));
                 let mark = former.map(|(mark, starts)| Mark { starts, ..mark.clone() });
                 let unsent = State { mark, sequence: state.sequence + 1, ..state.clone() };
-                if self.put(&format::encode(&unsent, &name_of(real)), None).is_ok() {
+                if form.encode(&unsent, &name_of(real)).and_then(|bytes| self.put(&bytes, None)).is_ok() {
                     state.sequence = unsent.sequence;
                 }
                 Err(shared.failed("written", &io::Error::from(io::ErrorKind::PermissionDenied)))
@@ -904,6 +1035,7 @@ impl Guard for FileGuard {
                     self.lock.follow(&shared.disk, real);
                 }
                 self.room = room;
+                self.form = Some(form);
                 Ok(Begun::Ready(self.notices(way)))
             }
             Err(error) => {
@@ -919,10 +1051,7 @@ impl Guard for FileGuard {
         let shared = Arc::clone(&self.shared);
         let real = shared.real()?;
         if let Err(error) = self.check_home(real) {
-            if self.stand_in.is_none() {
-                state.sequence += 1;
-                self.put_aside(&format::encode(state, &name_of(real)));
-            }
+            self.put_state_aside(state, real);
             return Err(error);
         }
         let mut notices = Vec::new();
@@ -933,10 +1062,7 @@ impl Guard for FileGuard {
                 return error;
             }
             // Another program has put a file of its own there: it stays, and this state must not be lost.
-            if self.stand_in.is_none() {
-                state.sequence += 1;
-                self.put_aside(&format::encode(state, &name_of(real)));
-            }
+            self.put_state_aside(state, real);
             Error::new(ErrorCode::Store, error.message())
         })?;
         if let Some(theirs) = theirs {
@@ -948,8 +1074,10 @@ impl Guard for FileGuard {
         }
         identify(state, real);
         state.sequence += 1;
-        let bytes = format::encode(state, &name_of(real));
+        let form = shared.codec.form(self.form.as_ref(), self.step(state))?;
+        let bytes = form.encode(state, &name_of(real))?;
         let way = self.put_somehow(state, &bytes)?;
+        self.form = Some(form);
         state.volatile = false;
         notices.extend(self.notices(way));
         // It is on the disk: now there is time to find out whose the tokens are that were there before.
@@ -957,7 +1085,7 @@ impl Guard for FileGuard {
         let is_given = token != self.found.0 && token.is_some_and(|token| state.given.contains(&token));
         if is_given && way != Way::Beside && origin::part(self, state).unwrap_or(false) {
             identify(state, real);
-            self.write_unsent(state, None)?;
+            self.write_unsent(state, None, Step::Kept)?;
         }
         Ok(notices)
     }
@@ -969,16 +1097,21 @@ impl Guard for FileGuard {
     fn forget(&mut self) -> Result<Vec<Notice>> {
         let shared = Arc::clone(&self.shared);
         let real = shared.real()?;
-        let newest = shared.newest()?;
+        let newest = match shared.newest() {
+            Err(_) if shared.codec.forgets_sealed() => shared.whatever_is_there(real)?,
+            newest => newest?,
+        };
         self.copies = newest.copies;
         self.foreign = newest.foreign;
-        let mut nothing = State::logged_out(shared.issuer.clone(), now());
+        self.form = newest.form;
+        let mut nothing = State::logged_out(shared.codec.issuer(), now());
         nothing.sequence = newest.state.as_ref().map_or(0, |state| state.sequence) + 1;
         nothing.mirrors = newest.state.as_ref().map(|state| state.mirrors.clone()).unwrap_or_default();
         // A copy that was never used here must not pass for what it was copied from.
         let is_at_home = |state: &State| state.is_at_home() && state.place.as_deref().is_none_or(|place| place == real);
         nothing.id = newest.state.filter(is_at_home).and_then(|state| state.id).or_else(|| Some(JournalId::random()));
-        let bytes = format::encode(&nothing, &name_of(real));
+        let form = shared.codec.form(self.form.as_ref(), Step::Kept)?;
+        let bytes = form.encode(&nothing, &name_of(real))?;
         // It says that the account was logged out: without it, a journal that is gone would be no decision of anybody's.
         if !matches!(self.put(&bytes, None), Ok(Way::Replaced | Way::InPlace)) {
             // Where there is no room for a copy of it, what is there can be shortened.
@@ -1006,9 +1139,44 @@ impl FileGuard {
         &self.shared.disk
     }
 
+    pub(super) fn codec(&self) -> &Codec {
+        &self.shared.codec
+    }
+
+    /// What the next write of a state is for.
+    fn step(&self, state: &State) -> Step {
+        if state.fingerprint() == self.found.0 { Step::Kept } else { Step::Rotated }
+    }
+
+    /// Keeps a state that could not be written anywhere else where the next process of this user finds it.
+    fn put_state_aside(&mut self, state: &mut State, real: &Path) {
+        if self.stand_in.is_some() {
+            return;
+        }
+        state.sequence += 1;
+        let form = self.shared.codec.form(self.form.as_ref(), self.step(state));
+        if let Ok(bytes) = form.and_then(|form| form.encode(state, &name_of(real))) {
+            self.put_aside(&bytes);
+        }
+    }
+
+    /// Seals the damaged versions that were kept before there was a key.
+    fn seal_what_was_kept(&self, real: &Path) -> io::Result<()> {
+        let disk = &self.shared.disk;
+        for path in moved_aside(disk, real) {
+            let bytes = disk.read_most(&path)?.unwrap_or_default();
+            let hidden = self.hidden(real, &bytes)?;
+            if *hidden != *bytes {
+                self.keep(real, &hidden)?;
+                disk.remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes a state durable in the journal itself, without any request to come. A probe is text that shows wherever this
     /// journal shows. Says whether that was done: not if another process wrote meanwhile.
-    pub(super) fn write_unsent(&mut self, state: &mut State, probe: Option<&str>) -> Result<bool> {
+    pub(super) fn write_unsent(&mut self, state: &mut State, probe: Option<&str>, step: Step) -> Result<bool> {
         let shared = Arc::clone(&self.shared);
         let real = shared.real()?;
         if self.is_overtaken(real).map_err(|error| shared.failed("read", &error))? {
@@ -1019,12 +1187,14 @@ impl FileGuard {
             written.mark.clone_from(&self.found.1);
         }
         written.unknown.extend(probe.map(|probe| (format::PROBE.to_owned(), probe.into())));
-        match self.put(&format::encode(&written, &name_of(real)), None)? {
+        let form = shared.codec.form(self.form.as_ref(), step)?;
+        match self.put(&form.encode(&written, &name_of(real))?, None)? {
             Way::Replaced => self.lock.follow(&shared.disk, real),
             Way::InPlace => {}
             Way::Beside => return Err(shared.failed("written", &io::ErrorKind::PermissionDenied.into())),
         }
         state.sequence = written.sequence;
+        self.form = Some(form);
         Ok(true)
     }
 
@@ -1034,7 +1204,7 @@ impl FileGuard {
         if !self.copies.is_empty() {
             return Ok(false);
         }
-        let written = self.write_unsent(state, None);
+        let written = self.write_unsent(state, None, Step::Visited);
         if written.is_err() {
             for copy in std::mem::take(&mut self.copies) {
                 let _ = self.shared.disk.remove(&copy);

@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use super::codec::{Codec, Shut};
 use super::file::{FileStore as JournalFile, SLOTS};
 use super::format::{self, Unreadable};
+use super::ours;
 use super::state::State;
 use super::{Notice, Store};
-use crate::Result;
 use crate::files::names::sibling;
 use crate::files::{Disk, Folder};
 use crate::token::Fingerprint;
+use crate::{Error, Result};
 
 /// Decides which journal a mirror follows. The journal can be another one at each call: people rename blocks, swap them, and
 /// retarget links while a manager runs.
@@ -60,17 +62,25 @@ pub(crate) struct Sought {
     pub spent: Option<Fingerprint>,
 }
 
+/// Whether a journal can be read.
+pub(crate) enum Readable {
+    /// Its newest state.
+    Yes(Box<State>),
+    /// It is sealed with a key that is not there.
+    Locked(Error),
+}
+
 /// The journals of a folder.
 pub(crate) struct Journals<'a> {
     folder: &'a Path,
-    issuer: &'a str,
+    codec: &'a Codec,
     disk: &'a Disk,
 }
 
 impl<'a> Journals<'a> {
     /// Those of that folder. Nothing is read yet.
-    pub(crate) fn of(folder: &'a Path, issuer: &'a str, disk: &'a Disk) -> Self {
-        Self { folder, issuer, disk }
+    pub(crate) fn of(folder: &'a Path, codec: &'a Codec, disk: &'a Disk) -> Self {
+        Self { folder, codec, disk }
     }
 
     /// The paths at which there may be one. A copy that lies beside a journal that is gone stands for it.
@@ -82,25 +92,37 @@ impl<'a> Journals<'a> {
         paths
     }
 
-    /// The newest state of each, and its path. What cannot be read, and what does not carry the signature, is left out.
-    pub(crate) fn read(&self) -> Vec<(PathBuf, State)> {
-        self.paths().into_iter().filter_map(|path| self.read_one(&path).map(|state| (path, state))).collect()
+    /// The newest state of each, and its path. What cannot be read, and what does not carry a signature, is left out.
+    pub(crate) fn read(&self) -> Vec<(PathBuf, Readable)> {
+        self.paths().into_iter().filter_map(|path| self.read_one(&path).map(|found| (path, found))).collect()
     }
 
     /// The newest state of one. The journal of another issuer is of interest as well: whoever uses it is refused.
-    pub(crate) fn read_one(&self, path: &Path) -> Option<State> {
-        let begun = |path: &Path| self.disk.read_if_it_begins(path, format::SIGNATURE.as_bytes()).ok().flatten();
+    fn read_one(&self, path: &Path) -> Option<Readable> {
+        let begun = |path: &Path| self.disk.read_if_it_begins(path, ours::BEGINNING.as_bytes()).ok().flatten();
+        let begun = |path: &Path| begun(path).filter(|bytes| ours::begins_with_signature(bytes));
         if let Some(bytes) = begun(path) {
-            match format::decode(&bytes) {
-                Ok(state) => return Some(state),
-                Err(Unreadable::Newer(_)) => return None,
-                Err(Unreadable::Damaged) => {}
+            match self.codec.open_any(&bytes).map(|opened| format::decode(&opened.text)) {
+                Ok(Ok(state)) => return Some(Readable::Yes(Box::new(state))),
+                Ok(Err(Unreadable::Newer(_))) | Err(Shut::Newer(_) | Shut::OtherIssuer(_)) => return None,
+                // A newer copy of it may be readable.
+                Ok(Err(Unreadable::Damaged)) | Err(Shut::Locked(_)) => {}
             }
         } else if !SLOTS.iter().any(|slot| begun(&sibling(path, slot)).is_some()) {
             return None;
         }
-        let journal = JournalFile::open(path, self.issuer, self.disk.clone()).ok()?;
-        journal.peek().ok().flatten()
+        let journal = JournalFile::open(path, self.codec, self.disk.clone()).ok()?;
+        match journal.peek() {
+            Ok(state) => state.map(|state| Readable::Yes(Box::new(state))),
+            Err(error) => self.is_locked(path).then_some(Readable::Locked(error)),
+        }
+    }
+
+    /// Whether a journal, or a copy that stands for it, cannot be read without another key.
+    fn is_locked(&self, path: &Path) -> bool {
+        let places = [path.to_owned()].into_iter().chain(SLOTS.iter().map(|slot| sibling(path, slot)));
+        let mut contents = places.filter_map(|place| self.disk.read_most(&place).ok().flatten());
+        contents.any(|bytes| matches!(self.codec.open(&bytes), Err(Shut::Locked(_))))
     }
 }
 

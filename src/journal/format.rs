@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::id::JournalId;
+use super::seal;
 use super::state::{Access, Aside, CoolDown, Held, Mark, Millis, MirrorRecord, Remains, State, Tombstone, millis};
 use crate::token::{Fingerprint, RefreshToken};
 use crate::{ErrorCode, Secret};
@@ -199,7 +200,7 @@ pub fn issuer_of(bytes: &[u8]) -> Option<String> {
 
 /// The name of the file that a text was written for, as far as it says so.
 pub fn name_of(bytes: &[u8]) -> Option<String> {
-    lines_of(bytes, NAME)
+    lines_of(bytes, NAME).or_else(|| lines_of(bytes, seal::NAME))
 }
 
 /// A short name for exactly these bytes, without the room behind them.
@@ -228,7 +229,7 @@ fn digest(bytes: &[u8]) -> String {
 }
 
 /// One line of a text, as `encode` writes it.
-fn line(line: &str) -> Option<(String, Value)> {
+pub(super) fn line(line: &str) -> Option<(String, Value)> {
     let line = line.trim().trim_end_matches(',');
     let (key, value) = line.split_once("\": ")?;
     Some((key.strip_prefix('"')?.to_owned(), serde_json::from_str(value).ok()?))

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
 
+use super::codec::{Codec, later};
 use super::file::{FileStore as JournalFile, now};
 use super::finder::Finder;
 use super::state::{Known, State};
@@ -55,8 +56,8 @@ impl FileStore {
     /// # Errors
     ///
     /// `INVALID_ARGUMENT` for a path that is no file's.
-    pub fn open(path: impl Into<PathBuf>, issuer: impl Into<String>, disk: Disk) -> Result<Self> {
-        Ok(Self::of(JournalFile::open(path, issuer, disk.clone())?, disk))
+    pub fn open(path: impl Into<PathBuf>, codec: impl Into<Codec>, disk: Disk) -> Result<Self> {
+        Ok(Self::of(JournalFile::open(path, codec, disk.clone())?, disk))
     }
 
     /// The journal at a path whose name we derived, in a folder that was given for journals: it is ours whatever is in it.
@@ -64,12 +65,8 @@ impl FileStore {
     /// # Errors
     ///
     /// As for [`FileStore::open`].
-    pub(crate) fn open_in_state_folder(
-        path: impl Into<PathBuf>,
-        issuer: impl Into<String>,
-        disk: Disk,
-    ) -> Result<Self> {
-        Ok(Self::of(JournalFile::open_in_state_folder(path, issuer, disk.clone())?, disk))
+    pub(crate) fn open_in_state_folder(path: impl Into<PathBuf>, codec: impl Into<Codec>, disk: Disk) -> Result<Self> {
+        Ok(Self::of(JournalFile::open_in_state_folder(path, codec, disk.clone())?, disk))
     }
 
     fn of(first: JournalFile, disk: Disk) -> Self {
@@ -87,13 +84,13 @@ impl FileStore {
     pub(crate) fn found_by(
         finder: Arc<dyn Finder>,
         (link, lock): (PathBuf, PathBuf),
-        issuer: &str,
+        codec: &Codec,
         disk: Disk,
     ) -> Result<Self> {
         let sought = finder.find()?;
         let first = match sought.folder {
-            Folder::Own => JournalFile::open_in_own_folder(&sought.path, issuer, disk.clone())?,
-            Folder::Given => JournalFile::open_in_state_folder(&sought.path, issuer, disk.clone())?,
+            Folder::Own => JournalFile::open_in_own_folder(&sought.path, codec, disk.clone())?,
+            Folder::Given => JournalFile::open_in_state_folder(&sought.path, codec, disk.clone())?,
         };
         let finder = Some(finder);
         let (last, others, found) = (Mutex::default(), Mutex::default(), Mutex::default());
@@ -167,6 +164,9 @@ fn busy(path: &Path) -> Error {
 
 impl Store for FileStore {
     fn peek(&self) -> Result<Option<State>> {
+        if self.is_shut() {
+            return Err(later());
+        }
         let (journal, spent) = self.shared.now()?;
         let mut state = journal.peek()?;
         if let Some(state) = &mut state {
@@ -177,6 +177,7 @@ impl Store for FileStore {
 
     fn try_lock(&self) -> Result<Option<Box<dyn Guard>>> {
         let shared = &self.shared;
+        shared.first.ask_again();
         if shared.is_link() {
             // Before a lock is made beside the link.
             shared.now()?.0.check()?;
@@ -226,6 +227,10 @@ impl Store for FileStore {
         if let Some(finder) = &self.shared.finder {
             finder.prefer(token);
         }
+    }
+
+    fn is_shut(&self) -> bool {
+        self.shared.first.is_shut()
     }
 
     fn name(&self) -> String {

@@ -2,6 +2,7 @@
 //!
 //! The manager knows the two traits here and [`state::State`]; files, locks and what can go wrong with them stay inside.
 
+mod codec;
 mod file;
 mod finder;
 mod format;
@@ -10,13 +11,16 @@ mod links;
 mod memory;
 mod origin;
 mod ours;
+mod seal;
 pub mod state;
 
-pub(crate) use finder::{Finder, Journals, Sought};
+pub use codec::{Codec, KeySource, SealedWith, sealed_with};
+pub(crate) use finder::{Finder, Journals, Readable, Sought};
 pub use links::FileStore;
 pub use memory::MemoryStore;
 pub use origin::{Claim, ELSEWHERE, elsewhere};
 pub use ours::carries_signature;
+pub use seal::{KEY_BYTES, Key};
 
 use std::fs::Metadata;
 use std::time::SystemTime;
@@ -62,6 +66,11 @@ pub trait Store: Send + Sync + 'static {
     /// Whether everything is in memory, so that nothing here blocks.
     fn is_in_memory(&self) -> bool {
         !self.is_durable() || self.needs_the_program()
+    }
+
+    /// Whether what is kept cannot be read before the first call, because its key is asked for only then.
+    fn is_shut(&self) -> bool {
+        false
     }
 
     /// How the place is called in messages.

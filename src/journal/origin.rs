@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::codec::{Codec, Step};
 use super::file::{FileGuard, FileStore};
 use super::id::JournalId;
 use super::state::{Known, Millis, State};
@@ -89,7 +90,7 @@ pub(super) fn claim(own: &mut FileGuard, state: &mut State) -> Result<Claim> {
             Finding::UsedAt(path) => {
                 state.moved = Some(path.clone());
                 // So that the next look and other processes know it without looking there. If that fails they do look.
-                let _ = own.write_unsent(state, None);
+                let _ = own.write_unsent(state, None, Step::Kept);
                 return Ok(Claim::Elsewhere(path));
             }
             Finding::InUse => return Err(in_use(&real, &place)),
@@ -123,9 +124,9 @@ pub(super) fn part(own: &mut FileGuard, state: &mut State) -> Result<bool> {
 }
 
 /// The state with the copy that uses its token now, and without one if nothing of it is where it says. Nothing is written.
-pub(super) fn as_it_counts(real: &Path, disk: &Disk, mut state: State) -> State {
+pub(super) fn as_it_counts(real: &Path, disk: &Disk, codec: &Codec, mut state: State) -> State {
     if let Some(moved) = state.moved.clone() {
-        let wanted = Wanted::new(real, disk, &state);
+        let wanted = Wanted::new(real, disk, codec, &state);
         state.moved = holder(&wanted, &moved, Instant::now() + GLANCE);
     }
     state
@@ -189,21 +190,22 @@ enum Finding {
 struct Wanted {
     real: PathBuf,
     disk: Disk,
+    codec: Codec,
     state: State,
 }
 
 impl Wanted {
-    fn new(real: &Path, disk: &Disk, state: &State) -> Self {
-        Self { real: real.to_owned(), disk: disk.clone(), state: state.clone() }
+    fn new(real: &Path, disk: &Disk, codec: &Codec, state: &State) -> Self {
+        Self { real: real.to_owned(), disk: disk.clone(), codec: codec.clone(), state: state.clone() }
     }
 
     fn of(own: &FileGuard, real: &Path, state: &State) -> Self {
-        Self::new(real, own.disk(), state)
+        Self::new(real, own.disk(), own.codec(), state)
     }
 
     /// The journal at another path. Files that are made beside it belong to its own owner.
     fn at(&self, path: &Path) -> Result<FileStore> {
-        FileStore::open(path, &*self.state.issuer, self.disk.clone().for_owner_of(path))
+        FileStore::open(path, &self.codec, self.disk.clone().for_owner_of(path))
     }
 
     /// Whether a path leads to the journal itself, as far as names and numbers of files say so.
@@ -319,7 +321,7 @@ fn visit(own: &mut FileGuard, real: &Path, state: &mut State, place: &Path, unti
     // Files with different numbers can be one file all the same, on a network or in a container: then what is written here
     // shows there.
     let probe = JournalId::random().to_string();
-    if !own.write_unsent(state, Some(&probe))? {
+    if !own.write_unsent(state, Some(&probe), Step::Kept)? {
         // The write before the request finds the same, and then all of this is decided anew.
         return Ok(Finding::Ours);
     }
@@ -378,7 +380,7 @@ impl Visitor {
         loop {
             // By a lock that two paths have in common this one waits for itself: that shows before it has waited long.
             match self.wanted.disk.read(&self.place) {
-                Ok(Some(bytes)) if contains(&bytes, self.probe.as_bytes()) => return Finding::Ours,
+                Ok(Some(bytes)) if self.shows_the_probe(&bytes) => return Finding::Ours,
                 Ok(None) => return Finding::Ours,
                 Ok(Some(_)) => {}
                 Err(_) => return Finding::InDoubt(Doubt::Unreadable),
@@ -410,6 +412,10 @@ impl Visitor {
             Comparison::Unrelated => Finding::InDoubt(Doubt::AnotherState),
             Comparison::Same => self.take_over(lock, theirs),
         }
+    }
+
+    fn shows_the_probe(&self, bytes: &[u8]) -> bool {
+        self.wanted.codec.open(bytes).is_ok_and(|opened| contains(&opened.text, self.probe.as_bytes()))
     }
 
     /// Lets the other journal say that its token is used here from now on.

@@ -5,7 +5,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::format;
+use super::{format, seal};
 use crate::looks::{Look, keys_of, text_in};
 
 /// Who chose the name of a file.
@@ -25,9 +25,15 @@ struct Signature {
     enough: usize,
 }
 
-/// Every signature that there is. A sealed journal gets one of its own, which belongs here.
-const SIGNATURES: [Signature; 1] =
-    [Signature { bytes: format::SIGNATURE, key: format::NAME, enough: "{\n  \"ring-a".len() }];
+/// What every signature begins with.
+pub(super) const BEGINNING: &str = "{\n  \"ring-auth-";
+/// So many bytes of the beginning of a signature are enough to recognise it.
+const ENOUGH: usize = "{\n  \"ring-a".len();
+/// Every signature that there is: that of a plain journal, and that of a sealed one.
+const SIGNATURES: [Signature; 2] = [
+    Signature { bytes: format::SIGNATURE, key: format::NAME, enough: ENOUGH },
+    Signature { bytes: seal::SIGNATURE, key: seal::NAME, enough: ENOUGH },
+];
 
 /// So many bytes of the beginning of a file show whether it begins with a signature.
 pub(super) const LONGEST_SIGNATURE: usize = format::SIGNATURE.len();

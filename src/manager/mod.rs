@@ -273,6 +273,8 @@ impl Manager {
             at_place: Turns::default(),
             changed: Arc::new(Notify::new()),
         });
+        // A key that is asked for at the first call is no trouble.
+        let trouble = trouble.filter(|_| !inner.parts.store.is_shut());
         for error in [trouble, inner.view().mirror_problem.clone()].into_iter().flatten() {
             inner.log(Level::Error, format!("{error}"));
         }

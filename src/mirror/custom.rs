@@ -5,6 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -12,7 +13,7 @@ use tokio::sync::oneshot;
 use super::redact::without_tokens;
 use super::turns::{Allowance, Turn, Turns};
 use crate::journal::state::State;
-use crate::journal::{Guard, MemoryStore, Stamp, Store};
+use crate::journal::{Guard, Key, KeySource, MemoryStore, Stamp, Store};
 use crate::{Error, ErrorCode, Result, Secret, task};
 
 const NAME: &str = "The store's own code";
@@ -22,6 +23,33 @@ const SAVE: &str = "save";
 /// What a function of the program gives in the end, which may be never. The error is the program's own words, which may
 /// contain a token.
 pub type Settling<T> = Pin<Box<dyn Future<Output = Result<T, Secret>> + Send>>;
+
+/// How long a program's function for the key may take.
+const LONGEST_FOR_KEY: Duration = Duration::from_secs(10);
+
+/// A key that a program's own function gives. That runs on this thread, which is therefore never made to wait for it.
+pub fn key_of_program(
+    ask: impl Fn() -> Settling<Option<Secret>> + Send + Sync + 'static,
+    runtime: Handle,
+) -> KeySource {
+    KeySource::asking_this_thread(move || {
+        let (answer, answered) = std::sync::mpsc::channel();
+        let asking = ask();
+        drop(task::spawn(&runtime, async move {
+            // Nobody may be waiting any more.
+            let _ = answer.send(asking.await);
+        }));
+        match answered.recv_timeout(LONGEST_FOR_KEY) {
+            Ok(Ok(text)) => Key::expect(text.as_ref().map_or("", Secret::expose), "What the store's own key gave"),
+            Ok(Err(why)) => Err(no_key(&format!("failed ({})", why.expose()))),
+            Err(_) => Err(no_key(&format!("did not answer within {} s", LONGEST_FOR_KEY.as_secs()))),
+        }
+    })
+}
+
+fn no_key(what: &str) -> Error {
+    Error::new(ErrorCode::Store, format!("The store's own key {what}. It is asked again at the next call."))
+}
 
 /// The two functions of a program that keeps its token itself. [`Program`] calls them one at a time.
 pub trait CustomStore: Send + Sync + 'static {

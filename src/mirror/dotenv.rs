@@ -29,8 +29,10 @@ impl Dotenv {
         if named {
             Ok(Self { key })
         } else {
+            // A long text can be a key that is no key, or a token.
+            let shown = if key.len() <= 24 { format!(" {key:?}") } else { String::new() };
             Err(Error::invalid(format!(
-                "The key {key:?} cannot be the name of a variable. Use letters, digits, and _, as in {}.",
+                "The key{shown} cannot be the name of a variable. Use letters, digits, and _, as in {}.",
                 Self::KEY
             )))
         }

@@ -19,7 +19,7 @@ mod turns;
 mod wanted;
 mod which_journal;
 
-pub use custom::{CustomStore, Program, ProgramStore, Settling};
+pub use custom::{CustomStore, Program, ProgramStore, Settling, key_of_program};
 pub use dotenv::Dotenv;
 pub use file::FileMirror;
 pub use format::{Format, Introduced, Unfit};

@@ -9,7 +9,7 @@ use super::file::hidden_sibling;
 use super::which_journal::{Sightings, WhichJournal, not_found};
 use super::{CustomStore, Dotenv, FileMirror, Follower, Format, Homebridge, Mirror, Patience, Program, wanted};
 use crate::files::{Disk, check_text, resolve};
-use crate::journal::{FileStore, MemoryStore, Store};
+use crate::journal::{Codec, FileStore, KEY_BYTES, Key, MemoryStore, Store};
 use crate::{Error, ErrorCode, Result};
 
 /// The journal of a program's own code, in the folder that it names.
@@ -34,6 +34,21 @@ pub enum Target {
         /// [`Dotenv::KEY`] where none is given.
         key: Option<String>,
     },
+}
+
+impl Target {
+    /// A `.env` file, and the key in a text that is the name of its variable or a key. What can be both, as 43 letters can, is a name
+    /// unless small letters, capitals and digits are mixed in it.
+    pub fn dotenv(path: PathBuf, text: Option<String>) -> (Self, Option<Key>) {
+        let has = |is_one: fn(&u8) -> bool| text.as_ref().is_some_and(|text| text.bytes().any(|byte| is_one(&byte)));
+        let is_mixed = has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase) && has(u8::is_ascii_digit);
+        let is_hex = text.as_ref().is_some_and(|text| text.len() == 2 * KEY_BYTES);
+        let is_name = text.as_ref().is_some_and(|text| Dotenv::new(text).is_ok());
+        match text.as_deref().and_then(Key::parse) {
+            Some(key) if is_mixed || is_hex || !is_name => (Self::Dotenv { path, key: None }, Some(key)),
+            _ => (Self::Dotenv { path, key: text }, None),
+        }
+    }
 }
 
 /// What a mirror that is opened may do.
@@ -81,22 +96,28 @@ impl Place {
     /// # Errors
     ///
     /// As for [`ShownPlace::open`].
-    pub fn open(self, issuer: &str, purpose: Purpose) -> Result<Kept> {
+    pub fn open(self, codec: impl Into<Codec>, purpose: Purpose) -> Result<Kept> {
+        let codec = &codec.into();
+        if matches!(self, Self::Memory | Self::Custom { state_path: None, .. }) && codec.has_key() {
+            return Err(Error::invalid(
+                "A key seals a journal, and this store has none: give it a statePath, or take the key away.",
+            ));
+        }
         Ok(match self {
-            Self::Memory => Kept { store: Arc::new(MemoryStore::new(issuer)), mirror: None },
-            Self::File(path) => Kept { store: Arc::new(FileStore::open(path, issuer, Disk::default())?), mirror: None },
+            Self::Memory => Kept { store: Arc::new(MemoryStore::new(codec.issuer())), mirror: None },
+            Self::File(path) => Kept { store: Arc::new(FileStore::open(path, codec, Disk::default())?), mirror: None },
             Self::Shown { target, state_path } => {
-                let place = ShownPlace::open(&target, state_path.as_deref(), issuer, Disk::default(), purpose)?;
+                let place = ShownPlace::open(&target, state_path.as_deref(), codec, Disk::default(), purpose)?;
                 Kept { store: Arc::new(place.journal), mirror: Some(Follower::Place(place.mirror)) }
             }
             Self::Custom { functions, state_path: None } => {
-                let (store, program) = Program::without_a_journal(functions, issuer);
+                let (store, program) = Program::without_a_journal(functions, codec.issuer());
                 Kept { store: Arc::new(store), mirror: Some(Follower::Program(program)) }
             }
             Self::Custom { functions, state_path: Some(folder) } => {
                 check_folder(&folder)?;
                 let path = absolute(&folder)?.join(CUSTOM_JOURNAL);
-                let journal = FileStore::open_in_state_folder(path, issuer, Disk::default())?;
+                let journal = FileStore::open_in_state_folder(path, codec, Disk::default())?;
                 Kept { store: Arc::new(journal), mirror: Some(Follower::Program(Program::before_a_journal(functions))) }
             }
         })
@@ -121,10 +142,11 @@ impl ShownPlace {
     pub fn open(
         target: &Target,
         state_path: Option<&Path>,
-        issuer: &str,
+        codec: impl Into<Codec>,
         disk: Disk,
         purpose: Purpose,
     ) -> Result<Self> {
+        let codec = codec.into();
         let (Target::Homebridge { path, .. } | Target::Dotenv { path, .. }) = target;
         let given = absolute(path)?;
         check_file(path)?;
@@ -167,8 +189,8 @@ impl ShownPlace {
             None => (given.clone(), hidden_sibling(&given, "")),
             Some(_) => (PathBuf::new(), PathBuf::new()),
         };
-        let finder = WhichJournal::new(given, state_path, named, issuer, disk.clone(), sightings);
-        let journal = FileStore::found_by(Arc::new(finder), link, issuer, disk)?;
+        let finder = WhichJournal::new(given, state_path, named, codec.clone(), disk.clone(), sightings);
+        let journal = FileStore::found_by(Arc::new(finder), link, &codec, disk)?;
         Ok(Self { journal, mirror: Arc::new(mirror) })
     }
 }
@@ -288,6 +310,77 @@ mod tests {
         drop((first, second));
         let state = two.try_lock().unwrap().unwrap().read().unwrap().state;
         assert_eq!(state.fingerprint(), Some(token.fingerprint()));
+    }
+
+    #[test]
+    fn without_its_key_a_sealed_journal_stops_its_mirror_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".env");
+        std::fs::write(&path, "ONE=one-token-of-this-test\nTWO=two-token-of-this-test\n").unwrap();
+        let key = Key::new([7; KEY_BYTES]);
+        let sealed = Codec::from(ISSUER).with_key(key.clone().into());
+        let open = |key: &str, codec: &Codec| {
+            let target = Target::Dotenv { path: path.clone(), key: Some(key.to_owned()) };
+            ShownPlace::open(&target, None, codec, Disk::default(), Purpose::Follow)
+        };
+        let write = |place: ShownPlace, token: &str| {
+            let mut guard = place.journal.try_lock().unwrap().unwrap();
+            let mut state = guard.read().unwrap().state;
+            state.take_over(RefreshToken::from_raw(token), 1);
+            guard.commit(&mut state).unwrap();
+            place.journal.name()
+        };
+        // A new journal is not made beside one that may know the token as spent.
+        let one = write(open("ONE", &sealed).unwrap(), "one-token-of-this-test");
+        for codec in [Codec::from(ISSUER), Codec::from(ISSUER).with_key(Key::new([8; KEY_BYTES]).into())] {
+            for name in ["ONE", "TWO"] {
+                let error = open(name, &codec).err().unwrap();
+                assert_eq!(error.code(), ErrorCode::Store);
+                assert!(error.message().contains(&one) && error.message().contains(key.fingerprint()), "{error}");
+            }
+        }
+        // With the key the family decides as ever, and a mirror that has a journal of its own needs no key of another.
+        assert_eq!(open("ONE", &sealed).unwrap().journal.peek().unwrap().unwrap().sequence, 1);
+        let two = write(open("TWO", &sealed).unwrap(), "two-token-of-this-test");
+        assert_ne!(one, two);
+        let unsealing = sealed.clone().unsealing();
+        let place = open("TWO", &unsealing).unwrap();
+        write(place, "two-token-of-this-test-2");
+        std::fs::write(&path, "ONE=one-token-of-this-test\nTWO=two-token-of-this-test-2\n").unwrap();
+        assert_eq!(open("TWO", &ISSUER.into()).unwrap().journal.name(), two);
+        // A logout whose key is lost finds the journal of its mirror.
+        let forgetting = Codec::from(ISSUER).forgetting_sealed();
+        let place = open("ONE", &forgetting).unwrap();
+        assert_eq!(place.journal.name(), one);
+        place.journal.try_lock().unwrap().unwrap().forget().unwrap();
+        assert!(place.journal.peek().unwrap().unwrap().logged_out_at.is_some());
+        assert!(open("TWO", &ISSUER.into()).unwrap().journal.peek().unwrap().unwrap().current.is_some());
+    }
+
+    #[test]
+    fn a_key_is_told_from_the_name_of_a_variable() {
+        let told = |text: &str| match Target::dotenv(PathBuf::new(), Some(text.to_owned())) {
+            (Target::Dotenv { key: None, .. }, Some(_)) => "key",
+            (Target::Dotenv { key: Some(key), .. }, None) if key == text => "name",
+            other => panic!("{other:?}"),
+        };
+        let of_url = "q0Xq7w3Yy2m9S_u1Zb4Hc5Jd6Ke7Lf8Mg9Nh0Pi1Qj0";
+        for key in [&"ab".repeat(32), "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=", of_url] {
+            assert_eq!(told(key), "key", "{key}");
+        }
+        for name in
+            ["RING_REFRESH_TOKEN", "A", &"A".repeat(43), "HOMEBRIDGE_RING_TOKEN_FOR_THE_GARAGE_DOOR_0", &"a".repeat(44)]
+        {
+            assert_eq!(told(name), "name", "{name}");
+        }
+        assert_eq!(Target::dotenv(PathBuf::new(), None), (Target::Dotenv { path: PathBuf::new(), key: None }, None));
+    }
+
+    #[test]
+    fn a_key_needs_a_journal() {
+        let sealed = Codec::from(ISSUER).with_key(Key::new([7; KEY_BYTES]).into());
+        let error = Place::Memory.open(&sealed, Purpose::Follow).err().unwrap();
+        assert_eq!(error.code(), ErrorCode::InvalidArgument);
     }
 
     #[test]

@@ -306,7 +306,7 @@ pub fn manager_of_config(
 ) -> Manager {
     let oauth = wire(url);
     let target = Target::Homebridge { path: config.to_owned(), platform: None, name: None };
-    let place = ShownPlace::open(&target, None, &oauth.endpoints().issuer(), disk, Purpose::Follow).unwrap();
+    let place = ShownPlace::open(&target, None, oauth.endpoints().issuer(), disk, Purpose::Follow).unwrap();
     let parts = Parts {
         store: Arc::new(place.journal),
         mirror: Some(Follower::Place(place.mirror)),

@@ -3,6 +3,7 @@
 use super::super::status::{Seen, duration, hardware_id};
 use super::Check;
 use crate::ErrorCode;
+use crate::journal::SealedWith;
 use crate::journal::state::{Millis, State};
 use crate::manager::{Clock, Phase, Status, SystemClock};
 
@@ -16,9 +17,11 @@ const SEALED: &str = "sealed";
 pub(super) const IDS: [&str; 5] = [JOURNAL, LAST_SUCCESS, COOL_DOWN, HARDWARE_ID, SEALED];
 
 /// `kept` is what was read; without it, `why_not` says why.
-pub(super) fn look(kept: Option<Seen>, why_not: &str) -> Vec<Check> {
+pub(super) fn look(kept: Option<Seen>, why_not: &str, sealed: Option<&SealedWith>) -> Vec<Check> {
     let Some(Seen { state, status, pasted, .. }) = kept else {
-        return IDS.map(|id| Check::skipped(id, why_not)).into();
+        // It can be seen without the key.
+        let is_known = |id: &str| id == SEALED && sealed.is_some();
+        return IDS.map(|id| if is_known(id) { seal(sealed) } else { Check::skipped(id, why_not) }).into();
     };
     let now = SystemClock::new().wall();
     let id = hardware_id(state.as_ref(), pasted.as_ref());
@@ -27,8 +30,17 @@ pub(super) fn look(kept: Option<Seen>, why_not: &str) -> Vec<Check> {
         last_success(state.as_ref(), now),
         cool_down(state.as_ref(), now),
         Check::ok(HARDWARE_ID, id.map_or("It is decided at the first login.".to_owned(), |id| format!("{id}."))),
-        Check::ok(SEALED, "No: who can read the journal can read the token."),
+        seal(sealed),
     ]
+}
+
+/// Whether the token can be read by whoever can read the journal.
+fn seal(sealed: Option<&SealedWith>) -> Check {
+    match sealed {
+        None => Check::ok(SEALED, "No: who can read the journal can read the token."),
+        Some(SealedWith { fingerprint: None, .. }) => Check::ok(SEALED, "Yes."),
+        Some(SealedWith { fingerprint: Some(key), .. }) => Check::ok(SEALED, format!("Yes, with the key {key}.")),
+    }
 }
 
 /// The hardware id that requests have.

@@ -174,7 +174,7 @@ async fn look_at_store(options: &Options, issuer: &str) -> (Vec<Check>, Option<S
         let looked = store::look(&wanted);
         let mut checks = looked.checks;
         let hardware_id = looked.kept.as_ref().and_then(journal::hardware_id_of).map(str::to_owned);
-        checks.extend(journal::look(looked.kept, &looked.why_not));
+        checks.extend(journal::look(looked.kept, &looked.why_not, looked.sealed.as_ref()));
         drop(done.send((checks, hardware_id)));
     };
     // No thread of the runtime: it would be waited for at the end of the process.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::super::args::Options;
 use super::super::commands;
+use super::super::keys;
 use super::super::place::Place;
 use super::super::secrets::Environment;
 use super::super::status::{self, Seen};
@@ -17,6 +18,7 @@ use crate::files::lock::{self, Look};
 use crate::files::platform::{self, Holder};
 use crate::files::{Disk, resolve};
 use crate::journal::state::{Known, State as Kept};
+use crate::journal::{SealedWith, sealed_with};
 use crate::manager::{Clock, Phase, SystemClock};
 use crate::mirror::Purpose;
 use crate::token::RefreshToken;
@@ -40,8 +42,8 @@ pub(super) struct Wanted {
 
 impl Wanted {
     pub(super) fn new(options: &Options, issuer: &str) -> Self {
-        let (store, state_dir) = (options.store.clone(), options.state_dir.clone());
-        Self { options: Options { store, state_dir, ..Options::default() }, issuer: issuer.to_owned() }
+        let (store, state_dir, keys) = (options.store.clone(), options.state_dir.clone(), options.keys.clone());
+        Self { options: Options { store, state_dir, keys, ..Options::default() }, issuer: issuer.to_owned() }
     }
 }
 
@@ -52,6 +54,8 @@ pub(super) struct Looked {
     pub(super) kept: Option<Seen>,
     /// Why that is not known, if it is not.
     pub(super) why_not: String,
+    /// With which key the journal is sealed, which can be seen without the key.
+    pub(super) sealed: Option<SealedWith>,
 }
 
 /// Looks at the store. Blocks.
@@ -63,7 +67,7 @@ pub(super) fn look(wanted: &Wanted) -> Looked {
     }
     let opened = Place::find(options).and_then(|place| {
         // With that purpose a file without a block is one that needs a login, and not one that cannot be used.
-        let opened = place.open(issuer, Purpose::Introduce)?;
+        let opened = place.open(&keys::codec(options, issuer.clone())?, Purpose::Introduce)?;
         Ok((place, opened))
     });
     let (place, opened) = match opened {
@@ -95,13 +99,14 @@ pub(super) fn look(wanted: &Wanted) -> Looked {
         Err(_) if peeked.is_err() => (None, "The journal cannot be read.".to_owned()),
         Err(_) => (None, "The journal holds no token, and the file cannot be read.".to_owned()),
     };
-    Looked { checks, kept, why_not }
+    let sealed = Disk::default().read_most(&real).ok().flatten().and_then(|bytes| sealed_with(&bytes));
+    Looked { checks, kept, why_not, sealed }
 }
 
 /// That check, and none of those behind it.
 fn all_but(first: Check, why_not: &str) -> Looked {
     let rest = AFTER_STORE.map(|id| Check::skipped(id, why_not));
-    Looked { checks: [first].into_iter().chain(rest).collect(), kept: None, why_not: why_not.to_owned() }
+    Looked { checks: [first].into_iter().chain(rest).collect(), kept: None, why_not: why_not.to_owned(), sealed: None }
 }
 
 /// A program that names a file with a token begins with that one.

@@ -19,7 +19,7 @@ use super::place::digest;
 use super::{Dotenv, Format, Homebridge};
 use crate::files::{Disk, Folder, platform, resolve};
 use crate::journal::state::{Known, MAX_MIRRORS, Millis, MirrorRecord, State, millis};
-use crate::journal::{Finder, Journals, Notice, Sought};
+use crate::journal::{Codec, Finder, Journals, Notice, Readable, Sought};
 use crate::pasted;
 use crate::token::{Fingerprint, RefreshToken};
 use crate::{Error, Result, Secret};
@@ -84,7 +84,7 @@ pub(super) struct WhichJournal {
     state_path: Option<PathBuf>,
     /// Its place, as far as the caller named it.
     named: Vec<String>,
-    issuer: String,
+    codec: Codec,
     disk: Disk,
     sightings: Sightings,
     memory: Mutex<Memory>,
@@ -113,12 +113,11 @@ impl WhichJournal {
         given: PathBuf,
         state_path: Option<PathBuf>,
         named: Vec<String>,
-        issuer: &str,
+        codec: Codec,
         disk: Disk,
         sightings: Sightings,
     ) -> Self {
-        let issuer = issuer.to_owned();
-        Self { given, state_path, named, issuer, disk, sightings, memory: Mutex::default() }
+        Self { given, state_path, named, codec, disk, sightings, memory: Mutex::default() }
     }
 
     fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
@@ -126,11 +125,22 @@ impl WhichJournal {
     }
 
     fn journals<'a>(&'a self, folder: &'a Path) -> Journals<'a> {
-        Journals::of(folder, &self.issuer, &self.disk)
+        Journals::of(folder, &self.codec, &self.disk)
     }
 
-    fn read(&self, folder: &Path) -> Vec<Candidate> {
-        self.journals(folder).read().into_iter().map(|(path, state)| Candidate { path, state }).collect()
+    /// The journals of a folder, and those whose key is not there.
+    fn read(&self, folder: &Path) -> (Vec<Candidate>, Vec<(PathBuf, Error)>) {
+        let (mut candidates, mut locked) = (Vec::new(), Vec::new());
+        // Nobody can be asked for the key yet.
+        if !self.codec.is_shut() {
+            for (path, found) in self.journals(folder).read() {
+                match found {
+                    Readable::Yes(state) => candidates.push(Candidate { path, state: *state }),
+                    Readable::Locked(error) => locked.push((path, error)),
+                }
+            }
+        }
+        (candidates, locked)
     }
 
     /// The folders in which the journal may be, the one in which it is made first.
@@ -205,7 +215,13 @@ impl WhichJournal {
     }
 
     fn search(&self, place: &Where, sighting: &Sighting) -> Result<(Sought, bool)> {
-        let all: Vec<(&PathBuf, Vec<Candidate>)> = place.all.iter().map(|folder| (folder, self.read(folder))).collect();
+        let mut locked = Vec::new();
+        let mut read = |folder: &PathBuf| {
+            let (candidates, others) = self.read(folder);
+            locked.extend(others);
+            candidates
+        };
+        let all: Vec<(&PathBuf, Vec<Candidate>)> = place.all.iter().map(|folder| (folder, read(folder))).collect();
         let mut chosen: Vec<(Choice, &Candidate)> = Vec::new();
         let mut absent = None;
         for (folder, candidates) in &all {
@@ -236,7 +252,23 @@ impl WhichJournal {
             None => true,
         };
         let path = self.derived(folder, sighting, may_use);
+        let path = if locked.is_empty() { path } else { self.among_locked(path, locked)? };
         Ok((Sought { path, folder: place.whose, spent: None }, false))
+    }
+
+    /// No journal that can be read is this mirror's, and there are others: one of them may be, and know the shown token as spent. So
+    /// no new one is made. A logout that may forget what is sealed takes the one that has the name for this mirror, or the only one.
+    fn among_locked(&self, derived: PathBuf, locked: Vec<(PathBuf, Error)>) -> Result<PathBuf> {
+        let is_derived = locked.iter().any(|(path, _)| *path == derived);
+        match <[_; 1]>::try_from(locked) {
+            Ok([(path, _)]) if self.codec.forgets_sealed() => Ok(path),
+            Err(_) if self.codec.forgets_sealed() && is_derived => Ok(derived),
+            Ok([(_, error)]) => Err(error),
+            Err(mut several) => {
+                several.sort_by_key(|(path, _)| *path != derived);
+                Err(several.swap_remove(0).1)
+            }
+        }
     }
 
     fn two_journals(&self, one: &Path, other: &Path) -> Error {
@@ -366,7 +398,7 @@ impl Finder for WhichJournal {
 
     fn is_known_beside(&self, journal: &Path, token: Fingerprint) -> Result<bool> {
         let folder = journal.parent().unwrap_or(journal);
-        let others = self.read(folder).into_iter().filter(|candidate| candidate.path != journal);
+        let others = self.read(folder).0.into_iter().filter(|candidate| candidate.path != journal);
         Ok(others.into_iter().any(|candidate| candidate.state.recognise(token) != Known::Unknown))
     }
 
