@@ -3,6 +3,7 @@
 // Needs the addon: npm run build:debug
 import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { tracingChannel } from 'node:diagnostics_channel'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
@@ -50,6 +51,8 @@ async function house(t, settings = account('totp')) {
     journal,
     totp,
     put,
+    program,
+    inside,
     said: () => readFileSync(join(folder, 'said'), 'utf8'),
     logIn: async () => {
       const args = [...LOGIN, '--state-file', journal, '--totp-secret-file', join(String(secrets), 'ring-totp')]
@@ -143,6 +146,48 @@ describe('docs/unattended.md', { concurrency: 4, skip: posix }, () => {
     assert.equal(done.code, 0, done.stderr)
   })
 
+  it('a sealed journal: a key in a file, in a program, in a keyring, and as a credential', async (t) => {
+    const { ring, folder, shell, put, program, inside, journal, logIn } = await house(t)
+    const keys = [1, 2].map((byte) => Buffer.alloc(32, byte).toString('base64'))
+    program('openssl', `[ "$*" = 'rand -base64 32' ] && cat '${folder}/random'`)
+    // Keyrings keep what is given to them.
+    program('secret-tool', `case "$1" in store) cat > '${folder}/ring' ;; *) cat '${folder}/ring' ;; esac`)
+    program('security', `case "$1" in add*) printf %s "$7" > '${folder}/chain' ;; *) cat '${folder}/chain' ;; esac`)
+    program('pass', `cat '${folder}/ring'`)
+    const sealed = () => JSON.parse(readFileSync(journal, 'utf8'))['ring-auth-sealed'] !== undefined
+    await logIn()
+    assert.equal(sealed(), false)
+    put('random', `${keys[0]}\n`)
+    const first = await shell(snippet('sh', '--key-file /run/secrets/ring-auth-key')).ended
+    assert.equal(first.code, 0, first.stderr)
+    assert.equal(sealed(), true)
+    assert.equal(readFileSync(join(folder, 'run/secrets/ring-auth-key'), 'utf8'), `${keys[0]}\n`)
+
+    const source = inside(snippet('js', "type: 'file'").replaceAll("('/", "( '/"))
+    const body = `${source.replace('new RingTokenManager(', 'create(')}\nreturn manager`
+    const create = (/** @type {any} */ options) => open(t, ring, options).manager
+    const manager = await new AsyncFunction('create', 'readFile', body)(create, readFile)
+    assert.ok(ring.isAccessLive(await manager.getAccessToken()))
+    await manager.close()
+
+    for (const line of snippet('sh', 'secret-tool store').trim().split('\n')) {
+      assert.equal((await shell(line).ended).code, 0, line)
+    }
+    put('ring.json', readFileSync(journal, 'utf8'))
+    for (const line of snippet('sh', 'secret-tool lookup').trim().split('\n')) {
+      const done = await shell(line, { HOME: folder }).ended
+      assert.equal(done.code, 0, `${line}: ${done.stderr}`)
+    }
+
+    const [encrypted, unit] = [snippet('sh', '--name=ring-auth-key'), snippet('ini', 'a drop-in')]
+    assert.deepEqual(valuesOf(unit, 'LoadCredentialEncrypted'), [`ring-auth-key:${encrypted.trim().split(' ').at(-1)}`])
+    put('credentials/ring-auth-key', String(keys[0]))
+    const status = `ring-auth status --state-file ${journal}`
+    assert.equal((await shell(status, { CREDENTIALS_DIRECTORY: join(folder, 'credentials') }).ended).code, 0)
+    assert.equal((await shell(status).ended).code, 6)
+    assert.equal((await shell(`${status} --key-file ${join(folder, 'none')}`).ended).code, 2)
+  })
+
   it('cron', async (t) => {
     const { ring, shell, logIn } = await house(t)
     const lines = snippet('sh', 'token=$(ring-auth token')
@@ -159,7 +204,7 @@ describe('docs/unattended.md', { concurrency: 4, skip: posix }, () => {
     const { ring, folder, shell, put, totp, said } = await house(t)
     const [watch, login] = [snippet('ini', '/ring-auth.service'), snippet('ini', '/ring-auth-login.service')]
     // This machine may run no systemd: what it does with the units is done here.
-    const encrypted = snippet('sh', 'systemd-creds encrypt')
+    const encrypted = snippet('sh', 'systemd-creds encrypt --name=ring-password')
     const credentials = valuesOf(login, 'LoadCredential(?:Encrypted)?').map((value) => value.split(':')[0])
     assert.deepEqual(credentials, ['ring-email', 'ring-password', 'ring-totp-secret'])
     assert.ok(encrypted.includes('--name=ring-password') && login.includes(encrypted.trim().split(' ').at(-1) ?? '-'))
