@@ -619,11 +619,8 @@ describe('doctor looks at the journal', { concurrency: 4 }, () => {
     ring.fault({ kind: 'status', status: 403, grant: 'refresh_token', times: Infinity })
     await run(['refresh', '--state-file', journal], { ring })
     // The access token of a second has expired by the time that it can be looked at.
-    const done = await until(async () => {
-      const done = await run(doctor, { ring })
-      return done.code === 0 ? undefined : done
-    }, 'the end of the access token')
-    assert.ok(done)
+    let done = await run(doctor, { ring })
+    while (done.code === 0) done = await run(doctor, { ring })
     assert.equal(done.code, 4)
     assert.match(line(done, 'cool-down'), /^failed No request is made for another .*\(BLOCKED\)$/)
   })
@@ -668,10 +665,7 @@ describe('doctor looks at the journal', { concurrency: 4 }, () => {
     writeFileSync(file, ring.mint())
     const done = await run(['doctor', '--state-file', journal], { ring, env: { RING_REFRESH_TOKEN_FILE: file } })
     assert.equal(done.code, 0, done.stdout)
-    assert.match(
-      line(done, 'journal'),
-      /^ok It holds a refresh token\. Its state is idle\.$|^ok There is a token to begin with\.$/,
-    )
+    assert.equal(line(done, 'journal'), 'ok There is a token to begin with. The first start or refresh takes it over.')
   })
 })
 
@@ -769,7 +763,7 @@ describe('doctor looks at the way to Ring', { concurrency: 4 }, () => {
     assert.equal(done.code, 5)
     assert.match(
       line(done, 'ipv4'),
-      /^failed 127\.0\.0\.1:1 cannot be reached \(Connection refused .*\)\. Check the network connection, and whether a firewall lets port 1 out\. \(NETWORK\)$/,
+      /^failed 127\.0\.0\.1:1 cannot be reached \(.+\)\. Check the network connection, and whether a firewall lets port 1 out\. \(NETWORK\)$/,
     )
     assert.match(line(done, 'oauth'), /^failed Ring could not be reached\..*\(NETWORK\)$/)
   })

@@ -17,6 +17,10 @@ pub(crate) struct Volume {
 }
 
 /// The kinds of file systems that differ in what they promise.
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "android")),
+    allow(dead_code, reason = "other systems do not have all of them, or do not tell")
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A local one, or one of which nothing is known.
@@ -72,7 +76,8 @@ mod system {
     #[cfg(target_vendor = "apple")]
     fn kind(folder: &Path) -> Option<(&'static str, Kind)> {
         let there = rustix::fs::statfs(folder).ok()?;
-        let name: Vec<u8> = there.f_fstypename.iter().take_while(|byte| **byte != 0).map(|byte| *byte as u8).collect();
+        let name: Vec<u8> =
+            there.f_fstypename.iter().take_while(|byte| **byte != 0).map(|byte| byte.cast_unsigned()).collect();
         super::kind_of_name(std::str::from_utf8(&name).ok()?)
     }
 

@@ -60,7 +60,11 @@ fn phase(state: Option<&State>, status: &Status, now: Millis) -> Check {
             "A process ended in the middle of a refresh. The next start sends the same token again, by itself.",
         ),
         (Phase::Ready, _) => Check::ok(JOURNAL, "It holds a refresh token, and a valid access token."),
-        (phase, _) => Check::ok(JOURNAL, format!("It holds a refresh token. Its state is {}.", phase.as_str())),
+        (Phase::Waiting, _) => Check::ok(JOURNAL, "It holds a refresh token, and waits: see cool-down."),
+        _ if state.is_none_or(|state| state.current.is_none()) => {
+            Check::ok(JOURNAL, "There is a token to begin with. The first start or refresh takes it over.")
+        }
+        _ => Check::ok(JOURNAL, "It holds a refresh token. There is no valid access token: the next call refreshes."),
     }
 }
 

@@ -20,8 +20,9 @@ use super::output::Output;
 use crate::files::trial;
 use crate::{Error, ErrorCode};
 
-/// How long the store is waited for: on a mount whose server has gone, its storage calls never end.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the store is waited for: on a mount whose server has gone, its storage calls never end. A lock is looked at for five
+/// seconds, and the command that prints a key may take ten.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What one look at something came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
