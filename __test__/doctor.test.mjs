@@ -1,7 +1,7 @@
 // @ts-check
 // `ring-auth doctor` in broken surroundings, each as real as this machine can make it: the line that it prints is the right one.
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import {
   chmodSync,
   chownSync,
@@ -14,6 +14,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { certificateFor } from './support/certificate.mjs'
@@ -947,6 +948,44 @@ describe('doctor looks at the package', { concurrency: 4 }, () => {
       json(asJson).checks.map((/** @type {{ id: string }} */ { id }) => id),
       IDS,
     )
+  })
+
+  it('whose binary was linked with musl, under the name of the one for glibc', {
+    skip: mounts || needs('a C compiler, and glibc', () => !platform.endsWith('musl') && canRun('cc', ['--version'])),
+  }, async (t) => {
+    const { folder, script } = tree(t, { [platform]: '' })
+    const libc = `libc.musl-${process.arch === 'x64' ? 'x86_64' : 'aarch64'}.so.1`
+    const made = tempDir(t)
+    writeFileSync(join(made, 'empty.c'), 'int ring_auth;')
+    // Stands for the C library where the binary was linked, and is not there where it is loaded.
+    const link = (/** @type {string[]} */ ...args) =>
+      execFileSync('cc', ['-shared', '-nostdlib', ...args], { cwd: made })
+    link('-o', libc, `-Wl,-soname,${libc}`, 'empty.c')
+    link('-o', join(folder, 'node_modules', `ring-auth-${platform}`, 'a.node'), '-Wl,--no-as-needed', 'empty.c', libc)
+    const done = await run(['doctor'], { script, cwd: folder })
+    assert.equal(done.code, 1)
+    assert.match(
+      line(done, 'binary'),
+      /^failed ring-auth-\S+ 0\.1\.0 is installed, but could not be loaded: libc\.musl-\S+: cannot open shared object file: No such file or directory\. The binary is for systems with musl, and this one does not have it: node_modules was copied from another system\. To mend it, run in \S+: npm install ring-auth@0\.1\.0 --include=optional \(BINARY_FAILED\)$/,
+    )
+  })
+
+  it('whose binary is for the other C library, as each loader says it', () => {
+    const { failureRemedy } = createRequire(import.meta.url)('../lib/load.js')
+    for (const [words, sentence] of /** @type {const} */ ([
+      [
+        'libc.musl-aarch64.so.1: cannot open shared object file: No such file or directory',
+        'The binary is for systems with musl, and',
+      ],
+      [
+        'Error loading shared library ld-linux-x86-64.so.2: No such file or directory (needed by /a.node)',
+        'The binary is for systems with glibc, and',
+      ],
+      ['/a.node: cannot open shared object file: No such file or directory', ''],
+    ])) {
+      const remedy = failureRemedy(words, join('node_modules', 'ring-auth-linux-x64-gnu'))
+      assert.ok(sentence ? remedy.startsWith(sentence) : remedy === '', remedy)
+    }
   })
 
   it('whose binary cannot be loaded', async (t) => {

@@ -147,6 +147,15 @@ function failureRemedy(words, folder) {
   if (needed) {
     return `The C library of this system is older than that: it needs ${needed[1]?.replace('GLIBC_', 'glibc ')} or later, so use a newer version of the system, or a newer base image.`
   }
+  // A loader names the C library that it does not find.
+  const foreign = /libc\.musl-|ld-musl-/.test(words)
+    ? 'musl'
+    : /ld-linux-[^ ]*\.so|libc\.so\.6/.test(words)
+      ? 'glibc'
+      : ''
+  if (foreign && /cannot open shared object file|Error loading shared library/.test(words)) {
+    return `The binary is for systems with ${foreign}, and this one does not have it: node_modules was copied from another system. ${isBundled() ? 'Install it again.' : remedy(folder.split(sep).at(-1) ?? '', VERSION)}`
+  }
   // A file that its reader may not open is another matter.
   if (/cannot open shared object file/.test(words)) return ''
   if (/failed to map segment|Operation not permitted|Permission denied/.test(words)) {
@@ -327,4 +336,14 @@ function readJson(path) {
   return JSON.parse(readFileSync(path, 'utf8'))
 }
 
-module.exports = { PLATFORMS, VERSION, libcOf, load, platformOf, reportWithoutNetwork, systemCaAskedBy, thisHost }
+module.exports = {
+  PLATFORMS,
+  VERSION,
+  failureRemedy,
+  libcOf,
+  load,
+  platformOf,
+  reportWithoutNetwork,
+  systemCaAskedBy,
+  thisHost,
+}
