@@ -38,9 +38,7 @@ describe('where a test holds', () => {
   })
 
   it('is said by no test in its own words, so that the gate on Linux skips none for its system', () => {
-    const files = readdirSync(join(root, '__test__'), { recursive: true, withFileTypes: true })
-      .filter((entry) => entry.name.endsWith('.test.mjs') && !/[\\/]node_modules/.test(entry.parentPath))
-      .map((entry) => join(entry.parentPath, entry.name))
+    const files = testFiles(join(root, '__test__'))
     assert.ok(files.length > 40, String(files.length))
     const own = /skip:\s[^{}]*process\.(platform|getuid)|process\.platform [!=]== '(win32|linux)' &&|t\.skip\('sudo/
     assert.deepEqual(
@@ -51,3 +49,12 @@ describe('where a test holds', () => {
       for (const [name, skip] of Object.entries(systems)) if (typeof skip === 'string') assert.fail(`${name}: ${skip}`)
   })
 })
+
+/** The test files below a folder, without those of packages. @param {string} folder @returns {string[]} */
+function testFiles(folder) {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(folder, entry.name)
+    if (entry.isDirectory()) return entry.name === 'node_modules' ? [] : testFiles(path)
+    return entry.name.endsWith('.test.mjs') ? [path] : []
+  })
+}

@@ -12,7 +12,10 @@ import {
 } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
+import { binaryOf } from '../scripts/packages.mjs'
 import { root, run } from '../scripts/setup.mjs'
+
+const { platformOf, thisHost } = createRequire(import.meta.url)('../lib/load.js')
 
 /** What `npm pack` adds to a package's `files`. */
 const ALWAYS = ['package.json', 'README.md', 'LICENSE']
@@ -43,21 +46,22 @@ export function buildRelease(folder) {
  * @returns {Installed}
  */
 export function stageOurs(folder, built) {
-  const addon = readdirSync(built).find((name) => name.endsWith('.node'))
-  if (addon === undefined) throw new Error(`there is no addon in ${built}: run \`npm run build\` first`)
+  const platform = platformOf(thisHost())
+  const addon = binaryOf(platform)
+  if (!existsSync(join(built, addon))) throw new Error(`there is no addon in ${built}: run \`npm run build\` first`)
   const { files, version, name } = readJson(join(root, 'package.json'))
   const modules = join(folder, 'node_modules')
   const main = join(modules, name)
   for (const file of [...files, ...ALWAYS]) cpSync(join(root, file), join(main, file), { recursive: true })
-  const platform = `${name}-${addon.slice(name.length + 1, -'.node'.length)}`
-  mkdirSync(join(modules, platform))
-  copyFileSync(join(built, addon), join(modules, platform, addon))
+  const own = join(modules, `${name}-${platform}`)
+  mkdirSync(own)
+  copyFileSync(join(built, addon), join(own, addon))
   writeFileSync(
-    join(modules, platform, 'package.json'),
-    `${JSON.stringify({ name: platform, version, main: addon }, null, 2)}\n`,
+    join(own, 'package.json'),
+    `${JSON.stringify({ name: `${name}-${platform}`, version, main: addon }, null, 2)}\n`,
   )
-  copyFileSync(join(root, 'LICENSE'), join(modules, platform, 'LICENSE'))
-  return { path: main, packages: 2, bytes: sizeOf(main) + sizeOf(join(modules, platform)) }
+  copyFileSync(join(root, 'LICENSE'), join(own, 'LICENSE'))
+  return { path: main, packages: 2, bytes: sizeOf(main) + sizeOf(own) }
 }
 
 /**

@@ -3,8 +3,11 @@
 // older than its sources, so that it costs nothing the second time.
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, statSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+
+const { platformOf, thisHost } = createRequire(import.meta.url)('../lib/load.js')
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
@@ -44,8 +47,8 @@ export function install(folder) {
 
 /** Builds the addon for development, unless it is newer than everything that it is made of. */
 export function build() {
-  const addon = readdirSync(join(root, 'binding')).find((name) => name.endsWith('.node'))
-  const made = addon ? statSync(join(root, 'binding', addon)).mtimeMs : 0
+  const addon = join(root, 'binding', `ring-auth.${platformOf(thisHost())}.node`)
+  const made = existsSync(addon) ? statSync(addon).mtimeMs : 0
   const sources = ['Cargo.toml', 'Cargo.lock', 'package.json'].map((name) => join(root, name))
   const generated = /\.node$|binding\.d\.ts$/
   for (const folder of ['src', 'access', 'binding'])

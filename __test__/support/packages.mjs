@@ -130,7 +130,7 @@ export function project(t, packages, manifest = {}) {
         cwd: join(folder, how.cwd ?? ''),
         env: { ...env, ...how.env },
         stdio: ['ignore', 'pipe', 'pipe'],
-        shell: how.shell ?? WINDOWS,
+        shell: how.shell ?? needsShell(command),
         timeout: how.timeoutMs ?? PATIENCE_MS,
         killSignal: 'SIGKILL',
       })
@@ -164,6 +164,13 @@ export function project(t, packages, manifest = {}) {
 
   return { folder, env, run, npm, installed, path: (/** @type {string[]} */ ...names) => join(folder, ...names) }
 }
+
+/**
+ * On Windows npm and the commands of packages are scripts. A program is started without a shell, which would take its arguments apart and
+ * be killed in its place.
+ * @param {string} command
+ */
+const needsShell = (command) => WINDOWS && !/^(node|tar)$|\.exe$/i.test(command)
 
 /** @param {string} path @param {object} value */
 export function writeJson(path, value) {

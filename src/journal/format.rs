@@ -463,6 +463,7 @@ mod path_bytes {
         path.as_os_str().encode_wide().flat_map(u16::to_le_bytes).collect()
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "the same shape as on the systems where it is consumed")]
     pub(super) fn to_path(bytes: Vec<u8>) -> Option<PathBuf> {
         let (pairs, rest) = bytes.as_chunks::<2>();
         let wide: Vec<u16> = pairs.iter().copied().map(u16::from_le_bytes).collect();
