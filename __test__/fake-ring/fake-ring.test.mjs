@@ -10,6 +10,7 @@ import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { FakeRing } from './index.mjs'
@@ -1291,7 +1292,7 @@ describe('the rest', () => {
 
   test('as a process: one line, control over HTTP, ends with its standard input', async () => {
     const child = spawn(process.execPath, [
-      new URL('./cli.mjs', import.meta.url).pathname,
+      fileURLToPath(new URL('./cli.mjs', import.meta.url)),
       '--email',
       'cli@example.com',
       '--password',
@@ -1310,7 +1311,7 @@ describe('the rest', () => {
     child.stderr.on('data', (part) => (err += part))
     const ended = new Promise((resolve) => child.on('close', resolve))
     try {
-      while (!out.includes('\n')) await new Promise((resolve) => setTimeout(resolve, 10))
+      while (!out.includes('\n') && child.exitCode === null) await new Promise((resolve) => setTimeout(resolve, 10))
       const { oauthUrl, pid } = JSON.parse(out)
       assert.equal(pid, child.pid)
       const ring = /** @type {any} */ ({ oauthUrl, apiUrl: oauthUrl })

@@ -13,7 +13,7 @@ import { root, setUp } from '../setup.mjs'
 import { need } from './fetch.mjs'
 import { environment, toolchain } from './toolchain.mjs'
 import { JAVASCRIPT, LEFT_OUT, RUST } from './wine-list.mjs'
-import { windowsNodes, wineServer } from './wine.mjs'
+import { onPath, windowsNodes, wineServer } from './wine.mjs'
 
 const TARGET = 'x86_64-pc-windows-gnullvm'
 const PLATFORM = 'win32-x64-msvc'
@@ -89,10 +89,13 @@ async function testJavaScript(files) {
   const [dll = ''] = built(args, 'filenames').filter((path) => basename(path) === 'ring_auth_binding.dll')
   copyFileSync(dll, addon)
   process.on('exit', () => rmSync(addon, { force: true }))
+  const { command } = nodes.find(({ version }) => version.startsWith(`${NODE}.`)) ?? { command: [] }
+  const node = command.at(-1) ?? ''
+  onPath(node)
   const counts = { pass: 0, fail: 0, skip: 0 }
   for (const file of files) {
     const begun = Date.now()
-    const { results, hasEnded, said } = await testFile(file)
+    const { results, hasEnded, said } = await testFile(node, file)
     const count = (/** @type {Result['outcome']} */ of) => results.filter(({ outcome }) => outcome === of).length
     const seconds = Math.round((Date.now() - begun) / 1000)
     console.log(`${file}: ${count('pass')} passed, ${count('fail')} failed, ${count('skip')} skipped (${seconds} s)`)
@@ -104,14 +107,13 @@ async function testJavaScript(files) {
   console.log(`${files.length} JavaScript files: ${sum}; ${Object.keys(LEFT_OUT).length} files are left out`)
 }
 
-/** @param {string} file in `__test__` */
-async function testFile(file) {
-  const { command } = nodes.find(({ version }) => version.startsWith(`${NODE}.`)) ?? { command: [] }
+/** @param {string} node @param {string} file in `__test__` */
+async function testFile(node, file) {
   const folder = mkdtempSync(join(tmpdir(), 'ring-auth-test-wine-'))
   const path = join(folder, 'results')
   const { code, stdout } = await inWine(
     [
-      command.at(-1) ?? '',
+      node,
       '--import=./scripts/cross/wine-pace.mjs',
       '--test-reporter=./scripts/cross/wine-reporter.mjs',
       `--test-reporter-destination=${path}`,

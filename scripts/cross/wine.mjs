@@ -3,9 +3,9 @@
 // with its exit code. Debian 12's Wine is too old (it has no bcryptprimitives.dll), so Debian 13's is unpacked into a folder of its own, which
 // a process enters by chroot.
 import { spawn, spawnSync } from 'node:child_process'
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, openSync, readSync, rmSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, openSync, readSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { root } from '../setup.mjs'
 import { archive, crossFolder, installNpm, once, output } from './fetch.mjs'
@@ -14,6 +14,9 @@ const PACKAGES = ['wine64', 'libwine', 'libc6', 'libgnutls30t64', 'dash', 'coreu
 
 /** The official builds of Node for Windows, from npm. */
 const NODES = ['20.20.2', '22.23.3', '24.21.0']
+
+/** Node's package on npm is the program alone. */
+const NPM = 'npm@11.19.1'
 
 const tree = join(crossFolder, 'wine-tree')
 const prefix = join(crossFolder, 'wine-prefix')
@@ -84,6 +87,19 @@ export function windowsNodes() {
     ],
   }))
 }
+
+/** Brings a Node and its npm into Wine, for programs that call them by their names. @param {string} node */
+export function onPath(node) {
+  const folder = once('wine-npm', (into) => installNpm([NPM], into))
+  for (const name of ['npm', 'npx']) {
+    const script = join(folder, 'node_modules', 'npm', 'bin', `${name}-cli.js`)
+    writeFileSync(join(prefix, 'drive_c', 'windows', `${name}.cmd`), `@node "${windowsPath(script)}" %*\r\n`)
+  }
+  process.env['WINEPATH'] = windowsPath(dirname(node))
+}
+
+/** How a program in Wine sees a path of this system. @param {string} path */
+const windowsPath = (path) => `Z:${path.replaceAll('/', '\\')}`
 
 /** Wine's server: kept for as long as tests run, where otherwise each program would start it anew. @param {'--persistent' | '--kill'} how */
 export function wineServer(how) {
