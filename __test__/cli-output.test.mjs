@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { CANARY, LOGIN, account, bin, environment, noSecret, setUp } from './support/cli.mjs'
 import { PASSWORD, parseRefreshToken, root, tempDir } from './support/index.mjs'
-import { devices, mounts } from './support/systems.mjs'
+import { closedPipes, devices, mounts } from './support/systems.mjs'
 
 /** @typedef {import('./fake-ring/index.mjs').FakeRing} FakeRing */
 
@@ -77,7 +77,7 @@ for (const { name, args, input, grant } of COMMANDS) {
         })
       }
 
-      it(`${command} into a closed pipe sends nothing`, { skip: devices }, async (t) => {
+      it(`${command} into a closed pipe sends nothing`, { skip: closedPipes }, async (t) => {
         const { ring } = await setUp(t, account('none'))
         const done = start(process.execPath, [bin, ...args, ...how], { ring })
         done.child.stdout?.destroy()
@@ -85,9 +85,7 @@ for (const { name, args, input, grant } of COMMANDS) {
         isRefusedBeforeTheRequest(await done.ended, ring)
       })
 
-      it(`${command} into a pipe that is closed during the request shows the token on standard error`, {
-        skip: devices,
-      }, async (t) => {
+      it(`${command} into a pipe that is closed during the request shows the token on standard error`, async (t) => {
         const { ring } = await setUp(t, account('none'))
         const done = start(process.execPath, [bin, ...args, ...how], { ring })
         ring.fault({
@@ -109,9 +107,7 @@ for (const { name, args, input, grant } of COMMANDS) {
   }
 }
 
-it('refresh into a closed pipe, with a journal that takes no answer any more, shows the token on standard error', {
-  skip: devices,
-}, async (t) => {
+it('refresh into a closed pipe, with a journal that takes no answer any more, shows the token on standard error', async (t) => {
   const { ring, folder } = await setUp(t)
   const place = join(folder, 'state')
   mkdirSync(place)

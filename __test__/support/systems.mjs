@@ -87,6 +87,13 @@ export const groups = only(
 /** Of devices with a path. */
 export const devices = only('unix', 'Windows has no such device', 'the tests of pipes, and src/cli/stdout.rs')
 
+/** Of a pipe that has no reader. */
+export const closedPipes = only(
+  'unix',
+  'Windows does not say before a write whether a pipe has a reader',
+  'the tests of a pipe that is closed during the request',
+)
+
 /** Of what is seen through /proc. */
 export const proc = only('linux', 'it looks into /proc', 'nothing, as no other system shows it to a program')
 
