@@ -7,11 +7,12 @@ import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { EMAIL, atEnd, open, rawOf, startRing, tempDir } from './support/index.mjs'
+import { exchange, inWine } from './support/systems.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 
 /** How often each side changes the file. What an editor in one go loses would be one change in many. */
-const TIMES = { replace: 1000, rewrite: 400 }
+const TIMES = inWine ? { replace: 50, rewrite: 20 } : { replace: 1000, rewrite: 400 }
 /** What an editor needs to know of a kind of file: its beginning, its edits, and the token in it. */
 const KINDS = {
   'config.json': {
@@ -162,7 +163,7 @@ async function together(t, name, how) {
 
 describe('another writer of the same file', { concurrency: 4 }, () => {
   for (const name of /** @type {(keyof typeof KINDS)[]} */ (Object.keys(KINDS))) {
-    it(`${name}: an editor that replaces it in one go loses none of its changes`, async (t) => {
+    it(`${name}: an editor that replaces it in one go loses none of its changes`, { skip: exchange }, async (t) => {
       const edits = new Set(await together(t, name, 'replace'))
       const lost = Array.from({ length: TIMES.replace }, (_, n) => n + 1).filter((n) => !edits.has(n))
       assert.deepEqual(lost, [])

@@ -10,6 +10,9 @@ import { join } from 'node:path'
 /** @typedef {'linux' | 'unix'} On Linux alone, or also macOS and its like: everything but Windows */
 /** @typedef {{ platform: string, gate: boolean }} Here */
 
+/** Whether the tests run in Wine, where everything takes many times as long. */
+export const inWine = Boolean(process.env['RING_AUTH_WINE'])
+
 /** @type {Here} */
 const here = { platform: process.platform, gate: Boolean(process.env['RING_AUTH_GATE']) }
 
@@ -82,6 +85,13 @@ export const groups = only(
   'unix',
   'it ends a group of processes by a signal',
   'mirrors.test.mjs, and for the page homebridge-wire.test.mjs',
+)
+
+/** Of files that change places. */
+export const exchange = only(
+  'unix',
+  'Windows has no call by which two files change places',
+  'the tests in src/mirror/file.rs of a last look before the rename',
 )
 
 /** Of devices with a path. */
