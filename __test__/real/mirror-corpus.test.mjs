@@ -9,12 +9,13 @@ import { describe, it } from 'node:test'
 import { EMAIL, RingTokenManager, optionsFor, rawOf, startRing, tempDir } from '../support/index.mjs'
 import { chance } from '../support/chance.mjs'
 import { TOKEN, oddConfig, oddEnv } from './odd-files.mjs'
+import { inWine } from '../support/systems.mjs'
 
 const { parse } = /** @type {{ parse(text: Buffer): Record<string, string> }} */ (
   createRequire(import.meta.url)('dotenv')
 )
 
-const FILES = 600
+const FILES = inWine ? 30 : 600
 const SEED = 20_261_123
 /** Several at a time: each waits for the disk. */
 const AT_ONCE = 4
