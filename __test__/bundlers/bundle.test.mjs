@@ -20,8 +20,10 @@ const bun = join(modules, '@oven', 'bun-linux-x64', 'bin', 'bun')
 
 /** @type {Awaited<ReturnType<typeof publish>>} */
 let packages
-before(async () => (packages = await publish()))
-after(() => packages.end())
+if (!shell) {
+  before(async () => (packages = await publish()))
+  after(() => packages.end())
+}
 
 const MAIN = `
   try {

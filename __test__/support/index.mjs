@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
@@ -219,8 +220,13 @@ export function linkPackage(folder, modules, name = basename(folder)) {
     for (const [entry, target] of Object.entries(exports?.['.']?.default ? exports : { '.': { default: main } })) {
       if (!target.default) continue
       entries[entry] = `./${basename(entry === '.' ? 'index' : entry)}.js`
-      const file = JSON.stringify(join(folder, target.default))
-      writeFileSync(join(path, entries[entry]), `module.exports = require(${file})\n`)
+      const real = join(folder, target.default)
+      // An ES module that imports it finds only names that stand there.
+      const names = Object.keys(createRequire(import.meta.url)(real)).map((name) => `exports.${name} = 0\n`)
+      writeFileSync(
+        join(path, entries[entry]),
+        `${names.join('')}const real = require(${JSON.stringify(real)})\nmodule.exports = real\n`,
+      )
     }
     writeFileSync(join(path, 'package.json'), JSON.stringify({ name, exports: entries }))
   }
