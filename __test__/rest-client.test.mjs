@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { inspect } from 'node:util'
 import { RingRestClient, appApi, clientApi, commandsApi, deviceApi } from '../lib/ring-client-api/rest-client.js'
-import { ReplaySubject } from '../lib/ring-client-api/replay-subject.js'
+import { ReplaySubject } from '../lib/observable.js'
 import {
   EMAIL,
   PASSWORD,

@@ -99,9 +99,9 @@ class Hub {
       if (event.kind === 'token' && event.newRefreshToken != null) {
         const update = toUpdate(event.newRefreshToken, event.oldRefreshToken)
         this.lastUpdate = update
-        this.emit(this.updateSubscribers, update)
+        if (this.updateSubscribers !== undefined) observable().emit(this.updateSubscribers, update)
       } else if (event.kind === 'status' && event.status != null) {
-        if (this.statusSubscribers !== undefined) this.emit(this.statusSubscribers, toStatus(event.status))
+        if (this.statusSubscribers !== undefined) observable().emit(this.statusSubscribers, toStatus(event.status))
       } else if (event.kind === 'log' && event.message != null) {
         this.log(/** @type {LogEntry['level']} */ (event.level ?? 'info'), event.message)
       } else if (event.refresh != null) {
@@ -125,18 +125,6 @@ class Hub {
       const begun = this.refresh
       this.refresh = undefined
       tracingModule.ended(begun, refresh)
-    }
-  }
-
-  /**
-   * @param {Set<Subscriber> | undefined} subscribers
-   * @param {unknown} value
-   */
-  emit(subscribers, value) {
-    if (subscribers === undefined) return
-    // A listener may subscribe and unsubscribe others meanwhile.
-    for (const subscriber of [...subscribers]) {
-      if (subscribers.has(subscriber)) subscriber.deliver(value)
     }
   }
 

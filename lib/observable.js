@@ -1,9 +1,13 @@
 // @ts-check
 'use strict'
 
-// What a program subscribes to.
+// The observables: those of a manager, and those of the replacement for ring-client-api's rest client. They are the small part of
+// RxJS that programs use: `subscribe`, and `pipe` with the operators of the program's own RxJS, 6 or 7. An operator gets an
+// observable with `lift` and a subscriber with `add` and `remove`, and needs no more, so this package does not depend on RxJS.
 
 /** @typedef {InstanceType<typeof import('./manager.js').Hub>} Hub */
+/** @typedef {{ unsubscribe(): void } | (() => void)} Teardown */
+/** @typedef {{ next(value: any): void, error(error?: unknown): void, complete(): void, isClosed(): boolean }} Listener */
 
 const { describeThrown, isGiven, pick, wrongType } = require('./checks.js')
 const { ignoreRejection } = require('./errors.js')
@@ -12,77 +16,186 @@ const INSPECT = Symbol.for('nodejs.util.inspect.custom')
 
 /** One listener of one observable. */
 class Subscriber {
-  /** @type {Hub} */
-  #hub
-  /** @type {string} */
-  #observable
-  /** @type {Set<Subscriber>} */
-  #set
-  /** @type {any} */
+  closed = false
+  /** @type {Listener} */
   #listener
+  /** @type {(error: unknown) => void} */
+  #report
+  /** @type {Set<Teardown> | undefined} */
+  #teardowns
 
   /**
-   * @param {Hub} hub
-   * @param {string} observable
-   * @param {Set<Subscriber>} set
-   * @param {unknown} listener
+   * @param {Listener} listener
+   * @param {(error: unknown) => void} report
    */
-  constructor(hub, observable, set, listener) {
-    this.#hub = hub
-    this.#observable = observable
-    this.#set = set
+  constructor(listener, report) {
     this.#listener = listener
-    set.add(this)
+    this.#report = report
   }
 
   /** @param {unknown} value */
-  deliver(value) {
-    const listener = this.#listener
+  next(value) {
+    if (!this.closed) this.#tell('next', value)
+  }
+
+  /** @param {unknown} error */
+  error(error) {
+    if (this.closed) return
+    this.#tell('error', error)
+    this.unsubscribe()
+  }
+
+  complete() {
+    if (this.closed) return
+    this.#tell('complete')
+    this.unsubscribe()
+  }
+
+  /** @param {Teardown | undefined | void} teardown */
+  add(teardown) {
+    if (teardown == null || /** @type {unknown} */ (teardown) === this) return
+    if (this.closed) run(teardown)
+    else (this.#teardowns ??= new Set()).add(teardown)
+  }
+
+  /** @param {Teardown} teardown */
+  remove(teardown) {
+    this.#teardowns?.delete(teardown)
+  }
+
+  unsubscribe() {
+    if (this.closed) return
+    this.closed = true
+    const teardowns = this.#teardowns
+    this.#teardowns = undefined
+    for (const teardown of teardowns ?? []) run(teardown)
+  }
+
+  /**
+   * @param {'next' | 'error' | 'complete'} what
+   * @param {unknown} [value]
+   */
+  #tell(what, value) {
     try {
-      let result
-      if (typeof listener === 'function') result = listener(value)
-      else if (isGiven(listener, 'next')) result = listener.next?.(value)
-      ignoreRejection(result, (error) => this.#report(error))
-      // RxJS's subscribers say so when they are done: firstValueFrom() never calls our unsubscribe().
-      if (isGiven(listener, 'closed') && listener.closed === true) this.unsubscribe()
+      this.#listener[what](value)
+      // A subscriber of RxJS closes itself: firstValueFrom() never calls our unsubscribe().
+      if (this.#listener.isClosed()) this.unsubscribe()
     } catch (error) {
       this.#report(error)
     }
   }
-
-  unsubscribe() {
-    this.#set.delete(this)
-  }
-
-  /**
-   * The thrown value itself is not shown: what a listener was doing with a token may be in it.
-   * @param {unknown} error
-   */
-  #report(error) {
-    const message = `A listener of ${this.#observable} failed (${describeThrown(error)}). It must handle its own errors: they are not shown here, because a token may be in them.`
-    if (!this.#hub.log('error', message)) warnOnce(message)
-  }
 }
 
 class Observable {
-  /** @type {Hub} */
-  #hub
+  /** @type {(subscriber: any) => Teardown | undefined | void} */
+  #begin
+  /** @type {(error: unknown) => void} */
+  #report
+
+  /**
+   * @param {(subscriber: any) => Teardown | undefined | void} begin
+   * @param {(error: unknown) => void} report Gets each error that a listener throws.
+   */
+  constructor(begin, report) {
+    this.#begin = begin
+    this.#report = report
+    // RxJS calls this method if a polyfill has defined the symbol, and '@@observable' otherwise.
+    const symbol = /** @type {any} */ (Symbol).observable
+    if (typeof symbol === 'symbol') Object.defineProperty(this, symbol, { value: () => this })
+  }
+
+  /**
+   * @param {any} [next] A function, or an object with `next`.
+   * @param {any} [error]
+   * @param {any} [complete]
+   */
+  subscribe(next, error, complete) {
+    const listener = typeof next === 'object' && next !== null ? next : { next, error, complete }
+    // A subscriber of RxJS ends by itself, and then wants to take us down.
+    const subscriber = isSubscriber(listener) ? listener : new Subscriber(listenerOf(listener), this.#report)
+    subscriber.add(this.#begin(subscriber))
+    return subscriber
+  }
+
+  /** The method that the operators of RxJS call. @param {any} operator */
+  lift(operator) {
+    return new Observable((subscriber) => operator.call(subscriber, this), this.#report)
+  }
+
+  /** @param {((source: any) => any)[]} operators */
+  pipe(...operators) {
+    return operators.reduce((source, operator) => operator(source), /** @type {any} */ (this))
+  }
+
+  asObservable() {
+    return new Observable((subscriber) => this.subscribe(subscriber), this.#report)
+  }
+
+  ['@@observable']() {
+    return this
+  }
+}
+
+/** An observable that emits the values given to `next`, and gives a late subscriber the last one. */
+class ReplaySubject extends Observable {
+  /** @type {Set<any>} */
+  #subscribers
+  /** @type {{ value: unknown } | undefined} */
+  #last
+
+  /** @param {(error: unknown) => void} report Gets each error that a listener throws. */
+  constructor(report) {
+    /** @type {Set<any>} */
+    const subscribers = new Set()
+    super((subscriber) => {
+      subscribers.add(subscriber)
+      if (this.#last !== undefined) subscriber.next(this.#last.value)
+      return () => subscribers.delete(subscriber)
+    }, report)
+    this.#subscribers = subscribers
+  }
+
+  /** @param {any} value */
+  next(value) {
+    this.#last = { value }
+    emit(this.#subscribers, value)
+  }
+
+  get observed() {
+    return this.#subscribers.size > 0
+  }
+}
+
+/** An observable of a manager. Its hub emits the values. */
+class ManagerObservable extends Observable {
   /** @type {'onRefreshTokenUpdated' | 'onStatus'} */
   #name
+  /** @type {(error: unknown) => void} */
+  #reportOne
 
   /**
    * @param {Hub} hub
    * @param {'onRefreshTokenUpdated' | 'onStatus'} name
    */
   constructor(hub, name) {
-    this.#hub = hub
+    const report = reportOf(hub, name)
+    super((subscriber) => {
+      const set = name === 'onStatus' ? (hub.statusSubscribers ??= new Set()) : (hub.updateSubscribers ??= new Set())
+      set.add(subscriber)
+      if (name === 'onRefreshTokenUpdated' && hub.lastUpdate !== undefined) subscriber.next(hub.lastUpdate)
+      return () => set.delete(subscriber)
+    }, report)
     this.#name = name
+    this.#reportOne = report
   }
 
-  /** @param {unknown} [listener] */
+  /**
+   * @override
+   * @param {any} [listener]
+   * @returns {any}
+   */
   subscribe(listener) {
     const name = this.#name
-    const hub = this.#hub
     if (typeof listener !== 'function') {
       if (typeof listener !== 'object' || listener === null) {
         throw wrongType(`the listener of ${name}`, 'a function or an object with next', listener)
@@ -91,15 +204,9 @@ class Observable {
       if (next != null && typeof next !== 'function')
         throw wrongType(`next of the listener of ${name}`, 'a function', next)
     }
-    const set = name === 'onStatus' ? (hub.statusSubscribers ??= new Set()) : (hub.updateSubscribers ??= new Set())
-    const subscriber = new Subscriber(hub, name, set, listener)
-    if (name === 'onRefreshTokenUpdated' && hub.lastUpdate !== undefined) subscriber.deliver(hub.lastUpdate)
+    const given = typeof listener === 'function' ? { next: listener } : listener
+    const subscriber = super.subscribe(new Subscriber(listenerOf(given, this.#reportOne), this.#reportOne))
     return { unsubscribe: () => subscriber.unsubscribe() }
-  }
-
-  // What RxJS's from() looks for, where nobody has defined Symbol.observable.
-  ['@@observable']() {
-    return this
   }
 
   [INSPECT]() {
@@ -108,20 +215,67 @@ class Observable {
 }
 
 /**
- * An observable, with Symbol.observable too where a polyfill has defined it by now. The declared type always has it, as
- * RxJS's own do.
+ * The report for the listeners of a manager. It does not show the thrown value: what a listener was doing with a token may be in it.
+ * @param {Hub} hub
+ * @param {string} name
+ */
+function reportOf(hub, name) {
+  return (/** @type {unknown} */ error) => {
+    const message = `A listener of ${name} failed (${describeThrown(error)}). It must handle its own errors: they are not shown here, because a token may be in them.`
+    if (!hub.log('error', message)) warnOnce(message)
+  }
+}
+
+/**
  * @template T
  * @param {Hub} hub
  * @param {'onRefreshTokenUpdated' | 'onStatus'} name
- * @returns {import('../index.js').Observable<T>}
+ * @returns {import('../index.js').Observable<T>} whose type always has `Symbol.observable`, as RxJS's own types do
  */
 function makeObservable(hub, name) {
-  const symbol = /** @type {any} */ (Symbol).observable
-  if (typeof symbol === 'symbol' && !(symbol in Observable.prototype)) {
-    const value = Observable.prototype['@@observable']
-    Object.defineProperty(Observable.prototype, symbol, { value, writable: true, configurable: true })
+  return /** @type {any} */ (new ManagerObservable(hub, name))
+}
+
+/**
+ * Gives a value to all subscribers.
+ * @param {Set<any>} subscribers
+ * @param {unknown} value
+ */
+function emit(subscribers, value) {
+  // A listener may subscribe and unsubscribe others in the meantime.
+  for (const subscriber of [...subscribers]) {
+    if (subscribers.has(subscriber)) subscriber.next(value)
   }
-  return /** @type {any} */ (new Observable(hub, name))
+}
+
+/** @param {any} value */
+function isSubscriber(value) {
+  return ['next', 'error', 'complete', 'add', 'remove', 'unsubscribe'].every(
+    (name) => isGiven(value, name) && typeof value[name] === 'function',
+  )
+}
+
+/**
+ * @param {any} listener
+ * @param {(error: unknown) => void} [onRejected] Gets the reason if a listener returns a promise that rejects.
+ * @returns {Listener}
+ */
+function listenerOf(listener, onRejected) {
+  /** @param {string} name @returns {(value?: unknown) => void} */
+  const call = (name) => (value) => {
+    // A method that only Object.prototype has is not the listener's: it would get the token.
+    if (!isGiven(listener, name) || typeof listener[name] !== 'function') return
+    const result = listener[name](value)
+    if (onRejected !== undefined) ignoreRejection(result, onRejected)
+  }
+  const isClosed = () => isGiven(listener, 'closed') && listener.closed === true
+  return { next: call('next'), error: call('error'), complete: call('complete'), isClosed }
+}
+
+/** @param {Teardown} teardown */
+function run(teardown) {
+  if (typeof teardown === 'function') teardown()
+  else teardown.unsubscribe()
 }
 
 let warned = false
@@ -133,4 +287,4 @@ function warnOnce(message) {
   process.emitWarning(`${message} Give the manager a logger to see each of these.`, 'RingAuthWarning')
 }
 
-module.exports = { Subscriber, makeObservable }
+module.exports = { ReplaySubject, Subscriber, emit, makeObservable }

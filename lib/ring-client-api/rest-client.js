@@ -9,7 +9,7 @@ const { ASYNC_DISPOSE } = require('../manager.js')
 const { MANAGER_OPTIONS, REFUSES_AT_CALLS } = require('../options.js')
 const { RingTokenManager, parseRefreshToken } = require('../../index.js')
 const { Announcer, ApiClient, PushCredentials, internalsOf, isOfTheApi, toWire } = require('./api-client.js')
-const { ReplaySubject } = require('./replay-subject.js')
+const { ReplaySubject } = require('../observable.js')
 
 /** @typedef {import('../../index.js').LoginStep} LoginStep */
 
