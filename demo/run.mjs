@@ -164,7 +164,7 @@ async function killed(stage, ring) {
   const { spent, withinGrace } = await ring.inspect(inner(stage.journal().current.token))
   claim(spent === true && withinGrace === true, 'the token on disk is spent, and the new one never arrived')
   await goOn(stage, ring, 1)
-  say('(this works while Ring accepts the spent token once more; how long the real Ring does is unknown)')
+  say('(this Ring accepts a spent token for a moment; how long the real one does is unknown)')
 }
 
 /**
