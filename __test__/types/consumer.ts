@@ -76,7 +76,11 @@ export const stores: Store[] = [
   { type: 'homebridge', configPath: '/data/config.json', addBlock: true },
   { type: 'dotenv', path: '.env' },
   { type: 'dotenv', path: '.env', key: 'TOKEN', statePath: undefined },
+  { type: 'file', path: '/data/ring.json', key: new Uint8Array(32) },
+  { type: 'homebridge', configPath: '/data/config.json', key: 'base64' },
+  { type: 'dotenv', path: '.env', envKey: 'TOKEN', key: async () => 'hex' },
   { load: () => null, save: () => {} },
+  { load: () => null, save: () => {}, statePath: '/data/state', key: () => new Uint8Array(32) },
   { load: async () => undefined, save: async () => {}, statePath: '/data/state' },
   new Database(),
 ]
