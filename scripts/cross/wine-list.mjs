@@ -45,6 +45,7 @@ export const LEFT_OUT = {
   'custom-store-storm.test.mjs': PROCESSES,
   'dead-mount.test.mjs': 'it makes a FIFO, which Windows does not have as a file',
   'docs.test.mjs': LINKS,
+  'doctor.test.mjs': COMMANDS,
   'examples.test.mjs': LINKS,
   'fake-ring/fake-ring.test.mjs': 'it did not end within three minutes; the 39 tests that did until then passed',
   'homebridge-ui/login-page.test.mjs': HOMEBRIDGE,
