@@ -9,6 +9,7 @@ mod format;
 pub mod id;
 mod links;
 mod memory;
+pub mod merge;
 mod origin;
 mod ours;
 mod seal;

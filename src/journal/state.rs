@@ -357,7 +357,7 @@ impl State {
     }
 
     /// Whether a token is of the current family. A family begins with a token that was given from outside.
-    fn is_ancestor(&self, fingerprint: Fingerprint) -> bool {
+    pub(super) fn is_ancestor(&self, fingerprint: Fingerprint) -> bool {
         if self.previous.as_ref().is_some_and(|held| held.token.fingerprint() == fingerprint) {
             return true;
         }
@@ -410,7 +410,7 @@ impl State {
         }
     }
 
-    fn is_usable(&self, aside: &Aside) -> bool {
+    pub(super) fn is_usable(&self, aside: &Aside) -> bool {
         self.sendable_of(&aside.current, aside.previous.as_ref()).is_some()
     }
 
@@ -725,12 +725,8 @@ impl State {
 
     /// Ring rejected what was sent with `invalid_grant`. Says what may be tried instead.
     pub fn reject(&mut self, sent: Sent, now: Millis) -> AfterRejection {
-        if let Some(fingerprint) = self.to_send(sent).map(|held| held.token.fingerprint())
-            && !self.is_rejected(fingerprint)
-        {
-            self.rejected.push(Tombstone { fingerprint, at: now });
-            let excess = self.rejected.len().saturating_sub(MAX_TOMBSTONES);
-            self.rejected.drain(..excess);
+        if let Some(fingerprint) = self.to_send(sent).map(|held| held.token.fingerprint()) {
+            self.bury(fingerprint, now);
         }
         self.mark = None;
         if sent == Sent::Current && self.sendable() == Some(Sent::Previous) {
@@ -743,7 +739,17 @@ impl State {
         AfterRejection::Dead
     }
 
-    fn remember(&mut self, fingerprint: Fingerprint) {
+    /// Counts a token among those that Ring rejected.
+    pub(super) fn bury(&mut self, fingerprint: Fingerprint, at: Millis) {
+        if self.is_rejected(fingerprint) {
+            return;
+        }
+        self.rejected.push(Tombstone { fingerprint, at });
+        let excess = self.rejected.len().saturating_sub(MAX_TOMBSTONES);
+        self.rejected.drain(..excess);
+    }
+
+    pub(super) fn remember(&mut self, fingerprint: Fingerprint) {
         // The newest are at the end, and one that is there already is nearly always there.
         if self.known.iter().rev().any(|known| *known == fingerprint) {
             return;

@@ -1,0 +1,630 @@
+//! What an outcome makes of a state.
+//!
+//! [`merge`] is pure and names tokens by their fingerprints, never by their place in the state. So an outcome can be applied to the
+//! state that was locked, and again to a state that was read anew, whatever another process did to it meanwhile.
+
+use serde_json::Value;
+
+use super::state::{Access, Aside, CoolDown, Held, Known, Millis, Sent, State};
+use crate::token::{Fingerprint, RefreshToken};
+
+/// What a request, a login or an edit came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Ring accepted a token and answered with the next one.
+    Granted(Box<Granted>),
+    /// Ring rejected a token with `invalid_grant`.
+    Rejected {
+        /// The token that was sent.
+        sent: Fingerprint,
+        /// When.
+        at: Millis,
+    },
+    /// The requests with a token failed, and the next one has to wait.
+    BackedOff {
+        /// The token that was sent.
+        sent: Fingerprint,
+        /// The wait.
+        cool_down: CoolDown,
+    },
+    /// The refresh with a token is over without an answer that would change anything else.
+    Ended {
+        /// The token that was to be sent.
+        sent: Fingerprint,
+    },
+    /// A caller forces a token that Ring rejected to be sent once more.
+    Forced {
+        /// The token that is to be sent.
+        sent: Fingerprint,
+        /// When.
+        at: Millis,
+    },
+    /// A login brought a token.
+    LoggedIn(Box<LoggedIn>),
+    /// A person gave a token.
+    Given {
+        /// The token.
+        token: RefreshToken,
+        /// When.
+        at: Millis,
+    },
+    /// The current token gets other push credentials, or none.
+    PushCredentials(Option<Value>),
+}
+
+/// The answer to a refresh.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Granted {
+    /// The token that was sent.
+    pub sent: Fingerprint,
+    /// The next token, in the wrapper of the one that was sent.
+    pub token: RefreshToken,
+    /// The device id of the request.
+    pub hardware_id: String,
+    /// The access token that came with it.
+    pub access: Access,
+}
+
+/// What a login brought.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoggedIn {
+    /// The token.
+    pub token: RefreshToken,
+    /// The device id of the login.
+    pub hardware_id: String,
+    /// The access token that came with it.
+    pub access: Access,
+}
+
+/// Applies an outcome to a state.
+///
+/// Applied twice, an outcome changes nothing the second time. A token that was spent never becomes the current one again. A token that
+/// Ring gave with an outcome is the current one afterwards, or the newest of the lineage set aside, unless the state knows that it was
+/// spent already, that the account was logged out after it came, or two newer lineages that work.
+#[must_use]
+pub fn merge(mut state: State, outcome: &Outcome) -> State {
+    match outcome {
+        Outcome::Granted(granted) => grant(&mut state, granted),
+        Outcome::Rejected { sent, at } => reject(&mut state, *sent, *at),
+        Outcome::BackedOff { sent, cool_down } => {
+            clear_mark(&mut state, *sent);
+            if is_at_stake(&state, *sent) {
+                state.cool_down = Some(cool_down.clone());
+            }
+        }
+        Outcome::Ended { sent } => clear_mark(&mut state, *sent),
+        Outcome::Forced { sent, at } => {
+            if is_at_stake(&state, *sent) {
+                state.forced_at = Some(*at);
+            }
+        }
+        Outcome::LoggedIn(login) => log_in(&mut state, login),
+        Outcome::Given { token, at } => give(&mut state, token, *at),
+        Outcome::PushCredentials(credentials) => {
+            if let Some(held) = &state.current {
+                let token = held.token.with_push_credentials(credentials.clone());
+                if token != held.token {
+                    state.wrap(token);
+                }
+            }
+        }
+    }
+    state
+}
+
+fn is(held: Option<&Held>, fingerprint: Fingerprint) -> bool {
+    held.is_some_and(|held| held.token.fingerprint() == fingerprint)
+}
+
+fn is_alive(state: &State, held: Option<&Held>) -> bool {
+    held.is_some_and(|held| !state.is_rejected(held.token.fingerprint()))
+}
+
+/// Whether a refresh with that token is about the lineage in use: it is the current token, or the one before a rejected one.
+fn is_at_stake(state: &State, sent: Fingerprint) -> bool {
+    is(state.current.as_ref(), sent) || (is(state.previous.as_ref(), sent) && !is_alive(state, state.current.as_ref()))
+}
+
+/// The mark goes with the refresh that it announced, and so does one of a token that will not be sent any more.
+fn clear_mark(state: &mut State, sent: Fingerprint) {
+    if let Some(mark) = &state.mark
+        && (mark.fingerprint == sent || !is_at_stake(state, mark.fingerprint))
+    {
+        state.mark = None;
+    }
+}
+
+fn grant(state: &mut State, granted: &Granted) {
+    let (sent, new) = (granted.sent, granted.token.fingerprint());
+    let access = &granted.access;
+    let is_new_current = is(state.current.as_ref(), new);
+    if is_new_current && state.access.as_ref() == Some(access) {
+        // This answer is in the state already.
+        return clear_mark(state, sent);
+    }
+    if is(state.current.as_ref(), sent) {
+        return rotate(state, Sent::Current, granted);
+    }
+    let is_current_alive = is_alive(state, state.current.as_ref());
+    if is_new_current && is_current_alive {
+        // Ring gave the same token once more: the access token alone can be newer.
+        if state.access.as_ref().is_none_or(|known| known.obtained_at < access.obtained_at) {
+            state.access = Some(access.clone());
+            state.last_success_at = Some(access.obtained_at);
+            state.cool_down = None;
+        }
+        return forgive(state, sent);
+    }
+    let is_after_previous = is(state.previous.as_ref(), sent);
+    if is_after_previous && state.current.is_some() && !is_current_alive {
+        return rotate(state, Sent::Previous, granted);
+    }
+    forgive(state, sent);
+    let is_after_aside = state.aside.as_ref().is_some_and(|aside| is(aside.previous.as_ref(), sent));
+    if is(aside(state), sent) || (is_after_aside && !is_alive(state, aside(state))) {
+        return rotate_aside(state, granted);
+    }
+    if is(aside(state), new) || matches!(state.recognise(new), Known::Former | Known::Rejected) {
+        return;
+    }
+    if is_after_previous && is_current_alive {
+        return second_successor(state, granted);
+    }
+    if is_after_aside {
+        return rotate_aside(state, granted);
+    }
+    let family = Aside { current: held(granted), previous: None, proven: true };
+    if state.current.is_some() {
+        // If the current token descends from the one that was sent by more than one step, the answer is not newer, and takes the
+        // place of nothing that works. Any other token was displaced while it was being sent, and its answer is the newest of its
+        // lineage.
+        if !state.is_ancestor(sent) || !state.aside.as_ref().is_some_and(|aside| state.is_usable(aside)) {
+            state.aside = Some(family);
+        }
+    } else if state.logged_out_at.is_none_or(|at| at <= access.obtained_at) {
+        state.current = Some(family.current);
+        state.proven = true;
+        state.logged_out_at = None;
+        state.hardware_id = Some(granted.hardware_id.clone());
+        state.last_success_at = Some(access.obtained_at);
+        state.access = Some(access.clone());
+    }
+    state.remember(new);
+}
+
+fn aside(state: &State) -> Option<&Held> {
+    state.aside.as_ref().map(|aside| &aside.current)
+}
+
+fn held(granted: &Granted) -> Held {
+    Held { token: granted.token.clone(), obtained_at: granted.access.obtained_at, succeeded: false }
+}
+
+/// A token that Ring accepted is not dead, and the request with it is over.
+fn forgive(state: &mut State, sent: Fingerprint) {
+    state.rejected.retain(|tombstone| tombstone.fingerprint != sent);
+    clear_mark(state, sent);
+}
+
+fn rotate(state: &mut State, sent: Sent, granted: &Granted) {
+    state.rotated(sent, &granted.token.raw(), &granted.hardware_id, granted.access.clone());
+}
+
+/// Two answers to one token: the later one is used, and the other is tried if that is rejected; never the spent one before.
+fn second_successor(state: &mut State, granted: &Granted) {
+    let Some(current) = state.current.take() else { return };
+    let new = held(granted);
+    let is_later = new.obtained_at >= current.obtained_at;
+    let (used, other) = if is_later { (new, current) } else { (current, new) };
+    state.remember(granted.token.fingerprint());
+    state.current = Some(used);
+    state.previous = None;
+    state.proven = false;
+    state.aside = Some(Aside { current: other, previous: None, proven: true });
+    if is_later {
+        state.unwrapped.clear();
+        state.hardware_id = Some(granted.hardware_id.clone());
+        state.last_success_at = Some(granted.access.obtained_at);
+        state.access = Some(granted.access.clone());
+        state.mark = None;
+        state.cool_down = None;
+        state.forced_at = None;
+    }
+}
+
+/// The lineage was set aside while its token was being sent: it is rotated where it is.
+fn rotate_aside(state: &mut State, granted: &Granted) {
+    let Some(mut family) = state.aside.take() else { return };
+    let new = granted.token.fingerprint();
+    let is_from_current = is(Some(&family.current), granted.sent);
+    let is_superseded = !is_from_current
+        && is_alive(state, Some(&family.current))
+        && family.current.obtained_at > granted.access.obtained_at;
+    let source = if is_from_current { Some(family.current.clone()) } else { family.previous.take() };
+    if let Some(mut source) = source {
+        source.succeeded = true;
+        let token = source.token.rotated(&granted.token.raw(), &granted.hardware_id);
+        if is_superseded {
+            family.previous = Some(source);
+        } else if new == granted.sent {
+            family.current = Held { token, ..source };
+        } else {
+            family.current = Held { token, ..held(granted) };
+            family.previous = Some(source);
+        }
+    }
+    family.proven = true;
+    state.aside = Some(family);
+    state.rejected.retain(|tombstone| tombstone.fingerprint != new);
+    state.remember(new);
+}
+
+fn reject(state: &mut State, sent: Fingerprint, at: Millis) {
+    if is(state.current.as_ref(), sent) {
+        state.reject(Sent::Current, at);
+    } else if is_at_stake(state, sent) {
+        state.reject(Sent::Previous, at);
+    } else {
+        // If the state moved on, a rejection says nothing of what it moved on to.
+        if is(aside(state), sent) {
+            state.bury(sent, at);
+        }
+        clear_mark(state, sent);
+    }
+}
+
+fn log_in(state: &mut State, login: &LoggedIn) {
+    let (fingerprint, at) = (login.token.fingerprint(), login.access.obtained_at);
+    if state.recognise(fingerprint) == Known::Unknown {
+        state.take_over(login.token.clone(), at);
+    }
+    let is_newer = state.access.as_ref().is_none_or(|known| known.obtained_at < at);
+    if is(state.current.as_ref(), fingerprint) && is_newer {
+        // Ring has given this token to the person who logged in: if it is rejected, that person has to know. The lineage that it
+        // displaced may be another account's, and must not come back by itself as for a token that was pasted and never worked.
+        state.proven = true;
+        state.last_success_at = Some(at);
+        state.hardware_id = Some(login.hardware_id.clone());
+        state.access = Some(login.access.clone());
+    }
+}
+
+/// Given by a person's own hand, a token is no copy that came back by itself.
+fn give(state: &mut State, token: &RefreshToken, at: Millis) {
+    match state.recognise(token.fingerprint()) {
+        Known::Unknown => state.take_over(token.clone(), at),
+        Known::Aside => {
+            state.swap_aside();
+            state.rewrap(token);
+        }
+        Known::Current => {
+            state.rewrap(token);
+        }
+        Known::Former | Known::Rejected => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::journal::state::Mark;
+    use crate::{ErrorCode, Secret};
+
+    const ISSUER: &str = "https://oauth.ring.com";
+
+    /// What Ring, people and time do, in the names of tokens `t0`, `t1` and so on.
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        Rotate,
+        Repeat,
+        Reject,
+        BackOff,
+        End,
+        Force,
+        LogIn,
+        Paste,
+        PasteOld(usize),
+        Push(u8),
+        RotateAside,
+        AnswerAgain,
+        Replay(usize),
+    }
+
+    fn steps() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => Just(Step::Rotate),
+            1 => Just(Step::Repeat),
+            3 => Just(Step::Reject),
+            1 => Just(Step::BackOff),
+            1 => Just(Step::End),
+            1 => Just(Step::Force),
+            1 => Just(Step::LogIn),
+            2 => Just(Step::Paste),
+            2 => any::<usize>().prop_map(Step::PasteOld),
+            1 => (0..3_u8).prop_map(Step::Push),
+            2 => Just(Step::RotateAside),
+            1 => Just(Step::AnswerAgain),
+            1 => any::<usize>().prop_map(Step::Replay),
+        ]
+    }
+
+    /// One account, and what is true of its tokens whatever the state says.
+    #[derive(Debug, Clone)]
+    struct World {
+        state: State,
+        tokens: Vec<String>,
+        spent: HashSet<Fingerprint>,
+        past: Vec<Outcome>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let mut world =
+                Self { state: State::new(ISSUER), tokens: Vec::new(), spent: HashSet::new(), past: Vec::new() };
+            let first = world.fresh();
+            world.state.take_over(first, 1);
+            world
+        }
+
+        fn now(&self) -> Millis {
+            self.tokens.len() as Millis
+        }
+
+        fn fresh(&mut self) -> RefreshToken {
+            self.tokens.push(format!("t{}", self.tokens.len()));
+            RefreshToken::from_raw(&self.tokens[self.tokens.len() - 1])
+        }
+
+        fn access(&self) -> Access {
+            Access {
+                token: Secret::new(format!("access-{}", self.now())),
+                token_type: "Bearer".into(),
+                scope: "client".into(),
+                obtained_at: self.now(),
+                lifetime: Duration::from_secs(3600),
+            }
+        }
+
+        /// What a refresh with a token that is held would bring now.
+        fn answer(&mut self, sent: &Held, repeats: bool) -> Outcome {
+            let fresh = self.fresh();
+            let raw = if repeats { sent.token.raw() } else { fresh.raw() };
+            Outcome::Granted(Box::new(Granted {
+                sent: sent.token.fingerprint(),
+                token: sent.token.rotated(&raw, "h"),
+                hardware_id: "h".into(),
+                access: self.access(),
+            }))
+        }
+
+        /// The outcome of a step; `None` if it cannot happen now.
+        fn outcome(&mut self, step: Step) -> Option<Outcome> {
+            let to_send = self.state.sendable().and_then(|sent| self.state.to_send(sent)).cloned();
+            let sent = to_send.as_ref().map(|held| held.token.fingerprint());
+            let at = self.now();
+            Some(match step {
+                Step::Rotate => self.answer(&to_send?, false),
+                Step::Repeat => self.answer(&to_send?, true),
+                Step::Reject => Outcome::Rejected { sent: sent?, at },
+                Step::BackOff => {
+                    let cool_down = CoolDown {
+                        started_at: at,
+                        length: Duration::from_secs(5),
+                        failures: 1,
+                        code: ErrorCode::Network,
+                        message: "m".into(),
+                        http_status: None,
+                    };
+                    Outcome::BackedOff { sent: sent?, cool_down }
+                }
+                Step::End => Outcome::Ended { sent: sent? },
+                Step::Force => Outcome::Forced { sent: self.state.fingerprint()?, at },
+                Step::LogIn => Outcome::LoggedIn(Box::new(LoggedIn {
+                    token: self.fresh(),
+                    hardware_id: "h".into(),
+                    access: self.access(),
+                })),
+                Step::Paste => Outcome::Given { token: self.fresh(), at },
+                Step::PasteOld(which) => {
+                    let raw = &self.tokens[which % self.tokens.len()];
+                    Outcome::Given { token: RefreshToken::from_raw(raw), at }
+                }
+                Step::Push(which) => Outcome::PushCredentials((which > 0).then(|| Value::from(which))),
+                Step::RotateAside => {
+                    let aside = self.state.aside.clone()?.current;
+                    let dead = self.state.is_rejected(aside.token.fingerprint());
+                    (!dead).then(|| self.answer(&aside, false))?
+                }
+                Step::AnswerAgain => {
+                    let previous = self.state.previous.clone()?;
+                    self.answer(&previous, false)
+                }
+                Step::Replay(which) => self.past.get(which.checked_rem(self.past.len())?)?.clone(),
+            })
+        }
+
+        /// What Ring has taken for good with an outcome.
+        fn spends(&mut self, outcome: &Outcome) {
+            if let Some(token) = brought(outcome) {
+                // Ring may answer with a token that it gave before.
+                self.spent.remove(&token);
+            }
+            self.spent.extend(spent_by(outcome));
+        }
+
+        fn happens(&mut self, step: Step) {
+            if let Some(outcome) = self.outcome(step) {
+                self.spends(&outcome);
+                self.state = merge(self.state.clone(), &outcome);
+                self.past.push(outcome);
+            }
+        }
+    }
+
+    /// The tokens that are used, or would be if those that are used were rejected.
+    fn kept(state: &State) -> Vec<Fingerprint> {
+        [state.current.as_ref(), aside(state)].into_iter().flatten().map(|held| held.token.fingerprint()).collect()
+    }
+
+    /// The token that Ring has just given, so that it works.
+    fn brought(outcome: &Outcome) -> Option<Fingerprint> {
+        match outcome {
+            Outcome::Granted(granted) => Some(granted.token.fingerprint()),
+            Outcome::LoggedIn(login) => Some(login.token.fingerprint()),
+            _ => None,
+        }
+    }
+
+    /// The token that Ring has replaced.
+    fn spent_by(outcome: &Outcome) -> Option<Fingerprint> {
+        match outcome {
+            Outcome::Granted(granted) => Some(granted.sent).filter(|sent| *sent != granted.token.fingerprint()),
+            _ => None,
+        }
+    }
+
+    fn worlds() -> impl Strategy<Value = World> {
+        proptest::collection::vec(steps(), 0..16).prop_map(|steps| {
+            let mut world = World::new();
+            for step in steps {
+                world.happens(step);
+            }
+            world
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn an_outcome_that_is_applied_again_changes_nothing(mut world in worlds(), step in steps()) {
+            if let Some(outcome) = world.outcome(step) {
+                let once = merge(world.state, &outcome);
+                prop_assert_eq!(merge(once.clone(), &outcome), once);
+            }
+        }
+
+        #[test]
+        fn no_outcome_goes_back_to_a_token_that_is_spent(mut world in worlds(), step in steps()) {
+            if let Some(outcome) = world.outcome(step) {
+                world.spends(&outcome);
+                let merged = merge(world.state, &outcome);
+                for token in kept(&merged) {
+                    prop_assert!(!world.spent.contains(&token), "{:?} keeps a token that is spent", outcome);
+                }
+            }
+        }
+
+        #[test]
+        fn the_token_that_an_outcome_brings_is_kept_and_the_newest_is_used(mut world in worlds(), step in steps()) {
+            let to_send = world.state.sendable().and_then(|sent| world.state.to_send(sent)).cloned();
+            if matches!(step, Step::Replay(_)) {
+                return Ok(());
+            }
+            if let Some(outcome) = world.outcome(step)
+                && let Some(newest) = brought(&outcome)
+            {
+                let merged = merge(world.state, &outcome);
+                prop_assert!(kept(&merged).contains(&newest), "{:?} is lost", outcome);
+                let is_of_current = match &outcome {
+                    Outcome::Granted(granted) => to_send.is_some_and(|held| held.token.fingerprint() == granted.sent),
+                    _ => true,
+                };
+                if is_of_current {
+                    prop_assert_eq!((merged.fingerprint(), merged.sendable()), (Some(newest), Some(Sent::Current)));
+                }
+            }
+        }
+
+        #[test]
+        fn the_order_of_two_outcomes_loses_no_token_that_works(mut world in worlds(), one in steps(), other in steps()) {
+            // Of two answers to one token that is set aside, the later one is kept: a family has one newest token.
+            let is_one_place = matches!((one, other), (Step::RotateAside, Step::RotateAside));
+            if is_one_place || matches!(one, Step::Replay(_)) || matches!(other, Step::Replay(_)) {
+                return Ok(());
+            }
+            let base = world.state.clone();
+            let (Some(one), Some(other)) = (world.outcome(one), world.outcome(other)) else { return Ok(()) };
+            world.spends(&one);
+            world.spends(&other);
+            world.spent.extend(spent_by(&one));
+            let first = merge(merge(base.clone(), &one), &other);
+            let second = merge(merge(base, &other), &one);
+            for token in [&one, &other].into_iter().filter_map(brought).filter(|token| !world.spent.contains(token)) {
+                for merged in [&first, &second] {
+                    // There is room for two lineages. A third one can only take the place of one that works as well.
+                    let is_full =
+                        merged.sendable().is_some() && merged.aside.as_ref().is_some_and(|aside| merged.is_usable(aside));
+                    prop_assert!(kept(merged).contains(&token) || is_full, "{:?} and {:?}", one, other);
+                }
+            }
+        }
+    }
+
+    fn world_with(steps: &[Step]) -> World {
+        let mut world = World::new();
+        for step in steps {
+            world.happens(*step);
+        }
+        world
+    }
+
+    fn raw(held: Option<&Held>) -> String {
+        held.map_or_else(String::new, |held| held.token.raw())
+    }
+
+    #[test]
+    fn an_answer_finds_its_token_where_it_was_put_meanwhile() {
+        let mut world = world_with(&[Step::Rotate]);
+        let answer = world.outcome(Step::Rotate).unwrap();
+        world.happens(Step::LogIn);
+        let merged = merge(world.state, &answer);
+        assert_eq!((raw(merged.current.as_ref()), raw(aside(&merged))), ("t3".into(), "t2".into()));
+        assert_eq!(merged.access.unwrap().token.expose(), "access-4", "the access token is that of the lineage in use");
+    }
+
+    #[test]
+    fn of_two_answers_to_one_token_the_later_one_is_used_and_the_other_after_its_rejection() {
+        let mut world = World::new();
+        let (earlier, later) = (world.outcome(Step::Rotate).unwrap(), world.outcome(Step::Rotate).unwrap());
+        for (one, other) in [(&earlier, &later), (&later, &earlier)] {
+            let mut merged = merge(merge(world.state.clone(), one), other);
+            assert_eq!((raw(merged.current.as_ref()), raw(aside(&merged))), ("t2".into(), "t1".into()));
+            let sent = merged.fingerprint().unwrap();
+            merged = merge(merged, &Outcome::Rejected { sent, at: 9 });
+            assert_eq!((raw(merged.current.as_ref()), merged.previous), ("t1".into(), None));
+        }
+    }
+
+    #[test]
+    fn an_answer_that_came_before_a_logout_revives_nothing_and_one_without_a_journal_is_used() {
+        let mut world = World::new();
+        let answer = world.outcome(Step::Rotate).unwrap();
+        let after = merge(State::logged_out(ISSUER, 9), &answer);
+        assert_eq!((after.current, after.known.len()), (None, 1));
+        let nowhere = merge(State::new(ISSUER), &answer);
+        assert_eq!((raw(nowhere.current.as_ref()), nowhere.proven), ("t1".into(), true));
+    }
+
+    #[test]
+    fn a_rejection_says_nothing_of_what_another_process_moved_on_to() {
+        let mut world = world_with(&[Step::Rotate]);
+        let rejected = world.outcome(Step::Reject).unwrap();
+        world.happens(Step::Rotate);
+        assert_eq!(merge(world.state.clone(), &rejected), world.state);
+    }
+
+    #[test]
+    fn a_mark_goes_with_its_own_refresh_alone() {
+        let mut world = world_with(&[Step::Rotate]);
+        let ended = world.outcome(Step::End).unwrap();
+        world.happens(Step::Rotate);
+        let sent = world.state.fingerprint().unwrap();
+        world.state.mark = Some(Mark { fingerprint: sent, started_at: 1, deadline: 2, starts: 0 });
+        assert!(merge(world.state.clone(), &ended).mark.is_some(), "that is the mark of another refresh");
+        assert!(merge(world.state, &Outcome::Ended { sent }).mark.is_none());
+    }
+}
