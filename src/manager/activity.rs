@@ -25,7 +25,7 @@ struct Rotations {
     until: BTreeMap<u64, Instant>,
 }
 
-/// A refresh under way. It keeps its process alive, but not for ever.
+/// A refresh under way. It keeps its process alive, but not forever.
 pub(super) struct Rotation(u64);
 
 impl Rotation {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::entry::{Absorbed, broken};
+use super::entry::{KeptIn, broken};
 use super::{Inner, Level};
 use crate::journal::Origin;
 use crate::journal::state::{Known, State};
@@ -27,35 +27,35 @@ impl Inner {
     pub(super) async fn set_refresh_token(self: &Arc<Self>, token: RefreshToken) -> Result<()> {
         self.detached(async move |inner: Arc<Self>| {
             let allowance = Allowance::new();
-            let mut entered = inner.enter(&allowance).await?;
-            match entered.state.recognise(token.fingerprint()) {
+            let mut transaction = inner.enter(&allowance).await?;
+            match transaction.state.recognise(token.fingerprint()) {
                 Known::Unknown => {
-                    if inner.accept(&mut entered, &token, Origin::Given).await? == Absorbed::Elsewhere {
-                        inner.leave(entered).await;
+                    if inner.accept(&mut transaction, &token, Origin::Given).await? == KeptIn::Elsewhere {
+                        inner.leave(transaction).await;
                         // Mirrors that show one family are one keeper: the journal that has the token is found by what
                         // the mirror shows.
                         inner.show(&token).await?;
-                        entered = inner.enter(&allowance).await?;
+                        transaction = inner.enter(&allowance).await?;
                     }
                 }
                 // Given by a person's own hand, this is no copy that came back by itself.
-                Known::Aside => entered.state.swap_aside(),
+                Known::Aside => transaction.state.swap_aside(),
                 Known::Current => {
-                    if !entered.state.rewrap(&token) {
-                        inner.leave(entered).await;
+                    if !transaction.state.rewrap(&token) {
+                        inner.leave(transaction).await;
                         return Ok(());
                     }
                 }
                 Known::Former | Known::Rejected => {
-                    inner.adopt(&entered.state);
-                    inner.leave(entered).await;
+                    inner.adopt(&transaction.state);
+                    inner.leave(transaction).await;
                     inner.log(Level::Warn, "The refresh token that was set is an old copy, so the newer one is kept.");
                     return Ok(());
                 }
             }
-            let state = inner.commit(entered).await;
+            let state = inner.commit(transaction).await;
             inner.adopt(&state);
-            inner.follow(&allowance).await;
+            inner.sync_mirror(&allowance).await;
             Ok(())
         })
         .await
@@ -64,9 +64,9 @@ impl Inner {
     pub(super) async fn set_push_credentials(self: &Arc<Self>, credentials: Option<Value>) -> Result<()> {
         self.detached(async move |inner: Arc<Self>| {
             let allowance = Allowance::new();
-            let mut entered = inner.enter(&allowance).await?;
-            let Some(held) = &entered.state.current else {
-                inner.leave(entered).await;
+            let mut transaction = inner.enter(&allowance).await?;
+            let Some(held) = &transaction.state.current else {
+                inner.leave(transaction).await;
                 return Err(Error::new(
                     crate::ErrorCode::NoRefreshToken,
                     "Push credentials are kept in the refresh token, and there is none yet. Log in first.",
@@ -74,19 +74,19 @@ impl Inner {
             };
             let token = held.token.with_push_credentials(credentials);
             if token == held.token {
-                inner.leave(entered).await;
+                inner.leave(transaction).await;
                 return Ok(());
             }
             if !token.survives_wrapping() {
-                inner.leave(entered).await;
+                inner.leave(transaction).await;
                 return Err(Error::invalid(
                     "The push credentials (pnc) are too large or nested too deeply: the refresh token that they are kept in could not be read again.",
                 ));
             }
-            entered.state.wrap(token);
-            let state = inner.commit(entered).await;
+            transaction.state.wrap(token);
+            let state = inner.commit(transaction).await;
             inner.adopt(&state);
-            inner.follow(&allowance).await;
+            inner.sync_mirror(&allowance).await;
             Ok(())
         })
         .await
@@ -97,10 +97,10 @@ impl Inner {
             // Whoever is in the mirror ends first, and nobody looks until it shows nothing: with the journal gone, what it
             // shows would be a token that has just been pasted.
             let _turn = inner.following.lock().await;
-            let entered = inner.enter(&Allowance::new()).await?;
-            let issuer = entered.state.issuer.clone();
-            let cleared = inner.erase(entered).await?;
-            inner.update(|view, _| view.given = None);
+            let transaction = inner.enter(&Allowance::new()).await?;
+            let issuer = transaction.state.issuer.clone();
+            let cleared = inner.erase(transaction).await?;
+            inner.update(|snapshot, _| snapshot.given = None);
             inner.adopt(&State::logged_out(issuer, inner.parts.clock.wall()));
             cleared
         })

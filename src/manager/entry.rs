@@ -29,10 +29,10 @@ impl Pending {
 }
 
 /// The right to change the state, and the state as it is now.
-pub(super) struct Entered<'a> {
+pub(super) struct Transaction<'a> {
     pub(super) state: State,
     /// Whether the caller's own token changed it, which is not written yet.
-    absorbed: bool,
+    changed: bool,
     /// Whether it was never written: it must not be forgotten, and nobody else may go on from the disk.
     pending: bool,
     /// How often another process was faster meanwhile.
@@ -45,12 +45,12 @@ pub(super) struct Entered<'a> {
     slot: tokio::sync::MutexGuard<'a, Option<Box<Pending>>>,
 }
 
-impl Entered<'_> {
+impl Transaction<'_> {
     /// Goes on with what is known here, in place of an older state or of none.
     fn restore(&mut self, known: &State) {
         let sequence = self.state.sequence.max(known.sequence);
         self.state = State { sequence, mark: None, ..known.clone() };
-        self.absorbed = true;
+        self.changed = true;
     }
 }
 
@@ -76,7 +76,7 @@ pub(super) enum Purpose {
 
 /// Where a token from outside is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Absorbed {
+pub(super) enum KeptIn {
     /// In the journal that was entered, or nowhere because it is an old copy.
     Here,
     /// In another journal of the folder: that one has to be entered.
@@ -109,7 +109,7 @@ impl Inner {
     pub(super) fn enter<'a: 'b, 'b>(
         self: &'a Arc<Self>,
         allowance: &'b Arc<Allowance>,
-    ) -> BoxFuture<'b, Result<Entered<'a>>> {
+    ) -> BoxFuture<'b, Result<Transaction<'a>>> {
         Box::pin(self.enter_with(Patience::UntilClosing, allowance))
     }
 
@@ -117,13 +117,13 @@ impl Inner {
     pub(super) fn enter_although_closing<'a: 'b, 'b>(
         self: &'a Arc<Self>,
         allowance: &'b Arc<Allowance>,
-    ) -> BoxFuture<'b, Result<Entered<'a>>> {
+    ) -> BoxFuture<'b, Result<Transaction<'a>>> {
         Box::pin(self.enter_with(Patience::ToTheEnd, allowance))
     }
 
-    async fn enter_with(self: &Arc<Self>, patience: Patience, allowance: &Arc<Allowance>) -> Result<Entered<'_>> {
+    async fn enter_with(self: &Arc<Self>, patience: Patience, allowance: &Arc<Allowance>) -> Result<Transaction<'_>> {
         let mut slot = self.entry.lock().await;
-        if self.view().closed {
+        if self.snapshot().closed {
             return Err(closed());
         }
         if let Some(mut pending) = slot.take() {
@@ -135,27 +135,27 @@ impl Inner {
             // Still not written. What is known is in memory, and nobody else may go on from the disk.
             let allowance = Arc::clone(allowance);
             let guard = Some(guard);
-            let mut entered =
-                Entered { state, absorbed: false, pending: true, overtaken: 0, guard, allowance, shown: None, slot };
-            self.absorb(&mut entered, None).await?;
-            return Ok(entered);
+            let mut transaction =
+                Transaction { state, changed: false, pending: true, overtaken: 0, guard, allowance, shown: None, slot };
+            self.merge_external(&mut transaction, None).await?;
+            return Ok(transaction);
         }
         let mut relocations = MOST_RELOCATIONS;
         loop {
-            let mut entered = self.enter_once(slot, patience, allowance).await?;
-            let shown = entered.shown.take();
-            if self.absorb(&mut entered, shown.clone()).await? == Absorbed::Here {
-                return Ok(entered);
+            let mut transaction = self.enter_once(slot, patience, allowance).await?;
+            let shown = transaction.shown.take();
+            if self.merge_external(&mut transaction, shown.clone()).await? == KeptIn::Here {
+                return Ok(transaction);
             }
             // The token of the mirror, or of the options, is in another journal by now: that one is found in the next round.
             if relocations == 0 {
-                let given = self.view().given.as_ref().map(RefreshToken::fingerprint);
-                entered.state.spent_elsewhere.extend(shown.as_ref().map(RefreshToken::fingerprint).or(given));
-                self.absorb(&mut entered, shown).await?;
-                return Ok(entered);
+                let given = self.snapshot().given.as_ref().map(RefreshToken::fingerprint);
+                transaction.state.spent_elsewhere.extend(shown.as_ref().map(RefreshToken::fingerprint).or(given));
+                self.merge_external(&mut transaction, shown).await?;
+                return Ok(transaction);
             }
             relocations -= 1;
-            let Entered { guard, slot: left, .. } = entered;
+            let Transaction { guard, slot: left, .. } = transaction;
             if let Some(guard) = guard {
                 self.release(guard).await;
             }
@@ -169,14 +169,14 @@ impl Inner {
         slot: tokio::sync::MutexGuard<'a, Option<Box<Pending>>>,
         patience: Patience,
         allowance: &Arc<Allowance>,
-    ) -> Result<Entered<'a>> {
+    ) -> Result<Transaction<'a>> {
         let mut shown = self.look_into_mirror(allowance).await;
         let (guard, found) = match self.lock_and_read(patience).await {
-            Ok(entered) => entered,
+            Ok(transaction) => transaction,
             Err(error) => {
                 // Another program's file in the place of the journal is a matter of the store as well.
                 if matches!(error.code(), ErrorCode::Store | ErrorCode::InvalidArgument) {
-                    self.update(|view, _| view.store_problem = Some(error.clone()));
+                    self.update(|snapshot, _| snapshot.store_problem = Some(error.clone()));
                 }
                 return Err(error);
             }
@@ -188,12 +188,12 @@ impl Inner {
             // mirror shows now, under the lock, can be a paste.
             shown = self.look_into_mirror(allowance).await;
         }
-        if self.view().store_problem.is_some() {
-            self.update(|view, _| view.store_problem = None);
+        if self.snapshot().store_problem.is_some() {
+            self.update(|snapshot, _| snapshot.store_problem = None);
         }
-        let mut entered = Entered {
+        let mut transaction = Transaction {
             state: found.state,
-            absorbed: false,
+            changed: false,
             pending: false,
             overtaken: 0,
             guard: Some(guard),
@@ -201,15 +201,16 @@ impl Inner {
             shown,
             slot,
         };
-        let is_shown_newest = entered.shown.as_ref().map(RefreshToken::fingerprint) == entered.state.fingerprint();
+        let is_shown_newest =
+            transaction.shown.as_ref().map(RefreshToken::fingerprint) == transaction.state.fingerprint();
         if matches!(self.parts.mirror, Some(Follower::Place(_))) && !is_shown_newest {
             // Another mirror may follow this journal too, and only that one was written after the last rotation.
-            self.view().mirror_due = true;
+            self.snapshot().mirror_due = true;
         }
-        let ahead = self.view().ahead_of(&entered.state);
-        let mut missing = self.view().missing_in(&entered.state);
+        let ahead = self.snapshot().ahead_of(&transaction.state);
+        let mut missing = self.snapshot().missing_in(&transaction.state);
         if let Some(token) = missing.as_ref().and_then(|known| known.fingerprint())
-            && self.is_known_elsewhere(&mut entered, token).await?
+            && self.is_known_elsewhere(&mut transaction, token).await?
         {
             // The mirror got another journal, and the former one still has the token.
             missing = None;
@@ -219,7 +220,7 @@ impl Inner {
                 Level::Warn,
                 "The journal was put back to an older version. The newer token, which is still known here, is used.",
             );
-            entered.restore(&known);
+            transaction.restore(&known);
         } else if let Some(known) = missing {
             self.log(
                 Level::Warn,
@@ -228,39 +229,39 @@ impl Inner {
                     self.parts.store.name()
                 ),
             );
-            entered.restore(&known);
-            self.update(|view, _| view.set_persisted(false));
+            transaction.restore(&known);
+            self.update(|snapshot, _| snapshot.set_persisted(false));
         }
-        if entered.state.volatile {
+        if transaction.state.volatile {
             // It is written to the journal as soon as that is possible, whether or not anything else changes.
-            entered.absorbed = true;
-            self.update(|view, _| view.set_persisted(false));
+            transaction.changed = true;
+            self.update(|snapshot, _| snapshot.set_persisted(false));
         }
-        Ok(entered)
+        Ok(transaction)
     }
 
-    async fn is_known_elsewhere(&self, entered: &mut Entered<'_>, token: Fingerprint) -> Result<bool> {
-        let Some(guard) = entered.guard.take() else { return Ok(false) };
+    async fn is_known_elsewhere(&self, transaction: &mut Transaction<'_>, token: Fingerprint) -> Result<bool> {
+        let Some(guard) = transaction.guard.take() else { return Ok(false) };
         let (guard, known) = self.blocking(guard, move |guard| guard.is_known_elsewhere(token)).await;
-        entered.guard = Some(guard);
+        transaction.guard = Some(guard);
         known
     }
 
     /// Takes over a token from outside, in the journal that it belongs to. If that fails, the store is left.
     pub(super) async fn accept(
         &self,
-        entered: &mut Entered<'_>,
+        transaction: &mut Transaction<'_>,
         token: &RefreshToken,
         origin: Origin,
-    ) -> Result<Absorbed> {
+    ) -> Result<KeptIn> {
         let now = self.parts.clock.wall();
-        if entered.pending {
-            entered.state.take_over(token.clone(), now);
-            entered.absorbed = true;
-            return Ok(Absorbed::Here);
+        if transaction.pending {
+            transaction.state.take_over(token.clone(), now);
+            transaction.changed = true;
+            return Ok(KeptIn::Here);
         }
-        let Some(guard) = entered.guard.take() else { return Err(closed()) };
-        let (mut state, token) = (entered.state.clone(), token.clone());
+        let Some(guard) = transaction.guard.take() else { return Err(closed()) };
+        let (mut state, token) = (transaction.state.clone(), token.clone());
         let (guard, (state, accepted)) = self
             .blocking(guard, move |guard| {
                 let accepted = guard.accept(&mut state, Offer { token: &token, origin, now });
@@ -269,20 +270,20 @@ impl Inner {
             .await;
         match accepted {
             Ok(Accepted::Here { written, notices }) => {
-                entered.guard = Some(guard);
-                entered.state = state;
-                entered.absorbed = !written;
-                self.view().mirror_due |= written;
+                transaction.guard = Some(guard);
+                transaction.state = state;
+                transaction.changed = !written;
+                self.snapshot().mirror_due |= written;
                 self.tell(notices);
-                Ok(Absorbed::Here)
+                Ok(KeptIn::Here)
             }
             Ok(Accepted::Elsewhere) => {
-                entered.guard = Some(guard);
-                Ok(Absorbed::Elsewhere)
+                transaction.guard = Some(guard);
+                Ok(KeptIn::Elsewhere)
             }
             Err(error) => {
                 self.release(guard).await;
-                self.update(|view, _| view.store_problem = Some(error.clone()));
+                self.update(|snapshot, _| snapshot.store_problem = Some(error.clone()));
                 Err(error)
             }
         }
@@ -290,9 +291,9 @@ impl Inner {
 
     /// Writes before a request, with room kept for its answer. If another process wrote meanwhile, nothing is written, its
     /// state is taken in, and everything has to be decided anew.
-    pub(super) async fn begin(&self, entered: &mut Entered<'_>, purpose: Purpose) -> Result<Start> {
-        let Some(guard) = entered.guard.take() else { return Err(closed()) };
-        let mut state = entered.state.clone();
+    pub(super) async fn begin(&self, transaction: &mut Transaction<'_>, purpose: Purpose) -> Result<Start> {
+        let Some(guard) = transaction.guard.take() else { return Err(closed()) };
+        let mut state = transaction.state.clone();
         let (guard, (state, claimed, result)) = self
             .blocking(guard, move |guard| {
                 let claimed = match purpose {
@@ -303,16 +304,16 @@ impl Inner {
                 (state, claimed, result)
             })
             .await;
-        entered.guard = Some(guard);
+        transaction.guard = Some(guard);
         // Which journal it is and how often it was written is so, whatever comes of this.
-        entered.state = state;
+        transaction.state = state;
         let result = match claimed {
             Ok(Claim::Here(notices)) => {
                 self.tell_once(notices);
                 result.unwrap_or_else(|| Err(broken()))
             }
             Ok(Claim::Elsewhere(path)) => {
-                entered.state.mark = None;
+                transaction.state.mark = None;
                 return Ok(Start::Elsewhere(path));
             }
             // Nothing is wrong with the store.
@@ -328,12 +329,12 @@ impl Inner {
                         self.parts.store.name()
                     ),
                 );
-                entered.state.mark = None;
-                entered.state.merge(*theirs);
-                entered.overtaken += 1;
+                transaction.state.mark = None;
+                transaction.state.merge(*theirs);
+                transaction.overtaken += 1;
                 let now = self.parts.clock.wall();
-                let is_at_work = entered.state.mark.as_ref().is_some_and(|mark| mark.deadline > now);
-                if is_at_work || entered.overtaken > MOST_OVERTAKEN {
+                let is_at_work = transaction.state.mark.as_ref().is_some_and(|mark| mark.deadline > now);
+                if is_at_work || transaction.overtaken > MOST_OVERTAKEN {
                     return Err(Error::new(
                         ErrorCode::StoreLocked,
                         format!(
@@ -345,20 +346,20 @@ impl Inner {
                 Ok(Start::Overtaken)
             }
             Ok(Begun::Ready(notices)) => {
-                entered.state.volatile = false;
+                transaction.state.volatile = false;
                 self.tell(notices);
-                entered.absorbed = false;
-                entered.pending = false;
+                transaction.changed = false;
+                transaction.pending = false;
                 let durable = self.parts.store.is_durable();
-                self.update(|view, _| {
-                    view.given = None;
-                    view.store_problem = None;
-                    view.set_persisted(durable);
+                self.update(|snapshot, _| {
+                    snapshot.given = None;
+                    snapshot.store_problem = None;
+                    snapshot.set_persisted(durable);
                 });
                 Ok(Start::Ready)
             }
             Err(error) => {
-                self.update(|view, _| view.store_problem = Some(error.clone()));
+                self.update(|snapshot, _| snapshot.store_problem = Some(error.clone()));
                 Err(error)
             }
         }
@@ -376,11 +377,11 @@ impl Inner {
 
     /// Writes what must not be lost, and returns it with what another process wrote meanwhile. Where that fails it stays in
     /// memory, with the lock, and is tried again.
-    pub(super) async fn commit(self: &Arc<Self>, mut entered: Entered<'_>) -> State {
-        let Some(guard) = entered.guard.take() else { return entered.state };
-        let pending = Box::new(Pending { guard, state: entered.state });
-        self.view().given = None;
-        let (state, written) = self.write_pending(pending, &mut entered.slot, &entered.allowance).await;
+    pub(super) async fn commit(self: &Arc<Self>, mut transaction: Transaction<'_>) -> State {
+        let Some(guard) = transaction.guard.take() else { return transaction.state };
+        let pending = Box::new(Pending { guard, state: transaction.state });
+        self.snapshot().given = None;
+        let (state, written) = self.write_pending(pending, &mut transaction.slot, &transaction.allowance).await;
         if !written {
             self.keep_writing();
         }
@@ -427,7 +428,7 @@ impl Inner {
         let Pending { guard, mut state } = *pending;
         // Not even the end of the process comes between.
         let _write = self.begin_write();
-        self.view().mirror_due = true;
+        self.snapshot().mirror_due = true;
         let (guard, (state, result)) = self
             .blocking(guard, move |guard| {
                 let result = guard.commit(&mut state);
@@ -442,9 +443,9 @@ impl Inner {
             Ok(notices) => {
                 self.tell(notices);
                 let durable = self.parts.store.is_durable();
-                self.update(|view, _| {
-                    view.set_persisted(durable);
-                    view.store_problem = None;
+                self.update(|snapshot, _| {
+                    snapshot.set_persisted(durable);
+                    snapshot.store_problem = None;
                 });
                 self.release(guard).await;
                 (state, true)
@@ -457,12 +458,12 @@ impl Inner {
                 let error = error.with_sentence(&format!(
                     "The newest token is {place} until it can be written; that is tried every 5 seconds."
                 ));
-                if !self.view().is_unwritten_because_of(&error) {
+                if !self.snapshot().is_unwritten_because_of(&error) {
                     self.log(Level::Error, format!("{error}"));
                 }
-                self.update(|view, _| {
-                    view.set_persisted(false);
-                    view.store_problem = Some(error);
+                self.update(|snapshot, _| {
+                    snapshot.set_persisted(false);
+                    snapshot.store_problem = Some(error);
                 });
                 *slot = Some(Box::new(Pending { guard, state: state.clone() }));
                 (state, false)
@@ -481,19 +482,19 @@ impl Inner {
     }
 
     /// Leaves without a change of its own.
-    pub(super) async fn leave(self: &Arc<Self>, entered: Entered<'_>) {
-        if entered.absorbed {
-            self.commit(entered).await;
+    pub(super) async fn leave(self: &Arc<Self>, transaction: Transaction<'_>) {
+        if transaction.changed {
+            self.commit(transaction).await;
             return;
         }
-        self.abandon(entered).await;
+        self.abandon(transaction).await;
     }
 
     /// Leaves after a write before a request has failed: what is on the disk is as good as before.
-    pub(super) async fn abandon(&self, mut entered: Entered<'_>) {
-        let Some(guard) = entered.guard.take() else { return };
-        if entered.pending {
-            *entered.slot = Some(Box::new(Pending { guard, state: entered.state }));
+    pub(super) async fn abandon(&self, mut transaction: Transaction<'_>) {
+        let Some(guard) = transaction.guard.take() else { return };
+        if transaction.pending {
+            *transaction.slot = Some(Box::new(Pending { guard, state: transaction.state }));
         } else {
             self.release(guard).await;
         }
@@ -501,8 +502,8 @@ impl Inner {
 
     /// Forgets everything there is, and takes the token out of the mirror before anybody else comes in. Says how that
     /// went.
-    pub(super) async fn erase(self: &Arc<Self>, mut entered: Entered<'_>) -> Result<Result<()>> {
-        let Some(guard) = entered.guard.take() else { return Err(closed()) };
+    pub(super) async fn erase(self: &Arc<Self>, mut transaction: Transaction<'_>) -> Result<Result<()>> {
+        let Some(guard) = transaction.guard.take() else { return Err(closed()) };
         let (guard, result) = self.blocking(guard, |guard| guard.forget()).await;
         let cleared = match &result {
             Ok(_) => self.clear_mirror().await,
@@ -520,125 +521,129 @@ impl Inner {
     }
 
     /// The caller's own token is looked up once, under the lock, and the mirror's each time.
-    async fn absorb(&self, entered: &mut Entered<'_>, shown: Option<RefreshToken>) -> Result<Absorbed> {
-        if !self.view().holds_given_back(&entered.state) {
-            let absorbed = self.absorb_both(entered, shown).await?;
-            if absorbed == Absorbed::Elsewhere {
-                return Ok(absorbed);
+    async fn merge_external(&self, transaction: &mut Transaction<'_>, shown: Option<RefreshToken>) -> Result<KeptIn> {
+        if !self.snapshot().holds_given_back(&transaction.state) {
+            let changed = self.merge_given_and_shown(transaction, shown).await?;
+            if changed == KeptIn::Elsewhere {
+                return Ok(changed);
             }
         }
-        if !entered.pending && !entered.absorbed && self.view().given.is_none() {
+        if !transaction.pending && !transaction.changed && self.snapshot().given.is_none() {
             // What is known here is what was just read.
-            self.view().set_persisted(self.parts.store.is_durable());
+            self.snapshot().set_persisted(self.parts.store.is_durable());
         }
-        Ok(Absorbed::Here)
+        Ok(KeptIn::Here)
     }
 
-    async fn absorb_both(&self, entered: &mut Entered<'_>, shown: Option<RefreshToken>) -> Result<Absorbed> {
-        let given = self.view().given.clone();
+    async fn merge_given_and_shown(
+        &self,
+        transaction: &mut Transaction<'_>,
+        shown: Option<RefreshToken>,
+    ) -> Result<KeptIn> {
+        let given = self.snapshot().given.clone();
         let is_new = |state: &State, token: &RefreshToken| state.recognise(token.fingerprint()) == Known::Unknown;
         if let (Some(given), Some(shown)) = (&given, &shown)
             && given.fingerprint() != shown.fingerprint()
-            && is_new(&entered.state, given)
-            && is_new(&entered.state, shown)
+            && is_new(&transaction.state, given)
+            && is_new(&transaction.state, shown)
         {
             self.log(
                 Level::Info,
                 "Two refresh tokens are new, the one given and the one in the store: that one is used.",
             );
-            entered.state.pass_over(given);
-            entered.absorbed = true;
-            self.view().given = None;
+            transaction.state.pass_over(given);
+            transaction.changed = true;
+            self.snapshot().given = None;
         }
         let (given, by_login) = {
-            let view = self.view();
-            (view.given.clone(), view.has_unstored_login())
+            let snapshot = self.snapshot();
+            (snapshot.given.clone(), snapshot.has_unstored_login())
         };
         if let Some(given) = given {
             let origin = if by_login { Origin::Login } else { Origin::Given };
-            match self.absorb_one(entered, &given, "given", origin).await? {
-                Some(Absorbed::Here) if by_login => {
-                    count_as_accepted(&mut entered.state, self.parts.clock.wall());
-                    entered.absorbed = true;
+            match self.merge_token(transaction, &given, "given", origin).await? {
+                Some(KeptIn::Here) if by_login => {
+                    count_as_accepted(&mut transaction.state, self.parts.clock.wall());
+                    transaction.changed = true;
                 }
-                Some(Absorbed::Here) if entered.absorbed => {}
+                Some(KeptIn::Here) if transaction.changed => {}
                 // Another mirror has got it meanwhile. This one shows no token of its own, so it follows the same journal.
-                Some(Absorbed::Elsewhere) if shown.is_none() && entered.state.lacks_its_token() => {
-                    return Ok(Absorbed::Elsewhere);
+                Some(KeptIn::Elsewhere) if shown.is_none() && transaction.state.lacks_its_token() => {
+                    return Ok(KeptIn::Elsewhere);
                 }
                 // Another mirror has it, and stays its only keeper.
-                Some(Absorbed::Elsewhere) => {
+                Some(KeptIn::Elsewhere) => {
                     self.log(
                         Level::Warn,
                         "The refresh token given is kept by another journal of the same folder, so it is not used here. A login makes another one.",
                     );
-                    entered.state.spent_elsewhere.push(given.fingerprint());
-                    self.view().given = None;
+                    transaction.state.spent_elsewhere.push(given.fingerprint());
+                    self.snapshot().given = None;
                 }
-                Some(Absorbed::Here) | None => self.view().given = None,
+                Some(KeptIn::Here) | None => self.snapshot().given = None,
             }
         }
         if let Some(shown) = shown
             && let Some(mirror) = &self.parts.mirror
         {
-            let whence = match mirror {
+            let source = match mirror {
                 Follower::Place(mirror) => format!("in {}", mirror.name()),
                 Follower::Program(_) => "from the store's own load".to_owned(),
             };
-            if self.absorb_one(entered, &shown, &whence, Origin::Given).await? == Some(Absorbed::Elsewhere) {
-                return Ok(Absorbed::Elsewhere);
+            if self.merge_token(transaction, &shown, &source, Origin::Given).await? == Some(KeptIn::Elsewhere) {
+                return Ok(KeptIn::Elsewhere);
             }
         }
-        self.decide_refused(entered).await?;
-        Ok(Absorbed::Here)
+        self.decide_refused(transaction).await?;
+        Ok(KeptIn::Here)
     }
 
     /// A text of the options that was no token when the store could not be read: now it is a token that the store knows, or is ignored
     /// beside another one, or waits to be reported by a call.
-    async fn decide_refused(&self, entered: &mut Entered<'_>) -> Result<()> {
-        let Some(refused) = self.view().refused.take() else { return Ok(()) };
-        match pasted::read(refused.text.expose(), Some(&entered.state)) {
+    async fn decide_refused(&self, transaction: &mut Transaction<'_>) -> Result<()> {
+        let Some(refused) = self.snapshot().refused.take() else { return Ok(()) };
+        match pasted::read(refused.text.expose(), Some(&transaction.state)) {
             Pasted::Token(token) => {
-                self.absorb_one(entered, &token, "given", Origin::Given).await?;
+                self.merge_token(transaction, &token, "given", Origin::Given).await?;
             }
-            _ if entered.state.current.is_some() => self.log(Level::Warn, ignoring(refused.flaw)),
-            _ => self.view().refused = Some(refused),
+            _ if transaction.state.current.is_some() => self.log(Level::Warn, ignoring(refused.flaw)),
+            _ => self.snapshot().refused = Some(refused),
         }
         Ok(())
     }
 
     /// Says where the token is kept; `None` if it changes nothing.
-    async fn absorb_one(
+    async fn merge_token(
         &self,
-        entered: &mut Entered<'_>,
+        transaction: &mut Transaction<'_>,
         token: &RefreshToken,
-        whence: &str,
+        source: &str,
         origin: Origin,
-    ) -> Result<Option<Absorbed>> {
-        let state = &mut entered.state;
+    ) -> Result<Option<KeptIn>> {
+        let state = &mut transaction.state;
         match state.recognise(token.fingerprint()) {
             Known::Unknown => {
                 let displaces = state.current.is_some();
-                let absorbed = self.accept(entered, token, origin).await?;
-                if displaces && absorbed == Absorbed::Here {
-                    self.log(Level::Info, format!("The refresh token {whence} is a new one: it is used from now on, and the one before is kept aside."));
+                let changed = self.accept(transaction, token, origin).await?;
+                if displaces && changed == KeptIn::Here {
+                    self.log(Level::Info, format!("The refresh token {source} is a new one: it is used from now on, and the one before is kept aside."));
                 }
-                Ok(Some(absorbed))
+                Ok(Some(changed))
             }
             Known::Current => {
                 let changed = !state.had_wrapping(token) && state.rewrap(token);
-                entered.absorbed |= changed;
-                Ok(changed.then_some(Absorbed::Here))
+                transaction.changed |= changed;
+                Ok(changed.then_some(KeptIn::Here))
             }
             Known::Aside | Known::Former | Known::Rejected => {
                 let fingerprint = token.fingerprint();
                 let has_newer = state.current.as_ref().is_some_and(|held| held.token.fingerprint() != fingerprint);
                 // It stays where it is for as long as nobody can write there, and is looked up each time.
-                let is_news = has_newer && self.view().old_copy.replace(fingerprint) != Some(fingerprint);
+                let is_news = has_newer && self.snapshot().old_copy.replace(fingerprint) != Some(fingerprint);
                 if is_news {
                     self.log(
                         Level::Info,
-                        format!("The refresh token {whence} is an old copy: the newer one in the journal is used."),
+                        format!("The refresh token {source} is an old copy: the newer one in the journal is used."),
                     );
                 }
                 Ok(None)
@@ -674,7 +679,7 @@ impl Inner {
             if let Some(guard) = tried? {
                 return Ok(guard);
             }
-            if patience == Patience::UntilClosing && self.view().closing {
+            if patience == Patience::UntilClosing && self.snapshot().closing {
                 return Err(closed());
             }
             if clock.monotonic() >= limit {
@@ -743,7 +748,7 @@ impl Inner {
     }
 
     fn keep_writing(self: &Arc<Self>) {
-        if std::mem::replace(&mut self.view().keeps_writing, true) {
+        if std::mem::replace(&mut self.snapshot().keeps_writing, true) {
             return;
         }
         // What is nowhere else is kept, even where nobody has the manager any more.
@@ -753,9 +758,9 @@ impl Inner {
                 inner.parts.clock.sleep(policy::BETWEEN_WRITES).await;
                 let allowance = Allowance::new();
                 let mut slot = inner.entry.lock().await;
-                if inner.view().closing {
+                if inner.snapshot().closing {
                     // Closing tries it itself, once.
-                    inner.view().keeps_writing = false;
+                    inner.snapshot().keeps_writing = false;
                     return;
                 }
                 let written = match slot.take() {
@@ -767,8 +772,8 @@ impl Inner {
                 };
                 drop(slot);
                 if written {
-                    inner.view().keeps_writing = false;
-                    inner.follow(&allowance).await;
+                    inner.snapshot().keeps_writing = false;
+                    inner.sync_mirror(&allowance).await;
                     return;
                 }
             }
@@ -777,11 +782,11 @@ impl Inner {
 
     /// Stores what a login brought when the store could not even be entered.
     pub(super) async fn store_unstored(self: &Arc<Self>, allowance: &Arc<Allowance>) {
-        if self.view().has_unstored_login()
-            && let Ok(entered) = self.enter_although_closing(allowance).await
+        if self.snapshot().has_unstored_login()
+            && let Ok(transaction) = self.enter_although_closing(allowance).await
         {
-            self.leave(entered).await;
-            self.follow(allowance).await;
+            self.leave(transaction).await;
+            self.sync_mirror(allowance).await;
         }
     }
 
@@ -791,8 +796,8 @@ impl Inner {
             loop {
                 inner.parts.clock.sleep(policy::BETWEEN_WRITES).await;
                 inner.store_unstored(&Allowance::new()).await;
-                let view = inner.view();
-                if view.closed || !view.has_unstored_login() {
+                let snapshot = inner.snapshot();
+                if snapshot.closed || !snapshot.has_unstored_login() {
                     return;
                 }
             }

@@ -18,14 +18,14 @@ use crate::{Error, ErrorCode, Result, Secret, task};
 
 /// How long after a write another writer's is looked for.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
-/// How many such looks follow one another where each finds something: two programs must not quarrel for ever.
+/// How many such looks follow one another where each finds something: two programs must not quarrel forever.
 const MOST_LOOKS: u32 = 5;
 /// How often a token that was pasted meanwhile is taken over before the mirror is left for later.
 const ROUNDS: u32 = 3;
 
 /// Looks the mirror up at the start, and puts it right; before that, writes what lies in a volatile place alone.
 pub(super) fn begin(inner: &Arc<Inner>) {
-    inner.view().mirror_due = true;
+    inner.snapshot().mirror_due = true;
     let at_most = inner.settings.request_timeout + Duration::from_secs(5);
     let under_way = Rotation::begin(at_most);
     let worker = Arc::clone(inner);
@@ -33,7 +33,7 @@ pub(super) fn begin(inner: &Arc<Inner>) {
         // Where the store cannot be entered now, the next call tells why.
         let allowance = Allowance::new();
         let _ = worker.take_over_shown(&allowance).await;
-        worker.follow(&allowance).await;
+        worker.sync_mirror(&allowance).await;
         drop(under_way);
     });
 }
@@ -42,7 +42,7 @@ pub(super) fn begin(inner: &Arc<Inner>) {
 pub(super) async fn after(inner: &Arc<Inner>, allowance: Arc<Allowance>) {
     if inner.parts.mirror.is_some() {
         let worker = Arc::clone(inner);
-        let _ = task::spawn(&inner.parts.runtime, async move { worker.follow(&allowance).await }).await;
+        let _ = task::spawn(&inner.parts.runtime, async move { worker.sync_mirror(&allowance).await }).await;
     }
 }
 
@@ -65,28 +65,28 @@ impl Inner {
         };
         match looked {
             Ok(shown) => {
-                self.update(|view, _| {
-                    if std::mem::take(&mut view.mirror_unreadable) {
-                        view.mirror_problem = None;
+                self.update(|snapshot, _| {
+                    if std::mem::take(&mut snapshot.mirror_unreadable) {
+                        snapshot.mirror_problem = None;
                     }
-                    let first = std::mem::replace(&mut view.unread, false);
+                    let first = std::mem::replace(&mut snapshot.unread, false);
                     if first
-                        && view.nothing_announced()
+                        && snapshot.nothing_announced()
                         && let Some(shown) = &shown
                     {
-                        view.announce(shown.clone());
+                        snapshot.announce(shown.clone());
                     }
                 });
-                let known = self.view().known.clone();
+                let known = self.snapshot().known.clone();
                 let read = read(shown.as_ref(), known.as_deref());
                 self.note_flaw(read.flaw());
                 read.token()
             }
             Err(error) => {
                 {
-                    let mut view = self.view();
-                    view.mirror_due = true;
-                    view.mirror_unreadable = true;
+                    let mut snapshot = self.snapshot();
+                    snapshot.mirror_due = true;
+                    snapshot.mirror_unreadable = true;
                 }
                 self.report(error);
                 None
@@ -96,10 +96,10 @@ impl Inner {
 
     /// Reports what is wrong with the text in the mirror, once per kind.
     fn note_flaw(&self, flaw: Option<Flaw>) {
-        if self.view().flaw_shown == flaw {
+        if self.snapshot().flaw_shown == flaw {
             return;
         }
-        self.update(|view, _| view.flaw_shown = flaw);
+        self.update(|snapshot, _| snapshot.flaw_shown = flaw);
         if let Some(flaw) = flaw {
             self.tell_flaw(flaw);
         }
@@ -125,31 +125,31 @@ impl Inner {
     }
 
     /// Puts the mirror right, if it may be wrong.
-    pub(super) async fn follow(self: &Arc<Self>, allowance: &Arc<Allowance>) {
+    pub(super) async fn sync_mirror(self: &Arc<Self>, allowance: &Arc<Allowance>) {
         // Whoever is in the mirror may have taken on what is due here, and has to end first.
         let turn = self.following.lock().await;
-        if !self.view().mirror_due {
+        if !self.snapshot().mirror_due {
             return;
         }
-        self.view().looks_left = MOST_LOOKS;
-        self.put_right(turn, allowance).await;
+        self.snapshot().looks_left = MOST_LOOKS;
+        self.reconcile(turn, allowance).await;
     }
 
     /// The last time: what was due, and what would be looked at later.
-    pub(super) async fn follow_to_the_end(self: &Arc<Self>, allowance: &Arc<Allowance>) {
+    pub(super) async fn sync_mirror_at_the_end(self: &Arc<Self>, allowance: &Arc<Allowance>) {
         if self.parts.mirror.is_none() {
             return;
         }
         // Whoever is in the mirror now ends first.
         let mut turn = self.following.lock().await;
         let due = {
-            let mut view = self.view();
-            view.looks_left = 0;
-            view.mirror_due | std::mem::take(&mut view.looks_again) | view.mirror_written
+            let mut snapshot = self.snapshot();
+            snapshot.looks_left = 0;
+            snapshot.mirror_due | std::mem::take(&mut snapshot.looks_again) | snapshot.mirror_written
         };
         // What a write leaves for the next look is taken away by that one.
         let mut rounds = if due { ROUNDS } else { 0 };
-        while rounds > 0 && self.put_right(turn, allowance).await {
+        while rounds > 0 && self.reconcile(turn, allowance).await {
             turn = self.following.lock().await;
             rounds -= 1;
         }
@@ -169,38 +169,38 @@ impl Inner {
     pub(super) async fn clear_mirror(self: &Arc<Self>) -> Result<()> {
         // There is no way to tell a program to forget, so it keeps what it was last given.
         let Some(Follower::Place(mirror)) = self.parts.mirror.clone() else { return Ok(()) };
-        self.view().mirror_due = false;
+        self.snapshot().mirror_due = false;
         let cleared =
             task::spawn_blocking(move || mirror.settle(&mut |shown| Ok(Shown::beside(None, shown).cleared()))).await;
         let settled = cleared.unwrap_or_else(|_| Err(broken()))?;
         self.tell(settled.notices);
         if settled.written {
-            self.view().flaw_shown = None;
+            self.snapshot().flaw_shown = None;
             // What came out of its place has the token in it.
-            self.view().looks_left = MOST_LOOKS;
+            self.snapshot().looks_left = MOST_LOOKS;
             self.look_again();
         }
         Ok(())
     }
 
     /// Says whether that took a write. Its future is boxed here, because the addon's crate would otherwise compile all of it a second time.
-    fn put_right<'a>(
+    fn reconcile<'a>(
         self: &'a Arc<Self>,
         turn: MutexGuard<'a, ()>,
         allowance: &'a Arc<Allowance>,
     ) -> BoxFuture<'a, bool> {
-        Box::pin(self.put_right_in(turn, allowance))
+        Box::pin(self.reconcile_in(turn, allowance))
     }
 
-    async fn put_right_in(self: &Arc<Self>, _turn: MutexGuard<'_, ()>, allowance: &Arc<Allowance>) -> bool {
+    async fn reconcile_in(self: &Arc<Self>, _turn: MutexGuard<'_, ()>, allowance: &Arc<Allowance>) -> bool {
         // Only with the turn: whoever comes later, and finds that nothing is due, must not go on before this ends.
-        self.view().mirror_due = false;
+        self.snapshot().mirror_due = false;
         let Some(mirror) = self.parts.mirror.clone() else { return false };
         for _ in 0..ROUNDS {
             let unwritten = self.unwritten().await;
             if unwritten.is_some() && self.parts.store.needs_the_program() {
                 // The same code was just asked, and took its time to fail. It is asked again in a moment.
-                self.view().mirror_due = true;
+                self.snapshot().mirror_due = true;
                 return false;
             }
             let Look { settled, shown } = match &mirror {
@@ -212,17 +212,17 @@ impl Inner {
             }
             let pasted = shown == Some(Shown::New);
             // The token of the options waited for the program's first answer, which has come.
-            let is_awaited = settled.is_ok() && self.view().awaits_first_answer();
+            let is_awaited = settled.is_ok() && self.snapshot().awaits_first_answer();
             if (pasted || is_awaited) && self.take_over_shown(allowance).await.is_ok() {
                 continue;
             }
             match settled {
                 Ok(settled) => {
                     self.tell_once(settled.notices);
-                    self.update(|view, _| {
-                        view.mirror_problem = None;
-                        view.mirror_unreadable = false;
-                        view.mirror_written = settled.written;
+                    self.update(|snapshot, _| {
+                        snapshot.mirror_problem = None;
+                        snapshot.mirror_unreadable = false;
+                        snapshot.mirror_written = settled.written;
                     });
                     if settled.written {
                         self.look_again();
@@ -230,16 +230,16 @@ impl Inner {
                     return settled.written;
                 }
                 Err(error) => {
-                    self.view().mirror_due = true;
+                    self.snapshot().mirror_due = true;
                     self.report(error);
                     match &mirror {
                         Follower::Program(program) if program.is_running() => {
                             let program = Arc::clone(program);
-                            self.follow_after(async move { program.settled().await });
+                            self.sync_mirror_after(async move { program.settled().await });
                         }
                         Follower::Place(_) if self.at_place.is_taken() => {
                             let turns = self.at_place.clone();
-                            self.follow_after(async move { turns.free().await });
+                            self.sync_mirror_after(async move { turns.free().await });
                         }
                         _ => self.look_again(),
                     }
@@ -252,15 +252,15 @@ impl Inner {
 
     /// Enters the store, which takes over what the mirror shows, and leaves it again.
     async fn take_over_shown(self: &Arc<Self>, allowance: &Arc<Allowance>) -> Result<()> {
-        let entered = self.enter(allowance).await?;
-        self.adopt(&entered.state);
-        self.leave(entered).await;
+        let transaction = self.enter(allowance).await?;
+        self.adopt(&transaction.state);
+        self.leave(transaction).await;
         Ok(())
     }
 
     async fn settle(&self, mirror: Arc<dyn Mirror>, unwritten: Option<State>, allowance: &Allowance) -> Look {
         let store = Arc::clone(&self.parts.store);
-        let known = self.view().known.clone();
+        let known = self.snapshot().known.clone();
         let name = mirror.name();
         let work = move || {
             let mut found = None;
@@ -337,7 +337,7 @@ impl Inner {
         // Again if there is something newer to show after a save: a program may take its time.
         for _ in 0..ROUNDS {
             let kept = if unwritten.is_some() { unwritten.clone() } else { self.peek().await? };
-            let state = or_known(kept, self.view().known.as_deref());
+            let state = or_known(kept, self.snapshot().known.as_deref());
             let (decision, is) = decide(state.as_ref(), shown.as_ref());
             // What it showed before a save is what a person should hear of.
             if found.is_none_or(|found| found.flaw().is_none()) {
@@ -353,8 +353,8 @@ impl Inner {
 
     /// Something takes longer than a call waits for it. What is due is done when that has ended, even if no rotation comes
     /// before the next start.
-    fn follow_after(self: &Arc<Self>, ended: impl Future<Output = ()> + Send + 'static) {
-        if std::mem::replace(&mut self.view().follows_later, true) {
+    fn sync_mirror_after(self: &Arc<Self>, ended: impl Future<Output = ()> + Send + 'static) {
+        if std::mem::replace(&mut self.snapshot().syncs_later, true) {
             return;
         }
         // That may be never, and a manager that nobody has any more is not kept for it.
@@ -363,34 +363,34 @@ impl Inner {
             ended.await;
             let Some(inner) = inner.upgrade() else { return };
             let closed = {
-                let mut view = inner.view();
-                view.follows_later = false;
-                view.closed
+                let mut snapshot = inner.snapshot();
+                snapshot.syncs_later = false;
+                snapshot.closed
             };
             if !closed {
-                inner.follow(&Allowance::new()).await;
+                inner.sync_mirror(&Allowance::new()).await;
             }
         });
     }
 
     /// Says what is wrong with the mirror, once.
     fn report(&self, error: Error) {
-        let news = self.view().mirror_problem.as_ref().map(Error::message) != Some(error.message());
+        let news = self.snapshot().mirror_problem.as_ref().map(Error::message) != Some(error.message());
         if news {
             let level = if error.code() == ErrorCode::StoreLocked { Level::Warn } else { Level::Error };
-            let journal = self.view().status(self.parts.clock.as_ref()).persisted;
+            let journal = self.snapshot().status(self.parts.clock.as_ref()).persisted;
             let safe = if journal { " The token itself is safe in the journal." } else { "" };
             self.log(level, format!("{error}{safe} It is tried again."));
-            self.update(|view, _| view.mirror_problem = Some(error));
+            self.update(|snapshot, _| snapshot.mirror_problem = Some(error));
         }
     }
 
     /// Each sentence once: how a file has to be written does not change from one rotation to the next.
     pub(super) fn tell_once(&self, mut notices: Vec<Notice>) {
-        let mut view = self.view();
-        notices.retain(|notice| !view.told.contains(notice));
-        view.told.extend(notices.iter().cloned());
-        drop(view);
+        let mut snapshot = self.snapshot();
+        notices.retain(|notice| !snapshot.told.contains(notice));
+        snapshot.told.extend(notices.iter().cloned());
+        drop(snapshot);
         self.tell(notices);
     }
 
@@ -401,19 +401,19 @@ impl Inner {
     /// Somebody else may be writing the same place: a second later it is looked at once more.
     fn look_again(self: &Arc<Self>) {
         {
-            let mut view = self.view();
-            if view.closing || view.looks_again || view.looks_left == 0 {
+            let mut snapshot = self.snapshot();
+            if snapshot.closing || snapshot.looks_again || snapshot.looks_left == 0 {
                 return;
             }
-            view.looks_left -= 1;
-            view.looks_again = true;
+            snapshot.looks_left -= 1;
+            snapshot.looks_again = true;
         }
         let inner = Arc::clone(self);
         task::spawn(&self.parts.runtime, async move {
             inner.parts.clock.sleep(SECOND_LOOK).await;
             let due = {
-                let mut view = inner.view();
-                std::mem::take(&mut view.looks_again) && !view.closed
+                let mut snapshot = inner.snapshot();
+                std::mem::take(&mut snapshot.looks_again) && !snapshot.closed
             };
             if due {
                 inner.look_once_more().await;
@@ -423,7 +423,7 @@ impl Inner {
 
     pub(super) async fn look_once_more(self: &Arc<Self>) {
         let turn = self.following.lock().await;
-        self.put_right(turn, &Allowance::new()).await;
+        self.reconcile(turn, &Allowance::new()).await;
     }
 }
 

@@ -122,7 +122,7 @@ impl Inner {
     async fn start(self: &Arc<Self>, credentials: Credentials, code: Option<Secret>) -> Result<Step> {
         let mut slot = self.login.lock().await;
         *slot = None;
-        self.update(|view, _| view.login_waits = false);
+        self.update(|snapshot, _| snapshot.login_waits = false);
         let allowance = Allowance::new();
         let hardware_id = self.prepare(credentials.device, &allowance).await?;
         let request = LoginRequest {
@@ -162,7 +162,7 @@ impl Inner {
         let mut codes = Codes::new(totp);
         for _ in 0..TRIES {
             let next = loop {
-                let sent = self.view().last_code.clone();
+                let sent = self.snapshot().last_code.clone();
                 let next = codes.next(self.parts.clock.wall(), sent.as_ref());
                 if next.wait.is_zero() {
                     break next;
@@ -176,7 +176,7 @@ impl Inner {
                 }
             };
             codes.count(&next);
-            self.view().last_code = Some(next.code.clone());
+            self.snapshot().last_code = Some(next.code.clone());
             step = login.submit(&next.code).await;
             match &step {
                 Ok(LoginStep::TwoFactor(_)) => {}
@@ -210,32 +210,32 @@ impl Inner {
         if let Some(Follower::Place(mirror)) = self.parts.mirror.clone() {
             task::spawn_blocking(move || mirror.check_place()).await.unwrap_or_else(|_| Err(broken()))?;
         }
-        let mut entered = self.enter(allowance).await?;
+        let mut transaction = self.enter(allowance).await?;
         let hardware_id = loop {
             let decided = match device {
-                Device::Kept => self.decide_hardware_id(&entered.state).await,
+                Device::Kept => self.decide_hardware_id(&transaction.state).await,
                 Device::New => Ok(hardware_id::random()),
             };
             let hardware_id = match decided {
                 Ok(hardware_id) => hardware_id,
                 Err(error) => {
-                    self.leave(entered).await;
+                    self.leave(transaction).await;
                     return Err(error);
                 }
             };
             // The token in use keeps its own: it wins over the journal's.
-            entered.state.hardware_id = Some(hardware_id.clone());
-            match self.begin(&mut entered, Purpose::Login).await {
+            transaction.state.hardware_id = Some(hardware_id.clone());
+            match self.begin(&mut transaction, Purpose::Login).await {
                 Ok(Start::Ready) => break hardware_id,
                 Ok(Start::Overtaken | Start::Elsewhere(_)) => {}
                 Err(error) => {
-                    self.abandon(entered).await;
+                    self.abandon(transaction).await;
                     return Err(error);
                 }
             }
         };
-        self.adopt(&entered.state);
-        self.leave(entered).await;
+        self.adopt(&transaction.state);
+        self.leave(transaction).await;
         Ok(hardware_id)
     }
 
@@ -272,7 +272,7 @@ impl Inner {
             }
         };
         let waits = slot.is_some();
-        self.update(|view, _| view.login_waits = waits);
+        self.update(|snapshot, _| snapshot.login_waits = waits);
         result
     }
 
@@ -282,25 +282,27 @@ impl Inner {
         let now = self.parts.clock.wall();
         let raw = grant.refresh_token.expose();
         let token = RefreshToken::from_raw(raw).rotated(raw, hardware_id);
-        let entered = match self.enter_although_closing(allowance).await {
-            Ok(mut entered) => self.accept(&mut entered, &token, Origin::Login).await.map(|_| entered),
+        let transaction = match self.enter_although_closing(allowance).await {
+            Ok(mut transaction) => self.accept(&mut transaction, &token, Origin::Login).await.map(|_| transaction),
             Err(error) => Err(error),
         };
-        let mut entered = match entered {
-            Ok(entered) => entered,
+        let mut transaction = match transaction {
+            Ok(transaction) => transaction,
             Err(error) => {
                 // Not a reason to lose a login: it is in memory, and the next call that gets in takes it along.
                 self.log(Level::Error, format!("Logged in, but the token is in memory only: {error}"));
-                self.update(|view, clock| view.show_unstored(token, hardware_id, &access_of(grant, now), error, clock));
+                self.update(|snapshot, clock| {
+                    snapshot.show_unstored(token, hardware_id, &access_of(grant, now), error, clock);
+                });
                 self.keep_storing();
                 return;
             }
         };
-        count_as_accepted(&mut entered.state, now);
-        entered.state.hardware_id = Some(hardware_id.to_owned());
-        entered.state.access = Some(access_of(grant, now));
-        let state = self.commit(entered).await;
+        count_as_accepted(&mut transaction.state, now);
+        transaction.state.hardware_id = Some(hardware_id.to_owned());
+        transaction.state.access = Some(access_of(grant, now));
+        let state = self.commit(transaction).await;
         self.adopt(&state);
-        self.follow(allowance).await;
+        self.sync_mirror(allowance).await;
     }
 }

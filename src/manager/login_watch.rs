@@ -18,11 +18,11 @@ impl Inner {
             return;
         }
         {
-            let mut view = self.view();
-            if view.closing || view.watches_for_login || view.has_usable_token() {
+            let mut snapshot = self.snapshot();
+            if snapshot.closing || snapshot.watches_for_login || snapshot.has_usable_token() {
                 return;
             }
-            view.watches_for_login = true;
+            snapshot.watches_for_login = true;
         }
         let (weak, clock) = (self.me.clone(), Arc::clone(&self.parts.clock));
         task::spawn(&self.parts.runtime, async move {
@@ -32,9 +32,9 @@ impl Inner {
                 // A manager that its program dropped is not kept alive by this task.
                 let Some(inner) = weak.upgrade() else { return };
                 {
-                    let mut view = inner.view();
-                    if view.closing || view.has_usable_token() {
-                        view.watches_for_login = false;
+                    let mut snapshot = inner.snapshot();
+                    if snapshot.closing || snapshot.has_usable_token() {
+                        snapshot.watches_for_login = false;
                         return;
                     }
                 }
@@ -57,11 +57,11 @@ impl Inner {
         else {
             return;
         };
-        let adopted = self.update(|view, clock| {
-            let is_free = view.flight.is_none() && view.given.is_none() && !view.closing;
-            let adopts = is_free && !view.has_usable_token() && view.ahead_of(&state).is_none();
+        let adopted = self.update(|snapshot, clock| {
+            let is_free = snapshot.flight.is_none() && snapshot.given.is_none() && !snapshot.closing;
+            let adopts = is_free && !snapshot.has_usable_token() && snapshot.ahead_of(&state).is_none();
             if adopts {
-                view.adopt(&state, clock);
+                snapshot.adopt(&state, clock);
             }
             adopts
         });
@@ -79,9 +79,9 @@ impl Inner {
             // From here on no change is missed.
             changed.as_mut().enable();
             {
-                let view = self.view();
-                view.check_open()?;
-                if view.has_usable_token() {
+                let snapshot = self.snapshot();
+                snapshot.check_open()?;
+                if snapshot.has_usable_token() {
                     return Ok(());
                 }
             }

@@ -14,8 +14,8 @@ mod login;
 mod login_watch;
 mod policy;
 mod refresh;
+mod snapshot;
 mod stats;
-mod view;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -27,8 +27,8 @@ use tokio::sync::Notify;
 pub use clock::{Clock, SystemClock};
 pub use follow::Shown;
 pub use login::{Credentials, Device};
+pub use snapshot::{Auth, Phase, Status};
 pub use stats::Stats;
-pub use view::{Auth, Phase, Status};
 
 use crate::journal::Store;
 use crate::journal::state::{Known, State};
@@ -40,7 +40,7 @@ use crate::{Error, ErrorCode, Result, Secret};
 use entry::Pending;
 use login::Asked;
 use refresh::{Outcome, Reason};
-use view::{Beside, Complaint, View};
+use snapshot::{Beside, Invalidation, Snapshot};
 
 /// What a manager is given. It has no way to any of these but this one.
 pub struct Parts {
@@ -84,11 +84,11 @@ pub const DEFAULT_DEVICE_NAME: &str = "ring-auth";
 
 /// How a token does by what a store holds, without a manager and without a request.
 pub fn inspect(state: Option<&State>, clock: &dyn Clock) -> Status {
-    let mut view = View::new(state.is_some_and(|state| !state.volatile));
+    let mut snapshot = Snapshot::new(state.is_some_and(|state| !state.volatile));
     if let Some(state) = state {
-        view.adopt(state, clock);
+        snapshot.adopt(state, clock);
     }
-    view.status(clock)
+    snapshot.status(clock)
 }
 
 /// Hears of everything that happens, in order. Called from any thread, one call at a time; it must neither block nor call
@@ -171,7 +171,7 @@ pub struct Manager {
 struct Inner {
     parts: Parts,
     settings: Settings,
-    view: Mutex<View>,
+    snapshot: Mutex<Snapshot>,
     /// Held while the listener is told.
     telling: Mutex<()>,
     /// Serialises what enters the store within this process, and keeps what could not be written.
@@ -204,23 +204,23 @@ impl Manager {
             Some(Follower::Program(_)) | None => None,
         };
         let (found, trouble) = peek(&parts, settings.refresh_token.as_ref())?;
-        let mut view = View::new(parts.store.is_durable());
+        let mut snapshot = Snapshot::new(parts.store.is_durable());
         let is_volatile = found.as_ref().is_some_and(|state| state.volatile);
         if let Some(state) = &found {
-            view.adopt(state, parts.clock.as_ref());
+            snapshot.adopt(state, parts.clock.as_ref());
             if is_volatile {
-                view.set_persisted(false);
+                snapshot.set_persisted(false);
             }
         }
         let shown = match looked {
             Some(Ok(shown)) => shown,
             Some(Err(error)) if error.code() == ErrorCode::InvalidArgument => return Err(error),
             Some(Err(error)) => {
-                view.mirror_problem = Some(error);
+                snapshot.mirror_problem = Some(error);
                 None
             }
             None => {
-                view.unread = parts.mirror.is_some();
+                snapshot.unread = parts.mirror.is_some();
                 None
             }
         };
@@ -229,42 +229,44 @@ impl Manager {
         let read_shown = read(shown.as_ref(), found.as_ref());
         let flaw_shown = read_shown.flaw();
         let token_shown = read_shown.token();
-        let beside = if view.newest.is_some() || token_shown.is_some() {
+        let beside = if snapshot.newest.is_some() || token_shown.is_some() {
             Beside::AToken
-        } else if trouble.is_some() || view.mirror_problem.is_some() || view.unread || settings.refuses_at_calls {
+        } else if trouble.is_some() || snapshot.mirror_problem.is_some() || snapshot.unread || settings.refuses_at_calls
+        {
             Beside::NobodyKnows
         } else {
             Beside::Nothing
         };
-        let (given, ignored) = view.read_given(settings.refresh_token.as_ref(), found.as_ref(), beside)?;
+        let (given, ignored) = snapshot.read_given(settings.refresh_token.as_ref(), found.as_ref(), beside)?;
         // Of two that were never seen the mirror's is used: people look there.
         let pasted = [&token_shown, &given].into_iter().flatten().find(|token| looked_up(token) == Known::Unknown);
         if let Some(token) = pasted {
-            view.show_pasted(token);
-            view.set_persisted(false);
+            snapshot.show_pasted(token);
+            snapshot.set_persisted(false);
         }
         let known_to_caller = settings.refresh_token.take().filter(|_| given.is_some()).or(shown);
         let theirs = given.as_ref().or(token_shown.as_ref());
-        let is_behind = theirs
-            .is_some_and(|theirs| view.newest.as_ref().map(RefreshToken::fingerprint) != Some(theirs.fingerprint()));
+        let is_behind = theirs.is_some_and(|theirs| {
+            snapshot.newest.as_ref().map(RefreshToken::fingerprint) != Some(theirs.fingerprint())
+        });
         let mut replaced = None;
         if is_behind {
             replaced = known_to_caller;
         } else if let Some(known) = known_to_caller {
-            view.announce(known);
-        } else if !view.unread {
-            view.announce_newest();
+            snapshot.announce(known);
+        } else if !snapshot.unread {
+            snapshot.announce_newest();
         }
-        view.given = given;
-        view.flaw_shown = flaw_shown;
-        view.store_problem.clone_from(&trouble);
-        view.settle(parts.clock.as_ref());
+        snapshot.given = given;
+        snapshot.flaw_shown = flaw_shown;
+        snapshot.store_problem.clone_from(&trouble);
+        snapshot.settle(parts.clock.as_ref());
         let left_behind = found.as_ref().is_some_and(|state| state.mark.is_some());
         let inner = Arc::new_cyclic(|me| Inner {
             me: Weak::clone(me),
             parts,
             settings,
-            view: Mutex::new(view),
+            snapshot: Mutex::new(snapshot),
             telling: Mutex::new(()),
             entry: tokio::sync::Mutex::new(None),
             login: tokio::sync::Mutex::new(None),
@@ -275,7 +277,7 @@ impl Manager {
         });
         // A key that is asked for at the first call is no trouble.
         let trouble = trouble.filter(|_| !inner.parts.store.is_shut());
-        for error in [trouble, inner.view().mirror_problem.clone()].into_iter().flatten() {
+        for error in [trouble, inner.snapshot().mirror_problem.clone()].into_iter().flatten() {
             inner.log(Level::Error, format!("{error}"));
         }
         if let Some(flaw) = flaw_shown {
@@ -332,11 +334,11 @@ impl Manager {
     ///
     /// `CLOSED`.
     pub fn invalidate_access_token(&self, access_token: &str) -> Result<()> {
-        let mut view = self.inner.view();
-        view.check_open()?;
-        let at_hand = view.access.as_ref().is_some_and(|access| access.token.expose() == access_token);
-        if at_hand && view.complaint == Complaint::None {
-            view.complaint = Complaint::Made;
+        let mut snapshot = self.inner.snapshot();
+        snapshot.check_open()?;
+        let at_hand = snapshot.access.as_ref().is_some_and(|access| access.token.expose() == access_token);
+        if at_hand && snapshot.invalidation == Invalidation::None {
+            snapshot.invalidation = Invalidation::Made;
         }
         Ok(())
     }
@@ -344,7 +346,7 @@ impl Manager {
     /// The user linked the account again: this token is used from now on, unless it is an old copy.
     pub fn set_refresh_token<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            let known = self.inner.view().known.clone();
+            let known = self.inner.snapshot().known.clone();
             self.inner.set_refresh_token(pasted::token(token, known.as_deref())?).await
         })
     }
@@ -377,17 +379,17 @@ impl Manager {
 
     /// Whether a login waits for its code. After a failure that ended it none does.
     pub fn awaits_code(&self) -> bool {
-        self.inner.view().login_waits
+        self.inner.snapshot().login_waits
     }
 
     /// What this manager has done so far.
     pub fn stats(&self) -> Stats {
-        self.inner.view().stats()
+        self.inner.snapshot().stats()
     }
 
     /// Waits until no refresh is under way.
     pub async fn rested(&self) {
-        let flight = self.inner.view().flight.as_ref().map(refresh::Flight::subscribe);
+        let flight = self.inner.snapshot().flight.as_ref().map(refresh::Flight::subscribe);
         if let Some(mut flight) = flight {
             let _ = flight.wait_for(Option::is_some).await;
         }
@@ -404,17 +406,17 @@ impl Manager {
 
     /// The newest token, wrapped.
     pub fn refresh_token(&self) -> Option<Secret> {
-        self.inner.view().newest.as_ref().map(RefreshToken::wrapped)
+        self.inner.snapshot().newest.as_ref().map(RefreshToken::wrapped)
     }
 
     /// The device id, once it is decided.
     pub fn hardware_id(&self) -> Option<String> {
-        self.inner.view().hardware_id.as_deref().map(str::to_owned)
+        self.inner.snapshot().hardware_id.as_deref().map(str::to_owned)
     }
 
     /// How the token does.
     pub fn status(&self) -> Status {
-        self.inner.view().status(self.inner.parts.clock.as_ref())
+        self.inner.snapshot().status(self.inner.parts.clock.as_ref())
     }
 
     /// What it was given: whoever uses its token sends it from the same place, and waits by the same clock.
@@ -470,38 +472,38 @@ fn ignoring(flaw: Flaw) -> String {
 }
 
 impl Inner {
-    fn view(&self) -> MutexGuard<'_, View> {
-        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    fn snapshot(&self) -> MutexGuard<'_, Snapshot> {
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn cached_auth(self: &Arc<Self>) -> Option<Auth> {
         let (newest, hardware_id) = {
-            let view = self.view();
-            (view.newest.clone()?, view.hardware_id.clone()?)
+            let snapshot = self.snapshot();
+            (snapshot.newest.clone()?, snapshot.hardware_id.clone()?)
         };
         self.cached(|access| access.auth(&newest, &hardware_id))
     }
 
     /// What a valid access token gives. Starts a refresh beside it when its end is near.
-    fn cached<T>(self: &Arc<Self>, take: impl FnOnce(&view::LiveAccess) -> T) -> Option<T> {
+    fn cached<T>(self: &Arc<Self>, take: impl FnOnce(&snapshot::LiveAccess) -> T) -> Option<T> {
         let clock = self.parts.clock.as_ref();
-        let mut view = self.view();
-        if view.closed {
+        let mut snapshot = self.snapshot();
+        if snapshot.closed {
             return None;
         }
-        if view.complaint == Complaint::Made {
-            let granted = view.invalidations.take(clock.monotonic());
+        if snapshot.invalidation == Invalidation::Made {
+            let granted = snapshot.invalidations.take(clock.monotonic());
             // Too many already: this API says 401 to everything.
-            view.complaint = if granted { Complaint::Granted } else { Complaint::None };
+            snapshot.invalidation = if granted { Invalidation::Granted } else { Invalidation::None };
         }
-        if view.complaint == Complaint::Granted {
+        if snapshot.invalidation == Invalidation::Granted {
             return None;
         }
-        let access = view.access.as_ref().filter(|access| !access.is_expired(clock))?;
+        let access = snapshot.access.as_ref().filter(|access| !access.is_expired(clock))?;
         let near_its_end = access.is_near_its_end(clock);
         let taken = take(access);
-        if near_its_end && view.may_refresh_unasked(clock) {
-            drop(view);
+        if near_its_end && snapshot.may_refresh_unasked(clock) {
+            drop(snapshot);
             drop(self.fly(Reason::Unasked, Allowance::new()));
         }
         Some(taken)
@@ -536,15 +538,15 @@ impl Inner {
         self.parts.listener.on_event(Event::Log(level, message.into()));
     }
 
-    /// Changes the view, and tells the listener what that changed.
-    fn update<T>(&self, change: impl FnOnce(&mut View, &dyn Clock) -> T) -> T {
+    /// Changes the snapshot, and tells the listener what that changed.
+    fn update<T>(&self, change: impl FnOnce(&mut Snapshot, &dyn Clock) -> T) -> T {
         let clock = self.parts.clock.as_ref();
         // Two that change it at the same time are heard of in the order in which they did.
         let _in_order = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let (changed, events) = {
-            let mut view = self.view();
-            let changed = change(&mut view, clock);
-            (changed, view.news(clock))
+            let mut snapshot = self.snapshot();
+            let changed = change(&mut snapshot, clock);
+            (changed, snapshot.news(clock))
         };
         for event in events {
             self.parts.listener.on_event(event);
@@ -555,7 +557,7 @@ impl Inner {
     }
 
     fn announce_newer(&self, old: Secret) {
-        self.update(|view, _| view.announce(old));
+        self.update(|snapshot, _| snapshot.announce(old));
     }
 
     /// The id that requests are made with: decided once, and kept.
@@ -572,9 +574,9 @@ impl Inner {
 
     async fn close(self: &Arc<Self>) {
         let flight = {
-            let mut view = self.view();
-            view.closing = true;
-            view.flight.as_ref().map(|flight| (flight.subscribe(), flight.allowance()))
+            let mut snapshot = self.snapshot();
+            snapshot.closing = true;
+            snapshot.flight.as_ref().map(|flight| (flight.subscribe(), flight.allowance()))
         };
         self.changed.notify_waiters();
         let allowance = match flight {
@@ -594,13 +596,13 @@ impl Inner {
             self.write_late(pending, &mut entry, &allowance).await;
         }
         drop(entry);
-        self.follow_to_the_end(&allowance).await;
+        self.sync_mirror_at_the_end(&allowance).await;
         let mut entry = self.entry.lock().await;
         // What could not be written even now goes, and its lock with it.
         if let Some(pending) = entry.take() {
             self.release(pending.into_guard()).await;
         }
-        self.view().closed = true;
+        self.snapshot().closed = true;
     }
 }
 

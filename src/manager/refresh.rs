@@ -7,9 +7,9 @@ use tokio::sync::watch;
 
 use super::activity::{Rotation, Write};
 use super::clock::Clock;
-use super::entry::{Entered, Purpose, Start, broken};
+use super::entry::{Purpose, Start, Transaction, broken};
 use super::policy::{self, Tries};
-use super::view::{Auth, Complaint, LiveAccess, rejected};
+use super::snapshot::{Auth, Invalidation, LiveAccess, rejected};
 use super::{Ended, Event, Inner, Level, follow};
 use crate::journal::state::{Access, AfterRejection, Mark, Sent, State, millis};
 use crate::journal::{Notice, elsewhere};
@@ -76,7 +76,7 @@ enum Flown<'a> {
     /// With an answer that is kept.
     Landed(Auth),
     /// Before it was sent, because another process was faster.
-    Overtaken(Box<Entered<'a>>),
+    Overtaken(Box<Transaction<'a>>),
 }
 
 /// What was known when a refresh was begun: by it one sees whether somebody else was faster.
@@ -97,22 +97,23 @@ impl Inner {
     ) -> Result<(watch::Receiver<Option<Outcome>>, bool)> {
         let clock = self.parts.clock.as_ref();
         let (ended, flight, before) = {
-            let mut view = self.view();
-            view.check_open()?;
-            if let Some(flight) = &view.flight {
+            let mut snapshot = self.snapshot();
+            snapshot.check_open()?;
+            if let Some(flight) = &snapshot.flight {
                 return Ok((flight.subscribe(), false));
             }
             if reason == Reason::Unasked {
-                view.last_unasked = Some(clock.monotonic());
+                snapshot.last_unasked = Some(clock.monotonic());
             }
-            let complained_of = view.complaint != Complaint::None;
+            let complained_of = snapshot.invalidation != Invalidation::None;
             let before = Before {
-                token: view.newest.as_ref().map(crate::token::RefreshToken::fingerprint),
-                access: view.access.as_deref().cloned(),
-                is_useless: complained_of || view.access.as_ref().is_some_and(|access| access.is_near_its_end(clock)),
+                token: snapshot.newest.as_ref().map(crate::token::RefreshToken::fingerprint),
+                access: snapshot.access.as_deref().cloned(),
+                is_useless: complained_of
+                    || snapshot.access.as_ref().is_some_and(|access| access.is_near_its_end(clock)),
             };
             let (ended, flight) = watch::channel(None);
-            view.flight = Some(Flight { outcome: flight.clone(), allowance: Arc::clone(&allowance) });
+            snapshot.flight = Some(Flight { outcome: flight.clone(), allowance: Arc::clone(&allowance) });
             (ended, flight, before)
         };
         // From here on, not from when the task gets its turn: the process may be about to end.
@@ -133,9 +134,9 @@ impl Inner {
                     Err(_) => Outcome { result: Err(broken()), requests: 0 },
                 };
             follow::after(&inner, allowance).await;
-            inner.update(|view, _| {
-                view.flight = None;
-                view.refreshing = false;
+            inner.update(|snapshot, _| {
+                snapshot.flight = None;
+                snapshot.refreshing = false;
             });
             drop(under_way);
             inner.count_and_trace(reason, &outcome, began);
@@ -148,7 +149,7 @@ impl Inner {
     fn count_and_trace(&self, reason: Reason, outcome: &Outcome, began: Duration) {
         let adopted = outcome.requests == 0 && outcome.result.is_ok();
         if adopted {
-            self.view().count(|stats| stats.adopted += 1);
+            self.snapshot().count(|stats| stats.adopted += 1);
         }
         if self.parts.listener.traces() {
             let duration = self.parts.clock.monotonic().saturating_sub(began);
@@ -172,35 +173,35 @@ impl Inner {
         allowance: &Arc<Allowance>,
     ) -> Result<Auth> {
         let clock = Arc::clone(&self.parts.clock);
-        let mut entered = match self.enter(allowance).await {
-            Ok(entered) => entered,
+        let mut transaction = match self.enter(allowance).await {
+            Ok(transaction) => transaction,
             Err(error) => {
                 // The holder may have finished its work and hang afterwards.
                 return self.adopt_from_store(reason, before).await.ok_or(error);
             }
         };
         loop {
-            self.adopt(&entered.state);
-            if serves(reason, before, &entered.state, clock.as_ref())
-                && let Some(auth) = self.auth_of(&entered.state)
+            self.adopt(&transaction.state);
+            if serves(reason, before, &transaction.state, clock.as_ref())
+                && let Some(auth) = self.auth_of(&transaction.state)
             {
-                self.leave(entered).await;
+                self.leave(transaction).await;
                 return Ok(auth);
             }
-            if let Err(error) = self.may_send(reason, &mut entered.state) {
-                if entered.state.mark.is_some() && reason == Reason::Recover {
-                    self.give_up_on_mark(entered).await;
+            if let Err(error) = self.may_send(reason, &mut transaction.state) {
+                if transaction.state.mark.is_some() && reason == Reason::Recover {
+                    self.give_up_on_mark(transaction).await;
                 } else {
-                    self.leave(entered).await;
+                    self.leave(transaction).await;
                 }
                 return Err(error);
             }
             if tries.requests() == 0 {
-                *tries = Tries::new(entered.state.cool_down.is_some());
+                *tries = Tries::new(transaction.state.cool_down.is_some());
             }
-            match self.send(entered, tries).await? {
+            match self.send(transaction, tries).await? {
                 Flown::Landed(auth) => return Ok(auth),
-                Flown::Overtaken(again) => entered = *again,
+                Flown::Overtaken(again) => transaction = *again,
             }
         }
     }
@@ -209,7 +210,7 @@ impl Inner {
     fn may_send(&self, reason: Reason, state: &mut State) -> Result<()> {
         let now = self.parts.clock.wall();
         if state.current.is_none() {
-            return Err(self.view().missing());
+            return Err(self.snapshot().missing());
         }
         if state.is_dead() {
             let waited = state.forced_at.is_none_or(|at| at > now || at + millis(policy::BETWEEN_FORCED) <= now);
@@ -235,69 +236,69 @@ impl Inner {
     }
 
     /// A crash loop has had its tries at a mark: from now on it waits like everybody else.
-    async fn give_up_on_mark(self: &Arc<Self>, mut entered: Entered<'_>) {
-        let state = &mut entered.state;
+    async fn give_up_on_mark(self: &Arc<Self>, mut transaction: Transaction<'_>) {
+        let state = &mut transaction.state;
         let error = Error::new(ErrorCode::Network, "The last refresh was stopped before its answer came.");
         let clock = &self.parts.clock;
         state.cool_down = Some(policy::cool_down(state.cool_down.as_ref(), &error, clock.wall(), clock.jitter()));
         state.mark = None;
-        self.adopt(&entered.state);
-        self.commit(entered).await;
+        self.adopt(&transaction.state);
+        self.commit(transaction).await;
     }
 
     /// Sends what may be sent until Ring has answered or the tries are used up.
-    async fn send<'a>(self: &'a Arc<Self>, mut entered: Entered<'a>, tries: &mut Tries) -> Result<Flown<'a>> {
+    async fn send<'a>(self: &'a Arc<Self>, mut transaction: Transaction<'a>, tries: &mut Tries) -> Result<Flown<'a>> {
         // Whoever forces it sends the rejected one once more.
-        let mut sent = entered.state.sendable().unwrap_or(Sent::Current);
-        let mut takes_over = entered.state.mark.is_some();
-        let mut starts = entered.state.mark.as_ref().map_or(0, |mark| mark.starts.saturating_add(1));
+        let mut sent = transaction.state.sendable().unwrap_or(Sent::Current);
+        let mut takes_over = transaction.state.mark.is_some();
+        let mut starts = transaction.state.mark.as_ref().map_or(0, |mark| mark.starts.saturating_add(1));
         // Whatever takes its time is done before the mark: a mark says that Ring may have got the token.
         if let Err(error) = self.parts.refresh.prepare().await {
             // Nothing was sent, and no wait would change that: there is neither a mark nor a cool-down. The next start can act on a
             // mark that was there before.
-            self.leave(entered).await;
+            self.leave(transaction).await;
             return Err(error);
         }
         let error = loop {
-            let hardware_id = match self.decide_hardware_id(&entered.state).await {
+            let hardware_id = match self.decide_hardware_id(&transaction.state).await {
                 Ok(hardware_id) => hardware_id,
                 Err(error) => break error,
             };
-            let Some(token) = entered.state.to_send(sent).map(|held| held.token.clone()) else { break rejected() };
-            match self.mark(&mut entered, token.fingerprint(), starts, &hardware_id).await {
+            let Some(token) = transaction.state.to_send(sent).map(|held| held.token.clone()) else { break rejected() };
+            match self.mark(&mut transaction, token.fingerprint(), starts, &hardware_id).await {
                 Ok(Start::Ready) => {}
-                Ok(Start::Overtaken) => return Ok(Flown::Overtaken(Box::new(entered))),
+                Ok(Start::Overtaken) => return Ok(Flown::Overtaken(Box::new(transaction))),
                 Ok(Start::Elsewhere(path)) => {
                     let error = elsewhere(&path);
-                    self.adopt(&entered.state);
-                    self.leave(entered).await;
+                    self.adopt(&transaction.state);
+                    self.leave(transaction).await;
                     self.tell_once(vec![Notice(error.message().to_owned())]);
                     return Err(error);
                 }
                 Err(error) => {
-                    entered.state.mark = None;
-                    self.abandon(entered).await;
+                    transaction.state.mark = None;
+                    self.abandon(transaction).await;
                     return Err(error);
                 }
             }
-            self.update(|view, _| view.refreshing = true);
+            self.update(|snapshot, _| snapshot.refreshing = true);
             if std::mem::take(&mut takes_over) {
-                self.view().count(|stats| stats.takeovers += 1);
+                self.snapshot().count(|stats| stats.takeovers += 1);
             }
             let raw = Secret::new(token.raw());
             match self.request(&raw, &hardware_id, tries).await {
                 Ok((grant, asked_at, write)) => {
-                    entered.state.rotated(
+                    transaction.state.rotated(
                         sent,
                         grant.refresh_token.expose(),
                         &hardware_id,
                         access_of(&grant, asked_at),
                     );
-                    return self.keep(entered, write).await.map(Flown::Landed);
+                    return self.keep(transaction, write).await.map(Flown::Landed);
                 }
                 Err(failure) if failure.error.code() == ErrorCode::RefreshTokenRejected => {
                     starts = 0;
-                    match entered.state.reject(sent, self.parts.clock.wall()) {
+                    match transaction.state.reject(sent, self.parts.clock.wall()) {
                         AfterRejection::Previous if tries.another() => {
                             self.log(Level::Warn, "Ring rejected the newest refresh token, which was never used before; the one before it is tried.");
                             sent = Sent::Previous;
@@ -307,7 +308,7 @@ impl Inner {
                                 Level::Warn,
                                 "Ring rejected the refresh token that was given; the one before it is used again.",
                             );
-                            sent = entered.state.sendable().unwrap_or(Sent::Current);
+                            sent = transaction.state.sendable().unwrap_or(Sent::Current);
                             if !tries.another() {
                                 break failure.error;
                             }
@@ -315,54 +316,54 @@ impl Inner {
                         AfterRejection::Previous | AfterRejection::Dead => break failure.error,
                     }
                 }
-                Err(failure) if failure.ambiguous && self.view().closing => {
+                Err(failure) if failure.ambiguous && self.snapshot().closing => {
                     // There is no time to find out here; with the mark left, the next start does that first.
-                    self.abandon_marked(entered).await;
+                    self.abandon_marked(transaction).await;
                     return Err(failure.error);
                 }
                 Err(failure) => {
                     let clock = &self.parts.clock;
-                    let former = entered.state.cool_down.as_ref();
+                    let former = transaction.state.cool_down.as_ref();
                     let cool_down = policy::cool_down(former, &failure.error, clock.wall(), clock.jitter());
                     let error = failure.error.with_retry_after(cool_down.length);
-                    entered.state.cool_down = Some(cool_down);
+                    transaction.state.cool_down = Some(cool_down);
                     break error;
                 }
             }
         };
-        entered.state.mark = None;
+        transaction.state.mark = None;
         self.log(Level::Warn, format!("{error}"));
-        let state = self.commit(entered).await;
-        self.update(|view, clock| {
-            view.refreshing = false;
-            view.adopt(&state, clock);
+        let state = self.commit(transaction).await;
+        self.update(|snapshot, clock| {
+            snapshot.refreshing = false;
+            snapshot.adopt(&state, clock);
         });
         Err(error)
     }
 
     /// Ends without an answer, leaving the mark that was written before the request.
-    async fn abandon_marked(&self, entered: Entered<'_>) {
-        self.update(|view, _| view.refreshing = false);
-        self.abandon(entered).await;
+    async fn abandon_marked(&self, transaction: Transaction<'_>) {
+        self.update(|snapshot, _| snapshot.refreshing = false);
+        self.abandon(transaction).await;
     }
 
     /// Makes it known, before anything is sent, that something will be.
     async fn mark(
         &self,
-        entered: &mut Entered<'_>,
+        transaction: &mut Transaction<'_>,
         fingerprint: Fingerprint,
         starts: u32,
         hardware_id: &str,
     ) -> Result<Start> {
         let now = self.parts.clock.wall();
-        entered.state.hardware_id = Some(hardware_id.to_owned());
-        entered.state.mark = Some(Mark {
+        transaction.state.hardware_id = Some(hardware_id.to_owned());
+        transaction.state.mark = Some(Mark {
             fingerprint,
             started_at: now,
             deadline: now + millis(policy::longest_refresh(self.settings.request_timeout)),
             starts,
         });
-        self.begin(entered, Purpose::Refresh).await
+        self.begin(transaction, Purpose::Refresh).await
     }
 
     /// Sends one token, again where that makes sense. Says when the request that succeeded was sent.
@@ -383,7 +384,7 @@ impl Inner {
                 Ok(grant) => return Ok((grant, asked_at, write)),
                 Err(failure) => failure,
             };
-            self.view().count(|stats| stats.count_failure(failure.error.code()));
+            self.snapshot().count(|stats| stats.count_failure(failure.error.code()));
             if failure.error.code() == ErrorCode::RefreshTokenRejected {
                 return Err(failure);
             }
@@ -399,22 +400,22 @@ impl Inner {
     }
 
     /// Makes a rotation durable, and only then known.
-    async fn keep(self: &Arc<Self>, entered: Entered<'_>, write: Option<Write>) -> Result<Auth> {
+    async fn keep(self: &Arc<Self>, transaction: Transaction<'_>, write: Option<Write>) -> Result<Auth> {
         // The answer's own lifetime may be over already: a second, on a slow disk.
-        let auth = auth_even_if_expired(&entered.state);
-        let state = self.commit(entered).await;
+        let auth = auth_even_if_expired(&transaction.state);
+        let state = self.commit(transaction).await;
         drop(write);
-        self.update(|view, clock| {
-            view.count(|stats| stats.rotations += 1);
-            view.refreshing = false;
-            view.adopt(&state, clock);
+        self.update(|snapshot, clock| {
+            snapshot.count(|stats| stats.rotations += 1);
+            snapshot.refreshing = false;
+            snapshot.adopt(&state, clock);
         });
         self.log(Level::Debug, "The refresh token was rotated.");
         auth.ok_or_else(broken)
     }
 
     pub(super) fn adopt(&self, state: &State) {
-        self.update(|view, clock| view.adopt(state, clock));
+        self.update(|snapshot, clock| snapshot.adopt(state, clock));
     }
 
     fn auth_of(&self, state: &State) -> Option<Auth> {
@@ -424,8 +425,8 @@ impl Inner {
 
     async fn adopt_from_store(&self, reason: Reason, before: &Before) -> Option<Auth> {
         let state = self.peek().await.ok().flatten()?;
-        if self.view().given.is_some()
-            || self.view().ahead_of(&state).is_some()
+        if self.snapshot().given.is_some()
+            || self.snapshot().ahead_of(&state).is_some()
             || !serves(reason, before, &state, self.parts.clock.as_ref())
         {
             return None;
@@ -441,7 +442,7 @@ impl Inner {
         let sleep = self.parts.clock.sleep(wait);
         tokio::pin!(sleep);
         loop {
-            if self.view().closing {
+            if self.snapshot().closing {
                 return false;
             }
             tokio::select! {
@@ -462,7 +463,7 @@ pub(super) fn keep_fresh(inner: &Arc<Inner>) {
             let notified = changed.notified();
             // A manager that nobody has any more is not kept alive by its own timer.
             let Some(inner) = weak.upgrade() else { return };
-            if inner.view().closing {
+            if inner.snapshot().closing {
                 return;
             }
             let wait = inner.until_due();
@@ -494,21 +495,21 @@ impl Inner {
     /// How long until a refresh is due that nobody asks for.
     fn until_due(&self) -> Duration {
         let clock = self.parts.clock.as_ref();
-        let view = self.view();
-        if view.newest.is_none()
-            || view.status(clock).problem.as_ref().map(Error::code) == Some(ErrorCode::RefreshTokenRejected)
+        let snapshot = self.snapshot();
+        if snapshot.newest.is_none()
+            || snapshot.status(clock).problem.as_ref().map(Error::code) == Some(ErrorCode::RefreshTokenRejected)
         {
             return LONGEST_NAP;
         }
         let now = clock.wall();
-        let cooling = view.cool_down.as_ref().and_then(|cool_down| cool_down.until(now));
+        let cooling = snapshot.cool_down.as_ref().and_then(|cool_down| cool_down.until(now));
         let cooling = cooling.map_or(Duration::ZERO, |until| Duration::from_millis(until - now));
-        if view.cool_down.is_some() {
+        if snapshot.cool_down.is_some() {
             // What failed is tried again when its cool-down is over, as the status says.
             return cooling.min(LONGEST_NAP);
         }
-        let near = view.access.as_ref().map_or(Duration::ZERO, |access| access.until_near_its_end(clock));
-        near.max(view.until_unasked(clock)).min(LONGEST_NAP)
+        let near = snapshot.access.as_ref().map_or(Duration::ZERO, |access| access.until_near_its_end(clock));
+        near.max(snapshot.until_unasked(clock)).min(LONGEST_NAP)
     }
 }
 
@@ -556,6 +557,6 @@ fn auth_even_if_expired(state: &State) -> Option<Auth> {
 impl Inner {
     /// What a call is answered with once the manager is closing.
     pub(super) fn check_open(&self) -> Result<()> {
-        self.view().check_open()
+        self.snapshot().check_open()
     }
 }

@@ -588,7 +588,7 @@ async fn a_rotation_settles_a_complaint_and_renews_the_lifetime_even_if_its_acce
         assert_eq!(manager.auth().await.unwrap().access_token, first.access_token);
         assert_eq!(manager.status().phase, Phase::Ready);
     }
-    assert_eq!(bench.wire.sent().len(), 2, "one complaint, one rotation");
+    assert_eq!(bench.wire.sent().len(), 2, "one invalidation, one rotation");
 
     // Beyond the end of the first lifetime, and within that of the second.
     tokio::time::sleep(SECOND * 3_000).await;

@@ -143,7 +143,7 @@ impl LiveAccess {
 
 /// Whether callers complained of the access token at hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Complaint {
+pub(super) enum Invalidation {
     /// Nobody did.
     None,
     /// Somebody did, and it is not decided yet what that may cost.
@@ -198,7 +198,7 @@ pub(super) struct Refused {
 
 /// What is there in few managers is boxed: a process may have thousands of them.
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and most pairs can hold together")]
-pub(super) struct View {
+pub(super) struct Snapshot {
     pub(super) newest: Option<RefreshToken>,
     pub(super) hardware_id: Option<Arc<str>>,
     pub(super) access: Option<Box<LiveAccess>>,
@@ -231,7 +231,7 @@ pub(super) struct View {
     /// Whether such a look is to come.
     pub(super) looks_again: bool,
     /// Whether a task is there already that waits for what takes too long, and follows then.
-    pub(super) follows_later: bool,
+    pub(super) syncs_later: bool,
     persisted: bool,
     /// The token of the options, until it has been looked up under the lock.
     pub(super) given: Option<RefreshToken>,
@@ -248,7 +248,7 @@ pub(super) struct View {
     pub(super) watches_for_login: bool,
     pub(super) flight: Option<Flight>,
     pub(super) refreshing: bool,
-    pub(super) complaint: Complaint,
+    pub(super) invalidation: Invalidation,
     pub(super) invalidations: Invalidations,
     pub(super) last_unasked: Option<Duration>,
     /// Whether a task is there already that tries to write what is pending.
@@ -260,7 +260,7 @@ pub(super) struct View {
     last_status: Option<Status>,
 }
 
-impl View {
+impl Snapshot {
     pub(super) fn new(durable: bool) -> Self {
         Self {
             newest: None,
@@ -281,7 +281,7 @@ impl View {
             mirror_written: false,
             looks_left: 0,
             looks_again: false,
-            follows_later: false,
+            syncs_later: false,
             persisted: durable,
             given: None,
             given_by_login: false,
@@ -292,7 +292,7 @@ impl View {
             watches_for_login: false,
             flight: None,
             refreshing: false,
-            complaint: Complaint::None,
+            invalidation: Invalidation::None,
             keeps_writing: false,
             invalidations: Invalidations::new(),
             last_unasked: None,
@@ -327,7 +327,7 @@ impl View {
         if !same {
             // The one at hand keeps its own monotonic beginning; one of another answer was never complained of.
             self.access = state.access.as_ref().and_then(|access| LiveAccess::new(access, clock)).map(Box::new);
-            self.complaint = Complaint::None;
+            self.invalidation = Invalidation::None;
         }
     }
 
