@@ -1,29 +1,19 @@
 //! Changes to what is kept that need no request.
 
-use std::future::Future;
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::entry::{KeptIn, broken};
-use super::{Inner, Level};
+use super::account::inner::Inner;
+use super::account::transaction::KeptIn;
+use super::events::Level;
 use crate::journal::Origin;
 use crate::journal::state::{Known, State};
 use crate::mirror::Allowance;
 use crate::token::RefreshToken;
-use crate::{Error, Result, task};
+use crate::{Error, Result};
 
 impl Inner {
-    /// Does it in a task of its own, so that a caller who goes away does not leave it half done.
-    pub(super) async fn detached<T, F>(self: &Arc<Self>, work: impl FnOnce(Arc<Self>) -> F) -> Result<T>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T>> + Send + 'static,
-    {
-        self.check_open()?;
-        task::spawn(&self.parts.runtime, work(Arc::clone(self))).await.unwrap_or_else(|_| Err(broken()))
-    }
-
     pub(super) async fn set_refresh_token(self: &Arc<Self>, token: RefreshToken) -> Result<()> {
         self.detached(async move |inner: Arc<Self>| {
             let allowance = Allowance::new();

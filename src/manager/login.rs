@@ -5,59 +5,21 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use super::account::enter::count_as_accepted;
+use super::account::inner::{Inner, broken};
+use super::account::snapshot::closed;
+use super::account::transaction::{Purpose, Start};
 use super::authenticator::{Codes, TRIES};
-use super::entry::{Purpose, Start, broken};
+use super::events::Level;
+use super::policy;
 use super::refresh::{Reason, access_of};
-use super::{Inner, Level, Step, closed};
+use super::steps::{Asked, Credentials, Device, Step, UnderWay, Waiting};
 use crate::journal::Origin;
-use crate::journal::state::{Millis, State};
 use crate::mirror::{Allowance, Follower};
 use crate::oauth::{Grant, Login, LoginRequest, LoginStep, TwoFactorMethod};
 use crate::token::RefreshToken;
 use crate::totp::Totp;
 use crate::{Error, ErrorCode, Result, Secret, hardware_id, task};
-
-/// What a person logs in with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// The account.
-    pub email: Secret,
-    /// Its password, exactly as typed.
-    pub password: Secret,
-    /// What the authenticator app was set up with, if the caller has it.
-    pub totp: Option<Totp>,
-    /// Which device to be for Ring.
-    pub device: Device,
-}
-
-/// Which device to be for Ring.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Device {
-    /// The one that the store, the token or the machine says.
-    Kept,
-    /// A new one, because the old one is blocked.
-    New,
-}
-
-/// A login that waits for its code.
-pub(super) struct Waiting {
-    login: Login,
-    hardware_id: String,
-}
-
-/// What somebody asks of a login.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) enum Asked {
-    Start { credentials: Credentials, code: Option<Secret> },
-    Submit(Secret),
-    Resend,
-}
-
-/// The latest step that somebody asked for, until it is answered.
-pub(super) struct UnderWay {
-    asked: Asked,
-    answer: watch::Receiver<Option<Result<Step>>>,
-}
 
 /// Does what is asked, or joins the same that was asked for just before and has not been answered yet: a double click must not make
 /// Ring send two codes, or take the first one for wrong.
@@ -105,13 +67,6 @@ fn begin(inner: &Arc<Inner>, asked: Asked) -> watch::Receiver<Option<Result<Step
         told.send_replace(Some(outcome));
     });
     answer
-}
-
-/// Ring has given this token to the person who logged in: if it is rejected, that person has to know. The lineage that it displaced may
-/// be another account's, and must not come back by itself as for a token that was pasted and never worked.
-pub(super) fn count_as_accepted(state: &mut State, now: Millis) {
-    state.proven = true;
-    state.last_success_at = Some(now);
 }
 
 fn nobody_waits() -> Error {
@@ -304,5 +259,29 @@ impl Inner {
         let state = self.commit(transaction).await;
         self.adopt(&state);
         self.sync_mirror(allowance).await;
+    }
+
+    /// Stores what a login brought when the store could not even be entered.
+    pub(super) async fn store_unstored(self: &Arc<Self>, allowance: &Arc<Allowance>) {
+        if self.snapshot().has_unstored_login()
+            && let Ok(transaction) = self.enter_although_closing(allowance).await
+        {
+            self.leave(transaction).await;
+            self.sync_mirror(allowance).await;
+        }
+    }
+
+    pub(super) fn keep_storing(self: &Arc<Self>) {
+        let inner = Arc::clone(self);
+        task::spawn(&self.parts.runtime, async move {
+            loop {
+                inner.parts.clock.sleep(policy::BETWEEN_WRITES).await;
+                inner.store_unstored(&Allowance::new()).await;
+                let snapshot = inner.snapshot();
+                if snapshot.closed || !snapshot.has_unstored_login() {
+                    return;
+                }
+            }
+        });
     }
 }

@@ -5,16 +5,20 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::account::flight::{Flight, Outcome};
+use super::account::inner::{Inner, broken};
+use super::account::snapshot::{Invalidation, LiveAccess, closed, rejected};
+use super::account::transaction::{Purpose, Start, Transaction};
 use super::activity::{Rotation, Write};
 use super::clock::Clock;
-use super::entry::{Purpose, Start, Transaction, broken};
+use super::events::{Ended, Event, Level};
 use super::policy::{self, Tries};
-use super::snapshot::{Auth, Invalidation, LiveAccess, rejected};
-use super::{Ended, Event, Inner, Level, follow};
+use super::status::Auth;
+use super::sync;
 use crate::journal::state::{Access, AfterRejection, Mark, Sent, State, millis};
 use crate::journal::{Notice, elsewhere};
 use crate::mirror::Allowance;
-use crate::oauth::{Grant, WireError};
+use crate::oauth::{BoxFuture, Grant, WireError};
 use crate::token::Fingerprint;
 use crate::{Error, ErrorCode, Result, Secret, task};
 
@@ -46,31 +50,6 @@ impl Reason {
     }
 }
 
-/// What a refresh came to.
-#[derive(Debug, Clone)]
-pub(super) struct Outcome {
-    pub(super) result: Result<Auth>,
-    /// How many requests it made.
-    pub(super) requests: u32,
-}
-
-/// A refresh under way, which any number of callers wait for.
-pub(super) struct Flight {
-    outcome: watch::Receiver<Option<Outcome>>,
-    allowance: Arc<Allowance>,
-}
-
-impl Flight {
-    pub(super) fn subscribe(&self) -> watch::Receiver<Option<Outcome>> {
-        self.outcome.clone()
-    }
-
-    /// How long it may still wait for a program's own code.
-    pub(super) fn allowance(&self) -> Arc<Allowance> {
-        Arc::clone(&self.allowance)
-    }
-}
-
 /// How the sending of a token ended.
 enum Flown<'a> {
     /// With an answer that is kept.
@@ -89,6 +68,31 @@ struct Before {
 }
 
 impl Inner {
+    /// Waits for the refresh under way, or for one that is begun for this.
+    pub(super) fn join(self: &Arc<Self>, reason: Reason, allowance: Arc<Allowance>) -> BoxFuture<'_, Outcome> {
+        Box::pin(self.join_in(reason, allowance))
+    }
+
+    async fn join_in(self: &Arc<Self>, reason: Reason, allowance: Arc<Allowance>) -> Outcome {
+        loop {
+            let (mut flight, own) = match self.fly(reason, Arc::clone(&allowance)) {
+                Ok(flight) => flight,
+                Err(error) => return Outcome { result: Err(error), requests: 0 },
+            };
+            let outcome = match flight.wait_for(Option::is_some).await {
+                Ok(outcome) => outcome.clone(),
+                // Its task is gone without a word, which only the end of the runtime does.
+                Err(_) => None,
+            };
+            let outcome = outcome.unwrap_or_else(|| Outcome { result: Err(closed()), requests: 0 });
+            // Somebody else's refresh kept to the cool-down; one that is forced need not.
+            if reason == Reason::Forced && !own && outcome.requests == 0 && outcome.result.is_err() {
+                continue;
+            }
+            return outcome;
+        }
+    }
+
     /// The refresh under way, or a new one, and whether it is new. It outlives whoever began it.
     pub(super) fn fly(
         self: &Arc<Self>,
@@ -133,7 +137,7 @@ impl Inner {
                     Ok(outcome) => outcome,
                     Err(_) => Outcome { result: Err(broken()), requests: 0 },
                 };
-            follow::after(&inner, allowance).await;
+            sync::after(&inner, allowance).await;
             inner.update(|snapshot, _| {
                 snapshot.flight = None;
                 snapshot.refreshing = false;
@@ -414,10 +418,6 @@ impl Inner {
         auth.ok_or_else(broken)
     }
 
-    pub(super) fn adopt(&self, state: &State) {
-        self.update(|snapshot, clock| snapshot.adopt(state, clock));
-    }
-
     fn auth_of(&self, state: &State) -> Option<Auth> {
         LiveAccess::new(state.access.as_ref()?, self.parts.clock.as_ref())?;
         auth_even_if_expired(state)
@@ -433,23 +433,6 @@ impl Inner {
         }
         self.adopt(&state);
         self.auth_of(&state)
-    }
-
-    /// Waits, unless the manager is being closed. Says whether it waited.
-    pub(super) async fn pause(&self, wait: Duration) -> bool {
-        let changed = self.changed.notified();
-        tokio::pin!(changed);
-        let sleep = self.parts.clock.sleep(wait);
-        tokio::pin!(sleep);
-        loop {
-            if self.snapshot().closing {
-                return false;
-            }
-            tokio::select! {
-                () = &mut sleep => return true,
-                () = &mut changed => changed.set(self.changed.notified()),
-            }
-        }
     }
 }
 
@@ -552,11 +535,4 @@ fn auth_even_if_expired(state: &State) -> Option<Auth> {
         refresh_token: state.current.as_ref()?.token.wrapped(),
         hardware_id: state.hardware_id.clone()?,
     })
-}
-
-impl Inner {
-    /// What a call is answered with once the manager is closing.
-    pub(super) fn check_open(&self) -> Result<()> {
-        self.snapshot().check_open()
-    }
 }

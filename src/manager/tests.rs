@@ -1,13 +1,24 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
 use super::*;
 use crate::files::{Disk, Moment, Probe, platform};
+use crate::journal::Store;
 use crate::journal::state::{Access, Mark, Millis, Sent};
+use crate::journal::state::{Known, State};
 use crate::journal::{Begun, FileStore, Found, Guard, MemoryStore, Notice, Stamp};
+use crate::mirror::{Allowance, Follower, Patience};
 use crate::mirror::{CustomStore, Decide, Decision, Mirror, Place, Purpose, Settled, Settling, Target};
 use crate::oauth::{Answer, BoxFuture, Endpoints, Grant, Http, HttpFailure, Request, WireError};
+use crate::oauth::{LoginFlow, Refresh, RingOauth};
 use crate::token::Fingerprint;
+use crate::token::RefreshToken;
+use crate::{Error, ErrorCode, Result, Secret};
 
 const ISSUER: &str = "https://oauth.ring.com";
 const SECOND: Duration = Duration::from_secs(1);

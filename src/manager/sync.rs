@@ -3,18 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{MutexGuard, oneshot};
+use tokio::sync::MutexGuard;
 
+use super::account::inner::{Inner, broken};
 use super::activity::Rotation;
-use super::entry::broken;
-use super::{Inner, Level, read};
-use crate::journal::Notice;
-use crate::journal::state::{Known, State};
-use crate::mirror::{Allowance, Decision, Follower, Mirror, Patience, Program, Settled};
+use super::shown::{Shown, decide, or_known};
+use crate::journal::state::State;
+use crate::mirror::{Allowance, Decision, Follower, Mirror, Program, Settled};
 use crate::oauth::BoxFuture;
-use crate::pasted::{self, Flaw, Pasted};
 use crate::token::RefreshToken;
-use crate::{Error, ErrorCode, Result, Secret, task};
+use crate::{Result, task};
 
 /// How long after a write another writer's is looked for.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
@@ -54,76 +52,6 @@ struct Look {
 }
 
 impl Inner {
-    /// The token that the mirror shows, for whoever enters the store next.
-    pub(super) async fn look_into_mirror(&self, allowance: &Allowance) -> Option<RefreshToken> {
-        let looked = match self.parts.mirror.clone()? {
-            Follower::Place(mirror) => {
-                let name = mirror.name();
-                self.at_place(&name, allowance, move || mirror.look(Patience::Some)).await.and_then(|looked| looked)
-            }
-            Follower::Program(program) => program.load(allowance).await,
-        };
-        match looked {
-            Ok(shown) => {
-                self.update(|snapshot, _| {
-                    if std::mem::take(&mut snapshot.mirror_unreadable) {
-                        snapshot.mirror_problem = None;
-                    }
-                    let first = std::mem::replace(&mut snapshot.unread, false);
-                    if first
-                        && snapshot.nothing_announced()
-                        && let Some(shown) = &shown
-                    {
-                        snapshot.announce(shown.clone());
-                    }
-                });
-                let known = self.snapshot().known.clone();
-                let read = read(shown.as_ref(), known.as_deref());
-                self.note_flaw(read.flaw());
-                read.token()
-            }
-            Err(error) => {
-                {
-                    let mut snapshot = self.snapshot();
-                    snapshot.mirror_due = true;
-                    snapshot.mirror_unreadable = true;
-                }
-                self.report(error);
-                None
-            }
-        }
-    }
-
-    /// Reports what is wrong with the text in the mirror, once per kind.
-    fn note_flaw(&self, flaw: Option<Flaw>) {
-        if self.snapshot().flaw_shown == flaw {
-            return;
-        }
-        self.update(|snapshot, _| snapshot.flaw_shown = flaw);
-        if let Some(flaw) = flaw {
-            self.tell_flaw(flaw);
-        }
-    }
-
-    pub(super) fn tell_flaw(&self, flaw: Flaw) {
-        let name = self.mirror_name();
-        if flaw.is_reference() {
-            let rest = if self.parts.store.needs_the_program() {
-                "It is used as soon as it is a token."
-            } else {
-                "It is left alone: the journal keeps the newest token."
-            };
-            self.log(Level::Info, format!("The refresh token in {name} {}. {rest}", flaw.reason()));
-        } else {
-            let message = format!(
-                "{name} shows something that cannot be a refresh token: it {}. The newest token replaces it as soon as there is one. {}",
-                flaw.reason(),
-                flaw.advice()
-            );
-            self.log(Level::Warn, message);
-        }
-    }
-
     /// Puts the mirror right, if it may be wrong.
     pub(super) async fn sync_mirror(self: &Arc<Self>, allowance: &Arc<Allowance>) {
         // Whoever is in the mirror may have taken on what is due here, and has to end first.
@@ -278,35 +206,6 @@ impl Inner {
         look.unwrap_or_else(|error| Look { settled: Err(error), shown: None })
     }
 
-    /// Does something where the mirror lies. A mount that has gone never answers: a call waits for it as for a program's own
-    /// code, and nothing else is begun there until what hangs has ended.
-    async fn at_place<T: Send + 'static>(
-        &self,
-        name: &str,
-        allowance: &Allowance,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T> {
-        let silent = || {
-            Error::new(
-                ErrorCode::Store,
-                format!("{name} does not answer. Look whether the drive or network folder that it lies on is there."),
-            )
-        };
-        let turn = self.at_place.take("look", allowance).await.map_err(|_| silent())?;
-        let (told, done) = oneshot::channel();
-        task::spawn(&self.parts.runtime, async move {
-            let outcome = task::spawn_blocking(work).await;
-            drop(turn);
-            // Whoever waited for it may have gone on without.
-            let _ = told.send(outcome);
-        });
-        match allowance.wait(done).await {
-            Some(Ok(outcome)) => outcome.map_err(|_| broken()),
-            Some(Err(_)) => Err(broken()),
-            None => Err(silent()),
-        }
-    }
-
     async fn settle_program(&self, program: &Arc<Program>, unwritten: Option<State>, allowance: &Allowance) -> Look {
         let mut look = Look { settled: Ok(Settled::default()), shown: None };
         look.settled = self.try_settle_program(program, unwritten, allowance, &mut look.shown).await;
@@ -373,31 +272,6 @@ impl Inner {
         });
     }
 
-    /// Says what is wrong with the mirror, once.
-    fn report(&self, error: Error) {
-        let news = self.snapshot().mirror_problem.as_ref().map(Error::message) != Some(error.message());
-        if news {
-            let level = if error.code() == ErrorCode::StoreLocked { Level::Warn } else { Level::Error };
-            let journal = self.snapshot().status(self.parts.clock.as_ref()).persisted;
-            let safe = if journal { " The token itself is safe in the journal." } else { "" };
-            self.log(level, format!("{error}{safe} It is tried again."));
-            self.update(|snapshot, _| snapshot.mirror_problem = Some(error));
-        }
-    }
-
-    /// Each sentence once: how a file has to be written does not change from one rotation to the next.
-    pub(super) fn tell_once(&self, mut notices: Vec<Notice>) {
-        let mut snapshot = self.snapshot();
-        notices.retain(|notice| !snapshot.told.contains(notice));
-        snapshot.told.extend(notices.iter().cloned());
-        drop(snapshot);
-        self.tell(notices);
-    }
-
-    fn mirror_name(&self) -> String {
-        self.parts.mirror.as_ref().map(Follower::name).unwrap_or_default()
-    }
-
     /// Somebody else may be writing the same place: a second later it is looked at once more.
     fn look_again(self: &Arc<Self>) {
         {
@@ -425,81 +299,4 @@ impl Inner {
         let turn = self.following.lock().await;
         self.reconcile(turn, &Allowance::new()).await;
     }
-}
-
-/// What a mirror shows, beside what is in the journal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shown {
-    /// The newest token, as the journal has it.
-    Newest,
-    /// No token.
-    Nothing,
-    /// Something that cannot be a token.
-    Nonsense(Flaw),
-    /// The name of a value that another program puts there. It is left alone.
-    Reference(Flaw),
-    /// An old copy, which is put right.
-    Old,
-    /// A token that the journal does not know: it has just been pasted, and is taken over.
-    New,
-}
-
-impl Shown {
-    /// Looks up what a mirror shows.
-    pub fn beside(state: Option<&State>, shown: Option<&Secret>) -> Self {
-        let Some(text) = shown else { return Self::Nothing };
-        let held = state.and_then(|state| state.current.as_ref());
-        if held.is_some_and(|held| *text == held.token.wrapped()) {
-            return Self::Newest;
-        }
-        let token = match pasted::read(text.expose(), state) {
-            Pasted::Nothing => return Self::Nothing,
-            Pasted::Reference(flaw) => return Self::Reference(flaw),
-            Pasted::Refused(flaw) => return Self::Nonsense(flaw),
-            Pasted::Token(token) => token,
-        };
-        let Some(state) = state.filter(|_| held.is_some()) else { return Self::New };
-        let is_new = match state.recognise(token.fingerprint()) {
-            Known::Unknown => true,
-            // The same token with other push credentials, which somebody else wrote.
-            Known::Current => !state.had_wrapping(&token) && state.clone().rewrap(&token),
-            Known::Aside | Known::Former | Known::Rejected => false,
-        };
-        if is_new { Self::New } else { Self::Old }
-    }
-
-    /// What a logout does with it.
-    pub fn cleared(self) -> Decision {
-        if matches!(self, Self::Reference(_)) { Decision::Leave } else { Decision::Clear }
-    }
-
-    /// Why it is no token, if it is none.
-    pub fn flaw(self) -> Option<Flaw> {
-        match self {
-            Self::Nonsense(flaw) | Self::Reference(flaw) => Some(flaw),
-            Self::Newest | Self::Nothing | Self::Old | Self::New => None,
-        }
-    }
-}
-
-/// What is kept; what is known here if the journal is gone although nobody logged out.
-fn or_known(kept: Option<State>, known: Option<&State>) -> Option<State> {
-    match known {
-        Some(known) if known.current.is_some() && kept.as_ref().is_none_or(State::lacks_its_token) => {
-            Some(known.clone())
-        }
-        _ => kept,
-    }
-}
-
-/// What becomes of what a mirror shows, and what that is.
-fn decide(state: Option<&State>, shown: Option<&Secret>) -> (Decision, Shown) {
-    let newest = state.and_then(|state| state.current.as_ref()).map(|held| held.token.wrapped());
-    let shown = Shown::beside(state, shown);
-    let decision = match (shown, newest) {
-        (Shown::Nothing | Shown::Nonsense(_) | Shown::Old, Some(newest)) => Decision::Show(newest),
-        // It is newer than what is known, or belongs to another program, or nothing else is known.
-        _ => Decision::Leave,
-    };
-    (decision, shown)
 }

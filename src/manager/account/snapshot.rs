@@ -4,79 +4,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::clock::Clock;
-use super::policy::{self, Invalidations};
-use super::refresh::Flight;
-use super::stats::Stats;
-use super::{Event, closed, read};
+use super::flight::Flight;
 use crate::journal::state::{Access, CoolDown, Millis, State, millis};
 use crate::journal::{Notice, elsewhere};
-use crate::pasted::Flaw;
+use crate::manager::clock::Clock;
+use crate::manager::events::Event;
+use crate::manager::policy::{self, Invalidations};
+use crate::manager::stats::Stats;
+use crate::manager::status::{Auth, Phase, Status};
+use crate::pasted::{self, Flaw, Pasted};
 use crate::token::{Fingerprint, RefreshToken};
 use crate::{Error, ErrorCode, Result, Secret};
 
-/// A valid access token and all that belongs to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Auth {
-    /// For the `Authorization` header of API requests.
-    pub access_token: Secret,
-    /// `Bearer`.
-    pub token_type: String,
-    /// `client`.
-    pub scope: String,
-    /// When the access token stops working.
-    pub expires_at: Millis,
-    /// The newest refresh token, wrapped.
-    pub refresh_token: Secret,
-    /// The device id that requests have to carry.
-    pub hardware_id: String,
-}
-
-/// How a token does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    /// In a word.
-    pub phase: Phase,
-    /// What is wrong, if something is.
-    pub problem: Option<Error>,
-    /// When it will be tried again.
-    pub retry_at: Option<Millis>,
-    /// Whether what is known is in a journal as well.
-    pub persisted: bool,
-}
-
-/// How a token does, in a word. Where several fit, the later one here is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// No access token yet, or an expired one; nothing is wrong.
-    Idle,
-    /// A valid access token.
-    Ready,
-    /// In a cool-down.
-    Waiting,
-    /// No token, or a rejected one.
-    NeedsLogin,
-    /// A request is under way.
-    Refreshing,
-}
-
-impl Phase {
-    /// The name that JavaScript and the command line show.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Ready => "ready",
-            Self::Waiting => "waiting",
-            Self::NeedsLogin => "needs-login",
-            Self::Refreshing => "refreshing",
-        }
-    }
-}
-
 /// An access token, and the two clocks at its birth.
 #[derive(Debug, Clone)]
-pub(super) struct LiveAccess {
-    pub(super) token: Secret,
+pub(in crate::manager) struct LiveAccess {
+    pub(in crate::manager) token: Secret,
     token_type: String,
     scope: String,
     obtained_wall: Millis,
@@ -86,7 +29,7 @@ pub(super) struct LiveAccess {
 
 impl LiveAccess {
     /// `None` for one that has expired, or comes from a time that is yet to come.
-    pub(super) fn new(access: &Access, clock: &dyn Clock) -> Option<Self> {
+    pub(in crate::manager) fn new(access: &Access, clock: &dyn Clock) -> Option<Self> {
         let age = Duration::from_millis(clock.wall().checked_sub(access.obtained_at)?);
         if age >= access.lifetime {
             return None;
@@ -105,7 +48,7 @@ impl LiveAccess {
 
     /// Whether both came with one and the same answer. Ring may give an access token again that it has given before: the answer
     /// counts, not the text.
-    pub(super) fn is(&self, access: &Access) -> bool {
+    pub(in crate::manager) fn is(&self, access: &Access) -> bool {
         // A journal keeps milliseconds.
         let lifetime = millis(self.lifetime) == millis(access.lifetime);
         lifetime && self.token == access.token && self.obtained_wall == access.obtained_at
@@ -117,19 +60,19 @@ impl LiveAccess {
         wall.max(clock.monotonic().saturating_sub(self.obtained_monotonic))
     }
 
-    pub(super) fn is_expired(&self, clock: &dyn Clock) -> bool {
+    pub(in crate::manager) fn is_expired(&self, clock: &dyn Clock) -> bool {
         self.age(clock) >= self.lifetime
     }
 
-    pub(super) fn is_near_its_end(&self, clock: &dyn Clock) -> bool {
+    pub(in crate::manager) fn is_near_its_end(&self, clock: &dyn Clock) -> bool {
         self.until_near_its_end(clock).is_zero()
     }
 
-    pub(super) fn until_near_its_end(&self, clock: &dyn Clock) -> Duration {
+    pub(in crate::manager) fn until_near_its_end(&self, clock: &dyn Clock) -> Duration {
         self.lifetime.saturating_sub(policy::margin(self.lifetime)).saturating_sub(self.age(clock))
     }
 
-    pub(super) fn auth(&self, newest: &RefreshToken, hardware_id: &str) -> Auth {
+    pub(in crate::manager) fn auth(&self, newest: &RefreshToken, hardware_id: &str) -> Auth {
         Auth {
             access_token: self.token.clone(),
             token_type: self.token_type.clone(),
@@ -143,7 +86,7 @@ impl LiveAccess {
 
 /// Whether callers complained of the access token at hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Invalidation {
+pub(in crate::manager) enum Invalidation {
     /// Nobody did.
     None,
     /// Somebody did, and it is not decided yet what that may cost.
@@ -181,7 +124,7 @@ impl Announced {
 
 /// What the store holds beside a text of the options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Beside {
+pub(in crate::manager) enum Beside {
     /// A token.
     AToken,
     /// None.
@@ -191,77 +134,77 @@ pub(super) enum Beside {
 }
 
 /// A text of the options that is no token.
-pub(super) struct Refused {
-    pub(super) text: Secret,
-    pub(super) flaw: Flaw,
+pub(in crate::manager) struct Refused {
+    pub(in crate::manager) text: Secret,
+    pub(in crate::manager) flaw: Flaw,
 }
 
 /// What is there in few managers is boxed: a process may have thousands of them.
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and most pairs can hold together")]
-pub(super) struct Snapshot {
-    pub(super) newest: Option<RefreshToken>,
-    pub(super) hardware_id: Option<Arc<str>>,
-    pub(super) access: Option<Box<LiveAccess>>,
+pub(in crate::manager) struct Snapshot {
+    pub(in crate::manager) newest: Option<RefreshToken>,
+    pub(in crate::manager) hardware_id: Option<Arc<str>>,
+    pub(in crate::manager) access: Option<Box<LiveAccess>>,
     rejected: bool,
     /// The copy of the journal that uses the token: it is not sent from here.
     moved: Option<Arc<Path>>,
-    pub(super) cool_down: Option<Box<CoolDown>>,
+    pub(in crate::manager) cool_down: Option<Box<CoolDown>>,
     /// What is wrong with the store, until it is right again.
-    pub(super) store_problem: Option<Error>,
+    pub(in crate::manager) store_problem: Option<Error>,
     /// What is wrong with the mirror, until it is right again.
-    pub(super) mirror_problem: Option<Error>,
+    pub(in crate::manager) mirror_problem: Option<Error>,
     /// Whether that is that it cannot be read.
-    pub(super) mirror_unreadable: bool,
+    pub(in crate::manager) mirror_unreadable: bool,
     /// What was said of the mirror already.
-    pub(super) told: Vec<Notice>,
+    pub(in crate::manager) told: Vec<Notice>,
     /// Why the text in the mirror is no token, if it is none.
-    pub(super) flaw_shown: Option<Flaw>,
+    pub(in crate::manager) flaw_shown: Option<Flaw>,
     /// The text of the options if it is no token, until there is one.
-    pub(super) refused: Option<Box<Refused>>,
+    pub(in crate::manager) refused: Option<Box<Refused>>,
     /// The old copy that was spoken of last.
-    pub(super) old_copy: Option<Fingerprint>,
+    pub(in crate::manager) old_copy: Option<Fingerprint>,
     /// Whether the mirror has not been looked into yet, because that takes the program's own code.
-    pub(super) unread: bool,
+    pub(in crate::manager) unread: bool,
     /// Whether the mirror may show something else than the newest token.
-    pub(super) mirror_due: bool,
+    pub(in crate::manager) mirror_due: bool,
     /// Whether the last look wrote it, and none has come after that.
-    pub(super) mirror_written: bool,
+    pub(in crate::manager) mirror_written: bool,
     /// How many more times the mirror is looked into although nothing happened here.
-    pub(super) looks_left: u32,
+    pub(in crate::manager) looks_left: u32,
     /// Whether such a look is to come.
-    pub(super) looks_again: bool,
+    pub(in crate::manager) looks_again: bool,
     /// Whether a task is there already that waits for what takes too long, and follows then.
-    pub(super) syncs_later: bool,
+    pub(in crate::manager) syncs_later: bool,
     persisted: bool,
     /// The token of the options, until it has been looked up under the lock.
-    pub(super) given: Option<RefreshToken>,
+    pub(in crate::manager) given: Option<RefreshToken>,
     /// Whether that one came from a login, so that nobody else has it.
     given_by_login: bool,
     /// What the store held when it was last read or written: its journal may go away while this manager runs.
-    pub(super) known: Option<Arc<State>>,
+    pub(in crate::manager) known: Option<Arc<State>>,
     /// The token that the caller knows of, as it was given or announced.
     announced: Option<Announced>,
-    pub(super) login_waits: bool,
+    pub(in crate::manager) login_waits: bool,
     /// The authenticator's code that a login sent last.
-    pub(super) last_code: Option<Secret>,
+    pub(in crate::manager) last_code: Option<Secret>,
     /// Whether a task is there already that looks for the login of another process.
-    pub(super) watches_for_login: bool,
-    pub(super) flight: Option<Flight>,
-    pub(super) refreshing: bool,
-    pub(super) invalidation: Invalidation,
-    pub(super) invalidations: Invalidations,
-    pub(super) last_unasked: Option<Duration>,
+    pub(in crate::manager) watches_for_login: bool,
+    pub(in crate::manager) flight: Option<Flight>,
+    pub(in crate::manager) refreshing: bool,
+    pub(in crate::manager) invalidation: Invalidation,
+    pub(in crate::manager) invalidations: Invalidations,
+    pub(in crate::manager) last_unasked: Option<Duration>,
     /// Whether a task is there already that tries to write what is pending.
-    pub(super) keeps_writing: bool,
+    pub(in crate::manager) keeps_writing: bool,
     /// What was done so far; nothing at all in most managers.
-    pub(super) counts: Option<Box<Stats>>,
-    pub(super) closing: bool,
-    pub(super) closed: bool,
+    pub(in crate::manager) counts: Option<Box<Stats>>,
+    pub(in crate::manager) closing: bool,
+    pub(in crate::manager) closed: bool,
     last_status: Option<Status>,
 }
 
 impl Snapshot {
-    pub(super) fn new(durable: bool) -> Self {
+    pub(in crate::manager) fn new(durable: bool) -> Self {
         Self {
             newest: None,
             hardware_id: None,
@@ -304,12 +247,12 @@ impl Snapshot {
     }
 
     /// What is so from the beginning is no news: whoever looks at a new manager sees it.
-    pub(super) fn settle(&mut self, clock: &dyn Clock) {
+    pub(in crate::manager) fn settle(&mut self, clock: &dyn Clock) {
         self.last_status = Some(self.status(clock));
     }
 
     /// Takes over what the store holds.
-    pub(super) fn adopt(&mut self, state: &State, clock: &dyn Clock) {
+    pub(in crate::manager) fn adopt(&mut self, state: &State, clock: &dyn Clock) {
         let fingerprint = |token: &RefreshToken| token.fingerprint();
         let rotated =
             self.newest.as_ref().map(fingerprint) != state.current.as_ref().map(|held| fingerprint(&held.token));
@@ -332,7 +275,7 @@ impl Snapshot {
     }
 
     /// Shows a token that was just pasted, until it has been looked up under the lock.
-    pub(super) fn show_pasted(&mut self, token: &RefreshToken) {
+    pub(in crate::manager) fn show_pasted(&mut self, token: &RefreshToken) {
         self.newest = Some(token.clone());
         if let Some(hardware_id) = token.shared_hardware_id() {
             self.hardware_id = Some(hardware_id);
@@ -344,7 +287,7 @@ impl Snapshot {
     }
 
     /// Shows what a login brought and no store would take.
-    pub(super) fn show_unstored(
+    pub(in crate::manager) fn show_unstored(
         &mut self,
         token: RefreshToken,
         hardware_id: &str,
@@ -363,7 +306,7 @@ impl Snapshot {
 
     /// The token of the options, and why their text is ignored beside another token. An empty text is an old copy like any other: a
     /// settings page wrote it.
-    pub(super) fn read_given(
+    pub(in crate::manager) fn read_given(
         &mut self,
         text: Option<&Secret>,
         state: Option<&State>,
@@ -382,55 +325,55 @@ impl Snapshot {
     }
 
     /// Whether what a login brought is nowhere but here.
-    pub(super) fn has_unstored_login(&self) -> bool {
+    pub(in crate::manager) fn has_unstored_login(&self) -> bool {
         self.given_by_login && self.given.is_some()
     }
 
     /// Whether the token of the options has to wait: nothing is known of it, and the program's own `load` has not answered yet. What
     /// that keeps may have come from it long ago, and a token that was spent must not be sent.
-    pub(super) fn holds_given_back(&self, state: &State) -> bool {
+    pub(in crate::manager) fn holds_given_back(&self, state: &State) -> bool {
         self.awaits_first_answer() && state.current.is_none()
     }
 
     /// Whether a token of the options is there, and the program's own `load` has not answered yet.
-    pub(super) fn awaits_first_answer(&self) -> bool {
+    pub(in crate::manager) fn awaits_first_answer(&self) -> bool {
         self.unread && self.given.is_some() && !self.given_by_login
     }
 
     /// What is known here, if the store was put back to a time before it.
-    pub(super) fn ahead_of(&self, state: &State) -> Option<Arc<State>> {
+    pub(in crate::manager) fn ahead_of(&self, state: &State) -> Option<Arc<State>> {
         self.known.clone().filter(|known| self.given.is_none() && state.is_behind(known))
     }
 
     /// What is known here, if the store holds no token although nobody logged out.
-    pub(super) fn missing_in(&self, state: &State) -> Option<Arc<State>> {
+    pub(in crate::manager) fn missing_in(&self, state: &State) -> Option<Arc<State>> {
         self.known.clone().filter(|known| known.current.is_some() && state.lacks_its_token())
     }
 
     /// Counts something that was done.
-    pub(super) fn count(&mut self, what: impl FnOnce(&mut Stats)) {
+    pub(in crate::manager) fn count(&mut self, what: impl FnOnce(&mut Stats)) {
         what(self.counts.get_or_insert_default());
     }
 
-    pub(super) fn stats(&self) -> Stats {
+    pub(in crate::manager) fn stats(&self) -> Stats {
         let counts = self.counts.as_deref().cloned().unwrap_or_default();
         Stats { last_success_at: self.known.as_ref().and_then(|known| known.last_success_at), ..counts }
     }
 
-    pub(super) fn set_persisted(&mut self, persisted: bool) {
+    pub(in crate::manager) fn set_persisted(&mut self, persisted: bool) {
         self.persisted = persisted;
     }
 
     /// Whether the newest state is unwritten already, for the same reason.
-    pub(super) fn is_unwritten_because_of(&self, error: &Error) -> bool {
+    pub(in crate::manager) fn is_unwritten_because_of(&self, error: &Error) -> bool {
         !self.persisted && self.store_problem.as_ref().map(Error::message) == Some(error.message())
     }
 
-    pub(super) fn check_open(&self) -> Result<()> {
+    pub(in crate::manager) fn check_open(&self) -> Result<()> {
         if self.closing || self.closed { Err(closed()) } else { Ok(()) }
     }
 
-    pub(super) fn may_refresh_unasked(&self, clock: &dyn Clock) -> bool {
+    pub(in crate::manager) fn may_refresh_unasked(&self, clock: &dyn Clock) -> bool {
         !self.closing
             && self.flight.is_none()
             && self.has_usable_token()
@@ -439,18 +382,18 @@ impl Snapshot {
     }
 
     /// How long the next refresh that nobody asked for has to keep its distance.
-    pub(super) fn until_unasked(&self, clock: &dyn Clock) -> Duration {
+    pub(in crate::manager) fn until_unasked(&self, clock: &dyn Clock) -> Duration {
         self.last_unasked
             .map_or(Duration::ZERO, |last| (last + policy::BETWEEN_UNASKED).saturating_sub(clock.monotonic()))
     }
 
     /// Whether there is a token that may be sent from here and that Ring did not reject, so that nobody has to log in.
-    pub(super) fn has_usable_token(&self) -> bool {
+    pub(in crate::manager) fn has_usable_token(&self) -> bool {
         self.newest.is_some() && !self.rejected && self.moved.is_none()
     }
 
     /// Why there is no token that could be sent.
-    pub(super) fn missing(&self) -> Error {
+    pub(in crate::manager) fn missing(&self) -> Error {
         if self.login_waits {
             Error::new(
                 ErrorCode::TwoFactorRequired,
@@ -476,7 +419,7 @@ impl Snapshot {
         }
     }
 
-    pub(super) fn status(&self, clock: &dyn Clock) -> Status {
+    pub(in crate::manager) fn status(&self, clock: &dyn Clock) -> Status {
         let now = clock.wall();
         let until = self.cool_down.as_ref().and_then(|cool_down| cool_down.until(now));
         let waiting = self.cool_down.as_ref().filter(|_| until.is_some()).map(|cool_down| cool_down.error(now));
@@ -509,7 +452,7 @@ impl Snapshot {
     }
 
     /// What the listener has not heard of yet.
-    pub(super) fn news(&mut self, clock: &dyn Clock) -> Vec<Event> {
+    pub(in crate::manager) fn news(&mut self, clock: &dyn Clock) -> Vec<Event> {
         let mut events = Vec::new();
         if let Some(newest) = &self.newest
             && !self.announced.as_ref().is_some_and(|announced| announced.is(newest))
@@ -533,26 +476,35 @@ impl Snapshot {
     }
 
     /// The caller knows of this one.
-    pub(super) fn announce(&mut self, text: Secret) {
+    pub(in crate::manager) fn announce(&mut self, text: Secret) {
         let newest = self.newest.as_ref().filter(|newest| newest.wrapped() == text);
         self.announced = Some(newest.map_or(Announced::Text(text), |newest| Announced::Token(newest.clone())));
     }
 
     /// What there is now is no news to the caller.
-    pub(super) fn announce_newest(&mut self) {
+    pub(in crate::manager) fn announce_newest(&mut self) {
         self.announced = self.newest.clone().map(Announced::Token);
     }
 
     /// Whether the caller knows of no token yet.
-    pub(super) fn nothing_announced(&self) -> bool {
+    pub(in crate::manager) fn nothing_announced(&self) -> bool {
         self.announced.is_none()
     }
 }
 
 /// The answer for a token that Ring rejected.
-pub(super) fn rejected() -> Error {
+pub(in crate::manager) fn rejected() -> Error {
     Error::new(
         ErrorCode::RefreshTokenRejected,
         "Ring no longer accepts the refresh token: the device was removed in Ring's app, or the password was changed. Log in again with `npx ring-auth`.",
     )
+}
+
+/// What every call of a closed manager is answered with.
+pub(in crate::manager) fn closed() -> Error {
+    Error::new(ErrorCode::Closed, "This token manager was closed. Make a new one.")
+}
+
+pub(in crate::manager) fn read(text: Option<&Secret>, state: Option<&State>) -> Pasted {
+    text.map_or(Pasted::Nothing, |text| pasted::read(text.expose(), state))
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Inner, Level};
+use super::account::inner::Inner;
+use super::events::Level;
 use crate::journal::Stamp;
 use crate::{Result, task};
 

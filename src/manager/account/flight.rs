@@ -1,0 +1,34 @@
+//! A refresh under way, as its callers see it.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::Result;
+use crate::manager::status::Auth;
+use crate::mirror::Allowance;
+
+/// What a refresh came to.
+#[derive(Debug, Clone)]
+pub(in crate::manager) struct Outcome {
+    pub(in crate::manager) result: Result<Auth>,
+    /// How many requests it made.
+    pub(in crate::manager) requests: u32,
+}
+
+/// A refresh under way, which any number of callers wait for.
+pub(in crate::manager) struct Flight {
+    pub(in crate::manager) outcome: watch::Receiver<Option<Outcome>>,
+    pub(in crate::manager) allowance: Arc<Allowance>,
+}
+
+impl Flight {
+    pub(in crate::manager) fn subscribe(&self) -> watch::Receiver<Option<Outcome>> {
+        self.outcome.clone()
+    }
+
+    /// How long it may still wait for a program's own code.
+    pub(in crate::manager) fn allowance(&self) -> Arc<Allowance> {
+        Arc::clone(&self.allowance)
+    }
+}

@@ -1,0 +1,128 @@
+//! What the mirror shows, for whoever enters the store.
+
+use tokio::sync::oneshot;
+
+use super::inner::{Inner, broken};
+use super::snapshot::read;
+use crate::manager::events::Level;
+use crate::mirror::{Allowance, Follower, Patience};
+use crate::pasted::Flaw;
+use crate::token::RefreshToken;
+use crate::{Error, ErrorCode, Result, task};
+
+impl Inner {
+    /// The token that the mirror shows, for whoever enters the store next.
+    pub(in crate::manager) async fn look_into_mirror(&self, allowance: &Allowance) -> Option<RefreshToken> {
+        let looked = match self.parts.mirror.clone()? {
+            Follower::Place(mirror) => {
+                let name = mirror.name();
+                self.at_place(&name, allowance, move || mirror.look(Patience::Some)).await.and_then(|looked| looked)
+            }
+            Follower::Program(program) => program.load(allowance).await,
+        };
+        match looked {
+            Ok(shown) => {
+                self.update(|snapshot, _| {
+                    if std::mem::take(&mut snapshot.mirror_unreadable) {
+                        snapshot.mirror_problem = None;
+                    }
+                    let first = std::mem::replace(&mut snapshot.unread, false);
+                    if first
+                        && snapshot.nothing_announced()
+                        && let Some(shown) = &shown
+                    {
+                        snapshot.announce(shown.clone());
+                    }
+                });
+                let known = self.snapshot().known.clone();
+                let read = read(shown.as_ref(), known.as_deref());
+                self.note_flaw(read.flaw());
+                read.token()
+            }
+            Err(error) => {
+                {
+                    let mut snapshot = self.snapshot();
+                    snapshot.mirror_due = true;
+                    snapshot.mirror_unreadable = true;
+                }
+                self.report(error);
+                None
+            }
+        }
+    }
+
+    /// Reports what is wrong with the text in the mirror, once per kind.
+    pub(in crate::manager) fn note_flaw(&self, flaw: Option<Flaw>) {
+        if self.snapshot().flaw_shown == flaw {
+            return;
+        }
+        self.update(|snapshot, _| snapshot.flaw_shown = flaw);
+        if let Some(flaw) = flaw {
+            self.tell_flaw(flaw);
+        }
+    }
+
+    pub(in crate::manager) fn tell_flaw(&self, flaw: Flaw) {
+        let name = self.mirror_name();
+        if flaw.is_reference() {
+            let rest = if self.parts.store.needs_the_program() {
+                "It is used as soon as it is a token."
+            } else {
+                "It is left alone: the journal keeps the newest token."
+            };
+            self.log(Level::Info, format!("The refresh token in {name} {}. {rest}", flaw.reason()));
+        } else {
+            let message = format!(
+                "{name} shows something that cannot be a refresh token: it {}. The newest token replaces it as soon as there is one. {}",
+                flaw.reason(),
+                flaw.advice()
+            );
+            self.log(Level::Warn, message);
+        }
+    }
+
+    /// Does something where the mirror lies. A mount that has gone never answers: a call waits for it as for a program's own
+    /// code, and nothing else is begun there until what hangs has ended.
+    pub(in crate::manager) async fn at_place<T: Send + 'static>(
+        &self,
+        name: &str,
+        allowance: &Allowance,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        let silent = || {
+            Error::new(
+                ErrorCode::Store,
+                format!("{name} does not answer. Look whether the drive or network folder that it lies on is there."),
+            )
+        };
+        let turn = self.at_place.take("look", allowance).await.map_err(|_| silent())?;
+        let (told, done) = oneshot::channel();
+        task::spawn(&self.parts.runtime, async move {
+            let outcome = task::spawn_blocking(work).await;
+            drop(turn);
+            // Whoever waited for it may have gone on without.
+            let _ = told.send(outcome);
+        });
+        match allowance.wait(done).await {
+            Some(Ok(outcome)) => outcome.map_err(|_| broken()),
+            Some(Err(_)) => Err(broken()),
+            None => Err(silent()),
+        }
+    }
+
+    /// Says what is wrong with the mirror, once.
+    pub(in crate::manager) fn report(&self, error: Error) {
+        let news = self.snapshot().mirror_problem.as_ref().map(Error::message) != Some(error.message());
+        if news {
+            let level = if error.code() == ErrorCode::StoreLocked { Level::Warn } else { Level::Error };
+            let journal = self.snapshot().status(self.parts.clock.as_ref()).persisted;
+            let safe = if journal { " The token itself is safe in the journal." } else { "" };
+            self.log(level, format!("{error}{safe} It is tried again."));
+            self.update(|snapshot, _| snapshot.mirror_problem = Some(error));
+        }
+    }
+
+    pub(in crate::manager) fn mirror_name(&self) -> String {
+        self.parts.mirror.as_ref().map(Follower::name).unwrap_or_default()
+    }
+}
