@@ -939,10 +939,10 @@ describe('doctor looks at the package', { concurrency: 4 }, () => {
     assert.match(
       line(done, 'binary'),
       new RegExp(
-        `^failed ring-auth 0\\.1\\.0 needs the package ring-auth-${platform} on this system, and it is not installed\\. Its node_modules is that of another system, with ring-auth-${other}: .* To mend it, run in \\S+: npm install ring-auth@0\\.1\\.0 --include=optional \\(BINARY_MISSING\\)$`,
+        `^failed ring-auth 0\\.1\\.0 needs the package ring-auth-${platform} on this system, and it is not installed\\. Its node_modules folder is from another system and has ring-auth-${other}: .* To fix it, run in \\S+: npm install ring-auth@0\\.1\\.0 --include=optional \\(BINARY_MISSING\\)$`,
       ),
     )
-    assert.equal(line(done, 'oauth'), 'skipped There is no binary to look with.')
+    assert.equal(line(done, 'oauth'), 'skipped This check needs the binary.')
     const asJson = await run(['doctor', '--json'], { script, cwd: folder })
     assert.deepEqual(
       json(asJson).checks.map((/** @type {{ id: string }} */ { id }) => id),

@@ -202,7 +202,7 @@ describe('the server of the login page', () => {
     )
     assert.ok(wrong.every(({ status, text }) => status === 403 && text === ''))
     const error = await failure(server.done, 'ABORTED')
-    assert.match(error.message, /guessed wrongly five times/)
+    assert.match(error.message, /closed after five wrong secrets/)
     await assert.rejects(ask(url))
   })
 
@@ -396,7 +396,7 @@ describe('ring-auth login --web', () => {
     assert.equal(code, 0, stderr)
     assert.ok(
       stderr.startsWith(
-        `Open this on this machine, or through ssh -L: ${url}\nWaiting for a login. It closes by itself after 15 minutes; Ctrl-C ends it.\n`,
+        `Open this on this machine, or through ssh -L: ${url}\nWaiting for a login. The page closes by itself after 15 minutes; Ctrl-C closes it now.\n`,
       ),
       stderr,
     )

@@ -140,7 +140,7 @@ function versionIn(folder) {
  * @param {{ code: string, message: string }} error why
  */
 function withoutBinary(args, { code, message }) {
-  const rest = CHECKS.map((id) => ({ id, state: 'skipped', message: 'There is no binary to look with.' }))
+  const rest = CHECKS.map((id) => ({ id, state: 'skipped', message: 'This check needs the binary.' }))
   /** @type {{ id: string, state: string, message: string, code?: string }[]} */
   const checks = [{ id: 'binary', state: 'failed', message, code }, ...rest]
   if (args.includes('--json')) return JSON.stringify({ checks })

@@ -247,8 +247,8 @@ function unsupported({ platform, arch, machine, libc }) {
   const system = [platform, machine === 'armv6l' ? 'ARMv6' : arch, libc === 'musl' ? 'with musl' : ''].join(' ').trim()
   return loadError(
     'PLATFORM_UNSUPPORTED',
-    `ring-auth has no binary for this system (${system}). It has them for ${PLATFORMS.join(', ')}. ` +
-      'On others it has to be built from its sources.',
+    `ring-auth has no binary for this system (${system}). There are binaries for ${PLATFORMS.join(', ')}. ` +
+      'On other systems, build it from its sources.',
   )
 }
 
@@ -283,15 +283,15 @@ function cause({ libc }, name) {
       libc === 'musl' && others.includes(name.replace('-musl', '-gnu'))
         ? ' This system has musl, as Alpine does, not glibc.'
         : ''
-    return `Its node_modules is that of another system, with ${there}${whose}.${musl}`
+    return `Its node_modules folder is from another system and has ${there}${whose}.${musl}`
   }
   const lock = join(project, 'package-lock.json')
   const locked = existsSync(lock) ? Object.keys(readJson(lock).packages ?? {}) : []
   const lists = (/** @type {string} */ wanted) => locked.some((path) => path.endsWith(`node_modules/${wanted}`))
   if (lists('ring-auth') && !lists(name)) {
-    return `${lock} does not list it: it was written on another system by an npm that forgot the others.`
+    return `${lock} does not list it: it was written on another system, by a version of npm that left out the packages for other systems.`
   }
-  return 'It is an optional dependency, and those were left out: look for --omit=optional or --no-optional, also in .npmrc.'
+  return 'It is an optional dependency, and optional dependencies were left out: look for --omit=optional or --no-optional, also in .npmrc.'
 }
 
 /**
@@ -301,10 +301,10 @@ function cause({ libc }, name) {
  */
 function remedy(name, version) {
   const { project, plugin, isPnpm } = place()
-  const run = (/** @type {string} */ command) => `To mend it, run in ${project}: ${command}`
+  const run = (/** @type {string} */ command) => `To fix it, run in ${project}: ${command}`
   if (isPnpm) return run('pnpm install --force')
   const manifest = join(project, 'package.json')
-  if (!existsSync(manifest)) return `To mend it, run: npm install --global ring-auth@${version} --include=optional`
+  if (!existsSync(manifest)) return `To fix it, run: npm install --global ring-auth@${version} --include=optional`
   if (plugin) {
     const wanted = readJson(join(project, 'node_modules', plugin, 'package.json')).version
     return run(`rm -rf node_modules/${plugin} && npm install ${plugin}@${wanted} --include=optional`)

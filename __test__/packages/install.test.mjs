@@ -77,7 +77,7 @@ async function failing(there, { folder = 'node_modules/ring-auth', host } = {}) 
  * @param {NodeJS.ProcessEnv} [env]
  */
 async function mend(there, message, env = {}) {
-  const [, where, command] = /To mend it, run(?: in (.+?))?: (.+)$/.exec(message) ?? assert.fail(message)
+  const [, where, command] = /To fix it, run(?: in (.+?))?: (.+)$/.exec(message) ?? assert.fail(message)
   if (where) assert.equal(where, there.folder)
   const { code, output } = await there.run(`${command}`, [], { shell: true, env })
   assert.equal(code, 0, output)
@@ -166,7 +166,7 @@ describe('an install', () => {
     const there = project(t, packages)
     await there.npm(['install', 'ring-auth', ...ELSEWHERE])
     assert.deepEqual(there.installed().sort(), ['ring-auth', OTHER].sort())
-    const reason = new RegExp(`Its node_modules is that of another system, with ${OTHER}: the folder was copied`)
+    const reason = new RegExp(`Its node_modules folder is from another system and has ${OTHER}: the folder was copied`)
     await missingThenMended(there, reason, `npm install ring-auth@${VERSION} --include=optional`)
   })
 
@@ -288,7 +288,7 @@ describe('the loader', () => {
     assert.equal(error?.code, 'BINARY_MISSING')
     assert.match(
       error.message,
-      /needs the package ring-auth-linux-arm64-musl .* with ring-auth-linux-arm64-gnu: .* This system has musl, as Alpine does, not glibc\./,
+      /needs the package ring-auth-linux-arm64-musl .* has ring-auth-linux-arm64-gnu: .* This system has musl, as Alpine does, not glibc\./,
     )
     await mend(there, error.message, { npm_config_os: 'linux', npm_config_cpu: 'arm64', npm_config_libc: 'musl' })
     assert.deepEqual(there.installed(), ['ring-auth', 'ring-auth-linux-arm64-musl'])
@@ -312,7 +312,7 @@ describe('the loader', () => {
       const error = await failing(there, { host })
       assert.equal(error?.code, 'PLATFORM_UNSUPPORTED')
       assert.ok(
-        error.message.startsWith(`ring-auth has no binary for this system (${words}). It has them for darwin-arm64, `),
+        error.message.startsWith(`ring-auth has no binary for this system (${words}). There are binaries for darwin-arm64, `),
         error.message,
       )
     }

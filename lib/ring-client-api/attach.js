@@ -274,7 +274,7 @@ function knownClient(ringApi) {
   const version = client.baseSessionMetadata?.api_version
   if (version !== API_VERSION) {
     throw invalid(
-      `This RingApi speaks version ${String(version).slice(0, 20)} of Ring's API, and attachToRingApi knows ${API_VERSION}, that of ring-client-api 14. Look for a newer version of ring-auth.`,
+      `This RingApi uses version ${String(version).slice(0, 20)} of Ring's API, and attachToRingApi supports ${API_VERSION}, that of ring-client-api 14. Look for a newer version of ring-auth.`,
     )
   }
   return client
@@ -317,7 +317,7 @@ function configOf(token) {
 /** @param {string} missing */
 function unknownVersion(missing) {
   return invalid(
-    `attachToRingApi knows ring-client-api 14, and this is not a RingApi of it: ${missing} is missing or is something else. Use ring-client-api 14, or look for a newer version of ring-auth.`,
+    `attachToRingApi supports ring-client-api 14, and this is not a RingApi of that version: ${missing} is missing or is something else. Use ring-client-api 14, or look for a newer version of ring-auth.`,
   )
 }
 

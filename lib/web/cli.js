@@ -69,7 +69,7 @@ async function serve(login, manager, say) {
       const where = login.host == null ? 'Open this on this machine, or through ssh -L' : 'Open this'
       process.stderr.write(`${where}: ${page.url}\n`)
     }
-    say('Waiting for a login. It closes by itself after 15 minutes; Ctrl-C ends it.')
+    say('Waiting for a login. The page closes by itself after 15 minutes; Ctrl-C closes it now.')
     await page.done
   } catch (error) {
     if (!controller.signal.aborted) throw error

@@ -246,7 +246,7 @@ class LoginFlow {
   }
 
   #tooMany() {
-    return this.#refused('TOO_MANY_CODES', `At most ${MOST_CODES} codes are asked for.`)
+    return this.#refused('TOO_MANY_CODES', `This page asks Ring for at most ${MOST_CODES} codes.`)
   }
 
   /** @param {number} seconds */

@@ -294,7 +294,7 @@ async function serveLogin(manager, options) {
       if (wrong >= MOST_WRONG_SECRETS) return { status: 403 }
       if (!isSame(shown.toUpperCase().replace(/[\s-]/g, ''), secret)) {
         if (++wrong >= MOST_WRONG_SECRETS) {
-          end(ended('ABORTED', 'The login page was closed: its link was guessed wrongly five times. Start it again'))
+          end(ended('ABORTED', 'The login page was closed after five wrong secrets. Start it again'))
         }
         return { status: 403 }
       }
@@ -378,7 +378,7 @@ async function serveLogin(manager, options) {
     url: `${tls === undefined ? 'http' : 'https'}://${shown}:${address.port}/#${secret.slice(0, 4)}-${secret.slice(4)}`,
     done,
     close: async () => {
-      end(ended('ABORTED', 'The login page was closed before somebody logged in'))
+      end(ended('ABORTED', 'The login page was closed before a login'))
       await closing
     },
   }
