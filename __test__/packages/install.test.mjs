@@ -312,7 +312,9 @@ describe('the loader', () => {
       const error = await failing(there, { host })
       assert.equal(error?.code, 'PLATFORM_UNSUPPORTED')
       assert.ok(
-        error.message.startsWith(`ring-auth has no binary for this system (${words}). There are binaries for darwin-arm64, `),
+        error.message.startsWith(
+          `ring-auth has no binary for this system (${words}). There are binaries for darwin-arm64, `,
+        ),
         error.message,
       )
     }
@@ -516,7 +518,7 @@ describe('a bundle of Homebridge', () => {
     await bundle(there, ELSEWHERE)
     mkdirSync(there.path('node_modules'))
     await there.run('tar', ['-C', 'node_modules', '-xmf', 'bundle.tar.gz'])
-    const reason = new RegExp(`with ${OTHER}: ${PLUGIN} came as a bundle, or was copied`)
+    const reason = new RegExp(`has ${OTHER}: ${PLUGIN} came as a bundle, or was copied`)
     const command = `rm -rf node_modules/${PLUGIN} && npm install ${PLUGIN}@1.0.0 --include=optional`
     await missingThenMended(there, reason, command, { folder })
   })
