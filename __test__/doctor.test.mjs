@@ -966,7 +966,7 @@ describe('doctor looks at the package', { concurrency: 4 }, () => {
     assert.equal(done.code, 1)
     assert.match(
       line(done, 'binary'),
-      /^failed ring-auth-\S+ 0\.1\.0 is installed, but could not be loaded: libc\.musl-\S+: cannot open shared object file: No such file or directory\. The binary is for systems with musl, and this one does not have it: node_modules was copied from another system\. To mend it, run in \S+: npm install ring-auth@0\.1\.0 --include=optional \(BINARY_FAILED\)$/,
+      /^failed ring-auth-\S+ 0\.1\.0 is installed, but could not be loaded: libc\.musl-\S+: cannot open shared object file: No such file or directory\. The binary is for systems with musl, and this one does not have it: node_modules was copied from another system\. To fix it, run in \S+: npm install ring-auth@0\.1\.0 --include=optional \(BINARY_FAILED\)$/,
     )
   })
 
