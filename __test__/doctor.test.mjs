@@ -925,9 +925,9 @@ describe('doctor looks at the package', { concurrency: 4 }, () => {
     return { folder, script: join(own, 'bin', 'ring-auth.js') }
   }
 
-  const built = join(root, 'binding')
-  const binary = readdirSync(built).find((name) => name.endsWith('.node')) ?? ''
-  const platform = binary.replace(/^ring-auth\.|\.node$/g, '')
+  const { failureRemedy, platformOf, thisHost } = createRequire(import.meta.url)('../lib/load.js')
+  const platform = String(platformOf(thisHost()))
+  const built = join(root, 'binding', `ring-auth.${platform}.node`)
 
   it('of another C library', {
     skip: only('linux', 'other systems have one C library', 'the test of a binary that cannot be loaded'),
@@ -971,7 +971,6 @@ describe('doctor looks at the package', { concurrency: 4 }, () => {
   })
 
   it('whose binary is for the other C library, as each loader says it', () => {
-    const { failureRemedy } = createRequire(import.meta.url)('../lib/load.js')
     for (const [words, sentence] of /** @type {const} */ ([
       [
         'libc.musl-aarch64.so.1: cannot open shared object file: No such file or directory',
@@ -1000,7 +999,7 @@ describe('doctor looks at the package', { concurrency: 4 }, () => {
 
   it('with a second copy in the tree', async (t) => {
     const ring = await startRing(t)
-    const { folder, script } = tree(t, { [platform]: join(built, binary) })
+    const { folder, script } = tree(t, { [platform]: built })
     const second = join(folder, 'node_modules', 'homebridge-x', 'node_modules', 'ring-auth')
     const third = join(folder, 'node_modules', '@scope', 'plugin', 'node_modules', 'ring-auth')
     for (const [path, version] of /** @type {const} */ ([
