@@ -2,6 +2,7 @@
 // `ring-auth doctor` in broken surroundings, each as real as this machine can make it: the line that it prints is the right one.
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import {
   chmodSync,
   chownSync,
@@ -667,6 +668,54 @@ describe('doctor looks at the journal', { concurrency: 4 }, () => {
     const done = await run(['doctor', '--state-file', journal], { ring, env: { RING_REFRESH_TOKEN_FILE: file } })
     assert.equal(done.code, 0, done.stdout)
     assert.equal(line(done, 'journal'), 'ok There is a token to begin with. The first start or refresh takes it over.')
+  })
+})
+
+describe('doctor looks at a sealed journal', { concurrency: 4 }, () => {
+  /** @param {TestContext} t */
+  async function sealed(t) {
+    const { ring, folder, journal } = await setUp(t)
+    const key = join(folder, 'key')
+    writeFileSync(key, randomBytes(32))
+    const args = ['--state-file', journal]
+    const made = await run(['refresh', ...args, '--key-file', key, '--refresh-token-stdin'], {
+      ring,
+      input: ring.mint(),
+    })
+    assert.equal(made.code, 0, made.stderr)
+    ring.clearRequests()
+    return { ring, folder, journal, key, doctor: ['doctor', ...args] }
+  }
+
+  it('with its key', async (t) => {
+    const { ring, folder, journal, key, doctor } = await sealed(t)
+    const before = everything(folder)
+    const done = await run([...doctor, '--key-file', key], { ring })
+    assert.equal(done.code, 0, done.stdout)
+    assert.equal(line(done, 'sealed'), `ok Yes, with the key ${JSON.parse(readFileSync(journal, 'utf8')).key}.`)
+    assert.match(line(done, 'journal'), /^ok It holds a refresh token/)
+    assert.deepEqual(everything(folder), before)
+  })
+
+  it('without its key, or with another one', async (t) => {
+    const { ring, folder, journal, doctor } = await sealed(t)
+    const other = join(folder, 'other')
+    writeFileSync(other, randomBytes(32))
+    const fingerprint = JSON.parse(readFileSync(journal, 'utf8')).key
+    const before = everything(folder)
+    for (const keys of [[], ['--key-file', other]]) {
+      const done = await run([...doctor, ...keys], { ring })
+      assert.equal(done.code, 6)
+      const text = line(done, 'store')
+      assert.match(text, /^failed The journal \S+ is sealed with the key .*\(STORE\)$/)
+      assert.ok(text.includes(fingerprint), text)
+      assert.doesNotMatch(done.stdout, /damaged/)
+      assert.equal(line(done, 'sealed'), `ok Yes, with the key ${fingerprint}.`)
+      assert.equal(line(done, 'journal'), 'skipped The journal cannot be read.')
+      assert.match(line(done, 'oauth'), /^ok /)
+      assert.deepEqual(everything(folder), before)
+    }
+    assert.ok(ring.requests.every(({ method, path }) => method === 'GET' && path === '/'))
   })
 })
 
