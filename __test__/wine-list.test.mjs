@@ -48,7 +48,7 @@ describe('the list of what fails under Wine', () => {
         javaScript: lists.reduce((sum, list) => sum + Object.keys(list).length, 0),
         leftOut: Object.keys(LEFT_OUT).length,
       },
-      { rust: 3, javaScript: 1, leftOut: 1 },
+      { rust: 3, javaScript: 3, leftOut: 3 },
     )
   })
 })

@@ -58,9 +58,9 @@ impl Environment {
     }
 }
 
-/// The first of two spellings of a variable that is set.
+/// The first of two spellings of a variable that is set. On Windows both are one variable, and people write it in capitals.
 fn spelt([lower, upper]: [&'static str; 2]) -> &'static str {
-    let is_set = std::env::var(lower).is_ok_and(|value| !value.trim().is_empty());
+    let is_set = !cfg!(windows) && std::env::var(lower).is_ok_and(|value| !value.trim().is_empty());
     if is_set { lower } else { upper }
 }
 
