@@ -8,7 +8,8 @@ use super::account::inner::Inner;
 use super::account::transaction::KeptIn;
 use super::events::Level;
 use crate::journal::Origin;
-use crate::journal::state::{Known, State};
+use crate::journal::merge::Outcome;
+use crate::journal::state::Known;
 use crate::mirror::Allowance;
 use crate::token::RefreshToken;
 use crate::{Error, Result};
@@ -18,33 +19,32 @@ impl Inner {
         self.detached(async move |inner: Arc<Self>| {
             let allowance = Allowance::new();
             let mut transaction = inner.enter(&allowance).await?;
-            match transaction.state.recognise(token.fingerprint()) {
+            match transaction.state().recognise(token.fingerprint()) {
                 Known::Unknown => {
-                    if inner.accept(&mut transaction, &token, Origin::Given).await? == KeptIn::Elsewhere {
-                        inner.leave(transaction).await;
+                    if transaction.accept(&token, Origin::Given).await? == KeptIn::Elsewhere {
+                        transaction.leave().await;
                         // Mirrors that show one family are one keeper: the journal that has the token is found by what
                         // the mirror shows.
                         inner.show(&token).await?;
                         transaction = inner.enter(&allowance).await?;
                     }
                 }
-                // Given by a person's own hand, this is no copy that came back by itself.
-                Known::Aside => transaction.state.swap_aside(),
+                Known::Aside => {}
                 Known::Current => {
-                    if !transaction.state.rewrap(&token) {
-                        inner.leave(transaction).await;
+                    if !transaction.state().clone().rewrap(&token) {
+                        transaction.leave().await;
                         return Ok(());
                     }
                 }
                 Known::Former | Known::Rejected => {
-                    inner.adopt(&transaction.state);
-                    inner.leave(transaction).await;
+                    transaction.adopt_read();
+                    transaction.leave().await;
                     inner.log(Level::Warn, "The refresh token that was set is an old copy, so the newer one is kept.");
                     return Ok(());
                 }
             }
-            let state = inner.commit(transaction).await;
-            inner.adopt(&state);
+            let at = inner.parts.clock.wall();
+            transaction.commit(&Outcome::Given { token, at }).await;
             inner.sync_mirror(&allowance).await;
             Ok(())
         })
@@ -54,28 +54,26 @@ impl Inner {
     pub(super) async fn set_push_credentials(self: &Arc<Self>, credentials: Option<Value>) -> Result<()> {
         self.detached(async move |inner: Arc<Self>| {
             let allowance = Allowance::new();
-            let mut transaction = inner.enter(&allowance).await?;
-            let Some(held) = &transaction.state.current else {
-                inner.leave(transaction).await;
+            let transaction = inner.enter(&allowance).await?;
+            let Some(held) = &transaction.state().current else {
+                transaction.leave().await;
                 return Err(Error::new(
                     crate::ErrorCode::NoRefreshToken,
                     "Push credentials are kept in the refresh token, and there is none yet. Log in first.",
                 ));
             };
-            let token = held.token.with_push_credentials(credentials);
+            let token = held.token.with_push_credentials(credentials.clone());
             if token == held.token {
-                inner.leave(transaction).await;
+                transaction.leave().await;
                 return Ok(());
             }
             if !token.survives_wrapping() {
-                inner.leave(transaction).await;
+                transaction.leave().await;
                 return Err(Error::invalid(
                     "The push credentials (pnc) are too large or nested too deeply: the refresh token that they are kept in could not be read again.",
                 ));
             }
-            transaction.state.wrap(token);
-            let state = inner.commit(transaction).await;
-            inner.adopt(&state);
+            transaction.commit(&Outcome::PushCredentials(credentials)).await;
             inner.sync_mirror(&allowance).await;
             Ok(())
         })
@@ -88,11 +86,7 @@ impl Inner {
             // shows would be a token that has just been pasted.
             let _turn = inner.following.lock().await;
             let transaction = inner.enter(&Allowance::new()).await?;
-            let issuer = transaction.state.issuer.clone();
-            let cleared = inner.erase(transaction).await?;
-            inner.update(|snapshot, _| snapshot.given = None);
-            inner.adopt(&State::logged_out(issuer, inner.parts.clock.wall()));
-            cleared
+            transaction.erase(inner.clear_mirror()).await?
         })
         .await
     }

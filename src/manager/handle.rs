@@ -1,16 +1,15 @@
 //! A manager as its callers have it.
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::Notify;
 
 use super::account::enter::ignoring;
 use super::account::flight::Flight;
-use super::account::inner::Inner;
-use super::account::snapshot::{Beside, Invalidation, LiveAccess, Snapshot, read};
-use super::clock::Clock;
+use super::account::inner::{Hooks, Inner};
+use super::account::snapshot::{Beside, Given, Invalidation, LiveAccess, Snapshot, read};
+use super::account::stored::Stored;
 use super::events::Level;
 use super::login;
 use super::parts::{Parts, Settings};
@@ -19,21 +18,18 @@ use super::stats::Stats;
 use super::status::{Auth, Status};
 use super::steps::{Asked, Credentials, Step};
 use super::sync;
-use crate::journal::state::{Known, State};
-use crate::mirror::{Allowance, Follower, Patience, Turns};
+use crate::journal::state::Known;
+use crate::mirror::{Allowance, Follower, Patience};
 use crate::oauth::BoxFuture;
 use crate::pasted;
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Result, Secret};
 
-/// How a token does by what a store holds, without a manager and without a request.
-pub fn inspect(state: Option<&State>, clock: &dyn Clock) -> Status {
-    let mut snapshot = Snapshot::new(state.is_some_and(|state| !state.volatile));
-    if let Some(state) = state {
-        snapshot.adopt(state, clock);
-    }
-    snapshot.status(clock)
-}
+/// What follows from a change that is known.
+const HOOKS: Hooks = Hooks {
+    sync_mirror: |inner, allowance| Box::pin(async move { inner.sync_mirror(&allowance).await }),
+    watch_for_login: Inner::watch_for_login,
+};
 
 /// Keeps one account's token alive. Clones are the same manager.
 ///
@@ -80,7 +76,7 @@ impl Manager {
         };
         let looked_up =
             |token: &RefreshToken| found.as_ref().map_or(Known::Unknown, |state| state.recognise(token.fingerprint()));
-        let read_shown = read(shown.as_ref(), found.as_ref());
+        let read_shown = read(shown.as_ref(), found.as_deref());
         let flaw_shown = read_shown.flaw();
         let token_shown = read_shown.token();
         let beside = if snapshot.newest.is_some() || token_shown.is_some() {
@@ -91,7 +87,7 @@ impl Manager {
         } else {
             Beside::Nothing
         };
-        let (given, ignored) = snapshot.read_given(settings.refresh_token.as_ref(), found.as_ref(), beside)?;
+        let (given, ignored) = snapshot.read_given(settings.refresh_token.as_ref(), found.as_deref(), beside)?;
         // Of two that were never seen the mirror's is used: people look there.
         let pasted = [&token_shown, &given].into_iter().flatten().find(|token| looked_up(token) == Known::Unknown);
         if let Some(token) = pasted {
@@ -111,24 +107,12 @@ impl Manager {
         } else if !snapshot.unread {
             snapshot.announce_newest();
         }
-        snapshot.given = given;
+        snapshot.given = given.map(|token| Given { token, by_login: None });
         snapshot.flaw_shown = flaw_shown;
         snapshot.store_problem.clone_from(&trouble);
         snapshot.settle(parts.clock.as_ref());
         let left_behind = found.as_ref().is_some_and(|state| state.mark.is_some());
-        let inner = Arc::new_cyclic(|me| Inner {
-            me: Weak::clone(me),
-            parts,
-            settings,
-            snapshot: Mutex::new(snapshot),
-            telling: Mutex::new(()),
-            entry: tokio::sync::Mutex::new(None),
-            login: tokio::sync::Mutex::new(None),
-            asked: Mutex::new(None),
-            following: tokio::sync::Mutex::new(()),
-            at_place: Turns::default(),
-            changed: Arc::new(Notify::new()),
-        });
+        let inner = Inner::new(parts, settings, snapshot, HOOKS);
         // A key that is asked for at the first call is no trouble.
         let trouble = trouble.filter(|_| !inner.parts.store.is_shut());
         for error in [trouble, inner.snapshot().mirror_problem.clone()].into_iter().flatten() {
@@ -300,11 +284,11 @@ impl Manager {
 }
 
 /// What the store holds at the start, or why it cannot be read now. The token of the options is a hint which journal is meant.
-fn peek(parts: &Parts, given: Option<&Secret>) -> Result<(Option<State>, Option<Error>)> {
+fn peek(parts: &Parts, given: Option<&Secret>) -> Result<(Option<Stored>, Option<Error>)> {
     if let Some(given) = read(given, None).token() {
         parts.store.prefer(given.fingerprint());
     }
-    match parts.store.peek() {
+    match Stored::peek(parts.store.as_ref()) {
         Ok(state) => Ok((state, None)),
         Err(error) if error.code() == ErrorCode::InvalidArgument => Err(error),
         // The disk may be well again by the time somebody asks for something.
@@ -365,17 +349,9 @@ impl Inner {
         drop(self.login.lock().await);
         self.store_unstored(&allowance).await;
         // Whoever is in the store ends first, and what could not be written is tried once more.
-        let mut entry = self.entry.lock().await;
-        if let Some(pending) = entry.take() {
-            self.write_late(pending, &mut entry, &allowance).await;
-        }
-        drop(entry);
+        self.write_at_the_end(&allowance).await;
         self.sync_mirror_at_the_end(&allowance).await;
-        let mut entry = self.entry.lock().await;
-        // What could not be written even now goes, and its lock with it.
-        if let Some(pending) = entry.take() {
-            self.release(pending.into_guard()).await;
-        }
+        self.give_up_pending().await;
         self.snapshot().closed = true;
     }
 }

@@ -5,16 +5,16 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use super::account::enter::count_as_accepted;
 use super::account::inner::{Inner, broken};
 use super::account::snapshot::closed;
-use super::account::transaction::{Purpose, Start};
+use super::account::transaction::Start;
 use super::authenticator::{Codes, TRIES};
 use super::events::Level;
 use super::policy;
 use super::refresh::{Reason, access_of};
 use super::steps::{Asked, Credentials, Device, Step, UnderWay, Waiting};
 use crate::journal::Origin;
+use crate::journal::merge::{LoggedIn, Outcome};
 use crate::mirror::{Allowance, Follower};
 use crate::oauth::{Grant, Login, LoginRequest, LoginStep, TwoFactorMethod};
 use crate::token::RefreshToken;
@@ -168,29 +168,27 @@ impl Inner {
         let mut transaction = self.enter(allowance).await?;
         let hardware_id = loop {
             let decided = match device {
-                Device::Kept => self.decide_hardware_id(&transaction.state).await,
+                Device::Kept => self.decide_hardware_id(transaction.state()).await,
                 Device::New => Ok(hardware_id::random()),
             };
             let hardware_id = match decided {
                 Ok(hardware_id) => hardware_id,
                 Err(error) => {
-                    self.leave(transaction).await;
+                    transaction.leave().await;
                     return Err(error);
                 }
             };
-            // The token in use keeps its own: it wins over the journal's.
-            transaction.state.hardware_id = Some(hardware_id.clone());
-            match self.begin(&mut transaction, Purpose::Login).await {
+            match transaction.prepare_login(&hardware_id).await {
                 Ok(Start::Ready) => break hardware_id,
                 Ok(Start::Overtaken | Start::Elsewhere(_)) => {}
                 Err(error) => {
-                    self.abandon(transaction).await;
+                    transaction.abandon().await;
                     return Err(error);
                 }
             }
         };
-        self.adopt(&transaction.state);
-        self.leave(transaction).await;
+        transaction.adopt_read();
+        transaction.leave().await;
         Ok(hardware_id)
     }
 
@@ -234,31 +232,28 @@ impl Inner {
     pub(super) async fn store_login(self: &Arc<Self>, hardware_id: &str, grant: &Grant, allowance: &Arc<Allowance>) {
         // It is on its way to the disk: not even the end of the process may come between.
         let _write = self.begin_write();
-        let now = self.parts.clock.wall();
         let raw = grant.refresh_token.expose();
-        let token = RefreshToken::from_raw(raw).rotated(raw, hardware_id);
+        let login = Box::new(LoggedIn {
+            token: RefreshToken::from_raw(raw).rotated(raw, hardware_id),
+            hardware_id: hardware_id.to_owned(),
+            access: access_of(grant, self.parts.clock.wall()),
+        });
         let transaction = match self.enter_although_closing(allowance).await {
-            Ok(mut transaction) => self.accept(&mut transaction, &token, Origin::Login).await.map(|_| transaction),
+            Ok(mut transaction) => transaction.accept(&login.token, Origin::Login).await.map(|_| transaction),
             Err(error) => Err(error),
         };
-        let mut transaction = match transaction {
-            Ok(transaction) => transaction,
+        match transaction {
+            Ok(transaction) => {
+                transaction.commit(&Outcome::LoggedIn(login)).await;
+                self.sync_mirror(allowance).await;
+            }
             Err(error) => {
                 // Not a reason to lose a login: it is in memory, and the next call that gets in takes it along.
                 self.log(Level::Error, format!("Logged in, but the token is in memory only: {error}"));
-                self.update(|snapshot, clock| {
-                    snapshot.show_unstored(token, hardware_id, &access_of(grant, now), error, clock);
-                });
+                self.update(|snapshot, clock| snapshot.show_unstored(login, error, clock));
                 self.keep_storing();
-                return;
             }
-        };
-        count_as_accepted(&mut transaction.state, now);
-        transaction.state.hardware_id = Some(hardware_id.to_owned());
-        transaction.state.access = Some(access_of(grant, now));
-        let state = self.commit(transaction).await;
-        self.adopt(&state);
-        self.sync_mirror(allowance).await;
+        }
     }
 
     /// Stores what a login brought when the store could not even be entered.
@@ -266,7 +261,7 @@ impl Inner {
         if self.snapshot().has_unstored_login()
             && let Ok(transaction) = self.enter_although_closing(allowance).await
         {
-            self.leave(transaction).await;
+            transaction.leave().await;
             self.sync_mirror(allowance).await;
         }
     }

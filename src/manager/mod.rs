@@ -35,9 +35,10 @@ mod steps;
 mod sync;
 mod watch;
 
+pub use account::snapshot::inspect;
 pub use clock::{Clock, SystemClock};
 pub use events::{Ended, Event, Level, Listener};
-pub use handle::{Manager, inspect};
+pub use handle::Manager;
 pub use parts::{DEFAULT_DEVICE_NAME, Parts, Settings};
 pub use shown::Shown;
 pub use stats::Stats;

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::account::flight::{Flight, Outcome};
+use super::account::flight::{Flight, Landing};
 use super::account::inner::{Inner, broken};
 use super::account::snapshot::{Invalidation, LiveAccess, closed, rejected};
-use super::account::transaction::{Purpose, Start, Transaction};
+use super::account::transaction::{Start, Transaction};
 use super::activity::{Rotation, Write};
 use super::clock::Clock;
 use super::events::{Ended, Event, Level};
 use super::policy::{self, Tries};
 use super::status::Auth;
 use super::sync;
-use crate::journal::state::{Access, AfterRejection, Mark, Sent, State, millis};
+use crate::journal::merge::{Granted, Outcome, merge};
+use crate::journal::state::{Access, AfterRejection, CoolDown, Sent, State, millis};
 use crate::journal::{Notice, elsewhere};
 use crate::mirror::Allowance;
 use crate::oauth::{BoxFuture, Grant, WireError};
@@ -69,22 +70,22 @@ struct Before {
 
 impl Inner {
     /// Waits for the refresh under way, or for one that is begun for this.
-    pub(super) fn join(self: &Arc<Self>, reason: Reason, allowance: Arc<Allowance>) -> BoxFuture<'_, Outcome> {
+    pub(super) fn join(self: &Arc<Self>, reason: Reason, allowance: Arc<Allowance>) -> BoxFuture<'_, Landing> {
         Box::pin(self.join_in(reason, allowance))
     }
 
-    async fn join_in(self: &Arc<Self>, reason: Reason, allowance: Arc<Allowance>) -> Outcome {
+    async fn join_in(self: &Arc<Self>, reason: Reason, allowance: Arc<Allowance>) -> Landing {
         loop {
             let (mut flight, own) = match self.fly(reason, Arc::clone(&allowance)) {
                 Ok(flight) => flight,
-                Err(error) => return Outcome { result: Err(error), requests: 0 },
+                Err(error) => return Landing { result: Err(error), requests: 0 },
             };
             let outcome = match flight.wait_for(Option::is_some).await {
                 Ok(outcome) => outcome.clone(),
                 // Its task is gone without a word, which only the end of the runtime does.
                 Err(_) => None,
             };
-            let outcome = outcome.unwrap_or_else(|| Outcome { result: Err(closed()), requests: 0 });
+            let outcome = outcome.unwrap_or_else(|| Landing { result: Err(closed()), requests: 0 });
             // Somebody else's refresh kept to the cool-down; one that is forced need not.
             if reason == Reason::Forced && !own && outcome.requests == 0 && outcome.result.is_err() {
                 continue;
@@ -98,7 +99,7 @@ impl Inner {
         self: &Arc<Self>,
         reason: Reason,
         allowance: Arc<Allowance>,
-    ) -> Result<(watch::Receiver<Option<Outcome>>, bool)> {
+    ) -> Result<(watch::Receiver<Option<Landing>>, bool)> {
         let clock = self.parts.clock.as_ref();
         let (ended, flight, before) = {
             let mut snapshot = self.snapshot();
@@ -135,7 +136,7 @@ impl Inner {
                     .await
                 {
                     Ok(outcome) => outcome,
-                    Err(_) => Outcome { result: Err(broken()), requests: 0 },
+                    Err(_) => Landing { result: Err(broken()), requests: 0 },
                 };
             sync::after(&inner, allowance).await;
             inner.update(|snapshot, _| {
@@ -150,7 +151,7 @@ impl Inner {
     }
 
     /// Counts what a refresh came to, and tells who traces it.
-    fn count_and_trace(&self, reason: Reason, outcome: &Outcome, began: Duration) {
+    fn count_and_trace(&self, reason: Reason, outcome: &Landing, began: Duration) {
         let adopted = outcome.requests == 0 && outcome.result.is_ok();
         if adopted {
             self.snapshot().count(|stats| stats.adopted += 1);
@@ -163,10 +164,10 @@ impl Inner {
         }
     }
 
-    async fn rotate(self: &Arc<Self>, reason: Reason, before: &Before, allowance: &Arc<Allowance>) -> Outcome {
+    async fn rotate(self: &Arc<Self>, reason: Reason, before: &Before, allowance: &Arc<Allowance>) -> Landing {
         let mut tries = Tries::new(false);
         let result = self.rotate_counting(reason, before, &mut tries, allowance).await;
-        Outcome { result, requests: tries.requests() }
+        Landing { result, requests: tries.requests() }
     }
 
     async fn rotate_counting(
@@ -185,23 +186,23 @@ impl Inner {
             }
         };
         loop {
-            self.adopt(&transaction.state);
-            if serves(reason, before, &transaction.state, clock.as_ref())
-                && let Some(auth) = self.auth_of(&transaction.state)
+            transaction.adopt_read();
+            if serves(reason, before, transaction.state(), clock.as_ref())
+                && let Some(auth) = self.auth_of(transaction.state())
             {
-                self.leave(transaction).await;
+                transaction.leave().await;
                 return Ok(auth);
             }
-            if let Err(error) = self.may_send(reason, &mut transaction.state) {
-                if transaction.state.mark.is_some() && reason == Reason::Recover {
+            if let Err(refusal) = self.may_send(reason, &mut transaction) {
+                if transaction.state().mark.is_some() && reason == Reason::Recover {
                     self.give_up_on_mark(transaction).await;
                 } else {
-                    self.leave(transaction).await;
+                    transaction.leave().await;
                 }
-                return Err(error);
+                return Err(refusal.unwrap_or_else(|| self.snapshot().missing()));
             }
             if tries.requests() == 0 {
-                *tries = Tries::new(transaction.state.cool_down.is_some());
+                *tries = Tries::new(transaction.state().cool_down.is_some());
             }
             match self.send(transaction, tries).await? {
                 Flown::Landed(auth) => return Ok(auth),
@@ -210,78 +211,86 @@ impl Inner {
         }
     }
 
-    /// Whether a request may be made now, and with what sort of token.
-    fn may_send(&self, reason: Reason, state: &mut State) -> Result<()> {
+    /// Whether a request may be made now. If not, says why; `None` if there is no token, which is explained by what is known once the
+    /// store is left.
+    fn may_send(&self, reason: Reason, transaction: &mut Transaction<'_>) -> Result<(), Option<Error>> {
         let now = self.parts.clock.wall();
-        if state.current.is_none() {
-            return Err(self.snapshot().missing());
-        }
-        if state.is_dead() {
-            let waited = state.forced_at.is_none_or(|at| at > now || at + millis(policy::BETWEEN_FORCED) <= now);
+        let Some(current) = transaction.state().fingerprint() else { return Err(None) };
+        if transaction.state().is_dead() {
+            let forced_at = transaction.state().forced_at;
+            let waited = forced_at.is_none_or(|at| at > now || at + millis(policy::BETWEEN_FORCED) <= now);
             if reason != Reason::Forced || !waited {
-                return Err(rejected());
+                return Err(Some(rejected()));
             }
-            state.forced_at = Some(now);
+            transaction.note(&Outcome::Forced { sent: current, at: now });
         }
+        let state = transaction.state();
         if reason == Reason::Recover && state.mark.as_ref().is_some_and(|mark| mark.starts >= policy::STARTS_PER_MARK) {
-            return Err(Error::new(
+            return Err(Some(Error::new(
                 ErrorCode::Network,
                 "Earlier starts were stopped in the middle of a refresh. It is tried again after a pause.",
-            ));
+            )));
         }
         // What Ring may have rotated is asked for again at once, whatever failed before that.
         let in_doubt = reason == Reason::Recover && state.mark.is_some();
         match &state.cool_down {
             Some(cool_down) if reason != Reason::Forced && !in_doubt && cool_down.until(now).is_some() => {
-                Err(cool_down.error(now))
+                Err(Some(cool_down.error(now)))
             }
             _ => Ok(()),
         }
     }
 
     /// A crash loop has had its tries at a mark: from now on it waits like everybody else.
-    async fn give_up_on_mark(self: &Arc<Self>, mut transaction: Transaction<'_>) {
-        let state = &mut transaction.state;
+    async fn give_up_on_mark(self: &Arc<Self>, transaction: Transaction<'_>) {
+        let Some(sent) = transaction.state().fingerprint() else { return transaction.leave().await };
         let error = Error::new(ErrorCode::Network, "The last refresh was stopped before its answer came.");
+        let cool_down = self.backoff(transaction.state(), &error);
+        transaction.commit(&Outcome::BackedOff { sent, cool_down }).await;
+    }
+
+    fn backoff(&self, state: &State, error: &Error) -> CoolDown {
         let clock = &self.parts.clock;
-        state.cool_down = Some(policy::cool_down(state.cool_down.as_ref(), &error, clock.wall(), clock.jitter()));
-        state.mark = None;
-        self.adopt(&transaction.state);
-        self.commit(transaction).await;
+        policy::cool_down(state.cool_down.as_ref(), error, clock.wall(), clock.jitter())
     }
 
     /// Sends what may be sent until Ring has answered or the tries are used up.
     async fn send<'a>(self: &'a Arc<Self>, mut transaction: Transaction<'a>, tries: &mut Tries) -> Result<Flown<'a>> {
         // Whoever forces it sends the rejected one once more.
-        let mut sent = transaction.state.sendable().unwrap_or(Sent::Current);
-        let mut takes_over = transaction.state.mark.is_some();
-        let mut starts = transaction.state.mark.as_ref().map_or(0, |mark| mark.starts.saturating_add(1));
+        let mut sent = transaction.state().sendable().unwrap_or(Sent::Current);
+        let found = transaction.state().mark.clone();
+        let mut takes_over = found.is_some();
+        let mut starts = found.as_ref().map_or(0, |mark| mark.starts.saturating_add(1));
         // Whatever takes its time is done before the mark: a mark says that Ring may have got the token.
         if let Err(error) = self.parts.refresh.prepare().await {
             // Nothing was sent, and no wait would change that: there is neither a mark nor a cool-down. The next start can act on a
             // mark that was there before.
-            self.leave(transaction).await;
+            transaction.leave().await;
             return Err(error);
         }
-        let error = loop {
-            let hardware_id = match self.decide_hardware_id(&transaction.state).await {
-                Ok(hardware_id) => hardware_id,
-                Err(error) => break error,
+        let (error, outcome) = loop {
+            let Some(token) = transaction.state().to_send(sent).map(|held| held.token.clone()) else {
+                transaction.leave().await;
+                return Err(rejected());
             };
-            let Some(token) = transaction.state.to_send(sent).map(|held| held.token.clone()) else { break rejected() };
-            match self.mark(&mut transaction, token.fingerprint(), starts, &hardware_id).await {
+            let fingerprint = token.fingerprint();
+            let ended = Outcome::Ended { sent: fingerprint };
+            let hardware_id = match self.decide_hardware_id(transaction.state()).await {
+                Ok(hardware_id) => hardware_id,
+                Err(error) => break (error, ended),
+            };
+            match transaction.mark(fingerprint, starts, &hardware_id).await {
                 Ok(Start::Ready) => {}
                 Ok(Start::Overtaken) => return Ok(Flown::Overtaken(Box::new(transaction))),
                 Ok(Start::Elsewhere(path)) => {
                     let error = elsewhere(&path);
-                    self.adopt(&transaction.state);
-                    self.leave(transaction).await;
+                    transaction.adopt_read();
+                    transaction.leave().await;
                     self.tell_once(vec![Notice(error.message().to_owned())]);
                     return Err(error);
                 }
                 Err(error) => {
-                    transaction.state.mark = None;
-                    self.abandon(transaction).await;
+                    transaction.abandon().await;
                     return Err(error);
                 }
             }
@@ -289,85 +298,56 @@ impl Inner {
             if std::mem::take(&mut takes_over) {
                 self.snapshot().count(|stats| stats.takeovers += 1);
             }
-            let raw = Secret::new(token.raw());
-            match self.request(&raw, &hardware_id, tries).await {
+            let failure = match self.request(&Secret::new(token.raw()), &hardware_id, tries).await {
                 Ok((grant, asked_at, write)) => {
-                    transaction.state.rotated(
-                        sent,
-                        grant.refresh_token.expose(),
-                        &hardware_id,
-                        access_of(&grant, asked_at),
-                    );
-                    return self.keep(transaction, write).await.map(Flown::Landed);
+                    let granted = Granted {
+                        sent: fingerprint,
+                        token: token.rotated(grant.refresh_token.expose(), &hardware_id),
+                        access: access_of(&grant, asked_at),
+                        hardware_id,
+                    };
+                    return self.keep(transaction, granted, write).await.map(Flown::Landed);
                 }
-                Err(failure) if failure.error.code() == ErrorCode::RefreshTokenRejected => {
-                    starts = 0;
-                    match transaction.state.reject(sent, self.parts.clock.wall()) {
-                        AfterRejection::Previous if tries.another() => {
-                            self.log(Level::Warn, "Ring rejected the newest refresh token, which was never used before; the one before it is tried.");
-                            sent = Sent::Previous;
-                        }
-                        AfterRejection::Aside => {
-                            self.log(
-                                Level::Warn,
-                                "Ring rejected the refresh token that was given; the one before it is used again.",
-                            );
-                            sent = transaction.state.sendable().unwrap_or(Sent::Current);
-                            if !tries.another() {
-                                break failure.error;
-                            }
-                        }
-                        AfterRejection::Previous | AfterRejection::Dead => break failure.error,
+                Err(failure) => failure,
+            };
+            if failure.error.code() == ErrorCode::RefreshTokenRejected {
+                starts = 0;
+                match transaction.reject(fingerprint, self.parts.clock.wall()) {
+                    AfterRejection::Previous if tries.another() => {
+                        self.log(Level::Warn, "Ring rejected the newest refresh token, which was never used before; the one before it is tried.");
+                        sent = Sent::Previous;
                     }
+                    AfterRejection::Aside => {
+                        self.log(
+                            Level::Warn,
+                            "Ring rejected the refresh token that was given; the one before it is used again.",
+                        );
+                        sent = transaction.state().sendable().unwrap_or(Sent::Current);
+                        if !tries.another() {
+                            break (failure.error, ended);
+                        }
+                    }
+                    AfterRejection::Previous | AfterRejection::Dead => break (failure.error, ended),
                 }
-                Err(failure) if failure.ambiguous && self.snapshot().closing => {
-                    // There is no time to find out here; with the mark left, the next start does that first.
-                    self.abandon_marked(transaction).await;
-                    return Err(failure.error);
-                }
-                Err(failure) => {
-                    let clock = &self.parts.clock;
-                    let former = transaction.state.cool_down.as_ref();
-                    let cool_down = policy::cool_down(former, &failure.error, clock.wall(), clock.jitter());
-                    let error = failure.error.with_retry_after(cool_down.length);
-                    transaction.state.cool_down = Some(cool_down);
-                    break error;
-                }
+            } else if failure.ambiguous && self.snapshot().closing {
+                // There is no time to find out here; with the mark left, the next start does that first.
+                self.abandon_marked(transaction).await;
+                return Err(failure.error);
+            } else {
+                let cool_down = self.backoff(transaction.state(), &failure.error);
+                let error = failure.error.with_retry_after(cool_down.length);
+                break (error, Outcome::BackedOff { sent: fingerprint, cool_down });
             }
         };
-        transaction.state.mark = None;
         self.log(Level::Warn, format!("{error}"));
-        let state = self.commit(transaction).await;
-        self.update(|snapshot, clock| {
-            snapshot.refreshing = false;
-            snapshot.adopt(&state, clock);
-        });
+        transaction.commit(&outcome).await;
         Err(error)
     }
 
     /// Ends without an answer, leaving the mark that was written before the request.
     async fn abandon_marked(&self, transaction: Transaction<'_>) {
         self.update(|snapshot, _| snapshot.refreshing = false);
-        self.abandon(transaction).await;
-    }
-
-    /// Makes it known, before anything is sent, that something will be.
-    async fn mark(
-        &self,
-        transaction: &mut Transaction<'_>,
-        fingerprint: Fingerprint,
-        starts: u32,
-        hardware_id: &str,
-    ) -> Result<Start> {
-        let now = self.parts.clock.wall();
-        transaction.state.hardware_id = Some(hardware_id.to_owned());
-        transaction.state.mark = Some(Mark {
-            fingerprint,
-            started_at: now,
-            deadline: now + millis(policy::longest_refresh(self.settings.request_timeout)),
-            starts,
-        });
-        self.begin(transaction, Purpose::Refresh).await
+        transaction.abandon().await;
     }
 
     /// Sends one token, again where that makes sense. Says when the request that succeeded was sent.
@@ -404,16 +384,13 @@ impl Inner {
     }
 
     /// Makes a rotation durable, and only then known.
-    async fn keep(self: &Arc<Self>, transaction: Transaction<'_>, write: Option<Write>) -> Result<Auth> {
+    async fn keep(&self, transaction: Transaction<'_>, granted: Granted, write: Option<Write>) -> Result<Auth> {
+        let outcome = Outcome::Granted(Box::new(granted));
         // The answer's own lifetime may be over already: a second, on a slow disk.
-        let auth = auth_even_if_expired(&transaction.state);
-        let state = self.commit(transaction).await;
+        let auth = auth_even_if_expired(&merge(transaction.state().clone(), &outcome));
+        transaction.commit(&outcome).await;
         drop(write);
-        self.update(|snapshot, clock| {
-            snapshot.count(|stats| stats.rotations += 1);
-            snapshot.refreshing = false;
-            snapshot.adopt(&state, clock);
-        });
+        self.snapshot().count(|stats| stats.rotations += 1);
         self.log(Level::Debug, "The refresh token was rotated.");
         auth.ok_or_else(broken)
     }
@@ -431,7 +408,7 @@ impl Inner {
         {
             return None;
         }
-        self.adopt(&state);
+        self.update(|snapshot, clock| snapshot.adopt(&state, clock));
         self.auth_of(&state)
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::MutexGuard;
 
 use super::account::inner::{Inner, broken};
+use super::account::stored::Stored;
 use super::activity::Rotation;
 use super::shown::{Shown, decide, or_known};
 use crate::journal::state::State;
@@ -181,8 +182,8 @@ impl Inner {
     /// Enters the store, which takes over what the mirror shows, and leaves it again.
     async fn take_over_shown(self: &Arc<Self>, allowance: &Arc<Allowance>) -> Result<()> {
         let transaction = self.enter(allowance).await?;
-        self.adopt(&transaction.state);
-        self.leave(transaction).await;
+        transaction.adopt_read();
+        transaction.leave().await;
         Ok(())
     }
 
@@ -235,7 +236,7 @@ impl Inner {
         };
         // Again if there is something newer to show after a save: a program may take its time.
         for _ in 0..ROUNDS {
-            let kept = if unwritten.is_some() { unwritten.clone() } else { self.peek().await? };
+            let kept = if unwritten.is_some() { unwritten.clone() } else { self.peek().await?.map(Stored::into_state) };
             let state = or_known(kept, self.snapshot().known.as_deref());
             let (decision, is) = decide(state.as_ref(), shown.as_ref());
             // What it showed before a save is what a person should hear of.

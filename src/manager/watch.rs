@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::account::inner::Inner;
+use super::account::stored::Stored;
 use super::events::Level;
 use crate::journal::Stamp;
 use crate::{Result, task};
@@ -49,7 +50,7 @@ impl Inner {
         let (store, before) = (Arc::clone(&self.parts.store), seen.clone());
         let looked = task::spawn_blocking(move || {
             let stamp = store.stamp()?;
-            (Some(&stamp) != before.as_ref()).then(|| (stamp, store.peek()))
+            (Some(&stamp) != before.as_ref()).then(|| (stamp, Stored::peek(store.as_ref())))
         });
         // What cannot be read now is read again at the next look.
         let Ok(Some((stamp, Ok(state)))) = looked.await else { return };

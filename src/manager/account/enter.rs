@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::inner::{Inner, broken};
-use super::pending::Pending;
-use super::snapshot::closed;
+use super::pending::{Pending, Slot};
+use super::snapshot::{Given, closed};
 use super::transaction::{KeptIn, Transaction};
-use crate::journal::state::{Known, Millis, State};
+use crate::journal::merge::Outcome;
+use crate::journal::state::{Known, State};
 use crate::journal::{Found, Guard, Origin};
 use crate::manager::events::Level;
 use crate::manager::policy;
@@ -59,30 +60,39 @@ impl Inner {
         }
         if let Some(mut pending) = slot.take() {
             self.take_over_shown_instead(&mut pending, allowance).await;
-            self.write_late(pending, &mut slot, allowance).await;
+            self.write_pending(pending, &mut slot, allowance).await;
         }
         if let Some(pending) = slot.take() {
             let Pending { guard, state } = *pending;
             // Still not written. What is known is in memory, and nobody else may go on from the disk.
             let allowance = Arc::clone(allowance);
             let guard = Some(guard);
-            let mut transaction =
-                Transaction { state, changed: false, pending: true, overtaken: 0, guard, allowance, shown: None, slot };
-            self.merge_external(&mut transaction, None).await?;
+            let mut transaction = Transaction {
+                inner: self,
+                state,
+                changed: false,
+                pending: true,
+                overtaken: 0,
+                guard,
+                allowance,
+                shown: None,
+                slot,
+            };
+            transaction.merge_external(None).await?;
             return Ok(transaction);
         }
         let mut relocations = MOST_RELOCATIONS;
         loop {
             let mut transaction = self.enter_once(slot, patience, allowance).await?;
             let shown = transaction.shown.take();
-            if self.merge_external(&mut transaction, shown.clone()).await? == KeptIn::Here {
+            if transaction.merge_external(shown.clone()).await? == KeptIn::Here {
                 return Ok(transaction);
             }
             // The token of the mirror, or of the options, is in another journal by now: that one is found in the next round.
             if relocations == 0 {
-                let given = self.snapshot().given.as_ref().map(RefreshToken::fingerprint);
+                let given = self.snapshot().given.as_ref().map(|given| given.token.fingerprint());
                 transaction.state.spent_elsewhere.extend(shown.as_ref().map(RefreshToken::fingerprint).or(given));
-                self.merge_external(&mut transaction, shown).await?;
+                transaction.merge_external(shown).await?;
                 return Ok(transaction);
             }
             relocations -= 1;
@@ -97,7 +107,7 @@ impl Inner {
     /// Locks the journal that is meant now, and reads it.
     async fn enter_once<'a>(
         self: &'a Arc<Self>,
-        slot: tokio::sync::MutexGuard<'a, Option<Box<Pending>>>,
+        slot: tokio::sync::MutexGuard<'a, Slot>,
         patience: Patience,
         allowance: &Arc<Allowance>,
     ) -> Result<Transaction<'a>> {
@@ -123,6 +133,7 @@ impl Inner {
             self.update(|snapshot, _| snapshot.store_problem = None);
         }
         let mut transaction = Transaction {
+            inner: self,
             state: found.state,
             changed: false,
             pending: false,
@@ -178,137 +189,6 @@ impl Inner {
         known
     }
 
-    /// The caller's own token is looked up once, under the lock, and the mirror's each time.
-    async fn merge_external(&self, transaction: &mut Transaction<'_>, shown: Option<RefreshToken>) -> Result<KeptIn> {
-        if !self.snapshot().holds_given_back(&transaction.state) {
-            let changed = self.merge_given_and_shown(transaction, shown).await?;
-            if changed == KeptIn::Elsewhere {
-                return Ok(changed);
-            }
-        }
-        if !transaction.pending && !transaction.changed && self.snapshot().given.is_none() {
-            // What is known here is what was just read.
-            self.snapshot().set_persisted(self.parts.store.is_durable());
-        }
-        Ok(KeptIn::Here)
-    }
-
-    async fn merge_given_and_shown(
-        &self,
-        transaction: &mut Transaction<'_>,
-        shown: Option<RefreshToken>,
-    ) -> Result<KeptIn> {
-        let given = self.snapshot().given.clone();
-        let is_new = |state: &State, token: &RefreshToken| state.recognise(token.fingerprint()) == Known::Unknown;
-        if let (Some(given), Some(shown)) = (&given, &shown)
-            && given.fingerprint() != shown.fingerprint()
-            && is_new(&transaction.state, given)
-            && is_new(&transaction.state, shown)
-        {
-            self.log(
-                Level::Info,
-                "Two refresh tokens are new, the one given and the one in the store: that one is used.",
-            );
-            transaction.state.pass_over(given);
-            transaction.changed = true;
-            self.snapshot().given = None;
-        }
-        let (given, by_login) = {
-            let snapshot = self.snapshot();
-            (snapshot.given.clone(), snapshot.has_unstored_login())
-        };
-        if let Some(given) = given {
-            let origin = if by_login { Origin::Login } else { Origin::Given };
-            match self.merge_token(transaction, &given, "given", origin).await? {
-                Some(KeptIn::Here) if by_login => {
-                    count_as_accepted(&mut transaction.state, self.parts.clock.wall());
-                    transaction.changed = true;
-                }
-                Some(KeptIn::Here) if transaction.changed => {}
-                // Another mirror has got it meanwhile. This one shows no token of its own, so it follows the same journal.
-                Some(KeptIn::Elsewhere) if shown.is_none() && transaction.state.lacks_its_token() => {
-                    return Ok(KeptIn::Elsewhere);
-                }
-                // Another mirror has it, and stays its only keeper.
-                Some(KeptIn::Elsewhere) => {
-                    self.log(
-                        Level::Warn,
-                        "The refresh token given is kept by another journal of the same folder, so it is not used here. A login makes another one.",
-                    );
-                    transaction.state.spent_elsewhere.push(given.fingerprint());
-                    self.snapshot().given = None;
-                }
-                Some(KeptIn::Here) | None => self.snapshot().given = None,
-            }
-        }
-        if let Some(shown) = shown
-            && let Some(mirror) = &self.parts.mirror
-        {
-            let source = match mirror {
-                Follower::Place(mirror) => format!("in {}", mirror.name()),
-                Follower::Program(_) => "from the store's own load".to_owned(),
-            };
-            if self.merge_token(transaction, &shown, &source, Origin::Given).await? == Some(KeptIn::Elsewhere) {
-                return Ok(KeptIn::Elsewhere);
-            }
-        }
-        self.decide_refused(transaction).await?;
-        Ok(KeptIn::Here)
-    }
-
-    /// A text of the options that was no token when the store could not be read: now it is a token that the store knows, or is ignored
-    /// beside another one, or waits to be reported by a call.
-    async fn decide_refused(&self, transaction: &mut Transaction<'_>) -> Result<()> {
-        let Some(refused) = self.snapshot().refused.take() else { return Ok(()) };
-        match pasted::read(refused.text.expose(), Some(&transaction.state)) {
-            Pasted::Token(token) => {
-                self.merge_token(transaction, &token, "given", Origin::Given).await?;
-            }
-            _ if transaction.state.current.is_some() => self.log(Level::Warn, ignoring(refused.flaw)),
-            _ => self.snapshot().refused = Some(refused),
-        }
-        Ok(())
-    }
-
-    /// Says where the token is kept; `None` if it changes nothing.
-    async fn merge_token(
-        &self,
-        transaction: &mut Transaction<'_>,
-        token: &RefreshToken,
-        source: &str,
-        origin: Origin,
-    ) -> Result<Option<KeptIn>> {
-        let state = &mut transaction.state;
-        match state.recognise(token.fingerprint()) {
-            Known::Unknown => {
-                let displaces = state.current.is_some();
-                let changed = self.accept(transaction, token, origin).await?;
-                if displaces && changed == KeptIn::Here {
-                    self.log(Level::Info, format!("The refresh token {source} is a new one: it is used from now on, and the one before is kept aside."));
-                }
-                Ok(Some(changed))
-            }
-            Known::Current => {
-                let changed = !state.had_wrapping(token) && state.rewrap(token);
-                transaction.changed |= changed;
-                Ok(changed.then_some(KeptIn::Here))
-            }
-            Known::Aside | Known::Former | Known::Rejected => {
-                let fingerprint = token.fingerprint();
-                let has_newer = state.current.as_ref().is_some_and(|held| held.token.fingerprint() != fingerprint);
-                // It stays where it is for as long as nobody can write there, and is looked up each time.
-                let is_news = has_newer && self.snapshot().old_copy.replace(fingerprint) != Some(fingerprint);
-                if is_news {
-                    self.log(
-                        Level::Info,
-                        format!("The refresh token {source} is an old copy: the newer one in the journal is used."),
-                    );
-                }
-                Ok(None)
-            }
-        }
-    }
-
     async fn lock_and_read(&self, patience: Patience) -> Result<(Box<dyn Guard>, Found)> {
         let guard = self.lock(patience).await?;
         let (guard, found) = self.blocking(guard, |guard| guard.read()).await;
@@ -351,7 +231,7 @@ impl Inner {
             }
             if look == LONGEST_LOOK {
                 // Each holder has a deadline of its own, and the wait is for the one that is in there now.
-                let mark = self.peek().await.ok().flatten().and_then(|state| state.mark);
+                let mark = self.peek().await.ok().flatten().and_then(|state| state.mark.clone());
                 if let Some(mark) = mark
                     && seen.as_ref() != Some(&mark)
                 {
@@ -366,6 +246,126 @@ impl Inner {
     }
 }
 
+impl Transaction<'_> {
+    /// The caller's own token is looked up once, under the lock, and the mirror's each time.
+    pub(super) async fn merge_external(&mut self, shown: Option<RefreshToken>) -> Result<KeptIn> {
+        if !self.inner.snapshot().holds_given_back(&self.state) {
+            let kept_in = self.merge_given_and_shown(shown).await?;
+            if kept_in == KeptIn::Elsewhere {
+                return Ok(kept_in);
+            }
+        }
+        if !self.pending && !self.changed && self.inner.snapshot().given.is_none() {
+            // What is known here is what was just read.
+            self.inner.snapshot().set_persisted(self.inner.parts.store.is_durable());
+        }
+        Ok(KeptIn::Here)
+    }
+
+    async fn merge_given_and_shown(&mut self, shown: Option<RefreshToken>) -> Result<KeptIn> {
+        let given = self.inner.snapshot().given.as_ref().map(|given| given.token.clone());
+        let is_new = |state: &State, token: &RefreshToken| state.recognise(token.fingerprint()) == Known::Unknown;
+        if let (Some(given), Some(shown)) = (&given, &shown)
+            && given.fingerprint() != shown.fingerprint()
+            && is_new(&self.state, given)
+            && is_new(&self.state, shown)
+        {
+            self.inner.log(
+                Level::Info,
+                "Two refresh tokens are new, the one given and the one in the store: that one is used.",
+            );
+            self.state.pass_over(given);
+            self.changed = true;
+            self.inner.snapshot().given = None;
+        }
+        let given = self.inner.snapshot().given.clone();
+        if let Some(Given { token: given, by_login }) = given {
+            let origin = if by_login.is_some() { Origin::Login } else { Origin::Given };
+            match (self.merge_token(&given, "given", origin).await?, by_login) {
+                (Some(KeptIn::Here), Some(login)) => {
+                    self.note(&Outcome::LoggedIn(login));
+                    self.changed = true;
+                }
+                (Some(KeptIn::Here), None) if self.changed => {}
+                // Another mirror has got it meanwhile. This one shows no token of its own, so it follows the same journal.
+                (Some(KeptIn::Elsewhere), _) if shown.is_none() && self.state.lacks_its_token() => {
+                    return Ok(KeptIn::Elsewhere);
+                }
+                // Another mirror has it, and stays its only keeper.
+                (Some(KeptIn::Elsewhere), _) => {
+                    self.inner.log(
+                        Level::Warn,
+                        "The refresh token given is kept by another journal of the same folder, so it is not used here. A login makes another one.",
+                    );
+                    self.state.spent_elsewhere.push(given.fingerprint());
+                    self.inner.snapshot().given = None;
+                }
+                (Some(KeptIn::Here) | None, _) => self.inner.snapshot().given = None,
+            }
+        }
+        if let Some(shown) = shown
+            && let Some(mirror) = &self.inner.parts.mirror
+        {
+            let source = match mirror {
+                Follower::Place(mirror) => format!("in {}", mirror.name()),
+                Follower::Program(_) => "from the store's own load".to_owned(),
+            };
+            if self.merge_token(&shown, &source, Origin::Given).await? == Some(KeptIn::Elsewhere) {
+                return Ok(KeptIn::Elsewhere);
+            }
+        }
+        self.decide_refused().await?;
+        Ok(KeptIn::Here)
+    }
+
+    /// A text of the options that was no token when the store could not be read: now it is a token that the store knows, or is ignored
+    /// beside another one, or waits to be reported by a call.
+    async fn decide_refused(&mut self) -> Result<()> {
+        let Some(refused) = self.inner.snapshot().refused.take() else { return Ok(()) };
+        match pasted::read(refused.text.expose(), Some(&self.state)) {
+            Pasted::Token(token) => {
+                self.merge_token(&token, "given", Origin::Given).await?;
+            }
+            _ if self.state.current.is_some() => self.inner.log(Level::Warn, ignoring(refused.flaw)),
+            _ => self.inner.snapshot().refused = Some(refused),
+        }
+        Ok(())
+    }
+
+    /// Says where the token is kept; `None` if it changes nothing.
+    async fn merge_token(&mut self, token: &RefreshToken, source: &str, origin: Origin) -> Result<Option<KeptIn>> {
+        let state = &mut self.state;
+        match state.recognise(token.fingerprint()) {
+            Known::Unknown => {
+                let displaces = state.current.is_some();
+                let kept_in = self.accept(token, origin).await?;
+                if displaces && kept_in == KeptIn::Here {
+                    self.inner.log(Level::Info, format!("The refresh token {source} is a new one: it is used from now on, and the one before is kept aside."));
+                }
+                Ok(Some(kept_in))
+            }
+            Known::Current => {
+                let changed = !state.had_wrapping(token) && state.rewrap(token);
+                self.changed |= changed;
+                Ok(changed.then_some(KeptIn::Here))
+            }
+            Known::Aside | Known::Former | Known::Rejected => {
+                let fingerprint = token.fingerprint();
+                let has_newer = state.current.as_ref().is_some_and(|held| held.token.fingerprint() != fingerprint);
+                // It stays where it is for as long as nobody can write there, and is looked up each time.
+                let is_news = has_newer && self.inner.snapshot().old_copy.replace(fingerprint) != Some(fingerprint);
+                if is_news {
+                    self.inner.log(
+                        Level::Info,
+                        format!("The refresh token {source} is an old copy: the newer one in the journal is used."),
+                    );
+                }
+                Ok(None)
+            }
+        }
+    }
+}
+
 /// What is logged of a text in the options that is no token, if the store holds one: a stale variable must not stop a journal.
 pub(in crate::manager) fn ignoring(flaw: Flaw) -> String {
     format!(
@@ -373,11 +373,4 @@ pub(in crate::manager) fn ignoring(flaw: Flaw) -> String {
         flaw.reason(),
         flaw.advice()
     )
-}
-
-/// Ring has given this token to the person who logged in: if it is rejected, that person has to know. The lineage that it displaced may
-/// be another account's, and must not come back by itself as for a token that was pasted and never worked.
-pub(in crate::manager) fn count_as_accepted(state: &mut State, now: Millis) {
-    state.proven = true;
-    state.last_success_at = Some(now);
 }

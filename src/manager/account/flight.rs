@@ -10,7 +10,7 @@ use crate::mirror::Allowance;
 
 /// What a refresh came to.
 #[derive(Debug, Clone)]
-pub(in crate::manager) struct Outcome {
+pub(in crate::manager) struct Landing {
     pub(in crate::manager) result: Result<Auth>,
     /// How many requests it made.
     pub(in crate::manager) requests: u32,
@@ -18,12 +18,12 @@ pub(in crate::manager) struct Outcome {
 
 /// A refresh under way, which any number of callers wait for.
 pub(in crate::manager) struct Flight {
-    pub(in crate::manager) outcome: watch::Receiver<Option<Outcome>>,
+    pub(in crate::manager) outcome: watch::Receiver<Option<Landing>>,
     pub(in crate::manager) allowance: Arc<Allowance>,
 }
 
 impl Flight {
-    pub(in crate::manager) fn subscribe(&self) -> watch::Receiver<Option<Outcome>> {
+    pub(in crate::manager) fn subscribe(&self) -> watch::Receiver<Option<Landing>> {
         self.outcome.clone()
     }
 

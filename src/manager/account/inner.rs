@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::pending::Pending;
+use super::pending::Slot;
 use super::snapshot::Snapshot;
+use super::stored::Stored;
 use crate::journal::state::State;
 use crate::journal::{Guard, Notice};
 use crate::manager::activity::Write;
@@ -14,17 +15,19 @@ use crate::manager::clock::Clock;
 use crate::manager::events::{Event, Level};
 use crate::manager::parts::{Parts, Settings};
 use crate::manager::steps::{UnderWay, Waiting};
-use crate::mirror::Turns;
+use crate::mirror::{Allowance, Turns};
+use crate::oauth::BoxFuture;
 use crate::{Error, ErrorCode, Result, Secret, task};
 
+/// What all rooms of a manager share.
 pub(in crate::manager) struct Inner {
     pub(in crate::manager) parts: Parts,
     pub(in crate::manager) settings: Settings,
-    pub(in crate::manager) snapshot: Mutex<Snapshot>,
+    snapshot: Mutex<Snapshot>,
     /// Held while the listener is told.
-    pub(in crate::manager) telling: Mutex<()>,
+    telling: Mutex<()>,
     /// Serialises what enters the store within this process, and keeps what could not be written.
-    pub(in crate::manager) entry: tokio::sync::Mutex<Option<Box<Pending>>>,
+    pub(super) entry: tokio::sync::Mutex<Slot>,
     pub(in crate::manager) login: tokio::sync::Mutex<Option<Box<Waiting>>>,
     /// The step of a login that was asked for last, for whoever asks for the same.
     pub(in crate::manager) asked: Mutex<Option<Box<UnderWay>>>,
@@ -36,9 +39,36 @@ pub(in crate::manager) struct Inner {
     pub(in crate::manager) changed: Arc<Notify>,
     /// For tasks that [`Inner::update`] begins.
     pub(in crate::manager) me: Weak<Inner>,
+    pub(super) hooks: Hooks,
+}
+
+/// What the rooms above do when something becomes known. It is given, so that nothing here depends on them.
+#[derive(Clone, Copy)]
+pub(in crate::manager) struct Hooks {
+    /// Brings the mirror up to date.
+    pub(in crate::manager) sync_mirror: fn(Arc<Inner>, Arc<Allowance>) -> BoxFuture<'static, ()>,
+    /// Begins to look for the login of another process, if one is needed.
+    pub(in crate::manager) watch_for_login: fn(&Inner),
 }
 
 impl Inner {
+    pub(in crate::manager) fn new(parts: Parts, settings: Settings, snapshot: Snapshot, hooks: Hooks) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            parts,
+            settings,
+            snapshot: Mutex::new(snapshot),
+            telling: Mutex::new(()),
+            entry: tokio::sync::Mutex::new(None),
+            login: tokio::sync::Mutex::new(None),
+            asked: Mutex::new(None),
+            following: tokio::sync::Mutex::new(()),
+            at_place: Turns::default(),
+            changed: Arc::new(Notify::new()),
+            me: Weak::clone(me),
+            hooks,
+        })
+    }
+
     pub(in crate::manager) fn snapshot(&self) -> MutexGuard<'_, Snapshot> {
         self.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -61,7 +91,7 @@ impl Inner {
             self.parts.listener.on_event(event);
         }
         self.changed.notify_waiters();
-        self.watch_for_login();
+        (self.hooks.watch_for_login)(self);
         changed
     }
 
@@ -69,7 +99,7 @@ impl Inner {
         self.update(|snapshot, _| snapshot.announce(old));
     }
 
-    pub(in crate::manager) fn adopt(&self, state: &State) {
+    pub(super) fn adopt(&self, state: &Stored) {
         self.update(|snapshot, clock| snapshot.adopt(state, clock));
     }
 
@@ -133,7 +163,7 @@ impl Inner {
     }
 
     /// Runs what may wait for a disk where that stops nobody else.
-    pub(in crate::manager) async fn blocking<T: Send + 'static>(
+    pub(super) async fn blocking<T: Send + 'static>(
         &self,
         mut guard: Box<dyn Guard>,
         work: impl FnOnce(&mut Box<dyn Guard>) -> T + Send + 'static,
@@ -157,15 +187,15 @@ impl Inner {
     }
 
     /// What is kept now, without the lock.
-    pub(in crate::manager) async fn peek(&self) -> Result<Option<State>> {
+    pub(in crate::manager) async fn peek(&self) -> Result<Option<Stored>> {
         let store = Arc::clone(&self.parts.store);
         if store.is_in_memory() {
-            return store.peek();
+            return Stored::peek(store.as_ref());
         }
-        task::spawn_blocking(move || store.peek()).await.unwrap_or_else(|_| Err(broken()))
+        task::spawn_blocking(move || Stored::peek(store.as_ref())).await.unwrap_or_else(|_| Err(broken()))
     }
 
-    pub(in crate::manager) async fn release(&self, guard: Box<dyn Guard>) {
+    pub(super) async fn release(&self, guard: Box<dyn Guard>) {
         if !self.parts.store.is_in_memory() {
             // Giving the room back is a storage call as well.
             let _ = task::spawn_blocking(move || drop(guard)).await;

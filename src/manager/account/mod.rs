@@ -6,4 +6,5 @@ pub(super) mod inner;
 mod look;
 mod pending;
 pub(super) mod snapshot;
+pub(super) mod stored;
 pub(super) mod transaction;

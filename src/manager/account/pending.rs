@@ -9,9 +9,5 @@ pub(in crate::manager) struct Pending {
     pub(super) state: State,
 }
 
-impl Pending {
-    /// Gives up what could not be written.
-    pub(in crate::manager) fn into_guard(self) -> Box<dyn Guard> {
-        self.guard
-    }
-}
+/// Where a state waits that could not be written. Its lock is the entry to the store for the tasks of this process.
+pub(in crate::manager) type Slot = Option<Box<Pending>>;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::flight::Flight;
+use super::stored::Stored;
+use crate::journal::merge::LoggedIn;
 use crate::journal::state::{Access, CoolDown, Millis, State, millis};
 use crate::journal::{Notice, elsewhere};
 use crate::manager::clock::Clock;
@@ -133,6 +135,14 @@ pub(in crate::manager) enum Beside {
     NobodyKnows,
 }
 
+/// A token from outside that is not in the store yet.
+#[derive(Debug, Clone)]
+pub(in crate::manager) struct Given {
+    pub(in crate::manager) token: RefreshToken,
+    /// What the login brought that it came from, so that nobody else has it.
+    pub(in crate::manager) by_login: Option<Box<LoggedIn>>,
+}
+
 /// A text of the options that is no token.
 pub(in crate::manager) struct Refused {
     pub(in crate::manager) text: Secret,
@@ -177,9 +187,7 @@ pub(in crate::manager) struct Snapshot {
     pub(in crate::manager) syncs_later: bool,
     persisted: bool,
     /// The token of the options, until it has been looked up under the lock.
-    pub(in crate::manager) given: Option<RefreshToken>,
-    /// Whether that one came from a login, so that nobody else has it.
-    given_by_login: bool,
+    pub(in crate::manager) given: Option<Given>,
     /// What the store held when it was last read or written: its journal may go away while this manager runs.
     pub(in crate::manager) known: Option<Arc<State>>,
     /// The token that the caller knows of, as it was given or announced.
@@ -227,7 +235,6 @@ impl Snapshot {
             syncs_later: false,
             persisted: durable,
             given: None,
-            given_by_login: false,
             known: None,
             announced: None,
             login_waits: false,
@@ -252,7 +259,7 @@ impl Snapshot {
     }
 
     /// Takes over what the store holds.
-    pub(in crate::manager) fn adopt(&mut self, state: &State, clock: &dyn Clock) {
+    pub(in crate::manager) fn adopt(&mut self, state: &Stored, clock: &dyn Clock) {
         let fingerprint = |token: &RefreshToken| token.fingerprint();
         let rotated =
             self.newest.as_ref().map(fingerprint) != state.current.as_ref().map(|held| fingerprint(&held.token));
@@ -261,7 +268,7 @@ impl Snapshot {
         self.moved = state.moved.as_deref().map(Arc::from);
         self.cool_down = state.cool_down.clone().map(Box::new);
         self.hardware_id = state.hardware_id.as_deref().map(Arc::from);
-        self.known = Some(Arc::new(state.clone()));
+        self.known = Some(Arc::new(State::clone(state)));
         let same = !rotated
             && match (&state.access, &self.access) {
                 (Some(new), Some(old)) => old.is(new) && LiveAccess::new(new, clock).is_some(),
@@ -287,19 +294,11 @@ impl Snapshot {
     }
 
     /// Shows what a login brought and no store would take.
-    pub(in crate::manager) fn show_unstored(
-        &mut self,
-        token: RefreshToken,
-        hardware_id: &str,
-        access: &Access,
-        problem: Error,
-        clock: &dyn Clock,
-    ) {
-        self.show_pasted(&token);
-        self.given = Some(token);
-        self.given_by_login = true;
-        self.hardware_id = Some(hardware_id.into());
-        self.access = LiveAccess::new(access, clock).map(Box::new);
+    pub(in crate::manager) fn show_unstored(&mut self, login: Box<LoggedIn>, problem: Error, clock: &dyn Clock) {
+        self.show_pasted(&login.token);
+        self.hardware_id = Some(login.hardware_id.as_str().into());
+        self.access = LiveAccess::new(&login.access, clock).map(Box::new);
+        self.given = Some(Given { token: login.token.clone(), by_login: Some(login) });
         self.persisted = false;
         self.store_problem = Some(problem);
     }
@@ -326,7 +325,7 @@ impl Snapshot {
 
     /// Whether what a login brought is nowhere but here.
     pub(in crate::manager) fn has_unstored_login(&self) -> bool {
-        self.given_by_login && self.given.is_some()
+        self.given.as_ref().is_some_and(|given| given.by_login.is_some())
     }
 
     /// Whether the token of the options has to wait: nothing is known of it, and the program's own `load` has not answered yet. What
@@ -337,7 +336,7 @@ impl Snapshot {
 
     /// Whether a token of the options is there, and the program's own `load` has not answered yet.
     pub(in crate::manager) fn awaits_first_answer(&self) -> bool {
-        self.unread && self.given.is_some() && !self.given_by_login
+        self.unread && self.given.as_ref().is_some_and(|given| given.by_login.is_none())
     }
 
     /// What is known here, if the store was put back to a time before it.
@@ -490,6 +489,15 @@ impl Snapshot {
     pub(in crate::manager) fn nothing_announced(&self) -> bool {
         self.announced.is_none()
     }
+}
+
+/// How a token does by what a store holds, without a manager and without a request.
+pub fn inspect(state: Option<&State>, clock: &dyn Clock) -> Status {
+    let mut snapshot = Snapshot::new(state.is_some_and(|state| !state.volatile));
+    if let Some(state) = state {
+        snapshot.adopt(&Stored::new(state.clone()), clock);
+    }
+    snapshot.status(clock)
 }
 
 /// The answer for a token that Ring rejected.

@@ -3,20 +3,28 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::sync::MutexGuard;
+
 use super::inner::{Inner, broken};
-use super::pending::Pending;
+use super::pending::{Pending, Slot};
 use super::snapshot::closed;
-use crate::journal::state::{Known, State};
+use super::stored::Stored;
+use crate::journal::merge::{Outcome, merge};
+use crate::journal::state::{AfterRejection, Known, Mark, Millis, Sent, State, millis};
 use crate::journal::{Accepted, Begun, Claim, Guard, Offer, Origin};
 use crate::manager::events::Level;
 use crate::manager::policy;
 use crate::mirror::{Allowance, Follower};
-use crate::token::RefreshToken;
+use crate::token::{Fingerprint, RefreshToken};
 use crate::{Error, ErrorCode, Result, task};
 
-/// The right to change the state, and the state as it is now.
+/// The right to change what is kept, and what is kept as it is now. Whoever has it is alone in the store, within this process and
+/// between processes.
+///
+/// Durable, then known, then shown: [`Transaction::commit`] is the only way to make a change known.
 pub(in crate::manager) struct Transaction<'a> {
-    pub(in crate::manager) state: State,
+    pub(super) inner: &'a Arc<Inner>,
+    pub(super) state: State,
     /// Whether the caller's own token changed it, which is not written yet.
     pub(super) changed: bool,
     /// Whether it was never written: it must not be forgotten, and nobody else may go on from the disk.
@@ -28,16 +36,7 @@ pub(in crate::manager) struct Transaction<'a> {
     pub(super) allowance: Arc<Allowance>,
     /// What the mirror showed under the lock, until it was looked up.
     pub(super) shown: Option<RefreshToken>,
-    pub(super) slot: tokio::sync::MutexGuard<'a, Option<Box<Pending>>>,
-}
-
-impl Transaction<'_> {
-    /// Goes on with what is known here, in place of an older state or of none.
-    pub(super) fn restore(&mut self, known: &State) {
-        let sequence = self.state.sequence.max(known.sequence);
-        self.state = State { sequence, mark: None, ..known.clone() };
-        self.changed = true;
-    }
+    pub(super) slot: MutexGuard<'a, Slot>,
 }
 
 /// Whether a request may follow a write that was made for it.
@@ -72,23 +71,137 @@ pub(in crate::manager) enum KeptIn {
 /// How often a process lets others overtake it before it leaves the store to them.
 const MOST_OVERTAKEN: u32 = 3;
 
-impl Inner {
+impl Transaction<'_> {
+    /// What is kept, and what was noted since.
+    pub(in crate::manager) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Notes an outcome. It is written with the next write, and not known before.
+    pub(in crate::manager) fn note(&mut self, outcome: &Outcome) {
+        let state = std::mem::replace(&mut self.state, State::new(""));
+        self.state = merge(state, outcome);
+    }
+
+    /// Notes that Ring rejected a token. Says what may be tried instead.
+    pub(in crate::manager) fn reject(&mut self, sent: Fingerprint, at: Millis) -> AfterRejection {
+        let before = self.state.fingerprint();
+        self.note(&Outcome::Rejected { sent, at });
+        match self.state.sendable() {
+            Some(_) if self.state.fingerprint() != before => AfterRejection::Aside,
+            Some(Sent::Previous) => AfterRejection::Previous,
+            _ => AfterRejection::Dead,
+        }
+    }
+
+    /// Makes an outcome durable, and only then known and shown: writes, releases the store, takes the state over into the snapshot,
+    /// sends the events and wakes the mirror. What another process wrote meanwhile is taken in. If the write fails the state stays in
+    /// memory, with the lock, and is tried again.
+    pub(in crate::manager) async fn commit(mut self, outcome: &Outcome) {
+        self.note(outcome);
+        self.write().await;
+    }
+
+    /// Leaves without a change of its own.
+    pub(in crate::manager) async fn leave(self) {
+        if self.changed {
+            self.write().await;
+        } else {
+            self.abandon().await;
+        }
+    }
+
+    /// Leaves after a write before a request has failed: what is on the disk is as good as before.
+    pub(in crate::manager) async fn abandon(mut self) {
+        let Some(guard) = self.guard.take() else { return };
+        if self.pending {
+            *self.slot = Some(Box::new(Pending { guard, state: self.state }));
+        } else {
+            self.inner.release(guard).await;
+        }
+    }
+
+    /// Forgets everything there is, and takes the token out of the mirror before anybody else comes in. Says how that went.
+    pub(in crate::manager) async fn erase(mut self, clear: impl Future<Output = Result<()>>) -> Result<Result<()>> {
+        let Some(guard) = self.guard.take() else { return Err(closed()) };
+        let (guard, result) = self.inner.blocking(guard, |guard| guard.forget()).await;
+        let cleared = match &result {
+            Ok(_) => clear.await,
+            Err(_) => Ok(()),
+        };
+        self.inner.release(guard).await;
+        self.inner.tell(result?);
+        let emptied = Stored::new(State::logged_out(self.state.issuer, self.inner.parts.clock.wall()));
+        self.inner.update(|snapshot, clock| {
+            snapshot.given = None;
+            snapshot.adopt(&emptied, clock);
+        });
+        Ok(cleared)
+    }
+
+    /// What was read is known from now on. What was merged into it is not, until it is written.
+    pub(in crate::manager) fn adopt_read(&self) {
+        if !self.changed {
+            self.inner.adopt(&Stored::new(self.state.clone()));
+        }
+    }
+
+    /// Goes on with what is known here, in place of an older state or of none.
+    pub(super) fn restore(&mut self, known: &State) {
+        let sequence = self.state.sequence.max(known.sequence);
+        self.state = State { sequence, mark: None, ..known.clone() };
+        self.changed = true;
+    }
+
+    async fn write(mut self) {
+        let Some(guard) = self.guard.take() else { return };
+        let pending = Box::new(Pending { guard, state: self.state });
+        self.inner.snapshot().given = None;
+        if !self.inner.write_pending(pending, &mut self.slot, &self.allowance).await {
+            self.inner.keep_writing();
+        }
+    }
+
+    /// Makes it known, before a token is sent, that it will be.
+    pub(in crate::manager) async fn mark(
+        &mut self,
+        token: Fingerprint,
+        starts: u32,
+        hardware_id: &str,
+    ) -> Result<Start> {
+        let now = self.inner.parts.clock.wall();
+        self.state.hardware_id = Some(hardware_id.to_owned());
+        self.state.mark = Some(Mark {
+            fingerprint: token,
+            started_at: now,
+            deadline: now + millis(policy::longest_refresh(self.inner.settings.request_timeout)),
+            starts,
+        });
+        let begun = self.begin(Purpose::Refresh).await;
+        if begun.is_err() {
+            self.state.mark = None;
+        }
+        begun
+    }
+
+    /// Decides the device id of a login and keeps it, which also proves that its token can be stored. The token in use keeps its own.
+    pub(in crate::manager) async fn prepare_login(&mut self, hardware_id: &str) -> Result<Start> {
+        self.state.hardware_id = Some(hardware_id.to_owned());
+        self.begin(Purpose::Login).await
+    }
+
     /// Takes over a token from outside, in the journal that it belongs to. If that fails, the store is left.
-    pub(in crate::manager) async fn accept(
-        &self,
-        transaction: &mut Transaction<'_>,
-        token: &RefreshToken,
-        origin: Origin,
-    ) -> Result<KeptIn> {
-        let now = self.parts.clock.wall();
-        if transaction.pending {
-            transaction.state.take_over(token.clone(), now);
-            transaction.changed = true;
+    pub(in crate::manager) async fn accept(&mut self, token: &RefreshToken, origin: Origin) -> Result<KeptIn> {
+        let now = self.inner.parts.clock.wall();
+        if self.pending {
+            self.state.take_over(token.clone(), now);
+            self.changed = true;
             return Ok(KeptIn::Here);
         }
-        let Some(guard) = transaction.guard.take() else { return Err(closed()) };
-        let (mut state, token) = (transaction.state.clone(), token.clone());
+        let Some(guard) = self.guard.take() else { return Err(closed()) };
+        let (mut state, token) = (self.state.clone(), token.clone());
         let (guard, (state, accepted)) = self
+            .inner
             .blocking(guard, move |guard| {
                 let accepted = guard.accept(&mut state, Offer { token: &token, origin, now });
                 (state, accepted)
@@ -96,20 +209,20 @@ impl Inner {
             .await;
         match accepted {
             Ok(Accepted::Here { written, notices }) => {
-                transaction.guard = Some(guard);
-                transaction.state = state;
-                transaction.changed = !written;
-                self.snapshot().mirror_due |= written;
-                self.tell(notices);
+                self.guard = Some(guard);
+                self.state = state;
+                self.changed = !written;
+                self.inner.snapshot().mirror_due |= written;
+                self.inner.tell(notices);
                 Ok(KeptIn::Here)
             }
             Ok(Accepted::Elsewhere) => {
-                transaction.guard = Some(guard);
+                self.guard = Some(guard);
                 Ok(KeptIn::Elsewhere)
             }
             Err(error) => {
-                self.release(guard).await;
-                self.update(|snapshot, _| snapshot.store_problem = Some(error.clone()));
+                self.inner.release(guard).await;
+                self.inner.update(|snapshot, _| snapshot.store_problem = Some(error.clone()));
                 Err(error)
             }
         }
@@ -117,10 +230,11 @@ impl Inner {
 
     /// Writes before a request, with room kept for its answer. If another process wrote meanwhile, nothing is written, its
     /// state is taken in, and everything has to be decided anew.
-    pub(in crate::manager) async fn begin(&self, transaction: &mut Transaction<'_>, purpose: Purpose) -> Result<Start> {
-        let Some(guard) = transaction.guard.take() else { return Err(closed()) };
-        let mut state = transaction.state.clone();
+    async fn begin(&mut self, purpose: Purpose) -> Result<Start> {
+        let Some(guard) = self.guard.take() else { return Err(closed()) };
+        let mut state = self.state.clone();
         let (guard, (state, claimed, result)) = self
+            .inner
             .blocking(guard, move |guard| {
                 let claimed = match purpose {
                     Purpose::Refresh => guard.claim(&mut state),
@@ -130,16 +244,16 @@ impl Inner {
                 (state, claimed, result)
             })
             .await;
-        transaction.guard = Some(guard);
+        self.guard = Some(guard);
         // Which journal it is and how often it was written is so, whatever comes of this.
-        transaction.state = state;
+        self.state = state;
         let result = match claimed {
             Ok(Claim::Here(notices)) => {
-                self.tell_once(notices);
+                self.inner.tell_once(notices);
                 result.unwrap_or_else(|| Err(broken()))
             }
             Ok(Claim::Elsewhere(path)) => {
-                transaction.state.mark = None;
+                self.state.mark = None;
                 return Ok(Start::Elsewhere(path));
             }
             // Nothing is wrong with the store.
@@ -148,36 +262,40 @@ impl Inner {
         };
         match result {
             Ok(Begun::Overtaken(theirs)) => {
-                self.log(
+                self.inner.log(
                     Level::Warn,
                     format!(
                         "Another process changed {} although this one had its lock. Its state is taken in. Keep the journal on a file system whose locks work, and let one machine alone use it.",
-                        self.parts.store.name()
+                        self.inner.parts.store.name()
                     ),
                 );
-                transaction.state.mark = None;
-                transaction.state.merge(*theirs);
-                transaction.overtaken += 1;
-                let now = self.parts.clock.wall();
-                let is_at_work = transaction.state.mark.as_ref().is_some_and(|mark| mark.deadline > now);
-                if is_at_work || transaction.overtaken > MOST_OVERTAKEN {
+                self.state.mark = None;
+                self.state.merge(*theirs);
+                self.overtaken += 1;
+                let now = self.inner.parts.clock.wall();
+                let is_at_work = self.state.mark.as_ref().is_some_and(|mark| mark.deadline > now);
+                if is_at_work || self.overtaken > MOST_OVERTAKEN {
                     return Err(Error::new(
                         ErrorCode::StoreLocked,
                         format!(
                             "Another process is using {} at the same time, although this one has its lock. Nothing was sent; this is tried again at the next call.",
-                            self.parts.store.name()
+                            self.inner.parts.store.name()
                         ),
                     ));
                 }
                 Ok(Start::Overtaken)
             }
             Ok(Begun::Ready(notices)) => {
-                transaction.state.volatile = false;
-                self.tell(notices);
-                transaction.changed = false;
-                transaction.pending = false;
-                let durable = self.parts.store.is_durable();
-                self.update(|snapshot, _| {
+                self.state.volatile = false;
+                self.inner.tell(notices);
+                self.pending = false;
+                // What was merged is durable by now.
+                let merged = std::mem::take(&mut self.changed).then(|| Stored::new(self.state.clone()));
+                let durable = self.inner.parts.store.is_durable();
+                self.inner.update(|snapshot, clock| {
+                    if let Some(merged) = &merged {
+                        snapshot.adopt(merged, clock);
+                    }
                     snapshot.given = None;
                     snapshot.store_problem = None;
                     snapshot.set_persisted(durable);
@@ -185,28 +303,17 @@ impl Inner {
                 Ok(Start::Ready)
             }
             Err(error) => {
-                self.update(|snapshot, _| snapshot.store_problem = Some(error.clone()));
+                self.inner.update(|snapshot, _| snapshot.store_problem = Some(error.clone()));
                 Err(error)
             }
         }
     }
+}
 
+impl Inner {
     /// The state that could not be written, if there is one.
     pub(in crate::manager) async fn unwritten(&self) -> Option<State> {
         self.entry.lock().await.as_ref().map(|pending| pending.state.clone())
-    }
-
-    /// Writes what must not be lost, and returns it with what another process wrote meanwhile. Where that fails it stays in
-    /// memory, with the lock, and is tried again.
-    pub(in crate::manager) async fn commit(self: &Arc<Self>, mut transaction: Transaction<'_>) -> State {
-        let Some(guard) = transaction.guard.take() else { return transaction.state };
-        let pending = Box::new(Pending { guard, state: transaction.state });
-        self.snapshot().given = None;
-        let (state, written) = self.write_pending(pending, &mut transaction.slot, &transaction.allowance).await;
-        if !written {
-            self.keep_writing();
-        }
-        state
     }
 
     /// Without a journal, what could not be saved is saved where another token may have been put meanwhile: that one is used
@@ -224,32 +331,12 @@ impl Inner {
         }
     }
 
-    /// Tries to write what was known before, and could not be written then. Says whether that worked.
-    pub(in crate::manager) async fn write_late(
-        &self,
-        pending: Box<Pending>,
-        slot: &mut Option<Box<Pending>>,
-        allowance: &Allowance,
-    ) -> bool {
-        let (state, written) = self.write_pending(pending, slot, allowance).await;
-        if written {
-            self.adopt(&state);
-        }
-        written
-    }
-
-    /// Tries to write what is pending; where it still cannot be, it is pending again. Returns it as it is by then, and
-    /// whether it is written.
-    async fn write_pending(
-        &self,
-        pending: Box<Pending>,
-        slot: &mut Option<Box<Pending>>,
-        allowance: &Allowance,
-    ) -> (State, bool) {
+    /// Tries to write what is pending, and takes it over into the snapshot as it is by then. If it still cannot be written, it is
+    /// pending again. Says whether it is written.
+    pub(super) async fn write_pending(&self, pending: Box<Pending>, slot: &mut Slot, allowance: &Allowance) -> bool {
         let Pending { guard, mut state } = *pending;
         // Not even the end of the process comes between.
         let _write = self.begin_write();
-        self.snapshot().mirror_due = true;
         let (guard, (state, result)) = self
             .blocking(guard, move |guard| {
                 let result = guard.commit(&mut state);
@@ -260,7 +347,8 @@ impl Inner {
             Ok(notices) => self.save_without_a_journal(&state, allowance).await.map(|()| notices),
             failed => failed,
         };
-        match result {
+        let stored = Stored::new(state);
+        let is_written = match result {
             Ok(notices) => {
                 self.tell(notices);
                 let durable = self.parts.store.is_durable();
@@ -269,7 +357,7 @@ impl Inner {
                     snapshot.store_problem = None;
                 });
                 self.release(guard).await;
-                (state, true)
+                true
             }
             Err(error) => {
                 let place = match guard.stand_in() {
@@ -286,9 +374,37 @@ impl Inner {
                     snapshot.set_persisted(false);
                     snapshot.store_problem = Some(error);
                 });
-                *slot = Some(Box::new(Pending { guard, state: state.clone() }));
-                (state, false)
+                *slot = Some(Box::new(Pending { guard, state: State::clone(&stored) }));
+                false
             }
+        };
+        self.update(|snapshot, clock| {
+            // Whoever writes is alone in the store: a request that was under way has ended.
+            snapshot.refreshing = false;
+            snapshot.adopt(&stored, clock);
+        });
+        self.wake_mirror();
+        is_written
+    }
+
+    /// The mirror may show something else than the newest token now. Whoever committed brings it up to date.
+    fn wake_mirror(&self) {
+        self.snapshot().mirror_due = true;
+    }
+
+    /// Writes for the last time what could not be written.
+    pub(in crate::manager) async fn write_at_the_end(&self, allowance: &Allowance) {
+        let mut slot = self.entry.lock().await;
+        if let Some(pending) = slot.take() {
+            self.write_pending(pending, &mut slot, allowance).await;
+        }
+    }
+
+    /// Gives up what could not be written even then, and its lock with it.
+    pub(in crate::manager) async fn give_up_pending(&self) {
+        let mut slot = self.entry.lock().await;
+        if let Some(pending) = slot.take() {
+            self.release(pending.guard).await;
         }
     }
 
@@ -300,39 +416,6 @@ impl Inner {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Leaves without a change of its own.
-    pub(in crate::manager) async fn leave(self: &Arc<Self>, transaction: Transaction<'_>) {
-        if transaction.changed {
-            self.commit(transaction).await;
-            return;
-        }
-        self.abandon(transaction).await;
-    }
-
-    /// Leaves after a write before a request has failed: what is on the disk is as good as before.
-    pub(in crate::manager) async fn abandon(&self, mut transaction: Transaction<'_>) {
-        let Some(guard) = transaction.guard.take() else { return };
-        if transaction.pending {
-            *transaction.slot = Some(Box::new(Pending { guard, state: transaction.state }));
-        } else {
-            self.release(guard).await;
-        }
-    }
-
-    /// Forgets everything there is, and takes the token out of the mirror before anybody else comes in. Says how that
-    /// went.
-    pub(in crate::manager) async fn erase(self: &Arc<Self>, mut transaction: Transaction<'_>) -> Result<Result<()>> {
-        let Some(guard) = transaction.guard.take() else { return Err(closed()) };
-        let (guard, result) = self.blocking(guard, |guard| guard.forget()).await;
-        let cleared = match &result {
-            Ok(_) => self.clear_mirror().await,
-            Err(_) => Ok(()),
-        };
-        self.release(guard).await;
-        self.tell(result?);
-        Ok(cleared)
     }
 
     fn keep_writing(self: &Arc<Self>) {
@@ -354,14 +437,14 @@ impl Inner {
                 let written = match slot.take() {
                     Some(mut pending) => {
                         inner.take_over_shown_instead(&mut pending, &allowance).await;
-                        inner.write_late(pending, &mut slot, &allowance).await
+                        inner.write_pending(pending, &mut slot, &allowance).await
                     }
                     None => true,
                 };
                 drop(slot);
                 if written {
                     inner.snapshot().keeps_writing = false;
-                    inner.sync_mirror(&allowance).await;
+                    (inner.hooks.sync_mirror)(Arc::clone(&inner), allowance).await;
                     return;
                 }
             }
