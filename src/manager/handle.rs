@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::account::enter::ignoring;
 use super::account::flight::Flight;
 use super::account::inner::{Hooks, Inner};
-use super::account::snapshot::{Beside, Given, Invalidation, LiveAccess, Snapshot, read};
+use super::account::mirror_sync::{FirstLook, Problem};
+use super::account::snapshot::{Beside, Given, Invalidation, Lifecycle, LiveAccess, Snapshot, read};
 use super::account::stored::Stored;
 use super::events::Level;
 use super::login;
@@ -66,11 +67,13 @@ impl Manager {
             Some(Ok(shown)) => shown,
             Some(Err(error)) if error.code() == ErrorCode::InvalidArgument => return Err(error),
             Some(Err(error)) => {
-                snapshot.mirror_problem = Some(error);
+                snapshot.mirror.problem = Some(Problem { error, is_unreadable: false });
                 None
             }
             None => {
-                snapshot.unread = parts.mirror.is_some();
+                if parts.mirror.is_some() {
+                    snapshot.mirror.first_look = FirstLook::Pending;
+                }
                 None
             }
         };
@@ -79,9 +82,12 @@ impl Manager {
         let read_shown = read(shown.as_ref(), found.as_deref());
         let flaw_shown = read_shown.flaw();
         let token_shown = read_shown.token();
-        let beside = if snapshot.newest.is_some() || token_shown.is_some() {
+        let beside = if snapshot.account.newest.is_some() || token_shown.is_some() {
             Beside::AToken
-        } else if trouble.is_some() || snapshot.mirror_problem.is_some() || snapshot.unread || settings.refuses_at_calls
+        } else if trouble.is_some()
+            || snapshot.mirror.problem.is_some()
+            || snapshot.mirror.is_unread()
+            || settings.refuses_at_calls
         {
             Beside::NobodyKnows
         } else {
@@ -97,25 +103,25 @@ impl Manager {
         let known_to_caller = settings.refresh_token.take().filter(|_| given.is_some()).or(shown);
         let theirs = given.as_ref().or(token_shown.as_ref());
         let is_behind = theirs.is_some_and(|theirs| {
-            snapshot.newest.as_ref().map(RefreshToken::fingerprint) != Some(theirs.fingerprint())
+            snapshot.account.newest.as_ref().map(RefreshToken::fingerprint) != Some(theirs.fingerprint())
         });
         let mut replaced = None;
         if is_behind {
             replaced = known_to_caller;
         } else if let Some(known) = known_to_caller {
             snapshot.announce(known);
-        } else if !snapshot.unread {
+        } else if !snapshot.mirror.is_unread() {
             snapshot.announce_newest();
         }
-        snapshot.given = given.map(|token| Given { token, by_login: None });
-        snapshot.flaw_shown = flaw_shown;
+        snapshot.offered.given = given.map(|token| Given { token, by_login: None });
+        snapshot.mirror.flaw_shown = flaw_shown;
         snapshot.store_problem.clone_from(&trouble);
         snapshot.settle(parts.clock.as_ref());
         let left_behind = found.as_ref().is_some_and(|state| state.mark.is_some());
         let inner = Inner::new(parts, settings, snapshot, HOOKS);
         // A key that is asked for at the first call is no trouble.
         let trouble = trouble.filter(|_| !inner.parts.store.is_shut());
-        for error in [trouble, inner.snapshot().mirror_problem.clone()].into_iter().flatten() {
+        for error in [trouble, inner.snapshot().mirror.error().cloned()].into_iter().flatten() {
             inner.log(Level::Error, format!("{error}"));
         }
         if let Some(flaw) = flaw_shown {
@@ -174,9 +180,9 @@ impl Manager {
     pub fn invalidate_access_token(&self, access_token: &str) -> Result<()> {
         let mut snapshot = self.inner.snapshot();
         snapshot.check_open()?;
-        let at_hand = snapshot.access.as_ref().is_some_and(|access| access.token.expose() == access_token);
-        if at_hand && snapshot.invalidation == Invalidation::None {
-            snapshot.invalidation = Invalidation::Made;
+        let at_hand = snapshot.account.access.as_ref().is_some_and(|access| access.token.expose() == access_token);
+        if at_hand && snapshot.demand.invalidation == Invalidation::None {
+            snapshot.demand.invalidation = Invalidation::Made;
         }
         Ok(())
     }
@@ -184,7 +190,7 @@ impl Manager {
     /// The user linked the account again: this token is used from now on, unless it is an old copy.
     pub fn set_refresh_token<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            let known = self.inner.snapshot().known.clone();
+            let known = self.inner.snapshot().account.known.clone();
             self.inner.set_refresh_token(pasted::token(token, known.as_deref())?).await
         })
     }
@@ -217,7 +223,7 @@ impl Manager {
 
     /// Whether a login waits for its code. After a failure that ended it none does.
     pub fn awaits_code(&self) -> bool {
-        self.inner.snapshot().login_waits
+        self.inner.snapshot().login.waits
     }
 
     /// What this manager has done so far.
@@ -244,12 +250,12 @@ impl Manager {
 
     /// The newest token, wrapped.
     pub fn refresh_token(&self) -> Option<Secret> {
-        self.inner.snapshot().newest.as_ref().map(RefreshToken::wrapped)
+        self.inner.snapshot().account.newest.as_ref().map(RefreshToken::wrapped)
     }
 
     /// The device id, once it is decided.
     pub fn hardware_id(&self) -> Option<String> {
-        self.inner.snapshot().hardware_id.as_deref().map(str::to_owned)
+        self.inner.snapshot().account.hardware_id.as_deref().map(str::to_owned)
     }
 
     /// How the token does.
@@ -300,7 +306,7 @@ impl Inner {
     fn cached_auth(self: &Arc<Self>) -> Option<Auth> {
         let (newest, hardware_id) = {
             let snapshot = self.snapshot();
-            (snapshot.newest.clone()?, snapshot.hardware_id.clone()?)
+            (snapshot.account.newest.clone()?, snapshot.account.hardware_id.clone()?)
         };
         self.cached(|access| access.auth(&newest, &hardware_id))
     }
@@ -309,18 +315,18 @@ impl Inner {
     fn cached<T>(self: &Arc<Self>, take: impl FnOnce(&LiveAccess) -> T) -> Option<T> {
         let clock = self.parts.clock.as_ref();
         let mut snapshot = self.snapshot();
-        if snapshot.closed {
+        if snapshot.is_closed() {
             return None;
         }
-        if snapshot.invalidation == Invalidation::Made {
-            let granted = snapshot.invalidations.take(clock.monotonic());
+        if snapshot.demand.invalidation == Invalidation::Made {
+            let granted = snapshot.demand.invalidations.take(clock.monotonic());
             // Too many already: this API says 401 to everything.
-            snapshot.invalidation = if granted { Invalidation::Granted } else { Invalidation::None };
+            snapshot.demand.invalidation = if granted { Invalidation::Granted } else { Invalidation::None };
         }
-        if snapshot.invalidation == Invalidation::Granted {
+        if snapshot.demand.invalidation == Invalidation::Granted {
             return None;
         }
-        let access = snapshot.access.as_ref().filter(|access| !access.is_expired(clock))?;
+        let access = snapshot.account.access.as_ref().filter(|access| !access.is_expired(clock))?;
         let near_its_end = access.is_near_its_end(clock);
         let taken = take(access);
         if near_its_end && snapshot.may_refresh_unasked(clock) {
@@ -333,7 +339,7 @@ impl Inner {
     async fn close(self: &Arc<Self>) {
         let flight = {
             let mut snapshot = self.snapshot();
-            snapshot.closing = true;
+            snapshot.lifecycle = Lifecycle::Closing;
             snapshot.flight.as_ref().map(|flight| (flight.subscribe(), flight.allowance()))
         };
         self.changed.notify_waiters();
@@ -352,6 +358,6 @@ impl Inner {
         self.write_at_the_end(&allowance).await;
         self.sync_mirror_at_the_end(&allowance).await;
         self.give_up_pending().await;
-        self.snapshot().closed = true;
+        self.snapshot().lifecycle = Lifecycle::Closed;
     }
 }

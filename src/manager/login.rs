@@ -77,7 +77,7 @@ impl Inner {
     async fn start(self: &Arc<Self>, credentials: Credentials, code: Option<Secret>) -> Result<Step> {
         let mut slot = self.login.lock().await;
         *slot = None;
-        self.update(|snapshot, _| snapshot.login_waits = false);
+        self.update(|snapshot, _| snapshot.login.waits = false);
         let allowance = Allowance::new();
         let hardware_id = self.prepare(credentials.device, &allowance).await?;
         let request = LoginRequest {
@@ -117,7 +117,7 @@ impl Inner {
         let mut codes = Codes::new(totp);
         for _ in 0..TRIES {
             let next = loop {
-                let sent = self.snapshot().last_code.clone();
+                let sent = self.snapshot().login.last_code.clone();
                 let next = codes.next(self.parts.clock.wall(), sent.as_ref());
                 if next.wait.is_zero() {
                     break next;
@@ -131,7 +131,7 @@ impl Inner {
                 }
             };
             codes.count(&next);
-            self.snapshot().last_code = Some(next.code.clone());
+            self.snapshot().login.last_code = Some(next.code.clone());
             step = login.submit(&next.code).await;
             match &step {
                 Ok(LoginStep::TwoFactor(_)) => {}
@@ -225,7 +225,7 @@ impl Inner {
             }
         };
         let waits = slot.is_some();
-        self.update(|snapshot, _| snapshot.login_waits = waits);
+        self.update(|snapshot, _| snapshot.login.waits = waits);
         result
     }
 
@@ -273,7 +273,7 @@ impl Inner {
                 inner.parts.clock.sleep(policy::BETWEEN_WRITES).await;
                 inner.store_unstored(&Allowance::new()).await;
                 let snapshot = inner.snapshot();
-                if snapshot.closed || !snapshot.has_unstored_login() {
+                if snapshot.is_closed() || !snapshot.has_unstored_login() {
                     return;
                 }
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::account::flight::{Flight, Landing};
+use super::account::flight::{Flight, Landing, Stage};
 use super::account::inner::{Inner, broken};
 use super::account::snapshot::{Invalidation, LiveAccess, closed, rejected};
 use super::account::transaction::{Start, Transaction};
@@ -108,17 +108,18 @@ impl Inner {
                 return Ok((flight.subscribe(), false));
             }
             if reason == Reason::Unasked {
-                snapshot.last_unasked = Some(clock.monotonic());
+                snapshot.demand.last_unasked = Some(clock.monotonic());
             }
-            let complained_of = snapshot.invalidation != Invalidation::None;
+            let complained_of = snapshot.demand.invalidation != Invalidation::None;
             let before = Before {
-                token: snapshot.newest.as_ref().map(crate::token::RefreshToken::fingerprint),
-                access: snapshot.access.as_deref().cloned(),
+                token: snapshot.account.newest.as_ref().map(crate::token::RefreshToken::fingerprint),
+                access: snapshot.account.access.as_deref().cloned(),
                 is_useless: complained_of
-                    || snapshot.access.as_ref().is_some_and(|access| access.is_near_its_end(clock)),
+                    || snapshot.account.access.as_ref().is_some_and(|access| access.is_near_its_end(clock)),
             };
             let (ended, flight) = watch::channel(None);
-            snapshot.flight = Some(Flight { outcome: flight.clone(), allowance: Arc::clone(&allowance) });
+            snapshot.flight =
+                Some(Flight { outcome: flight.clone(), allowance: Arc::clone(&allowance), stage: Stage::Deciding });
             (ended, flight, before)
         };
         // From here on, not from when the task gets its turn: the process may be about to end.
@@ -141,7 +142,6 @@ impl Inner {
             sync::after(&inner, allowance).await;
             inner.update(|snapshot, _| {
                 snapshot.flight = None;
-                snapshot.refreshing = false;
             });
             drop(under_way);
             inner.count_and_trace(reason, &outcome, began);
@@ -294,7 +294,7 @@ impl Inner {
                     return Err(error);
                 }
             }
-            self.update(|snapshot, _| snapshot.refreshing = true);
+            self.update(|snapshot, _| snapshot.set_stage(Stage::Sending));
             if std::mem::take(&mut takes_over) {
                 self.snapshot().count(|stats| stats.takeovers += 1);
             }
@@ -329,7 +329,7 @@ impl Inner {
                     }
                     AfterRejection::Previous | AfterRejection::Dead => break (failure.error, ended),
                 }
-            } else if failure.ambiguous && self.snapshot().closing {
+            } else if failure.ambiguous && self.snapshot().is_closing() {
                 // There is no time to find out here; with the mark left, the next start does that first.
                 self.abandon_marked(transaction).await;
                 return Err(failure.error);
@@ -346,7 +346,7 @@ impl Inner {
 
     /// Ends without an answer, leaving the mark that was written before the request.
     async fn abandon_marked(&self, transaction: Transaction<'_>) {
-        self.update(|snapshot, _| snapshot.refreshing = false);
+        self.update(|snapshot, _| snapshot.set_stage(Stage::Deciding));
         transaction.abandon().await;
     }
 
@@ -402,7 +402,7 @@ impl Inner {
 
     async fn adopt_from_store(&self, reason: Reason, before: &Before) -> Option<Auth> {
         let state = self.peek().await.ok().flatten()?;
-        if self.snapshot().given.is_some()
+        if self.snapshot().offered.given.is_some()
             || self.snapshot().ahead_of(&state).is_some()
             || !serves(reason, before, &state, self.parts.clock.as_ref())
         {
@@ -423,7 +423,7 @@ pub(super) fn keep_fresh(inner: &Arc<Inner>) {
             let notified = changed.notified();
             // A manager that nobody has any more is not kept alive by its own timer.
             let Some(inner) = weak.upgrade() else { return };
-            if inner.snapshot().closing {
+            if inner.snapshot().is_closing() {
                 return;
             }
             let wait = inner.until_due();
@@ -456,19 +456,19 @@ impl Inner {
     fn until_due(&self) -> Duration {
         let clock = self.parts.clock.as_ref();
         let snapshot = self.snapshot();
-        if snapshot.newest.is_none()
+        if snapshot.account.newest.is_none()
             || snapshot.status(clock).problem.as_ref().map(Error::code) == Some(ErrorCode::RefreshTokenRejected)
         {
             return LONGEST_NAP;
         }
         let now = clock.wall();
-        let cooling = snapshot.cool_down.as_ref().and_then(|cool_down| cool_down.until(now));
+        let cooling = snapshot.account.cool_down.as_ref().and_then(|cool_down| cool_down.until(now));
         let cooling = cooling.map_or(Duration::ZERO, |until| Duration::from_millis(until - now));
-        if snapshot.cool_down.is_some() {
+        if snapshot.account.cool_down.is_some() {
             // What failed is tried again when its cool-down is over, as the status says.
             return cooling.min(LONGEST_NAP);
         }
-        let near = snapshot.access.as_ref().map_or(Duration::ZERO, |access| access.until_near_its_end(clock));
+        let near = snapshot.account.access.as_ref().map_or(Duration::ZERO, |access| access.until_near_its_end(clock));
         near.max(snapshot.until_unasked(clock)).min(LONGEST_NAP)
     }
 }

@@ -24,7 +24,7 @@ const ROUNDS: u32 = 3;
 
 /// Looks the mirror up at the start, and puts it right; before that, writes what lies in a volatile place alone.
 pub(super) fn begin(inner: &Arc<Inner>) {
-    inner.snapshot().mirror_due = true;
+    inner.snapshot().mirror.wake();
     let at_most = inner.settings.request_timeout + Duration::from_secs(5);
     let under_way = Rotation::begin(at_most);
     let worker = Arc::clone(inner);
@@ -57,10 +57,10 @@ impl Inner {
     pub(super) async fn sync_mirror(self: &Arc<Self>, allowance: &Arc<Allowance>) {
         // Whoever is in the mirror may have taken on what is due here, and has to end first.
         let turn = self.following.lock().await;
-        if !self.snapshot().mirror_due {
+        if !self.snapshot().mirror.due {
             return;
         }
-        self.snapshot().looks_left = MOST_LOOKS;
+        self.snapshot().mirror.looks.left = MOST_LOOKS;
         self.reconcile(turn, allowance).await;
     }
 
@@ -71,11 +71,7 @@ impl Inner {
         }
         // Whoever is in the mirror now ends first.
         let mut turn = self.following.lock().await;
-        let due = {
-            let mut snapshot = self.snapshot();
-            snapshot.looks_left = 0;
-            snapshot.mirror_due | std::mem::take(&mut snapshot.looks_again) | snapshot.mirror_written
-        };
+        let due = self.snapshot().mirror.ends();
         // What a write leaves for the next look is taken away by that one.
         let mut rounds = if due { ROUNDS } else { 0 };
         while rounds > 0 && self.reconcile(turn, allowance).await {
@@ -98,15 +94,15 @@ impl Inner {
     pub(super) async fn clear_mirror(self: &Arc<Self>) -> Result<()> {
         // There is no way to tell a program to forget, so it keeps what it was last given.
         let Some(Follower::Place(mirror)) = self.parts.mirror.clone() else { return Ok(()) };
-        self.snapshot().mirror_due = false;
+        self.snapshot().mirror.due = false;
         let cleared =
             task::spawn_blocking(move || mirror.settle(&mut |shown| Ok(Shown::beside(None, shown).cleared()))).await;
         let settled = cleared.unwrap_or_else(|_| Err(broken()))?;
         self.tell(settled.notices);
         if settled.written {
-            self.snapshot().flaw_shown = None;
+            self.snapshot().mirror.flaw_shown = None;
             // What came out of its place has the token in it.
-            self.snapshot().looks_left = MOST_LOOKS;
+            self.snapshot().mirror.looks.left = MOST_LOOKS;
             self.look_again();
         }
         Ok(())
@@ -123,13 +119,13 @@ impl Inner {
 
     async fn reconcile_in(self: &Arc<Self>, _turn: MutexGuard<'_, ()>, allowance: &Arc<Allowance>) -> bool {
         // Only with the turn: whoever comes later, and finds that nothing is due, must not go on before this ends.
-        self.snapshot().mirror_due = false;
+        self.snapshot().mirror.due = false;
         let Some(mirror) = self.parts.mirror.clone() else { return false };
         for _ in 0..ROUNDS {
             let unwritten = self.unwritten().await;
             if unwritten.is_some() && self.parts.store.needs_the_program() {
                 // The same code was just asked, and took its time to fail. It is asked again in a moment.
-                self.snapshot().mirror_due = true;
+                self.snapshot().mirror.wake();
                 return false;
             }
             let Look { settled, shown } = match &mirror {
@@ -148,18 +144,14 @@ impl Inner {
             match settled {
                 Ok(settled) => {
                     self.tell_once(settled.notices);
-                    self.update(|snapshot, _| {
-                        snapshot.mirror_problem = None;
-                        snapshot.mirror_unreadable = false;
-                        snapshot.mirror_written = settled.written;
-                    });
+                    self.update(|snapshot, _| snapshot.mirror.is_right(settled.written));
                     if settled.written {
                         self.look_again();
                     }
                     return settled.written;
                 }
                 Err(error) => {
-                    self.snapshot().mirror_due = true;
+                    self.snapshot().mirror.wake();
                     self.report(error);
                     match &mirror {
                         Follower::Program(program) if program.is_running() => {
@@ -189,7 +181,7 @@ impl Inner {
 
     async fn settle(&self, mirror: Arc<dyn Mirror>, unwritten: Option<State>, allowance: &Allowance) -> Look {
         let store = Arc::clone(&self.parts.store);
-        let known = self.snapshot().known.clone();
+        let known = self.snapshot().account.known.clone();
         let name = mirror.name();
         let work = move || {
             let mut found = None;
@@ -237,7 +229,7 @@ impl Inner {
         // Again if there is something newer to show after a save: a program may take its time.
         for _ in 0..ROUNDS {
             let kept = if unwritten.is_some() { unwritten.clone() } else { self.peek().await?.map(Stored::into_state) };
-            let state = or_known(kept, self.snapshot().known.as_deref());
+            let state = or_known(kept, self.snapshot().account.known.as_deref());
             let (decision, is) = decide(state.as_ref(), shown.as_ref());
             // What it showed before a save is what a person should hear of.
             if found.is_none_or(|found| found.flaw().is_none()) {
@@ -254,7 +246,7 @@ impl Inner {
     /// Something takes longer than a call waits for it. What is due is done when that has ended, even if no rotation comes
     /// before the next start.
     fn sync_mirror_after(self: &Arc<Self>, ended: impl Future<Output = ()> + Send + 'static) {
-        if std::mem::replace(&mut self.snapshot().syncs_later, true) {
+        if std::mem::replace(&mut self.snapshot().mirror.looks.waits, true) {
             return;
         }
         // That may be never, and a manager that nobody has any more is not kept for it.
@@ -264,8 +256,8 @@ impl Inner {
             let Some(inner) = inner.upgrade() else { return };
             let closed = {
                 let mut snapshot = inner.snapshot();
-                snapshot.syncs_later = false;
-                snapshot.closed
+                snapshot.mirror.looks.waits = false;
+                snapshot.is_closed()
             };
             if !closed {
                 inner.sync_mirror(&Allowance::new()).await;
@@ -277,18 +269,16 @@ impl Inner {
     fn look_again(self: &Arc<Self>) {
         {
             let mut snapshot = self.snapshot();
-            if snapshot.closing || snapshot.looks_again || snapshot.looks_left == 0 {
+            if snapshot.is_closing() || !snapshot.mirror.takes_look() {
                 return;
             }
-            snapshot.looks_left -= 1;
-            snapshot.looks_again = true;
         }
         let inner = Arc::clone(self);
         task::spawn(&self.parts.runtime, async move {
             inner.parts.clock.sleep(SECOND_LOOK).await;
             let due = {
                 let mut snapshot = inner.snapshot();
-                std::mem::take(&mut snapshot.looks_again) && !snapshot.closed
+                std::mem::take(&mut snapshot.mirror.looks.to_come) && !snapshot.is_closed()
             };
             if due {
                 inner.look_once_more().await;

@@ -21,10 +21,10 @@ impl Inner {
         }
         {
             let mut snapshot = self.snapshot();
-            if snapshot.closing || snapshot.watches_for_login || snapshot.has_usable_token() {
+            if snapshot.is_closing() || snapshot.login.is_watched || snapshot.has_usable_token() {
                 return;
             }
-            snapshot.watches_for_login = true;
+            snapshot.login.is_watched = true;
         }
         let (weak, clock) = (self.me.clone(), Arc::clone(&self.parts.clock));
         task::spawn(&self.parts.runtime, async move {
@@ -35,8 +35,8 @@ impl Inner {
                 let Some(inner) = weak.upgrade() else { return };
                 {
                     let mut snapshot = inner.snapshot();
-                    if snapshot.closing || snapshot.has_usable_token() {
-                        snapshot.watches_for_login = false;
+                    if snapshot.is_closing() || snapshot.has_usable_token() {
+                        snapshot.login.is_watched = false;
                         return;
                     }
                 }
@@ -60,7 +60,7 @@ impl Inner {
             return;
         };
         let adopted = self.update(|snapshot, clock| {
-            let is_free = snapshot.flight.is_none() && snapshot.given.is_none() && !snapshot.closing;
+            let is_free = snapshot.flight.is_none() && snapshot.offered.given.is_none() && !snapshot.is_closing();
             let adopts = is_free && !snapshot.has_usable_token() && snapshot.ahead_of(&state).is_none();
             if adopts {
                 snapshot.adopt(&state, clock);

@@ -55,7 +55,7 @@ impl Inner {
 
     async fn enter_with(self: &Arc<Self>, patience: Patience, allowance: &Arc<Allowance>) -> Result<Transaction<'_>> {
         let mut slot = self.entry.lock().await;
-        if self.snapshot().closed {
+        if self.snapshot().is_closed() {
             return Err(closed());
         }
         if let Some(mut pending) = slot.take() {
@@ -90,7 +90,7 @@ impl Inner {
             }
             // The token of the mirror, or of the options, is in another journal by now: that one is found in the next round.
             if relocations == 0 {
-                let given = self.snapshot().given.as_ref().map(|given| given.token.fingerprint());
+                let given = self.snapshot().offered.given.as_ref().map(|given| given.token.fingerprint());
                 transaction.state.spent_elsewhere.extend(shown.as_ref().map(RefreshToken::fingerprint).or(given));
                 transaction.merge_external(shown).await?;
                 return Ok(transaction);
@@ -147,7 +147,7 @@ impl Inner {
             transaction.shown.as_ref().map(RefreshToken::fingerprint) == transaction.state.fingerprint();
         if matches!(self.parts.mirror, Some(Follower::Place(_))) && !is_shown_newest {
             // Another mirror may follow this journal too, and only that one was written after the last rotation.
-            self.snapshot().mirror_due = true;
+            self.snapshot().mirror.due = true;
         }
         let ahead = self.snapshot().ahead_of(&transaction.state);
         let mut missing = self.snapshot().missing_in(&transaction.state);
@@ -217,7 +217,7 @@ impl Inner {
             if let Some(guard) = tried? {
                 return Ok(guard);
             }
-            if patience == Patience::UntilClosing && self.snapshot().closing {
+            if patience == Patience::UntilClosing && self.snapshot().is_closing() {
                 return Err(closed());
             }
             if clock.monotonic() >= limit {
@@ -255,7 +255,7 @@ impl Transaction<'_> {
                 return Ok(kept_in);
             }
         }
-        if !self.pending && !self.changed && self.inner.snapshot().given.is_none() {
+        if !self.pending && !self.changed && self.inner.snapshot().offered.given.is_none() {
             // What is known here is what was just read.
             self.inner.snapshot().set_persisted(self.inner.parts.store.is_durable());
         }
@@ -263,7 +263,7 @@ impl Transaction<'_> {
     }
 
     async fn merge_given_and_shown(&mut self, shown: Option<RefreshToken>) -> Result<KeptIn> {
-        let given = self.inner.snapshot().given.as_ref().map(|given| given.token.clone());
+        let given = self.inner.snapshot().offered.given.as_ref().map(|given| given.token.clone());
         let is_new = |state: &State, token: &RefreshToken| state.recognise(token.fingerprint()) == Known::Unknown;
         if let (Some(given), Some(shown)) = (&given, &shown)
             && given.fingerprint() != shown.fingerprint()
@@ -276,9 +276,9 @@ impl Transaction<'_> {
             );
             self.state.pass_over(given);
             self.changed = true;
-            self.inner.snapshot().given = None;
+            self.inner.snapshot().offered.given = None;
         }
-        let given = self.inner.snapshot().given.clone();
+        let given = self.inner.snapshot().offered.given.clone();
         if let Some(Given { token: given, by_login }) = given {
             let origin = if by_login.is_some() { Origin::Login } else { Origin::Given };
             match (self.merge_token(&given, "given", origin).await?, by_login) {
@@ -298,9 +298,9 @@ impl Transaction<'_> {
                         "The refresh token given is kept by another journal of the same folder, so it is not used here. A login makes another one.",
                     );
                     self.state.spent_elsewhere.push(given.fingerprint());
-                    self.inner.snapshot().given = None;
+                    self.inner.snapshot().offered.given = None;
                 }
-                (Some(KeptIn::Here) | None, _) => self.inner.snapshot().given = None,
+                (Some(KeptIn::Here) | None, _) => self.inner.snapshot().offered.given = None,
             }
         }
         if let Some(shown) = shown
@@ -321,13 +321,13 @@ impl Transaction<'_> {
     /// A text of the options that was no token when the store could not be read: now it is a token that the store knows, or is ignored
     /// beside another one, or waits to be reported by a call.
     async fn decide_refused(&mut self) -> Result<()> {
-        let Some(refused) = self.inner.snapshot().refused.take() else { return Ok(()) };
+        let Some(refused) = self.inner.snapshot().offered.refused.take() else { return Ok(()) };
         match pasted::read(refused.text.expose(), Some(&self.state)) {
             Pasted::Token(token) => {
                 self.merge_token(&token, "given", Origin::Given).await?;
             }
             _ if self.state.current.is_some() => self.inner.log(Level::Warn, ignoring(refused.flaw)),
-            _ => self.inner.snapshot().refused = Some(refused),
+            _ => self.inner.snapshot().offered.refused = Some(refused),
         }
         Ok(())
     }
@@ -353,7 +353,8 @@ impl Transaction<'_> {
                 let fingerprint = token.fingerprint();
                 let has_newer = state.current.as_ref().is_some_and(|held| held.token.fingerprint() != fingerprint);
                 // It stays where it is for as long as nobody can write there, and is looked up each time.
-                let is_news = has_newer && self.inner.snapshot().old_copy.replace(fingerprint) != Some(fingerprint);
+                let is_news =
+                    has_newer && self.inner.snapshot().offered.old_copy.replace(fingerprint) != Some(fingerprint);
                 if is_news {
                     self.inner.log(
                         Level::Info,

@@ -20,6 +20,16 @@ pub(in crate::manager) struct Landing {
 pub(in crate::manager) struct Flight {
     pub(in crate::manager) outcome: watch::Receiver<Option<Landing>>,
     pub(in crate::manager) allowance: Arc<Allowance>,
+    pub(in crate::manager) stage: Stage,
+}
+
+/// How far a refresh is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::manager) enum Stage {
+    /// It is in the store, or waits for it.
+    Deciding,
+    /// A request is under way.
+    Sending,
 }
 
 impl Flight {

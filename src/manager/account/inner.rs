@@ -124,8 +124,8 @@ impl Inner {
     /// Each sentence once: how a file has to be written does not change from one rotation to the next.
     pub(in crate::manager) fn tell_once(&self, mut notices: Vec<Notice>) {
         let mut snapshot = self.snapshot();
-        notices.retain(|notice| !snapshot.told.contains(notice));
-        snapshot.told.extend(notices.iter().cloned());
+        notices.retain(|notice| !snapshot.heard.told.contains(notice));
+        snapshot.heard.told.extend(notices.iter().cloned());
         drop(snapshot);
         self.tell(notices);
     }
@@ -137,7 +137,7 @@ impl Inner {
         let sleep = self.parts.clock.sleep(wait);
         tokio::pin!(sleep);
         loop {
-            if self.snapshot().closing {
+            if self.snapshot().is_closing() {
                 return false;
             }
             tokio::select! {

@@ -3,6 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::inner::{Inner, broken};
+use super::mirror_sync::Problem;
 use super::snapshot::read;
 use crate::manager::events::Level;
 use crate::mirror::{Allowance, Follower, Patience};
@@ -23,29 +24,21 @@ impl Inner {
         match looked {
             Ok(shown) => {
                 self.update(|snapshot, _| {
-                    if std::mem::take(&mut snapshot.mirror_unreadable) {
-                        snapshot.mirror_problem = None;
-                    }
-                    let first = std::mem::replace(&mut snapshot.unread, false);
-                    if first
+                    if snapshot.mirror.was_read()
                         && snapshot.nothing_announced()
                         && let Some(shown) = &shown
                     {
                         snapshot.announce(shown.clone());
                     }
                 });
-                let known = self.snapshot().known.clone();
+                let known = self.snapshot().account.known.clone();
                 let read = read(shown.as_ref(), known.as_deref());
                 self.note_flaw(read.flaw());
                 read.token()
             }
             Err(error) => {
-                {
-                    let mut snapshot = self.snapshot();
-                    snapshot.mirror_due = true;
-                    snapshot.mirror_unreadable = true;
-                }
                 self.report(error);
+                self.snapshot().mirror.could_not_be_read();
                 None
             }
         }
@@ -53,10 +46,10 @@ impl Inner {
 
     /// Reports what is wrong with the text in the mirror, once per kind.
     pub(in crate::manager) fn note_flaw(&self, flaw: Option<Flaw>) {
-        if self.snapshot().flaw_shown == flaw {
+        if self.snapshot().mirror.flaw_shown == flaw {
             return;
         }
-        self.update(|snapshot, _| snapshot.flaw_shown = flaw);
+        self.update(|snapshot, _| snapshot.mirror.flaw_shown = flaw);
         if let Some(flaw) = flaw {
             self.tell_flaw(flaw);
         }
@@ -112,13 +105,16 @@ impl Inner {
 
     /// Says what is wrong with the mirror, once.
     pub(in crate::manager) fn report(&self, error: Error) {
-        let news = self.snapshot().mirror_problem.as_ref().map(Error::message) != Some(error.message());
+        let news = self.snapshot().mirror.error().map(Error::message) != Some(error.message());
         if news {
             let level = if error.code() == ErrorCode::StoreLocked { Level::Warn } else { Level::Error };
             let journal = self.snapshot().status(self.parts.clock.as_ref()).persisted;
             let safe = if journal { " The token itself is safe in the journal." } else { "" };
             self.log(level, format!("{error}{safe} It is tried again."));
-            self.update(|snapshot, _| snapshot.mirror_problem = Some(error));
+            self.update(|snapshot, _| {
+                let is_unreadable = snapshot.mirror.problem.take().is_some_and(|problem| problem.is_unreadable);
+                snapshot.mirror.problem = Some(Problem { error, is_unreadable });
+            });
         }
     }
 

@@ -4,6 +4,7 @@ pub(super) mod enter;
 pub(super) mod flight;
 pub(super) mod inner;
 mod look;
+pub(super) mod mirror_sync;
 mod pending;
 pub(super) mod snapshot;
 pub(super) mod stored;

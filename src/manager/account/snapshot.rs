@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::flight::Flight;
+use super::flight::{Flight, Stage};
+use super::mirror_sync::MirrorSync;
 use super::stored::Stored;
 use crate::journal::merge::LoggedIn;
 use crate::journal::state::{Access, CoolDown, Millis, State, millis};
@@ -149,9 +150,9 @@ pub(in crate::manager) struct Refused {
     pub(in crate::manager) flaw: Flaw,
 }
 
-/// What is there in few managers is boxed: a process may have thousands of them.
-#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and most pairs can hold together")]
-pub(in crate::manager) struct Snapshot {
+/// What is known of the account. What is there in few managers is boxed: a process may have thousands of them.
+#[derive(Default)]
+pub(in crate::manager) struct Account {
     pub(in crate::manager) newest: Option<RefreshToken>,
     pub(in crate::manager) hardware_id: Option<Arc<str>>,
     pub(in crate::manager) access: Option<Box<LiveAccess>>,
@@ -159,146 +160,166 @@ pub(in crate::manager) struct Snapshot {
     /// The copy of the journal that uses the token: it is not sent from here.
     moved: Option<Arc<Path>>,
     pub(in crate::manager) cool_down: Option<Box<CoolDown>>,
-    /// What is wrong with the store, until it is right again.
-    pub(in crate::manager) store_problem: Option<Error>,
-    /// What is wrong with the mirror, until it is right again.
-    pub(in crate::manager) mirror_problem: Option<Error>,
-    /// Whether that is that it cannot be read.
-    pub(in crate::manager) mirror_unreadable: bool,
-    /// What was said of the mirror already.
-    pub(in crate::manager) told: Vec<Notice>,
-    /// Why the text in the mirror is no token, if it is none.
-    pub(in crate::manager) flaw_shown: Option<Flaw>,
+    /// What the store held when it was last read or written: its journal may go away while this manager runs.
+    pub(in crate::manager) known: Option<Arc<State>>,
+}
+
+/// What the options brought.
+#[derive(Default)]
+pub(in crate::manager) struct Offered {
+    /// The token of the options, until it has been looked up under the lock.
+    pub(in crate::manager) given: Option<Given>,
     /// The text of the options if it is no token, until there is one.
     pub(in crate::manager) refused: Option<Box<Refused>>,
     /// The old copy that was spoken of last.
     pub(in crate::manager) old_copy: Option<Fingerprint>,
-    /// Whether the mirror has not been looked into yet, because that takes the program's own code.
-    pub(in crate::manager) unread: bool,
-    /// Whether the mirror may show something else than the newest token.
-    pub(in crate::manager) mirror_due: bool,
-    /// Whether the last look wrote it, and none has come after that.
-    pub(in crate::manager) mirror_written: bool,
-    /// How many more times the mirror is looked into although nothing happened here.
-    pub(in crate::manager) looks_left: u32,
-    /// Whether such a look is to come.
-    pub(in crate::manager) looks_again: bool,
-    /// Whether a task is there already that waits for what takes too long, and follows then.
-    pub(in crate::manager) syncs_later: bool,
-    persisted: bool,
-    /// The token of the options, until it has been looked up under the lock.
-    pub(in crate::manager) given: Option<Given>,
-    /// What the store held when it was last read or written: its journal may go away while this manager runs.
-    pub(in crate::manager) known: Option<Arc<State>>,
-    /// The token that the caller knows of, as it was given or announced.
-    announced: Option<Announced>,
-    pub(in crate::manager) login_waits: bool,
+}
+
+/// Where a login stands.
+#[derive(Default)]
+pub(in crate::manager) struct LoginState {
+    /// Whether it waits for its code.
+    pub(in crate::manager) waits: bool,
     /// The authenticator's code that a login sent last.
     pub(in crate::manager) last_code: Option<Secret>,
     /// Whether a task is there already that looks for the login of another process.
-    pub(in crate::manager) watches_for_login: bool,
-    pub(in crate::manager) flight: Option<Flight>,
-    pub(in crate::manager) refreshing: bool,
+    pub(in crate::manager) is_watched: bool,
+}
+
+/// What asks for a refresh.
+pub(in crate::manager) struct Demand {
     pub(in crate::manager) invalidation: Invalidation,
     pub(in crate::manager) invalidations: Invalidations,
     pub(in crate::manager) last_unasked: Option<Duration>,
+}
+
+/// What the listener has heard already.
+#[derive(Default)]
+pub(in crate::manager) struct Heard {
+    /// The sentences that are said once.
+    pub(in crate::manager) told: Vec<Notice>,
+    /// The token that the caller knows of, as it was given or announced.
+    announced: Option<Announced>,
+    last_status: Option<Status>,
+}
+
+/// Whether the manager takes calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::manager) enum Lifecycle {
+    /// It does.
+    Open,
+    /// No more, and what is under way ends.
+    Closing,
+    /// Nothing is under way any more.
+    Closed,
+}
+
+/// What a manager knows without looking into the store.
+pub(in crate::manager) struct Snapshot {
+    pub(in crate::manager) account: Account,
+    /// What is wrong with the store, until it is right again.
+    pub(in crate::manager) store_problem: Option<Error>,
+    persisted: bool,
+    pub(in crate::manager) mirror: MirrorSync,
+    pub(in crate::manager) offered: Offered,
+    pub(in crate::manager) login: LoginState,
+    pub(in crate::manager) flight: Option<Flight>,
+    pub(in crate::manager) demand: Demand,
     /// Whether a task is there already that tries to write what is pending.
     pub(in crate::manager) keeps_writing: bool,
     /// What was done so far; nothing at all in most managers.
     pub(in crate::manager) counts: Option<Box<Stats>>,
-    pub(in crate::manager) closing: bool,
-    pub(in crate::manager) closed: bool,
-    last_status: Option<Status>,
+    pub(in crate::manager) heard: Heard,
+    pub(in crate::manager) lifecycle: Lifecycle,
 }
 
 impl Snapshot {
     pub(in crate::manager) fn new(durable: bool) -> Self {
         Self {
-            newest: None,
-            hardware_id: None,
-            access: None,
-            rejected: false,
-            moved: None,
-            cool_down: None,
+            account: Account::default(),
             store_problem: None,
-            mirror_problem: None,
-            mirror_unreadable: false,
-            told: Vec::new(),
-            flaw_shown: None,
-            refused: None,
-            old_copy: None,
-            unread: false,
-            mirror_due: false,
-            mirror_written: false,
-            looks_left: 0,
-            looks_again: false,
-            syncs_later: false,
             persisted: durable,
-            given: None,
-            known: None,
-            announced: None,
-            login_waits: false,
-            last_code: None,
-            watches_for_login: false,
+            mirror: MirrorSync::default(),
+            offered: Offered::default(),
+            login: LoginState::default(),
             flight: None,
-            refreshing: false,
-            invalidation: Invalidation::None,
+            demand: Demand {
+                invalidation: Invalidation::None,
+                invalidations: Invalidations::new(),
+                last_unasked: None,
+            },
             keeps_writing: false,
-            invalidations: Invalidations::new(),
-            last_unasked: None,
             counts: None,
-            closing: false,
-            closed: false,
-            last_status: None,
+            heard: Heard::default(),
+            lifecycle: Lifecycle::Open,
         }
+    }
+
+    pub(in crate::manager) fn is_closing(&self) -> bool {
+        self.lifecycle != Lifecycle::Open
+    }
+
+    pub(in crate::manager) fn is_closed(&self) -> bool {
+        self.lifecycle == Lifecycle::Closed
+    }
+
+    /// A request of the refresh under way begins or has ended.
+    pub(in crate::manager) fn set_stage(&mut self, stage: Stage) {
+        if let Some(flight) = &mut self.flight {
+            flight.stage = stage;
+        }
+    }
+
+    fn is_sending(&self) -> bool {
+        self.flight.as_ref().is_some_and(|flight| flight.stage == Stage::Sending)
     }
 
     /// What is so from the beginning is no news: whoever looks at a new manager sees it.
     pub(in crate::manager) fn settle(&mut self, clock: &dyn Clock) {
-        self.last_status = Some(self.status(clock));
+        self.heard.last_status = Some(self.status(clock));
     }
 
     /// Takes over what the store holds.
     pub(in crate::manager) fn adopt(&mut self, state: &Stored, clock: &dyn Clock) {
         let fingerprint = |token: &RefreshToken| token.fingerprint();
-        let rotated =
-            self.newest.as_ref().map(fingerprint) != state.current.as_ref().map(|held| fingerprint(&held.token));
-        self.newest = state.current.as_ref().map(|held| held.token.clone());
-        self.rejected = state.is_dead();
-        self.moved = state.moved.as_deref().map(Arc::from);
-        self.cool_down = state.cool_down.clone().map(Box::new);
-        self.hardware_id = state.hardware_id.as_deref().map(Arc::from);
-        self.known = Some(Arc::new(State::clone(state)));
+        let rotated = self.account.newest.as_ref().map(fingerprint)
+            != state.current.as_ref().map(|held| fingerprint(&held.token));
+        self.account.newest = state.current.as_ref().map(|held| held.token.clone());
+        self.account.rejected = state.is_dead();
+        self.account.moved = state.moved.as_deref().map(Arc::from);
+        self.account.cool_down = state.cool_down.clone().map(Box::new);
+        self.account.hardware_id = state.hardware_id.as_deref().map(Arc::from);
+        self.account.known = Some(Arc::new(State::clone(state)));
         let same = !rotated
-            && match (&state.access, &self.access) {
+            && match (&state.access, &self.account.access) {
                 (Some(new), Some(old)) => old.is(new) && LiveAccess::new(new, clock).is_some(),
                 _ => false,
             };
         if !same {
             // The one at hand keeps its own monotonic beginning; one of another answer was never complained of.
-            self.access = state.access.as_ref().and_then(|access| LiveAccess::new(access, clock)).map(Box::new);
-            self.invalidation = Invalidation::None;
+            self.account.access = state.access.as_ref().and_then(|access| LiveAccess::new(access, clock)).map(Box::new);
+            self.demand.invalidation = Invalidation::None;
         }
     }
 
     /// Shows a token that was just pasted, until it has been looked up under the lock.
     pub(in crate::manager) fn show_pasted(&mut self, token: &RefreshToken) {
-        self.newest = Some(token.clone());
+        self.account.newest = Some(token.clone());
         if let Some(hardware_id) = token.shared_hardware_id() {
-            self.hardware_id = Some(hardware_id);
+            self.account.hardware_id = Some(hardware_id);
         }
-        self.access = None;
-        self.rejected = false;
-        self.moved = None;
-        self.cool_down = None;
+        self.account.access = None;
+        self.account.rejected = false;
+        self.account.moved = None;
+        self.account.cool_down = None;
     }
 
     /// Shows what a login brought and no store would take.
     pub(in crate::manager) fn show_unstored(&mut self, login: Box<LoggedIn>, problem: Error, clock: &dyn Clock) {
         self.show_pasted(&login.token);
-        self.hardware_id = Some(login.hardware_id.as_str().into());
-        self.access = LiveAccess::new(&login.access, clock).map(Box::new);
-        self.given = Some(Given { token: login.token.clone(), by_login: Some(login) });
+        self.account.hardware_id = Some(login.hardware_id.as_str().into());
+        self.account.access = LiveAccess::new(&login.access, clock).map(Box::new);
+        self.offered.given = Some(Given { token: login.token.clone(), by_login: Some(login) });
         self.persisted = false;
         self.store_problem = Some(problem);
     }
@@ -317,7 +338,7 @@ impl Snapshot {
             Beside::AToken => Ok((None, Some(flaw))),
             Beside::Nothing => Err(flaw.error()),
             Beside::NobodyKnows => {
-                self.refused = Some(Box::new(Refused { text: text.clone(), flaw }));
+                self.offered.refused = Some(Box::new(Refused { text: text.clone(), flaw }));
                 Ok((None, None))
             }
         }
@@ -325,7 +346,7 @@ impl Snapshot {
 
     /// Whether what a login brought is nowhere but here.
     pub(in crate::manager) fn has_unstored_login(&self) -> bool {
-        self.given.as_ref().is_some_and(|given| given.by_login.is_some())
+        self.offered.given.as_ref().is_some_and(|given| given.by_login.is_some())
     }
 
     /// Whether the token of the options has to wait: nothing is known of it, and the program's own `load` has not answered yet. What
@@ -336,17 +357,17 @@ impl Snapshot {
 
     /// Whether a token of the options is there, and the program's own `load` has not answered yet.
     pub(in crate::manager) fn awaits_first_answer(&self) -> bool {
-        self.unread && self.given.as_ref().is_some_and(|given| given.by_login.is_none())
+        self.mirror.is_unread() && self.offered.given.as_ref().is_some_and(|given| given.by_login.is_none())
     }
 
     /// What is known here, if the store was put back to a time before it.
     pub(in crate::manager) fn ahead_of(&self, state: &State) -> Option<Arc<State>> {
-        self.known.clone().filter(|known| self.given.is_none() && state.is_behind(known))
+        self.account.known.clone().filter(|known| self.offered.given.is_none() && state.is_behind(known))
     }
 
     /// What is known here, if the store holds no token although nobody logged out.
     pub(in crate::manager) fn missing_in(&self, state: &State) -> Option<Arc<State>> {
-        self.known.clone().filter(|known| known.current.is_some() && state.lacks_its_token())
+        self.account.known.clone().filter(|known| known.current.is_some() && state.lacks_its_token())
     }
 
     /// Counts something that was done.
@@ -356,7 +377,7 @@ impl Snapshot {
 
     pub(in crate::manager) fn stats(&self) -> Stats {
         let counts = self.counts.as_deref().cloned().unwrap_or_default();
-        Stats { last_success_at: self.known.as_ref().and_then(|known| known.last_success_at), ..counts }
+        Stats { last_success_at: self.account.known.as_ref().and_then(|known| known.last_success_at), ..counts }
     }
 
     pub(in crate::manager) fn set_persisted(&mut self, persisted: bool) {
@@ -369,43 +390,44 @@ impl Snapshot {
     }
 
     pub(in crate::manager) fn check_open(&self) -> Result<()> {
-        if self.closing || self.closed { Err(closed()) } else { Ok(()) }
+        if self.is_closing() { Err(closed()) } else { Ok(()) }
     }
 
     pub(in crate::manager) fn may_refresh_unasked(&self, clock: &dyn Clock) -> bool {
-        !self.closing
+        !self.is_closing()
             && self.flight.is_none()
             && self.has_usable_token()
-            && self.cool_down.as_ref().is_none_or(|cool_down| cool_down.until(clock.wall()).is_none())
+            && self.account.cool_down.as_ref().is_none_or(|cool_down| cool_down.until(clock.wall()).is_none())
             && self.until_unasked(clock).is_zero()
     }
 
     /// How long the next refresh that nobody asked for has to keep its distance.
     pub(in crate::manager) fn until_unasked(&self, clock: &dyn Clock) -> Duration {
-        self.last_unasked
+        self.demand
+            .last_unasked
             .map_or(Duration::ZERO, |last| (last + policy::BETWEEN_UNASKED).saturating_sub(clock.monotonic()))
     }
 
     /// Whether there is a token that may be sent from here and that Ring did not reject, so that nobody has to log in.
     pub(in crate::manager) fn has_usable_token(&self) -> bool {
-        self.newest.is_some() && !self.rejected && self.moved.is_none()
+        self.account.newest.is_some() && !self.account.rejected && self.account.moved.is_none()
     }
 
     /// Why there is no token that could be sent.
     pub(in crate::manager) fn missing(&self) -> Error {
-        if self.login_waits {
+        if self.login.waits {
             Error::new(
                 ErrorCode::TwoFactorRequired,
                 "A login is waiting for its code. Pass it to submitTwoFactorCode, or ask for another one.",
             )
-        } else if let Some(problem) = &self.mirror_problem {
+        } else if let Some(problem) = self.mirror.error() {
             // It may well have one.
             problem.clone()
-        } else if let Some(refused) = &self.refused {
+        } else if let Some(refused) = &self.offered.refused {
             refused.flaw.error()
-        } else if let Some(flaw) = self.flaw_shown {
+        } else if let Some(flaw) = self.mirror.flaw_shown {
             flaw.nothing_in("the store")
-        } else if self.known.as_ref().is_some_and(|known| known.logged_out_at.is_some()) {
+        } else if self.account.known.as_ref().is_some_and(|known| known.logged_out_at.is_some()) {
             Error::new(
                 ErrorCode::NoRefreshToken,
                 "The account was logged out here, so there is no refresh token. Log in again with `npx ring-auth`.",
@@ -420,24 +442,24 @@ impl Snapshot {
 
     pub(in crate::manager) fn status(&self, clock: &dyn Clock) -> Status {
         let now = clock.wall();
-        let until = self.cool_down.as_ref().and_then(|cool_down| cool_down.until(now));
-        let waiting = self.cool_down.as_ref().filter(|_| until.is_some()).map(|cool_down| cool_down.error(now));
-        let (phase, problem) = if self.refreshing {
+        let until = self.account.cool_down.as_ref().and_then(|cool_down| cool_down.until(now));
+        let waiting = self.account.cool_down.as_ref().filter(|_| until.is_some()).map(|cool_down| cool_down.error(now));
+        let (phase, problem) = if self.is_sending() {
             (Phase::Refreshing, None)
-        } else if self.newest.is_none()
-            && (self.unread || self.store_problem.is_some() || self.mirror_problem.is_some())
+        } else if self.account.newest.is_none()
+            && (self.mirror.is_unread() || self.store_problem.is_some() || self.mirror.problem.is_some())
         {
             // What cannot be read is not known to be missing: nobody should log in again for that.
             (Phase::Idle, None)
-        } else if self.newest.is_none() {
+        } else if self.account.newest.is_none() {
             (Phase::NeedsLogin, Some(self.missing()))
-        } else if self.rejected {
+        } else if self.account.rejected {
             (Phase::NeedsLogin, Some(rejected()))
-        } else if let Some(path) = &self.moved {
+        } else if let Some(path) = &self.account.moved {
             (Phase::NeedsLogin, Some(elsewhere(path)))
         } else if waiting.is_some() {
             (Phase::Waiting, waiting)
-        } else if self.access.as_ref().is_some_and(|access| !access.is_expired(clock)) {
+        } else if self.account.access.as_ref().is_some_and(|access| !access.is_expired(clock)) {
             (Phase::Ready, None)
         } else {
             (Phase::Idle, None)
@@ -445,7 +467,7 @@ impl Snapshot {
         Status {
             phase,
             retry_at: until.filter(|_| phase == Phase::Waiting),
-            problem: problem.or_else(|| self.store_problem.clone()).or_else(|| self.mirror_problem.clone()),
+            problem: problem.or_else(|| self.store_problem.clone()).or_else(|| self.mirror.error().cloned()),
             persisted: self.persisted,
         }
     }
@@ -453,22 +475,22 @@ impl Snapshot {
     /// What the listener has not heard of yet.
     pub(in crate::manager) fn news(&mut self, clock: &dyn Clock) -> Vec<Event> {
         let mut events = Vec::new();
-        if let Some(newest) = &self.newest
-            && !self.announced.as_ref().is_some_and(|announced| announced.is(newest))
+        if let Some(newest) = &self.account.newest
+            && !self.heard.announced.as_ref().is_some_and(|announced| announced.is(newest))
         {
-            let old = self.announced.replace(Announced::Token(newest.clone()));
+            let old = self.heard.announced.replace(Announced::Token(newest.clone()));
             events.push(Event::Token { old: old.map(|old| old.text()), new: newest.wrapped() });
         }
         let mut status = self.status(clock);
         // How long a cool-down still lasts is told by `retry_at`; it is no news every time that somebody looks.
-        if let (Some(problem), Some(last)) = (&status.problem, &self.last_status)
+        if let (Some(problem), Some(last)) = (&status.problem, &self.heard.last_status)
             && let Some(last_problem) = &last.problem
             && (problem.code(), problem.message()) == (last_problem.code(), last_problem.message())
         {
             status.problem = Some(last_problem.clone());
         }
-        if self.last_status.as_ref() != Some(&status) {
-            self.last_status = Some(status.clone());
+        if self.heard.last_status.as_ref() != Some(&status) {
+            self.heard.last_status = Some(status.clone());
             events.push(Event::Status(status));
         }
         events
@@ -476,18 +498,18 @@ impl Snapshot {
 
     /// The caller knows of this one.
     pub(in crate::manager) fn announce(&mut self, text: Secret) {
-        let newest = self.newest.as_ref().filter(|newest| newest.wrapped() == text);
-        self.announced = Some(newest.map_or(Announced::Text(text), |newest| Announced::Token(newest.clone())));
+        let newest = self.account.newest.as_ref().filter(|newest| newest.wrapped() == text);
+        self.heard.announced = Some(newest.map_or(Announced::Text(text), |newest| Announced::Token(newest.clone())));
     }
 
     /// What there is now is no news to the caller.
     pub(in crate::manager) fn announce_newest(&mut self) {
-        self.announced = self.newest.clone().map(Announced::Token);
+        self.heard.announced = self.account.newest.clone().map(Announced::Token);
     }
 
     /// Whether the caller knows of no token yet.
     pub(in crate::manager) fn nothing_announced(&self) -> bool {
-        self.announced.is_none()
+        self.heard.announced.is_none()
     }
 }
 

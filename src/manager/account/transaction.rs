@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::MutexGuard;
 
+use super::flight::Stage;
 use super::inner::{Inner, broken};
 use super::pending::{Pending, Slot};
 use super::snapshot::closed;
@@ -133,7 +134,7 @@ impl Transaction<'_> {
         self.inner.tell(result?);
         let emptied = Stored::new(State::logged_out(self.state.issuer, self.inner.parts.clock.wall()));
         self.inner.update(|snapshot, clock| {
-            snapshot.given = None;
+            snapshot.offered.given = None;
             snapshot.adopt(&emptied, clock);
         });
         Ok(cleared)
@@ -156,7 +157,7 @@ impl Transaction<'_> {
     async fn write(mut self) {
         let Some(guard) = self.guard.take() else { return };
         let pending = Box::new(Pending { guard, state: self.state });
-        self.inner.snapshot().given = None;
+        self.inner.snapshot().offered.given = None;
         if !self.inner.write_pending(pending, &mut self.slot, &self.allowance).await {
             self.inner.keep_writing();
         }
@@ -212,7 +213,7 @@ impl Transaction<'_> {
                 self.guard = Some(guard);
                 self.state = state;
                 self.changed = !written;
-                self.inner.snapshot().mirror_due |= written;
+                self.inner.snapshot().mirror.due |= written;
                 self.inner.tell(notices);
                 Ok(KeptIn::Here)
             }
@@ -296,7 +297,7 @@ impl Transaction<'_> {
                     if let Some(merged) = &merged {
                         snapshot.adopt(merged, clock);
                     }
-                    snapshot.given = None;
+                    snapshot.offered.given = None;
                     snapshot.store_problem = None;
                     snapshot.set_persisted(durable);
                 });
@@ -380,16 +381,12 @@ impl Inner {
         };
         self.update(|snapshot, clock| {
             // Whoever writes is alone in the store: a request that was under way has ended.
-            snapshot.refreshing = false;
+            snapshot.set_stage(Stage::Deciding);
             snapshot.adopt(&stored, clock);
         });
-        self.wake_mirror();
+        // Whoever committed brings it up to date.
+        self.snapshot().mirror.wake();
         is_written
-    }
-
-    /// The mirror may show something else than the newest token now. Whoever committed brings it up to date.
-    fn wake_mirror(&self) {
-        self.snapshot().mirror_due = true;
     }
 
     /// Writes for the last time what could not be written.
@@ -429,7 +426,7 @@ impl Inner {
                 inner.parts.clock.sleep(policy::BETWEEN_WRITES).await;
                 let allowance = Allowance::new();
                 let mut slot = inner.entry.lock().await;
-                if inner.snapshot().closing {
+                if inner.snapshot().is_closing() {
                     // Closing tries it itself, once.
                     inner.snapshot().keeps_writing = false;
                     return;
