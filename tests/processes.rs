@@ -22,6 +22,7 @@ const PROCESSES: usize = 32;
 const CALLERS: usize = 50;
 const ROTATIONS: u32 = 100;
 const KILLS: usize = 100;
+const FEWER_KILLS: usize = 40;
 const FEWER_PROCESSES: usize = 6;
 const FEWER_ROTATIONS: u32 = 40;
 const RETARGETS: u32 = 20;
@@ -148,14 +149,23 @@ fn many_processes_rotate_one_account_and_never_two_at_once() {
 
 #[test]
 fn with_processes_killed_all_the_time_no_token_is_sent_after_its_grace() {
+    kill_all_the_time(PROCESSES, KILLS, false);
+}
+
+#[test]
+fn with_processes_killed_all_the_time_a_sealed_journal_stays_sealed_and_no_token_is_sent_after_its_grace() {
+    kill_all_the_time(FEWER_PROCESSES, FEWER_KILLS, true);
+}
+
+fn kill_all_the_time(processes: usize, kills: usize, sealed: bool) {
     let ring = Ring::start();
     short_lived(&ring, Duration::from_secs(10));
-    let folder = tempfile::tempdir().unwrap();
+    let folder = support::folder(sealed);
     let journal = folder.path().join("journal.json");
     let token = ring.first_token();
-    let mut children: Vec<_> = (0..PROCESSES).map(|_| spawn(&ring, &journal, &token)).collect();
+    let mut children: Vec<_> = (0..processes).map(|_| spawn(&ring, &journal, &token)).collect();
     wait_until("the first rotation", || ring.account().refreshes > 0);
-    for kill in 0..KILLS {
+    for kill in 0..kills {
         std::thread::sleep(Duration::from_millis(100));
         let index = kill % children.len();
         let mut killed = std::mem::replace(&mut children[index], spawn(&ring, &journal, &token));
@@ -167,12 +177,13 @@ fn with_processes_killed_all_the_time_no_token_is_sent_after_its_grace() {
     let (calls, failed) = children.into_iter().map(end).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
     let account = ring.account();
     println!(
-        "kills: {KILLS}, calls of the survivors: {calls}, failed: {failed}, rotations: {}, outside their grace: {}",
+        "kills: {kills}, calls of the survivors: {calls}, failed: {failed}, rotations: {}, outside their grace: {}",
         account.refreshes, account.stale
     );
     assert_eq!((account.stale, failed), (0, 0));
     assert!(!account.revoked, "the account is still alive");
     assert!(account.refreshes > 20);
+    assert_eq!(support::showing(folder.path()).is_empty(), sealed);
 }
 
 #[test]

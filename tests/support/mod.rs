@@ -13,9 +13,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use ring_auth::Secret;
 use ring_auth::files::Disk;
-use ring_auth::journal::FileStore;
+use ring_auth::journal::{Codec, FileStore, KEY_BYTES, Key};
 use ring_auth::manager::{Clock, Listener, Manager, Parts, Settings, SystemClock};
 use ring_auth::mirror::{Follower, Purpose, ShownPlace, Target};
 use ring_auth::oauth::{Endpoints, Environment, HttpClient, HttpConfig, LoginFlow, Refresh, RingOauth};
@@ -266,6 +268,46 @@ pub fn wire(url: &str) -> Arc<RingOauth> {
     Arc::new(RingOauth::new(Arc::new(HttpClient::new(http)), endpoints, None).unwrap())
 }
 
+/// What the name of a folder begins with whose journals are sealed: so each process of a suite knows it.
+pub const SEALED: &str = "sealed-";
+
+/// A folder for journals that are sealed, or not.
+pub fn folder(sealed: bool) -> tempfile::TempDir {
+    tempfile::Builder::new().prefix(if sealed { SEALED } else { "plain-" }).tempdir().unwrap()
+}
+
+/// How the journal of that path is read and written.
+pub fn codec(issuer: String, path: &Path) -> Codec {
+    let is_sealed = path.iter().any(|part| part.to_string_lossy().starts_with(SEALED));
+    let codec = Codec::from(issuer);
+    if is_sealed { codec.with_key(Key::new([7; KEY_BYTES]).into()) } else { codec }
+}
+
+/// The files below a folder in which a token of the Ring here can be read, wrapped or not, or an access token. A version of a
+/// configuration shows the token, sealed journal or not.
+pub fn showing(folder: &Path) -> Vec<String> {
+    let marks = ["eyJhbGciOiJIUzI1NiJ9.token-", "access-"].map(str::as_bytes);
+    let mut forms: Vec<Vec<u8>> = marks.iter().map(|mark| mark.to_vec()).collect();
+    // In base64 a text looks in three ways, by what stands before it.
+    for before in 0..3 {
+        let text = STANDARD.encode([&b"   "[..before], marks[0]].concat());
+        forms.push(text.as_bytes()[if before == 0 { 0 } else { 4 }..text.len() / 4 * 4 - 4].to_vec());
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        if entry.path().is_dir() {
+            found.extend(showing(&entry.path()));
+            continue;
+        }
+        let bytes = std::fs::read(entry.path()).unwrap_or_default();
+        let has = |form: &Vec<u8>| bytes.windows(form.len()).any(|window| window == form);
+        if !bytes.starts_with(b"{\n  \"bridge\"") && forms.iter().any(has) {
+            found.push(entry.path().display().to_string());
+        }
+    }
+    found
+}
+
 /// A manager with a journal, as the addon makes one.
 pub fn manager(
     url: &str,
@@ -288,8 +330,24 @@ pub fn manager_with_clock(
     listener: Arc<dyn Listener>,
     clock: Arc<dyn Clock>,
 ) -> Manager {
+    let codec = codec(wire(url).endpoints().issuer(), journal);
+    manager_with_codec(url, journal, token, disk, refresh, listener, clock, codec)
+}
+
+/// The same, for a journal that is read and written in another way than its path says.
+#[allow(clippy::too_many_arguments, reason = "each is a part of a manager")]
+pub fn manager_with_codec(
+    url: &str,
+    journal: &Path,
+    token: Option<String>,
+    disk: Disk,
+    refresh: Arc<dyn Refresh>,
+    listener: Arc<dyn Listener>,
+    clock: Arc<dyn Clock>,
+    codec: Codec,
+) -> Manager {
     let oauth = wire(url);
-    let store = FileStore::open(journal, oauth.endpoints().issuer(), disk).unwrap();
+    let store = FileStore::open(journal, codec, disk).unwrap();
     with_parts(
         Parts { store: Arc::new(store), mirror: None, refresh, oauth, clock, listener, runtime: Handle::current() },
         token,
@@ -306,7 +364,8 @@ pub fn manager_of_config(
 ) -> Manager {
     let oauth = wire(url);
     let target = Target::Homebridge { path: config.to_owned(), platform: None, name: None };
-    let place = ShownPlace::open(&target, None, oauth.endpoints().issuer(), disk, Purpose::Follow).unwrap();
+    let place =
+        ShownPlace::open(&target, None, codec(oauth.endpoints().issuer(), config), disk, Purpose::Follow).unwrap();
     let parts = Parts {
         store: Arc::new(place.journal),
         mirror: Some(Follower::Place(place.mirror)),
