@@ -552,6 +552,8 @@ static void a_bzero(void *data, size_t size) { memset(data, 0, size); }
 extern void __ashlti3(void), __floattidf(void), __floatuntidf(void), __lshrti3(void);
 
 static int zero(void) { return 0; }
+/// What starts a program answers that there is none: those that are asked for are Apple's (`ioreg`).
+static int no_program(void) { return ENOENT; }
 static int unsupported(void) {
   errno = ENOSYS;
   return -1;
@@ -635,6 +637,15 @@ static const struct {
     {"mmap", a_mmap},
     {"open", VARIADIC(open)},
     {"openat", VARIADIC(openat)},
+    {"posix_spawn_file_actions_adddup2", zero},
+    {"posix_spawn_file_actions_destroy", zero},
+    {"posix_spawn_file_actions_init", zero},
+    {"posix_spawnattr_destroy", zero},
+    {"posix_spawnattr_init", zero},
+    {"posix_spawnattr_setflags", zero},
+    {"posix_spawnattr_setpgroup", zero},
+    {"posix_spawnattr_setsigdefault", zero},
+    {"posix_spawnp", no_program},
     {"pthread_cond_broadcast", a_cond_broadcast},
     {"pthread_cond_destroy", a_cond_destroy},
     {"pthread_cond_signal", a_cond_signal},
@@ -655,7 +666,9 @@ static const struct {
     {"renameatx_np", a_renameatx_np},
     {"send", a_send},
     {"setsockopt", a_setsockopt},
+    {"sigaddset", zero},
     {"sigaltstack", zero},
+    {"sigemptyset", zero},
     {"socket", a_socket},
     {"stat", a_stat},
     {"strerror_r", a_strerror_r},
