@@ -268,6 +268,9 @@ describe('the workflows', () => {
     assert.equal(commands.length, 2)
     for (const command of commands) assert.match(command, / --config binding\/release\.toml /)
     assert.doesNotMatch(release, /RUSTFLAGS/)
+    const features = /-Zbuild-std-features=[\w,-]+/
+    const cross = readFileSync(join(root, 'scripts', 'cross', 'build.mjs'), 'utf8')
+    assert.equal(features.exec(release)?.[0], features.exec(cross)?.[0])
     // Each binary is checked before it is packed.
     const steps = [...(release.split(/^ {2}pack:$/m)[1] ?? '').matchAll(/- run: node (\S+ ?\S*)/g)].map(
       (match) => match[1],
