@@ -8,6 +8,11 @@ import { MAX_BYTES } from '../../scripts/cross/platforms.mjs'
 import { PACKAGE, binaryOf, project, publish } from '../support/packages.mjs'
 
 const MIB = 1024 * 1024
+/**
+ * What `npm run build` has and a published binary does not: the reader of function names for backtraces, in Rust's standard library, which only a
+ * build of that library can leave out. scripts/cross/check.mjs holds the published binaries to MAX_BYTES.
+ */
+const READER = 180 * 1024
 
 /** @param {string} folder @returns {number} */
 function sizeOf(folder) {
@@ -18,7 +23,7 @@ function sizeOf(folder) {
 }
 
 describe('the budget of an install', () => {
-  it('is three packages and 4 MiB, and 3.5 MiB for the addon', async (t) => {
+  it('is three packages and 4 MiB, and for the addon 3.5 MiB and what reads function names', async (t) => {
     const packages = await publish()
     t.after(() => packages.end())
     const { installed, npm, path } = project(t, packages)
@@ -28,7 +33,7 @@ describe('the budget of an install', () => {
     const addon = statSync(path('node_modules', PACKAGE, binaryOf(PACKAGE.replace('ring-auth-', '')))).size
     t.diagnostic(`${names.join(' and ')}: ${bytes} bytes, ${addon} of them the addon`)
     assert.ok(names.length <= 3, names.join(', '))
-    assert.ok(addon <= MAX_BYTES, `the addon has ${addon} bytes; was it built by npm run build?`)
+    assert.ok(addon <= MAX_BYTES + READER, `the addon has ${addon} bytes; was it built by npm run build?`)
     assert.ok(bytes <= 4 * MIB, `${bytes} bytes are installed`)
   })
 })
