@@ -13,7 +13,7 @@ use url::Url;
 use super::types::BindingError;
 use super::{BindingManager, promise};
 use ring_auth::api::{Api, Call, Failure, Listener};
-use ring_auth::oauth::{Answer, HttpClient, HttpConfig, Method};
+use ring_auth::http::{Answer, HttpClient, HttpConfig, Method};
 use ring_auth::{Error, ErrorCode, Result};
 
 /// A header.

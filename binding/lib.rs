@@ -31,12 +31,13 @@ use tokio::sync::Notify;
 use convert::{auth_outcome, empty_outcome, step_outcome};
 use custom_store::{JsKey, JsStore};
 use ring_auth::cli::StandardInput;
+use ring_auth::http::{Environment, HttpConfig};
 use ring_auth::journal::{Codec, Key, KeySource};
 use ring_auth::manager::{
     Credentials, DEFAULT_DEVICE_NAME, Device, Event, Level, Listener, Manager, Parts, Settings, SystemClock, activity,
 };
 use ring_auth::mirror::{Kept, Place, Purpose, Target, key_of_program};
-use ring_auth::oauth::{Endpoints, Environment, HttpConfig, LoginFlow, RingOauth};
+use ring_auth::oauth::{Endpoints, LoginFlow, RingOauth};
 use ring_auth::token::RefreshToken;
 use ring_auth::totp::Totp;
 use ring_auth::{BLOCKING_THREADS, Error, Result, Secret};

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod error;
 pub mod files;
 pub mod hardware_id;
+pub mod http;
 pub mod journal;
 mod looks;
 pub mod manager;
@@ -23,4 +24,4 @@ pub mod totp;
 
 pub use error::{Error, ErrorCode, Result};
 pub use secret::Secret;
-pub use task::BLOCKING_THREADS;
+pub use task::{BLOCKING_THREADS, BoxFuture};

@@ -16,6 +16,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinHandle};
 
+/// A future that can be held without naming its type.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
 type Done = Box<dyn Any + Send>;
 
 /// How many threads for blocking work a runtime needs: those that may be stuck, and some that are not.

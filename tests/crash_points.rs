@@ -19,9 +19,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use ring_auth::BoxFuture;
 use ring_auth::files::{Disk, Moment, Probe};
 use ring_auth::manager::{Event, Listener, activity};
-use ring_auth::oauth::{BoxFuture, Grant, Refresh, RingOauth, WireError};
+use ring_auth::oauth::{Grant, Refresh, RingOauth, WireError};
 use ring_auth::{ErrorCode, Secret};
 use support::{Chance, Ring};
 

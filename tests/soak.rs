@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use ring_auth::BoxFuture;
 use ring_auth::ErrorCode;
 use ring_auth::files::Disk;
 use ring_auth::manager::{Clock, Event, Listener, Manager};
-use ring_auth::oauth::BoxFuture;
 use support::{Chance, Ring};
 
 const ROTATIONS: u32 = 10_000;

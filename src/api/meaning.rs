@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::oauth::{Answer, retry_after};
+use crate::http::Answer;
+use crate::oauth::retry_after;
 use crate::{Error, ErrorCode};
 
 /// What an answer means.
@@ -113,7 +114,7 @@ mod tests {
     use url::Url;
 
     use super::*;
-    use crate::oauth::Headers;
+    use crate::http::Headers;
 
     const HID: &str = "7c0c1d8e-8f0e-4b5a-9d52-0b0a3e7d1c11";
 

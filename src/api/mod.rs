@@ -19,9 +19,9 @@ use url::Url;
 
 pub use hosts::Hosts;
 
+use crate::http::{Answer, Body, FailureKind, Http, Method, Request};
 use crate::journal::state::Millis;
 use crate::manager::{Auth, Clock, Level, Manager};
-use crate::oauth::{Answer, Body, FailureKind, Http, Method, Request};
 use crate::{Error, ErrorCode, Result, Secret};
 use meaning::{Meaning, meaning};
 use policy::{Patience, Trouble};

@@ -9,9 +9,9 @@ use tokio::sync::watch;
 use super::meaning::{Meaning, asked_to_wait, meaning};
 use super::policy::{self, Patience};
 use super::{Ends, Failure, Inner, closed, failed};
+use crate::http::{API_LIMIT, Answer, Body, Method, Request};
 use crate::journal::state::Millis;
 use crate::manager::Level;
-use crate::oauth::{API_LIMIT, Answer, Body, Method, Request};
 use crate::{Error, ErrorCode, Result, Secret, task};
 
 /// What the API version of a session is. Ring's app of that time says so.

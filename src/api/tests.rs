@@ -1,10 +1,12 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 use super::*;
+use crate::http::{Headers, HttpFailure};
 use crate::journal::MemoryStore;
 use crate::journal::state::Millis;
 use crate::manager::{Event, Parts, Settings};
-use crate::oauth::{BoxFuture, Endpoints, Grant, Headers, HttpFailure, LoginFlow, Refresh, RingOauth, WireError};
+use crate::oauth::{Endpoints, Grant, LoginFlow, Refresh, RingOauth, WireError};
+use crate::task::BoxFuture;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);

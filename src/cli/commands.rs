@@ -15,6 +15,7 @@ use super::place::{Forgotten, Opened, Place, named};
 use super::secrets::{self, Environment, Named};
 use super::terminal::Question;
 use super::{Done, Stop, stdout};
+use crate::http::{HttpClient, HttpConfig};
 use crate::journal::state::Millis;
 use crate::journal::{Codec, Notice};
 use crate::manager::{
@@ -22,7 +23,7 @@ use crate::manager::{
     SystemClock,
 };
 use crate::mirror::{Follower, Introduced, Mirror, Patience, Purpose};
-use crate::oauth::{Endpoints, HttpClient, HttpConfig, Origin, RingOauth, TwoFactor, TwoFactorMethod};
+use crate::oauth::{Endpoints, Origin, RingOauth, TwoFactor, TwoFactorMethod};
 use crate::token::RefreshToken;
 use crate::totp::Totp;
 use crate::{Error, ErrorCode, Secret, task};

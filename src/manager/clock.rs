@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::journal::state::{Millis, millis};
-use crate::oauth::BoxFuture;
+use crate::task::BoxFuture;
 
 /// The two clocks, a way to wait, and a little chance.
 pub trait Clock: Send + Sync + 'static {

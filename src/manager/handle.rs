@@ -21,8 +21,8 @@ use super::steps::{Asked, Credentials, Step};
 use super::sync;
 use crate::journal::state::Known;
 use crate::mirror::{Allowance, Follower, Patience};
-use crate::oauth::BoxFuture;
 use crate::pasted;
+use crate::task::BoxFuture;
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Result, Secret};
 

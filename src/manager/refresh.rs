@@ -19,7 +19,8 @@ use crate::journal::merge::{Granted, Outcome, merge};
 use crate::journal::state::{Access, AfterRejection, CoolDown, Sent, State, millis};
 use crate::journal::{Notice, elsewhere};
 use crate::mirror::Allowance;
-use crate::oauth::{BoxFuture, Grant, WireError};
+use crate::oauth::{Grant, WireError};
+use crate::task::BoxFuture;
 use crate::token::Fingerprint;
 use crate::{Error, ErrorCode, Result, Secret, task};
 

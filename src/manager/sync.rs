@@ -11,7 +11,7 @@ use super::activity::Rotation;
 use super::shown::{Shown, decide, or_known};
 use crate::journal::state::State;
 use crate::mirror::{Allowance, Decision, Follower, Mirror, Program, Settled};
-use crate::oauth::BoxFuture;
+use crate::task::BoxFuture;
 use crate::token::RefreshToken;
 use crate::{Result, task};
 

@@ -8,14 +8,16 @@ use tokio::runtime::Handle;
 
 use super::*;
 use crate::files::{Disk, Moment, Probe, platform};
+use crate::http::{Answer, Http, HttpFailure, Request};
 use crate::journal::Store;
 use crate::journal::state::{Access, Mark, Millis, Sent};
 use crate::journal::state::{Known, State};
 use crate::journal::{Begun, FileStore, Found, Guard, MemoryStore, Notice, Stamp};
 use crate::mirror::{Allowance, Follower, Patience};
 use crate::mirror::{CustomStore, Decide, Decision, Mirror, Place, Purpose, Settled, Settling, Target};
-use crate::oauth::{Answer, BoxFuture, Endpoints, Grant, Http, HttpFailure, Request, WireError};
+use crate::oauth::{Endpoints, Grant, WireError};
 use crate::oauth::{LoginFlow, Refresh, RingOauth};
+use crate::task::BoxFuture;
 use crate::token::Fingerprint;
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Result, Secret};

@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_core::de::IgnoredAny;
 use serde_json::Value;
 
-use super::http::Headers;
 use super::json::{Object, without_mark};
 use super::{Grant, TwoFactor, WireError};
+use crate::http::Headers;
 use crate::token::MAX_TOKEN_BYTES;
 use crate::{Error, ErrorCode, Secret};
 

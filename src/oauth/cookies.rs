@@ -3,7 +3,7 @@
 use cookie_store::{Cookie, CookieStore};
 use url::Url;
 
-use super::http::Headers;
+use crate::http::Headers;
 
 /// A cookie jar for one login: Domain, Path, Secure and expiry are honoured, foreign domains are refused.
 pub(super) struct Jar(CookieStore);

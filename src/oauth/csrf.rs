@@ -218,7 +218,7 @@ mod tests {
     use url::Url;
 
     use super::*;
-    use crate::oauth::http::Headers;
+    use crate::http::Headers;
 
     fn page(text: &str) -> Option<String> {
         in_page(text).map(|secret| secret.expose().to_owned())

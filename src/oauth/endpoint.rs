@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::http::is_loopback;
+use crate::http::is_loopback;
 use crate::{Error, Result};
 
 /// An origin that may be given secrets: https, or plain http on this machine.

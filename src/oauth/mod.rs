@@ -6,7 +6,6 @@ mod classify;
 mod cookies;
 mod csrf;
 mod endpoint;
-mod http;
 mod json;
 mod login;
 mod page;
@@ -16,20 +15,16 @@ mod refresh;
 mod two_factor;
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 pub use classify::{GrantKind, TokenAnswer, classify, http_date, is_page, refusal, retry_after};
 pub use endpoint::{Endpoints, Origin};
-pub use http::{
-    API_LIMIT, Answer, Body, Certificate, Enough, Environment, FailureKind, Headers, Http, HttpClient, HttpConfig,
-    HttpFailure, Method, PAGE_LIMIT, Request, Trust, Way, addresses, connect, is_rings_name, is_sinkhole,
-};
 pub use login::{Login, LoginFlow, LoginRequest, LoginStep};
 pub use two_factor::{TwoFactor, TwoFactorMethod};
 
+use crate::http::{API_LIMIT, Body, Http, HttpClient, HttpConfig, HttpFailure, Method, Request};
+use crate::task::BoxFuture;
 use crate::{Error, Result, Secret};
 
 /// The `User-Agent` when none is given: it has to look like Ring's Android app, or Ring's edge answers 403 or 406.
@@ -135,9 +130,6 @@ impl fmt::Debug for RingOauth {
             .finish_non_exhaustive()
     }
 }
-
-/// A future that can be held without naming its type.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What Ring gives for a grant: an access token, and the refresh token that replaces the one used.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,10 +14,8 @@ use super::classify::Facts;
 use super::cookies::Jar;
 use super::json::Object;
 use super::refresh::unasked_code;
-use super::{
-    Answer, Body, CLIENT_ID, Enough, Grant, GrantKind, Method, PAGE_LIMIT, Request, RingOauth, SCOPE, TokenAnswer,
-    TwoFactor, check_hardware_id, csrf, page,
-};
+use super::{CLIENT_ID, Grant, GrantKind, RingOauth, SCOPE, TokenAnswer, TwoFactor, check_hardware_id, csrf, page};
+use crate::http::{Answer, Body, Enough, Method, PAGE_LIMIT, Request};
 use crate::{Error, ErrorCode, Result, Secret};
 
 /// A web login that waits for its code, or whose code was taken already.

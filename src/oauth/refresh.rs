@@ -1,6 +1,7 @@
 //! The refresh grant: one refresh token in, the next one out.
 
-use super::{BoxFuture, CLIENT_ID, Grant, GrantKind, Refresh, RingOauth, SCOPE, TOKEN_PATH, TokenAnswer, WireError};
+use super::{CLIENT_ID, Grant, GrantKind, Refresh, RingOauth, SCOPE, TOKEN_PATH, TokenAnswer, WireError};
+use crate::task::BoxFuture;
 use crate::{Error, ErrorCode, Result, Secret};
 
 impl Refresh for RingOauth {

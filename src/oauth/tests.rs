@@ -11,6 +11,7 @@ use url::Url;
 
 use super::*;
 use crate::ErrorCode;
+use crate::http::{Answer, FailureKind, Headers};
 
 const TOKENS: &str = r#"{"access_token":"new-access","expires_in":14400,"refresh_token":"new-refresh","scope":"client","token_type":"Bearer"}"#;
 const SMS: &str = r#"{"next_time_in_secs":60,"phone":"+1xxxxxxxx89","tsv_state":"sms"}"#;

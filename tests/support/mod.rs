@@ -17,10 +17,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring_auth::Secret;
 use ring_auth::files::Disk;
+use ring_auth::http::{Environment, HttpClient, HttpConfig};
 use ring_auth::journal::{Codec, FileStore, KEY_BYTES, Key};
 use ring_auth::manager::{Clock, Listener, Manager, Parts, Settings, SystemClock};
 use ring_auth::mirror::{Follower, Purpose, ShownPlace, Target};
-use ring_auth::oauth::{Endpoints, Environment, HttpClient, HttpConfig, LoginFlow, Refresh, RingOauth};
+use ring_auth::oauth::{Endpoints, LoginFlow, Refresh, RingOauth};
 use tokio::runtime::Handle;
 
 /// A token endpoint on loopback: every token works once, a used one for the grace longer, and whoever presents one after

@@ -10,11 +10,12 @@ use url::Url;
 use super::super::args::Options;
 use super::super::status::duration;
 use super::Check;
-use crate::oauth::{
-    Answer, BoxFuture, Certificate, DEFAULT_USER_AGENT, Endpoints, Http, HttpClient, HttpConfig, HttpFailure, Method,
-    PAGE_LIMIT, Request, RingOauth, Trust, Way, addresses, connect, http_date, is_page, is_rings_name, is_sinkhole,
-    refusal,
+use crate::http::{
+    Answer, Certificate, Http, HttpClient, HttpConfig, HttpFailure, Method, PAGE_LIMIT, Request, Trust, Way, addresses,
+    connect, is_rings_name, is_sinkhole,
 };
+use crate::oauth::{DEFAULT_USER_AGENT, Endpoints, RingOauth, http_date, is_page, refusal};
+use crate::task::BoxFuture;
 use crate::{ErrorCode, Result};
 
 const CLOCK: &str = "clock";
@@ -500,7 +501,7 @@ fn shown(url: &Url) -> String {
 mod tests {
     use super::super::State;
     use super::*;
-    use crate::oauth::Headers;
+    use crate::http::Headers;
 
     fn server(url: &str) -> Server {
         let url = Url::parse(url).unwrap();

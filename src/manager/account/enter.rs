@@ -13,8 +13,8 @@ use crate::journal::{Found, Guard, Origin};
 use crate::manager::events::Level;
 use crate::manager::policy;
 use crate::mirror::{Allowance, Follower};
-use crate::oauth::BoxFuture;
 use crate::pasted::{self, Flaw, Pasted};
+use crate::task::BoxFuture;
 use crate::token::{Fingerprint, RefreshToken};
 use crate::{Error, ErrorCode, Result, task};
 

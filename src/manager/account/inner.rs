@@ -16,7 +16,7 @@ use crate::manager::events::{Event, Level};
 use crate::manager::parts::{Parts, Settings};
 use crate::manager::steps::{UnderWay, Waiting};
 use crate::mirror::{Allowance, Turns};
-use crate::oauth::BoxFuture;
+use crate::task::BoxFuture;
 use crate::{Error, ErrorCode, Result, Secret, task};
 
 /// What all rooms of a manager share.

@@ -22,7 +22,7 @@ use tower_service::Service;
 use url::Url;
 
 use super::Environment;
-use crate::oauth::BoxFuture;
+use crate::task::BoxFuture;
 
 /// What a library says when it fails.
 pub(super) type Cause = Box<dyn StdError + Send + Sync>;

@@ -23,7 +23,7 @@ pub use client::HttpClient;
 pub use connector::is_rings_name;
 pub use inspect::{Certificate, Trust, Way, addresses, connect, is_sinkhole};
 
-use super::BoxFuture;
+use crate::task::BoxFuture;
 use crate::{Error, ErrorCode};
 
 /// The most that an answer of the token endpoint may hold, or one about a session, in bytes.

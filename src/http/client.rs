@@ -26,7 +26,7 @@ use super::{
     Answer, Body, Enough, Environment, FailureKind, Headers, Http, HttpConfig, HttpFailure, Method, Request,
     is_loopback, received, roots,
 };
-use crate::oauth::BoxFuture;
+use crate::task::BoxFuture;
 
 /// [`Http`] over the network: HTTP/1.1, TLS 1.2 or 1.3.
 ///
