@@ -116,7 +116,7 @@ impl Manager {
         snapshot.offered.given = given.map(|token| Given { token, by_login: None });
         snapshot.mirror.flaw_shown = flaw_shown;
         snapshot.store_problem.clone_from(&trouble);
-        snapshot.settle(parts.clock.as_ref());
+        snapshot.counts_as_heard(parts.clock.as_ref());
         let left_behind = found.as_ref().is_some_and(|state| state.mark.is_some());
         let inner = Inner::new(parts, settings, snapshot, HOOKS);
         // A key that is asked for at the first call is no trouble.

@@ -114,10 +114,10 @@ impl Inner {
         turn: MutexGuard<'a, ()>,
         allowance: &'a Arc<Allowance>,
     ) -> BoxFuture<'a, bool> {
-        Box::pin(self.reconcile_in(turn, allowance))
+        Box::pin(self.reconcile_with(turn, allowance))
     }
 
-    async fn reconcile_in(self: &Arc<Self>, _turn: MutexGuard<'_, ()>, allowance: &Arc<Allowance>) -> bool {
+    async fn reconcile_with(self: &Arc<Self>, _turn: MutexGuard<'_, ()>, allowance: &Arc<Allowance>) -> bool {
         // Only with the turn: whoever comes later, and finds that nothing is due, must not go on before this ends.
         self.snapshot().mirror.due = false;
         let Some(mirror) = self.parts.mirror.clone() else { return false };
@@ -129,8 +129,8 @@ impl Inner {
                 return false;
             }
             let Look { settled, shown } = match &mirror {
-                Follower::Place(mirror) => self.settle(Arc::clone(mirror), unwritten, allowance).await,
-                Follower::Program(program) => self.settle_program(program, unwritten, allowance).await,
+                Follower::Place(mirror) => self.reconcile_place(Arc::clone(mirror), unwritten, allowance).await,
+                Follower::Program(program) => self.reconcile_program(program, unwritten, allowance).await,
             };
             if let Some(shown) = shown {
                 self.note_flaw(shown.flaw());
@@ -179,7 +179,7 @@ impl Inner {
         Ok(())
     }
 
-    async fn settle(&self, mirror: Arc<dyn Mirror>, unwritten: Option<State>, allowance: &Allowance) -> Look {
+    async fn reconcile_place(&self, mirror: Arc<dyn Mirror>, unwritten: Option<State>, allowance: &Allowance) -> Look {
         let store = Arc::clone(&self.parts.store);
         let known = self.snapshot().account.known.clone();
         let name = mirror.name();
@@ -199,13 +199,13 @@ impl Inner {
         look.unwrap_or_else(|error| Look { settled: Err(error), shown: None })
     }
 
-    async fn settle_program(&self, program: &Arc<Program>, unwritten: Option<State>, allowance: &Allowance) -> Look {
+    async fn reconcile_program(&self, program: &Arc<Program>, unwritten: Option<State>, allowance: &Allowance) -> Look {
         let mut look = Look { settled: Ok(Settled::default()), shown: None };
-        look.settled = self.try_settle_program(program, unwritten, allowance, &mut look.shown).await;
+        look.settled = self.try_reconcile_program(program, unwritten, allowance, &mut look.shown).await;
         look
     }
 
-    async fn try_settle_program(
+    async fn try_reconcile_program(
         &self,
         program: &Arc<Program>,
         unwritten: Option<State>,

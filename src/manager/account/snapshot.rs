@@ -275,7 +275,7 @@ impl Snapshot {
     }
 
     /// What is so from the beginning is no news: whoever looks at a new manager sees it.
-    pub(in crate::manager) fn settle(&mut self, clock: &dyn Clock) {
+    pub(in crate::manager) fn counts_as_heard(&mut self, clock: &dyn Clock) {
         self.heard.last_status = Some(self.status(clock));
     }
 
