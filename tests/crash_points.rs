@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use ring_auth::BoxFuture;
 use ring_auth::files::{Disk, Moment, Probe};
-use ring_auth::manager::{Event, Listener, activity};
+use ring_auth::manager::{Event, Listener, SystemClock, activity};
 use ring_auth::oauth::{Grant, Refresh, RingOauth, WireError};
 use ring_auth::{ErrorCode, Secret};
 use support::{Chance, Ring};
@@ -404,15 +404,60 @@ struct Scenario {
     irreplaceable: bool,
     /// Whether the journal has a mirror.
     mirror: bool,
+    seal: Seal,
 }
 
-const SCENARIOS: [Scenario; 6] = [
-    Scenario { name: "first start", warm: false, irreplaceable: false, mirror: false },
-    Scenario { name: "later rotation", warm: true, irreplaceable: false, mirror: false },
-    Scenario { name: "journal that cannot be replaced", warm: true, irreplaceable: true, mirror: false },
-    Scenario { name: "first start with a mirror", warm: false, irreplaceable: false, mirror: true },
-    Scenario { name: "later rotation with a mirror", warm: true, irreplaceable: false, mirror: true },
-    Scenario { name: "mirror that cannot be replaced", warm: true, irreplaceable: true, mirror: true },
+/// Whether the journal is sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seal {
+    Plain,
+    Sealed,
+    /// It was plain until there was a key.
+    Begun,
+}
+
+const SCENARIOS: [Scenario; 11] = [
+    Scenario { name: "first start", warm: false, irreplaceable: false, mirror: false, seal: Seal::Plain },
+    Scenario { name: "later rotation", warm: true, irreplaceable: false, mirror: false, seal: Seal::Plain },
+    Scenario {
+        name: "journal that cannot be replaced",
+        warm: true,
+        irreplaceable: true,
+        mirror: false,
+        seal: Seal::Plain,
+    },
+    Scenario { name: "first start with a mirror", warm: false, irreplaceable: false, mirror: true, seal: Seal::Plain },
+    Scenario {
+        name: "later rotation with a mirror",
+        warm: true,
+        irreplaceable: false,
+        mirror: true,
+        seal: Seal::Plain,
+    },
+    Scenario {
+        name: "mirror that cannot be replaced",
+        warm: true,
+        irreplaceable: true,
+        mirror: true,
+        seal: Seal::Plain,
+    },
+    Scenario { name: "first start, sealed", warm: false, irreplaceable: false, mirror: false, seal: Seal::Sealed },
+    Scenario { name: "later rotation, sealed", warm: true, irreplaceable: false, mirror: false, seal: Seal::Sealed },
+    Scenario {
+        name: "sealed journal that cannot be replaced",
+        warm: true,
+        irreplaceable: true,
+        mirror: false,
+        seal: Seal::Sealed,
+    },
+    Scenario { name: "sealed journal of a mirror", warm: true, irreplaceable: false, mirror: true, seal: Seal::Sealed },
+    Scenario {
+        name: "plain journal that gets a key",
+        warm: true,
+        irreplaceable: false,
+        mirror: false,
+        seal: Seal::Begun,
+    },
 ];
 
 struct Place {
@@ -421,8 +466,8 @@ struct Place {
     token: String,
 }
 
-fn place(ring: &Ring, warm: bool, mirror: bool) -> Place {
-    let folder = tempfile::tempdir().unwrap();
+fn place(ring: &Ring, warm: bool, mirror: bool, seal: Seal) -> Place {
+    let folder = support::folder(seal != Seal::Plain);
     let journal = folder.path().join(if mirror { CONFIG } else { "journal.json" });
     let token = ring.first_token();
     if mirror {
@@ -433,37 +478,60 @@ fn place(ring: &Ring, warm: bool, mirror: bool) -> Place {
         account.grace = Duration::ZERO;
         account.stale = 0;
     }
-    if warm {
+    if warm && seal == Seal::Begun {
+        rotate_plain(ring, &journal, &token);
+    } else if warm {
         next_start(ring, &journal, &token).unwrap();
     }
     Place { folder, journal, token }
 }
 
+/// A rotation of a process that has no key.
+fn rotate_plain(ring: &Ring, journal: &Path, token: &str) {
+    let steps = Arc::new(Steps::default());
+    runtime().block_on(async {
+        let (wire, heard) = (support::wire(&ring.url), Arc::new(Heard(steps)));
+        let codec = wire.endpoints().issuer().into();
+        let clock = Arc::new(SystemClock::new());
+        let (token, disk) = (Some(token.to_owned()), Disk::default());
+        let manager = support::manager_with_codec(&ring.url, journal, token, disk, wire, heard, clock, codec);
+        manager.refresh(false).await.unwrap();
+        manager.close().await;
+    });
+}
+
 #[test]
 fn killed_at_every_step_the_next_start_authenticates() {
-    let ring = Ring::start();
-    let mut failures = Vec::new();
-    let mut points = 0;
-    for scenario in SCENARIOS {
-        let Scenario { name, warm, irreplaceable, mirror } = scenario;
-        let here = place(&ring, warm, mirror);
-        let steps = run_child(&ring, &here.journal, &here.token, None, irreplaceable).steps;
+    let (points, failures) = beside_each_other(&SCENARIOS, |ring, scenario| {
+        let Scenario { name, warm, irreplaceable, mirror, seal } = scenario;
+        let mut failures = Vec::new();
+        let here = place(ring, warm, mirror, seal);
+        let steps = run_child(ring, &here.journal, &here.token, None, irreplaceable).steps;
         assert!(steps.len() >= FEWEST_STEPS, "{name}: only {} steps", steps.len());
         for (number, step) in steps.iter().enumerate() {
-            points += 1;
             ring.account().token_bytes = SIZES[number % SIZES.len()];
-            let here = place(&ring, warm, mirror);
-            let ended = run_child(&ring, &here.journal, &here.token, Some(number), irreplaceable);
+            let here = place(ring, warm, mirror, seal);
+            let ended = run_child(ring, &here.journal, &here.token, Some(number), irreplaceable);
             assert!(ended.killed, "{name}: step {number} ({step}) was never reached");
             ring.account().grace = ended.grace();
-            let result = check_files(&here, irreplaceable).and_then(|()| next_start(&ring, &here.journal, &here.token));
+            let result = check_files(&here, irreplaceable)
+                .and_then(|()| if seal == Seal::Sealed { check_secrets(&here) } else { Ok(()) })
+                .and_then(|()| next_start(ring, &here.journal, &here.token))
+                .and_then(|()| if seal == Seal::Plain { Ok(()) } else { check_secrets(&here) });
             if let Err(error) = result {
                 failures.push(format!("{name}: killed at step {number} ({step}): {error}"));
             }
         }
-    }
+        (steps.len(), failures)
+    });
     println!("crash points: {points}, failures: {}", failures.len());
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// No file beside a sealed journal shows a token.
+fn check_secrets(here: &Place) -> Result<(), String> {
+    let showing = support::showing(here.folder.path());
+    if showing.is_empty() { Ok(()) } else { Err(format!("a token can be read in {showing:?}")) }
 }
 
 /// Moves what is in a folder behind a link.
@@ -497,7 +565,7 @@ fn killed_at_every_step_the_next_start_authenticates_behind_a_link_that_was_reta
     let (points, failures) = beside_each_other(&[false, true], |ring, mirror| {
         let mut failures = Vec::new();
         let linked = || {
-            let here = place(ring, true, mirror);
+            let here = place(ring, true, mirror, Seal::Plain);
             behind_a_link(&here);
             here
         };
@@ -524,11 +592,29 @@ fn killed_at_every_step_the_next_start_authenticates_behind_a_link_that_was_reta
 
 /// `sudo ring-auth …` on the files of a service. A journal of its own has to be there: whoever begins one has it.
 const OF_ANOTHER_USER: [Scenario; 5] = [
-    Scenario { name: "later rotation", warm: true, irreplaceable: false, mirror: false },
-    Scenario { name: "journal that cannot be replaced", warm: true, irreplaceable: true, mirror: false },
-    Scenario { name: "first start with a mirror", warm: false, irreplaceable: false, mirror: true },
-    Scenario { name: "later rotation with a mirror", warm: true, irreplaceable: false, mirror: true },
-    Scenario { name: "mirror that cannot be replaced", warm: true, irreplaceable: true, mirror: true },
+    Scenario { name: "later rotation", warm: true, irreplaceable: false, mirror: false, seal: Seal::Plain },
+    Scenario {
+        name: "journal that cannot be replaced",
+        warm: true,
+        irreplaceable: true,
+        mirror: false,
+        seal: Seal::Plain,
+    },
+    Scenario { name: "first start with a mirror", warm: false, irreplaceable: false, mirror: true, seal: Seal::Plain },
+    Scenario {
+        name: "later rotation with a mirror",
+        warm: true,
+        irreplaceable: false,
+        mirror: true,
+        seal: Seal::Plain,
+    },
+    Scenario {
+        name: "mirror that cannot be replaced",
+        warm: true,
+        irreplaceable: true,
+        mirror: true,
+        seal: Seal::Plain,
+    },
 ];
 
 #[test]
@@ -538,11 +624,11 @@ fn root_killed_at_every_step_leaves_files_with_which_their_owner_goes_on() {
         return;
     }
     let (points, failures) = beside_each_other(&OF_ANOTHER_USER, |ring, scenario| {
-        let Scenario { name, warm, irreplaceable, mirror } = scenario;
+        let Scenario { name, warm, irreplaceable, mirror, seal } = scenario;
         let mut failures = Vec::new();
         // What root makes for the first time is made before a lock or a slot was left there by the owner.
         let place_of_owner = || {
-            let here = place(ring, warm, mirror);
+            let here = place(ring, warm, mirror, seal);
             for ending in [".lock", ".next", ".tmp"] {
                 let _ = std::fs::remove_file(here.folder.path().join(format!("journal.json{ending}")));
             }
@@ -571,10 +657,20 @@ fn root_killed_at_every_step_leaves_files_with_which_their_owner_goes_on() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+/// Whether the record of the current token is whole in a text, or its line in a sealed one.
+fn has_whole_token(text: &str) -> bool {
+    let sealed = text.lines().filter(|line| line.starts_with("    \"") && line.trim_end_matches(',').ends_with('"'));
+    let is_record = |line: &str| line.starts_with("  \"current\": {") && line.ends_with("},");
+    text.lines().any(is_record) || sealed.count() > LINES_BEFORE_TOKEN
+}
+
+/// How many lines of a journal stand before that of its current token.
+const LINES_BEFORE_TOKEN: usize = 13;
+
 /// One write that ends short, with the process or without, and the next start.
-fn tear_once(ring: &Ring, tear: Tear) -> Result<(), String> {
+fn tear_once(ring: &Ring, tear: Tear, seal: Seal) -> Result<(), String> {
     let irreplaceable = tear.file == JOURNAL;
-    let here = place(ring, true, false);
+    let here = place(ring, true, false, seal);
     let journal = &here.journal;
     if tear.kills {
         // Ring answers a spent token once more as long as this machine may not have the new one.
@@ -585,8 +681,7 @@ fn tear_once(ring: &Ring, tear: Tear) -> Result<(), String> {
         }
         let text = std::fs::read(journal.with_file_name(tear.file)).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        let has_token = text.lines().any(|line| line.starts_with("  \"current\": {") && line.ends_with("},"));
-        if irreplaceable || has_token {
+        if irreplaceable || has_whole_token(&text) {
             ring.account().grace = Duration::ZERO;
         }
     } else {
@@ -606,18 +701,21 @@ fn tear_once(ring: &Ring, tear: Tear) -> Result<(), String> {
         })?;
     }
     check_files(&here, irreplaceable)?;
+    if seal == Seal::Sealed {
+        check_secrets(&here)?;
+    }
     next_start(ring, journal, &here.token)
 }
 
 #[test]
 fn torn_at_every_sector_in_place_the_next_start_authenticates() {
     let every_sector = std::env::var_os("RING_AUTH_SOAK").is_some();
-    let ring = Ring::start();
-    let mut failures = Vec::new();
-    let mut tears = 0;
-    for bytes in SIZES {
+    let cases = SIZES.map(|bytes| [(bytes, Seal::Plain), (bytes, Seal::Sealed)]).concat();
+    let (tears, failures) = beside_each_other(&cases, |ring, (bytes, seal)| {
+        let mut failures = Vec::new();
+        let mut tears = 0;
         ring.account().token_bytes = bytes;
-        let here = place(&ring, true, false);
+        let here = place(ring, true, false, seal);
         let length = usize::try_from(std::fs::metadata(&here.journal).unwrap().len()).unwrap() + SECTOR;
         // Otherwise some ten of them in each file, and always the first ones.
         let step = if every_sector { 1 } else { (length / SECTOR / 10).max(1) };
@@ -628,16 +726,17 @@ fn torn_at_every_sector_in_place_the_next_start_authenticates() {
                 for kills in [true, false] {
                     tears += 1;
                     let tear = Tear { file, write, at, kills };
-                    if let Err(error) = tear_once(&ring, tear) {
-                        failures.push(format!("tokens of {bytes} bytes: {tear:?}: {error}"));
+                    if let Err(error) = tear_once(ring, tear, seal) {
+                        failures.push(format!("{seal:?}, tokens of {bytes} bytes: {tear:?}: {error}"));
                     }
                 }
             }
         }
-    }
+        (tears, failures)
+    });
     println!("tears: {tears}, failures: {}", failures.len());
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert!(tears > 100, "only {tears}");
+    assert!(tears > 200, "only {tears}");
 }
 
 /// A start that is itself stopped, and again, anywhere: whatever the first crash left behind is what the second one meets.
@@ -653,7 +752,8 @@ fn stopped_again_and_again_the_next_start_authenticates() {
     for round in 0..if is_long { 2000 } else { 40 } {
         ring.account().token_bytes = SIZES[round % SIZES.len()];
         let irreplaceable = round % 2 == 0;
-        let here = place(&ring, true, false);
+        let seal = if round % 4 < 2 { Seal::Plain } else { Seal::Sealed };
+        let here = place(&ring, true, false, seal);
         ring.account().grace = GRACE;
         let mut history = Vec::new();
         for _ in 0..2 + chance.below(3) {
@@ -678,7 +778,9 @@ fn stopped_again_and_again_the_next_start_authenticates() {
             let account = ring.account();
             if account.stale > 0 { Err(format!("{} stale presentations", account.stale)) } else { Ok(()) }
         });
-        if let Err(error) = result.and_then(|()| check_files(&here, irreplaceable)) {
+        let checked = result.and_then(|()| check_files(&here, irreplaceable));
+        let checked = checked.and_then(|()| if seal == Seal::Sealed { check_secrets(&here) } else { Ok(()) });
+        if let Err(error) = checked {
             failures.push(format!("round {round}: {error}; {history:?}"));
         }
     }
@@ -692,13 +794,12 @@ const ERRNOS: [i32; 7] = [28, 13, 5, 30, 1, EBUSY, 18];
 
 #[test]
 fn whatever_storage_call_fails_nothing_is_lost() {
-    let ring = Ring::start();
-    let mut failures = Vec::new();
-    let mut cases = 0;
-    let mut outcomes = BTreeSet::new();
-    for scenario in SCENARIOS {
-        let Scenario { name, warm, irreplaceable, mirror } = scenario;
-        let here = place(&ring, warm, mirror);
+    let outcomes = Mutex::new(BTreeSet::new());
+    let (cases, failures) = beside_each_other(&SCENARIOS, |ring, scenario| {
+        let Scenario { name, warm, irreplaceable, mirror, seal } = scenario;
+        let mut failures = Vec::new();
+        let mut cases = 0;
+        let here = place(ring, warm, mirror, seal);
         let counted = Arc::new(Steps { irreplaceable, ..Steps::default() });
         runtime().block_on(async {
             let manager = manager(&ring.url, &here.journal, &here.token, &counted).await;
@@ -707,17 +808,21 @@ fn whatever_storage_call_fails_nothing_is_lost() {
         });
         let calls = counted.calls.load(Ordering::SeqCst);
         assert!(calls >= FEWEST_STEPS / 3, "{name}: only {calls} storage calls");
+        // What a mirror makes of each errno is told by the tests of its own; here it is what becomes of the token. What is sealed
+        // goes to the same calls.
+        let errnos = if mirror || seal != Seal::Plain { &ERRNOS[..2] } else { &ERRNOS[..] };
         for call in 0..calls {
-            // What a mirror makes of each errno is told by the tests of its own; here it is what becomes of the token.
-            for errno in if mirror { &ERRNOS[..2] } else { &ERRNOS[..] }.iter().copied() {
+            for errno in errnos.iter().copied() {
                 for for_good in [false, true] {
                     cases += 1;
                     ring.account().token_bytes = SIZES[cases % SIZES.len()];
-                    let here = place(&ring, warm, mirror);
+                    let here = place(ring, warm, mirror, seal);
                     let failing = Failing { call, errno, for_good };
-                    match fail_once(&ring, &here, failing, irreplaceable) {
+                    let result = fail_once(ring, &here, failing, irreplaceable);
+                    let checked = if seal == Seal::Plain { Ok(()) } else { check_secrets(&here) };
+                    match result.and_then(|outcome| checked.map(|()| outcome)) {
                         Ok(outcome) => {
-                            outcomes.insert(outcome);
+                            outcomes.lock().unwrap().insert(outcome);
                         }
                         Err(error) => failures.push(format!(
                             "{name}: storage call {call} failing with {errno}{}: {error}",
@@ -727,9 +832,11 @@ fn whatever_storage_call_fails_nothing_is_lost() {
                 }
             }
         }
-    }
+        (cases, failures)
+    });
     println!("storage faults: {cases}, failures: {}", failures.len());
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let outcomes = outcomes.into_inner().unwrap();
     assert!(outcomes.contains("refused") && outcomes.contains("served"), "{outcomes:?}");
 }
 
