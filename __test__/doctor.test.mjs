@@ -583,7 +583,28 @@ describe('doctor looks at a mirror', { concurrency: 4 }, () => {
     )
     const missing = await run(['doctor', '--homebridge', join(folder, 'none.json')], { ring })
     assert.equal(missing.code, 6)
-    assert.match(line(missing, 'mirror'), /^failed \S+none\.json does not exist\. Check the path\./)
+    assert.match(line(missing, 'mirror'), /^failed \S+none\.json does not exist\. Check the path\. \(STORE\)$/)
+    for (const text of [undefined, '{"platforms": [']) {
+      if (text) writeFileSync(join(folder, 'none.json'), text)
+      const unread = await run(['doctor', '--homebridge', join(folder, 'none.json')], { ring })
+      assert.equal(line(unread, 'same-token'), 'skipped The file cannot be read: see mirror.')
+      assert.equal(line(unread, 'keeper'), 'skipped The file cannot be read: see mirror.')
+    }
+  })
+
+  it('in a block that no block has the name of', async (t) => {
+    const { ring, folder, config } = await withConfig(t, [
+      { platform: 'RingTest', name: 'One' },
+      { platform: 'Other', name: 'Two' },
+    ])
+    const before = everything(folder)
+    const args = ['--homebridge', config, '--platform', 'RingTest', '--name', 'Typo']
+    const done = await run(['doctor', ...args], { ring })
+    assert.equal(
+      line(done, 'mirror'),
+      `warning ${config} has no place for the token yet. A login makes it: ring-auth login ${args.join(' ')} If one of these blocks is meant, correct --name: "RingTest" "One".`,
+    )
+    assert.deepEqual(everything(folder), before)
   })
 
   it('that this user may not write', { skip: asLinuxRoot() }, async (t) => {

@@ -28,13 +28,15 @@ use crate::{Error, ErrorCode};
 
 /// What a file of that name cannot be, and what somebody can do about it.
 pub(crate) fn unusable(name: impl Display, verb: &str, error: &io::Error) -> Error {
-    let sentence = match error.kind() {
-        io::ErrorKind::NotFound if matches!(verb, "found" | "read") => {
-            format!("{name} does not exist. Check the path.")
-        }
-        _ => format!("{name} cannot be {verb}. {}", remedy(error)),
+    let is_missing = error.kind() == io::ErrorKind::NotFound && matches!(verb, "found" | "read");
+    let sentence = if is_missing {
+        format!("{name} does not exist. Check the path.")
+    } else {
+        format!("{name} cannot be {verb}. {}", remedy(error))
     };
-    Error::new(ErrorCode::Store, sentence).with_cause(error)
+    let unusable = Error::new(ErrorCode::Store, sentence);
+    // An error that no system call gave says nothing that the sentence does not.
+    if is_missing && error.raw_os_error().is_none() { unusable } else { unusable.with_cause(error) }
 }
 
 /// What a person can do about an error of the disk.

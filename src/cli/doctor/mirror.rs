@@ -24,16 +24,18 @@ pub(super) fn look(place: &Place, opened: &Opened, state: Option<&Kept>) -> Vec<
     let looked = mirror.look(Patience::Some);
     let (Target::Homebridge { path, .. } | Target::Dotenv { path, .. }) = target;
     let others = Others::of(target, path);
-    let own = looked.as_ref().ok().and_then(Option::as_ref);
-    vec![
-        shown(place, path, &looked, &others, state),
-        same_token(&others, own, state),
-        keeper(place, target, &others, own, state),
-    ]
+    let shown = shown(place, target, path, &looked, &others, state);
+    let Ok(own) = &looked else {
+        let skipped = |id| Check::skipped(id, "The file cannot be read: see mirror.");
+        return vec![shown, skipped(SAME_TOKEN), skipped(KEEPER)];
+    };
+    let own = own.as_ref();
+    vec![shown, same_token(&others, own, state), keeper(place, target, &others, own, state)]
 }
 
 fn shown(
     place: &Place,
+    target: &Target,
     path: &Path,
     looked: &crate::Result<Option<Secret>>,
     others: &Others,
@@ -50,8 +52,14 @@ fn shown(
         _ if is_read_only => Check::warning(MIRROR, sentence).and(
             "This user cannot write it, so the newest token will not be shown there. Give this user the right to, or change its mode.",
         ),
-        Ok(Shown::Nothing) if !others.has_own => Check::warning(MIRROR, format!("{name} has no place for the token yet."))
-            .and(&format!("A login makes it: ring-auth login {}", place.typed())),
+        Ok(Shown::Nothing) if !others.has_own => {
+            let check = Check::warning(MIRROR, format!("{name} has no place for the token yet."))
+                .and(&format!("A login makes it: ring-auth login {}", place.typed()));
+            match others.meant_by(target) {
+                blocks if blocks.is_empty() => check,
+                blocks => check.and(&format!("If one of these blocks is meant, correct --name: {blocks}.")),
+            }
+        }
         Ok(Shown::Nonsense(_)) => {
             Check::warning(MIRROR, sentence).and(&format!("Replace it: ring-auth login {}", place.typed()))
         }
@@ -83,6 +91,14 @@ impl Others {
         };
         let Places { own, others } = format.map(|format| format.places(&bytes)).unwrap_or_default();
         Self { others, has_own: own.is_some() }
+    }
+
+    /// The blocks that somebody can mean whose `--name` no block has.
+    fn meant_by(&self, target: &Target) -> String {
+        let Target::Homebridge { platform, name: Some(_), .. } = target else { return String::new() };
+        let platform = platform.as_deref().unwrap_or(Homebridge::PLATFORM);
+        let blocks = self.others.iter().filter(|(place, _)| place.get(1).is_some_and(|of| of == platform));
+        blocks.map(|(place, _)| called(place)).collect::<Vec<_>>().join(", ")
     }
 }
 
