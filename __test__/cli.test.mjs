@@ -925,7 +925,7 @@ describe('wrong usage', { concurrency: 4 }, () => {
     [['--password', S], '--password'],
     [[`--password=${S}`], '--password'],
     [['frobnicate'], 'frobnicate'],
-    [[S], 'login, token, refresh, status, watch and logout'],
+    [[S], 'login, token, refresh, status, watch, doctor and logout'],
     [['login', S], 'word too many'],
     [[`--json=${S}`], '--json'],
     [['--email'], '--email'],
