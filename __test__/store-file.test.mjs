@@ -514,8 +514,9 @@ describe('a damaged journal', { concurrency: true }, () => {
     const { ring, path, store } = await usedJournal(t)
     const text = '{\n  "ring-auth-journal": gone'
     writeFileSync(path, text)
-    const { manager } = open(t, ring, { store })
+    const { manager, said } = open(t, ring, { store })
     await failure(manager.getAccessToken(), 'NO_REFRESH_TOKEN')
+    assert.match(said(), /, and a token that was given is used instead; without one, a login is needed\./)
     const kept = readdirSync(join(path, '..')).filter((name) => name.includes('damaged'))
     assert.equal(kept.length, 1)
     assert.equal(readFileSync(join(path, '..', String(kept[0])), 'utf8'), text)

@@ -205,18 +205,18 @@ impl Locked {
     /// The failure, for a file of that name.
     pub(super) fn error(&self, path: &Path) -> Error {
         let path = path.display();
-        let needed = self.needed.as_ref().map_or_else(String::new, |key| format!(" {key}"));
+        let needed = self.needed.as_ref().map_or_else(String::new, |key| format!(" with the key {key}"));
         match &self.why {
             Lacking::Nothing => Error::new(
                 ErrorCode::Store,
                 format!(
-                    "The journal {path} is sealed with the key{needed}, and no key was given. Give it as the store's key. Nothing was changed, and nothing was sent."
+                    "The journal {path} is sealed{needed}, and no key was given. Give it as the store's key. Nothing was changed, and nothing was sent."
                 ),
             ),
             Lacking::Others(given) => Error::new(
                 ErrorCode::Store,
                 format!(
-                    "The journal {path} is sealed with the key{needed}, and the key that was given is another one, {}. Give the right one as the store's key. Nothing was changed, and nothing was sent.",
+                    "The journal {path} is sealed{needed}, and the key that was given is another one, {}. Give the right one as the store's key. Nothing was changed, and nothing was sent.",
                     given.join(" or ")
                 ),
             ),
@@ -532,6 +532,13 @@ mod tests {
         assert_eq!(code, ErrorCode::Store);
         let needed = format!("is sealed with the key {}, and no key was given.", key(1).fingerprint());
         assert!(message.contains(&needed), "{message}");
+        // Of a text that was torn before its fingerprint nobody can say which key it needs.
+        let torn = folder.path().join("torn.json");
+        std::fs::write(&torn, &before["j.json"][..40]).unwrap();
+        let (code, message) = refused(&torn, &ISSUER.into());
+        assert_eq!(code, ErrorCode::Store);
+        assert!(message.contains("torn.json is sealed, and no key was given."), "{message}");
+        std::fs::remove_file(&torn).unwrap();
         let (code, message) = refused(&path, &sealed(2));
         assert_eq!(code, ErrorCode::Store);
         assert!(message.contains(key(1).fingerprint()) && message.contains(key(2).fingerprint()), "{message}");

@@ -947,7 +947,9 @@ impl Guard for FileGuard {
             }
             Some(damage) => {
                 let (instead, whole) = match damage {
-                    Damage::Useless => ("the token given is used", false),
+                    Damage::Useless => {
+                        ("a token that was given is used instead; without one, a login is needed", false)
+                    }
                     Damage::Copied | Damage::Salvaged { .. } => ("its whole copy is used", true),
                 };
                 notices.push(Notice(match self.move_aside(real) {
