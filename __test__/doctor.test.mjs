@@ -413,7 +413,8 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
   })
 
   it('on a mount whose server has gone', {
-    skip: noMounts || needs('/dev/fuse', () => existsSync('/dev/fuse')),
+    // Not each container may open it, and the gate runs in some: only this one test needs it.
+    skip: noMounts || (canRun('sh', ['-c', 'exec 3<>/dev/fuse']) ? false : 'this machine has no FUSE'),
   }, async (t) => {
     const { ring, folder, doctor } = await withJournal(t)
     // A file system in user space, and nobody who answers for it.
