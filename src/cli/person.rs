@@ -62,7 +62,7 @@ pub(super) async fn from_stdin() -> Result<Option<Secret>, Stop> {
 pub(super) fn no_code() -> Error {
     Error::new(
         ErrorCode::TwoFactorRequired,
-        "Ring sent a code, and it was not given. Run this in a terminal, or give it with --code, RING_2FA_CODE or as the second line after --password-stdin.",
+        "Ring asks for a code, and none was given. Run this in a terminal, or give it with --code, RING_2FA_CODE or as the second line after --password-stdin; the secret of an authenticator app (--totp-secret-file, RING_TOTP_SECRET) makes the code itself.",
     )
 }
 
