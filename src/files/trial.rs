@@ -36,8 +36,10 @@ pub(crate) fn run(disk: &Disk, folder: &Path, room: usize) -> Result<Abilities, 
     let [one, other, renamed] = &files.0;
     let failed = |what| move |error| Failed { what, error };
     let file = files.by_name(|| disk.create(one, None)).map_err(failed("made"))?;
-    disk.write(&file, one, 0, CONTENT).and_then(|()| disk.allocate(&file, one, room)).map_err(failed("written"))?;
+    disk.write(&file, one, 0, CONTENT).map_err(failed("written"))?;
+    // Before room is made: where no system call makes it, that is a write and a sync of its own.
     disk.sync(&file, one).map_err(failed("synced"))?;
+    disk.allocate(&file, one, room).map_err(failed("written"))?;
     let locks = match disk.try_lock(&file, one) {
         Ok(_) => true,
         Err(error) if super::platform::means_no_locks(&error) => false,
