@@ -178,7 +178,7 @@ describe('the command line', { concurrency: true }, () => {
   it('gets the key from a command, which it ends after ten seconds, and never shows its output', {
     skip: shell,
   }, async (t) => {
-    const { ring, key, store } = await sealed(t)
+    const { ring, folder, key, store } = await sealed(t)
     for (const line of [`cat ${key}`, `cat '${key}'`, `cat ${key} | cat`, `cat ${key}; sleep 60 >/dev/null 2>&1 &`]) {
       const done = await run(['token', ...store, '--key-command', line], { ring })
       assert.equal(done.code, 0, `${line}: ${done.stderr}`)
@@ -199,6 +199,13 @@ describe('the command line', { concurrency: true }, () => {
     })
     await Promise.all(runs)
     assert.equal(ring.requests.length, 0)
+    // The variable of a .env file that has a name of its own is a secret, too.
+    const dotenv = ['--dotenv', join(folder, '.env'), '--env-key', 'MY_TOKEN']
+    const seen = ['--key-command', `printenv MY_TOKEN > ${join(folder, 'seen')}; cat ${key}`]
+    writeFileSync(join(folder, '.env'), `MY_TOKEN=${ring.mint()}\n`)
+    const asked = await run(['token', ...dotenv, ...seen], { ring, env: { MY_TOKEN: CANARY } })
+    assert.equal(asked.code, 0, asked.stderr)
+    assert.equal(readFileSync(join(folder, 'seen'), 'utf8'), '')
     const first = await run(['token', ...store, '--key-file', key, '--key-command', 'false'], { ring })
     assert.equal(first.code, 0, 'the file comes first')
   })

@@ -128,6 +128,14 @@ pub(super) enum StoreOption {
 }
 
 impl StoreOption {
+    /// The variable of a `.env` file, if it has a name of its own: it is a secret in the environment, too.
+    pub(super) fn variable(&self) -> Option<&str> {
+        match self {
+            Self::Dotenv { key, .. } => key.as_deref(),
+            _ => None,
+        }
+    }
+
     pub(super) fn option(&self) -> &'static str {
         match self {
             Self::Journal(_) => "--state-file",

@@ -111,9 +111,9 @@ pub(super) async fn run(
 /// # Errors
 ///
 /// A sentence on what went wrong, which shows neither the command nor its output.
-pub(super) fn output(line: &str, option: &str) -> Result<Vec<u8>, String> {
+pub(super) fn output(line: &str, option: &str, secret_variable: Option<&str>) -> Result<Vec<u8>, String> {
     let start = |mut command: Command| {
-        hide_secrets(&mut command, None);
+        hide_secrets(&mut command, secret_variable);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
     };
     // What cannot be started directly may be a builtin or a script without a first line that names its shell.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::args::{KeyOptions, Options};
+use super::args::{KeyOptions, Options, StoreOption};
 use super::exec;
 use super::secrets::{self, Environment};
 use crate::journal::{Codec, Key, KeySource};
@@ -23,7 +23,8 @@ pub(super) fn codec(options: &Options, issuer: String) -> Result<Codec> {
     if options.store.is_none() {
         return Ok(codec);
     }
-    let key = of_options(&options.keys, &Environment::of_this_process())?;
+    let secret_variable = options.store.as_ref().and_then(StoreOption::variable);
+    let key = of_options(&options.keys, secret_variable, &Environment::of_this_process())?;
     if options.keys.unseal && key.is_none() {
         return Err(Error::invalid(
             "--unseal needs the key of the journal: --key-file, --key-command or RING_AUTH_KEY_FILE.",
@@ -41,12 +42,17 @@ pub(super) fn codec(options: &Options, issuer: String) -> Result<Codec> {
     Ok(if options.keys.forgets_sealed { codec.forgetting_sealed() } else { codec })
 }
 
-fn of_options(options: &KeyOptions, environment: &Environment<'_>) -> Result<Option<KeySource>> {
+fn of_options(
+    options: &KeyOptions,
+    secret_variable: Option<&str>,
+    environment: &Environment<'_>,
+) -> Result<Option<KeySource>> {
     if let Some(path) = &options.file {
         return of_file(path, "--key-file").map(|key| Some(key.into()));
     }
     if let Some(line) = options.command.clone() {
-        return Ok(Some(KeySource::asking(move || of_command(&line))));
+        let secret_variable = secret_variable.map(str::to_owned);
+        return Ok(Some(KeySource::asking(move || of_command(&line, secret_variable.as_deref()))));
     }
     let found = environment.file_or_credential(NAME, CREDENTIAL);
     found.map(|(path, option)| of_file(&path, &option).map(KeySource::from)).transpose()
@@ -60,9 +66,9 @@ fn of_file(path: &Path, option: &str) -> Result<Key> {
     Key::from_content(&content).ok_or_else(|| Key::refused(&format!("What {option} names")))
 }
 
-fn of_command(line: &str) -> Result<Key> {
+fn of_command(line: &str, secret_variable: Option<&str>) -> Result<Key> {
     const OPTION: &str = "--key-command";
-    let output = exec::output(line, OPTION).map_err(|problem| {
+    let output = exec::output(line, OPTION, secret_variable).map_err(|problem| {
         Error::new(ErrorCode::Store, format!("{problem} Run it by hand to see why; what it printed is not shown here."))
     })?;
     Key::from_content(&output).ok_or_else(|| Key::refused(&format!("What the command of {OPTION} printed")))
@@ -83,7 +89,7 @@ mod tests {
         let variable = |name: &str| -> Option<OsString> {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
         };
-        of_options(options, &Environment::of(&variable))?.map(|source| source.key()).transpose()
+        of_options(options, None, &Environment::of(&variable))?.map(|source| source.key()).transpose()
     }
 
     #[test]

@@ -73,10 +73,7 @@ pub(super) async fn watch(options: Options, output: Arc<Output>, runtime: Handle
     let watcher = Watcher { output: Arc::clone(&output), changed: Arc::clone(&changed) };
     let manager = kept.open_with(&options, &output, Arc::new(watcher), &runtime, given, true)?;
     let commands = Commands::default();
-    let secret_variable = match &options.store {
-        Some(StoreOption::Dotenv { key, .. }) => key.as_deref(),
-        _ => None,
-    };
+    let secret_variable = options.store.as_ref().and_then(StoreOption::variable);
     let running = async {
         let Some(line) = &options.exec else { return std::future::pending().await };
         while let Some(told) = commands.next().await {
