@@ -2,7 +2,7 @@
 // The command line as a process: with pipes, and with a person at a pseudo-terminal.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { closeSync, constants, openSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { EMAIL, PASSWORD, PATIENCE_MS, root, startRing, tempDir, until } from './index.mjs'
@@ -122,6 +122,18 @@ export function failure(run, code, exit) {
   return result.error
 }
 
+/**
+ * Holds a terminal open until its program has ended and what it wrote was read: Linux can lose the last line if the last process
+ * that has the terminal ends right behind it.
+ * @param {import('@lydell/node-pty').IPty} terminal
+ */
+function holdOpen(terminal) {
+  const { _pty: path } = /** @type {{ _pty?: string }} */ (/** @type {unknown} */ (terminal))
+  if (process.platform === 'win32' || path === undefined) return
+  const file = openSync(path, constants.O_RDWR | constants.O_NOCTTY)
+  terminal.onExit(() => closeSync(file))
+}
+
 /** A pseudo-terminal with a program in it. */
 export class Screen {
   text = ''
@@ -137,6 +149,7 @@ export class Screen {
       cwd: options.cwd ?? root,
     })
     this.pty.onData((text) => (this.text += text))
+    holdOpen(this.pty)
     /** @type {Promise<{ exitCode: number, signal?: number | undefined }>} */
     this.ended = new Promise((resolve) => this.pty.onExit(resolve))
     let over = false
