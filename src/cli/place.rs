@@ -103,9 +103,8 @@ impl Place {
     pub(super) fn path(&self) -> Option<&Path> {
         match &self.kind {
             Kind::Nowhere => None,
-            Kind::Journal(path) | Kind::Shown(Target::Homebridge { path, .. } | Target::Dotenv { path, .. }) => {
-                Some(path)
-            }
+            Kind::Journal(path) => Some(path),
+            Kind::Shown(target) => Some(target.path()),
         }
     }
 

@@ -37,6 +37,39 @@ pub enum Target {
 }
 
 impl Target {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        let (Self::Homebridge { path, .. } | Self::Dotenv { path, .. }) = self;
+        path
+    }
+
+    /// How the token stands in that file.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for a key that is no variable's name.
+    pub fn format(&self) -> Result<Box<dyn Format>> {
+        Ok(match self {
+            Self::Homebridge { platform, name, .. } => {
+                Box::new(Homebridge::new(platform.as_deref().unwrap_or(Homebridge::PLATFORM), name.clone()))
+            }
+            Self::Dotenv { key, .. } => Box::new(Dotenv::new(key.as_deref().unwrap_or(Dotenv::KEY))?),
+        })
+    }
+
+    /// Its kind, and the place in the file as it was named.
+    fn named(&self) -> Vec<String> {
+        let words = match self {
+            Self::Homebridge { platform, name, .. } => {
+                [Homebridge::KIND, platform.as_deref().unwrap_or(Homebridge::PLATFORM)]
+                    .into_iter()
+                    .chain(name.as_deref())
+            }
+            Self::Dotenv { key, .. } => [Dotenv::KIND, key.as_deref().unwrap_or(Dotenv::KEY)].into_iter().chain(None),
+        };
+        words.map(str::to_owned).collect()
+    }
+
     /// A `.env` file, and the key in a text that is the name of its variable or a key. What can be both, as 43 letters can, is a name
     /// unless small letters, capitals and digits are mixed in it.
     pub fn dotenv(path: PathBuf, text: Option<String>) -> (Self, Option<Key>) {
@@ -147,7 +180,7 @@ impl ShownPlace {
         purpose: Purpose,
     ) -> Result<Self> {
         let codec = codec.into();
-        let (Target::Homebridge { path, .. } | Target::Dotenv { path, .. }) = target;
+        let path = target.path();
         let given = absolute(path)?;
         check_file(path)?;
         let real = resolve(&given).map_err(|error| not_found(&given, &error))?;
@@ -164,18 +197,7 @@ impl ShownPlace {
             }
             None => None,
         };
-        let (format, named): (Box<dyn Format>, Vec<String>) = match target {
-            Target::Homebridge { platform, name, .. } => {
-                let platform = platform.as_deref().unwrap_or(Homebridge::PLATFORM);
-                let named =
-                    [Homebridge::KIND, platform].into_iter().chain(name.as_deref()).map(str::to_owned).collect();
-                (Box::new(Homebridge::new(platform, name.clone())), named)
-            }
-            Target::Dotenv { key, .. } => {
-                let key = key.as_deref().unwrap_or(Dotenv::KEY);
-                (Box::new(Dotenv::new(key)?), vec![Dotenv::KIND.to_owned(), key.to_owned()])
-            }
-        };
+        let (format, named) = (target.format()?, target.named());
         let sightings = Sightings::default();
         let mirror =
             FileMirror::new(given.clone(), format, state_path.clone(), disk.clone(), purpose, sightings.clone());

@@ -73,7 +73,7 @@ pub(super) fn folder(real: &Path, trial: &Trial, target: Option<&Target>) -> Che
 
 /// The folder of a mirror, which has to do the same, if that is another one and something is wrong with it.
 fn folder_of_mirror(target: &Target, journals: &Path) -> Option<Check> {
-    let (Target::Homebridge { path, .. } | Target::Dotenv { path, .. }) = target;
+    let path = target.path();
     let mirror = resolve(path).ok()?;
     let folder = mirror.parent().filter(|folder| *folder != journals && folder.is_dir())?;
     let Failed { what, error } = trial::run(&Disk::default(), folder, ROOM).err()?;

@@ -1,7 +1,5 @@
 //! The mirror, and what else stands in its file.
 
-use std::path::Path;
-
 use super::super::place::{Opened, Place};
 use super::super::status;
 use super::{Check, in_our_words};
@@ -9,7 +7,7 @@ use crate::Secret;
 use crate::files::{Disk, platform, resolve};
 use crate::journal::state::{Known, State as Kept};
 use crate::manager::Shown;
-use crate::mirror::{Dotenv, Format, Homebridge, Mirror, Patience, Places, Target};
+use crate::mirror::{Homebridge, Mirror, Patience, Places, Target};
 use crate::token::RefreshToken;
 
 pub(super) const MIRROR: &str = "mirror";
@@ -22,9 +20,8 @@ pub(super) fn look(place: &Place, opened: &Opened, state: Option<&Kept>) -> Vec<
         return [MIRROR, SAME_TOKEN, KEEPER].map(|id| Check::skipped(id, "This store is a journal alone.")).into();
     };
     let looked = mirror.look(Patience::Some);
-    let (Target::Homebridge { path, .. } | Target::Dotenv { path, .. }) = target;
-    let others = Others::of(target, path);
-    let shown = shown(place, target, path, &looked, &others, state);
+    let others = Others::of(target);
+    let shown = shown(place, target, &looked, &others, state);
     let Ok(own) = &looked else {
         let skipped = |id| Check::skipped(id, "The file cannot be read: see mirror.");
         return vec![shown, skipped(SAME_TOKEN), skipped(KEEPER)];
@@ -36,11 +33,11 @@ pub(super) fn look(place: &Place, opened: &Opened, state: Option<&Kept>) -> Vec<
 fn shown(
     place: &Place,
     target: &Target,
-    path: &Path,
     looked: &crate::Result<Option<Secret>>,
     others: &Others,
     state: Option<&Kept>,
 ) -> Check {
+    let path = target.path();
     let name = path.display();
     let shown = match looked {
         Ok(text) => Ok(Shown::beside(state, text.as_ref())),
@@ -79,17 +76,10 @@ struct Others {
 }
 
 impl Others {
-    fn of(target: &Target, path: &Path) -> Self {
-        let bytes = resolve(path).ok().and_then(|real| Disk::default().read(&real).ok().flatten()).unwrap_or_default();
-        let format: Option<Box<dyn Format>> = match target {
-            Target::Homebridge { platform, name, .. } => {
-                Some(Box::new(Homebridge::new(platform.as_deref().unwrap_or(Homebridge::PLATFORM), name.clone())))
-            }
-            Target::Dotenv { key, .. } => Dotenv::new(key.as_deref().unwrap_or(Dotenv::KEY))
-                .ok()
-                .map(|format| Box::new(format) as Box<dyn Format>),
-        };
-        let Places { own, others } = format.map(|format| format.places(&bytes)).unwrap_or_default();
+    fn of(target: &Target) -> Self {
+        let bytes =
+            resolve(target.path()).ok().and_then(|real| Disk::default().read(&real).ok().flatten()).unwrap_or_default();
+        let Places { own, others } = target.format().map(|format| format.places(&bytes)).unwrap_or_default();
         Self { others, has_own: own.is_some() }
     }
 
