@@ -26,6 +26,7 @@ pub use format::{Format, Introduced, Unfit};
 pub use homebridge::Homebridge;
 pub use place::{Kept, Place, Purpose, ShownPlace, Target};
 pub use turns::{Allowance, Turns};
+pub(crate) use which_journal::JOURNALS_FOLDER;
 pub use which_journal::Places;
 
 use std::sync::Arc;

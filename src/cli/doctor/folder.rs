@@ -10,7 +10,7 @@ use crate::files::platform;
 use crate::files::trial::{self, Abilities, Failed};
 use crate::files::volume::{Kind, Volume};
 use crate::files::{Disk, remedy, resolve};
-use crate::mirror::Target;
+use crate::mirror::{JOURNALS_FOLDER, Target};
 
 pub(super) const FOLDER: &str = "folder";
 pub(super) const SPACE: &str = "space";
@@ -20,9 +20,6 @@ pub(super) const FILE_SYSTEM: &str = "file-system";
 /// soon full.
 const LITTLE_SPACE: u64 = 1024 * 1024;
 const FEW_FILES: u64 = 16;
-
-/// What the folder of journals beside a mirror is called.
-const OWN_FOLDER: &str = ".ring-auth";
 
 /// Room for an answer, beside what the journal holds.
 const ROOM: usize = 64 * 1024;
@@ -122,7 +119,7 @@ fn absent_folder(folder: &Path) -> Check {
                 nearest.display()
             ),
         ),
-        Some(nearest) if platform::may_write(nearest) && folder.ends_with(OWN_FOLDER) => {
+        Some(nearest) if platform::may_write(nearest) && folder.ends_with(JOURNALS_FOLDER) => {
             Check::ok(FOLDER, format!("The folder {name} is not there yet. The first login or refresh makes it."))
         }
         Some(nearest) if platform::may_write(nearest) => Check::warning(

@@ -6,7 +6,7 @@ use crate::files::{platform, refuse_foreign_link, resolve};
 use crate::{Error, ErrorCode, Result};
 
 /// The folder of journals beside a mirror.
-const FOLDER: &str = ".ring-auth";
+pub(crate) const JOURNALS_FOLDER: &str = ".ring-auth";
 
 /// The two folders that can have the journals of a mirror.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,11 +25,11 @@ impl Folders {
     /// Those of a file, by an absolute path.
     pub(super) fn of(given: &Path) -> Result<Self> {
         let real = resolve(given).map_err(|error| not_found(given, &error))?;
-        let beside_target = real.with_file_name(FOLDER);
+        let beside_target = real.with_file_name(JOURNALS_FOLDER);
         refuse_foreign_link(&beside_target).map_err(|error| foreign(&beside_target, &error))?;
         let is_link = |path: &&Path| std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
         let link = given.ancestors().find(is_link);
-        let beside_link = link.map(|link| link.with_file_name(FOLDER));
+        let beside_link = link.map(|link| link.with_file_name(JOURNALS_FOLDER));
         let beside_link = beside_link.filter(|folder| !is_same_parent(folder, &beside_target));
         let beside_link = beside_link.filter(|folder| refuse_foreign_link(folder).is_ok());
         Ok(Self { is_file_link: link == Some(given), real, beside_target, beside_link })
@@ -47,7 +47,7 @@ impl Folders {
 
 /// The folder in which the lock of a mirror lies, for its real path.
 pub(in crate::mirror) fn of_lock(given: &Path, real: &Path) -> PathBuf {
-    Folders::of(given).map_or_else(|_| real.with_file_name(FOLDER), |folders| folders.to_make().to_owned())
+    Folders::of(given).map_or_else(|_| real.with_file_name(JOURNALS_FOLDER), |folders| folders.to_make().to_owned())
 }
 
 fn is_same_parent(one: &Path, other: &Path) -> bool {

@@ -25,6 +25,7 @@ use crate::token::{Fingerprint, RefreshToken};
 use crate::{Error, Result, Secret};
 use choose::{Candidate, Choice, Wanted, Why, choose};
 use folder::Folders;
+pub(crate) use folder::JOURNALS_FOLDER;
 pub(super) use folder::{not_found, of_lock};
 
 /// Where tokens stand in the text of a mirror.
