@@ -8,7 +8,7 @@ use lexopt::prelude::{Long, Short, Value, ValueExt};
 
 use super::flags::{self, Action, COMMANDS, Flag, FlagId};
 use super::output::Loudness;
-use super::{StandardInput, help, suggest};
+use super::{StandardInput, suggest};
 use crate::oauth::LoginFlow;
 use crate::{Error, Result, Secret};
 
@@ -454,7 +454,7 @@ fn usage(error: &lexopt::Error) -> Error {
         // The name of an option is no secret; a value stuck to one may be.
         E::UnexpectedOption(name) => {
             let near =
-                suggest::nearest(name.trim_start_matches('-'), help::option_names()).filter(|_| name.starts_with("--"));
+                suggest::nearest(name.trim_start_matches('-'), flags::names()).filter(|_| name.starts_with("--"));
             let hint = near.map(|near| format!(" Did you mean --{near}?")).unwrap_or_default();
             Error::invalid(format!("There is no option {name}.{hint} See ring-auth --help."))
         }
@@ -489,7 +489,7 @@ mod tests {
         // Nothing of what may be a secret is repeated.
         assert!(refused("l0gin").contains("did you mean login?") && !refused("l0gin").contains("l0gin"));
         // What is suggested is there.
-        let all: Vec<_> = help::option_names().collect();
+        let all: Vec<_> = flags::names().collect();
         assert!(all.contains(&"homebridge") && all.contains(&"version") && all.len() > 25, "{all:?}");
         for option in all {
             let error = parsed(&format!("--{option}")).err();

@@ -431,6 +431,11 @@ pub(super) fn all() -> impl Iterator<Item = &'static Flag> {
     SECTIONS.iter().flat_map(|section| section.flags)
 }
 
+/// The names of all options, without their dashes.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    all().filter_map(|flag| flag.long.strip_prefix("--"))
+}
+
 /// The option of a name without its dashes.
 pub(super) fn by_long(name: &str) -> Option<&'static Flag> {
     all().find(|flag| flag.long.strip_prefix("--") == Some(name))

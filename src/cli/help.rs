@@ -1,6 +1,6 @@
 //! What `--help` shows.
 
-use super::flags::{self, COMMANDS, ENVIRONMENT, EXIT_CODES, SECTIONS};
+use super::flags::{COMMANDS, ENVIRONMENT, EXIT_CODES, FlagId, SECTIONS};
 
 /// The column at which the explanations begin.
 const COLUMN: usize = 27;
@@ -19,8 +19,10 @@ pub(super) fn text() -> String {
         text.push('\n');
         text.push_str(section.title);
         text.push('\n');
+        // There the options of a store stand below it.
+        let lists_stores = section.flags.iter().any(|flag| flag.id == FlagId::StateFile);
         for flag in section.flags {
-            let indent = if flag.goes_with.is_some() && section.title.contains("kept") { "      " } else { "  " };
+            let indent = if lists_stores && flag.goes_with.is_some() { "      " } else { "  " };
             entry(&mut text, &format!("{indent}{}", flag.usage()), COLUMN, flag.help);
         }
     }
@@ -63,13 +65,9 @@ fn wrapped(text: &mut String, words: &str, first: usize, others: usize) {
     text.push('\n');
 }
 
-/// The words that a misspelt option may have meant, without their dashes.
-pub(super) fn option_names() -> impl Iterator<Item = &'static str> {
-    flags::all().filter_map(|flag| flag.long.strip_prefix("--"))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::flags;
     use super::*;
 
     #[test]
