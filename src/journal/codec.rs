@@ -567,16 +567,17 @@ mod tests {
         // Somebody without a key keeps the damaged one, and a part of a copy is left behind.
         write(&path, &ISSUER.into(), "canary-b");
         std::fs::write(path.with_file_name("j.json.spare"), &whole[..at - 200]).unwrap();
-        let [kept, other] = ["damaged-", "damaged-1"].map(|name| shows_name(folder.path(), name));
-        assert_eq!(other.len(), 1, "its name does not have the digest of its content");
+        let other = "j.json.damaged-1".to_owned();
+        let kept = shows_name(folder.path(), "damaged-");
+        assert!(kept.contains(&other), "its name does not have the digest of its content");
         assert_eq!(kept.len(), 2);
         let wrapped = RefreshToken::from_raw("canary-a").wrapped();
         assert_eq!(shows_name(folder.path(), "").len(), 4, "a key alone changes nothing");
         rotate(&path, &sealed(1), Some("canary-c"));
         assert_eq!(current(&path, &sealed(1)).as_deref(), Some("canary-c"));
-        assert_eq!(shows(folder.path(), wrapped.expose()), other, "what is not ours is left as it is");
+        assert_eq!(shows(folder.path(), wrapped.expose()), [&*other], "what is not ours is left as it is");
         assert!(!folder.path().join("j.json.spare").exists());
-        let kept = shows_name(folder.path(), "damaged-").into_iter().find(|name| *name != other[0]).unwrap();
+        let kept = shows_name(folder.path(), "damaged-").into_iter().find(|name| *name != other).unwrap();
         let bytes = std::fs::read(folder.path().join(&kept)).unwrap();
         assert_eq!(*sealed(1).open(&bytes).unwrap().text, *torn, "with the key it can be read");
         let before = files(folder.path());
