@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ring_auth::files::Disk;
-use ring_auth::journal::{FileStore, Store};
+use ring_auth::journal::{JournalStore, Store};
 use ring_auth::manager::{Event, Listener};
 use support::Ring;
 
@@ -229,7 +229,7 @@ fn many_processes_follow_a_link_that_is_retargeted_again_and_again() {
     support::retarget(&link, "copy-0.json");
     let children: Vec<_> = (0..FEWER_PROCESSES * 2).map(|_| spawn(&ring, &link, &token)).collect();
     wait_until("the first rotation", || ring.account().refreshes > 0);
-    let store = FileStore::open(&link, support::wire(&ring.url).endpoints().issuer(), Disk::default()).unwrap();
+    let store = JournalStore::open(&link, support::wire(&ring.url).endpoints().issuer(), Disk::default()).unwrap();
     for number in 1..=RETARGETS {
         let rotations = ring.account().refreshes;
         wait_until("a rotation", || ring.account().refreshes > rotations || ring.account().revoked);

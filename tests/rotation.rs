@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ring_auth::files::{Disk, Moment, Probe};
-use ring_auth::journal::{Begun, FileStore, Guard, Notice, Store};
+use ring_auth::journal::{Begun, Guard, JournalStore, Notice, Store};
 use ring_auth::token::RefreshToken;
 
 const ISSUER: &str = "https://oauth.ring.com";
@@ -51,7 +51,7 @@ fn begin(guard: &mut dyn Guard) -> (ring_auth::journal::state::State, Vec<Notice
 }
 
 /// One rotation, as the manager makes it. What a person would hear of it.
-fn rotate(store: &FileStore, number: u32) -> Vec<Notice> {
+fn rotate(store: &JournalStore, number: u32) -> Vec<Notice> {
     let mut guard = store.try_lock().unwrap().unwrap();
     let (mut state, mut notices) = begin(guard.as_mut());
     state.take_over(RefreshToken::from_raw(&format!("a token with the number {number}")), u64::from(number));
@@ -62,7 +62,7 @@ fn rotate(store: &FileStore, number: u32) -> Vec<Notice> {
 fn journal() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("j.json");
-    rotate(&FileStore::open(&path, ISSUER, Disk::default()).unwrap(), 0);
+    rotate(&JournalStore::open(&path, ISSUER, Disk::default()).unwrap(), 0);
     (folder, path)
 }
 
@@ -70,7 +70,7 @@ fn journal() -> (tempfile::TempDir, PathBuf) {
 fn of_one_rotation_the_journal_is_touched_by_two_renames_alone_each_of_a_file_that_was_synced() {
     let (_folder, path) = journal();
     let trace = Arc::new(Trace::default());
-    let store = FileStore::open(&path, ISSUER, Disk::with_probe(Arc::clone(&trace) as Arc<dyn Probe>)).unwrap();
+    let store = JournalStore::open(&path, ISSUER, Disk::with_probe(Arc::clone(&trace) as Arc<dyn Probe>)).unwrap();
     let mut guard = store.try_lock().unwrap().unwrap();
     let mut calls = trace.take();
     calls.push(("--", "locked".into()));
@@ -163,7 +163,7 @@ fn rotate_while_another_looks(path: &Path) -> (Seen, Vec<Notice>) {
     while looked() == 0 {
         wait("the first look");
     }
-    let store = FileStore::open(path, ISSUER, Disk::default()).unwrap();
+    let store = JournalStore::open(path, ISSUER, Disk::default()).unwrap();
     let (mut rotations, mut notices, first) = (0, Vec::new(), looked());
     while rotations < ROTATIONS || looked() < first + LOOKS {
         rotations += 1;

@@ -14,7 +14,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use ring_auth::files::Disk;
-use ring_auth::journal::FileStore;
+use ring_auth::journal::JournalStore;
 use ring_auth::manager::{Event, Listener, Manager, Parts, SystemClock};
 use ring_auth::mirror::{Follower, Purpose, ShownPlace, Target};
 use rustix::fs::XattrFlags;
@@ -102,7 +102,7 @@ fn manager_of(ring: &Ring, file: &Path) -> Manager {
     let place = ShownPlace::open(&target, None, &issuer, Disk::default(), Purpose::Follow).unwrap();
     let (refresh, clock) = (Arc::clone(&oauth), Arc::new(SystemClock::new()));
     let runtime = tokio::runtime::Handle::current();
-    let (store, mirror): (Arc<FileStore>, _) = (Arc::new(place.journal), place.mirror);
+    let (store, mirror): (Arc<JournalStore>, _) = (Arc::new(place.journal), place.mirror);
     support::with_parts(
         Parts {
             store,

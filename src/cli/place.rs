@@ -9,7 +9,7 @@ use super::PageStore;
 use super::args::{Options, StoreOption};
 use crate::files::{Disk, platform, unusable};
 use crate::journal::state::State;
-use crate::journal::{Begun, Codec, ELSEWHERE, FileStore, MemoryStore, Notice, Store};
+use crate::journal::{Begun, Codec, ELSEWHERE, JournalStore, MemoryStore, Notice, Store};
 use crate::manager::Shown;
 use crate::mirror::{Dotenv, FileMirror, Homebridge, Introduced, Mirror, Patience, Purpose, ShownPlace, Target};
 use crate::pasted::Flaw;
@@ -83,7 +83,7 @@ impl Place {
         Ok(match &self.kind {
             Kind::Nowhere => Opened { store: Arc::new(MemoryStore::new(codec.issuer())), mirror: None },
             Kind::Journal(path) => {
-                Opened { store: Arc::new(FileStore::open(path, codec, Disk::default())?), mirror: None }
+                Opened { store: Arc::new(JournalStore::open(path, codec, Disk::default())?), mirror: None }
             }
             Kind::Shown(target) => {
                 let place = ShownPlace::open(target, self.state_dir.as_deref(), codec, Disk::default(), purpose);

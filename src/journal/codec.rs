@@ -442,7 +442,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::state::{Access, Sent};
-    use super::super::{Begun, FileStore, Store};
+    use super::super::{Begun, JournalStore, Store};
     use super::*;
     use crate::files::Disk;
     use crate::token::RefreshToken;
@@ -457,8 +457,8 @@ mod tests {
         Codec::from(ISSUER).with_key(key(byte).into())
     }
 
-    fn store(path: &Path, codec: &Codec) -> FileStore {
-        FileStore::open(path, codec, Disk::default()).unwrap()
+    fn store(path: &Path, codec: &Codec) -> JournalStore {
+        JournalStore::open(path, codec, Disk::default()).unwrap()
     }
 
     fn write(path: &Path, codec: &Codec, raw: &str) -> Vec<String> {
@@ -749,7 +749,7 @@ mod tests {
         }
     }
 
-    impl FileStore {
+    impl JournalStore {
         fn peek_moved(&self) -> Option<PathBuf> {
             self.peek().unwrap().unwrap().moved
         }

@@ -40,9 +40,9 @@ const STAND_INS: [&str; 2] = [".copy", ".copy-2"];
 const LOOKS: u32 = 3;
 const LOOK: Duration = Duration::from_millis(5);
 
-/// The state in one small file, readable by its owner alone, and never without a whole copy of it on the disk.
+/// One journal file at one path, which only its owner can read. A whole copy of it is on the disk at every moment.
 #[derive(Clone)]
-pub(super) struct FileStore {
+pub(super) struct JournalFile {
     shared: Arc<Shared>,
 }
 
@@ -57,7 +57,7 @@ struct Shared {
     home: Whereabouts,
 }
 
-impl FileStore {
+impl JournalFile {
     /// The journal at a path, for tokens of that issuer. Nothing is read or made yet.
     ///
     /// # Errors
@@ -71,7 +71,7 @@ impl FileStore {
     ///
     /// # Errors
     ///
-    /// As for [`FileStore::open`].
+    /// As for [`JournalFile::open`].
     pub(super) fn open_in_state_folder(path: impl Into<PathBuf>, codec: impl Into<Codec>, disk: Disk) -> Result<Self> {
         Self::at(&path.into(), codec.into(), disk, (Folder::Given, Named::ByUs))
     }
@@ -80,7 +80,7 @@ impl FileStore {
     ///
     /// # Errors
     ///
-    /// As for [`FileStore::open`].
+    /// As for [`JournalFile::open`].
     pub(super) fn open_in_own_folder(path: impl Into<PathBuf>, codec: impl Into<Codec>, disk: Disk) -> Result<Self> {
         Self::at(&path.into(), codec.into(), disk, (Folder::Own, Named::ByUs))
     }
@@ -89,7 +89,7 @@ impl FileStore {
     ///
     /// # Errors
     ///
-    /// As for [`FileStore::open`].
+    /// As for [`JournalFile::open`].
     pub(super) fn open_elsewhere(&self, path: &Path) -> Result<Self> {
         let Shared { codec, disk, folder, named, .. } = &*self.shared;
         Self::at(path, codec.clone(), disk.clone(), (*folder, *named))
@@ -545,7 +545,7 @@ fn not_ours(path: &Path, look: Look) -> Error {
     ))
 }
 
-impl FileStore {
+impl JournalFile {
     /// What is kept, without the lock, as it says.
     pub(super) fn peek_as_written(&self) -> Result<Option<State>> {
         let shared = self.shared.entering();
@@ -572,7 +572,7 @@ impl FileStore {
     }
 }
 
-impl Store for FileStore {
+impl Store for JournalFile {
     fn peek(&self) -> Result<Option<State>> {
         let found = self.peek_as_written()?;
         if found.as_ref().is_none_or(State::is_at_home) {
@@ -1288,15 +1288,15 @@ mod tests {
 
     const ISSUER: &str = "https://oauth.ring.com";
 
-    fn store(path: &Path) -> FileStore {
-        FileStore::open(path, ISSUER, Disk::default()).unwrap()
+    fn store(path: &Path) -> JournalFile {
+        JournalFile::open(path, ISSUER, Disk::default()).unwrap()
     }
 
-    fn lock(store: &FileStore) -> Box<dyn Guard> {
+    fn lock(store: &JournalFile) -> Box<dyn Guard> {
         store.try_lock().unwrap().unwrap()
     }
 
-    fn enter(store: &FileStore) -> (Box<dyn Guard>, State) {
+    fn enter(store: &JournalFile) -> (Box<dyn Guard>, State) {
         let mut guard = lock(store);
         let state = guard.read().unwrap().state;
         (guard, state)
@@ -1309,7 +1309,7 @@ mod tests {
         }
     }
 
-    fn write(store: &FileStore, raw: &str) {
+    fn write(store: &JournalFile, raw: &str) {
         let (mut guard, mut state) = enter(store);
         state.take_over(RefreshToken::from_raw(raw), 1);
         guard.begin(&mut state).unwrap();
@@ -1334,7 +1334,7 @@ mod tests {
         }
     }
 
-    fn current(store: &FileStore) -> Option<String> {
+    fn current(store: &JournalFile) -> Option<String> {
         store.peek().unwrap().and_then(|state| state.current).map(|held| held.token.raw())
     }
 
@@ -1528,7 +1528,7 @@ mod tests {
     #[test]
     fn a_folder_is_no_journal() {
         let folder = tempfile::tempdir().unwrap();
-        let error = FileStore::open(folder.path(), ISSUER, Disk::default()).err().unwrap();
+        let error = JournalFile::open(folder.path(), ISSUER, Disk::default()).err().unwrap();
         assert_eq!(error.code(), ErrorCode::InvalidArgument);
     }
 
@@ -1570,7 +1570,7 @@ mod tests {
             let path = folder.path().join("j.json");
             std::fs::write(&path, bytes).unwrap();
             let store = if is_derived {
-                FileStore::open_in_state_folder(&path, ISSUER, Disk::default()).unwrap()
+                JournalFile::open_in_state_folder(&path, ISSUER, Disk::default()).unwrap()
             } else {
                 store(&path)
             };
@@ -1592,7 +1592,7 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), later);
         std::fs::remove_file(&path).unwrap();
         write(&store(&path), "a");
-        let other = FileStore::open(&path, "http://127.0.0.1:1", Disk::default()).unwrap();
+        let other = JournalFile::open(&path, "http://127.0.0.1:1", Disk::default()).unwrap();
         assert_eq!(other.peek().unwrap_err().code(), ErrorCode::InvalidArgument);
         assert_eq!(lock(&other).read().unwrap_err().code(), ErrorCode::InvalidArgument);
         assert_eq!(current(&store(&path)).as_deref(), Some("a"));
@@ -1664,10 +1664,10 @@ mod tests {
         }
     }
 
-    fn faulty(path: &Path) -> (FileStore, Arc<Faults>) {
+    fn faulty(path: &Path) -> (JournalFile, Arc<Faults>) {
         let faults = Arc::new(Faults::default());
         let disk = Disk::with_probe(Arc::clone(&faults) as Arc<dyn Probe>);
-        (FileStore::open(path, ISSUER, disk).unwrap(), faults)
+        (JournalFile::open(path, ISSUER, disk).unwrap(), faults)
     }
 
     #[test]
@@ -1692,7 +1692,7 @@ mod tests {
     fn a_second_request_under_one_guard_has_room_of_its_own() {
         let (folder, path) = journal_of("a");
         let disk = Disk::with_probe(Arc::new(RemovesNothingOpen));
-        let store = FileStore::open(&path, ISSUER, disk).unwrap();
+        let store = JournalFile::open(&path, ISSUER, disk).unwrap();
         let (mut guard, mut state) = enter(&store);
         let room = || std::fs::metadata(sibling(&path, ".next")).unwrap().len();
         for _ in 0..3 {
@@ -2037,7 +2037,7 @@ mod tests {
         let path = folder.path().join("j.json");
         let opened = store(&path);
         std::os::unix::fs::symlink("/dev/null", &path).unwrap();
-        assert_eq!(FileStore::open(&path, ISSUER, Disk::default()).err().unwrap().code(), ErrorCode::InvalidArgument);
+        assert_eq!(JournalFile::open(&path, ISSUER, Disk::default()).err().unwrap().code(), ErrorCode::InvalidArgument);
         assert_eq!(opened.peek().unwrap_err().code(), ErrorCode::InvalidArgument, "it came later");
         assert!(std::fs::metadata(&path).unwrap().file_type().is_char_device());
         assert_eq!(names(folder.path()), ["j.json"]);
@@ -2099,7 +2099,7 @@ mod tests {
             write(&store(&path), raw);
         }
         std::fs::rename(&path, sibling(&path, ".spare")).unwrap();
-        let other = FileStore::open(&path, "http://127.0.0.1:1", Disk::default()).unwrap();
+        let other = JournalFile::open(&path, "http://127.0.0.1:1", Disk::default()).unwrap();
         write(&other, "theirs");
         assert_eq!(store(&path).peek().unwrap_err().code(), ErrorCode::InvalidArgument);
         assert_eq!(lock(&store(&path)).read().unwrap_err().code(), ErrorCode::InvalidArgument);
@@ -2341,7 +2341,7 @@ mod tests {
                 std::fs::write(&path, torn(&old, &new, at, true)).unwrap();
                 std::fs::write(folder.path().join("whole"), &new).unwrap();
                 let probe = Arc::new(Torn(AtomicBool::new(true)));
-                let reader = FileStore::open(&path, ISSUER, Disk::with_probe(probe)).unwrap();
+                let reader = JournalFile::open(&path, ISSUER, Disk::with_probe(probe)).unwrap();
                 assert_eq!(current(&reader), Some("c".repeat(bytes)), "{bytes} bytes, torn at {at}");
             }
         }
@@ -2466,7 +2466,7 @@ mod tests {
         state.rotated(Sent::Current, "b", "h", access("x"));
         for _ in 0..3 {
             assert_eq!(guard.commit(&mut state).unwrap_err().code(), ErrorCode::Store, "it is tried again");
-            let found = FileStore::open(&path, ISSUER, Disk::default()).unwrap().peek().unwrap().unwrap();
+            let found = JournalFile::open(&path, ISSUER, Disk::default()).unwrap().peek().unwrap().unwrap();
             assert_eq!((found.current.unwrap().token.raw().as_str(), found.volatile), ("b", true));
         }
         let place = guard.stand_in().unwrap();

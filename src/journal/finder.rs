@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::codec::{Codec, Shut};
-use super::file::{FileStore as JournalFile, SLOTS};
+use super::file::{JournalFile, SLOTS};
 use super::format::{self, Unreadable};
 use super::ours;
 use super::state::State;

@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::codec::{Codec, later};
-use super::file::{FileStore as JournalFile, now};
+use super::file::{JournalFile, now};
 use super::finder::Finder;
 use super::state::{Known, State};
 use super::{Accepted, Begun, Claim, Found, Guard, Notice, Offer, Origin, Stamp, Store};
@@ -27,9 +27,10 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Somebody else has the lock of the link.
 struct Busy;
 
-/// Keeps the state in one small file, readable by its owner alone, and never without a whole copy of it on the disk.
+/// A store that keeps the state in a journal. It looks for the journal each time that it is entered, because a symbolic link
+/// can lead to another journal by then, and the token of a mirror can belong to another one. Each of them is a [`JournalFile`].
 #[derive(Clone)]
-pub struct FileStore {
+pub struct JournalStore {
     shared: Arc<Shared>,
 }
 
@@ -50,7 +51,7 @@ struct Shared {
     found: Mutex<Option<PathBuf>>,
 }
 
-impl FileStore {
+impl JournalStore {
     /// The journal at a path, for tokens of that issuer. Nothing is read or made yet.
     ///
     /// # Errors
@@ -64,7 +65,7 @@ impl FileStore {
     ///
     /// # Errors
     ///
-    /// As for [`FileStore::open`].
+    /// As for [`JournalStore::open`].
     pub(crate) fn open_in_state_folder(path: impl Into<PathBuf>, codec: impl Into<Codec>, disk: Disk) -> Result<Self> {
         Ok(Self::of(JournalFile::open_in_state_folder(path, codec, disk.clone())?, disk))
     }
@@ -80,7 +81,7 @@ impl FileStore {
     ///
     /// # Errors
     ///
-    /// As for [`FileStore::open`], and as the finder says.
+    /// As for [`JournalStore::open`], and as the finder says.
     pub(crate) fn found_by(
         finder: Arc<dyn Finder>,
         (link, lock): (PathBuf, PathBuf),
@@ -162,7 +163,7 @@ fn busy(path: &Path) -> Error {
     )
 }
 
-impl Store for FileStore {
+impl Store for JournalStore {
     fn peek(&self) -> Result<Option<State>> {
         if self.is_shut() {
             return Err(later());
@@ -434,11 +435,11 @@ mod tests {
 
     const ISSUER: &str = "https://oauth.ring.com";
 
-    fn store(path: &Path) -> FileStore {
-        FileStore::open(path, ISSUER, Disk::default()).unwrap()
+    fn store(path: &Path) -> JournalStore {
+        JournalStore::open(path, ISSUER, Disk::default()).unwrap()
     }
 
-    fn write(store: &FileStore, raw: &str) {
+    fn write(store: &JournalStore, raw: &str) {
         let mut guard = store.try_lock().unwrap().unwrap();
         let mut state = guard.read().unwrap().state;
         state.take_over(RefreshToken::from_raw(raw), 1);

@@ -17,7 +17,7 @@ pub mod state;
 
 pub use codec::{Codec, KeySource, SealedWith, sealed_with};
 pub(crate) use finder::{Finder, Journals, Readable, Sought};
-pub use links::FileStore;
+pub use links::JournalStore;
 pub use memory::MemoryStore;
 pub use origin::{Claim, ELSEWHERE, elsewhere};
 pub use ours::carries_signature;

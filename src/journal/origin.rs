@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::codec::{Codec, Step};
-use super::file::{FileGuard, FileStore};
+use super::file::{FileGuard, JournalFile};
 use super::id::JournalId;
 use super::state::{Known, Millis, State};
 use super::{Guard, Notice};
@@ -204,8 +204,8 @@ impl Wanted {
     }
 
     /// The journal at another path. Files that are made beside it belong to its own owner.
-    fn at(&self, path: &Path) -> Result<FileStore> {
-        FileStore::open(path, &self.codec, self.disk.clone().for_owner_of(path))
+    fn at(&self, path: &Path) -> Result<JournalFile> {
+        JournalFile::open(path, &self.codec, self.disk.clone().for_owner_of(path))
     }
 
     /// Whether a path leads to the journal itself, as far as names and numbers of files say so.
@@ -370,7 +370,7 @@ impl Locked {
 struct Visitor {
     wanted: Wanted,
     place: PathBuf,
-    store: FileStore,
+    store: JournalFile,
     probe: String,
     until: Instant,
 }
@@ -533,7 +533,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::super::state::{Access, Mark, Sent};
-    use super::super::{Begun, FileStore as Journal, Store};
+    use super::super::{Begun, JournalStore as Journal, Store};
     use super::*;
     use crate::files::{Moment, Probe};
     use crate::token::RefreshToken;

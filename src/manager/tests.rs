@@ -12,7 +12,7 @@ use crate::http::{Answer, Http, HttpFailure, Request};
 use crate::journal::Store;
 use crate::journal::state::{Access, Mark, Millis, Sent};
 use crate::journal::state::{Known, State};
-use crate::journal::{Begun, FileStore, Found, Guard, MemoryStore, Notice, Stamp};
+use crate::journal::{Begun, Found, Guard, JournalStore, MemoryStore, Notice, Stamp};
 use crate::mirror::{Allowance, Follower, Patience};
 use crate::mirror::{CustomStore, Decide, Decision, Mirror, Place, Purpose, Settled, Settling, Target};
 use crate::oauth::{Endpoints, Grant, WireError};
@@ -627,7 +627,7 @@ async fn a_rotation_settles_a_complaint_and_renews_the_lifetime_even_if_its_acce
 #[tokio::test(start_paused = true)]
 async fn a_complaint_outlives_a_lifetime_that_a_journal_rounds() {
     let folder = tempfile::tempdir().unwrap();
-    let journal = FileStore::open(folder.path().join("j.json"), ISSUER, Disk::default()).unwrap();
+    let journal = JournalStore::open(folder.path().join("j.json"), ISSUER, Disk::default()).unwrap();
     let bench = Bench::on(Arc::new(journal));
     *bench.wire.lifetime.lock().unwrap() = Duration::from_nanos(3_600_000_000_001);
     let manager = bench.manager(Some("token-a-of-this-test"));
@@ -1912,7 +1912,7 @@ async fn a_mirror_that_cannot_be_read_is_no_reason_to_log_in() {
 /// A journal in a folder of its own, and a manager that has rotated twice.
 async fn kept_in(folder: &std::path::Path) -> (Bench, Manager) {
     std::fs::create_dir_all(folder).unwrap();
-    let bench = Bench::on(Arc::new(FileStore::open(folder.join("j.json"), ISSUER, Disk::default()).unwrap()));
+    let bench = Bench::on(Arc::new(JournalStore::open(folder.join("j.json"), ISSUER, Disk::default()).unwrap()));
     bench.clock.follow_the_system();
     let manager = bench.manager(Some("token-a-of-this-test"));
     manager.refresh(false).await.unwrap();
@@ -1997,7 +1997,7 @@ async fn a_folder_that_goes_between_mark_and_answer_leaves_the_answer_pending() 
     assert!(!status.persisted);
     assert!(!home.exists());
     // A process that starts now finds it where this one says that it is.
-    let other = FileStore::open(home.join("j.json"), ISSUER, Disk::default()).unwrap();
+    let other = JournalStore::open(home.join("j.json"), ISSUER, Disk::default()).unwrap();
     assert_eq!(other.peek().unwrap().unwrap().current.unwrap().token.raw(), "token-a-of-this-test+++");
     let problem = status.problem.unwrap();
     assert!(problem.message().contains("restart") && problem.message().contains(".copy"), "{problem}");
@@ -2068,7 +2068,7 @@ async fn who_writes_in_spite_of_the_lock_is_never_written_over() {
             let path = folder.path().join("j.json");
             let probe = Arc::new(Intruder { before: AtomicUsize::new(0), writes: Mutex::default() });
             let disk = Disk::with_probe(Arc::clone(&probe) as Arc<dyn Probe>);
-            let bench = Bench::on(Arc::new(FileStore::open(&path, ISSUER, disk).unwrap()));
+            let bench = Bench::on(Arc::new(JournalStore::open(&path, ISSUER, disk).unwrap()));
             bench.clock.follow_the_system();
             let manager = bench.manager(None);
             let (theirs, now) = (path.clone(), bench.clock.wall());
@@ -2077,7 +2077,7 @@ async fn who_writes_in_spite_of_the_lock_is_never_written_over() {
                 let other = tempfile::tempdir().unwrap();
                 let there = other.path().join("j.json");
                 std::fs::copy(&theirs, &there).unwrap();
-                let store = FileStore::open(&there, ISSUER, Disk::default()).unwrap();
+                let store = JournalStore::open(&there, ISSUER, Disk::default()).unwrap();
                 let mut guard = store.try_lock().unwrap().unwrap();
                 let mut state = guard.read().unwrap().state;
                 // For that container the journal has always been where it is.
@@ -2182,7 +2182,7 @@ async fn a_start_that_finds_the_newest_state_in_a_volatile_place_writes_it_to_th
     let card = Arc::new(ReadOnly(AtomicBool::new(false)));
     let store = || {
         let disk = Disk::with_probe(Arc::clone(&card) as Arc<dyn Probe>);
-        Arc::new(FileStore::open(folder.path().join("j.json"), ISSUER, disk).unwrap())
+        Arc::new(JournalStore::open(folder.path().join("j.json"), ISSUER, disk).unwrap())
     };
     let mut guard = store().try_lock().unwrap().unwrap();
     let mut state = guard.read().unwrap().state;

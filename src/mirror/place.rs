@@ -9,7 +9,7 @@ use super::file::hidden_sibling;
 use super::which_journal::{Sightings, WhichJournal, not_found};
 use super::{CustomStore, Dotenv, FileMirror, Follower, Format, Homebridge, Mirror, Patience, Program, wanted};
 use crate::files::{Disk, check_text, resolve};
-use crate::journal::{Codec, FileStore, KEY_BYTES, Key, MemoryStore, Store};
+use crate::journal::{Codec, JournalStore, KEY_BYTES, Key, MemoryStore, Store};
 use crate::{Error, ErrorCode, Result};
 
 /// The journal of a program's own code, in the folder that it names.
@@ -138,7 +138,9 @@ impl Place {
         }
         Ok(match self {
             Self::Memory => Kept { store: Arc::new(MemoryStore::new(codec.issuer())), mirror: None },
-            Self::File(path) => Kept { store: Arc::new(FileStore::open(path, codec, Disk::default())?), mirror: None },
+            Self::File(path) => {
+                Kept { store: Arc::new(JournalStore::open(path, codec, Disk::default())?), mirror: None }
+            }
             Self::Shown { target, state_path } => {
                 let place = ShownPlace::open(&target, state_path.as_deref(), codec, Disk::default(), purpose)?;
                 Kept { store: Arc::new(place.journal), mirror: Some(Follower::Place(place.mirror)) }
@@ -150,7 +152,7 @@ impl Place {
             Self::Custom { functions, state_path: Some(folder) } => {
                 check_folder(&folder)?;
                 let path = absolute(&folder)?.join(CUSTOM_JOURNAL);
-                let journal = FileStore::open_in_state_folder(path, codec, Disk::default())?;
+                let journal = JournalStore::open_in_state_folder(path, codec, Disk::default())?;
                 Kept { store: Arc::new(journal), mirror: Some(Follower::Program(Program::before_a_journal(functions))) }
             }
         })
@@ -160,7 +162,7 @@ impl Place {
 /// A mirror that is a file, and its journal.
 pub struct ShownPlace {
     /// The truth.
-    pub journal: FileStore,
+    pub journal: JournalStore,
     /// What follows it.
     pub mirror: Arc<FileMirror>,
 }
@@ -212,7 +214,7 @@ impl ShownPlace {
             Some(_) => (PathBuf::new(), PathBuf::new()),
         };
         let finder = WhichJournal::new(given, state_path, named, codec.clone(), disk.clone(), sightings);
-        let journal = FileStore::found_by(Arc::new(finder), link, &codec, disk)?;
+        let journal = JournalStore::found_by(Arc::new(finder), link, &codec, disk)?;
         Ok(Self { journal, mirror: Arc::new(mirror) })
     }
 }
@@ -415,7 +417,7 @@ mod tests {
         drop(other);
         let target = Target::Homebridge { path: folder.path().join("config.json"), platform: None, name: None };
         let elsewhere = ShownPlace::open(&target, Some(&lost), ISSUER, Disk::default(), Purpose::Follow);
-        let journal = FileStore::open(&lost, ISSUER, Disk::default());
+        let journal = JournalStore::open(&lost, ISSUER, Disk::default());
         for error in [opened.err(), elsewhere.err(), journal.err()] {
             let error = error.unwrap();
             assert_eq!(error.code(), ErrorCode::InvalidArgument);

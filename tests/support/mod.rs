@@ -18,7 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 use ring_auth::Secret;
 use ring_auth::files::Disk;
 use ring_auth::http::{Environment, HttpClient, HttpConfig};
-use ring_auth::journal::{Codec, FileStore, KEY_BYTES, Key};
+use ring_auth::journal::{Codec, JournalStore, KEY_BYTES, Key};
 use ring_auth::manager::{Clock, Listener, Manager, Parts, Settings, SystemClock};
 use ring_auth::mirror::{Follower, Purpose, ShownPlace, Target};
 use ring_auth::oauth::{Endpoints, LoginFlow, Refresh, RingOauth};
@@ -348,7 +348,7 @@ pub fn manager_with_codec(
     codec: Codec,
 ) -> Manager {
     let oauth = wire(url);
-    let store = FileStore::open(journal, codec, disk).unwrap();
+    let store = JournalStore::open(journal, codec, disk).unwrap();
     with_parts(
         Parts { store: Arc::new(store), mirror: None, refresh, oauth, clock, listener, runtime: Handle::current() },
         token,
