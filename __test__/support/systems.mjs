@@ -46,7 +46,7 @@ export function needs(what, isThere, { platform, gate } = here) {
 export const modes = only(
   'unix',
   'Windows has access lists in place of modes',
-  'src/journal/file.rs and access/lib.rs look at the lists',
+  'src/journal/file/tests.rs and access/lib.rs look at the lists',
 )
 
 /** Of a file that its mode keeps from being written: a read-only file is another thing on Windows, and root may write it. */
@@ -182,7 +182,7 @@ const numbers = (text) => text.split(' ').filter(Boolean).map(Number)
 
 /**
  * Holds that a file or folder is its owner's alone, or has another mode. Where there are no modes it has to be there; the access lists
- * are looked at by the tests in src/journal/file.rs.
+ * are looked at by the tests in src/journal/file/tests.rs.
  * @param {string} path
  * @param {number} mode
  */

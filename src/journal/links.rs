@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(20);
 struct Busy;
 
 /// A store that keeps the state in a journal. It looks for the journal each time that it is entered, because a symbolic link
-/// can lead to another journal by then, and the token of a mirror can belong to another one. Each of them is a [`JournalFile`].
+/// can lead to another journal by then, and the token of a mirror can belong to another one. Each of them is a `JournalFile`.
 #[derive(Clone)]
 pub struct JournalStore {
     shared: Arc<Shared>,
