@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::place::with_our_options;
+use super::store::with_our_options;
 use crate::Error;
 use crate::manager::{Event, Level, Listener};
 

@@ -10,7 +10,7 @@ use super::args::Options;
 use super::commands::{endpoints, given_token};
 use super::keys;
 use super::output::Output;
-use super::place::{Opened, Place};
+use super::store::{Opened, Place};
 use crate::journal::state::{Access, Known, Millis, State, millis};
 use crate::manager::{Clock, Phase, Shown, Status, SystemClock, inspect};
 use crate::mirror::{Mirror, Patience, Purpose};

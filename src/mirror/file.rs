@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::format::{Format, Unfit};
-use super::place::{digest, is_digest};
+use super::target::{digest, is_digest};
 use super::which_journal::{Sightings, of_lock};
 use super::{Decide, Decision, Introduced, Mirror, Patience, Purpose, Settled};
 use crate::files::lock::Lock;

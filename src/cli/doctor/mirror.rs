@@ -1,7 +1,7 @@
 //! The mirror, and what else stands in its file.
 
-use super::super::place::{Opened, Place};
 use super::super::status;
+use super::super::store::{Opened, Place};
 use super::{Check, in_our_words};
 use crate::Secret;
 use crate::files::{Disk, platform, resolve};

@@ -148,7 +148,7 @@ impl Check {
 
 /// A failure with stores as the command line calls them.
 fn in_our_words(error: &Error) -> Error {
-    super::place::with_our_options(error)
+    super::store::with_our_options(error)
 }
 
 /// Removes what a trial has made, before a signal ends the process.

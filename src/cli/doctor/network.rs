@@ -56,7 +56,7 @@ pub(super) async fn look(options: &Options, endpoints: &Endpoints, hardware_id: 
     let environment = config.environment.clone();
     let client = Arc::new(HttpClient::new(config));
     let oauth = RingOauth::new(Arc::clone(&client) as Arc<_>, endpoints.clone(), options.user_agent.as_deref());
-    let oauth = oauth.map_err(|error| super::super::place::named(&error, &[("userAgent", "--user-agent")]))?;
+    let oauth = oauth.map_err(|error| super::super::store::named(&error, &[("userAgent", "--user-agent")]))?;
     let server = |id, url: Url| Server {
         id,
         host: url.host_str().unwrap_or_default().to_owned(),
