@@ -4,23 +4,28 @@
 //! a person still sees the second. It never waits for somebody who is not there.
 
 mod args;
-mod commands;
 mod completions;
+mod context;
 mod doctor;
 mod exec;
 mod flags;
+mod given_token;
 mod help;
 mod input;
 mod keys;
+mod login;
+mod logout;
 mod man;
 mod output;
 mod prompter;
+mod refresh;
 mod secrets;
 mod status;
 mod stdout;
 mod store;
 mod suggest;
 mod terminal;
+mod token;
 mod watch;
 mod web;
 
@@ -76,7 +81,7 @@ pub async fn run(args: Vec<OsString>, input: StandardInput, surroundings: Option
 
 /// Whether a variable names a file with a token to begin with.
 fn has_token_file() -> bool {
-    secrets::Environment::of_this_process().names_file(commands::TOKEN)
+    secrets::Environment::of_this_process().names_file(given_token::TOKEN)
 }
 
 /// Prepares `login --web`, of which JavaScript serves the page: finds the store, makes sure that a login can be stored there,
@@ -121,13 +126,13 @@ async fn run_parsed(parsed: Parsed, surroundings: Option<String>, runtime: Handl
         Action::Login if options.web.is_some() => {
             Err(Error::invalid("The page of --web is served by the package's own command, npx ring-auth.").into())
         }
-        Action::Login => commands::login(options, Arc::clone(&output), runtime).await,
-        Action::Token => commands::token(options, Arc::clone(&output), runtime).await,
-        Action::Refresh => commands::refresh(options, Arc::clone(&output), runtime).await,
+        Action::Login => login::login(options, Arc::clone(&output), runtime).await,
+        Action::Token => token::token(options, Arc::clone(&output), runtime).await,
+        Action::Refresh => refresh::refresh(options, Arc::clone(&output), runtime).await,
         Action::Status => status::status(&options, &output).await,
         Action::Watch => watch::watch(options, Arc::clone(&output), runtime).await,
         Action::Doctor => doctor::doctor(&options, surroundings.as_deref(), &output).await,
-        Action::Logout => commands::logout(&options, &output).await,
+        Action::Logout => logout::logout(&options, &output).await,
     };
     match done {
         Ok(code) => output.finish(code),

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::Done;
 use super::args::Options;
-use super::commands::{endpoints, given_token};
+use super::context::endpoints;
+use super::given_token::given_token;
 use super::keys;
 use super::output::Output;
 use super::store::{Opened, Place};

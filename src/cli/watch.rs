@@ -9,8 +9,9 @@ use tokio::sync::Notify;
 
 use super::Done;
 use super::args::{Options, StoreOption};
-use super::commands::{Keeping, given_token};
+use super::context::Keeping;
 use super::exec::{self, Told};
+use super::given_token::given_token;
 use super::output::Output;
 use crate::manager::{Event, Listener, Phase, Status};
 use crate::mirror::Purpose;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::args::{Options, WebOptions};
-use super::commands::Keeping;
+use super::context::Keeping;
 use super::output::{Loudness, Output};
 use crate::mirror::{Purpose, Target};
 use crate::oauth::LoginFlow;

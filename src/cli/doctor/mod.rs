@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::Done;
 use super::args::Options;
-use super::commands::endpoints;
+use super::context::endpoints;
 use super::output::Output;
 use crate::files::trial;
 use crate::{Error, ErrorCode};

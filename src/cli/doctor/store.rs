@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::super::args::Options;
-use super::super::commands;
+use super::super::given_token;
 use super::super::keys;
 use super::super::secrets::Environment;
 use super::super::status::{self, Seen};
@@ -114,7 +114,7 @@ fn with_token_file(mut seen: Seen) -> Seen {
     if seen.status.phase != Phase::NeedsLogin {
         return seen;
     }
-    let given = Environment::of_this_process().file(commands::TOKEN).ok().flatten();
+    let given = Environment::of_this_process().file(given_token::TOKEN).ok().flatten();
     let token = given.and_then(|given| RefreshToken::parse(given.value.expose()).ok());
     let is_unknown = |token: &RefreshToken| {
         seen.state.as_ref().is_none_or(|state| state.recognise(token.fingerprint()) == Known::Unknown)

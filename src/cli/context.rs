@@ -1,0 +1,268 @@
+//! What a command works with: the opened store, the key of its journal, Ring's servers.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::args::Options;
+use super::keys;
+use super::output::Output;
+use super::prompter::patiently;
+use super::secrets::Environment;
+use super::stdout;
+use super::store::{Opened, Place, named};
+use crate::http::{HttpClient, HttpConfig};
+use crate::journal::{Codec, Notice};
+use crate::manager::{DEFAULT_DEVICE_NAME, Listener, Manager, Parts, Settings, Shown, Status, SystemClock};
+use crate::mirror::{Follower, Introduced, Mirror, Patience, Purpose};
+use crate::oauth::{Endpoints, Origin, RingOauth};
+use crate::{Error, ErrorCode, Secret, task};
+
+/// Where the token is kept, opened for one command.
+pub(super) struct Keeping {
+    pub(super) place: Place,
+    pub(super) opened: Opened,
+    pub(super) endpoints: Endpoints,
+    pub(super) codec: Codec,
+}
+
+/// What became of a token that is to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It is wherever it should be.
+    Kept,
+    /// It is in the journal, and not where people look for it.
+    JournalOnly,
+    /// It is not in the journal, and so nowhere that can be relied upon.
+    Unwritten,
+}
+
+impl Keeping {
+    pub(super) fn begin(options: &Options, purpose: Purpose) -> crate::Result<Self> {
+        let endpoints = endpoints()?;
+        let place = Place::find(options)?;
+        let codec = keys::codec(options, endpoints.issuer())?;
+        let opened = place.open(&codec, purpose)?;
+        // A manager would hope that the disk is well again by the time it is needed; here that is now. And the journal
+        // of another issuer, or of a later version, is not ours to change.
+        match opened.store.peek() {
+            Err(error) if error.code() == ErrorCode::Store && options.keys.forgets_sealed => {}
+            peeked => drop(peeked?),
+        }
+        Ok(Self { place, opened, endpoints, codec })
+    }
+
+    /// Makes sure that standard output can take a token that is kept nowhere else.
+    pub(super) fn try_output(&self) -> crate::Result<()> {
+        if self.place.path().is_some() { Ok(()) } else { stdout::try_out() }
+    }
+
+    /// Makes sure that a login can be stored, and says what it will change beyond the token.
+    pub(super) async fn rehearse(&self, output: &Output) -> crate::Result<Introduced> {
+        let opened = self.opened.clone();
+        let (introduced, notices) = patiently(output, blocking(move || opened.rehearse())).await?;
+        tell(notices, output);
+        Ok(introduced)
+    }
+
+    /// The key of the journal, as text.
+    pub(super) fn key_text(&self) -> crate::Result<Option<Secret>> {
+        self.codec.key_text()
+    }
+
+    /// Whether the journal is sealed as it was asked for: another process can have refreshed the token in between.
+    pub(super) async fn check_seal(&self) -> crate::Result<()> {
+        let (codec, path) = (self.codec.clone(), self.opened.store.name());
+        let is_done = blocking(move || Ok(std::fs::read(path).is_ok_and(|bytes| codec.has_changed(&bytes)))).await?;
+        if is_done {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorCode::Store,
+            "The token was rotated, but another process has written the journal with the key that it knows. End that process, and do this again.",
+        ))
+    }
+
+    /// Ring's authentication server and its API server, as origins.
+    pub(super) fn origins(&self) -> (String, String) {
+        (self.endpoints.oauth.ascii(), self.endpoints.api.ascii())
+    }
+
+    /// Says what was changed of what was planned: also a login that fails can have brought an older token back to where
+    /// it is shown.
+    pub(super) async fn tell_changes(&self, planned: Introduced, output: &Output) {
+        if planned == Introduced::default() {
+            return;
+        }
+        let Some(mirror) = self.opened.mirror.clone() else { return };
+        let Ok(left) = blocking(move || mirror.rehearse()).await else { return };
+        let removed = planned.removed.into_iter().filter(|key| !left.removed.contains(key)).collect();
+        let made = Introduced { added: planned.added && !left.added, removed };
+        for sentence in self.place.changes(&made) {
+            output.say(&sentence);
+        }
+    }
+
+    /// Before a token is used: whether there is one, and whose it may be.
+    pub(super) fn look_first(&self, is_given: bool, output: &Output) -> crate::Result<()> {
+        let Some(path) = self.place.path().filter(|_| self.opened.mirror.is_some()) else { return Ok(()) };
+        if self.opened.held()?.is_some() {
+            return Ok(());
+        }
+        // With that purpose a file without a block is one without a token, and not one that cannot be used.
+        let opened = self.place.open(&self.codec, Purpose::Introduce)?;
+        let Some(mirror) = opened.mirror else { return Ok(()) };
+        match mirror.look(Patience::Some) {
+            Ok(Some(text)) => {
+                match Shown::beside(None, Some(&text)) {
+                    Shown::Nonsense(flaw) | Shown::Reference(flaw) if !is_given => {
+                        return Err(self.place.nothing_but(flaw));
+                    }
+                    Shown::Nothing if !is_given => return Err(self.place.nothing_yet()),
+                    Shown::Nonsense(_) | Shown::Reference(_) | Shown::Nothing => return Ok(()),
+                    Shown::Newest | Shown::Old | Shown::New => {}
+                }
+                output.say(&format!(
+                    "ring-auth keeps the token in {} from now on, and one token has one keeper: another program that rotates the same one, as homebridge-ring does, will lose it. For a token of its own: ring-auth login",
+                    path.display()
+                ));
+                Ok(())
+            }
+            Ok(None) if !is_given => Err(self.place.nothing_yet()),
+            // Where there is no file, the newest token would have no place to be shown.
+            Err(error) if !is_given || !path.exists() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn open(
+        &self,
+        options: &Options,
+        output: &Arc<Output>,
+        runtime: &Handle,
+        given: Option<Secret>,
+    ) -> crate::Result<Manager> {
+        self.open_with(options, output, Arc::clone(output) as _, runtime, given, false)
+    }
+
+    /// As [`Keeping::open`], for another listener, and perhaps to refresh without being asked.
+    pub(super) fn open_with(
+        &self,
+        options: &Options,
+        output: &Output,
+        listener: Arc<dyn Listener>,
+        runtime: &Handle,
+        given: Option<Secret>,
+        auto_refresh: bool,
+    ) -> crate::Result<Manager> {
+        let http = HttpConfig::default();
+        let request_timeout = http.timeout;
+        if let Some(problem) = http.environment.system_ca_problem() {
+            output.say(&format!("ring-auth: {problem}"));
+        }
+        let http = Arc::new(HttpClient::new(http));
+        let oauth = RingOauth::new(http, self.endpoints.clone(), options.user_agent.as_deref());
+        let oauth = Arc::new(oauth.map_err(|error| named(&error, &[("userAgent", "--user-agent")]))?);
+        let parts = Parts {
+            store: Arc::clone(&self.opened.store),
+            mirror: self.opened.mirror.clone().map(|mirror| Follower::Place(mirror)),
+            refresh: Arc::clone(&oauth) as Arc<_>,
+            oauth,
+            clock: Arc::new(SystemClock::new()),
+            listener,
+            runtime: runtime.clone(),
+        };
+        let settings = Settings {
+            refresh_token: given,
+            refuses_at_calls: false,
+            system_id: options.system_id.clone(),
+            device_name: options.device_name.clone().unwrap_or_else(|| DEFAULT_DEVICE_NAME.to_owned()),
+            login_flow: options.login_flow,
+            request_timeout,
+            auto_refresh,
+        };
+        Manager::open(parts, settings)
+    }
+
+    pub(super) async fn outcome(&self, status: &Status, newest: &Secret) -> Outcome {
+        let (opened, newest) = (self.opened.clone(), newest.clone());
+        if !status.persisted {
+            return Outcome::Unwritten;
+        }
+        // Where nothing went wrong and it shows another one, somebody else has rotated since.
+        if store_problem(status).is_none() || blocking(move || Ok(opened.shows(&newest))).await.unwrap_or(false) {
+            return Outcome::Kept;
+        }
+        Outcome::JournalOnly
+    }
+
+    /// Where people find the token: in the file, or in its journal alone if the file has a reference in its place.
+    pub(super) async fn stored_in(&self, path: &Path) -> String {
+        let opened = self.opened.clone();
+        match blocking(move || Ok(opened.reference())).await {
+            Ok(Some(flaw)) => format!(
+                "the journal {}; the value in {} is left alone, because it {}",
+                self.opened.store.name(),
+                path.display(),
+                flaw.reason()
+            ),
+            _ => path.display().to_string(),
+        }
+    }
+
+    /// Says where the token is, and where it is not.
+    pub(super) fn not_stored(&self, outcome: Outcome, status: &Status, what: &str, output: &Output) -> u8 {
+        let file = self.place.path().map(|path| path.display().to_string()).unwrap_or_default();
+        let journal = self.opened.store.name();
+        output.complain(&match outcome {
+            Outcome::JournalOnly => format!(
+                "ring-auth: {what}, and the new refresh token is in the journal {journal}, but could not be written into {file}. The next start or refresh writes it there, once that works."
+            ),
+            Outcome::Kept | Outcome::Unwritten => {
+                let where_else = match self.opened.mirror {
+                    Some(_) => "its journal does not have it",
+                    None => "nothing else has it",
+                };
+                let stream = if output.has_rescued() { "error" } else { "output" };
+                format!(
+                    "ring-auth: {what}, but the new refresh token could not be stored. It is on standard {stream} instead: keep it, {where_else}."
+                )
+            }
+        });
+        let error = store_problem(status);
+        let error = error.unwrap_or_else(|| Error::new(ErrorCode::Store, "The token could not be stored."));
+        output.explain(&error);
+        error.code().exit_code()
+    }
+}
+
+fn store_problem(status: &Status) -> Option<Error> {
+    status.problem.clone().filter(|error| error.code().exit_code() == ErrorCode::Store.exit_code())
+}
+
+pub(super) fn endpoints() -> crate::Result<Endpoints> {
+    let environment = Environment::of_this_process();
+    let origin = |name: &str, default: &str| match environment.variable(name)? {
+        Some(url) => Origin::parse(url.expose(), name),
+        None => Origin::parse(default, name),
+    };
+    Ok(Endpoints {
+        oauth: origin("RING_AUTH_OAUTH_URL", Endpoints::OAUTH_URL)?,
+        api: origin("RING_AUTH_API_URL", Endpoints::API_URL)?,
+    })
+}
+
+/// Does what waits for a disk, or for somebody else's lock.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> crate::Result<T> + Send + 'static,
+) -> crate::Result<T> {
+    let done = task::spawn_blocking(work).await;
+    done.unwrap_or_else(|_| Err(Error::new(ErrorCode::Store, "The store was left half-way.")))
+}
+
+pub(super) fn tell(notices: Vec<Notice>, output: &Output) {
+    for Notice(sentence) in notices {
+        output.say(&format!("ring-auth: {sentence}"));
+    }
+}

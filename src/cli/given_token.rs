@@ -1,0 +1,48 @@
+//! The token that a command begins with.
+
+use std::sync::Arc;
+
+use super::Stop;
+use super::args::Options;
+use super::context::blocking;
+use super::output::Output;
+use super::prompter::{Person, token_of_stdin};
+use super::secrets::{Environment, Named};
+use super::terminal::Question;
+use crate::token::RefreshToken;
+use crate::{Error, Secret};
+
+/// The variable of a token, which with `_FILE` names a file with one.
+pub(super) const TOKEN: &str = "RING_REFRESH_TOKEN";
+
+/// The token to begin with, from standard input or from the file that a variable names.
+pub(super) async fn given_token(options: &Options, output: &Arc<Output>) -> Result<Option<Secret>, Stop> {
+    const NAME: &str = "--refresh-token-stdin";
+    let (token, name) = if options.refresh_token_stdin {
+        if Environment::of_this_process().names_file(TOKEN) {
+            return Err(Error::invalid(format!("{NAME} and {TOKEN}_FILE exclude each other: give one token.")).into());
+        }
+        let person = Person::new(output, options.input.for_options());
+        let token = if person.is_there() {
+            person.ask(Question::hidden("Refresh token: "), "refresh token", NAME).await?
+        } else {
+            token_of_stdin(NAME).await?
+        };
+        (token, NAME.to_owned())
+    } else {
+        match blocking(|| Environment::of_this_process().file(TOKEN)).await? {
+            // A stale variable must not stop a healthy journal: the manager looks at the text beside what the journal holds.
+            Some(Named { value, .. }) if options.store.is_some() => return Ok(Some(value)),
+            Some(Named { value, name }) => (value, name),
+            None => return Ok(None),
+        }
+    };
+    // With a store an empty text is an old copy like any other, and what is wrong with a text in a variable's file matters only if the
+    // store has no token: the manager decides that.
+    let is_typed = options.refresh_token_stdin && !token.expose().trim().is_empty();
+    if options.store.is_none() || is_typed {
+        RefreshToken::parse(token.expose())
+            .map_err(|error| Error::invalid(format!("{name} got no token. {}", error.message())))?;
+    }
+    Ok(Some(token))
+}

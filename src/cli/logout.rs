@@ -1,0 +1,64 @@
+//! `logout`: forgets the token.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::Done;
+use super::args::Options;
+use super::context::{Keeping, blocking, tell};
+use super::output::Output;
+use super::prompter::patiently;
+use super::store::Forgotten;
+use crate::mirror::Purpose;
+use crate::{Error, ErrorCode};
+
+/// Longer than any refresh.
+const WAIT_FOR_LOCK: Duration = Duration::from_secs(60);
+
+pub(super) async fn logout(options: &Options, output: &Arc<Output>) -> Done {
+    let kept = Keeping::begin(options, Purpose::Introduce)?;
+    // Without a manager: one would first end the refresh that a killed process left behind.
+    let Forgotten { cleared } = patiently(output, forget(&kept)).await?;
+    match cleared {
+        Ok(notices) => tell(notices, output),
+        Err(error) => {
+            output.complain("The journal is forgotten, but the file still shows the token.");
+            return Err(error.into());
+        }
+    }
+    if output.is_json() {
+        output.json(&json!({}));
+    }
+    if kept.opened.mirror.is_some() {
+        output.say("A program that is running keeps its token in memory: restart it.");
+    }
+    output.say(
+        "Forgotten here. Ring still knows the device: to revoke its token open the Ring app, Control Center, Authorized \
+         Client Devices, and remove it there; or change the password, which ends every device's.",
+    );
+    Ok(0)
+}
+
+/// Waits for the process that holds the journal's lock, then forgets the token.
+async fn forget(kept: &Keeping) -> crate::Result<Forgotten> {
+    // A holder refreshes, and releases the lock within that time.
+    let limit = Instant::now() + WAIT_FOR_LOCK;
+    loop {
+        let (opened, path) = (kept.opened.clone(), kept.place.path().map(ToOwned::to_owned));
+        if let Some(forgotten) = blocking(move || opened.forget(path.as_deref())).await? {
+            return Ok(forgotten);
+        }
+        if Instant::now() >= limit {
+            return Err(Error::new(
+                ErrorCode::StoreLocked,
+                format!(
+                    "Another process has been holding {} for longer than a refresh takes. Look for one that hangs.",
+                    kept.opened.store.name()
+                ),
+            ));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,47 @@
+//! `token`: prints a valid access token.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::runtime::Handle;
+
+use super::Done;
+use super::args::Options;
+use super::context::{Keeping, Outcome};
+use super::given_token::given_token;
+use super::output::Output;
+use super::prompter::patiently;
+use crate::mirror::Purpose;
+
+pub(super) async fn token(options: Options, output: Arc<Output>, runtime: Handle) -> Done {
+    let given = given_token(&options, &output).await?;
+    let kept = Keeping::begin(&options, Purpose::Follow)?;
+    kept.look_first(given.is_some(), &output)?;
+    let manager = kept.open(&options, &output, &runtime, given)?;
+    let auth = patiently(&output, manager.auth()).await;
+    if let Ok(auth) = &auth
+        && !output.is_json()
+    {
+        // Whoever reads it need not wait for a refresh beside it.
+        output.result(auth.access_token.expose());
+    }
+    // That one, in the last tenth of a lifetime, ends first.
+    manager.close().await;
+    let auth = auth.map_err(|error| kept.place.in_our_words(error))?;
+    let status = manager.status();
+    let newest = manager.refresh_token().unwrap_or(auth.refresh_token);
+    let outcome = kept.outcome(&status, &newest).await;
+    let unstored = (!status.persisted).then_some(&newest);
+    let is_only_copy = outcome == Outcome::Unwritten;
+    if output.is_json() {
+        let mut result = json!({ "accessToken": auth.access_token.expose(), "expiresAt": auth.expires_at });
+        if let Some(token) = unstored {
+            result["refreshToken"] = token.expose().into();
+        }
+        output.token(&result.to_string(), is_only_copy);
+    } else if let Some(token) = unstored {
+        output.token(&format!("\"refreshToken\": \"{}\"", token.expose()), is_only_copy);
+    }
+    // With the journal written the access token is as good as any, and the log has said what is wrong with the file.
+    Ok(if unstored.is_some() { kept.not_stored(outcome, &status, "Rotated", &output) } else { 0 })
+}
