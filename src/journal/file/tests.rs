@@ -3,9 +3,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use proptest::prelude::*;
 
-use super::super::state::{Access, Sent};
+use super::super::state::{Access, Known, Mark, Sent};
+use super::super::{Begun, Notice, format};
+use super::damaged::moved_aside;
+use super::guard::ROOM_FOR_ANSWER;
 use super::*;
-use crate::files::{Moment, Probe, RemovesNothingOpen};
+use crate::files::names::stand_in;
+use crate::files::platform::{self, Ownership};
+use crate::files::{Moment, Probe, RemovesNothingOpen, replace};
 use crate::token::RefreshToken;
 
 const ISSUER: &str = "https://oauth.ring.com";

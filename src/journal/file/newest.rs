@@ -1,0 +1,248 @@
+//! What lies at the path of a journal and in the places of its copies, and which of it is the newest state.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::super::codec::{Form, Locked, Opened, Shut};
+use super::super::format::{self, Unreadable};
+use super::super::ours;
+use super::super::seal::Header;
+use super::super::state::{Known, Remains, State};
+use super::{Shared, name_of};
+use crate::Result;
+use crate::files::platform;
+
+impl Shared {
+    /// The newest state there is, and where it lies.
+    pub(super) fn newest(&self) -> Result<Newest> {
+        let real = self.real()?;
+        let mut newest = Newest::default();
+        let mut torn = Vec::new();
+        match self.disk.read(real) {
+            Ok(None) => {}
+            Ok(Some(bytes)) => {
+                self.judge(real, &bytes)?;
+                self.read_journal(real, &bytes, &mut newest, &mut torn)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                self.check_content(real)?;
+                newest.damage = Some(Damage::Useless);
+            }
+            Err(error) => return Err(self.failed("read", &error)),
+        }
+        let whole = newest.state.clone();
+        for slot in self.slots(real)? {
+            let bytes = match self.disk.read(&slot) {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => continue,
+                // A folder or a link there is no copy of ours.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::InvalidData) || platform::is_link_refused(&error) =>
+                {
+                    newest.foreign.push(slot);
+                    continue;
+                }
+                // Another user's, who was stopped before anything was in it.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied && self.is_empty(&slot) => continue,
+                // It may be the only place of the newest token: nothing older is sent, and it is not written over.
+                Err(error) => return Err(self.failed("read", &error)),
+            };
+            self.read_copy((real, slot), &bytes, whole.as_ref(), &mut newest, &mut torn)?;
+        }
+        // Of two of one write the whole one counts.
+        let sequence = newest.state.as_ref().map(|state| state.sequence);
+        torn.retain(|(remains, _)| sequence.is_none_or(|sequence| remains.sequence > sequence));
+        if let Some((remains, source)) = torn.into_iter().max_by_key(|(remains, _)| remains.sequence) {
+            let base = newest.state.take().unwrap_or_else(|| State::new(self.codec.issuer()));
+            let sent = remains.sent;
+            newest.state = Some(base.recover(remains));
+            newest.damage = newest.damage.map(|_| match source {
+                Source::Journal => Damage::Salvaged { sent },
+                Source::Copy => Damage::Copied,
+            });
+        }
+        for (slot, locked) in std::mem::take(&mut newest.locked) {
+            let Header { id, sequence, .. } = &locked.header;
+            let is_of = |journal: &State| journal.id.map(|id| id.to_string()) == *id;
+            let is_older = |state: &State| sequence.is_some_and(|sequence| sequence < state.sequence);
+            match slot {
+                Some(slot) if whole.as_ref().is_some_and(|journal| !is_of(journal)) => newest.foreign.push(slot),
+                // It was torn before anything was in it.
+                Some(_) if sequence.is_none() => {}
+                slot if newest.state.as_ref().is_some_and(is_older) => newest.copies.extend(slot),
+                _ => return Err(locked.error(&self.given)),
+            }
+        }
+        Ok(newest)
+    }
+
+    /// Looks at what lies at the path of the journal.
+    fn read_journal(
+        &self,
+        real: &Path,
+        bytes: &[u8],
+        newest: &mut Newest,
+        torn: &mut Vec<(Remains, Source)>,
+    ) -> Result<()> {
+        let issuer = self.codec.issuer();
+        newest.journal = Some(format::digest_of(bytes));
+        let Opened { text, form } = match self.codec.open(bytes) {
+            Ok(opened) => opened,
+            Err(Shut::Newer(version)) => return Err(self.too_new(version)),
+            Err(Shut::OtherIssuer(other)) => return Err(self.other_issuer(&other)),
+            Err(Shut::Locked(locked)) => {
+                newest.locked.push((None, locked));
+                return Ok(());
+            }
+        };
+        newest.form = Some(form);
+        match format::decode(&text) {
+            // Whatever lies beside it: the journal itself says whose it is.
+            Ok(state) if state.issuer != issuer => return Err(self.other_issuer(&state.issuer)),
+            Ok(state) => {
+                self.home.note(real);
+                newest.state = Some(state);
+            }
+            Err(Unreadable::Newer(version)) => return Err(self.too_new(version)),
+            Err(Unreadable::Damaged) => {
+                if let Some(other) = format::issuer_of(&text).filter(|other| other != issuer) {
+                    return Err(self.other_issuer(&other));
+                }
+                newest.damage = Some(Damage::Useless);
+                let remains = format::salvage(&text, issuer, &name_of(real));
+                torn.extend(remains.map(|remains| (remains, Source::Journal)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at what lies in a place for a copy, beside a journal that is whole or not.
+    fn read_copy(
+        &self,
+        (real, slot): (&Path, PathBuf),
+        bytes: &[u8],
+        whole: Option<&State>,
+        newest: &mut Newest,
+        torn: &mut Vec<(Remains, Source)>,
+    ) -> Result<()> {
+        let (issuer, name) = (self.codec.issuer(), name_of(real));
+        if !ours::is_copy(bytes, (issuer, &name)) {
+            newest.foreign.push(slot);
+            return Ok(());
+        }
+        let Opened { text, form } = match self.codec.open(bytes) {
+            Ok(opened) => opened,
+            Err(Shut::Newer(version)) => return Err(self.too_new(version)),
+            Err(Shut::OtherIssuer(_)) => {
+                newest.foreign.push(slot);
+                return Ok(());
+            }
+            Err(Shut::Locked(copy)) => {
+                newest.locked.push((Some(slot), copy));
+                return Ok(());
+            }
+        };
+        match format::decode(&text) {
+            Ok(state) if state.issuer != issuer => newest.foreign.push(slot),
+            // Of another account, whose journal was at this path before: it is neither used nor written over.
+            Ok(state) if whole.is_some_and(|journal| !are_related(&state, journal)) => newest.foreign.push(slot),
+            Ok(state) => {
+                if newest.state.as_ref().is_none_or(|best| is_newer(&state, best)) {
+                    // In a container it goes with the container, and other containers cannot see it.
+                    let volatile = slot.parent() != real.parent() || platform::is_mounted_alone(real);
+                    newest.state = Some(State { volatile, ..state });
+                    newest.damage = newest.damage.map(|_| Damage::Copied);
+                    newest.form = Some(form);
+                }
+                newest.copies.push(slot);
+            }
+            Err(Unreadable::Newer(version)) => return Err(self.too_new(version)),
+            Err(Unreadable::Damaged) => {
+                if let Some(remains) = format::salvage(&text, issuer, &name) {
+                    torn.push((remains, Source::Copy));
+                    newest.copies.push(slot);
+                } else if self.codec.has_key() && !ours::holds_nothing(bytes) {
+                    // It can have a part of a token in it, and goes with the next write.
+                    newest.copies.push(slot);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What can be known of a journal whose key is lost.
+    pub(super) fn whatever_is_there(&self, real: &Path) -> Result<Newest> {
+        let mut newest = Newest::default();
+        let mut sequence = None;
+        for path in [real.to_owned()].into_iter().chain(self.slots(real)?) {
+            let bytes = match self.disk.read(&path) {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => continue,
+                Err(error) if path == real => return Err(self.failed("read", &error)),
+                Err(_) => {
+                    newest.foreign.push(path);
+                    continue;
+                }
+            };
+            match self.codec.open(&bytes) {
+                Ok(opened) => {
+                    sequence = sequence.max(format::decode(&opened.text).ok().map(|state| state.sequence));
+                }
+                Err(Shut::Locked(locked)) => sequence = sequence.max(locked.header.sequence),
+                Err(Shut::Newer(version)) => return Err(self.too_new(version)),
+                Err(Shut::OtherIssuer(_)) if path != real => newest.foreign.push(path),
+                Err(Shut::OtherIssuer(issuer)) => return Err(self.other_issuer(&issuer)),
+            }
+        }
+        newest.state = sequence.map(|sequence| State { sequence, ..State::new(self.codec.issuer()) });
+        Ok(newest)
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Newest {
+    pub(super) state: Option<State>,
+    /// The copies of the journal with something in them. None of them is written over before a newer state is durable.
+    pub(super) copies: Vec<PathBuf>,
+    /// What lies in the place of a copy and is another file.
+    pub(super) foreign: Vec<PathBuf>,
+    /// A digest of what lies at the journal's own path.
+    pub(super) journal: Option<String>,
+    /// Whether what lies there is damaged, and what is used instead.
+    pub(super) damage: Option<Damage>,
+    /// How the state was written.
+    pub(super) form: Option<Form>,
+    /// What cannot be read because its key is not there: the journal itself, or a copy. If a process was stopped while the key
+    /// changed, it can be older than a copy that is sealed with the key that was given.
+    pub(super) locked: Vec<(Option<PathBuf>, Box<Locked>)>,
+}
+
+/// What is used of a damaged journal.
+#[derive(Clone, Copy)]
+pub(super) enum Damage {
+    /// Nothing, and there is no copy.
+    Useless,
+    /// A copy.
+    Copied,
+    /// Its own token, whose record is whole, and whether a request with it had begun.
+    Salvaged { sent: bool },
+}
+
+/// Where a torn text was found.
+#[derive(Clone, Copy)]
+enum Source {
+    Journal,
+    Copy,
+}
+
+/// Whether a copy is newer than the best so far. The journal is looked at first, and wins if both are the same.
+fn is_newer(state: &State, best: &State) -> bool {
+    state.sequence > best.sequence || (state.sequence == best.sequence && state.came_after(best))
+}
+
+/// Whether one of two states can have come from the other: one of them knows the token of the other.
+fn are_related(one: &State, other: &State) -> bool {
+    let knows =
+        |state: &State, other: &State| other.fingerprint().is_none_or(|token| state.recognise(token) != Known::Unknown);
+    knows(one, other) || knows(other, one)
+}

@@ -1,0 +1,259 @@
+//! The ways to make a journal durable: in the space that was reserved, by a new file, in place, or in the private folder of
+//! the user.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::super::Notice;
+use super::super::codec::Step;
+use super::super::format;
+use super::super::state::State;
+use super::guard::FileGuard;
+use super::{OTHER_NAMES, SLOTS, STAND_INS, name_of};
+use crate::Result;
+use crate::files::names::{sibling, stand_in};
+use crate::files::platform::{self, Ownership};
+use crate::files::replace::{self, Room, Way};
+
+impl FileGuard {
+    /// Whether the journal can be written over with no copy beside it: it need not grow for that, and holds no token
+    /// but the one that Ring has just replaced, so that even torn it is worth no less than now.
+    fn only_spent_is_there(&self, state: &State, length: usize) -> bool {
+        let Ok(Ok(Some(bytes))) = self.shared.real().map(|real| self.shared.disk.read(real)) else { return false };
+        let spent = state.previous.as_ref().filter(|held| held.succeeded).map(|held| held.token.fingerprint());
+        let there = self.shared.codec.open(&bytes).ok().and_then(|opened| format::decode(&opened.text).ok());
+        let there = there.and_then(|old| old.fingerprint());
+        bytes.len() >= length && spent.is_some() && there == spent
+    }
+
+    /// A place for a copy: the first or the second in which none is that is needed, and no other file.
+    pub(super) fn slot(&self, real: &Path, index: usize) -> Result<PathBuf> {
+        let names = SLOTS.iter().map(|slot| (*slot).to_owned());
+        let others = OTHER_NAMES.flat_map(|number| SLOTS.iter().map(move |slot| format!("{slot}-{number}")));
+        let is_free = |slot: &PathBuf| {
+            !self.copies.contains(slot) && !self.foreign.contains(slot) && self.shared.may_remove(real, slot)
+        };
+        let mut free = names.chain(others).map(|slot| sibling(real, &slot)).filter(is_free);
+        free.nth(index).ok_or_else(|| {
+            self.shared.failed(
+                "written: other files have the names that its copies need",
+                &io::ErrorKind::AlreadyExists.into(),
+            )
+        })
+    }
+
+    /// Makes bytes durable by the first way that works.
+    pub(super) fn put(&mut self, bytes: &[u8], room: Option<Room>) -> Result<Way> {
+        let shared = Arc::clone(&self.shared);
+        let (disk, real) = (&shared.disk, shared.real()?);
+        let there = disk.metadata(real).map_err(|error| shared.failed("written", &error))?;
+        let ownership = there.as_ref().map(|there| Ownership::of(there, real));
+        // A file that took its place would leave a second name behind.
+        let has_other_names = there.as_ref().is_some_and(platform::has_other_names);
+        let in_its_place = |room: Room| if has_other_names { room.only_as_copy() } else { room };
+        let mut used = None;
+        if let Some(room) = room.map(in_its_place) {
+            let slot = room.path().to_owned();
+            if let Ok(way) = replace::replace(disk, room, real, bytes) {
+                return Ok(self.settled(way, &slot, bytes));
+            }
+            used = Some(slot);
+        }
+        // What is in the room may be whole: it stays until the next copy is.
+        let slot = match self.slot(real, 1)? {
+            slot if Some(&slot) == used.as_ref() => self.slot(real, 0)?,
+            slot => slot,
+        };
+        let fresh = match Room::empty(disk, &slot, ownership) {
+            // Whoever may not give a file its owner can still write into the one that has it.
+            Err(error) if ownership.is_some() && platform::means_irreplaceable(&error) => {
+                return self.put_in_place(bytes, &slot, &error);
+            }
+            made => made.and_then(|room| replace::replace(disk, in_its_place(room), real, bytes)),
+        };
+        match fresh {
+            Ok(way) => Ok(self.settled(way, &slot, bytes)),
+            Err(error) => Err(shared.failed("written", &error)),
+        }
+    }
+
+    /// Writes over the journal, with a whole copy in the first place that takes one.
+    fn put_in_place(&mut self, bytes: &[u8], slot: &Path, refused: &io::Error) -> Result<Way> {
+        let shared = Arc::clone(&self.shared);
+        let (disk, real) = (&shared.disk, shared.real()?);
+        let places = [Some(slot.to_owned()), self.free_stand_in(real)];
+        for place in places.into_iter().flatten() {
+            if replace::copy(disk, &place, bytes).is_err() {
+                continue;
+            }
+            if replace::write_over(disk, real, bytes).is_err() {
+                // The copy is whole, so the journal is mended from it by whoever reads it next.
+                return Ok(self.settled(Way::Beside, &place, bytes));
+            }
+            let _ = disk.remove(&place);
+            return Ok(self.settled(Way::InPlace, &place, bytes));
+        }
+        Err(shared.failed("written", refused))
+    }
+
+    /// A place in the user's private folder in which there is no copy that is needed.
+    fn free_stand_in(&self, real: &Path) -> Option<PathBuf> {
+        STAND_INS
+            .iter()
+            .filter_map(|ending| stand_in(&self.shared.disk, real, ending).ok())
+            .find(|place| !self.copies.contains(place) && !self.foreign.contains(place))
+    }
+
+    /// Keeps bytes that could not be written anywhere else where at least the next process of this user finds them.
+    fn put_aside(&mut self, bytes: &[u8]) {
+        let shared = Arc::clone(&self.shared);
+        let Ok(real) = shared.real() else { return };
+        let Some(place) = self.free_stand_in(real) else { return };
+        if replace::copy(&shared.disk, &place, bytes).is_ok() {
+            self.keep_aside(place);
+        }
+    }
+
+    /// Notes that the newest state lies there alone. What lay in that folder before is older.
+    fn keep_aside(&mut self, place: PathBuf) {
+        if let Some(former) = self.stand_in.replace(place.clone()) {
+            let _ = self.shared.disk.remove(&former);
+            self.copies.retain(|copy| *copy != former);
+        }
+        self.copies.push(place);
+    }
+
+    /// Notes how bytes were written. If they are in the journal, the copies that were needed until now are not needed any
+    /// more.
+    pub(super) fn settled(&mut self, way: Way, copy: &Path, bytes: &[u8]) -> Way {
+        let shared = Arc::clone(&self.shared);
+        if way == Way::Beside {
+            // The journal is as it was, or torn by this very write.
+            self.seen = shared
+                .real()
+                .ok()
+                .and_then(|real| shared.disk.read(real).ok())
+                .flatten()
+                .as_deref()
+                .map(format::digest_of);
+            if shared.real().is_ok_and(|real| copy.parent() == real.parent()) {
+                self.stand_in = None;
+                for former in std::mem::replace(&mut self.copies, vec![copy.to_owned()]) {
+                    let _ = shared.disk.remove(&former);
+                }
+            } else {
+                self.keep_aside(copy.to_owned());
+            }
+            return way;
+        }
+        self.seen = Some(format::digest_of(bytes));
+        self.stand_in = None;
+        for former in std::mem::take(&mut self.copies) {
+            let _ = shared.disk.remove(&former);
+        }
+        if let Ok(real) = shared.real() {
+            shared.home.note(real);
+        }
+        way
+    }
+
+    pub(super) fn notices(&self, way: Way) -> Vec<Notice> {
+        let path = self.shared.given.display();
+        let mut notices = match way {
+            Way::Replaced => Vec::new(),
+            Way::InPlace => vec![Notice(format!(
+                "The journal {path} cannot be replaced in one go here, so it is written in place, with a copy beside it meanwhile."
+            ))],
+            Way::Beside => vec![Notice(format!(
+                "The journal {path} could not be changed, so its newest version lies in a file beside it. Give this user the right to write it."
+            ))],
+        };
+        if self.shared.real().is_ok_and(platform::take_exposed) {
+            notices.push(Notice(format!(
+                "The access list of the journal {path} could not be changed, so other users of this computer may be able to read the token. Keep it in a folder that is yours alone, on a drive with access lists (NTFS)."
+            )));
+        }
+        notices
+    }
+
+    /// Writes a state in every way there is.
+    pub(super) fn put_somehow(&mut self, state: &State, bytes: &[u8]) -> Result<Way> {
+        let room = self.room.take();
+        let error = match self.put(bytes, room) {
+            Ok(Way::Beside) if self.stand_in.is_some() => {
+                self.shared.failed("written", &io::Error::from(io::ErrorKind::PermissionDenied))
+            }
+            Ok(way) => return Ok(way),
+            Err(error) => error,
+        };
+        if self.only_spent_is_there(state, bytes.len()) {
+            let shared = Arc::clone(&self.shared);
+            let (disk, real) = (&shared.disk, shared.real()?);
+            // Its place in the folder may be what could not be made durable.
+            if replace::write_over(disk, real, bytes).and_then(|()| replace::sync_folder(disk, real)).is_ok() {
+                return Ok(self.settled(Way::InPlace, real, bytes));
+            }
+        }
+        if self.stand_in.is_none() {
+            self.put_aside(bytes);
+        }
+        Err(error)
+    }
+
+    /// Keeps a state that could not be written anywhere else where the next process of this user finds it.
+    pub(super) fn put_state_aside(&mut self, state: &mut State, real: &Path) {
+        if self.stand_in.is_some() {
+            return;
+        }
+        state.sequence += 1;
+        let form = self.shared.codec.form(self.form.as_ref(), self.step(state));
+        if let Ok(bytes) = form.and_then(|form| form.encode(state, &name_of(real))) {
+            self.put_aside(&bytes);
+        }
+    }
+
+    /// Makes a state durable in the journal itself, without any request to come. A probe is text that shows wherever this
+    /// journal shows. Says whether that was done: not if another process wrote meanwhile.
+    pub(in crate::journal) fn write_unsent(
+        &mut self,
+        state: &mut State,
+        probe: Option<&str>,
+        step: Step,
+    ) -> Result<bool> {
+        let shared = Arc::clone(&self.shared);
+        let real = shared.real()?;
+        if self.is_overtaken(real).map_err(|error| shared.failed("read", &error))? {
+            return Ok(false);
+        }
+        let mut written = State { sequence: state.sequence + 1, ..state.clone() };
+        if written.fingerprint() == self.found.0 {
+            written.mark.clone_from(&self.found.1);
+        }
+        written.unknown.extend(probe.map(|probe| (format::PROBE.to_owned(), probe.into())));
+        let form = shared.codec.form(self.form.as_ref(), step)?;
+        match self.put(&form.encode(&written, &name_of(real))?, None)? {
+            Way::Replaced => self.lock.follow(&shared.disk, real),
+            Way::InPlace => {}
+            Way::Beside => return Err(shared.failed("written", &io::ErrorKind::PermissionDenied.into())),
+        }
+        state.sequence = written.sequence;
+        self.form = Some(form);
+        Ok(true)
+    }
+
+    /// The same for another journal than the one of this manager: if it cannot be changed it stays as it is, and nothing is
+    /// laid beside it.
+    pub(in crate::journal) fn write_visited(&mut self, state: &mut State) -> Result<bool> {
+        if !self.copies.is_empty() {
+            return Ok(false);
+        }
+        let written = self.write_unsent(state, None, Step::Visited);
+        if written.is_err() {
+            for copy in std::mem::take(&mut self.copies) {
+                let _ = self.shared.disk.remove(&copy);
+            }
+        }
+        written
+    }
+}
