@@ -15,12 +15,14 @@ describe('the list of what fails under Wine', () => {
   it('names tests that exist', () => {
     const suites = readdirSync(join(root, 'tests')).filter((name) => name.endsWith('.rs'))
     for (const name of Object.keys(RUST)) {
-      const [test = '', , ...modules] = name.split('::').reverse()
-      // A test without a module is in a suite of its own.
-      const files =
-        modules.length > 0 ? [`src/${modules.reverse().join('/')}.rs`] : suites.map((suite) => `tests/${suite}`)
+      const [test = '', ...modules] = name.split('::').reverse()
+      const path = modules.reverse().join('/')
+      // The module `tests` is in a file of its own, or in that of the module which it tests. A test without a module is in a suite of its own.
+      const files = path
+        ? [path, path.replace(/\/tests$/, '')].flatMap((one) => [`src/${one}.rs`, `src/${one}/mod.rs`])
+        : suites.map((suite) => `tests/${suite}`)
       assert.ok(
-        files.some((file) => read(file).includes(`fn ${test}(`)),
+        files.some((file) => existsSync(join(root, file)) && read(file).includes(`fn ${test}(`)),
         name,
       )
     }
@@ -48,7 +50,7 @@ describe('the list of what fails under Wine', () => {
         javaScript: lists.reduce((sum, list) => sum + Object.keys(list).length, 0),
         leftOut: Object.keys(LEFT_OUT).length,
       },
-      { rust: 3, javaScript: 3, leftOut: 3 },
+      { rust: 3, javaScript: 1, leftOut: 1 },
     )
   })
 })
