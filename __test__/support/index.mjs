@@ -12,6 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { RingAuthError, RingTokenManager, parseRefreshToken } from '../../index.js'
 import { FakeRing } from '../fake-ring/index.mjs'
+import { inWine } from './systems.mjs'
 
 export { FakeRing, RingAuthError, RingTokenManager, parseRefreshToken, sleep }
 
@@ -24,7 +25,7 @@ export const EMAIL = 'person@example.com'
 export const PASSWORD = 'correct horse'
 
 /** Long enough for the slowest machine; only a failing test ever waits so long. */
-export const PATIENCE_MS = 120_000
+export const PATIENCE_MS = inWine ? 240_000 : 120_000
 
 /** @type {WeakMap<object, { order: number, end: () => unknown }[]>} */
 const ends = new WeakMap()

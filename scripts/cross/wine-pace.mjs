@@ -10,7 +10,7 @@ export { after, afterEach, before, beforeEach } from 'node:test'
 
 const AT_ONCE = 2
 /** Longer than the tests themselves wait for anything: a test that takes longer hangs. */
-const LIMIT_MS = 150_000
+const LIMIT_MS = 300_000
 
 /**
  * A function of `node:test` with other options than the caller's.

@@ -62,6 +62,8 @@ export function windowsNodes() {
       archive(),
     ])
   })
+  // Wine resolves names as the system inside does, which has no hosts file of its own.
+  writeFileSync(join(tree, 'etc', 'hosts'), '127.0.0.1 localhost\n')
   if (!existsSync(join(prefix, 'system.reg'))) {
     rmSync(prefix, { recursive: true, force: true })
     // Wine finds this library of its own nowhere else.
