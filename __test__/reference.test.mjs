@@ -254,8 +254,8 @@ describe('docs/errors.md', () => {
   it('tells what passes by itself from what does not', async (t) => {
     const ring = await startRing(t)
     const source = snippet('docs/errors.md', 'js', 'instanceof RingAuthError')
-      .replace('// Nothing to do', "say('wait') // Nothing to do")
-      .replace('// Somebody', "say('act') // Somebody")
+      .replace('// Wait', "say('wait') // Wait")
+      .replace('// A person', "say('act') // A person")
     /** @param {object} manager */
     const said = async (manager) => {
       /** @type {string[]} */
