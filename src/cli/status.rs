@@ -62,7 +62,7 @@ pub(super) async fn status(options: &Options, output: &Arc<Output>) -> Done {
         status = Status { phase: Phase::Idle, problem: None, retry_at: None, persisted: false };
         pasted = Some(token);
     }
-    let current = state.as_ref().and_then(|state| state.current.as_ref());
+    let current = state.as_ref().and_then(|state| state.current());
     let age_seconds = current.map(|held| clock.wall().saturating_sub(held.obtained_at) / 1000);
     let expires_at = state.as_ref().and_then(|state| state.access.as_ref()).map(Access::expires_at);
     let needs_login = status.phase == Phase::NeedsLogin;
@@ -107,7 +107,7 @@ pub(super) fn look(place: &Place, opened: &Opened, clock: &dyn Clock) -> Result<
     let mut status = inspect(state.as_ref(), clock);
     status.problem = status.problem.map(|error| place.in_our_words(error));
     let Some(looked) = looked else { return Ok(Seen { state, status, shown: None, pasted: None }) };
-    let is_empty = state.as_ref().is_none_or(|state| state.current.is_none());
+    let is_empty = state.as_ref().is_none_or(|state| state.family.is_none());
     if let Err(error) = &looked
         && is_empty
     {
@@ -139,7 +139,7 @@ fn is_too_old(last_success_at: Option<Millis>, now: Millis, max_age: Duration) -
 
 /// As for requests: a token's own id wins.
 pub(super) fn hardware_id<'a>(state: Option<&'a State>, pasted: Option<&'a RefreshToken>) -> Option<&'a str> {
-    let current = state.and_then(|state| state.current.as_ref()).map(|held| &held.token);
+    let current = state.and_then(|state| state.current()).map(|held| &held.token);
     current
         .or(pasted)
         .and_then(RefreshToken::hardware_id)

@@ -291,7 +291,7 @@ impl Opened {
 
     /// What is kept now; `None` where no token is.
     pub(super) fn held(&self) -> Result<Option<State>> {
-        Ok(self.store.peek()?.filter(|state| state.current.is_some()))
+        Ok(self.store.peek()?.filter(|state| state.family.is_some()))
     }
 }
 
@@ -499,7 +499,7 @@ mod tests {
                     }
                     continue;
                 };
-                let is_forgotten = guard.read().unwrap().state.current.is_none();
+                let is_forgotten = guard.read().unwrap().state.family.is_none();
                 let shown = mirror.look(Patience::Some).unwrap().filter(|shown| !shown.is_empty());
                 drop(guard);
                 let would_come_back = is_forgotten && shown.is_some();

@@ -489,7 +489,7 @@ mod tests {
     }
 
     fn current(path: &Path, codec: &Codec) -> Option<String> {
-        store(path, codec).peek().unwrap().and_then(|state| state.current).map(|held| held.token.raw())
+        store(path, codec).peek().unwrap().and_then(|state| state.family).map(|family| family.current.token.raw())
     }
 
     fn refused(path: &Path, codec: &Codec) -> (ErrorCode, String) {
@@ -608,7 +608,7 @@ mod tests {
         assert_eq!(files(folder.path()), before);
         let mut guard = store(&path, &sealed(1)).try_lock().unwrap().unwrap();
         let found = guard.read().unwrap();
-        assert!(found.state.current.is_none() && found.notices[0].0.contains("was damaged. It was kept as"));
+        assert!(found.state.family.is_none() && found.notices[0].0.contains("was damaged. It was kept as"));
         assert!(files(folder.path()).values().any(|bytes| *bytes == all.as_bytes()) && !path.exists());
     }
 
@@ -722,7 +722,7 @@ mod tests {
         let forced = Codec::from(ISSUER).forgetting_sealed();
         store(&path, &forced).try_lock().unwrap().unwrap().forget().unwrap();
         let left = store(&path, &ISSUER.into()).peek().unwrap().unwrap();
-        assert!(left.current.is_none() && left.logged_out_at.is_some());
+        assert!(left.family.is_none() && left.logged_out_at.is_some());
         assert!(left.sequence > sequence, "a manager that runs takes it for newer");
         assert_eq!(files(folder.path()).len(), 1);
     }
@@ -796,7 +796,7 @@ mod tests {
         assert!(store.is_shut());
         assert_eq!(store.peek().unwrap_err().message(), later().message());
         let elsewhere = store.clone();
-        let found = thread::spawn(move || elsewhere.peek().unwrap().unwrap().current.is_some()).join().unwrap();
+        let found = thread::spawn(move || elsewhere.peek().unwrap().unwrap().family.is_some()).join().unwrap();
         assert!(found && !store.is_shut() && store.peek().is_ok(), "from then on it is known");
         assert_eq!(source.key(), Ok(key(1)));
     }

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::id::JournalId;
 use super::seal;
-use super::state::{Access, Aside, CoolDown, Held, Mark, Millis, MirrorRecord, Remains, State, Tombstone, millis};
+use super::state::{Access, CoolDown, Family, Held, Mark, Millis, MirrorRecord, Remains, State, Tombstone, millis};
 use crate::token::{Fingerprint, RefreshToken};
 use crate::{ErrorCode, Secret};
 
@@ -56,9 +56,9 @@ pub fn encode(state: &State, name: &str) -> Vec<u8> {
     map.insert("loggedOutAt".into(), state.logged_out_at.into());
     map.insert("lastSuccessAt".into(), state.last_success_at.into());
     map.insert("hardwareId".into(), state.hardware_id.clone().into());
-    map.insert("current".into(), state.current.as_ref().map(kept).into());
-    map.insert("previous".into(), state.previous.as_ref().map(kept).into());
-    map.insert("proven".into(), state.proven.into());
+    map.insert("current".into(), state.current().map(kept).into());
+    map.insert("previous".into(), state.previous().map(kept).into());
+    map.insert("proven".into(), state.is_proven().into());
     let aside = state.aside.as_ref().map(|aside| {
         json!({ "current": kept(&aside.current), "previous": aside.previous.as_ref().map(kept), "proven": aside.proven })
     });
@@ -169,7 +169,7 @@ pub fn salvage(bytes: &[u8], issuer: &str, name: &str) -> Option<Remains> {
     let (current, sequence) = lines.get("current").and_then(whole)?;
     let list = |key: &str| lines.get(key).and_then(Value::as_str).and_then(parse_fingerprints).unwrap_or_default();
     let aside = lines.get("aside").and_then(|value| {
-        Some(Aside {
+        Some(Family {
             current: verified(value.get("current")?, of)?,
             previous: value.get("previous").and_then(|value| verified(value, of)),
             proven: value.get("proven")?.as_bool()?,
@@ -260,11 +260,12 @@ fn decode_fields(mut map: Map<String, Value>) -> Option<State> {
         Some(Value::Null) | None => None,
         Some(_) => return None,
     };
-    state.current = optional(map.remove("current"), parse_held)?;
-    state.previous = optional(map.remove("previous"), parse_held)?;
-    state.proven = map.remove("proven")?.as_bool()?;
+    let current = optional(map.remove("current"), parse_held)?;
+    let previous = optional(map.remove("previous"), parse_held)?;
+    let proven = map.remove("proven")?.as_bool()?;
+    state.family = current.map(|current| Family { current, previous, proven });
     state.aside = optional(map.remove("aside"), |value| {
-        Some(Aside {
+        Some(Family {
             current: parse_held(value.get("current")?)?,
             previous: optional(value.get("previous").cloned(), parse_held)?,
             proven: value.get("proven")?.as_bool()?,
@@ -571,9 +572,9 @@ mod tests {
         let issuer = state.issuer.clone();
         let found = |text: &str| salvage(text.as_bytes(), &issuer, "another");
         let whole = found(&text()).unwrap();
-        assert_eq!((whole.sequence, Some(&whole.current)), (12, state.current.as_ref()));
+        assert_eq!((whole.sequence, Some(&whole.current)), (12, state.current()));
         assert_eq!((whole.id, whole.id.is_some()), (state.id, true));
-        assert_eq!(whole.previous, state.previous);
+        assert_eq!(whole.previous.as_ref(), state.previous());
         assert_eq!((whole.aside, whole.mark), (state.aside, state.mark));
         assert_eq!((whole.known, whole.given, whole.rejected), (state.known, state.given, state.rejected));
         // Laid out by an editor, with a byte order mark.
@@ -659,7 +660,7 @@ mod tests {
             let cut = cut.min(bytes.len() - 2);
             prop_assert_eq!(decode(&bytes[..cut]), Err(Unreadable::Damaged));
             let found = salvage(&bytes[..cut], "https://oauth.ring.com", "j");
-            prop_assert!(found.is_none_or(|remains| Some(remains.current) == full().current));
+            prop_assert!(found.is_none_or(|remains| Some(&remains.current) == full().current()));
         }
 
         #[test]
@@ -671,7 +672,7 @@ mod tests {
                 prop_assert_eq!(state, full());
             }
             let found = salvage(&bytes, "https://oauth.ring.com", "j");
-            prop_assert!(found.is_none_or(|remains| Some(remains.current) == full().current));
+            prop_assert!(found.is_none_or(|remains| Some(&remains.current) == full().current()));
         }
     }
 }

@@ -277,7 +277,7 @@ impl LinkGuard {
             sleep(LOOK);
         };
         let theirs = guard.read()?.state;
-        let is_copy = match &theirs.current {
+        let is_copy = match theirs.current() {
             Some(held) => state.recognise(held.token.fingerprint()) != Known::Unknown,
             None => theirs.sequence == 0,
         };
@@ -331,7 +331,7 @@ impl Guard for LinkGuard {
             && found.state.sequence == 0
         {
             let theirs = former.read()?;
-            if theirs.state.current.is_some() {
+            if theirs.state.family.is_some() {
                 found.state = theirs.state;
                 found.notices.extend(self.guard.commit(&mut found.state)?);
                 found.notices.push(self.moved(self.real.as_deref().unwrap_or(&self.path)));
@@ -447,7 +447,7 @@ mod tests {
     }
 
     fn current(path: &Path) -> Option<String> {
-        store(path).peek().unwrap().and_then(|state| state.current).map(|held| held.token.raw())
+        store(path).peek().unwrap().and_then(|state| state.family).map(|family| family.current.token.raw())
     }
 
     fn retarget(link: &Path, to: &str) {
@@ -490,12 +490,12 @@ mod tests {
         retarget(&link, "next.json");
         assert!(store(&link).peek().unwrap().is_none());
         let found = running.try_lock().unwrap().unwrap().read().unwrap();
-        assert_eq!(found.state.current.unwrap().token.raw(), "a");
+        assert_eq!(found.state.current().unwrap().token.raw(), "a");
         assert!(found.notices[0].0.contains("leads elsewhere"), "{:?}", found.notices);
         assert_eq!(current(&folder.path().join("next.json")).as_deref(), Some("a"));
         // What was forgotten is not brought back.
         running.try_lock().unwrap().unwrap().forget().unwrap();
-        assert!(running.try_lock().unwrap().unwrap().read().unwrap().state.current.is_none());
+        assert!(running.try_lock().unwrap().unwrap().read().unwrap().state.family.is_none());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::state::{Access, Aside, CoolDown, Held, Known, Millis, Sent, State};
+use super::state::{Access, CoolDown, Family, Held, Known, Millis, Sent, State};
 use crate::token::{Fingerprint, RefreshToken};
 
 /// What a request, a login or an edit came to.
@@ -101,7 +101,7 @@ pub fn merge(mut state: State, outcome: &Outcome) -> State {
         Outcome::LoggedIn(login) => log_in(&mut state, login),
         Outcome::Given { token, at } => give(&mut state, token, *at),
         Outcome::PushCredentials(credentials) => {
-            if let Some(held) = &state.current {
+            if let Some(held) = state.current() {
                 let token = held.token.with_push_credentials(credentials.clone());
                 if token != held.token {
                     state.wrap(token);
@@ -122,7 +122,7 @@ fn is_alive(state: &State, held: Option<&Held>) -> bool {
 
 /// Whether a refresh with that token is about the lineage in use: it is the current token, or the one before a rejected one.
 fn is_at_stake(state: &State, sent: Fingerprint) -> bool {
-    is(state.current.as_ref(), sent) || (is(state.previous.as_ref(), sent) && !is_alive(state, state.current.as_ref()))
+    is(state.current(), sent) || (is(state.previous(), sent) && !is_alive(state, state.current()))
 }
 
 /// The mark goes with the refresh that it announced, and so does one of a token that will not be sent any more.
@@ -137,15 +137,15 @@ fn clear_mark(state: &mut State, sent: Fingerprint) {
 fn grant(state: &mut State, granted: &Granted) {
     let (sent, new) = (granted.sent, granted.token.fingerprint());
     let access = &granted.access;
-    let is_new_current = is(state.current.as_ref(), new);
+    let is_new_current = is(state.current(), new);
     if is_new_current && state.access.as_ref() == Some(access) {
         // This answer is in the state already.
         return clear_mark(state, sent);
     }
-    if is(state.current.as_ref(), sent) {
+    if is(state.current(), sent) {
         return rotate(state, Sent::Current, granted);
     }
-    let is_current_alive = is_alive(state, state.current.as_ref());
+    let is_current_alive = is_alive(state, state.current());
     if is_new_current && is_current_alive {
         // Ring gave the same token once more: the access token alone can be newer.
         if state.access.as_ref().is_none_or(|known| known.obtained_at < access.obtained_at) {
@@ -155,8 +155,8 @@ fn grant(state: &mut State, granted: &Granted) {
         }
         return forgive(state, sent);
     }
-    let is_after_previous = is(state.previous.as_ref(), sent);
-    if is_after_previous && state.current.is_some() && !is_current_alive {
+    let is_after_previous = is(state.previous(), sent);
+    if is_after_previous && state.family.is_some() && !is_current_alive {
         return rotate(state, Sent::Previous, granted);
     }
     forgive(state, sent);
@@ -173,8 +173,8 @@ fn grant(state: &mut State, granted: &Granted) {
     if is_after_aside {
         return rotate_aside(state, granted);
     }
-    let family = Aside { current: held(granted), previous: None, proven: true };
-    if state.current.is_some() {
+    let family = Family { proven: true, ..Family::of(held(granted)) };
+    if state.family.is_some() {
         // If the current token descends from the one that was sent by more than one step, the answer is not newer, and takes the
         // place of nothing that works. Any other token was displaced while it was being sent, and its answer is the newest of its
         // lineage.
@@ -182,8 +182,7 @@ fn grant(state: &mut State, granted: &Granted) {
             state.aside = Some(family);
         }
     } else if state.logged_out_at.is_none_or(|at| at <= access.obtained_at) {
-        state.current = Some(family.current);
-        state.proven = true;
+        state.family = Some(family);
         state.logged_out_at = None;
         state.hardware_id = Some(granted.hardware_id.clone());
         state.last_success_at = Some(access.obtained_at);
@@ -212,15 +211,13 @@ fn rotate(state: &mut State, sent: Sent, granted: &Granted) {
 
 /// Two answers to one token: the later one is used, and the other is tried if that is rejected; never the spent one before.
 fn second_successor(state: &mut State, granted: &Granted) {
-    let Some(current) = state.current.take() else { return };
+    let Some(Family { current, .. }) = state.family.take() else { return };
     let new = held(granted);
     let is_later = new.obtained_at >= current.obtained_at;
     let (used, other) = if is_later { (new, current) } else { (current, new) };
     state.remember(granted.token.fingerprint());
-    state.current = Some(used);
-    state.previous = None;
-    state.proven = false;
-    state.aside = Some(Aside { current: other, previous: None, proven: true });
+    state.family = Some(Family::of(used));
+    state.aside = Some(Family { proven: true, ..Family::of(other) });
     if is_later {
         state.unwrapped.clear();
         state.hardware_id = Some(granted.hardware_id.clone());
@@ -260,7 +257,7 @@ fn rotate_aside(state: &mut State, granted: &Granted) {
 }
 
 fn reject(state: &mut State, sent: Fingerprint, at: Millis) {
-    if is(state.current.as_ref(), sent) {
+    if is(state.current(), sent) {
         state.reject(Sent::Current, at);
     } else if is_at_stake(state, sent) {
         state.reject(Sent::Previous, at);
@@ -279,10 +276,10 @@ fn log_in(state: &mut State, login: &LoggedIn) {
         state.take_over(login.token.clone(), at);
     }
     let is_newer = state.access.as_ref().is_none_or(|known| known.obtained_at < at);
-    if is(state.current.as_ref(), fingerprint) && is_newer {
+    if let Some(family) = state.family.as_mut().filter(|family| is(Some(&family.current), fingerprint) && is_newer) {
         // Ring has given this token to the person who logged in: if it is rejected, that person has to know. The lineage that it
         // displaced may be another account's, and must not come back by itself as for a token that was pasted and never worked.
-        state.proven = true;
+        family.proven = true;
         state.last_success_at = Some(at);
         state.hardware_id = Some(login.hardware_id.clone());
         state.access = Some(login.access.clone());
@@ -441,7 +438,7 @@ mod tests {
                     (!dead).then(|| self.answer(&aside, false))?
                 }
                 Step::AnswerAgain => {
-                    let previous = self.state.previous.clone()?;
+                    let previous = self.state.previous().cloned()?;
                     self.answer(&previous, false)
                 }
                 Step::Replay(which) => self.past.get(which.checked_rem(self.past.len())?)?.clone(),
@@ -468,7 +465,7 @@ mod tests {
 
     /// The tokens that are used, or would be if those that are used were rejected.
     fn kept(state: &State) -> Vec<Fingerprint> {
-        [state.current.as_ref(), aside(state)].into_iter().flatten().map(|held| held.token.fingerprint()).collect()
+        [state.current(), aside(state)].into_iter().flatten().map(|held| held.token.fingerprint()).collect()
     }
 
     /// The token that Ring has just given, so that it works.
@@ -582,7 +579,7 @@ mod tests {
         let answer = world.outcome(Step::Rotate).unwrap();
         world.happens(Step::LogIn);
         let merged = merge(world.state, &answer);
-        assert_eq!((raw(merged.current.as_ref()), raw(aside(&merged))), ("t3".into(), "t2".into()));
+        assert_eq!((raw(merged.current()), raw(aside(&merged))), ("t3".into(), "t2".into()));
         assert_eq!(merged.access.unwrap().token.expose(), "access-4", "the access token is that of the lineage in use");
     }
 
@@ -592,10 +589,10 @@ mod tests {
         let (earlier, later) = (world.outcome(Step::Rotate).unwrap(), world.outcome(Step::Rotate).unwrap());
         for (one, other) in [(&earlier, &later), (&later, &earlier)] {
             let mut merged = merge(merge(world.state.clone(), one), other);
-            assert_eq!((raw(merged.current.as_ref()), raw(aside(&merged))), ("t2".into(), "t1".into()));
+            assert_eq!((raw(merged.current()), raw(aside(&merged))), ("t2".into(), "t1".into()));
             let sent = merged.fingerprint().unwrap();
             merged = merge(merged, &Outcome::Rejected { sent, at: 9 });
-            assert_eq!((raw(merged.current.as_ref()), merged.previous), ("t1".into(), None));
+            assert_eq!((raw(merged.current()), merged.previous()), ("t1".into(), None));
         }
     }
 
@@ -604,9 +601,9 @@ mod tests {
         let mut world = World::new();
         let answer = world.outcome(Step::Rotate).unwrap();
         let after = merge(State::logged_out(ISSUER, 9), &answer);
-        assert_eq!((after.current, after.known.len()), (None, 1));
+        assert_eq!((after.family, after.known.len()), (None, 1));
         let nowhere = merge(State::new(ISSUER), &answer);
-        assert_eq!((raw(nowhere.current.as_ref()), nowhere.proven), ("t1".into(), true));
+        assert_eq!((raw(nowhere.current()), nowhere.is_proven()), ("t1".into(), true));
     }
 
     #[test]

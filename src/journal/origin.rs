@@ -549,7 +549,7 @@ mod tests {
     }
 
     fn raw(state: &State) -> String {
-        state.current.as_ref().unwrap().token.raw()
+        state.current().unwrap().token.raw()
     }
 
     fn edit(path: &Path, change: impl FnOnce(&mut State)) {
@@ -563,7 +563,7 @@ mod tests {
     fn log_in(path: &Path, token: &str) {
         edit(path, |state| {
             state.take_over(RefreshToken::from_raw(token), 1);
-            state.proven = true;
+            state.family.as_mut().unwrap().proven = true;
         });
     }
 

@@ -41,15 +41,11 @@ pub struct State {
     pub sequence: u64,
     /// The device id, decided before the first login and kept.
     pub hardware_id: Option<String>,
-    /// The token that is sent next.
-    pub current: Option<Held>,
-    /// The token that `current` came from.
-    pub previous: Option<Held>,
-    /// Whether a token of the current lineage was ever accepted. Until then the lineage set aside may come back.
-    pub proven: bool,
-    /// The lineage that a pasted token or a login displaced.
-    pub aside: Option<Aside>,
-    /// The access token that came with `current`.
+    /// The token family in use.
+    pub family: Option<Family>,
+    /// The token family that a pasted token or a login displaced. It may come back until a token of `family` was accepted.
+    pub aside: Option<Family>,
+    /// The access token that came with the current token.
     pub access: Option<Access>,
     /// A refresh that was begun and has not ended.
     pub mark: Option<Mark>,
@@ -135,15 +131,22 @@ pub struct Held {
     pub succeeded: bool,
 }
 
-/// A lineage that is kept, but not used.
+/// The tokens of one family that may still be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Aside {
-    /// Its newest token.
+pub struct Family {
+    /// The newest token, which is sent next.
     pub current: Held,
-    /// The one before.
+    /// The token that `current` came from.
     pub previous: Option<Held>,
-    /// Whether a token of it was ever accepted.
+    /// Whether Ring ever accepted a token of the family.
     pub proven: bool,
+}
+
+impl Family {
+    /// A family of one token that Ring has not accepted yet.
+    pub(super) fn of(current: Held) -> Self {
+        Self { current, previous: None, proven: false }
+    }
 }
 
 /// An access token as it was when it came.
@@ -247,7 +250,7 @@ pub struct Remains {
     /// Whether a token of the lineage was ever accepted.
     pub proven: Option<bool>,
     /// The lineage set aside.
-    pub aside: Option<Aside>,
+    pub aside: Option<Family>,
     /// The mark, which may be that of another write.
     pub mark: Option<Mark>,
     /// Fingerprints of tokens that were used.
@@ -293,9 +296,7 @@ impl State {
             issuer: issuer.into(),
             sequence: 0,
             hardware_id: None,
-            current: None,
-            previous: None,
-            proven: false,
+            family: None,
             aside: None,
             access: None,
             mark: None,
@@ -325,9 +326,24 @@ impl State {
         self.moved.is_none()
     }
 
+    /// The token that is sent next.
+    pub fn current(&self) -> Option<&Held> {
+        self.family.as_ref().map(|family| &family.current)
+    }
+
+    /// The token that the current one came from.
+    pub fn previous(&self) -> Option<&Held> {
+        self.family.as_ref()?.previous.as_ref()
+    }
+
+    /// Whether Ring ever accepted a token of the family in use.
+    pub fn is_proven(&self) -> bool {
+        self.family.as_ref().is_some_and(|family| family.proven)
+    }
+
     /// Whether there is no token although nobody logged out: the journal was removed, emptied or never written.
     pub fn lacks_its_token(&self) -> bool {
-        self.current.is_none() && self.logged_out_at.is_none()
+        self.family.is_none() && self.logged_out_at.is_none()
     }
 
     /// What a token is to this journal.
@@ -335,7 +351,7 @@ impl State {
         let is = |held: &Held| held.token.fingerprint() == fingerprint;
         if self.is_rejected(fingerprint) {
             Known::Rejected
-        } else if self.current.as_ref().is_some_and(is) {
+        } else if self.current().is_some_and(is) {
             Known::Current
         } else if self.aside.as_ref().is_some_and(|aside| is(&aside.current)) {
             Known::Aside
@@ -358,7 +374,7 @@ impl State {
 
     /// Whether a token is of the current family. A family begins with a token that was given from outside.
     pub(super) fn is_ancestor(&self, fingerprint: Fingerprint) -> bool {
-        if self.previous.as_ref().is_some_and(|held| held.token.fingerprint() == fingerprint) {
+        if self.previous().is_some_and(|held| held.token.fingerprint() == fingerprint) {
             return true;
         }
         let current = self.fingerprint();
@@ -391,27 +407,28 @@ impl State {
 
     /// Whether there is a token, and Ring rejected it and all that may be sent in its place.
     pub fn is_dead(&self) -> bool {
-        self.current.is_some() && self.sendable().is_none()
+        self.family.is_some() && self.sendable().is_none()
     }
 
     /// Which token a refresh is made with; `None` where Ring rejected all that may be sent. A rejection is in the journal
     /// before the next token is tried, so this holds after a crash or an outage in between as well.
     pub fn sendable(&self) -> Option<Sent> {
-        self.sendable_of(self.current.as_ref()?, self.previous.as_ref())
+        self.sendable_of(self.family.as_ref()?)
     }
 
-    fn sendable_of(&self, current: &Held, previous: Option<&Held>) -> Option<Sent> {
+    fn sendable_of(&self, family: &Family) -> Option<Sent> {
         let alive = |held: &Held| !self.is_rejected(held.token.fingerprint());
-        if alive(current) {
+        if alive(&family.current) {
             Some(Sent::Current)
         } else {
             // What was accepted once has taken the place of the one before for good.
-            (!current.succeeded && previous.is_some_and(alive)).then_some(Sent::Previous)
+            (!family.current.succeeded && family.previous.as_ref().is_some_and(alive)).then_some(Sent::Previous)
         }
     }
 
-    pub(super) fn is_usable(&self, aside: &Aside) -> bool {
-        self.sendable_of(&aside.current, aside.previous.as_ref()).is_some()
+    /// Whether the family has a token that may be sent.
+    pub(super) fn is_usable(&self, family: &Family) -> bool {
+        self.sendable_of(family).is_some()
     }
 
     /// Whether this is an earlier state of the journal that is known: a backup that was put back. A journal that was begun
@@ -434,7 +451,7 @@ impl State {
 
     /// The identity of the current token.
     pub fn fingerprint(&self) -> Option<Fingerprint> {
-        self.current.as_ref().map(|held| held.token.fingerprint())
+        self.current().map(|held| held.token.fingerprint())
     }
 
     /// Takes in what is left of a later write that was torn. Its token reached this machine, so it is the newest one; what
@@ -448,11 +465,11 @@ impl State {
         if self.fingerprint() == Some(fingerprint) || self.known.contains(&fingerprint) {
             return self;
         }
-        let former = self.current.take();
+        let former = self.family.take();
         self.hardware_id =
             remains.current.token.hardware_id().map(str::to_owned).or(remains.hardware_id).or(self.hardware_id);
-        self.previous = remains.previous.or(former);
-        self.proven = remains.proven.unwrap_or(self.proven);
+        let proven = remains.proven.unwrap_or(former.as_ref().is_some_and(|family| family.proven));
+        let previous = remains.previous.or(former.map(|family| family.current));
         self.aside = remains.aside.or(self.aside);
         self.mark = remains.mark.filter(|mark| mark.fingerprint == fingerprint);
         self.access = None;
@@ -461,12 +478,12 @@ impl State {
         self.logged_out_at = None;
         self.unwrapped.clear();
         self.known = union(self.known, remains.known);
-        let before = self.previous.as_ref().map(|held| held.token.fingerprint());
+        let before = previous.as_ref().map(|held| held.token.fingerprint());
         self.known = union(self.known, before.into_iter().chain([fingerprint]).collect());
         self.given = union(self.given, remains.given);
         self.rejected.extend(remains.rejected);
         self.rejected.retain(|tombstone| tombstone.fingerprint != fingerprint);
-        self.current = Some(remains.current);
+        self.family = Some(Family { current: remains.current, previous, proven });
         self
     }
 
@@ -476,16 +493,13 @@ impl State {
         let sequence = self.sequence.max(theirs.sequence);
         let knows =
             |state: &Self, other: &Self| other.fingerprint().is_none_or(|current| state.known.contains(&current));
-        let stems_from = |aside: &Option<Aside>, state: &Self| {
+        let stems_from = |aside: &Option<Family>, state: &Self| {
             aside.as_ref().is_some_and(|aside| state.known.contains(&aside.current.token.fingerprint()))
         };
-        let as_aside = |state: &mut Self| {
-            state.current.take().map(|current| Aside { current, previous: state.previous.take(), proven: state.proven })
-        };
-        let obtained = |state: &Self| state.current.as_ref().map(|held| held.obtained_at);
+        let obtained = |state: &Self| state.current().map(|held| held.obtained_at);
         let mirrors = std::mem::take(&mut theirs.mirrors);
         self.merge_mirrors(mirrors);
-        if theirs.current.is_none() && theirs.logged_out_at > obtained(self) {
+        if theirs.family.is_none() && theirs.logged_out_at > obtained(self) {
             // A person logged out since this token was asked for.
             theirs.mirrors = std::mem::take(&mut self.mirrors);
             *self = theirs;
@@ -506,17 +520,16 @@ impl State {
         } else if stems_from(&theirs.aside, self) {
             // They took over another token, and this one is the successor of the one that they set aside.
             std::mem::swap(self, &mut theirs);
-            self.aside = as_aside(&mut theirs);
+            self.aside = theirs.family.take();
         } else if stems_from(&self.aside, &theirs) {
-            self.aside = as_aside(&mut theirs);
+            self.aside = theirs.family.take();
         } else {
             // Two successors of one token: the later answer is used, and the other is tried if that is rejected.
             if obtained(&theirs) > obtained(self) {
                 std::mem::swap(self, &mut theirs);
             }
-            self.aside = as_aside(&mut theirs);
-            self.previous = None;
-            self.proven = false;
+            self.aside = theirs.family.take();
+            self.family = self.family.take().map(|family| Family::of(family.current));
         }
         self.sequence = sequence;
         self.id = self.id.or(theirs.id);
@@ -541,17 +554,11 @@ impl State {
         if let Some(hardware_id) = token.hardware_id() {
             self.hardware_id = Some(hardware_id.to_owned());
         }
-        let displaced = self.current.take().map(|current| Aside {
-            current,
-            previous: self.previous.take(),
-            proven: std::mem::take(&mut self.proven),
-        });
-        self.previous = None;
-        self.proven = false;
+        let displaced = self.family.replace(Family::of(Held { token, obtained_at: now, succeeded: false }));
         // One lineage is kept: of two, the one that is known to have worked.
         let keep_former = match (&displaced, &self.aside) {
             (Some(new), Some(old)) => {
-                let dead = |aside: &Aside| !self.is_usable(aside);
+                let dead = |family: &Family| !self.is_usable(family);
                 !dead(old) && (dead(new) || (old.proven && !new.proven))
             }
             (None, _) => true,
@@ -564,7 +571,6 @@ impl State {
             self.aside = None;
         }
         self.come_back();
-        self.current = Some(Held { token, obtained_at: now, succeeded: false });
         self.access = None;
         self.mark = None;
         self.cool_down = None;
@@ -582,12 +588,9 @@ impl State {
     /// Makes the lineage set aside the one in use again, and sets the other aside.
     pub fn swap_aside(&mut self) {
         let Some(aside) = self.aside.take() else { return };
-        let displaced = self.current.replace(aside.current);
-        let previous = std::mem::replace(&mut self.previous, aside.previous);
-        let proven = std::mem::replace(&mut self.proven, aside.proven);
-        self.aside = displaced.map(|current| Aside { current, previous, proven });
+        self.aside = self.family.replace(aside);
         self.unwrapped.clear();
-        if let Some(hardware_id) = self.current.as_ref().and_then(|held| held.token.hardware_id()) {
+        if let Some(hardware_id) = self.current().and_then(|held| held.token.hardware_id()) {
             self.hardware_id = Some(hardware_id.to_owned());
         }
         self.access = None;
@@ -632,7 +635,7 @@ impl State {
 
     /// Takes over the wrapping of what is the current token already. Says whether that changed anything.
     pub fn rewrap(&mut self, token: &RefreshToken) -> bool {
-        match &mut self.current {
+        match self.current() {
             Some(held) if held.token.fingerprint() == token.fingerprint() && held.token != *token => {
                 let mut token = token.clone();
                 if token.hardware_id().is_none()
@@ -659,7 +662,7 @@ impl State {
 
     /// Gives the current token another wrapping.
     pub fn wrap(&mut self, token: RefreshToken) {
-        let Some(held) = &mut self.current else { return };
+        let Some(Family { current: held, .. }) = &mut self.family else { return };
         let former = wrapping(&std::mem::replace(&mut held.token, token));
         let now = wrapping(&held.token);
         self.unwrapped.retain(|known| *known != former && *known != now);
@@ -684,18 +687,14 @@ impl State {
     /// The token that a refresh sends, if there is one that may be sent.
     pub fn to_send(&self, sent: Sent) -> Option<&Held> {
         match sent {
-            Sent::Current => self.current.as_ref(),
-            Sent::Previous => self.previous.as_ref(),
+            Sent::Current => self.current(),
+            Sent::Previous => self.previous(),
         }
     }
 
     /// Ring accepted what was sent and answered with these.
     pub fn rotated(&mut self, sent: Sent, raw: &str, hardware_id: &str, access: Access) {
-        let source = match sent {
-            Sent::Current => self.current.take(),
-            Sent::Previous => self.previous.take(),
-        };
-        let Some(mut source) = source else { return };
+        let Some(mut source) = self.to_send(sent).cloned() else { return };
         source.succeeded = true;
         let source_fingerprint = source.token.fingerprint();
         // Whatever a force or a second thought of Ring's brought back to life is not dead.
@@ -704,18 +703,17 @@ impl State {
         let fingerprint = token.fingerprint();
         // Nor is what it gives anew, when it answers a repeated request with the successor of the first.
         self.rejected.retain(|tombstone| tombstone.fingerprint != fingerprint);
-        if fingerprint == source_fingerprint {
+        let (current, previous) = if fingerprint == source_fingerprint {
             // Ring kept the token: it is its own successor.
             source.token = token;
-            self.current = Some(source);
+            (source, self.family.take().filter(|_| sent == Sent::Current).and_then(|family| family.previous))
         } else {
-            self.current = Some(Held { token, obtained_at: access.obtained_at, succeeded: false });
-            self.previous = Some(source);
             self.unwrapped.clear();
             self.remember(fingerprint);
-        }
+            (Held { token, obtained_at: access.obtained_at, succeeded: false }, Some(source))
+        };
+        self.family = Some(Family { current, previous, proven: true });
         self.hardware_id = Some(hardware_id.to_owned());
-        self.proven = true;
         self.last_success_at = Some(access.obtained_at);
         self.access = Some(access);
         self.mark = None;
@@ -732,7 +730,7 @@ impl State {
         if sent == Sent::Current && self.sendable() == Some(Sent::Previous) {
             return AfterRejection::Previous;
         }
-        if !self.proven && self.aside.as_ref().is_some_and(|aside| self.is_usable(aside)) {
+        if !self.is_proven() && self.aside.as_ref().is_some_and(|aside| self.is_usable(aside)) {
             self.swap_aside();
             return AfterRejection::Aside;
         }
@@ -833,7 +831,7 @@ mod tests {
     }
 
     fn current(state: &State) -> String {
-        state.current.as_ref().map_or_else(String::new, |held| held.token.raw())
+        state.current().map_or_else(String::new, |held| held.token.raw())
     }
 
     fn known(state: &State, raw: &str) -> Known {
@@ -849,7 +847,7 @@ mod tests {
         assert_eq!(known(&state, "b"), Known::Former);
         assert_eq!(known(&state, "c"), Known::Current);
         assert_eq!(known(&state, "x"), Known::Unknown);
-        assert_eq!(state.previous.as_ref().unwrap().token.raw(), "b");
+        assert_eq!(state.previous().unwrap().token.raw(), "b");
     }
 
     #[test]
@@ -861,7 +859,7 @@ mod tests {
         assert_eq!(known(&state, "b"), Known::Aside);
         assert_eq!(known(&state, "a"), Known::Former);
         assert!(state.access.is_none(), "the access token of the other lineage is not handed out");
-        assert!(state.previous.is_none(), "nothing of the other lineage is ever sent for this one");
+        assert!(state.previous().is_none(), "nothing of the other lineage is ever sent for this one");
     }
 
     #[test]
@@ -871,7 +869,7 @@ mod tests {
         state.take_over(token("x"), 3);
         assert_eq!(state.reject(Sent::Current, 4), AfterRejection::Aside);
         assert_eq!(current(&state), "b");
-        assert_eq!(state.previous.as_ref().unwrap().token.raw(), "a");
+        assert_eq!(state.previous().unwrap().token.raw(), "a");
         assert_eq!(known(&state, "x"), Known::Rejected);
     }
 
@@ -901,7 +899,7 @@ mod tests {
         assert_eq!(state.reject(Sent::Current, 3), AfterRejection::Previous);
         state.rotated(Sent::Previous, "c", "h", access(4));
         assert_eq!(current(&state), "c");
-        assert_eq!(state.previous.as_ref().unwrap().token.raw(), "a");
+        assert_eq!(state.previous().unwrap().token.raw(), "a");
         assert_eq!(known(&state, "b"), Known::Rejected);
     }
 
@@ -984,11 +982,11 @@ mod tests {
         let mut state = with("a");
         state.rotated(Sent::Current, "b", "h", access(2));
         assert!(!state.rewrap(&token("b")), "a raw copy takes nothing away");
-        let with_push = state.current.as_ref().unwrap().token.with_push_credentials(Some(Value::from(1)));
+        let with_push = state.current().unwrap().token.with_push_credentials(Some(Value::from(1)));
         assert!(state.rewrap(&with_push));
         assert!(!state.rewrap(&with_push));
         assert!(!state.rewrap(&token("c")), "another token is not a copy");
-        assert_eq!(state.current.as_ref().unwrap().token, with_push);
+        assert_eq!(state.current().unwrap().token, with_push);
     }
 
     #[test]
@@ -1046,7 +1044,7 @@ mod tests {
         let mut later = ours.clone();
         later.rotated(Sent::Current, "d", "h", access(4));
         for merged in [merged(&ours, later.clone()), merged(&later, ours.clone())] {
-            assert_eq!((current(&merged).as_str(), merged.previous), ("d", later.previous.clone()));
+            assert_eq!((current(&merged).as_str(), merged.previous()), ("d", later.previous()));
         }
         // Two successors of one token: the later one, and the other if that is rejected; never the spent one before.
         for (one, other) in [(rotated("c", 3), rotated("d", 4)), (rotated("d", 4), rotated("c", 3))] {
@@ -1070,7 +1068,7 @@ mod tests {
         let logged_out = |at| State { sequence: 9, ..State::logged_out("https://oauth.ring.com", at) };
         let mut ours = rotated("c", 5);
         ours.merge(logged_out(6));
-        assert!(ours.current.is_none() && ours.known.is_empty());
+        assert!(ours.family.is_none() && ours.known.is_empty());
         let mut ours = rotated("c", 5);
         ours.merge(logged_out(4));
         assert_eq!(current(&ours), "c");

@@ -55,7 +55,7 @@ impl Inner {
         self.detached(async move |inner: Arc<Self>| {
             let allowance = Allowance::new();
             let transaction = inner.enter(&allowance).await?;
-            let Some(held) = &transaction.state().current else {
+            let Some(held) = transaction.state().current() else {
                 transaction.leave().await;
                 return Err(Error::new(
                     crate::ErrorCode::NoRefreshToken,

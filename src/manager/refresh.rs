@@ -480,8 +480,7 @@ fn serves(reason: Reason, before: &Before, state: &State, clock: &dyn Clock) -> 
     let Some(live) = LiveAccess::new(access, clock) else { return false };
     let is_before = before.access.as_ref().map(|before| before.is(access));
     // Ring may keep the refresh token, and give the access token again: that is a rotation all the same.
-    let rotated =
-        state.current.as_ref().map(|held| held.token.fingerprint()) != before.token || is_before == Some(false);
+    let rotated = state.current().map(|held| held.token.fingerprint()) != before.token || is_before == Some(false);
     // The wall clock alone may think well of one that is known to be over.
     let is_useless = before.is_useless && is_before == Some(true);
     match reason {
@@ -510,7 +509,7 @@ fn auth_even_if_expired(state: &State) -> Option<Auth> {
         token_type: access.token_type.clone(),
         scope: access.scope.clone(),
         expires_at: access.expires_at(),
-        refresh_token: state.current.as_ref()?.token.wrapped(),
+        refresh_token: state.current()?.token.wrapped(),
         hardware_id: state.hardware_id.clone()?,
     })
 }

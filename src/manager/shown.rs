@@ -26,7 +26,7 @@ impl Shown {
     /// Looks up what a mirror shows.
     pub fn beside(state: Option<&State>, shown: Option<&Secret>) -> Self {
         let Some(text) = shown else { return Self::Nothing };
-        let held = state.and_then(|state| state.current.as_ref());
+        let held = state.and_then(|state| state.current());
         if held.is_some_and(|held| *text == held.token.wrapped()) {
             return Self::Newest;
         }
@@ -63,7 +63,7 @@ impl Shown {
 /// What is kept; what is known here if the journal is gone although nobody logged out.
 pub(super) fn or_known(kept: Option<State>, known: Option<&State>) -> Option<State> {
     match known {
-        Some(known) if known.current.is_some() && kept.as_ref().is_none_or(State::lacks_its_token) => {
+        Some(known) if known.family.is_some() && kept.as_ref().is_none_or(State::lacks_its_token) => {
             Some(known.clone())
         }
         _ => kept,
@@ -72,7 +72,7 @@ pub(super) fn or_known(kept: Option<State>, known: Option<&State>) -> Option<Sta
 
 /// What becomes of what a mirror shows, and what that is.
 pub(super) fn decide(state: Option<&State>, shown: Option<&Secret>) -> (Decision, Shown) {
-    let newest = state.and_then(|state| state.current.as_ref()).map(|held| held.token.wrapped());
+    let newest = state.and_then(|state| state.current()).map(|held| held.token.wrapped());
     let shown = Shown::beside(state, shown);
     let decision = match (shown, newest) {
         (Shown::Nothing | Shown::Nonsense(_) | Shown::Old, Some(newest)) => Decision::Show(newest),

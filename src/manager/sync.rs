@@ -218,7 +218,7 @@ impl Inner {
             Err(error) => {
                 if program.is_running()
                     && let Ok(Some(state)) = self.peek().await
-                    && let Some(held) = &state.current
+                    && let Some(held) = state.current()
                 {
                     // What runs may end after this manager.
                     program.want(&held.token.wrapped());

@@ -492,7 +492,7 @@ async fn a_refresh_outlives_the_caller_that_began_it() {
     assert!(caller.is_err(), "the caller gave up in the middle of the request");
     tokio::time::sleep(SECOND).await;
     assert_eq!(raw(manager.refresh_token()), "token-a-of-this-test+");
-    assert_eq!(bench.state().current.unwrap().token.raw(), "token-a-of-this-test+");
+    assert_eq!(bench.state().current().unwrap().token.raw(), "token-a-of-this-test+");
 }
 
 #[tokio::test(start_paused = true)]
@@ -752,7 +752,7 @@ async fn only_invalid_grant_kills_and_a_dead_token_is_sent_once() {
     }
     assert_eq!(bench.wire.sent(), ["token-a-of-this-test"]);
     assert_eq!(manager.status().phase, Phase::NeedsLogin);
-    assert_eq!(bench.state().current.unwrap().token.raw(), "token-a-of-this-test", "it stays, marked");
+    assert_eq!(bench.state().current().unwrap().token.raw(), "token-a-of-this-test", "it stays, marked");
     drop(manager);
     let manager = bench.manager(Some("token-a-of-this-test"));
     assert_eq!(code(manager.auth().await), ErrorCode::RefreshTokenRejected);
@@ -1018,7 +1018,7 @@ async fn a_disk_that_fails_after_the_answer_keeps_it_in_memory_and_others_out() 
     store.fails.store(false, Ordering::SeqCst);
     tokio::time::sleep(SECOND * 6).await;
     assert!(manager.status().persisted);
-    assert_eq!(bench.state().current.unwrap().token.raw(), "token-a-of-this-test+");
+    assert_eq!(bench.state().current().unwrap().token.raw(), "token-a-of-this-test+");
     assert!(bench.store.try_lock().unwrap().is_some());
 }
 
@@ -1038,7 +1038,7 @@ async fn closing_writes_what_could_not_be_written() {
     caller.await.unwrap().unwrap();
     store.fails.store(false, Ordering::SeqCst);
     manager.close().await;
-    assert_eq!(bench.state().current.unwrap().token.raw(), "token-a-of-this-test+");
+    assert_eq!(bench.state().current().unwrap().token.raw(), "token-a-of-this-test+");
     manager.close().await;
     assert_eq!(code(manager.auth().await), ErrorCode::Closed);
     assert_eq!(code(manager.refresh(true).await), ErrorCode::Closed);
@@ -1057,7 +1057,7 @@ async fn closing_waits_for_the_refresh_under_way() {
     });
     tokio::time::sleep(Duration::from_millis(10)).await;
     manager.close().await;
-    assert_eq!(bench.state().current.unwrap().token.raw(), "token-a-of-this-test+");
+    assert_eq!(bench.state().current().unwrap().token.raw(), "token-a-of-this-test+");
     assert!(caller.await.unwrap().is_ok());
 }
 
@@ -1234,7 +1234,7 @@ async fn push_credentials_change_the_string_without_a_rotation() {
     assert_ne!(before, with);
     assert_eq!(bench.heard.tokens().len(), 2);
     assert_eq!(bench.wire.sent().len(), 1);
-    assert!(bench.state().current.unwrap().token.has_push_credentials());
+    assert!(bench.state().current().unwrap().token.has_push_credentials());
     manager.refresh(false).await.unwrap();
     assert!(RefreshToken::parse(manager.refresh_token().unwrap().expose()).unwrap().has_push_credentials());
     // The same token with older credentials is no new token, and what is given is taken over.
@@ -1254,7 +1254,7 @@ async fn without_any_token_a_person_is_needed() {
     assert_eq!(manager.status().phase, Phase::NeedsLogin);
     manager.set_refresh_token("token-a-of-this-test").await.unwrap();
     assert_eq!(manager.status().phase, Phase::Idle);
-    assert_eq!(bench.state().current.unwrap().token.raw(), "token-a-of-this-test", "kept before it is used");
+    assert_eq!(bench.state().current().unwrap().token.raw(), "token-a-of-this-test", "kept before it is used");
     manager.auth().await.unwrap();
     manager.forget().await.unwrap();
     assert_eq!(code(manager.auth().await), ErrorCode::NoRefreshToken);
@@ -1299,7 +1299,7 @@ async fn what_could_not_be_written_outlives_whoever_asked_for_it() {
     tokio::time::sleep(SECOND).await;
     store.fails.store(false, Ordering::SeqCst);
     tokio::time::sleep(SECOND * 5).await;
-    assert_eq!(bench.state().current.unwrap().token.raw(), "token-a-of-this-test+");
+    assert_eq!(bench.state().current().unwrap().token.raw(), "token-a-of-this-test+");
 }
 
 fn granted(raw: &str) -> Grant {
@@ -1332,7 +1332,7 @@ async fn a_login_that_could_not_be_stored_is_stored_later_and_by_close() {
             assert_eq!(manager.status().problem, None);
             assert_eq!(manager.cached_access_token().unwrap().expose(), "access");
         }
-        assert_eq!(bench.state().current.unwrap().token.raw(), "token-fresh-of-this-test", "closes: {closes}");
+        assert_eq!(bench.state().current().unwrap().token.raw(), "token-fresh-of-this-test", "closes: {closes}");
     }
 }
 
@@ -1378,7 +1378,7 @@ async fn a_journal_that_is_put_back_does_not_take_the_newest_token_away() {
         ]
     );
     let state = bench.state();
-    assert_eq!(state.current.as_ref().unwrap().token.raw(), "token-a-of-this-test+++++");
+    assert_eq!(state.current().unwrap().token.raw(), "token-a-of-this-test+++++");
     assert_eq!(state.recognise(Fingerprint::of("token-a-of-this-test++")), Known::Former);
     // Nobody's backup: the account was forgotten, and somebody logged in anew.
     bench.edit(|state| {
@@ -1563,7 +1563,7 @@ async fn a_rotation_while_a_manager_starts_is_not_taken_for_a_paste() {
         let access = state.access.clone().unwrap();
         state.rotated(Sent::Current, "token-a-of-this-test++", "id", access);
         guard.commit(&mut state).unwrap();
-        shows.paste(state.current.unwrap().token.wrapped().expose());
+        shows.paste(state.current().unwrap().token.wrapped().expose());
     };
     let both = Arc::new(ChangesAfterTheFirstRead {
         store: Arc::clone(&other.store),
@@ -1627,7 +1627,7 @@ async fn a_token_that_is_pasted_as_the_mirror_is_written_is_adopted() {
     caller.await.unwrap().unwrap();
     assert_eq!((board.raw(), board.writes.load(Ordering::SeqCst)), ("token-b-of-this-test".into(), writes));
     assert_eq!(raw(manager.refresh_token()), "token-b-of-this-test");
-    assert_eq!(bench.state().current.unwrap().token.raw(), "token-b-of-this-test");
+    assert_eq!(bench.state().current().unwrap().token.raw(), "token-b-of-this-test");
     // An explicit hand wins over it, and the file follows.
     board.paste("token-c-of-this-test");
     manager.set_refresh_token("token-d-of-this-test").await.unwrap();
@@ -1854,7 +1854,7 @@ async fn a_rotation_that_no_journal_took_is_shown_at_least() {
     assert_eq!(manager.status().problem.unwrap().message(), "full");
     store.fails.store(false, Ordering::SeqCst);
     tokio::time::sleep(SECOND * 6).await;
-    assert_eq!(bench.state().current.unwrap().token.raw(), "token-a-of-this-test+");
+    assert_eq!(bench.state().current().unwrap().token.raw(), "token-a-of-this-test+");
     assert_eq!(manager.status().problem.unwrap().message(), "no board");
 }
 
@@ -1942,7 +1942,7 @@ async fn a_journal_that_is_gone_without_a_logout_is_written_again_before_the_nex
         assert_eq!(bench.wire.sent().len(), 3 + number, "{how}");
         assert!(bench.heard.warnings() > warnings, "{how}: it is said");
         let state = bench.state();
-        assert_eq!(state.current.as_ref().unwrap().token.wrapped(), manager.refresh_token().unwrap());
+        assert_eq!(state.current().unwrap().token.wrapped(), manager.refresh_token().unwrap());
         assert!(before.known.iter().all(|ancestor| state.known.contains(ancestor)), "{how}");
         assert_eq!(state.given, before.given);
         assert!(manager.status().persisted);
@@ -1975,7 +1975,7 @@ async fn a_journal_whose_folder_is_gone_is_a_problem_of_the_store_until_the_fold
     std::fs::create_dir(&home).unwrap();
     manager.refresh(false).await.unwrap();
     assert_eq!(raw(manager.refresh_token()), "token-a-of-this-test++++");
-    assert_eq!(bench.state().current.unwrap().token.raw(), "token-a-of-this-test++++");
+    assert_eq!(bench.state().current().unwrap().token.raw(), "token-a-of-this-test++++");
 }
 
 #[tokio::test]
@@ -1998,13 +1998,13 @@ async fn a_folder_that_goes_between_mark_and_answer_leaves_the_answer_pending() 
     assert!(!home.exists());
     // A process that starts now finds it where this one says that it is.
     let other = JournalStore::open(home.join("j.json"), ISSUER, Disk::default()).unwrap();
-    assert_eq!(other.peek().unwrap().unwrap().current.unwrap().token.raw(), "token-a-of-this-test+++");
+    assert_eq!(other.peek().unwrap().unwrap().current().unwrap().token.raw(), "token-a-of-this-test+++");
     let problem = status.problem.unwrap();
     assert!(problem.message().contains("restart") && problem.message().contains(".copy"), "{problem}");
     std::fs::rename(&away, &home).unwrap();
     manager.close().await;
     assert!(manager.status().persisted);
-    assert_eq!(bench.state().current.unwrap().token.raw(), "token-a-of-this-test+++");
+    assert_eq!(bench.state().current().unwrap().token.raw(), "token-a-of-this-test+++");
 }
 
 #[tokio::test]
@@ -2103,7 +2103,7 @@ async fn who_writes_in_spite_of_the_lock_is_never_written_over() {
             probe.before.store(moment, Ordering::SeqCst);
             let result = manager.refresh(false).await;
             let state = bench.state();
-            let current = state.current.as_ref().map(|held| held.token.raw());
+            let current = state.current().map(|held| held.token.raw());
             let aside = state.aside.as_ref().map(|aside| aside.current.token.raw());
             let sent = bench.wire.sent();
             match (how, moment) {
@@ -2208,7 +2208,7 @@ async fn a_start_that_finds_the_newest_state_in_a_volatile_place_writes_it_to_th
     card.0.store(false, Ordering::SeqCst);
     manager.close().await;
     until(true).await;
-    assert_eq!(bench.state().current.unwrap().token.raw(), "token-newest-of-this-test");
+    assert_eq!(bench.state().current().unwrap().token.raw(), "token-newest-of-this-test");
     assert!(bench.wire.sent().is_empty());
 }
 

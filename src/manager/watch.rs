@@ -55,8 +55,7 @@ impl Inner {
         // What cannot be read now is read again at the next look.
         let Ok(Some((stamp, Ok(state)))) = looked.await else { return };
         *seen = Some(stamp);
-        let Some(state) = state.filter(|state| state.current.is_some() && !state.is_dead() && state.is_at_home())
-        else {
+        let Some(state) = state.filter(|state| state.family.is_some() && !state.is_dead() && state.is_at_home()) else {
             return;
         };
         let adopted = self.update(|snapshot, clock| {

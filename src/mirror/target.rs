@@ -378,7 +378,7 @@ mod tests {
         assert_eq!(place.journal.name(), one);
         place.journal.try_lock().unwrap().unwrap().forget().unwrap();
         assert!(place.journal.peek().unwrap().unwrap().logged_out_at.is_some());
-        assert!(open("TWO", &ISSUER.into()).unwrap().journal.peek().unwrap().unwrap().current.is_some());
+        assert!(open("TWO", &ISSUER.into()).unwrap().journal.peek().unwrap().unwrap().family.is_some());
     }
 
     #[test]

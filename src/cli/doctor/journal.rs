@@ -61,7 +61,7 @@ fn phase(state: Option<&State>, status: &Status, now: Millis) -> Check {
         ),
         (Phase::Ready, _) => Check::ok(JOURNAL, "It holds a refresh token, and a valid access token."),
         (Phase::Waiting, _) => Check::ok(JOURNAL, "It holds a refresh token, and waits: see cool-down."),
-        _ if state.is_none_or(|state| state.current.is_none()) => {
+        _ if state.is_none_or(|state| state.family.is_none()) => {
             Check::ok(JOURNAL, "There is a token to begin with. The first start or refresh takes it over.")
         }
         _ => Check::ok(JOURNAL, "It holds a refresh token. There is no valid access token: the next call refreshes."),

@@ -60,7 +60,7 @@ fn shown(
         Ok(Shown::Nonsense(_)) => {
             Check::warning(MIRROR, sentence).and(&format!("Replace it: ring-auth login {}", place.typed()))
         }
-        Ok(Shown::Nothing) if state.is_some_and(|state| state.current.is_some()) => {
+        Ok(Shown::Nothing) if state.is_some_and(|state| state.family.is_some()) => {
             Check::warning(MIRROR, sentence).and("The next start or refresh writes it there.")
         }
         Ok(Shown::Old) => Check::warning(MIRROR, sentence),

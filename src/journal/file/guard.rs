@@ -182,7 +182,7 @@ impl Guard for FileGuard {
             former.release(&shared.disk);
         }
         // What was current is kept, push credentials and all; its successor and the access token are about as long.
-        let token = state.current.as_ref().map_or(0, |held| held.token.wrapped().expose().len());
+        let token = state.current().map_or(0, |held| held.token.wrapped().expose().len());
         let size = bytes.len() + form.length_of(ROOM_FOR_ANSWER + 2 * token);
         let signature = form.signature().as_bytes();
         let kept = match Room::keep(&shared.disk, &reserved, size, signature, ownership) {
@@ -334,7 +334,7 @@ impl FileGuard {
 /// Gives a journal that has none its id, and its place as soon as it holds a token.
 fn identify(state: &mut State, real: &Path) {
     state.id.get_or_insert_with(JournalId::random);
-    if state.current.is_some() {
+    if state.family.is_some() {
         state.place.get_or_insert_with(|| real.to_owned());
     }
 }

@@ -62,7 +62,7 @@ fn access(token: &str) -> Access {
 }
 
 fn current(store: &JournalFile) -> Option<String> {
-    store.peek().unwrap().and_then(|state| state.current).map(|held| held.token.raw())
+    store.peek().unwrap().and_then(|state| state.family).map(|family| family.current.token.raw())
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -222,7 +222,7 @@ fn torn_under_its_second_name_a_journal_is_refused_by_name() {
     assert_eq!(error.code(), ErrorCode::Store);
     assert!(error.message().contains("hard link"), "{error}");
     assert_eq!(current(&store(&path)).as_deref(), Some("a"));
-    assert_eq!(lock(&store(&path)).read().unwrap().state.current.unwrap().token.raw(), "a");
+    assert_eq!(lock(&store(&path)).read().unwrap().state.current().unwrap().token.raw(), "a");
 }
 
 #[cfg(unix)]
@@ -302,7 +302,7 @@ fn a_damaged_journal_is_kept_aside_and_said() {
             store(&path)
         };
         let found = lock(&store).read().unwrap();
-        assert!(found.state.current.is_none());
+        assert!(found.state.family.is_none());
         assert!(found.notices[0].0.contains("damaged"), "{:?}", found.notices);
         let aside = names(folder.path()).into_iter().find(|name| name.contains(ours::DAMAGED)).unwrap();
         assert_eq!(std::fs::read(folder.path().join(aside)).unwrap(), bytes);
@@ -508,7 +508,7 @@ fn a_journal_torn_in_place_is_mended_from_its_copy() {
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     let found = lock(&store(&path)).read().unwrap();
-    assert_eq!(found.state.current.unwrap().token.raw(), "a");
+    assert_eq!(found.state.current().unwrap().token.raw(), "a");
     assert!(found.notices[0].0.contains("copy"), "{:?}", found.notices);
 }
 
@@ -521,7 +521,7 @@ fn a_journal_torn_in_place_is_mended_where_it_cannot_be_moved() {
     let (store, faults) = faulty(&path);
     faults.fail([("rename", "", 16)]);
     for _ in 0..3 {
-        assert_eq!(lock(&store).read().unwrap().state.current.unwrap().token.raw(), "a");
+        assert_eq!(lock(&store).read().unwrap().state.current().unwrap().token.raw(), "a");
     }
     write(&store, "b");
     assert_eq!(current(&store).as_deref(), Some("b"));
@@ -1028,17 +1028,17 @@ fn a_tear_without_a_copy_never_makes_one_token_of_two() {
     for bytes in [300, 1500, 6000] {
         let (before, after) = rotation_of(bytes);
         let (old, new) = (encoded(&before), encoded(&after));
-        let raw = |state: &State| state.current.as_ref().unwrap().token.raw();
+        let raw = |state: &State| state.current().unwrap().token.raw();
         for at in (0..old.len().max(new.len()) + 512).step_by(512) {
             for first in [true, false] {
                 let (_folder, path) = journal_of("a");
                 std::fs::write(&path, torn(&old, &new, at, first)).unwrap();
                 let (guard, state) = enter(&store(&path));
                 drop(guard);
-                let found = state.current.as_ref().map(|held| held.token.raw());
+                let found = state.current().map(|held| held.token.raw());
                 let whole = found.as_ref().is_none_or(|found| *found == raw(&before) || *found == raw(&after));
                 assert!(whole, "tokens of {bytes} bytes, torn at {at}, first {first}");
-                let previous = state.previous.map(|held| held.token.raw());
+                let previous = state.previous().map(|held| held.token.raw());
                 if found == Some(raw(&after)) {
                     assert!(previous.is_none_or(|previous| previous == raw(&before)), "nothing older is ever sent");
                 }
@@ -1105,7 +1105,7 @@ fn an_answer_torn_on_its_way_is_used_if_its_token_is_whole() {
     for bytes in [300, 1500, 6000] {
         let (mut before, after) = rotation_of(bytes);
         before.mark = Some(Mark {
-            fingerprint: before.current.as_ref().unwrap().token.fingerprint(),
+            fingerprint: before.current().unwrap().token.fingerprint(),
             started_at: 1,
             deadline: 2,
             starts: 0,
@@ -1129,15 +1129,11 @@ fn an_answer_torn_on_its_way_is_used_if_its_token_is_whole() {
             let state = store(&path).peek().unwrap().unwrap();
             let expected = if at >= end { "c" } else { "b" };
             whole += usize::from(at >= end);
-            assert_eq!(
-                state.current.as_ref().unwrap().token.raw(),
-                expected.repeat(bytes),
-                "{bytes} bytes, torn at {at}"
-            );
+            assert_eq!(state.current().unwrap().token.raw(), expected.repeat(bytes), "{bytes} bytes, torn at {at}");
             assert_eq!(state.mark.is_some(), at < end, "a mark belongs to the token that it names");
             if at >= end {
-                assert_eq!(state.previous.as_ref().unwrap().token, before.current.as_ref().unwrap().token);
-                let ancestor = before.previous.as_ref().unwrap().token.fingerprint();
+                assert_eq!(state.previous().unwrap().token, before.current().unwrap().token);
+                let ancestor = before.previous().unwrap().token.fingerprint();
                 assert_eq!(state.recognise(ancestor), Known::Former);
                 assert_eq!(state.hardware_id.as_deref(), Some("h"));
             }
@@ -1160,7 +1156,7 @@ fn a_short_write_that_fails_in_place_costs_nothing() {
             guard.begin(&mut state).unwrap();
             // EIO
             faults.tear_at("j.json", at, 5);
-            let token = after.current.as_ref().unwrap().token.raw();
+            let token = after.current().unwrap().token.raw();
             state.rotated(Sent::Current, &token, "h", access("x"));
             guard.commit(&mut state).unwrap();
             drop(guard);
@@ -1189,7 +1185,7 @@ fn what_lies_in_the_runtime_folder_alone_is_not_called_durable() {
     for _ in 0..3 {
         assert_eq!(guard.commit(&mut state).unwrap_err().code(), ErrorCode::Store, "it is tried again");
         let found = JournalFile::open(&path, ISSUER, Disk::default()).unwrap().peek().unwrap().unwrap();
-        assert_eq!((found.current.unwrap().token.raw().as_str(), found.volatile), ("b", true));
+        assert_eq!((found.current().unwrap().token.raw().as_str(), found.volatile), ("b", true));
     }
     let place = guard.stand_in().unwrap();
     assert!(Path::new(&place).exists() && !Path::new(&place).starts_with(folder.path()), "{place}");

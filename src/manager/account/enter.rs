@@ -326,7 +326,7 @@ impl Transaction<'_> {
             Pasted::Token(token) => {
                 self.merge_token(&token, "given", Origin::Given).await?;
             }
-            _ if self.state.current.is_some() => self.inner.log(Level::Warn, ignoring(refused.flaw)),
+            _ if self.state.family.is_some() => self.inner.log(Level::Warn, ignoring(refused.flaw)),
             _ => self.inner.snapshot().offered.refused = Some(refused),
         }
         Ok(())
@@ -337,7 +337,7 @@ impl Transaction<'_> {
         let state = &mut self.state;
         match state.recognise(token.fingerprint()) {
             Known::Unknown => {
-                let displaces = state.current.is_some();
+                let displaces = state.family.is_some();
                 let kept_in = self.accept(token, origin).await?;
                 if displaces && kept_in == KeptIn::Here {
                     self.inner.log(Level::Info, format!("The refresh token {source} is a new one: it is used from now on, and the one before is kept aside."));
@@ -351,7 +351,7 @@ impl Transaction<'_> {
             }
             Known::Aside | Known::Former | Known::Rejected => {
                 let fingerprint = token.fingerprint();
-                let has_newer = state.current.as_ref().is_some_and(|held| held.token.fingerprint() != fingerprint);
+                let has_newer = state.current().is_some_and(|held| held.token.fingerprint() != fingerprint);
                 // It stays where it is for as long as nobody can write there, and is looked up each time.
                 let is_news =
                     has_newer && self.inner.snapshot().offered.old_copy.replace(fingerprint) != Some(fingerprint);

@@ -282,9 +282,9 @@ impl Snapshot {
     /// Takes over what the store holds.
     pub(in crate::manager) fn adopt(&mut self, state: &Stored, clock: &dyn Clock) {
         let fingerprint = |token: &RefreshToken| token.fingerprint();
-        let rotated = self.account.newest.as_ref().map(fingerprint)
-            != state.current.as_ref().map(|held| fingerprint(&held.token));
-        self.account.newest = state.current.as_ref().map(|held| held.token.clone());
+        let rotated =
+            self.account.newest.as_ref().map(fingerprint) != state.current().map(|held| fingerprint(&held.token));
+        self.account.newest = state.current().map(|held| held.token.clone());
         self.account.rejected = state.is_dead();
         self.account.moved = state.moved.as_deref().map(Arc::from);
         self.account.cool_down = state.cool_down.clone().map(Box::new);
@@ -352,7 +352,7 @@ impl Snapshot {
     /// Whether the token of the options has to wait: nothing is known of it, and the program's own `load` has not answered yet. What
     /// that keeps may have come from it long ago, and a token that was spent must not be sent.
     pub(in crate::manager) fn holds_given_back(&self, state: &State) -> bool {
-        self.awaits_first_answer() && state.current.is_none()
+        self.awaits_first_answer() && state.family.is_none()
     }
 
     /// Whether a token of the options is there, and the program's own `load` has not answered yet.
@@ -367,7 +367,7 @@ impl Snapshot {
 
     /// What is known here, if the store holds no token although nobody logged out.
     pub(in crate::manager) fn missing_in(&self, state: &State) -> Option<Arc<State>> {
-        self.account.known.clone().filter(|known| known.current.is_some() && state.lacks_its_token())
+        self.account.known.clone().filter(|known| known.family.is_some() && state.lacks_its_token())
     }
 
     /// Counts something that was done.

@@ -53,7 +53,7 @@ pub(super) fn choose(wanted: &Wanted<'_>, candidates: &[Candidate]) -> Option<Ch
     let choice = |candidate: &Candidate, why, spent| Choice { path: candidate.path.clone(), why, spent };
     match wanted.shown.and_then(|shown| of_family(wanted, shown, &candidates)) {
         // A token that was pasted and never worked does not keep the mirror from the journal that it had before.
-        Some(dead) if dead.state.is_dead() && !dead.state.proven => {
+        Some(dead) if dead.state.is_dead() && !dead.state.is_proven() => {
             let alive = |other: &&Candidate| other.path != dead.path && other.state.sendable().is_some();
             let others: Vec<_> = candidates.iter().copied().filter(alive).collect();
             return Some(

@@ -294,7 +294,7 @@ impl WhichJournal {
     fn other_file(&self, folder: &Path, sighting: &Sighting, state: &State) -> Option<String> {
         let (own, _) = self.record_in(folder, sighting);
         let newest: Vec<_> =
-            [&state.current, &state.previous].into_iter().flatten().map(|held| held.token.fingerprint()).collect();
+            [state.current(), state.previous()].into_iter().flatten().map(|held| held.token.fingerprint()).collect();
         state.mirrors.iter().filter(|record| !record.is_same_file(&own)).find_map(|record| {
             let path = resolve(&folder.join(&record.file)).ok().filter(|path| Some(path) != sighting.real.as_ref())?;
             let format: Box<dyn Format> = match record.place.as_slice() {
@@ -377,7 +377,7 @@ impl Finder for WhichJournal {
         state.mirrors.push(record);
         let excess = state.mirrors.len().saturating_sub(MAX_MIRRORS);
         state.mirrors.drain(..excess);
-        let other = self.other_place(&sighting, state).filter(|_| is_new && state.current.is_some());
+        let other = self.other_place(&sighting, state).filter(|_| is_new && state.family.is_some());
         let notice = other.map(|other| {
             Notice(format!(
                 "{} shows the same refresh token as {other}, so both use one journal and one token. A login for each would be better: each then has a token of its own.",
@@ -390,7 +390,7 @@ impl Finder for WhichJournal {
     fn take_mirror(&self, journal: &Path, state: &mut State, former: &State) {
         drop(self.record(journal, state));
         // A process that has read the former journal may write its token into the mirror yet.
-        let held = [&former.current, &former.previous].into_iter().flatten().map(|held| held.token.fingerprint());
+        let held = [former.current(), former.previous()].into_iter().flatten().map(|held| held.token.fingerprint());
         let over = self.sightings.last().shown.into_iter().chain(held).collect();
         if let Some(record) = state.mirrors.last_mut() {
             record.over = over;
