@@ -59,10 +59,10 @@ pub fn encode(state: &State, name: &str) -> Vec<u8> {
     map.insert("current".into(), state.current().map(kept).into());
     map.insert("previous".into(), state.previous().map(kept).into());
     map.insert("proven".into(), state.is_proven().into());
-    let aside = state.aside.as_ref().map(|aside| {
-        json!({ "current": kept(&aside.current), "previous": aside.previous.as_ref().map(kept), "proven": aside.proven })
+    let fallback = state.fallback.as_ref().map(|fallback| {
+        json!({ "current": kept(&fallback.current), "previous": fallback.previous.as_ref().map(kept), "proven": fallback.proven })
     });
-    map.insert("aside".into(), aside.into());
+    map.insert("aside".into(), fallback.into());
     let access = state.access.as_ref().map(|access| {
         json!({
             "token": access.token.expose(), "tokenType": access.token_type, "scope": access.scope,
@@ -168,7 +168,7 @@ pub fn salvage(bytes: &[u8], issuer: &str, name: &str) -> Option<Remains> {
     }
     let (current, sequence) = lines.get("current").and_then(whole)?;
     let list = |key: &str| lines.get(key).and_then(Value::as_str).and_then(parse_fingerprints).unwrap_or_default();
-    let aside = lines.get("aside").and_then(|value| {
+    let fallback = lines.get("aside").and_then(|value| {
         Some(Family {
             current: verified(value.get("current")?, of)?,
             previous: value.get("previous").and_then(|value| verified(value, of)),
@@ -185,7 +185,7 @@ pub fn salvage(bytes: &[u8], issuer: &str, name: &str) -> Option<Remains> {
         previous: lines.get("previous").and_then(whole).filter(|(_, of)| *of == sequence).map(|(held, _)| held),
         hardware_id: lines.get("hardwareId").and_then(Value::as_str).map(str::to_owned),
         proven: lines.get("proven").and_then(Value::as_bool),
-        aside,
+        fallback,
         mark: lines.get("mark").and_then(parse_mark),
         known: list("known"),
         given: list("given"),
@@ -264,7 +264,7 @@ fn decode_fields(mut map: Map<String, Value>) -> Option<State> {
     let previous = optional(map.remove("previous"), parse_held)?;
     let proven = map.remove("proven")?.as_bool()?;
     state.family = current.map(|current| Family { current, previous, proven });
-    state.aside = optional(map.remove("aside"), |value| {
+    state.fallback = optional(map.remove("aside"), |value| {
         Some(Family {
             current: parse_held(value.get("current")?)?,
             previous: optional(value.get("previous").cloned(), parse_held)?,
@@ -523,7 +523,7 @@ mod tests {
     #[test]
     fn everything_round_trips() {
         let state = full();
-        assert!(state.aside.is_some() && state.access.is_some() && !state.rejected.is_empty());
+        assert!(state.fallback.is_some() && state.access.is_some() && !state.rejected.is_empty());
         assert_eq!(decode(&encode(&state, "j")), Ok(state));
         let empty = State { sequence: 3, ..State::logged_out("https://oauth.ring.com", 7) };
         assert_eq!(decode(&encode(&empty, "j")), Ok(empty));
@@ -575,7 +575,7 @@ mod tests {
         assert_eq!((whole.sequence, Some(&whole.current)), (12, state.current()));
         assert_eq!((whole.id, whole.id.is_some()), (state.id, true));
         assert_eq!(whole.previous.as_ref(), state.previous());
-        assert_eq!((whole.aside, whole.mark), (state.aside, state.mark));
+        assert_eq!((whole.fallback, whole.mark), (state.fallback, state.mark));
         assert_eq!((whole.known, whole.given, whole.rejected), (state.known, state.given, state.rejected));
         // Laid out by an editor, with a byte order mark.
         let value: Value = serde_json::from_str(&text()).unwrap();

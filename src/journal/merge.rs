@@ -79,7 +79,7 @@ pub struct LoggedIn {
 /// Applies an outcome to a state.
 ///
 /// Applied twice, an outcome changes nothing the second time. A token that was spent never becomes the current one again. A token that
-/// Ring gave with an outcome is the current one afterwards, or the newest of the lineage set aside, unless the state knows that it was
+/// Ring gave with an outcome is the current one afterwards, or the newest of the fallback, unless the state knows that it was
 /// spent already, that the account was logged out after it came, or two newer lineages that work.
 #[must_use]
 pub fn merge(mut state: State, outcome: &Outcome) -> State {
@@ -160,26 +160,26 @@ fn grant(state: &mut State, granted: &Granted) {
         return rotate(state, Sent::Previous, granted);
     }
     forgive(state, sent);
-    let is_after_aside = state.aside.as_ref().is_some_and(|aside| is(aside.previous.as_ref(), sent));
-    if is(aside(state), sent) || (is_after_aside && !is_alive(state, aside(state))) {
-        return rotate_aside(state, granted);
+    let is_after_fallback = state.fallback.as_ref().is_some_and(|fallback| is(fallback.previous.as_ref(), sent));
+    if is(fallback(state), sent) || (is_after_fallback && !is_alive(state, fallback(state))) {
+        return rotate_fallback(state, granted);
     }
-    if is(aside(state), new) || matches!(state.recognise(new), Known::Former | Known::Rejected) {
+    if is(fallback(state), new) || matches!(state.recognise(new), Known::Former | Known::Rejected) {
         return;
     }
     if is_after_previous && is_current_alive {
         return second_successor(state, granted);
     }
-    if is_after_aside {
-        return rotate_aside(state, granted);
+    if is_after_fallback {
+        return rotate_fallback(state, granted);
     }
     let family = Family { proven: true, ..Family::of(held(granted)) };
     if state.family.is_some() {
         // If the current token descends from the one that was sent by more than one step, the answer is not newer, and takes the
         // place of nothing that works. Any other token was displaced while it was being sent, and its answer is the newest of its
         // lineage.
-        if !state.is_ancestor(sent) || !state.aside.as_ref().is_some_and(|aside| state.is_usable(aside)) {
-            state.aside = Some(family);
+        if !state.is_ancestor(sent) || !state.fallback.as_ref().is_some_and(|fallback| state.is_usable(fallback)) {
+            state.fallback = Some(family);
         }
     } else if state.logged_out_at.is_none_or(|at| at <= access.obtained_at) {
         state.family = Some(family);
@@ -191,8 +191,8 @@ fn grant(state: &mut State, granted: &Granted) {
     state.remember(new);
 }
 
-fn aside(state: &State) -> Option<&Held> {
-    state.aside.as_ref().map(|aside| &aside.current)
+fn fallback(state: &State) -> Option<&Held> {
+    state.fallback.as_ref().map(|fallback| &fallback.current)
 }
 
 fn held(granted: &Granted) -> Held {
@@ -217,7 +217,7 @@ fn second_successor(state: &mut State, granted: &Granted) {
     let (used, other) = if is_later { (new, current) } else { (current, new) };
     state.remember(granted.token.fingerprint());
     state.family = Some(Family::of(used));
-    state.aside = Some(Family { proven: true, ..Family::of(other) });
+    state.fallback = Some(Family { proven: true, ..Family::of(other) });
     if is_later {
         state.unwrapped.clear();
         state.hardware_id = Some(granted.hardware_id.clone());
@@ -230,8 +230,8 @@ fn second_successor(state: &mut State, granted: &Granted) {
 }
 
 /// The lineage was set aside while its token was being sent: it is rotated where it is.
-fn rotate_aside(state: &mut State, granted: &Granted) {
-    let Some(mut family) = state.aside.take() else { return };
+fn rotate_fallback(state: &mut State, granted: &Granted) {
+    let Some(mut family) = state.fallback.take() else { return };
     let new = granted.token.fingerprint();
     let is_from_current = is(Some(&family.current), granted.sent);
     let is_superseded = !is_from_current
@@ -251,7 +251,7 @@ fn rotate_aside(state: &mut State, granted: &Granted) {
         }
     }
     family.proven = true;
-    state.aside = Some(family);
+    state.fallback = Some(family);
     state.rejected.retain(|tombstone| tombstone.fingerprint != new);
     state.remember(new);
 }
@@ -263,7 +263,7 @@ fn reject(state: &mut State, sent: Fingerprint, at: Millis) {
         state.reject(Sent::Previous, at);
     } else {
         // If the state moved on, a rejection says nothing of what it moved on to.
-        if is(aside(state), sent) {
+        if is(fallback(state), sent) {
             state.bury(sent, at);
         }
         clear_mark(state, sent);
@@ -290,8 +290,8 @@ fn log_in(state: &mut State, login: &LoggedIn) {
 fn give(state: &mut State, token: &RefreshToken, at: Millis) {
     match state.recognise(token.fingerprint()) {
         Known::Unknown => state.take_over(token.clone(), at),
-        Known::Aside => {
-            state.swap_aside();
+        Known::Fallback => {
+            state.swap_with_fallback();
             state.rewrap(token);
         }
         Known::Current => {
@@ -327,7 +327,7 @@ mod tests {
         Paste,
         PasteOld(usize),
         Push(u8),
-        RotateAside,
+        RotateFallback,
         AnswerAgain,
         Replay(usize),
     }
@@ -344,7 +344,7 @@ mod tests {
             2 => Just(Step::Paste),
             2 => any::<usize>().prop_map(Step::PasteOld),
             1 => (0..3_u8).prop_map(Step::Push),
-            2 => Just(Step::RotateAside),
+            2 => Just(Step::RotateFallback),
             1 => Just(Step::AnswerAgain),
             1 => any::<usize>().prop_map(Step::Replay),
         ]
@@ -432,10 +432,10 @@ mod tests {
                     Outcome::Given { token: RefreshToken::from_raw(raw), at }
                 }
                 Step::Push(which) => Outcome::PushCredentials((which > 0).then(|| Value::from(which))),
-                Step::RotateAside => {
-                    let aside = self.state.aside.clone()?.current;
-                    let dead = self.state.is_rejected(aside.token.fingerprint());
-                    (!dead).then(|| self.answer(&aside, false))?
+                Step::RotateFallback => {
+                    let fallback = self.state.fallback.clone()?.current;
+                    let dead = self.state.is_rejected(fallback.token.fingerprint());
+                    (!dead).then(|| self.answer(&fallback, false))?
                 }
                 Step::AnswerAgain => {
                     let previous = self.state.previous().cloned()?;
@@ -465,7 +465,7 @@ mod tests {
 
     /// The tokens that are used, or would be if those that are used were rejected.
     fn kept(state: &State) -> Vec<Fingerprint> {
-        [state.current(), aside(state)].into_iter().flatten().map(|held| held.token.fingerprint()).collect()
+        [state.current(), fallback(state)].into_iter().flatten().map(|held| held.token.fingerprint()).collect()
     }
 
     /// The token that Ring has just given, so that it works.
@@ -538,8 +538,8 @@ mod tests {
 
         #[test]
         fn the_order_of_two_outcomes_loses_no_token_that_works(mut world in worlds(), one in steps(), other in steps()) {
-            // Of two answers to one token that is set aside, the later one is kept: a family has one newest token.
-            let is_one_place = matches!((one, other), (Step::RotateAside, Step::RotateAside));
+            // Of two answers to one token of the fallback, the later one is kept: a family has one newest token.
+            let is_one_place = matches!((one, other), (Step::RotateFallback, Step::RotateFallback));
             if is_one_place || matches!(one, Step::Replay(_)) || matches!(other, Step::Replay(_)) {
                 return Ok(());
             }
@@ -554,7 +554,7 @@ mod tests {
                 for merged in [&first, &second] {
                     // There is room for two lineages. A third one can only take the place of one that works as well.
                     let is_full =
-                        merged.sendable().is_some() && merged.aside.as_ref().is_some_and(|aside| merged.is_usable(aside));
+                        merged.sendable().is_some() && merged.fallback.as_ref().is_some_and(|fallback| merged.is_usable(fallback));
                     prop_assert!(kept(merged).contains(&token) || is_full, "{:?} and {:?}", one, other);
                 }
             }
@@ -579,7 +579,7 @@ mod tests {
         let answer = world.outcome(Step::Rotate).unwrap();
         world.happens(Step::LogIn);
         let merged = merge(world.state, &answer);
-        assert_eq!((raw(merged.current()), raw(aside(&merged))), ("t3".into(), "t2".into()));
+        assert_eq!((raw(merged.current()), raw(fallback(&merged))), ("t3".into(), "t2".into()));
         assert_eq!(merged.access.unwrap().token.expose(), "access-4", "the access token is that of the lineage in use");
     }
 
@@ -589,7 +589,7 @@ mod tests {
         let (earlier, later) = (world.outcome(Step::Rotate).unwrap(), world.outcome(Step::Rotate).unwrap());
         for (one, other) in [(&earlier, &later), (&later, &earlier)] {
             let mut merged = merge(merge(world.state.clone(), one), other);
-            assert_eq!((raw(merged.current()), raw(aside(&merged))), ("t2".into(), "t1".into()));
+            assert_eq!((raw(merged.current()), raw(fallback(&merged))), ("t2".into(), "t1".into()));
             let sent = merged.fingerprint().unwrap();
             merged = merge(merged, &Outcome::Rejected { sent, at: 9 });
             assert_eq!((raw(merged.current()), merged.previous()), ("t1".into(), None));

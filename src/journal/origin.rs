@@ -292,7 +292,7 @@ fn is_theirs(wanted: &Wanted, path: &Path, theirs: &State) -> bool {
     match theirs.recognise(ours) {
         Known::Former | Known::Rejected => true,
         Known::Current => path < wanted.real.as_path(),
-        Known::Aside | Known::Unknown => false,
+        Known::Fallback | Known::Unknown => false,
     }
 }
 
@@ -439,7 +439,7 @@ impl Visitor {
             theirs.moved = Some(self.wanted.real);
         } else {
             // It is only kept there for the case that the token in use there never works.
-            theirs.aside = None;
+            theirs.fallback = None;
         }
         // Who asked for this may have given up meanwhile.
         if Instant::now() >= self.until {
@@ -480,11 +480,12 @@ fn compare(ours: &State, theirs: &State, writer: Writer) -> Comparison {
             if is_sent && writer == Writer::Alive { Comparison::InUse } else { Comparison::Same }
         }
         Known::Former | Known::Rejected => Comparison::Spent,
-        Known::Current | Known::Aside => Comparison::Same,
+        Known::Current | Known::Fallback => Comparison::Same,
         Known::Unknown => {
             let has = |fingerprint: Fingerprint| theirs.recognise(fingerprint) != Known::Unknown;
-            let shares_aside = ours.aside.as_ref().is_some_and(|aside| has(aside.current.token.fingerprint()));
-            if ours.given.contains(&token) || shares_aside { Comparison::OwnToken } else { Comparison::Unrelated }
+            let shares_fallback =
+                ours.fallback.as_ref().is_some_and(|fallback| has(fallback.current.token.fingerprint()));
+            if ours.given.contains(&token) || shares_fallback { Comparison::OwnToken } else { Comparison::Unrelated }
         }
     }
 }
@@ -877,7 +878,7 @@ mod tests {
             let state = peek(&two);
             assert_ne!(state.id, peek(&one).id);
             assert!(state.id.is_some());
-            assert_eq!((state.place.as_deref(), &state.moved, &state.aside), (Some(&*two), &None, &None));
+            assert_eq!((state.place.as_deref(), &state.moved, &state.fallback), (Some(&*two), &None, &None));
             assert_eq!(state.recognise(Fingerprint::of("a")), Known::Former, "only its fingerprint stays");
             assert_eq!((rotate(&two, "y"), rotate(&one, "c")), (QUIET, QUIET));
             // A token that was pasted and is sent at once.
@@ -889,7 +890,7 @@ mod tests {
             state.take_over(RefreshToken::from_raw("x"), 1);
             assert!(matches!(guard.claim(&mut state), Ok(Claim::Here(notices)) if notices.is_empty()));
             assert!(matches!(guard.begin(&mut state), Ok(Begun::Ready(_))));
-            assert_eq!((state.aside, state.id == peek(&one).id), (None, false));
+            assert_eq!((state.fallback, state.id == peek(&one).id), (None, false));
             assert_eq!(std::fs::read(&one).unwrap(), before);
         }
     }
@@ -931,7 +932,7 @@ mod tests {
         std::fs::hard_link(&one, &other).unwrap();
         let id = peek(&one).id;
         log_in(&other, "x");
-        assert_eq!((peek(&one).id, peek(&one).aside.is_some()), (id, true));
+        assert_eq!((peek(&one).id, peek(&one).fallback.is_some()), (id, true));
     }
 
     #[test]
@@ -949,10 +950,10 @@ mod tests {
     fn what_is_only_set_aside_in_the_original_is_taken_out_of_it() {
         let (_folder, one, two) = copied();
         log_in(&one, "x");
-        assert!(peek(&one).aside.is_some());
+        assert!(peek(&one).fallback.is_some());
         assert_eq!(rotate(&two, "b"), QUIET);
         let original = peek(&one);
-        assert_eq!((raw(&original).as_str(), original.aside, original.moved), ("x", None, None));
+        assert_eq!((raw(&original).as_str(), original.fallback, original.moved), ("x", None, None));
         assert_eq!(original.known.len(), 2);
     }
 

@@ -44,7 +44,7 @@ pub struct State {
     /// The token family in use.
     pub family: Option<Family>,
     /// The token family that a pasted token or a login displaced. It may come back until a token of `family` was accepted.
-    pub aside: Option<Family>,
+    pub fallback: Option<Family>,
     /// The access token that came with the current token.
     pub access: Option<Access>,
     /// A refresh that was begun and has not ended.
@@ -249,8 +249,8 @@ pub struct Remains {
     pub hardware_id: Option<String>,
     /// Whether a token of the lineage was ever accepted.
     pub proven: Option<bool>,
-    /// The lineage set aside.
-    pub aside: Option<Family>,
+    /// The fallback.
+    pub fallback: Option<Family>,
     /// The mark, which may be that of another write.
     pub mark: Option<Mark>,
     /// Fingerprints of tokens that were used.
@@ -266,8 +266,8 @@ pub struct Remains {
 pub enum Known {
     /// It is the one in use.
     Current,
-    /// It is the newest of the lineage set aside.
-    Aside,
+    /// It is the newest of the fallback.
+    Fallback,
     /// It was in use once, or was given once: an old copy, never sent again.
     Former,
     /// Ring rejected it.
@@ -297,7 +297,7 @@ impl State {
             sequence: 0,
             hardware_id: None,
             family: None,
-            aside: None,
+            fallback: None,
             access: None,
             mark: None,
             cool_down: None,
@@ -353,8 +353,8 @@ impl State {
             Known::Rejected
         } else if self.current().is_some_and(is) {
             Known::Current
-        } else if self.aside.as_ref().is_some_and(|aside| is(&aside.current)) {
-            Known::Aside
+        } else if self.fallback.as_ref().is_some_and(|fallback| is(&fallback.current)) {
+            Known::Fallback
         } else if [&self.known, &self.given, &self.spent_elsewhere].iter().any(|list| list.contains(&fingerprint)) {
             Known::Former
         } else {
@@ -367,8 +367,8 @@ impl State {
         match self.recognise(fingerprint) {
             Known::Unknown => Kinship::None,
             Known::Current => Kinship::Current,
-            Known::Aside | Known::Former | Known::Rejected if self.is_ancestor(fingerprint) => Kinship::Family,
-            Known::Aside | Known::Former | Known::Rejected => Kinship::Former,
+            Known::Fallback | Known::Former | Known::Rejected if self.is_ancestor(fingerprint) => Kinship::Family,
+            Known::Fallback | Known::Former | Known::Rejected => Kinship::Former,
         }
     }
 
@@ -470,7 +470,7 @@ impl State {
             remains.current.token.hardware_id().map(str::to_owned).or(remains.hardware_id).or(self.hardware_id);
         let proven = remains.proven.unwrap_or(former.as_ref().is_some_and(|family| family.proven));
         let previous = remains.previous.or(former.map(|family| family.current));
-        self.aside = remains.aside.or(self.aside);
+        self.fallback = remains.fallback.or(self.fallback);
         self.mark = remains.mark.filter(|mark| mark.fingerprint == fingerprint);
         self.access = None;
         self.cool_down = None;
@@ -493,8 +493,8 @@ impl State {
         let sequence = self.sequence.max(theirs.sequence);
         let knows =
             |state: &Self, other: &Self| other.fingerprint().is_none_or(|current| state.known.contains(&current));
-        let stems_from = |aside: &Option<Family>, state: &Self| {
-            aside.as_ref().is_some_and(|aside| state.known.contains(&aside.current.token.fingerprint()))
+        let stems_from = |fallback: &Option<Family>, state: &Self| {
+            fallback.as_ref().is_some_and(|fallback| state.known.contains(&fallback.current.token.fingerprint()))
         };
         let obtained = |state: &Self| state.current().map(|held| held.obtained_at);
         let mirrors = std::mem::take(&mut theirs.mirrors);
@@ -517,18 +517,18 @@ impl State {
             }
         } else if knows(&theirs, self) {
             std::mem::swap(self, &mut theirs);
-        } else if stems_from(&theirs.aside, self) {
-            // They took over another token, and this one is the successor of the one that they set aside.
+        } else if stems_from(&theirs.fallback, self) {
+            // They took over another token, and this one is the successor of their fallback.
             std::mem::swap(self, &mut theirs);
-            self.aside = theirs.family.take();
-        } else if stems_from(&self.aside, &theirs) {
-            self.aside = theirs.family.take();
+            self.fallback = theirs.family.take();
+        } else if stems_from(&self.fallback, &theirs) {
+            self.fallback = theirs.family.take();
         } else {
             // Two successors of one token: the later answer is used, and the other is tried if that is rejected.
             if obtained(&theirs) > obtained(self) {
                 std::mem::swap(self, &mut theirs);
             }
-            self.aside = theirs.family.take();
+            self.fallback = theirs.family.take();
             self.family = self.family.take().map(|family| Family::of(family.current));
         }
         self.sequence = sequence;
@@ -548,7 +548,7 @@ impl State {
         }
     }
 
-    /// Takes over a token from outside: pasted by a person, or come from a login. What it displaces is set aside.
+    /// Takes over a token from outside: pasted by a person, or come from a login. What it displaces becomes the fallback.
     pub fn take_over(&mut self, token: RefreshToken, now: Millis) {
         let fingerprint = token.fingerprint();
         if let Some(hardware_id) = token.hardware_id() {
@@ -556,7 +556,7 @@ impl State {
         }
         let displaced = self.family.replace(Family::of(Held { token, obtained_at: now, succeeded: false }));
         // One lineage is kept: of two, the one that is known to have worked.
-        let keep_former = match (&displaced, &self.aside) {
+        let keep_former = match (&displaced, &self.fallback) {
             (Some(new), Some(old)) => {
                 let dead = |family: &Family| !self.is_usable(family);
                 !dead(old) && (dead(new) || (old.proven && !new.proven))
@@ -565,10 +565,10 @@ impl State {
             (Some(_), None) => false,
         };
         if !keep_former {
-            self.aside = displaced;
+            self.fallback = displaced;
         }
-        if self.aside.as_ref().is_some_and(|aside| aside.current.token.fingerprint() == fingerprint) {
-            self.aside = None;
+        if self.fallback.as_ref().is_some_and(|fallback| fallback.current.token.fingerprint() == fingerprint) {
+            self.fallback = None;
         }
         self.come_back();
         self.access = None;
@@ -585,10 +585,10 @@ impl State {
         }
     }
 
-    /// Makes the lineage set aside the one in use again, and sets the other aside.
-    pub fn swap_aside(&mut self) {
-        let Some(aside) = self.aside.take() else { return };
-        self.aside = self.family.replace(aside);
+    /// Uses the fallback again, and makes the family in use the fallback.
+    pub fn swap_with_fallback(&mut self) {
+        let Some(fallback) = self.fallback.take() else { return };
+        self.fallback = self.family.replace(fallback);
         self.unwrapped.clear();
         if let Some(hardware_id) = self.current().and_then(|held| held.token.hardware_id()) {
             self.hardware_id = Some(hardware_id.to_owned());
@@ -604,7 +604,7 @@ impl State {
     fn come_back(&mut self) {
         if let Some(moved) = self.moved.take() {
             self.place = Some(moved);
-            self.aside = None;
+            self.fallback = None;
         }
     }
 
@@ -614,7 +614,7 @@ impl State {
         self.id = None;
         self.place = None;
         self.moved = None;
-        self.aside = None;
+        self.fallback = None;
     }
 
     /// Notes that the journal is used on a machine. Says whether it was used on others only until now.
@@ -730,9 +730,9 @@ impl State {
         if sent == Sent::Current && self.sendable() == Some(Sent::Previous) {
             return AfterRejection::Previous;
         }
-        if !self.is_proven() && self.aside.as_ref().is_some_and(|aside| self.is_usable(aside)) {
-            self.swap_aside();
-            return AfterRejection::Aside;
+        if !self.is_proven() && self.fallback.as_ref().is_some_and(|fallback| self.is_usable(fallback)) {
+            self.swap_with_fallback();
+            return AfterRejection::Fallback;
         }
         AfterRejection::Dead
     }
@@ -778,7 +778,7 @@ pub enum AfterRejection {
     /// The token before it: the answer that replaced it may never have counted.
     Previous,
     /// The lineage that it displaced, which is the one in use again.
-    Aside,
+    Fallback,
     /// Nothing: a person has to log in.
     Dead,
 }
@@ -815,7 +815,7 @@ mod tests {
         assert_eq!(state.last_success_at, Some(5));
         state.reject(Sent::Current, 6);
         state.take_over(token("x"), 7);
-        state.swap_aside();
+        state.swap_with_fallback();
         assert_eq!(state.last_success_at, Some(5));
         let mut theirs = state.clone();
         theirs.last_success_at = Some(9);
@@ -856,7 +856,7 @@ mod tests {
         state.rotated(Sent::Current, "b", "h", access(2));
         state.take_over(token("x"), 3);
         assert_eq!(current(&state), "x");
-        assert_eq!(known(&state, "b"), Known::Aside);
+        assert_eq!(known(&state, "b"), Known::Fallback);
         assert_eq!(known(&state, "a"), Known::Former);
         assert!(state.access.is_none(), "the access token of the other lineage is not handed out");
         assert!(state.previous().is_none(), "nothing of the other lineage is ever sent for this one");
@@ -867,7 +867,7 @@ mod tests {
         let mut state = with("a");
         state.rotated(Sent::Current, "b", "h", access(2));
         state.take_over(token("x"), 3);
-        assert_eq!(state.reject(Sent::Current, 4), AfterRejection::Aside);
+        assert_eq!(state.reject(Sent::Current, 4), AfterRejection::Fallback);
         assert_eq!(current(&state), "b");
         assert_eq!(state.previous().unwrap().token.raw(), "a");
         assert_eq!(known(&state, "x"), Known::Rejected);
@@ -921,7 +921,7 @@ mod tests {
         assert!(!state.is_dead());
         // Nor is it forgotten when somebody pastes a token that never works.
         state.take_over(token("x"), 4);
-        assert_eq!(state.reject(Sent::Current, 5), AfterRejection::Aside);
+        assert_eq!(state.reject(Sent::Current, 5), AfterRejection::Fallback);
         assert_eq!(state.sendable(), Some(Sent::Previous));
         assert_eq!(state.reject(Sent::Previous, 6), AfterRejection::Dead);
         assert!(state.is_dead());
@@ -933,11 +933,11 @@ mod tests {
         state.rotated(Sent::Current, "b", "h", access(2));
         state.take_over(token("x"), 3);
         state.take_over(token("y"), 4);
-        assert_eq!(state.aside.as_ref().unwrap().current.token.raw(), "b");
+        assert_eq!(state.fallback.as_ref().unwrap().current.token.raw(), "b");
         assert_eq!(known(&state, "x"), Known::Former, "and the other one is still an old copy");
         state.rotated(Sent::Current, "z", "h", access(5));
         state.take_over(token("q"), 6);
-        assert_eq!(state.aside.as_ref().unwrap().current.token.raw(), "z");
+        assert_eq!(state.fallback.as_ref().unwrap().current.token.raw(), "z");
     }
 
     #[test]
@@ -951,7 +951,7 @@ mod tests {
         let kin = ["a", "b", "x", "y", "z", "?"].map(kinship);
         let (former, family) = (Kinship::Former, Kinship::Family);
         assert_eq!(kin, [former, former, family, family, Kinship::Current, Kinship::None]);
-        state.swap_aside();
+        state.swap_with_fallback();
         let kin = ["a", "b", "x", "z"].map(|raw| state.kinship(Fingerprint::of(raw)));
         assert_eq!(kin, [family, Kinship::Current, former, former]);
     }
@@ -1029,7 +1029,7 @@ mod tests {
         let rotated = |raw: &'static str, at| {
             changed(&move |state: &mut State| state.rotated(Sent::Current, raw, "h", access(at)))
         };
-        let aside = |state: &State| state.aside.as_ref().map(|aside| aside.current.token.raw());
+        let fallback = |state: &State| state.fallback.as_ref().map(|fallback| fallback.current.token.raw());
         let merged = |ours: &State, theirs: State| {
             let mut merged = ours.clone();
             merged.merge(theirs.clone());
@@ -1049,14 +1049,14 @@ mod tests {
         // Two successors of one token: the later one, and the other if that is rejected; never the spent one before.
         for (one, other) in [(rotated("c", 3), rotated("d", 4)), (rotated("d", 4), rotated("c", 3))] {
             let mut merged = merged(&one, other);
-            assert_eq!((current(&merged).as_str(), aside(&merged).as_deref()), ("d", Some("c")));
-            assert_eq!(merged.reject(Sent::Current, 5), AfterRejection::Aside);
+            assert_eq!((current(&merged).as_str(), fallback(&merged).as_deref()), ("d", Some("c")));
+            assert_eq!(merged.reject(Sent::Current, 5), AfterRejection::Fallback);
             assert_eq!(current(&merged), "c");
         }
         // A token that was pasted, and the successor of the one that it displaced.
         let pasted = changed(&|state| state.take_over(token("x"), 3));
         for merged in [merged(&pasted, rotated("c", 4)), merged(&rotated("c", 4), pasted.clone())] {
-            assert_eq!((current(&merged).as_str(), aside(&merged).as_deref()), ("x", Some("c")));
+            assert_eq!((current(&merged).as_str(), fallback(&merged).as_deref()), ("x", Some("c")));
         }
         // The same token: a mark of theirs stays, and so does what Ring rejected.
         let marked = changed(&|state| state.mark = Some(mark("b")));

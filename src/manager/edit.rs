@@ -29,7 +29,7 @@ impl Inner {
                         transaction = inner.enter(&allowance).await?;
                     }
                 }
-                Known::Aside => {}
+                Known::Fallback => {}
                 Known::Current => {
                     if !transaction.state().clone().rewrap(&token) {
                         transaction.leave().await;

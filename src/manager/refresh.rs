@@ -318,7 +318,7 @@ impl Inner {
                         self.log(Level::Warn, "Ring rejected the newest refresh token, which was never used before; the one before it is tried.");
                         sent = Sent::Previous;
                     }
-                    AfterRejection::Aside => {
+                    AfterRejection::Fallback => {
                         self.log(
                             Level::Warn,
                             "Ring rejected the refresh token that was given; the one before it is used again.",

@@ -41,7 +41,7 @@ impl Shown {
             Known::Unknown => true,
             // The same token with other push credentials, which somebody else wrote.
             Known::Current => !state.had_wrapping(&token) && state.clone().rewrap(&token),
-            Known::Aside | Known::Former | Known::Rejected => false,
+            Known::Fallback | Known::Former | Known::Rejected => false,
         };
         if is_new { Self::New } else { Self::Old }
     }

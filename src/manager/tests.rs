@@ -1596,7 +1596,7 @@ async fn a_mirror_that_shows_an_old_copy_is_put_right_and_one_that_shows_a_new_o
     board.paste("token-b-of-this-test");
     manager.refresh(false).await.unwrap();
     assert_eq!(board.raw(), "token-b-of-this-test+");
-    assert_eq!(bench.state().aside.unwrap().current.token.raw(), "token-a-of-this-test+");
+    assert_eq!(bench.state().fallback.unwrap().current.token.raw(), "token-a-of-this-test+");
     assert_eq!(bench.wire.sent(), ["token-a-of-this-test", "token-b-of-this-test"]);
     assert_eq!(
         bench.heard.tokens().iter().map(|(_, new)| new.as_str()).filter(|new| *new == "token-b-of-this-test").count(),
@@ -2104,7 +2104,7 @@ async fn who_writes_in_spite_of_the_lock_is_never_written_over() {
             let result = manager.refresh(false).await;
             let state = bench.state();
             let current = state.current().map(|held| held.token.raw());
-            let aside = state.aside.as_ref().map(|aside| aside.current.token.raw());
+            let fallback = state.fallback.as_ref().map(|fallback| fallback.current.token.raw());
             let sent = bench.wire.sent();
             match (how, moment) {
                 ("rotated", 2) => {
@@ -2138,14 +2138,14 @@ async fn who_writes_in_spite_of_the_lock_is_never_written_over() {
                 ("rotated", _) => {
                     assert_eq!(result.unwrap().access_token.expose(), "access-1");
                     assert_eq!(
-                        (current.as_deref(), aside.as_deref()),
+                        (current.as_deref(), fallback.as_deref()),
                         (Some("token-a-of-this-test+++"), Some("theirs"))
                     );
                 }
                 ("pasted", _) => {
                     result.unwrap();
                     assert_eq!(
-                        (current.as_deref(), aside.as_deref()),
+                        (current.as_deref(), fallback.as_deref()),
                         (Some("token-pasted-of-this-test"), Some("token-a-of-this-test+++"))
                     );
                 }

@@ -1017,7 +1017,7 @@ fn a_journal_torn_in_place_never_beats_its_whole_copy() {
                 write(&store(&path), "d");
                 assert_eq!(current(&store(&path)).as_deref(), Some("d"));
                 let state = store(&path).peek().unwrap().unwrap();
-                assert!(state.aside.is_some_and(|aside| aside.current.token.raw() == found));
+                assert!(state.fallback.is_some_and(|fallback| fallback.current.token.raw() == found));
             }
         }
     }
@@ -1164,7 +1164,7 @@ fn a_short_write_that_fails_in_place_costs_nothing() {
             faults.end();
             write(&store, "d");
             let state = store.peek().unwrap().unwrap();
-            assert_eq!(state.aside.unwrap().current.token.raw(), token);
+            assert_eq!(state.fallback.unwrap().current.token.raw(), token);
         }
     }
 }

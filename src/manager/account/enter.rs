@@ -349,7 +349,7 @@ impl Transaction<'_> {
                 self.changed |= changed;
                 Ok(changed.then_some(KeptIn::Here))
             }
-            Known::Aside | Known::Former | Known::Rejected => {
+            Known::Fallback | Known::Former | Known::Rejected => {
                 let fingerprint = token.fingerprint();
                 let has_newer = state.current().is_some_and(|held| held.token.fingerprint() != fingerprint);
                 // It stays where it is for as long as nobody can write there, and is looked up each time.

@@ -89,7 +89,7 @@ impl Transaction<'_> {
         let before = self.state.fingerprint();
         self.note(&Outcome::Rejected { sent, at });
         match self.state.sendable() {
-            Some(_) if self.state.fingerprint() != before => AfterRejection::Aside,
+            Some(_) if self.state.fingerprint() != before => AfterRejection::Fallback,
             Some(Sent::Previous) => AfterRejection::Previous,
             _ => AfterRejection::Dead,
         }
