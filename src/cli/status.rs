@@ -63,7 +63,7 @@ pub(super) async fn status(options: &Options, output: &Arc<Output>) -> Done {
         pasted = Some(token);
     }
     let current = state.as_ref().and_then(|state| state.current());
-    let age_seconds = current.map(|held| clock.wall().saturating_sub(held.obtained_at) / 1000);
+    let age_seconds = current.map(|stored| clock.wall().saturating_sub(stored.obtained_at) / 1000);
     let expires_at = state.as_ref().and_then(|state| state.access.as_ref()).map(Access::expires_at);
     let needs_login = status.phase == Phase::NeedsLogin;
     let hardware_id = hardware_id(state.as_ref(), pasted.as_ref());
@@ -139,7 +139,7 @@ fn is_too_old(last_success_at: Option<Millis>, now: Millis, max_age: Duration) -
 
 /// As for requests: a token's own id wins.
 pub(super) fn hardware_id<'a>(state: Option<&'a State>, pasted: Option<&'a RefreshToken>) -> Option<&'a str> {
-    let current = state.and_then(|state| state.current()).map(|held| &held.token);
+    let current = state.and_then(|state| state.current()).map(|stored| &stored.token);
     current
         .or(pasted)
         .and_then(RefreshToken::hardware_id)

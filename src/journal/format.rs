@@ -14,7 +14,9 @@ use sha2::{Digest, Sha256};
 
 use super::id::JournalId;
 use super::seal;
-use super::state::{Access, CoolDown, Family, Held, Mark, Millis, MirrorRecord, Remains, State, Tombstone, millis};
+use super::state::{
+    Access, CoolDown, Family, Mark, Millis, MirrorRecord, Remains, State, StoredToken, Tombstone, millis,
+};
 use crate::token::{Fingerprint, RefreshToken};
 use crate::{ErrorCode, Secret};
 
@@ -43,7 +45,7 @@ pub enum Unreadable {
 
 /// The bytes of the file of that name for a state.
 pub fn encode(state: &State, name: &str) -> Vec<u8> {
-    let kept = |held: &Held| record(held, state, name);
+    let kept = |stored: &StoredToken| record(stored, state, name);
     let mut map = Map::new();
     map.insert("version".into(), VERSION.into());
     map.insert("warning".into(), WARNING.into());
@@ -182,7 +184,7 @@ pub fn salvage(bytes: &[u8], issuer: &str, name: &str) -> Option<Remains> {
         current,
         sent: lines.get("current").and_then(was_sent)?,
         // Of another write it could be older than the one before the current token, which is never sent.
-        previous: lines.get("previous").and_then(whole).filter(|(_, of)| *of == sequence).map(|(held, _)| held),
+        previous: lines.get("previous").and_then(whole).filter(|(_, of)| *of == sequence).map(|(stored, _)| stored),
         hardware_id: lines.get("hardwareId").and_then(Value::as_str).map(str::to_owned),
         proven: lines.get("proven").and_then(Value::as_bool),
         fallback,
@@ -260,14 +262,14 @@ fn decode_fields(mut map: Map<String, Value>) -> Option<State> {
         Some(Value::Null) | None => None,
         Some(_) => return None,
     };
-    let current = optional(map.remove("current"), parse_held)?;
-    let previous = optional(map.remove("previous"), parse_held)?;
+    let current = optional(map.remove("current"), parse_stored)?;
+    let previous = optional(map.remove("previous"), parse_stored)?;
     let proven = map.remove("proven")?.as_bool()?;
     state.family = current.map(|current| Family { current, previous, proven });
     state.fallback = optional(map.remove("aside"), |value| {
         Some(Family {
-            current: parse_held(value.get("current")?)?,
-            previous: optional(value.get("previous").cloned(), parse_held)?,
+            current: parse_stored(value.get("current")?)?,
+            previous: optional(value.get("previous").cloned(), parse_stored)?,
             proven: value.get("proven")?.as_bool()?,
         })
     })?;
@@ -298,29 +300,29 @@ struct Origin<'a> {
 }
 
 /// The record of a token, with the write that it belongs to and a digest over all of that.
-fn record(held: &Held, state: &State, name: &str) -> Value {
-    let token = held.token.wrapped();
+fn record(stored: &StoredToken, state: &State, name: &str) -> Value {
+    let token = stored.token.wrapped();
     let of = Origin { issuer: &state.issuer, name };
-    let sent = state.mark.as_ref().is_some_and(|mark| mark.fingerprint == held.token.fingerprint());
-    let digest = record_digest(of, state.sequence, token.expose(), held, sent);
+    let sent = state.mark.as_ref().is_some_and(|mark| mark.fingerprint == stored.token.fingerprint());
+    let digest = record_digest(of, state.sequence, token.expose(), stored, sent);
     json!({
-        "token": token.expose(), "obtainedAt": held.obtained_at, "succeeded": held.succeeded, "sent": sent,
+        "token": token.expose(), "obtainedAt": stored.obtained_at, "succeeded": stored.succeeded, "sent": sent,
         "sequence": state.sequence, "digest": digest,
     })
 }
 
-fn record_digest(of: Origin<'_>, sequence: u64, token: &str, held: &Held, sent: bool) -> String {
+fn record_digest(of: Origin<'_>, sequence: u64, token: &str, stored: &StoredToken, sent: bool) -> String {
     let Origin { issuer, name } = of;
-    let Held { obtained_at, succeeded, .. } = held;
+    let StoredToken { obtained_at, succeeded, .. } = stored;
     digest(format!("{issuer}\n{name}\n{sequence}\n{token}\n{obtained_at}\n{succeeded}\n{sent}").as_bytes())
 }
 
 /// A token whose record is whole, in a text that is not.
-fn verified(value: &Value, of: Origin<'_>) -> Option<Held> {
-    let held = parse_held(value)?;
+fn verified(value: &Value, of: Origin<'_>) -> Option<StoredToken> {
+    let stored = parse_stored(value)?;
     let token = value.get("token")?.as_str()?;
-    let digest = record_digest(of, value.get("sequence")?.as_u64()?, token, &held, was_sent(value)?);
-    (value.get("digest")?.as_str()? == digest).then_some(held)
+    let digest = record_digest(of, value.get("sequence")?.as_u64()?, token, &stored, was_sent(value)?);
+    (value.get("digest")?.as_str()? == digest).then_some(stored)
 }
 
 /// Whether a request with the token of a record had begun when the record was written.
@@ -328,8 +330,8 @@ fn was_sent(value: &Value) -> Option<bool> {
     value.get("sent")?.as_bool()
 }
 
-fn parse_held(value: &Value) -> Option<Held> {
-    Some(Held {
+fn parse_stored(value: &Value) -> Option<StoredToken> {
+    Some(StoredToken {
         token: RefreshToken::parse_kept(value.get("token")?.as_str().filter(|text| !text.is_empty())?).ok()?,
         obtained_at: value.get("obtainedAt")?.as_u64()?,
         succeeded: value.get("succeeded")?.as_bool()?,

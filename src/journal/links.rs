@@ -278,7 +278,7 @@ impl LinkGuard {
         };
         let theirs = guard.read()?.state;
         let is_copy = match theirs.current() {
-            Some(held) => state.recognise(held.token.fingerprint()) != Known::Unknown,
+            Some(stored) => state.recognise(stored.token.fingerprint()) != Known::Unknown,
             None => theirs.sequence == 0,
         };
         if !is_copy {

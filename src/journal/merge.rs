@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::state::{Access, CoolDown, Family, Held, Known, Millis, Sent, State};
+use super::state::{Access, CoolDown, Family, Known, Millis, Sent, State, StoredToken};
 use crate::token::{Fingerprint, RefreshToken};
 
 /// What a request, a login or an edit came to.
@@ -101,9 +101,9 @@ pub fn merge(mut state: State, outcome: &Outcome) -> State {
         Outcome::LoggedIn(login) => log_in(&mut state, login),
         Outcome::Given { token, at } => give(&mut state, token, *at),
         Outcome::PushCredentials(credentials) => {
-            if let Some(held) = state.current() {
-                let token = held.token.with_push_credentials(credentials.clone());
-                if token != held.token {
+            if let Some(stored) = state.current() {
+                let token = stored.token.with_push_credentials(credentials.clone());
+                if token != stored.token {
                     state.wrap(token);
                 }
             }
@@ -112,12 +112,12 @@ pub fn merge(mut state: State, outcome: &Outcome) -> State {
     state
 }
 
-fn is(held: Option<&Held>, fingerprint: Fingerprint) -> bool {
-    held.is_some_and(|held| held.token.fingerprint() == fingerprint)
+fn is(stored: Option<&StoredToken>, fingerprint: Fingerprint) -> bool {
+    stored.is_some_and(|stored| stored.token.fingerprint() == fingerprint)
 }
 
-fn is_alive(state: &State, held: Option<&Held>) -> bool {
-    held.is_some_and(|held| !state.is_rejected(held.token.fingerprint()))
+fn is_alive(state: &State, stored: Option<&StoredToken>) -> bool {
+    stored.is_some_and(|stored| !state.is_rejected(stored.token.fingerprint()))
 }
 
 /// Whether a refresh with that token is about the lineage in use: it is the current token, or the one before a rejected one.
@@ -173,7 +173,7 @@ fn grant(state: &mut State, granted: &Granted) {
     if is_after_fallback {
         return rotate_fallback(state, granted);
     }
-    let family = Family { proven: true, ..Family::of(held(granted)) };
+    let family = Family { proven: true, ..Family::of(stored(granted)) };
     if state.family.is_some() {
         // If the current token descends from the one that was sent by more than one step, the answer is not newer, and takes the
         // place of nothing that works. Any other token was displaced while it was being sent, and its answer is the newest of its
@@ -191,12 +191,12 @@ fn grant(state: &mut State, granted: &Granted) {
     state.remember(new);
 }
 
-fn fallback(state: &State) -> Option<&Held> {
+fn fallback(state: &State) -> Option<&StoredToken> {
     state.fallback.as_ref().map(|fallback| &fallback.current)
 }
 
-fn held(granted: &Granted) -> Held {
-    Held { token: granted.token.clone(), obtained_at: granted.access.obtained_at, succeeded: false }
+fn stored(granted: &Granted) -> StoredToken {
+    StoredToken { token: granted.token.clone(), obtained_at: granted.access.obtained_at, succeeded: false }
 }
 
 /// A token that Ring accepted is not dead, and the request with it is over.
@@ -212,7 +212,7 @@ fn rotate(state: &mut State, sent: Sent, granted: &Granted) {
 /// Two answers to one token: the later one is used, and the other is tried if that is rejected; never the spent one before.
 fn second_successor(state: &mut State, granted: &Granted) {
     let Some(Family { current, .. }) = state.family.take() else { return };
-    let new = held(granted);
+    let new = stored(granted);
     let is_later = new.obtained_at >= current.obtained_at;
     let (used, other) = if is_later { (new, current) } else { (current, new) };
     state.remember(granted.token.fingerprint());
@@ -244,9 +244,9 @@ fn rotate_fallback(state: &mut State, granted: &Granted) {
         if is_superseded {
             family.previous = Some(source);
         } else if new == granted.sent {
-            family.current = Held { token, ..source };
+            family.current = StoredToken { token, ..source };
         } else {
-            family.current = Held { token, ..held(granted) };
+            family.current = StoredToken { token, ..stored(granted) };
             family.previous = Some(source);
         }
     }
@@ -388,7 +388,7 @@ mod tests {
         }
 
         /// What a refresh with a token that is held would bring now.
-        fn answer(&mut self, sent: &Held, repeats: bool) -> Outcome {
+        fn answer(&mut self, sent: &StoredToken, repeats: bool) -> Outcome {
             let fresh = self.fresh();
             let raw = if repeats { sent.token.raw() } else { fresh.raw() };
             Outcome::Granted(Box::new(Granted {
@@ -402,7 +402,7 @@ mod tests {
         /// The outcome of a step; `None` if it cannot happen now.
         fn outcome(&mut self, step: Step) -> Option<Outcome> {
             let to_send = self.state.sendable().and_then(|sent| self.state.to_send(sent)).cloned();
-            let sent = to_send.as_ref().map(|held| held.token.fingerprint());
+            let sent = to_send.as_ref().map(|stored| stored.token.fingerprint());
             let at = self.now();
             Some(match step {
                 Step::Rotate => self.answer(&to_send?, false),
@@ -465,7 +465,7 @@ mod tests {
 
     /// The tokens that are used, or would be if those that are used were rejected.
     fn kept(state: &State) -> Vec<Fingerprint> {
-        [state.current(), fallback(state)].into_iter().flatten().map(|held| held.token.fingerprint()).collect()
+        [state.current(), fallback(state)].into_iter().flatten().map(|stored| stored.token.fingerprint()).collect()
     }
 
     /// The token that Ring has just given, so that it works.
@@ -527,7 +527,7 @@ mod tests {
                 let merged = merge(world.state, &outcome);
                 prop_assert!(kept(&merged).contains(&newest), "{:?} is lost", outcome);
                 let is_of_current = match &outcome {
-                    Outcome::Granted(granted) => to_send.is_some_and(|held| held.token.fingerprint() == granted.sent),
+                    Outcome::Granted(granted) => to_send.is_some_and(|stored| stored.token.fingerprint() == granted.sent),
                     _ => true,
                 };
                 if is_of_current {
@@ -569,8 +569,8 @@ mod tests {
         world
     }
 
-    fn raw(held: Option<&Held>) -> String {
-        held.map_or_else(String::new, |held| held.token.raw())
+    fn raw(stored: Option<&StoredToken>) -> String {
+        stored.map_or_else(String::new, |stored| stored.token.raw())
     }
 
     #[test]

@@ -122,7 +122,7 @@ pub enum Kinship {
 
 /// A refresh token and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct StoredToken {
     /// The token, wrapped.
     pub token: RefreshToken,
     /// When it came here.
@@ -135,16 +135,16 @@ pub struct Held {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Family {
     /// The newest token, which is sent next.
-    pub current: Held,
+    pub current: StoredToken,
     /// The token that `current` came from.
-    pub previous: Option<Held>,
+    pub previous: Option<StoredToken>,
     /// Whether Ring ever accepted a token of the family.
     pub proven: bool,
 }
 
 impl Family {
     /// A family of one token that Ring has not accepted yet.
-    pub(super) fn of(current: Held) -> Self {
+    pub(super) fn of(current: StoredToken) -> Self {
         Self { current, previous: None, proven: false }
     }
 }
@@ -240,11 +240,11 @@ pub struct Remains {
     /// Which write the token's record belongs to.
     pub sequence: u64,
     /// The token, as its record says.
-    pub current: Held,
+    pub current: StoredToken,
     /// Whether a request with it had begun by that write: then the text that was torn can be the one with its answer.
     pub sent: bool,
     /// The one before, if its record is whole and belongs to the same write.
-    pub previous: Option<Held>,
+    pub previous: Option<StoredToken>,
     /// The device id.
     pub hardware_id: Option<String>,
     /// Whether a token of the lineage was ever accepted.
@@ -327,12 +327,12 @@ impl State {
     }
 
     /// The token that is sent next.
-    pub fn current(&self) -> Option<&Held> {
+    pub fn current(&self) -> Option<&StoredToken> {
         self.family.as_ref().map(|family| &family.current)
     }
 
     /// The token that the current one came from.
-    pub fn previous(&self) -> Option<&Held> {
+    pub fn previous(&self) -> Option<&StoredToken> {
         self.family.as_ref()?.previous.as_ref()
     }
 
@@ -348,7 +348,7 @@ impl State {
 
     /// What a token is to this journal.
     pub fn recognise(&self, fingerprint: Fingerprint) -> Known {
-        let is = |held: &Held| held.token.fingerprint() == fingerprint;
+        let is = |stored: &StoredToken| stored.token.fingerprint() == fingerprint;
         if self.is_rejected(fingerprint) {
             Known::Rejected
         } else if self.current().is_some_and(is) {
@@ -374,7 +374,7 @@ impl State {
 
     /// Whether a token is of the current family. A family begins with a token that was given from outside.
     pub(super) fn is_ancestor(&self, fingerprint: Fingerprint) -> bool {
-        if self.previous().is_some_and(|held| held.token.fingerprint() == fingerprint) {
+        if self.previous().is_some_and(|stored| stored.token.fingerprint() == fingerprint) {
             return true;
         }
         let current = self.fingerprint();
@@ -417,7 +417,7 @@ impl State {
     }
 
     fn sendable_of(&self, family: &Family) -> Option<Sent> {
-        let alive = |held: &Held| !self.is_rejected(held.token.fingerprint());
+        let alive = |stored: &StoredToken| !self.is_rejected(stored.token.fingerprint());
         if alive(&family.current) {
             Some(Sent::Current)
         } else {
@@ -451,7 +451,7 @@ impl State {
 
     /// The identity of the current token.
     pub fn fingerprint(&self) -> Option<Fingerprint> {
-        self.current().map(|held| held.token.fingerprint())
+        self.current().map(|stored| stored.token.fingerprint())
     }
 
     /// Takes in what is left of a later write that was torn. Its token reached this machine, so it is the newest one; what
@@ -478,7 +478,7 @@ impl State {
         self.logged_out_at = None;
         self.unwrapped.clear();
         self.known = union(self.known, remains.known);
-        let before = previous.as_ref().map(|held| held.token.fingerprint());
+        let before = previous.as_ref().map(|stored| stored.token.fingerprint());
         self.known = union(self.known, before.into_iter().chain([fingerprint]).collect());
         self.given = union(self.given, remains.given);
         self.rejected.extend(remains.rejected);
@@ -496,7 +496,7 @@ impl State {
         let stems_from = |fallback: &Option<Family>, state: &Self| {
             fallback.as_ref().is_some_and(|fallback| state.known.contains(&fallback.current.token.fingerprint()))
         };
-        let obtained = |state: &Self| state.current().map(|held| held.obtained_at);
+        let obtained = |state: &Self| state.current().map(|stored| stored.obtained_at);
         let mirrors = std::mem::take(&mut theirs.mirrors);
         self.merge_mirrors(mirrors);
         if theirs.family.is_none() && theirs.logged_out_at > obtained(self) {
@@ -554,7 +554,7 @@ impl State {
         if let Some(hardware_id) = token.hardware_id() {
             self.hardware_id = Some(hardware_id.to_owned());
         }
-        let displaced = self.family.replace(Family::of(Held { token, obtained_at: now, succeeded: false }));
+        let displaced = self.family.replace(Family::of(StoredToken { token, obtained_at: now, succeeded: false }));
         // One lineage is kept: of two, the one that is known to have worked.
         let keep_former = match (&displaced, &self.fallback) {
             (Some(new), Some(old)) => {
@@ -590,7 +590,7 @@ impl State {
         let Some(fallback) = self.fallback.take() else { return };
         self.fallback = self.family.replace(fallback);
         self.unwrapped.clear();
-        if let Some(hardware_id) = self.current().and_then(|held| held.token.hardware_id()) {
+        if let Some(hardware_id) = self.current().and_then(|stored| stored.token.hardware_id()) {
             self.hardware_id = Some(hardware_id.to_owned());
         }
         self.access = None;
@@ -636,10 +636,10 @@ impl State {
     /// Takes over the wrapping of what is the current token already. Says whether that changed anything.
     pub fn rewrap(&mut self, token: &RefreshToken) -> bool {
         match self.current() {
-            Some(held) if held.token.fingerprint() == token.fingerprint() && held.token != *token => {
+            Some(stored) if stored.token.fingerprint() == token.fingerprint() && stored.token != *token => {
                 let mut token = token.clone();
                 if token.hardware_id().is_none()
-                    && let Some(hardware_id) = held.token.hardware_id()
+                    && let Some(hardware_id) = stored.token.hardware_id()
                 {
                     // A raw copy of the token says nothing of its wrapping.
                     if token == RefreshToken::from_raw(&token.raw()) {
@@ -647,7 +647,7 @@ impl State {
                     }
                     token = token.rotated(&token.raw(), hardware_id);
                 }
-                if token == held.token {
+                if token == stored.token {
                     return false;
                 }
                 if let Some(hardware_id) = token.hardware_id() {
@@ -662,9 +662,9 @@ impl State {
 
     /// Gives the current token another wrapping.
     pub fn wrap(&mut self, token: RefreshToken) {
-        let Some(Family { current: held, .. }) = &mut self.family else { return };
-        let former = wrapping(&std::mem::replace(&mut held.token, token));
-        let now = wrapping(&held.token);
+        let Some(Family { current: stored, .. }) = &mut self.family else { return };
+        let former = wrapping(&std::mem::replace(&mut stored.token, token));
+        let now = wrapping(&stored.token);
         self.unwrapped.retain(|known| *known != former && *known != now);
         self.unwrapped.push(former);
         let excess = self.unwrapped.len().saturating_sub(MAX_WRAPPINGS);
@@ -685,7 +685,7 @@ impl State {
     }
 
     /// The token that a refresh sends, if there is one that may be sent.
-    pub fn to_send(&self, sent: Sent) -> Option<&Held> {
+    pub fn to_send(&self, sent: Sent) -> Option<&StoredToken> {
         match sent {
             Sent::Current => self.current(),
             Sent::Previous => self.previous(),
@@ -710,7 +710,7 @@ impl State {
         } else {
             self.unwrapped.clear();
             self.remember(fingerprint);
-            (Held { token, obtained_at: access.obtained_at, succeeded: false }, Some(source))
+            (StoredToken { token, obtained_at: access.obtained_at, succeeded: false }, Some(source))
         };
         self.family = Some(Family { current, previous, proven: true });
         self.hardware_id = Some(hardware_id.to_owned());
@@ -723,7 +723,7 @@ impl State {
 
     /// Ring rejected what was sent with `invalid_grant`. Says what may be tried instead.
     pub fn reject(&mut self, sent: Sent, now: Millis) -> AfterRejection {
-        if let Some(fingerprint) = self.to_send(sent).map(|held| held.token.fingerprint()) {
+        if let Some(fingerprint) = self.to_send(sent).map(|stored| stored.token.fingerprint()) {
             self.bury(fingerprint, now);
         }
         self.mark = None;
@@ -831,7 +831,7 @@ mod tests {
     }
 
     fn current(state: &State) -> String {
-        state.current().map_or_else(String::new, |held| held.token.raw())
+        state.current().map_or_else(String::new, |stored| stored.token.raw())
     }
 
     fn known(state: &State, raw: &str) -> Known {

@@ -55,15 +55,15 @@ impl Inner {
         self.detached(async move |inner: Arc<Self>| {
             let allowance = Allowance::new();
             let transaction = inner.enter(&allowance).await?;
-            let Some(held) = transaction.state().current() else {
+            let Some(stored) = transaction.state().current() else {
                 transaction.leave().await;
                 return Err(Error::new(
                     crate::ErrorCode::NoRefreshToken,
                     "Push credentials are kept in the refresh token, and there is none yet. Log in first.",
                 ));
             };
-            let token = held.token.with_push_credentials(credentials.clone());
-            if token == held.token {
+            let token = stored.token.with_push_credentials(credentials.clone());
+            if token == stored.token {
                 transaction.leave().await;
                 return Ok(());
             }

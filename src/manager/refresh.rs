@@ -270,7 +270,7 @@ impl Inner {
             return Err(error);
         }
         let (error, outcome) = loop {
-            let Some(token) = transaction.state().to_send(sent).map(|held| held.token.clone()) else {
+            let Some(token) = transaction.state().to_send(sent).map(|stored| stored.token.clone()) else {
                 transaction.leave().await;
                 return Err(rejected());
             };
@@ -480,7 +480,7 @@ fn serves(reason: Reason, before: &Before, state: &State, clock: &dyn Clock) -> 
     let Some(live) = LiveAccess::new(access, clock) else { return false };
     let is_before = before.access.as_ref().map(|before| before.is(access));
     // Ring may keep the refresh token, and give the access token again: that is a rotation all the same.
-    let rotated = state.current().map(|held| held.token.fingerprint()) != before.token || is_before == Some(false);
+    let rotated = state.current().map(|stored| stored.token.fingerprint()) != before.token || is_before == Some(false);
     // The wall clock alone may think well of one that is known to be over.
     let is_useless = before.is_useless && is_before == Some(true);
     match reason {

@@ -26,8 +26,8 @@ impl Shown {
     /// Looks up what a mirror shows.
     pub fn beside(state: Option<&State>, shown: Option<&Secret>) -> Self {
         let Some(text) = shown else { return Self::Nothing };
-        let held = state.and_then(|state| state.current());
-        if held.is_some_and(|held| *text == held.token.wrapped()) {
+        let stored = state.and_then(|state| state.current());
+        if stored.is_some_and(|stored| *text == stored.token.wrapped()) {
             return Self::Newest;
         }
         let token = match pasted::read(text.expose(), state) {
@@ -36,7 +36,7 @@ impl Shown {
             Pasted::Refused(flaw) => return Self::Nonsense(flaw),
             Pasted::Token(token) => token,
         };
-        let Some(state) = state.filter(|_| held.is_some()) else { return Self::New };
+        let Some(state) = state.filter(|_| stored.is_some()) else { return Self::New };
         let is_new = match state.recognise(token.fingerprint()) {
             Known::Unknown => true,
             // The same token with other push credentials, which somebody else wrote.
@@ -72,7 +72,7 @@ pub(super) fn or_known(kept: Option<State>, known: Option<&State>) -> Option<Sta
 
 /// What becomes of what a mirror shows, and what that is.
 pub(super) fn decide(state: Option<&State>, shown: Option<&Secret>) -> (Decision, Shown) {
-    let newest = state.and_then(|state| state.current()).map(|held| held.token.wrapped());
+    let newest = state.and_then(|state| state.current()).map(|stored| stored.token.wrapped());
     let shown = Shown::beside(state, shown);
     let decision = match (shown, newest) {
         (Shown::Nothing | Shown::Nonsense(_) | Shown::Old, Some(newest)) => Decision::Show(newest),

@@ -218,10 +218,10 @@ impl Inner {
             Err(error) => {
                 if program.is_running()
                     && let Ok(Some(state)) = self.peek().await
-                    && let Some(held) = state.current()
+                    && let Some(stored) = state.current()
                 {
                     // What runs may end after this manager.
-                    program.want(&held.token.wrapped());
+                    program.want(&stored.token.wrapped());
                 }
                 return Err(error);
             }

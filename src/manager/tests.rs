@@ -2103,7 +2103,7 @@ async fn who_writes_in_spite_of_the_lock_is_never_written_over() {
             probe.before.store(moment, Ordering::SeqCst);
             let result = manager.refresh(false).await;
             let state = bench.state();
-            let current = state.current().map(|held| held.token.raw());
+            let current = state.current().map(|stored| stored.token.raw());
             let fallback = state.fallback.as_ref().map(|fallback| fallback.current.token.raw());
             let sent = bench.wire.sent();
             match (how, moment) {

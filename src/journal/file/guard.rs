@@ -182,7 +182,7 @@ impl Guard for FileGuard {
             former.release(&shared.disk);
         }
         // What was current is kept, push credentials and all; its successor and the access token are about as long.
-        let token = state.current().map_or(0, |held| held.token.wrapped().expose().len());
+        let token = state.current().map_or(0, |stored| stored.token.wrapped().expose().len());
         let size = bytes.len() + form.length_of(ROOM_FOR_ANSWER + 2 * token);
         let signature = form.signature().as_bytes();
         let kept = match Room::keep(&shared.disk, &reserved, size, signature, ownership) {

@@ -1035,10 +1035,10 @@ fn a_tear_without_a_copy_never_makes_one_token_of_two() {
                 std::fs::write(&path, torn(&old, &new, at, first)).unwrap();
                 let (guard, state) = enter(&store(&path));
                 drop(guard);
-                let found = state.current().map(|held| held.token.raw());
+                let found = state.current().map(|stored| stored.token.raw());
                 let whole = found.as_ref().is_none_or(|found| *found == raw(&before) || *found == raw(&after));
                 assert!(whole, "tokens of {bytes} bytes, torn at {at}, first {first}");
-                let previous = state.previous().map(|held| held.token.raw());
+                let previous = state.previous().map(|stored| stored.token.raw());
                 if found == Some(raw(&after)) {
                     assert!(previous.is_none_or(|previous| previous == raw(&before)), "nothing older is ever sent");
                 }

@@ -21,7 +21,7 @@ impl FileGuard {
     /// but the one that Ring has just replaced, so that even torn it is worth no less than now.
     fn only_spent_is_there(&self, state: &State, length: usize) -> bool {
         let Ok(Ok(Some(bytes))) = self.shared.real().map(|real| self.shared.disk.read(real)) else { return false };
-        let spent = state.previous().filter(|held| held.succeeded).map(|held| held.token.fingerprint());
+        let spent = state.previous().filter(|stored| stored.succeeded).map(|stored| stored.token.fingerprint());
         let there = self.shared.codec.open(&bytes).ok().and_then(|opened| format::decode(&opened.text).ok());
         let there = there.and_then(|old| old.fingerprint());
         bytes.len() >= length && spent.is_some() && there == spent

@@ -351,7 +351,7 @@ impl Transaction<'_> {
             }
             Known::Fallback | Known::Former | Known::Rejected => {
                 let fingerprint = token.fingerprint();
-                let has_newer = state.current().is_some_and(|held| held.token.fingerprint() != fingerprint);
+                let has_newer = state.current().is_some_and(|stored| stored.token.fingerprint() != fingerprint);
                 // It stays where it is for as long as nobody can write there, and is looked up each time.
                 let is_news =
                     has_newer && self.inner.snapshot().offered.old_copy.replace(fingerprint) != Some(fingerprint);

@@ -105,7 +105,7 @@ impl Inner {
 
     /// The id that requests are made with: decided once, and kept.
     pub(in crate::manager) async fn decide_hardware_id(&self, state: &State) -> Result<String> {
-        let of_token = state.current().and_then(|held| held.token.hardware_id()).map(str::to_owned);
+        let of_token = state.current().and_then(|stored| stored.token.hardware_id()).map(str::to_owned);
         let known = of_token
             .or_else(|| state.hardware_id.clone())
             .or_else(|| self.settings.system_id.as_deref().map(crate::hardware_id::from_system_id));

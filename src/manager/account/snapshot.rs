@@ -283,8 +283,8 @@ impl Snapshot {
     pub(in crate::manager) fn adopt(&mut self, state: &Stored, clock: &dyn Clock) {
         let fingerprint = |token: &RefreshToken| token.fingerprint();
         let rotated =
-            self.account.newest.as_ref().map(fingerprint) != state.current().map(|held| fingerprint(&held.token));
-        self.account.newest = state.current().map(|held| held.token.clone());
+            self.account.newest.as_ref().map(fingerprint) != state.current().map(|stored| fingerprint(&stored.token));
+        self.account.newest = state.current().map(|stored| stored.token.clone());
         self.account.rejected = state.is_dead();
         self.account.moved = state.moved.as_deref().map(Arc::from);
         self.account.cool_down = state.cool_down.clone().map(Box::new);

@@ -408,8 +408,8 @@ impl Inner {
     /// Where no journal is, a program's own `save` is what makes a state durable.
     async fn save_without_a_journal(&self, state: &State, allowance: &Allowance) -> Result<()> {
         match (&self.parts.mirror, state.current()) {
-            (Some(Follower::Program(program)), Some(held)) if program.replaces_journal() => {
-                program.save(&held.token.wrapped(), allowance).await
+            (Some(Follower::Program(program)), Some(stored)) if program.replaces_journal() => {
+                program.save(&stored.token.wrapped(), allowance).await
             }
             _ => Ok(()),
         }

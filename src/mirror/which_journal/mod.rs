@@ -293,8 +293,11 @@ impl WhichJournal {
     /// Another file that shows the current token of that state, or the one before.
     fn other_file(&self, folder: &Path, sighting: &Sighting, state: &State) -> Option<String> {
         let (own, _) = self.record_in(folder, sighting);
-        let newest: Vec<_> =
-            [state.current(), state.previous()].into_iter().flatten().map(|held| held.token.fingerprint()).collect();
+        let newest: Vec<_> = [state.current(), state.previous()]
+            .into_iter()
+            .flatten()
+            .map(|stored| stored.token.fingerprint())
+            .collect();
         state.mirrors.iter().filter(|record| !record.is_same_file(&own)).find_map(|record| {
             let path = resolve(&folder.join(&record.file)).ok().filter(|path| Some(path) != sighting.real.as_ref())?;
             let format: Box<dyn Format> = match record.place.as_slice() {
@@ -390,8 +393,9 @@ impl Finder for WhichJournal {
     fn take_mirror(&self, journal: &Path, state: &mut State, former: &State) {
         drop(self.record(journal, state));
         // A process that has read the former journal may write its token into the mirror yet.
-        let held = [former.current(), former.previous()].into_iter().flatten().map(|held| held.token.fingerprint());
-        let over = self.sightings.last().shown.into_iter().chain(held).collect();
+        let stored =
+            [former.current(), former.previous()].into_iter().flatten().map(|stored| stored.token.fingerprint());
+        let over = self.sightings.last().shown.into_iter().chain(stored).collect();
         if let Some(record) = state.mirrors.last_mut() {
             record.over = over;
         }
