@@ -104,7 +104,7 @@ pub fn encode(state: &State, name: &str) -> Vec<u8> {
         })
         .collect();
     map.insert("mirrors".into(), mirrors.into());
-    map.insert("unwrapped".into(), fingerprints(&state.unwrapped).into());
+    map.insert("unwrapped".into(), fingerprints(&state.former_wrappers).into());
     map.insert("given".into(), fingerprints(&state.given).into());
     map.insert("known".into(), fingerprints(&state.known).into());
     for (key, value) in &state.unknown {
@@ -285,7 +285,7 @@ fn decode_fields(mut map: Map<String, Value>) -> Option<State> {
         // A record that cannot be understood is made again at the next write.
         state.mirrors = mirrors.iter().filter_map(parse_mirror).collect();
     }
-    state.unwrapped = parse_fingerprints(map.remove("unwrapped")?.as_str()?)?;
+    state.former_wrappers = parse_fingerprints(map.remove("unwrapped")?.as_str()?)?;
     state.given = parse_fingerprints(map.remove("given")?.as_str()?)?;
     state.known = parse_fingerprints(map.remove("known")?.as_str()?)?;
     state.unknown = map;

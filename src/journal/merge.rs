@@ -219,7 +219,7 @@ fn second_successor(state: &mut State, granted: &Granted) {
     state.family = Some(Family::of(used));
     state.fallback = Some(Family { proven: true, ..Family::of(other) });
     if is_later {
-        state.unwrapped.clear();
+        state.former_wrappers.clear();
         state.hardware_id = Some(granted.hardware_id.clone());
         state.last_success_at = Some(granted.access.obtained_at);
         state.access = Some(granted.access.clone());

@@ -19,7 +19,7 @@ const MAX_TOMBSTONES: usize = 1_000;
 /// How many mirrors are recorded.
 pub const MAX_MIRRORS: usize = 32;
 /// Push credentials change a few times in the four hours of a token.
-const MAX_WRAPPINGS: usize = 100;
+const MAX_FORMER_WRAPPERS: usize = 100;
 
 /// How many machines a journal remembers.
 const MAX_MACHINES: usize = 16;
@@ -60,7 +60,7 @@ pub struct State {
     /// When a rejected token was last sent again because the caller forced it.
     pub forced_at: Option<Millis>,
     /// The wrappings that the current token had before, newest last: a copy in one of them is an old copy.
-    pub unwrapped: Vec<Fingerprint>,
+    pub former_wrappers: Vec<Fingerprint>,
     /// When the account was logged out here, if no token has come since. A journal without a token that does not say so
     /// was not emptied by a person's decision.
     pub logged_out_at: Option<Millis>,
@@ -305,7 +305,7 @@ impl State {
             given: Vec::new(),
             rejected: Vec::new(),
             forced_at: None,
-            unwrapped: Vec::new(),
+            former_wrappers: Vec::new(),
             logged_out_at: None,
             last_success_at: None,
             mirrors: Vec::new(),
@@ -476,7 +476,7 @@ impl State {
         self.cool_down = None;
         self.forced_at = None;
         self.logged_out_at = None;
-        self.unwrapped.clear();
+        self.former_wrappers.clear();
         self.known = union(self.known, remains.known);
         let before = previous.as_ref().map(|stored| stored.token.fingerprint());
         self.known = union(self.known, before.into_iter().chain([fingerprint]).collect());
@@ -576,7 +576,7 @@ impl State {
         self.cool_down = None;
         self.forced_at = None;
         self.logged_out_at = None;
-        self.unwrapped.clear();
+        self.former_wrappers.clear();
         // Ring has just given it, or it was never seen: whatever it was before, it is not known to be dead.
         self.rejected.retain(|tombstone| tombstone.fingerprint != fingerprint);
         self.remember(fingerprint);
@@ -589,7 +589,7 @@ impl State {
     pub fn swap_with_fallback(&mut self) {
         let Some(fallback) = self.fallback.take() else { return };
         self.fallback = self.family.replace(fallback);
-        self.unwrapped.clear();
+        self.former_wrappers.clear();
         if let Some(hardware_id) = self.current().and_then(|stored| stored.token.hardware_id()) {
             self.hardware_id = Some(hardware_id.to_owned());
         }
@@ -663,17 +663,17 @@ impl State {
     /// Gives the current token another wrapping.
     pub fn wrap(&mut self, token: RefreshToken) {
         let Some(Family { current: stored, .. }) = &mut self.family else { return };
-        let former = wrapping(&std::mem::replace(&mut stored.token, token));
-        let now = wrapping(&stored.token);
-        self.unwrapped.retain(|known| *known != former && *known != now);
-        self.unwrapped.push(former);
-        let excess = self.unwrapped.len().saturating_sub(MAX_WRAPPINGS);
-        self.unwrapped.drain(..excess);
+        let former = wrapper_of(&std::mem::replace(&mut stored.token, token));
+        let now = wrapper_of(&stored.token);
+        self.former_wrappers.retain(|known| *known != former && *known != now);
+        self.former_wrappers.push(former);
+        let excess = self.former_wrappers.len().saturating_sub(MAX_FORMER_WRAPPERS);
+        self.former_wrappers.drain(..excess);
     }
 
     /// Whether that is the current token in a wrapping that it had before.
-    pub fn had_wrapping(&self, token: &RefreshToken) -> bool {
-        self.unwrapped.contains(&wrapping(token))
+    pub fn had_wrapper(&self, token: &RefreshToken) -> bool {
+        self.former_wrappers.contains(&wrapper_of(token))
     }
 
     /// Counts a token that was given, and is not used, among the old copies.
@@ -708,7 +708,7 @@ impl State {
             source.token = token;
             (source, self.family.take().filter(|_| sent == Sent::Current).and_then(|family| family.previous))
         } else {
-            self.unwrapped.clear();
+            self.former_wrappers.clear();
             self.remember(fingerprint);
             (StoredToken { token, obtained_at: access.obtained_at, succeeded: false }, Some(source))
         };
@@ -768,7 +768,7 @@ fn union(mut first: Vec<Fingerprint>, second: Vec<Fingerprint>) -> Vec<Fingerpri
     first
 }
 
-fn wrapping(token: &RefreshToken) -> Fingerprint {
+fn wrapper_of(token: &RefreshToken) -> Fingerprint {
     Fingerprint::of(token.wrapped().expose())
 }
 

@@ -246,11 +246,11 @@ impl Inner {
     async fn give_up_on_mark(self: &Arc<Self>, transaction: Transaction<'_>) {
         let Some(sent) = transaction.state().fingerprint() else { return transaction.leave().await };
         let error = Error::new(ErrorCode::Network, "The last refresh was stopped before its answer came.");
-        let cool_down = self.backoff(transaction.state(), &error);
+        let cool_down = self.cool_down(transaction.state(), &error);
         transaction.commit(&Outcome::BackedOff { sent, cool_down }).await;
     }
 
-    fn backoff(&self, state: &State, error: &Error) -> CoolDown {
+    fn cool_down(&self, state: &State, error: &Error) -> CoolDown {
         let clock = &self.parts.clock;
         policy::cool_down(state.cool_down.as_ref(), error, clock.wall(), clock.jitter())
     }
@@ -335,7 +335,7 @@ impl Inner {
                 self.abandon_marked(transaction).await;
                 return Err(failure.error);
             } else {
-                let cool_down = self.backoff(transaction.state(), &failure.error);
+                let cool_down = self.cool_down(transaction.state(), &failure.error);
                 let error = failure.error.with_retry_after(cool_down.length);
                 break (error, Outcome::BackedOff { sent: fingerprint, cool_down });
             }

@@ -40,7 +40,7 @@ impl Shown {
         let is_new = match state.recognise(token.fingerprint()) {
             Known::Unknown => true,
             // The same token with other push credentials, which somebody else wrote.
-            Known::Current => !state.had_wrapping(&token) && state.clone().rewrap(&token),
+            Known::Current => !state.had_wrapper(&token) && state.clone().rewrap(&token),
             Known::Fallback | Known::Former | Known::Rejected => false,
         };
         if is_new { Self::New } else { Self::Old }

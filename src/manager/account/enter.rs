@@ -345,7 +345,7 @@ impl Transaction<'_> {
                 Ok(Some(kept_in))
             }
             Known::Current => {
-                let changed = !state.had_wrapping(token) && state.rewrap(token);
+                let changed = !state.had_wrapper(token) && state.rewrap(token);
                 self.changed |= changed;
                 Ok(changed.then_some(KeptIn::Here))
             }
