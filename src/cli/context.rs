@@ -59,9 +59,9 @@ impl Keeping {
     }
 
     /// Makes sure that a login can be stored, and says what it will change beyond the token.
-    pub(super) async fn rehearse(&self, output: &Output) -> crate::Result<Introduced> {
+    pub(super) async fn dry_run(&self, output: &Output) -> crate::Result<Introduced> {
         let opened = self.opened.clone();
-        let (introduced, notices) = patiently(output, blocking(move || opened.rehearse())).await?;
+        let (introduced, notices) = patiently(output, blocking(move || opened.dry_run())).await?;
         tell(notices, output);
         Ok(introduced)
     }
@@ -96,7 +96,7 @@ impl Keeping {
             return;
         }
         let Some(mirror) = self.opened.mirror.clone() else { return };
-        let Ok(left) = blocking(move || mirror.rehearse()).await else { return };
+        let Ok(left) = blocking(move || mirror.dry_run()).await else { return };
         let removed = planned.removed.into_iter().filter(|key| !left.removed.contains(key)).collect();
         let made = Introduced { added: planned.added && !left.added, removed };
         for sentence in self.place.changes(&made) {

@@ -32,7 +32,7 @@ pub(super) async fn login(options: Options, output: Arc<Output>, runtime: Handle
     })
     .await?;
     let kept = Keeping::begin(&options, Purpose::Introduce)?;
-    let planned = kept.rehearse(&output).await?;
+    let planned = kept.dry_run(&output).await?;
     let manager = kept.open(&options, &output, &runtime, None)?;
     // With that option the lines of a pipe are the password and the code, and answer no question.
     let input = if options.password_stdin { options.input.for_options() } else { options.input };

@@ -194,13 +194,13 @@ impl Opened {
     /// token, and what a person should hear.
     ///
     /// Blocks.
-    pub(super) fn rehearse(&self) -> Result<(Introduced, Vec<Notice>)> {
+    pub(super) fn dry_run(&self) -> Result<(Introduced, Vec<Notice>)> {
         let Some(mirror) = &self.mirror else { return Ok((Introduced::default(), Vec::new())) };
         // What cannot even be read is seen before anything is made beside it.
         mirror.look(Patience::Some)?;
         let mut notices = Vec::new();
         let guard = self.store.try_lock()?;
-        let introduced = mirror.rehearse()?;
+        let introduced = mirror.dry_run()?;
         // Whoever is in there writes, so it can be written.
         if let Some(mut guard) = guard {
             let mut found = guard.read()?;

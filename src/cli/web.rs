@@ -69,7 +69,7 @@ pub enum PageStore {
 /// Finds the store and makes sure that a login can be stored, before anybody is asked for a password.
 pub(super) async fn begin(options: &Options, page: WebOptions, output: &Output) -> Result<WebLogin> {
     let kept = Keeping::begin(options, Purpose::Introduce)?;
-    let planned = kept.rehearse(output).await?;
+    let planned = kept.dry_run(output).await?;
     kept.try_output()?;
     let (oauth_url, api_url) = kept.origins();
     let WebOptions { host, port, allowed_hosts, tls } = page;

@@ -71,18 +71,18 @@ impl FileMirror {
     /// # Errors
     ///
     /// As for [`Mirror::settle`].
-    pub fn rehearse(&self) -> Result<Introduced> {
+    pub fn dry_run(&self) -> Result<Introduced> {
         let real = self.real()?;
         let _lock = self.lock(&real)?;
         let (text, _) = self.read_whole(&real, PARSE_LOOKS)?;
         let (new, introduced) =
-            self.format.introduce(text.as_deref(), &Secret::new("rehearsal")).map_err(|unfit| self.unfit(&unfit))?;
-        self.rehearse_putting(&real, text.as_deref(), &new).map_err(|error| self.failed("written", &error))?;
+            self.format.introduce(text.as_deref(), &Secret::new("dry-run")).map_err(|unfit| self.unfit(&unfit))?;
+        self.dry_run_putting(&real, text.as_deref(), &new).map_err(|error| self.failed("written", &error))?;
         Ok(introduced)
     }
 
     /// Goes the way of a change, up to a name beside that of the file.
-    fn rehearse_putting(&self, real: &Path, old: Option<&[u8]>, new: &[u8]) -> io::Result<()> {
+    fn dry_run_putting(&self, real: &Path, old: Option<&[u8]>, new: &[u8]) -> io::Result<()> {
         let disk = &self.disk;
         let there = disk.metadata(real)?;
         let [ours, beside] = self.workshops(real).map(|workshop| unfinished(&workshop));
@@ -478,7 +478,7 @@ impl FileMirror {
 impl Mirror for FileMirror {
     fn check_place(&self) -> Result<()> {
         match self.purpose {
-            Purpose::Introduce => self.rehearse().map(drop),
+            Purpose::Introduce => self.dry_run().map(drop),
             Purpose::Follow => Ok(()),
         }
     }
@@ -762,10 +762,10 @@ mod tests {
         let error = show(&mirror, "new").unwrap_err();
         assert_eq!(error.code(), ErrorCode::Store);
         assert_eq!(text(&path), config(OLD));
-        assert!(mirror.rehearse().is_err(), "known before a login");
+        assert!(mirror.dry_run().is_err(), "known before a login");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        mirror.rehearse().unwrap();
-        assert_eq!(text(&path), config(OLD), "a rehearsal writes nothing");
+        mirror.dry_run().unwrap();
+        assert_eq!(text(&path), config(OLD), "a dry run writes nothing");
         show(&mirror, "new").unwrap();
         assert_eq!(text(&path), config("new"));
     }
@@ -1076,7 +1076,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_rehearsal_knows_what_a_change_will_meet() {
+    fn a_dry_run_knows_what_a_change_will_meet() {
         let (eperm, eacces, enospc) = (1, 13, 28);
         let cases = [
             (vec![], true),
@@ -1093,7 +1093,7 @@ mod tests {
         for (refused, can_be_written) in cases {
             let (folder, path) = begin();
             let mirror = mirror(folder.path(), Disk::with_probe(Arc::new(Refuses(refused.clone()))));
-            assert_eq!(mirror.rehearse().is_ok(), can_be_written, "{refused:?}");
+            assert_eq!(mirror.dry_run().is_ok(), can_be_written, "{refused:?}");
             assert_eq!(text(&path), config(OLD), "{refused:?}");
             assert_eq!(names(folder.path()), [".ring-auth", "config.json"], "{refused:?}");
             let ours = names(&folder.path().join(".ring-auth"));
@@ -1104,14 +1104,14 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_rehearsal_leaves_alone_what_a_stopped_write_left_behind() {
+    fn a_dry_run_leaves_alone_what_a_stopped_write_left_behind() {
         let (folder, path) = begin();
         std::fs::hard_link(&path, folder.path().join("other-name")).unwrap();
         let mirror = mirror(folder.path(), Disk::default());
         show(&mirror, OLD).unwrap();
         let [backup, _] = mirror.backups(&path);
         std::fs::write(&backup, config("the-only-whole-one")).unwrap();
-        mirror.rehearse().unwrap();
+        mirror.dry_run().unwrap();
         assert_eq!(text(&backup), config("the-only-whole-one"));
         assert_eq!(text(&path), config(OLD));
     }

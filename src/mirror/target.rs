@@ -430,8 +430,8 @@ mod tests {
     fn a_folder_of_our_own_is_kept_out_of_git_whoever_comes_first() {
         let journal_first = |place: ShownPlace| drop(place.journal.try_lock().unwrap().unwrap());
         let mirror_first = |place: ShownPlace| drop(place.mirror.settle(&mut |_| Ok(Decision::Leave)).unwrap());
-        let rehearsal_first = |place: ShownPlace| drop(place.mirror.rehearse().unwrap());
-        for enter in [&journal_first as &dyn Fn(ShownPlace), &mirror_first, &rehearsal_first] {
+        let dry_run_first = |place: ShownPlace| drop(place.mirror.dry_run().unwrap());
+        for enter in [&journal_first as &dyn Fn(ShownPlace), &mirror_first, &dry_run_first] {
             let beside = tempfile::tempdir().unwrap();
             enter(open(beside.path(), None));
             assert_eq!(std::fs::read(beside.path().join(FOLDER).join(".gitignore")).unwrap(), b"*\n");
