@@ -54,7 +54,7 @@ function namespace() {
 }
 
 describe('a journal that is gone without a logout', { concurrency: true }, () => {
-  it('after git clean -fdx, with the folder of the mirror: is made again before the next request', {
+  it('a journal that git clean -fdx removed beside a mirror is written again before the next request', {
     skip: withoutGit,
   }, async (t) => {
     const ring = await startRing(t)
@@ -78,7 +78,9 @@ describe('a journal that is gone without a logout', { concurrency: true }, () =>
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('after git clean -fdx, with its folder: is STORE until the folder is back', { skip: withoutGit }, async (t) => {
+  it('a journal that git clean -fdx removed with its folder is STORE until the folder is back', {
+    skip: withoutGit,
+  }, async (t) => {
     const ring = await startRing(t)
     const { folder, git } = project(t)
     const path = join(folder, 'data', 'ring.json')
@@ -103,7 +105,7 @@ describe('a journal that is gone without a logout', { concurrency: true }, () =>
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('with a folder that was renamed: is STORE, and the journal is used again when the folder has its name back', async (t) => {
+  it('a journal in a folder that was renamed is STORE, and is used again when the folder has its name back', async (t) => {
     const ring = await startRing(t)
     const folder = tempDir(t)
     const path = join(folder, 'data', 'ring.json')
@@ -119,7 +121,7 @@ describe('a journal that is gone without a logout', { concurrency: true }, () =>
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('is no reason for a login: the drop-in with e-mail and password causes no code', async (t) => {
+  it('a journal that is gone without a logout is no reason for a login: the drop-in with e-mail and password causes no code', async (t) => {
     const ring = await startRing(t)
     const folder = tempDir(t)
     const path = join(folder, 'data', 'ring.json')
@@ -147,7 +149,7 @@ describe('a journal that is gone without a logout', { concurrency: true }, () =>
 
   const words = namespace()
   for (const type of ['file', 'dotenv']) {
-    it(`with a volume that is not mounted, or another one in its place, and a ${type} store: is STORE until the volume is back`, {
+    it(`a journal on a volume that is not mounted, or that another one replaces, is STORE until the volume is back (${type} store)`, {
       skip: mounts || needs('the right to make a mount namespace', () => words !== undefined),
     }, async (t) => {
       const ring = await startRing(t)
@@ -209,7 +211,7 @@ describe('a journal that is gone without a logout', { concurrency: true }, () =>
     })
   }
 
-  it('while another process logs out: is a logout, which the journal says', async (t) => {
+  it('a journal from which another process logs out meanwhile is logged out, and records that', async (t) => {
     const ring = await startRing(t)
     const path = join(tempDir(t), 'ring.json')
     const { manager } = open(t, ring, { refreshToken: ring.mint(), store: fileStore(path) })

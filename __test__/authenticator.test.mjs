@@ -25,7 +25,7 @@ const codesSent = (ring) =>
 
 describe("a login with an authenticator's secret", { concurrency: true }, () => {
   for (const loginFlow of FLOWS) {
-    it(`by ${loginFlow} needs nobody`, async (t) => {
+    it(`a login with an authenticator's secret by ${loginFlow} needs no person`, async (t) => {
       const ring = await startRing(t, withAuthenticator())
       const { manager, said } = open(t, ring, { loginFlow })
       const secret = secretOf(ring)
@@ -36,7 +36,7 @@ describe("a login with an authenticator's secret", { concurrency: true }, () => 
       for (const hidden of [secret, ...codesSent(ring)]) assert.ok(!shown.includes(String(hidden)), shown)
     })
 
-    it(`by ${loginFlow} tries the next code once after a wrong one, and none twice`, async (t) => {
+    it(`a login with an authenticator's secret by ${loginFlow} tries the next code once after a wrong one, and none twice`, async (t) => {
       // A period of a few seconds, so that the next code is not long in coming.
       const ring = await startRing(t, { ...withAuthenticator({ period: 10, digits: 8 }), totpCodeWorksOnce: true })
       const address = ring.totpAddress()
@@ -52,7 +52,7 @@ describe("a login with an authenticator's secret", { concurrency: true }, () => 
       assert.equal(codesSent(ring).length, 1, `${before} codes before`)
     })
 
-    it(`by ${loginFlow} ends with TWO_FACTOR_INVALID after two wrong codes`, async (t) => {
+    it(`a login with an authenticator's secret by ${loginFlow} ends with TWO_FACTOR_INVALID after two wrong codes`, async (t) => {
       const ring = await startRing(t, withAuthenticator({ period: 6 }))
       const { manager, said } = open(t, ring, { loginFlow })
       const wrong = 'JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP'
@@ -74,7 +74,7 @@ describe("a login with an authenticator's secret", { concurrency: true }, () => 
     })
 
     for (const twoFactor of /** @type {const} */ (['sms', 'email', 'unknown', 'no-state'])) {
-      it(`by ${loginFlow} does not use it where Ring asks for another code (${twoFactor})`, async (t) => {
+      it(`a login with an authenticator's secret by ${loginFlow} does not use it if Ring asks for another code (${twoFactor})`, async (t) => {
         const ring = await startRing(t, { accounts: [{ ...CREDENTIALS, twoFactor }] })
         const { manager, said } = open(t, ring, { loginFlow })
         const step = await manager.login({ ...CREDENTIALS, totpSecret: 'JBSWY3DPEHPK3PXP' })
@@ -89,7 +89,7 @@ describe("a login with an authenticator's secret", { concurrency: true }, () => 
       })
     }
 
-    it(`by ${loginFlow} does not use it where Ring asks for no code`, async (t) => {
+    it(`a login with an authenticator's secret by ${loginFlow} does not use it if Ring asks for no code`, async (t) => {
       const ring = await startRing(t, { accounts: [{ ...CREDENTIALS, twoFactor: 'none' }] })
       const { manager } = open(t, ring, { loginFlow })
       assert.deepEqual(await manager.login({ ...CREDENTIALS, totpSecret: 'JBSWY3DPEHPK3PXP' }), { authenticated: true })
@@ -98,7 +98,7 @@ describe("a login with an authenticator's secret", { concurrency: true }, () => 
   }
 
   for (const algorithm of /** @type {const} */ (['SHA256', 'SHA512'])) {
-    it(`takes the algorithm, the digits and the period of its address (${algorithm})`, async (t) => {
+    it(`a login with an authenticator's secret takes the algorithm, the digits and the period of its address (${algorithm})`, async (t) => {
       const ring = await startRing(t, withAuthenticator({ algorithm, digits: 8, period: 60 }))
       const { manager } = open(t, ring)
       assert.deepEqual(await manager.login({ ...CREDENTIALS, totpSecret: ring.totpAddress() }), { authenticated: true })
@@ -106,7 +106,7 @@ describe("a login with an authenticator's secret", { concurrency: true }, () => 
     })
   }
 
-  it('is closed while it waits for the next code', async (t) => {
+  it("a login with an authenticator's secret can be closed while it waits for the next code", async (t) => {
     const ring = await startRing(t, { ...withAuthenticator({ period: 3600 }) })
     const { manager, log } = open(t, ring)
     const other = 'otpauth://totp/Ring?secret=JBSWY3DPEHPK3PXP&period=3600'
@@ -119,7 +119,7 @@ describe("a login with an authenticator's secret", { concurrency: true }, () => 
     assert.ok(codesSent(ring).length <= 1)
   })
 
-  it('a secret that cannot be one is refused before anything is sent', async (t) => {
+  it("an authenticator's secret that cannot be one is refused before anything is sent", async (t) => {
     const ring = await startRing(t, withAuthenticator())
     const { manager } = open(t, ring)
     for (const [totpSecret, says] of /** @type {[unknown, RegExp][]} */ ([

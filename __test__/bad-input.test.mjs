@@ -107,11 +107,11 @@ describe('an option', { concurrency: true }, () => {
   ]
   for (const [name, value, named] of cases) {
     const shown = typeof value === 'bigint' ? `${value}n` : (JSON.stringify(value) ?? String(value))
-    it(`${name || 'without a name'} of ${shown.slice(0, 40)} is INVALID_ARGUMENT at once, names itself, and writes nothing`, (t) =>
+    it(`the option ${name || 'without a name'} of ${shown.slice(0, 40)} is INVALID_ARGUMENT at once, with its name, and writes nothing`, (t) =>
       refused(t, () => ({ [name]: value }), named))
   }
 
-  it('that is a folder for a store is refused by its path', async (t) => {
+  it('a store path that is a folder is refused with the path in the message', async (t) => {
     await refused(
       t,
       ({ dir }) => {
@@ -123,7 +123,7 @@ describe('an option', { concurrency: true }, () => {
     await refused(t, ({ dir }) => ({ store: fileStore(`${dir}/new/`) }), 'path')
   })
 
-  it('misspelt is answered with the name that was meant', async () => {
+  it('a misspelt option is refused with the name that was probably meant', async () => {
     const error = await failure(
       () => new RingTokenManager(/** @type {any} */ ({ refreshTokne: 'x' })),
       'INVALID_ARGUMENT',
@@ -131,7 +131,7 @@ describe('an option', { concurrency: true }, () => {
     assert.match(error.message, /did you mean refreshToken\?/)
   })
 
-  it('that throws when it is read is refused', async () => {
+  it('an option that throws when it is read is refused', async () => {
     const options = {
       get refreshToken() {
         throw new Error('mine')
@@ -142,7 +142,7 @@ describe('an option', { concurrency: true }, () => {
       await failure(() => new RingTokenManager(/** @type {any} */ (value)), 'INVALID_ARGUMENT')
   })
 
-  it('secret as it may be is not in the message that refuses it', async () => {
+  it('the message that refuses an option does not show its value', async () => {
     for (const options of [
       { refreshToken: 'canary with blanks' },
       { oauthUrl: 'https://me:canary@oauth.ring.com' },
@@ -153,7 +153,7 @@ describe('an option', { concurrency: true }, () => {
     }
   })
 
-  it('of an empty token is like none', async (t) => {
+  it('an empty refreshToken in the options counts as absent', async (t) => {
     const ring = await startRing(t)
     for (const refreshToken of ['', ' \n']) {
       const { manager } = open(t, ring, { refreshToken })
@@ -165,7 +165,7 @@ describe('an option', { concurrency: true }, () => {
 })
 
 describe('an argument', { concurrency: true }, () => {
-  it('that cannot be meant rejects, names itself, and causes no request', async (t) => {
+  it("a call with an invalid argument rejects with the argument's name, and causes no request", async (t) => {
     const ring = await startRing(t)
     const dir = tempDir(t)
     const { manager } = open(t, ring, { store: fileStore(join(dir, 'journal.json')) })
@@ -207,7 +207,7 @@ describe('an argument', { concurrency: true }, () => {
     assert.deepEqual(readdirSync(dir), [])
   })
 
-  it('of parseRefreshToken that is no token is refused', async () => {
+  it('parseRefreshToken refuses a text that is no token', async () => {
     for (const value of [undefined, null, 7, {}, '', ' ', BINARY, LONG, 'two words']) {
       await failure(() => parseRefreshToken(/** @type {any} */ (value)), 'INVALID_ARGUMENT')
     }

@@ -24,7 +24,7 @@ const about = {
 }
 
 describe('the benchmarks', () => {
-  it('take medians, in turns, without the rounds to warm up', async () => {
+  it('the benchmarks take medians, in turns, without the rounds to warm up', async () => {
     assert.equal(median([3, 1, 2]), 2)
     assert.equal(median([4, 1, 2, 3]), 2.5)
     assert.throws(() => median([]))
@@ -37,7 +37,7 @@ describe('the benchmarks', () => {
     assert.deepEqual(medians(samples), { a: 4.5, b: 4.5 })
   })
 
-  it('say of each goal whether it was met', () => {
+  it('the benchmarks report for each goal whether it was met', () => {
     /** @type {Row[]} */
     const rows = [
       { group: 'One', name: 'a', unit: 'ms', bare: 100, ours: 125, theirs: 250, goal: { versus: 'bare', most: 1.25 } },
@@ -59,7 +59,7 @@ describe('the benchmarks', () => {
     assert.match(svg, /prefers-color-scheme: dark/)
   })
 
-  it('run to their end, and leave a table, a chart and nothing else', async (t) => {
+  it('the benchmarks run to their end, and leave a table, a chart and nothing else', async (t) => {
     const out = join(tempDir(t), 'results')
     const temporary = tempDir(t)
     const child = spawn(process.execPath, [join(root, 'bench', 'run.mjs'), '--quick', '--json', '--out', out], {

@@ -52,7 +52,7 @@ function packages(manifest) {
 }
 
 describe('the budget', () => {
-  it('of dependencies: each direct one, in every manifest, has its line in docs/dependencies.md', () => {
+  it('each direct dependency in every manifest has its line in docs/dependencies.md', () => {
     const tables = read(join(root, 'docs', 'dependencies.md'))
       .split('\n')
       .filter((line) => line.startsWith('|'))
@@ -74,7 +74,7 @@ describe('the budget', () => {
     )
   })
 
-  it('of threads: one beside those of Node while managers are idle, whatever their store', {
+  it('idle managers use one thread beside those of Node, with every store', {
     skip: proc,
   }, async (t) => {
     const ring = await startRing(t)

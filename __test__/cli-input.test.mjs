@@ -18,7 +18,7 @@ describe('a byte order mark or a line end of another system', { concurrency: 4 }
     ['both', `${BOM}${PASSWORD}\r\n`],
     ['a doubled carriage return', `${PASSWORD}\r\r\n`],
   ])) {
-    it(`(${what}) is not part of a password on standard input`, async (t) => {
+    it(`a byte order mark or a line end of another system (${what}) is not part of a password on standard input`, async (t) => {
       const { ring } = await setUp(t, account('none'))
       const done = await run([...LOGIN], { ring, input })
       assert.equal(done.code, 0, done.stderr)
@@ -26,13 +26,13 @@ describe('a byte order mark or a line end of another system', { concurrency: 4 }
     })
   }
 
-  it('is not part of a code on standard input', async (t) => {
+  it('a byte order mark or a line end of another system is not part of a code on standard input', async (t) => {
     const { ring } = await setUp(t, account('totp'))
     const done = await run([...LOGIN], { ring, input: `${BOM}${PASSWORD}\r\n${BOM}${ring.codeFor()}\r\n` })
     assert.equal(done.code, 0, done.stderr)
   })
 
-  it('is not part of RING_EMAIL, RING_PASSWORD and RING_2FA_CODE', async (t) => {
+  it('a byte order mark or a line end of another system is not part of RING_EMAIL, RING_PASSWORD and RING_2FA_CODE', async (t) => {
     const { ring } = await setUp(t, account('totp', ' pass word '))
     const env = {
       RING_EMAIL: `${BOM}${EMAIL}\r`,
@@ -44,7 +44,7 @@ describe('a byte order mark or a line end of another system', { concurrency: 4 }
     assert.equal(unwrap(printed(done.stdout)).rt, ring.newest())
   })
 
-  it('alone is no password: nothing is sent', async (t) => {
+  it('a byte order mark or a line end alone is no password, and nothing is sent', async (t) => {
     const { ring } = await setUp(t, account('none'))
     const done = await run(['login', '--email', EMAIL], { ring, env: { RING_PASSWORD: '\r\n' }, input: '' })
     assert.equal(done.code, 3, done.stderr)
@@ -52,7 +52,7 @@ describe('a byte order mark or a line end of another system', { concurrency: 4 }
     assert.equal(ring.requests.length, 0)
   })
 
-  it('of UTF-16 is named, and nothing is sent', async (t) => {
+  it('standard input in UTF-16 is refused with that name, and nothing is sent', async (t) => {
     const { ring } = await setUp(t, account('none'))
     const done = await run([...LOGIN], { ring, input: Buffer.from(`${BOM}${PASSWORD}\r\n`, 'utf16le') })
     assert.equal(done.code, 2, done.stderr)
@@ -62,7 +62,7 @@ describe('a byte order mark or a line end of another system', { concurrency: 4 }
 })
 
 describe('a TAB of a password manager', { concurrency: 4, skip: terminal }, () => {
-  it('ends the e-mail address, and what follows is the hidden password', async (t) => {
+  it('a TAB of a password manager ends the e-mail address, and the text after it is the hidden password', async (t) => {
     const { ring } = await setUp(t, account('none'))
     const screen = Screen.login(t, [], { ring })
     await screen.answers('Email: ', `${EMAIL}\t${PASSWORD}\r`)
@@ -72,7 +72,7 @@ describe('a TAB of a password manager', { concurrency: 4, skip: terminal }, () =
     assert.ok(!screen.text.includes(PASSWORD))
   })
 
-  it('does not end what is no e-mail address yet, and does nothing at the other questions', async (t) => {
+  it('a TAB of a password manager does not end an incomplete e-mail address, and does nothing at the other questions', async (t) => {
     const { ring } = await setUp(t, account('sms'))
     const screen = Screen.login(t, [], { ring })
     await screen.answers('Email: ', `\tper\tson@example.com\r`)
@@ -84,7 +84,7 @@ describe('a TAB of a password manager', { concurrency: 4, skip: terminal }, () =
 })
 
 describe('a dumb terminal', { concurrency: 4, skip: terminal }, () => {
-  it('gets no escape sequence, also for a correction and a slow Ring', async (t) => {
+  it('a dumb terminal gets no escape sequence, also for a correction and a slow Ring', async (t) => {
     const { ring } = await setUp(t, { ...account('none'), latencyMs: 2500, nextTimeInSecs: 0 })
     const screen = Screen.login(t, [], { ring, env: { TERM: 'dumb' } })
     await screen.answers('Email: ', `${EMAIL}x\x7f\r`)
@@ -97,7 +97,7 @@ describe('a dumb terminal', { concurrency: 4, skip: terminal }, () => {
     assert.match(screen.text, new RegExp(`Email: ${EMAIL}x\r*\nEmail: ${EMAIL}\r*\n`))
   })
 
-  it('is the only one without them', async (t) => {
+  it('a terminal that is not dumb gets escape sequences', async (t) => {
     const { ring } = await setUp(t, account('none'))
     const screen = Screen.login(t, [], { ring, env: { TERM: 'xterm' } })
     await screen.answers('Email: ', `${EMAIL}x\x7f\r`)
@@ -108,7 +108,7 @@ describe('a dumb terminal', { concurrency: 4, skip: terminal }, () => {
 })
 
 describe('a sign-in that answers with a page', { concurrency: 4 }, () => {
-  it('for the code asks for the code', { skip: terminal }, async (t) => {
+  it('a sign-in that answers with a page for the code asks for the code', { skip: terminal }, async (t) => {
     const { ring } = await setUp(t, { ...account('sms'), signinAnswer: 'page' })
     const screen = Screen.login(t, [], { ring })
     await screen.answers('Email: ', `${EMAIL}\r`)
@@ -120,7 +120,7 @@ describe('a sign-in that answers with a page', { concurrency: 4 }, () => {
     assert.equal(ring.codesSent, 1)
   })
 
-  it('with a captcha says so, sends no second password, and asks for no code', async (t) => {
+  it('a sign-in that answers with a captcha reports the captcha, sends no second password, and asks for no code', async (t) => {
     const { ring } = await setUp(t, { ...account('sms'), signinAnswer: 'captcha' })
     const done = await run([...LOGIN], { ring, input: `${PASSWORD}\n` })
     assert.equal(done.code, 4, done.stderr)
@@ -134,7 +134,9 @@ describe('a sign-in that answers with a page', { concurrency: 4 }, () => {
 })
 
 describe('a window of Git Bash', () => {
-  it('is named at once where a question would wait for an answer that nothing hides', { skip: terminal }, async (t) => {
+  it('a window of Git Bash is named at once if the answer to a question could not be hidden', {
+    skip: terminal,
+  }, async (t) => {
     const { ring } = await setUp(t)
     const load = JSON.stringify(join(root, 'lib', 'load.js'))
     const source = `require(${load}).load().runCli(process.argv.slice(1), 'mintty').then((code) => { process.exitCode = code })`
@@ -154,7 +156,7 @@ describe('what standard input is good for', () => {
   const input = (/** @type {object} */ more) =>
     standardInput({ platform: 'win32', command, env: {}, isPipe: true, ...more })
 
-  it('in a window of Git Bash, MSYS2 or Cygwin is a pipe with a person behind it', () => {
+  it('standard input in a window of Git Bash, MSYS2 or Cygwin counts as a pipe with a person behind it', () => {
     for (const env of [{ TERM_PROGRAM: 'mintty' }, { MSYSTEM: 'MINGW64' }, { TERM: 'cygwin' }]) {
       assert.equal(input({ env }), 'mintty', JSON.stringify(env))
       // With winpty, and with a console of Windows, it is no pipe. Other systems have real terminals there.
@@ -165,7 +167,7 @@ describe('what standard input is good for', () => {
     assert.equal(input({ env: { TERM_PROGRAM: 'vscode', TERM: 'xterm-256color' } }), undefined)
   })
 
-  it('under the name of ring-client-api’s command is answers', () => {
+  it('standard input under the name of ring-client-api’s command counts as answers', () => {
     const mintty = { TERM_PROGRAM: 'mintty' }
     for (const name of [
       '/home/me/.npm/_npx/1/node_modules/.bin/ring-auth-cli',

@@ -141,7 +141,7 @@ function nowhere(folder, secret) {
 }
 
 describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
-  it('logs in to Homebridge: the block is added, and what comes next is said', async (t) => {
+  it('a person at a terminal logs in to Homebridge: the command adds the block and names the next step', async (t) => {
     const at = await prepared(t, /** @type {Kind} */ (KINDS[0]), undefined, account('sms'))
     const screen = Screen.login(t, ['login', '--homebridge', at.path], { ring: at.ring })
     await screen.sees(`It will be kept in ${at.path}.`)
@@ -160,7 +160,7 @@ describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
     assert.equal(held(at.journal()), at.ring.newest())
   })
 
-  it('finds config.json by itself, whichever way the command stands', async (t) => {
+  it('a login at a terminal finds config.json by itself, before and after the name of the command', async (t) => {
     if (existsSync('/var/lib/homebridge/config.json') || existsSync('/homebridge/config.json'))
       return t.skip('this machine has a Homebridge')
     for (const args of [['--homebridge'], ['login', '--homebridge'], ['--homebridge', 'login']]) {
@@ -178,7 +178,7 @@ describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
     }
   })
 
-  it('is asked for nothing where nothing can be stored', async (t) => {
+  it('a person at a terminal is asked for nothing if nothing can be stored', async (t) => {
     /** @type {[string, (path: string) => void, RegExp][]} */
     const hopeless = [
       ['it is not valid JSON', (path) => writeFileSync(path, '{ "platforms": [ }'), /not valid JSON/],
@@ -207,7 +207,7 @@ describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
 
 for (const kind of KINDS) {
   describe(kind.name, { concurrency: 4 }, () => {
-    it('a login replaces the token alone', async (t) => {
+    it(`${kind.name}: a login replaces only the token`, async (t) => {
       const at = await prepared(t, kind, (ring) => kind.with_(wrapped(ring)))
       const done = await at.run(LOGIN, { input: `${PASSWORD}\n` })
       assert.equal(done.code, 0, done.stderr)
@@ -221,7 +221,7 @@ for (const kind of KINDS) {
       assert.deepEqual(readdirSync(at.folder).sort(), [kind.file, '.ring-auth'].sort(), 'nothing else is left')
     })
 
-    it('a login without the place for a token makes it, and says so', async (t) => {
+    it(`${kind.name}: a login adds a missing place for the token, and reports that`, async (t) => {
       const at = await prepared(t, kind)
       const done = await at.run([...LOGIN, '--json'], { input: `${PASSWORD}\n` })
       assert.equal(done.code, 0, done.stderr)
@@ -231,14 +231,14 @@ for (const kind of KINDS) {
       assert.match(done.stderr, /it was added|one was added/)
     })
 
-    it('a login that fails leaves the file as it was', async (t) => {
+    it(`${kind.name}: a login that fails leaves the file as it was`, async (t) => {
       const at = await prepared(t, kind)
       const done = await at.run([...LOGIN, '--json'], { input: 'wrong\n' })
       failure(done, 'INVALID_CREDENTIALS', 4)
       assert.equal(at.text(), kind.without)
     })
 
-    it('token and refresh keep it, and rotate only when needed', async (t) => {
+    it(`${kind.name}: token and refresh keep the file current, and rotate only when needed`, async (t) => {
       const at = await prepared(t, kind, (ring) => kind.with_(wrapped(ring)))
       const first = await at.run(['token'])
       assert.equal(first.code, 0, first.stderr)
@@ -258,7 +258,7 @@ for (const kind of KINDS) {
       assert.equal(at.ring.counts.stalePresentations, 0)
     })
 
-    it('the first use warns that one token has one keeper, and no other does', async (t) => {
+    it(`${kind.name}: only the first use warns that one token has one keeper`, async (t) => {
       for (const command of ['token', 'refresh']) {
         const at = await prepared(t, kind, (ring) => kind.with_(wrapped(ring)))
         const warning = /one token has one keeper: .*homebridge-ring.* will lose it.*ring-auth login/
@@ -274,7 +274,7 @@ for (const kind of KINDS) {
       }
     })
 
-    it('many at once rotate one after the other, and the file shows the newest', async (t) => {
+    it(`${kind.name}: many commands at once rotate one after the other, and the file shows the newest token`, async (t) => {
       const at = await prepared(t, kind, (ring) => kind.with_(wrapped(ring)))
       const runs = await Promise.all(Array.from({ length: 6 }, () => at.run(['refresh'])))
       for (const done of runs) assert.equal(done.code, 0, done.stderr)
@@ -285,7 +285,7 @@ for (const kind of KINDS) {
       assert.equal(at.text(), kind.with_(String(at.shown())))
     })
 
-    it('status looks, and touches nothing', async (t) => {
+    it(`${kind.name}: status reads, and changes nothing`, async (t) => {
       const at = await prepared(t, kind, (ring) => kind.with_(wrapped(ring)))
       const untouched = snapshot(at.folder)
       const idle = await at.run(['status'])
@@ -321,7 +321,7 @@ for (const kind of KINDS) {
       assert.equal(at.ring.counts.tokenPosts, 1)
     })
 
-    it('status tells an old copy from a pasted token, and from what is neither', async (t) => {
+    it(`${kind.name}: status distinguishes an old copy, a pasted token and other texts`, async (t) => {
       const at = await prepared(t, kind, (ring) => kind.with_(wrapped(ring)))
       const old = String(at.shown())
       assert.equal((await at.run(['refresh'])).code, 0)
@@ -348,7 +348,7 @@ for (const kind of KINDS) {
       assert.equal(at.ring.counts.tokenPosts, 1)
     })
 
-    it('a pasted token is used, an old copy is put right', async (t) => {
+    it(`${kind.name}: a pasted token is used, and an old copy is replaced`, async (t) => {
       const at = await prepared(t, kind, (ring) => kind.with_(wrapped(ring)))
       const old = String(at.shown())
       assert.equal((await at.run(['refresh'])).code, 0)
@@ -364,7 +364,7 @@ for (const kind of KINDS) {
       assert.equal(at.ring.counts.stalePresentations, 0)
     })
 
-    it('without a token everything says how to get one, in the words that were typed', async (t) => {
+    it(`${kind.name}: without a token each command says how to get one, with the options that were typed`, async (t) => {
       const at = await prepared(t, kind)
       for (const command of ['token', 'refresh', 'status']) {
         const done = await at.run([command, '--json'])
@@ -376,7 +376,7 @@ for (const kind of KINDS) {
       assert.equal(at.ring.requests.length, 0)
     })
 
-    it('a rejected token needs a login, until another one is pasted', async (t) => {
+    it(`${kind.name}: a rejected token needs a login, until another one is pasted`, async (t) => {
       const at = await prepared(t, kind, (ring) => kind.with_(wrapped(ring)))
       at.ring.revokeAll()
       const rejected = failure(await at.run(['refresh', '--json']), 'REFRESH_TOKEN_REJECTED', 4)
@@ -388,7 +388,7 @@ for (const kind of KINDS) {
       assert.deepEqual([pasted.code, json(pasted).state, json(pasted).mirror.shows], [0, 'idle', 'new'])
     })
 
-    it('takes a token from standard input', async (t) => {
+    it(`${kind.name}: token takes a token from standard input`, async (t) => {
       const at = await prepared(t, kind, () => kind.with_(''))
       const given = wrapped(at.ring)
       const done = await at.run(['token', '--refresh-token-stdin'], { input: `${given}\n` })
@@ -398,7 +398,7 @@ for (const kind of KINDS) {
       assert.equal(late.stdout, done.stdout, 'it is an old copy now')
     })
 
-    it('logout takes the token away, everywhere, and says how to revoke it', async (t) => {
+    it(`${kind.name}: logout removes the token everywhere, and says how to revoke it`, async (t) => {
       const at = await prepared(t, kind, (ring) => kind.with_(wrapped(ring)))
       assert.equal((await at.run(['refresh'])).code, 0)
       const token = String(at.shown())
@@ -425,7 +425,7 @@ for (const kind of KINDS) {
       assert.equal(at.ring.counts.tokenPosts, 1)
     })
 
-    it('keeps its journal where it is told', async (t) => {
+    it(`${kind.name}: the journal is in the folder that --state-dir names`, async (t) => {
       const at = await prepared(t, kind, (ring) => kind.with_(wrapped(ring)))
       const dir = join(at.folder, 'elsewhere')
       const there = ['--state-dir', dir]
@@ -438,7 +438,7 @@ for (const kind of KINDS) {
       assert.equal(at.ring.counts.rotations, 1)
     })
 
-    it('a journal that cannot be written after a login: the token is on standard output', async (t) => {
+    it(`${kind.name}: a login whose journal cannot be written prints the token on standard output`, async (t) => {
       for (const how of [[], ['--json']]) {
         const at = await prepared(t, kind, undefined, account('sms'))
         const dir = join(at.folder, 'state')
@@ -460,7 +460,7 @@ for (const kind of KINDS) {
       }
     })
 
-    it('a file that cannot be written after a login: the token is in the journal, and that is said', async (t) => {
+    it(`${kind.name}: a login whose file cannot be written keeps the token in the journal, and reports that`, async (t) => {
       for (const how of [[], ['--json']]) {
         const at = await prepared(t, kind, (ring) => kind.with_(wrapped(ring)), account('sms'))
         const before = at.text()
@@ -490,7 +490,7 @@ for (const kind of KINDS) {
       }
     })
 
-    it('a file that cannot be written costs no access token, and no rotation', async (t) => {
+    it(`${kind.name}: a file that cannot be written stops neither access tokens nor rotations`, async (t) => {
       const at = await prepared(t, kind, (ring) => kind.with_(wrapped(ring)))
       assert.equal((await at.run(['refresh'])).code, 0)
       const before = at.text()
@@ -516,7 +516,7 @@ for (const kind of KINDS) {
 describe('--homebridge', { concurrency: 4 }, () => {
   const kind = /** @type {Kind} */ (KINDS[0])
 
-  it('takes email and password away, says so, and keeps the rest', async (t) => {
+  it('--homebridge removes email and password, reports that, and keeps the rest', async (t) => {
     const block =
       '{ "password": "old secret", "platform": "Ring", "name": "Bells", "email": "me@example.com", "hideDoorbellSwitch": true }'
     const at = await prepared(t, kind, () => config(block))
@@ -535,7 +535,7 @@ describe('--homebridge', { concurrency: 4 }, () => {
     assert.ok(other.text().includes('"email": "a@b"'))
   })
 
-  it('meets a running plugin in one journal, whatever each calls the block', async (t) => {
+  it('--homebridge shares one journal with a running plugin, also if they name the block differently', async (t) => {
     const at = await prepared(t, kind, () => config('{ "platform": "Ring", "name": "Front door" }'))
     assert.equal((await at.run(LOGIN, { input: `${PASSWORD}\n` })).code, 0)
     const { manager } = open(t, at.ring, { store: { type: 'homebridge', configPath: at.path, name: 'Front door' } })
@@ -557,7 +557,7 @@ describe('--homebridge', { concurrency: 4 }, () => {
     assert.equal(readdirSync(at.state).filter((name) => /^config\.json-.*\.json$/.test(name)).length, 1)
   })
 
-  it('finds the block by platform and name', async (t) => {
+  it('--homebridge finds the block by platform and name', async (t) => {
     const blocks = '{"platform":"X","name":"a"},{"platform":"X","name":"b"}'
     const at = await prepared(t, kind, () => config(blocks))
     const several = failure(
@@ -582,7 +582,7 @@ describe('--homebridge', { concurrency: 4 }, () => {
     )
   })
 
-  it('looks where Homebridge itself says that it is', async (t) => {
+  it("--homebridge uses the folder that Homebridge's own variables name", async (t) => {
     const { ring, folder } = await setUp(t, account('none'))
     const path = join(folder, 'config.json')
     writeFileSync(path, linked(wrapped(ring)))
@@ -599,7 +599,7 @@ describe('--homebridge', { concurrency: 4 }, () => {
     assert.ok(message.includes('UIX_CONFIG_PATH') && message.includes(gone))
   })
 
-  it('names the places where it looked', async (t) => {
+  it('--homebridge names the places where it has looked', async (t) => {
     if (existsSync('/var/lib/homebridge/config.json') || existsSync('/homebridge/config.json'))
       return t.skip('this machine has a Homebridge')
     const { ring, folder } = await setUp(t)
@@ -612,7 +612,7 @@ describe('--homebridge', { concurrency: 4 }, () => {
     assert.equal(ring.requests.length, 0)
   })
 
-  it('under sudo it looks in both homes, and names those between which it cannot choose', {
+  it('--homebridge under sudo looks in both home folders, and names the files between which it cannot choose', {
     skip: asRoot(),
   }, async (t) => {
     if (existsSync('/var/lib/homebridge/config.json') || existsSync('/homebridge/config.json'))
@@ -642,7 +642,7 @@ describe('--homebridge', { concurrency: 4 }, () => {
 describe('--env-file', { concurrency: 4 }, () => {
   const kind = /** @type {Kind} */ (KINDS[1])
 
-  it('begins a file that nobody else can read, as --dotenv', async (t) => {
+  it('--dotenv creates a file that only its owner can read', async (t) => {
     const at = await prepared(t, kind, () => undefined)
     const done = await at.run([...LOGIN, '--env-key', 'RING'], { input: `${PASSWORD}\n` })
     assert.equal(done.code, 0, done.stderr)
@@ -653,7 +653,7 @@ describe('--env-file', { concurrency: 4 }, () => {
     assert.equal((await at.run(['refresh', '--env-key', 'RING'])).code, 0)
   })
 
-  it('is the same under its other name, where the file is there', async (t) => {
+  it('--env-file is the same option as --dotenv if the file exists', async (t) => {
     const at = await prepared(t, kind, (ring) => `NODE_OPTIONS=\n${kind.with_(wrapped(ring))}`)
     for (const form of [['--env-file', at.path], [`--env-file=${at.path}`]]) {
       const done = await run(['refresh', ...form], { ring: at.ring })
@@ -672,7 +672,7 @@ describe('--env-file', { concurrency: 4 }, () => {
     assert.ok(none.message.endsWith(`ring-auth login --env-file ${at.path}`))
   })
 
-  it('of a file that is not there is taken by Node itself, before anything is asked or sent', async (t) => {
+  it('--env-file with a file that does not exist is handled by Node itself, before a question or a request', async (t) => {
     // Should Node ever leave the arguments of a script alone, this and docs/cli.md may be forgotten.
     const at = await prepared(t, kind, () => undefined)
     const done = await run([...LOGIN, '--env-file', at.path], { ring: at.ring, input: `${PASSWORD}\n` })
@@ -684,7 +684,7 @@ describe('--env-file', { concurrency: 4 }, () => {
     assert.match(readFileSync(bin, 'utf8'), /^#!\/usr\/bin\/env node\n/)
   })
 
-  it('refuses a key that is no name, and does not show it', async (t) => {
+  it('--env-key refuses a key that is no name, and does not show it', async (t) => {
     const at = await prepared(t, kind)
     const done = await at.run(['status', '--env-key', `${CANARY}==`, '--json'])
     assert.match(failure(done, 'INVALID_ARGUMENT', 2).message, /--env-key/)
@@ -707,7 +707,7 @@ describe('under sudo', { concurrency: 4 }, () => {
   }
 
   for (const kind of KINDS) {
-    it(`what root makes beside ${kind.file} belongs to its owner, who goes on with it`, {
+    it(`what root creates beside ${kind.file} belongs to its owner, who can use it`, {
       skip: asLinuxRoot(),
     }, async (t) => {
       const at = await prepared(t, kind)
@@ -737,7 +737,7 @@ describe('under sudo', { concurrency: 4 }, () => {
     })
   }
 
-  it('a link that somebody else has placed is not followed', { skip: asLinuxRoot() }, async (t) => {
+  it('root does not follow a link that another user has placed', { skip: asLinuxRoot() }, async (t) => {
     const at = await prepared(t, /** @type {Kind} */ (KINDS[0]))
     const real = join(at.folder, 'real.json')
     renameSync(at.path, real)
@@ -765,7 +765,7 @@ describe('one place at a time', { concurrency: 4 }, () => {
     [['login', '--dotenv'], '--dotenv', 'needs a value'],
     [['login', '--homebridge', 'token'], 'word too many'],
   ])) {
-    it(`${args.join(' ')} is refused by name`, async (t) => {
+    it(`more than one place is refused by name: ${args.join(' ')}`, async (t) => {
       const { ring, folder } = await setUp(t)
       const done = await run(['--json', ...args], { ring, input: null, cwd: folder })
       const { message } = failure(done, 'INVALID_ARGUMENT', 2)

@@ -146,7 +146,7 @@ it('refresh into a file on a full disk sends nothing', {
 })
 
 describe('without a binary', () => {
-  it('the command line says what is missing in a sentence, without a stack trace', (t) => {
+  it('the command line without a binary reports in a sentence what is missing, without a stack trace', (t) => {
     const there = tempDir(t)
     for (const name of ['bin', 'lib', 'package.json']) cpSync(join(root, name), join(there, name), { recursive: true })
     const done = spawnSync(process.execPath, [join(there, 'bin', 'ring-auth.js'), '--version'], { encoding: 'utf8' })

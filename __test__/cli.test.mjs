@@ -93,7 +93,7 @@ describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
       ['unknown', 'Please enter the code sent to your text/email'],
       ['none', undefined],
     ])) {
-      it(`logs in with ${method}, ${flow} login`, async (t) => {
+      it(`a person at a terminal logs in with ${method}, ${flow} login`, async (t) => {
         const { ring } = await setUp(t, { ...settings, ...account(method) })
         const screen = Screen.login(t, [], { ring })
         await screen.answers('Email: ', `${EMAIL}\r`)
@@ -119,7 +119,7 @@ describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
   }
 
   for (const password of ['  both ends  ', `+&=%"'\\`, 'пароль-ß-密码-😀', 'tab\u00a0nbsp']) {
-    it(`types ${JSON.stringify(password)}, which reaches Ring and never the screen`, async (t) => {
+    it(`a person at a terminal types the password ${JSON.stringify(password)}, which reaches Ring and never the screen`, async (t) => {
       for (const settings of Object.values(FLOWS)) {
         const { ring } = await setUp(t, { ...settings, ...account('none', password) })
         const screen = Screen.login(t, ['--email', EMAIL], { ring })
@@ -132,7 +132,7 @@ describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
     })
   }
 
-  it('shows the e-mail while it is corrected', async (t) => {
+  it('the prompt shows the e-mail address while a person corrects it', async (t) => {
     const { ring } = await setUp(t, account('none'))
     const screen = Screen.login(t, [], { ring })
     await screen.answers('Email: ', `nobody\x15persön\x7f\x7fon@example.comm\x7f\r`)
@@ -142,7 +142,7 @@ describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
     assert.equal(await screen.exits(), 0)
   })
 
-  it('is asked again where nothing was typed, three times', async (t) => {
+  it('a person at a terminal who types nothing is asked again, three times', async (t) => {
     const { ring } = await setUp(t)
     const screen = Screen.login(t, [], { ring })
     for (let i = 0; i < 3; i++) await screen.answers('Email: ', ' \r')
@@ -151,7 +151,7 @@ describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
     assert.equal(ring.requests.length, 0)
   })
 
-  it('asks for another code: not before the time, and then in the same login', async (t) => {
+  it('a person at a terminal can ask for another code after the waiting time, within the same login', async (t) => {
     for (const settings of Object.values(FLOWS)) {
       const { ring } = await setUp(t, { ...settings, nextTimeInSecs: 60 })
       const early = Screen.login(t, ['--email', EMAIL], { ring })
@@ -178,7 +178,7 @@ describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
     }
   })
 
-  it('may still use the first code when Ring refuses to send another', async (t) => {
+  it('a person at a terminal may still use the first code when Ring refuses to send another', async (t) => {
     const { ring } = await setUp(t, { maxCodesPerWindow: 1, nextTimeInSecs: 0 })
     const screen = Screen.login(t, ['--email', EMAIL], { ring })
     await screen.answers('Password: ', `${PASSWORD}\r`)
@@ -188,7 +188,7 @@ describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
     assert.equal(await screen.exits(), 0)
   })
 
-  it('has three tries for a code, and an empty one is none', async (t) => {
+  it('a person at a terminal has three tries for a code, and an empty one does not count', async (t) => {
     for (const settings of Object.values(FLOWS)) {
       const { ring } = await setUp(t, settings)
       const screen = Screen.login(t, ['--email', EMAIL], { ring })
@@ -206,7 +206,7 @@ describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
     }
   })
 
-  it('ends when the login is over, and does not ask for a code that nobody waits for', async (t) => {
+  it('the dialogue ends when the login is over, and does not ask for a code that no login waits for', async (t) => {
     const { ring } = await setUp(t, { tamperState: true })
     const screen = Screen.login(t, ['--email', EMAIL, '--login-flow', 'pkce'], { ring })
     await screen.answers('Password: ', `${PASSWORD}\r`)
@@ -217,7 +217,7 @@ describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
     assert.equal(ring.codesSent, 1)
   })
 
-  it('succeeds with the third code', async (t) => {
+  it('a person at a terminal succeeds with the third code', async (t) => {
     const { ring } = await setUp(t)
     const screen = Screen.login(t, ['--email', EMAIL, '--code', 'wrong1'], { ring })
     await screen.answers('Password: ', `${PASSWORD}\r`)
@@ -229,7 +229,7 @@ describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
     assert.equal(await screen.exits(), 0)
   })
 
-  it('gives the code again after the network failed', async (t) => {
+  it('a person at a terminal gives the code again after the network failed', async (t) => {
     const { ring } = await setUp(t, { web: false })
     const screen = Screen.login(t, ['--email', EMAIL], { ring })
     await screen.answers('Password: ', `${PASSWORD}\r`)
@@ -242,7 +242,7 @@ describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
     assert.equal(ring.codesSent, 1)
   })
 
-  it('is told at once of a wrong password', async (t) => {
+  it('a person at a terminal is told at once of a wrong password', async (t) => {
     for (const settings of Object.values(FLOWS)) {
       const { ring, folder } = await setUp(t, settings)
       const screen = new ShellScreen(t, folder, ['--email', EMAIL], { ring })
@@ -254,7 +254,7 @@ describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
     }
   })
 
-  it('sees that Ring is being waited for', async (t) => {
+  it('a person at a terminal sees that the command waits for Ring', async (t) => {
     const { ring } = await setUp(t, account('none'))
     ring.fault({ kind: 'slow', delayMs: 3000, path: /authorize/ })
     const screen = Screen.login(t, ['--email', EMAIL], { ring })
@@ -269,7 +269,7 @@ describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
     ['\x1c', 'Ctrl-\\', 130],
     ['\x04', 'Ctrl-D', 3],
   ])) {
-    it(`leaves with ${name} at each prompt, and the terminal is as before`, async (t) => {
+    it(`${name} ends the command at each prompt, and the terminal is as before`, async (t) => {
       const { ring, folder } = await setUp(t)
       for (const prompt of ['Email: ', 'Password: ', '2fa Code: ']) {
         const screen = new ShellScreen(t, folder, [], { ring })
@@ -284,7 +284,7 @@ describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
     })
   }
 
-  it('leaves with Ctrl-C while Ring hangs', async (t) => {
+  it('Ctrl-C ends a login while Ring hangs', async (t) => {
     const { ring, folder, journal } = await setUp(t, account('none'))
     ring.fault({ kind: 'hang', path: /authorize/ })
     const screen = new ShellScreen(t, folder, ['--email', EMAIL, '--state-file', journal], { ring })
@@ -295,7 +295,7 @@ describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
     assert.ok(!readFileSync(journal, 'utf8').includes(CANARY))
   })
 
-  it('leaves with a second Ctrl-C while a refresh hangs, and its token is kept', async (t) => {
+  it('a second Ctrl-C ends a refresh that hangs, and its token is kept', async (t) => {
     const { ring, folder, journal } = await setUp(t, account('none'))
     ring.fault({ kind: 'hang', grant: 'refresh_token', times: 9 })
     const screen = new ShellScreen(t, folder, ['--email', EMAIL, '--state-file', journal], { ring })
@@ -308,7 +308,7 @@ describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
     assert.equal(newest(journal), ring.newest())
   })
 
-  it('stops with Ctrl-Z and goes on', async (t) => {
+  it('Ctrl-Z pauses a login, which then continues', async (t) => {
     const { ring, folder } = await setUp(t, account('none'))
     const screen = new Screen(t, 'bash', ['--norc', '--noprofile', '-i'], { ring, env: { PS1: '$ ' }, cwd: folder })
     await screen.answers('$ ', `stty -a >before; '${process.execPath}' '${bin}' --email ${EMAIL}\r`)
@@ -325,7 +325,7 @@ describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
     assert.ok(!screen.text.includes('horse'))
   })
 
-  it('finds the terminal sane when the program is terminated at the password', async (t) => {
+  it('the terminal is as before if the program is terminated at the password', async (t) => {
     const { ring, folder } = await setUp(t)
     const screen = new ShellScreen(t, folder, ['--email', EMAIL], { ring })
     await screen.sees('Password: ')
@@ -333,7 +333,7 @@ describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
     await screen.leavesSane(143)
   })
 
-  it('keeps secrets from the list of processes', async (t) => {
+  it('the list of processes shows no secret of a login', async (t) => {
     const { ring, folder } = await setUp(t)
     const screen = new ShellScreen(t, folder, ['--email', EMAIL], { ring })
     await screen.answers('Password: ', `${PASSWORD}\r`)
@@ -343,7 +343,7 @@ describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
     await screen.leavesSane(0)
   })
 
-  it('types a password unseen even with --password-stdin, and a token', async (t) => {
+  it('the terminal shows neither the password of --password-stdin nor the token of --refresh-token-stdin', async (t) => {
     const { ring, folder } = await setUp(t, account('none'))
     const login = new ShellScreen(t, folder, LOGIN, { ring })
     await login.answers('Password: ', `${PASSWORD}\r`)
@@ -357,7 +357,7 @@ describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
     assert.ok(refresh.text.includes(wrap({ rt: ring.newest() }).slice(0, 20)))
   })
 
-  it('gets JSON alone on standard output while the dialogue is on standard error', async (t) => {
+  it('with --json only JSON is on standard output, and the dialogue is on standard error', async (t) => {
     const { ring, folder } = await setUp(t)
     const screen = new Screen(t, 'sh', ['-c', `'${process.execPath}' '${bin}' --json >'${folder}/out'`], { ring })
     await screen.answers('Email: ', `${EMAIL}\r`)
@@ -371,7 +371,7 @@ describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
 })
 
 describe('login in a script', { concurrency: 4 }, () => {
-  it('never hangs where there is no terminal', async (t) => {
+  it('a login in a script never hangs if there is no terminal', async (t) => {
     const { ring, folder, journal } = await setUp(t)
     const nothing = openSync(devNull, 'r')
     t.after(() => closeSync(nothing))
@@ -393,7 +393,7 @@ describe('login in a script', { concurrency: 4 }, () => {
     assert.deepEqual(readdirSync(folder), [])
   })
 
-  it('never hangs where standard input is not even open', { skip: shell }, async (t) => {
+  it('a login in a script never hangs if standard input is not open', { skip: shell }, async (t) => {
     const { ring } = await setUp(t)
     const closed = spawn('sh', ['-c', `exec '${process.execPath}' '${bin}' <&-`], {
       env: environment(ring),
@@ -403,7 +403,7 @@ describe('login in a script', { concurrency: 4 }, () => {
     assert.equal(ring.requests.length, 0)
   })
 
-  it('takes password and code from standard input', async (t) => {
+  it('a login in a script takes password and code from standard input', async (t) => {
     for (const settings of Object.values(FLOWS)) {
       for (const [method, password] of /** @type {[TwoFactor, string][]} */ ([
         ['sms', ` +&=%"'\\ß `],
@@ -420,7 +420,7 @@ describe('login in a script', { concurrency: 4 }, () => {
     }
   })
 
-  it('exits with 3 where the code does not come, and says what would help', async (t) => {
+  it('a login in a script exits with 3 if the code does not come, and says what helps', async (t) => {
     const { ring } = await setUp(t)
     const done = await run([...LOGIN, '--json'], { ring, input: `${PASSWORD}\r\n` })
     assert.match(failure(done, 'TWO_FACTOR_REQUIRED', 3).message, /--code/)
@@ -430,7 +430,7 @@ describe('login in a script', { concurrency: 4 }, () => {
     assert.equal(ring.codesSent, 1)
   })
 
-  it('takes everything from the environment', async (t) => {
+  it('a login in a script takes everything from the environment', async (t) => {
     const { ring } = await setUp(t, account('totp'))
     const env = { RING_EMAIL: EMAIL, RING_PASSWORD: PASSWORD, RING_2FA_CODE: ring.codeFor() }
     const done = await run(['--quiet'], { ring, env })
@@ -445,7 +445,7 @@ describe('login in a script', { concurrency: 4 }, () => {
     assert.equal(option.code, 0, option.stderr)
   })
 
-  it('tells each refusal apart', async (t) => {
+  it('a login in a script distinguishes the refusals', async (t) => {
     for (const settings of Object.values(FLOWS)) {
       const wrong = await setUp(t, settings)
       failure(await logIn(wrong.ring, ['--json'], { password: 'nope' }), 'INVALID_CREDENTIALS', 4)
@@ -472,7 +472,7 @@ describe('login in a script', { concurrency: 4 }, () => {
     failure(await run([...LOGIN, '--json'], { ring: ill.ring, input: `${PASSWORD}\n` }), 'SERVER_ERROR', 5)
   })
 
-  it('has a fixed shape in JSON', async (t) => {
+  it('a login in a script has a fixed shape in JSON', async (t) => {
     const { ring, journal } = await setUp(t)
     const plain = json(await logIn(ring, ['--json']))
     assert.deepEqual(Object.keys(plain), ['refreshToken', 'hardwareId', 'expiresAt', 'persisted'])
@@ -485,7 +485,7 @@ describe('login in a script', { concurrency: 4 }, () => {
     assert.equal(unwrap(stored.refreshToken).rt, newest(journal))
   })
 
-  it('stores the token and does not show it', async (t) => {
+  it('a login in a script stores the token and does not show it', async (t) => {
     const { ring, folder, journal } = await setUp(t)
     const done = await logIn(ring, ['--state-file', journal])
     assert.equal(done.code, 0, done.stderr)
@@ -496,7 +496,7 @@ describe('login in a script', { concurrency: 4 }, () => {
     for (const name of readdirSync(folder)) assertMode(join(folder, name), 0o600)
   })
 
-  it('shows the token where it cannot be stored after all', async (t) => {
+  it('a login in a script prints the token if it cannot be stored after all', async (t) => {
     for (const how of [[], ['--json']]) {
       const { ring, folder } = await setUp(t)
       const place = join(folder, 'state')
@@ -519,7 +519,7 @@ describe('login in a script', { concurrency: 4 }, () => {
     }
   })
 
-  it('asks Ring nothing where nothing can be stored', async (t) => {
+  it('a login in a script sends nothing to Ring if nothing can be stored', async (t) => {
     const { ring, folder } = await setUp(t)
     writeFileSync(join(folder, 'file'), '')
     failure(
@@ -530,7 +530,7 @@ describe('login in a script', { concurrency: 4 }, () => {
     assert.equal(ring.requests.length, 0)
   })
 
-  it('fails where the only copy of a token reaches nobody', { skip: devices }, async (t) => {
+  it('a login in a script fails if the only copy of a token cannot be printed', { skip: devices }, async (t) => {
     const { ring } = await setUp(t, account('none'))
     const full = openSync('/dev/full', 'w')
     t.after(() => closeSync(full))
@@ -545,7 +545,7 @@ describe('login in a script', { concurrency: 4 }, () => {
     noSecret(said)
   })
 
-  it('chooses the flow', async (t) => {
+  it('a login in a script uses the flow that --login-flow names', async (t) => {
     const { ring } = await setUp(t, account('none'))
     /** @param {string} flow */
     const paths = async (flow) => {
@@ -564,7 +564,7 @@ describe('login in a script', { concurrency: 4 }, () => {
     assert.ok(ring.requests.length > 0 && ring.requests.every(({ grant }) => grant !== 'password'))
   })
 
-  it('is the device that it is told to be', async (t) => {
+  it('a login in a script has the hardware id of --system-id or the journal, and a new one with --new-device', async (t) => {
     const { ring, journal } = await setUp(t, account('none'))
     const ids = () => [...new Set(ring.requests.map(({ headers }) => headers['hardware_id']).filter(Boolean))]
     // As the uuid package makes it of ring-client-api's namespace.
@@ -583,7 +583,7 @@ describe('login in a script', { concurrency: 4 }, () => {
     assert.equal(json(await run(['status', '--state-file', journal, '--json'], { ring })).hardwareId, fresh.hardwareId)
   })
 
-  it('says its name and its app', async (t) => {
+  it('a login in a script sends its --device-name and its --user-agent', async (t) => {
     const { ring } = await setUp(t, account('none'))
     const agent = 'android:com.ringapp:9.9.9(1)'
     const done = await logIn(ring, ['--user-agent', agent, '--device-name', 'Kitchen & Co'])
@@ -598,7 +598,7 @@ describe('login in a script', { concurrency: 4 }, () => {
 })
 
 describe('a journal', { concurrency: 4 }, () => {
-  it('gives its access token without a request, and with one once that has expired', async (t) => {
+  it('a journal gives its access token without a request, and with one after that token has expired', async (t) => {
     const { ring, journal } = await loggedIn(t)
     const first = await run(['token', '--state-file', journal], { ring })
     assert.equal(first.code, 0, first.stderr)
@@ -628,7 +628,7 @@ describe('a journal', { concurrency: 4 }, () => {
     assert.equal(newest(journal), ring.newest())
   })
 
-  it('finishes the rotation beside a token in the last tenth of its lifetime', async (t) => {
+  it('token finishes the rotation that it begins in the last tenth of the lifetime', async (t) => {
     const { ring, journal } = await loggedIn(t)
     const state = held(journal)
     const aged = JSON.parse(JSON.stringify(state), (key, value) => (/obtained/i.test(key) ? value - 14_000_000 : value))
@@ -642,7 +642,7 @@ describe('a journal', { concurrency: 4 }, () => {
     assert.ok(ring.isLive(newest(journal)))
   })
 
-  it('is rotated by refresh', async (t) => {
+  it('refresh rotates the token of a journal', async (t) => {
     const { ring, journal } = await loggedIn(t)
     const before = newest(journal)
     const done = await run(['refresh', '--state-file', journal], { ring })
@@ -659,7 +659,7 @@ describe('a journal', { concurrency: 4 }, () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('keeps to its cool-down, unless it is forced', async (t) => {
+  it('refresh respects the cool-down of a journal, unless it is forced', async (t) => {
     const { ring, journal } = await loggedIn(t)
     ring.fault({ kind: 'status', status: 429, headers: { 'retry-after': '3600' } })
     const first = failure(await run(['refresh', '--state-file', journal, '--json'], { ring }), 'RATE_LIMITED', 5)
@@ -676,7 +676,7 @@ describe('a journal', { concurrency: 4 }, () => {
     assert.equal(ring.counts.tokenPosts, 2)
   })
 
-  it('bounds what fifty starts in an outage cost', async (t) => {
+  it('a journal limits the requests of fifty starts in an outage', async (t) => {
     const { ring, journal } = await setUp(t)
     const token = ring.mint()
     ring.fault({ kind: 'status', status: 503, times: 999 })
@@ -695,7 +695,7 @@ describe('a journal', { concurrency: 4 }, () => {
     assert.ok(ring.isLive(token))
   })
 
-  it('takes a token from standard input', async (t) => {
+  it('a journal takes a token from standard input', async (t) => {
     const { ring, journal } = await setUp(t)
     const token = ring.mint()
     const done = await run(['token', '--state-file', journal, '--refresh-token-stdin'], { ring, input: `${token}\n` })
@@ -710,7 +710,7 @@ describe('a journal', { concurrency: 4 }, () => {
     assert.equal(ring.counts.tokenPosts, 1)
   })
 
-  it('shows its status without a request and without a secret', async (t) => {
+  it('status shows a journal without a request and without a secret', async (t) => {
     const { ring, journal } = await loggedIn(t)
     const bytes = readFileSync(journal)
     const text = await run(['status', '--state-file', journal], { ring })
@@ -744,7 +744,7 @@ describe('a journal', { concurrency: 4 }, () => {
     assert.deepEqual(readFileSync(journal), bytes)
   })
 
-  it('says that a login is needed', async (t) => {
+  it('an empty journal reports that a login is needed', async (t) => {
     const { ring, folder, journal } = await setUp(t)
     const status = await run(['status', '--state-file', journal, '--json'], { ring })
     assert.equal(status.code, 3)
@@ -758,7 +758,7 @@ describe('a journal', { concurrency: 4 }, () => {
     assert.equal(ring.requests.length, 0)
   })
 
-  it('says that its token was rejected, and sends it only when forced', async (t) => {
+  it('a journal reports that its token was rejected, and the token is sent again only if forced', async (t) => {
     const { ring, journal } = await loggedIn(t)
     ring.revokeAll()
     failure(await run(['refresh', '--state-file', journal, '--json'], { ring }), 'REFRESH_TOKEN_REJECTED', 4)
@@ -772,7 +772,7 @@ describe('a journal', { concurrency: 4 }, () => {
     assert.equal(ring.counts.tokenPosts, posts + 1)
   })
 
-  it('that takes no answer any more does not cost the new token', async (t) => {
+  it('a journal that can no longer be written does not cost the new token', async (t) => {
     for (const command of ['token', 'refresh']) {
       for (const how of [[], ['--json']]) {
         const { ring, folder } = await setUp(t)
@@ -799,7 +799,7 @@ describe('a journal', { concurrency: 4 }, () => {
     }
   })
 
-  it('is forgotten by logout, with all that is left of it but the lock, and says so', async (t) => {
+  it('logout empties a journal, removes all files beside it but the lock, and reports that', async (t) => {
     for (const how of [[], ['--json']]) {
       const { ring, folder, journal } = await loggedIn(t)
       writeFileSync(join(folder, 'other'), 'kept')
@@ -820,7 +820,7 @@ describe('a journal', { concurrency: 4 }, () => {
     }
   })
 
-  it('of another issuer is left alone, and nothing is sent', async (t) => {
+  it('a journal of another issuer is not changed, and nothing is sent', async (t) => {
     const { ring, journal } = await loggedIn(t)
     const other = await setUp(t)
     const bytes = readFileSync(journal)
@@ -832,7 +832,7 @@ describe('a journal', { concurrency: 4 }, () => {
     assert.deepEqual(readFileSync(journal), bytes)
   })
 
-  it('below a file is a failure of the store', async (t) => {
+  it('a journal whose folder is a file is a failure of the store', async (t) => {
     const { ring, folder } = await setUp(t)
     writeFileSync(join(folder, 'file'), '')
     for (const command of ['token', 'refresh', 'status', 'logout']) {
@@ -844,7 +844,7 @@ describe('a journal', { concurrency: 4 }, () => {
 })
 
 describe('without a journal', { concurrency: 4 }, () => {
-  it('refresh prints the new token', async (t) => {
+  it('refresh without a journal prints the new token', async (t) => {
     const { ring } = await setUp(t)
     const token = ring.mint()
     const done = await run(['refresh', '--refresh-token-stdin'], { ring, input: `${token}\n` })
@@ -856,7 +856,7 @@ describe('without a journal', { concurrency: 4 }, () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('status decodes', async (t) => {
+  it('status without a journal decodes the token', async (t) => {
     const { ring } = await setUp(t)
     const wrapped = wrap({ rt: ring.mint(), hid: 'some-device' })
     const done = await run(['status', '--refresh-token-stdin', '--json'], { ring, input: `${wrapped}\n` })
@@ -876,7 +876,7 @@ describe('without a journal', { concurrency: 4 }, () => {
     assert.equal(ring.requests.length, 0)
   })
 
-  it('a token is taken whose lines a tool has broken, or that has a blank line before it', async (t) => {
+  it('a token on standard input may have broken lines and a blank line before it', async (t) => {
     const { ring } = await setUp(t)
     const inLines = (/** @type {string} */ text) => `${text.replace(/.{76}/g, '$&\n')}\n`
     const printed = (/** @type {string} */ text) => `\n"refreshToken": "${text}"\n`
@@ -889,7 +889,7 @@ describe('without a journal', { concurrency: 4 }, () => {
     assert.equal(ring.counts.invalidGrants, 0)
   })
 
-  it('a first line that is no token is said although standard input stays open', async (t) => {
+  it('a first line that is no token is reported although standard input stays open', async (t) => {
     const { ring } = await setUp(t)
     const refused = start(['refresh', '--refresh-token-stdin', '--json'], { ring })
     refused.child.stdin.write('123456\n')
@@ -897,7 +897,7 @@ describe('without a journal', { concurrency: 4 }, () => {
     assert.equal(ring.requests.length, 0)
   })
 
-  it('what is no token is refused', async (t) => {
+  it('a text on standard input that is no token is refused', async (t) => {
     const { ring } = await setUp(t)
     for (const input of ['\n', `${CANARY} with spaces\u0001\n`, `${'x'.repeat(70_000)}\n`, Buffer.from([0xff, 10])]) {
       for (const command of ['refresh', 'status']) {
@@ -946,7 +946,7 @@ describe('wrong usage', { concurrency: 4 }, () => {
     [['token', '--email', S, '--state-file', 'j'], '--email'],
     [['logout', '--new-device', '--state-file', 'j'], '--new-device'],
   ])) {
-    it(`${args.join(' ').replace(S, '…')} is refused by name`, async (t) => {
+    it(`wrong usage is refused by name: ${args.join(' ').replace(S, '…')}`, async (t) => {
       const { ring, folder } = await setUp(t)
       const done = await run(args, { ring, input: null, cwd: folder })
       assert.equal(done.code, 2, done.stderr)
@@ -960,7 +960,7 @@ describe('wrong usage', { concurrency: 4 }, () => {
     })
   }
 
-  it('of the environment is refused by name', async (t) => {
+  it('a variable that cannot be used is refused by name', async (t) => {
     const { ring } = await setUp(t)
     for (const [name, value] of /** @type {[string, string][]} */ ([
       ['RING_AUTH_OAUTH_URL', 'http://example.com'],
@@ -976,7 +976,7 @@ describe('wrong usage', { concurrency: 4 }, () => {
   })
 })
 
-it('the next start ends what a killed one began', async (t) => {
+it('the next start of the command line finishes the rotation that a killed one began', async (t) => {
   const { ring, journal } = await loggedIn(t)
   ring.fault({ kind: 'hang-after', grant: 'refresh_token' })
   ring.settings.graceMs = 60_000
@@ -996,7 +996,7 @@ it('the next start ends what a killed one began', async (t) => {
 })
 
 describe('the program', { concurrency: 4 }, () => {
-  it('says what it is and how it is used', async () => {
+  it('the command line prints its version and its help', async () => {
     assert.equal((await run(['--version'])).stdout, `${version}\n`)
     assert.equal((await run(['-V', '--json'])).stdout, `${version}\n`)
     for (const args of [['--help'], ['-h'], ['help'], ['token', '--help'], ['login', '--help', '--quiet']]) {
@@ -1032,7 +1032,7 @@ describe('the program', { concurrency: 4 }, () => {
     }
   })
 
-  it('works through the link that npm makes', { skip: modes || links() }, async (t) => {
+  it('the command line works through the link that npm makes', { skip: modes || links() }, async (t) => {
     const { ring, folder, journal } = await loggedIn(t)
     assert.deepEqual(Object.keys(bins), ['ring-auth'])
     for (const [name, path] of Object.entries(bins)) {
@@ -1045,7 +1045,7 @@ describe('the program', { concurrency: 4 }, () => {
     }
   })
 
-  it('does not mind that nobody reads to the end', async (t) => {
+  it('the command line ends without an error if its output is not read to the end', async (t) => {
     const { ring, journal } = await loggedIn(t)
     for (const args of [['status', '--json'], ['token'], ['refresh']]) {
       const child = spawn(process.execPath, [bin, ...args, '--state-file', journal], {
@@ -1068,7 +1068,7 @@ describe('the program', { concurrency: 4 }, () => {
     assert.equal(newest(journal), ring.newest())
   })
 
-  it('is quiet or verbose as it is told', async (t) => {
+  it('the command line is quiet with --quiet and verbose with --verbose', async (t) => {
     const { ring, journal } = await loggedIn(t)
     /** @param {string[]} args */
     const loudness = async (...args) => (await run(['refresh', '--state-file', journal, ...args], { ring })).stderr
@@ -1080,7 +1080,7 @@ describe('the program', { concurrency: 4 }, () => {
     assert.match(await loudness('-q'), /^ring-auth: There is no refresh token[^\n]*\(NO_REFRESH_TOKEN\)\n$/)
   })
 
-  it('says a failure once, and that it waits', async (t) => {
+  it('the command line reports a failure once, and that it waits', async (t) => {
     const { ring, journal } = await loggedIn(t)
     ring.fault({ kind: 'slow', delayMs: 3000, grant: 'refresh_token' })
     assert.match((await run(['refresh', '--state-file', journal], { ring })).stderr, /^Waiting for Ring/m)
@@ -1090,7 +1090,7 @@ describe('the program', { concurrency: 4 }, () => {
     assert.equal(done.stderr.match(/\(RATE_LIMITED\)/g)?.length, 1, done.stderr)
   })
 
-  it('ends at once when it is terminated while it waits for a line', async (t) => {
+  it('the command line ends at once if it is terminated while it waits for a line', async (t) => {
     const { ring } = await setUp(t)
     const login = start(LOGIN, { ring })
     login.child.stdin.write(`${PASSWORD}\n`)

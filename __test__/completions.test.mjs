@@ -54,7 +54,9 @@ const CASES = /** @type {const} */ ([
 ])
 
 describe('the completions', () => {
-  it('of bash know the commands, their options and the values of these', { skip: withProgram('bash') }, (t) => {
+  it('the completions of bash know the commands, their options and the values of these', {
+    skip: withProgram('bash'),
+  }, (t) => {
     const { env, folder } = environment(t)
     for (const { typed, finds } of CASES) {
       const script = `eval "$(ring-auth completions bash)" && COMP_WORDS=(ring-auth "$@") && COMP_CWORD=$# && _ring_auth; printf '%s\\n' "\${COMPREPLY[@]}"`
@@ -67,7 +69,7 @@ describe('the completions', () => {
     }
   })
 
-  it('of bash leave the names of files to the shell', { skip: withProgram('bash') }, async (t) => {
+  it('the completions of bash leave the names of files to the shell', { skip: withProgram('bash') }, async (t) => {
     const { env, folder } = environment(t)
     const screen = new Screen(t, 'bash', ['--norc', '-i'], { env, cwd: folder })
     screen.pty.write('eval "$(ring-auth completions bash)"; echo re""ady\r')
@@ -75,7 +77,7 @@ describe('the completions', () => {
     await screen.sees('token\\ file.json')
   })
 
-  it('of zsh complete at its prompt', { skip: withProgram('zsh') }, async (t) => {
+  it('the completions of zsh complete at its prompt', { skip: withProgram('zsh') }, async (t) => {
     const { env, folder } = environment(t)
     const screen = new Screen(t, 'zsh', ['-f', '-i'], { env, cwd: folder })
     // Ctrl-X shows the line as it stands: zsh draws only what has changed of it.
@@ -97,7 +99,9 @@ describe('the completions', () => {
     }
   })
 
-  it('of fish know the commands, their options and the values of these', { skip: withProgram('fish') }, (t) => {
+  it('the completions of fish know the commands, their options and the values of these', {
+    skip: withProgram('fish'),
+  }, (t) => {
     const { env, folder } = environment(t)
     for (const { typed, finds } of CASES) {
       const script = 'ring-auth completions fish | source; complete -C "$argv"'
@@ -111,7 +115,7 @@ describe('the completions', () => {
     }
   })
 
-  it('are for a shell that there are completions for', async () => {
+  it('the completions exist for four shells, and any other name is refused', async () => {
     for (const args of [['completions'], ['completions', 'tcsh']]) {
       const { code, stdout, stderr } = await run(args)
       assert.deepEqual([code, stdout], [2, ''])
@@ -126,7 +130,9 @@ describe('the completions', () => {
 })
 
 describe('the manual page', () => {
-  it('is set without a warning, and names every option', { skip: withProgram('groff') }, async () => {
+  it('the manual page is formatted without a warning, and names every option', {
+    skip: withProgram('groff'),
+  }, async () => {
     const { stdout } = await run(['man'])
     const set = spawnSync('groff', ['-man', '-Tascii', '-P-c', '-ww', '-rLL=300n'], { input: stdout, encoding: 'utf8' })
     assert.deepEqual([set.status, set.stderr], [0, ''])
@@ -139,7 +145,7 @@ describe('the manual page', () => {
 })
 
 describe('docs/cli.md', () => {
-  it('explains each option as the help shows it, and no other', () => {
+  it('docs/cli.md explains each option as the help shows it, and no other', () => {
     assert.ok(OPTIONS.length > 30, String(OPTIONS.length))
     const rows = text('docs/cli.md')
       .split('\n')

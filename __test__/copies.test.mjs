@@ -17,7 +17,7 @@ const KINDS = [
 
 describe('a project that was copied with its journal', { concurrency: 3 }, () => {
   for (const { option, file, before } of KINDS) {
-    it(`has one keeper, and the other says where the token is (${option})`, async (t) => {
+    it(`a project that was copied with its journal has one keeper, and the other copy reports where the token is (${option})`, async (t) => {
       const { ring, folder } = await setUp(t, account('none'))
       const [one, two] = [join(realpathSync(folder), 'one'), join(realpathSync(folder), 'two')]
       mkdirSync(one)

@@ -68,7 +68,7 @@ async function took(call) {
 }
 
 describe('custom stores that hang', { concurrency: true }, () => {
-  it('do not delay the journals of other managers', async (t) => {
+  it('custom stores that hang do not delay the journals of other managers', async (t) => {
     const ring = await startRing(t)
     const programs = Array.from({ length: 40 }, () => new Program(ring.mint()))
     let ended = 0
@@ -92,7 +92,7 @@ describe('custom stores that hang', { concurrency: true }, () => {
   for (const journal of [false, true]) {
     const where = journal ? 'with a journal' : 'without a journal'
 
-    it(`are started once by any number of calls, ${where}`, async (t) => {
+    it(`custom stores that hang are called once for any number of calls, ${where}`, async (t) => {
       const ring = await startRing(t)
       const program = new Program(ring.mint(), journal ? tempDir(t) : undefined)
       const { manager } = open(t, ring, { store: program })
@@ -116,7 +116,7 @@ describe('custom stores that hang', { concurrency: true }, () => {
       assert.ok(ring.isLive(rawOf(program.token)))
     })
 
-    it(`end late: the newest token has the last word, ${where}`, async (t) => {
+    it(`custom stores that end late get the newest token last, ${where}`, async (t) => {
       const ring = await startRing(t)
       const program = new Program(ring.mint(), journal ? tempDir(t) : undefined)
       const { manager } = open(t, ring, { store: program })
@@ -137,7 +137,7 @@ describe('custom stores that hang', { concurrency: true }, () => {
       assert.equal(program.token, manager.refreshToken)
     })
 
-    it(`that never load hold a call, and closing, no longer than a while, ${where}`, async (t) => {
+    it(`custom stores that never load delay a call and close for a limited time, ${where}`, async (t) => {
       const ring = await startRing(t)
       const program = new Program(ring.mint(), journal ? tempDir(t) : undefined)
       program.holds = 'load'
@@ -153,7 +153,7 @@ describe('custom stores that hang', { concurrency: true }, () => {
     })
   }
 
-  it('are not called for two managers at once: the one that a closed manager left behind ends first', async (t) => {
+  it('custom stores are not called for two managers at once: the call of a closed manager ends first', async (t) => {
     const ring = await startRing(t)
     const program = new Program(ring.mint())
     const first = open(t, ring, { store: program }).manager
@@ -176,7 +176,7 @@ describe('custom stores that hang', { concurrency: true }, () => {
     assert.equal(ring.counts.rotations, 3)
   })
 
-  it('do not lose a token that is pasted while one could not be saved', async (t) => {
+  it('custom stores that hang do not lose a token that is pasted while another one could not be saved', async (t) => {
     const ring = await startRing(t)
     const program = new Program(ring.mint())
     const { manager } = open(t, ring, { store: program })

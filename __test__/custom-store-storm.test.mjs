@@ -173,7 +173,7 @@ async function attempt(call) {
 describe('custom stores in a storm', { concurrency: 4 }, () => {
   for (const journal of [true, false]) {
     for (const seed of [1, 2, 3, 4]) {
-      it(`cost no token, ${journal ? 'with' : 'without'} a journal (${seed})`, async (t) => {
+      it(`custom stores in a storm cost no token, ${journal ? 'with' : 'without'} a journal (${seed})`, async (t) => {
         const random = chance(seed * 7919 + (journal ? 1 : 0))
         const ring = await startRing(t)
         const storm = new Storm(random, ring.mint(), journal ? tempDir(t) : undefined)
@@ -248,7 +248,7 @@ const SAVES = {
 
 describe('processes with a custom store', { concurrency: 6 }, () => {
   for (const [what, save] of Object.entries(SAVES)) {
-    it(`before a journal whose save ${what}: killed at any time, the next start goes on`, async (t) => {
+    it(`a process with a journal and a custom store whose save ${what} can be killed at any time: the next start continues`, async (t) => {
       const ring = await startRing(t)
       const folder = tempDir(t)
       const path = join(folder, 'token')
@@ -299,7 +299,7 @@ describe('processes with a custom store', { concurrency: 6 }, () => {
     })
   }
 
-  it('is still waited for when garbage is collected while its save has not ended', async (t) => {
+  it('a process waits for a custom save that has not ended, also after a garbage collection', async (t) => {
     const ring = await startRing(t)
     const child = runScript(
       t,
@@ -324,7 +324,7 @@ describe('processes with a custom store', { concurrency: 6 }, () => {
     assert.doesNotMatch(stderr, /the program is ending/)
   })
 
-  it('without a journal ends by itself although its save never ends, after a close of ten seconds at most', async (t) => {
+  it('a process with a custom store alone ends although its save never ends, after a close of at most ten seconds', async (t) => {
     const ring = await startRing(t)
     const child = runScript(
       t,

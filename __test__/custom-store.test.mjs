@@ -67,7 +67,7 @@ class Keeper {
 }
 
 describe('a custom store alone', { concurrency: true }, () => {
-  it('is asked before each request, and has each new token before anybody has its access token', async (t) => {
+  it('a custom store alone is asked before each request, and has each new token before a caller has its access token', async (t) => {
     const ring = await startRing(t)
     const first = wrap({ rt: ring.mint(), hid: '11111111-2222-4333-8444-555555555555' })
     const store = new Keeper(first)
@@ -88,7 +88,7 @@ describe('a custom store alone', { concurrency: true }, () => {
     )
   })
 
-  it('awaits a slow save before the rotation counts', async (t) => {
+  it('a custom store alone delays the result of a rotation until a slow save has ended', async (t) => {
     const ring = await startRing(t)
     const store = new Keeper(ring.mint())
     const { manager } = open(t, ring, { store })
@@ -102,7 +102,7 @@ describe('a custom store alone', { concurrency: true }, () => {
     assert.ok(saved)
   })
 
-  it('may be a class, synchronous, and empty', async (t) => {
+  it('a custom store alone may be a class, synchronous, and empty', async (t) => {
     const ring = await startRing(t)
     for (const nothing of [null, undefined, '']) {
       /** @type {string | null | undefined} */
@@ -118,7 +118,7 @@ describe('a custom store alone', { concurrency: true }, () => {
     }
   })
 
-  it('brings a token in the options to the store', async (t) => {
+  it('a custom store alone gets the token of the options', async (t) => {
     const ring = await startRing(t)
     const store = new Keeper(null)
     const { manager } = open(t, ring, { store, refreshToken: ring.mint() })
@@ -126,7 +126,7 @@ describe('a custom store alone', { concurrency: true }, () => {
     assert.equal(store.token, manager.refreshToken)
   })
 
-  it('uses what another hand put there since, and what it has forgotten is given back', async (t) => {
+  it('a custom store alone brings a token that another program put there, and gets back a token that it has forgotten', async (t) => {
     const ring = await startRing(t)
     const store = new Keeper(ring.mint())
     const { manager } = open(t, ring, { store })
@@ -147,7 +147,7 @@ describe('a custom store alone', { concurrency: true }, () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('fails to save: the access token is served, the failure is said, and it is tried again by itself', async (t) => {
+  it('a custom store alone that fails to save is reported and tried again, and callers get the access token', async (t) => {
     const ring = await startRing(t)
     const store = new Keeper(ring.mint())
     const { manager, said, log } = open(t, ring, { store })
@@ -171,7 +171,7 @@ describe('a custom store alone', { concurrency: true }, () => {
     assert.equal(manager.status.code, undefined)
   })
 
-  it('fails to save until the end: close tries once more', async (t) => {
+  it('a custom store alone that fails to save until the end is tried once more by close', async (t) => {
     const ring = await startRing(t)
     const store = new Keeper(ring.mint())
     const { manager } = open(t, ring, { store })
@@ -183,7 +183,7 @@ describe('a custom store alone', { concurrency: true }, () => {
     assert.equal(store.token, refreshToken)
   })
 
-  it('fails to load: what is known is used; where nothing is, that is said and nobody has to log in', async (t) => {
+  it('a custom store alone that fails to load: the known token is used, and without one the failure is reported and no login is asked for', async (t) => {
     const ring = await startRing(t)
     for (const onLoad of [
       () => {
@@ -208,7 +208,7 @@ describe('a custom store alone', { concurrency: true }, () => {
   })
 
   for (const where of ['alone', 'before a new journal']) {
-    it(`fails to load at the start, ${where}: the token in the options may be spent, and is not sent`, async (t) => {
+    it(`a custom store that fails to load at the start, ${where}: the token in the options may be spent, and is not sent`, async (t) => {
       const ring = await startRing(t)
       const refreshToken = ring.mint()
       const store = new Keeper(refreshToken)
@@ -240,7 +240,7 @@ describe('a custom store alone', { concurrency: true }, () => {
     })
   }
 
-  it('fails to load at the start: with autoRefresh the token in the options is used by itself as soon as it answers', async (t) => {
+  it('a custom store that fails to load at the start: with autoRefresh the token in the options is used as soon as load answers', async (t) => {
     const ring = await startRing(t)
     const store = new Keeper(null)
     store.onLoad = () => {
@@ -253,7 +253,7 @@ describe('a custom store alone', { concurrency: true }, () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('gives something that cannot be a token: nothing is sent', async (t) => {
+  it('a custom store alone that gives something that cannot be a token: nothing is sent', async (t) => {
     const ring = await startRing(t)
     const store = new Keeper('two words\nand lines')
     const { manager } = open(t, ring, { store })
@@ -261,7 +261,7 @@ describe('a custom store alone', { concurrency: true }, () => {
     assert.equal(ring.requests.length, 0)
   })
 
-  it('cannot call its manager from inside, and can right after', async (t) => {
+  it('a custom store cannot call its manager from inside, and can right after', async (t) => {
     const ring = await startRing(t)
     const store = new Keeper(ring.mint())
     const { manager } = open(t, ring, { store })
@@ -300,7 +300,7 @@ describe('a custom store alone', { concurrency: true }, () => {
     assert.equal(manager.status.persisted, true)
   })
 
-  it('hangs: after ten seconds the call counts as failed', async (t) => {
+  it('a custom store alone that hangs: after ten seconds the call counts as failed', async (t) => {
     const ring = await startRing(t)
     const store = new Keeper(ring.mint())
     const { manager } = open(t, ring, { store })
@@ -316,7 +316,7 @@ describe('a custom store alone', { concurrency: true }, () => {
     assert.equal(store.token, refreshToken)
   })
 
-  it('does not hold the process, nor does a rotation lose what is being saved', async (t) => {
+  it('a custom store alone keeps the process alive until a token is saved, and no longer', async (t) => {
     const ring = await startRing(t)
     const path = join(tempDir(t), 'token')
     writeFileSync(path, ring.mint())
@@ -336,7 +336,7 @@ describe('a custom store alone', { concurrency: true }, () => {
     assert.ok(ring.isLive(rawOf(readFileSync(path, 'utf8'))))
   })
 
-  it('ends with process.exit() at once', async (t) => {
+  it('a custom store alone does not delay process.exit()', async (t) => {
     const ring = await startRing(t)
     const exit = async () => {
       const child = runScript(
@@ -362,7 +362,7 @@ describe('a custom store alone', { concurrency: true }, () => {
 })
 
 describe('a custom store before a journal', { concurrency: true }, () => {
-  it('follows the journal, which is in its folder', async (t) => {
+  it('a custom store before a journal follows the journal, which is in its folder', async (t) => {
     const ring = await startRing(t)
     const statePath = join(tempDir(t), 'state')
     const keeper = new Keeper(ring.mint())
@@ -379,7 +379,7 @@ describe('a custom store before a journal', { concurrency: true }, () => {
     assert.equal(readJournal(join(statePath, String(journal))).current.token, manager.refreshToken)
   })
 
-  it('fails: nothing is lost, it is said, and the next start gives it the newest token', async (t) => {
+  it('a custom store before a journal that fails is reported, loses nothing, and gets the newest token at the next start', async (t) => {
     const ring = await startRing(t)
     const statePath = tempDir(t)
     const first = ring.mint()
@@ -403,7 +403,7 @@ describe('a custom store before a journal', { concurrency: true }, () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('brings a token that was put there', async (t) => {
+  it('a custom store before a journal brings a token that another program put there', async (t) => {
     const ring = await startRing(t)
     const keeper = Object.assign(new Keeper(ring.mint()), { statePath: tempDir(t) })
     const { manager } = open(t, ring, { store: keeper })

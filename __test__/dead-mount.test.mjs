@@ -12,7 +12,7 @@ import { devices } from './support/systems.mjs'
 
 describe('a file of certificates that never answers', { skip: devices }, () => {
   for (const host of /** @type {const} */ (['127.0.0.1', 'localhost'])) {
-    it(`does not stop a rotation, a time-out or the end of a process (${host})`, async (t) => {
+    it(`a file of certificates that never answers does not stop a rotation, a time-out or the end of a process (${host})`, async (t) => {
       const dir = tempDir(t)
       const tls = host === 'localhost' ? certificateFor(host) : undefined
       const ring = await startRing(t, tls ? { tls } : {})

@@ -110,7 +110,7 @@ function database(token) {
 }
 
 describe('docs/stores.md', () => {
-  it('a file of its own', async (t) => {
+  it('docs/stores.md: a file of its own', async (t) => {
     const [ring, folder] = [await startRing(t), tempDir(t)]
     const source = snippet('stores', 'js', "type: 'file'")
     const manager = await run(t, ring, folder, source)
@@ -122,7 +122,7 @@ describe('docs/stores.md', () => {
     assert.ok(existsSync(join(folder, 'ring-auth.json')))
   })
 
-  it("Homebridge's config.json", async (t) => {
+  it("docs/stores.md: Homebridge's config.json", async (t) => {
     const [ring, folder] = [await startRing(t), tempDir(t)]
     const path = join(folder, 'var/lib/homebridge/config.json')
     for (const platform of ['ExampleRing', 'homebridge-example.ExampleRing']) {
@@ -134,7 +134,7 @@ describe('docs/stores.md', () => {
     }
   })
 
-  it('a .env file', async (t) => {
+  it('docs/stores.md: a .env file', async (t) => {
     const [ring, folder] = [await startRing(t), tempDir(t)]
     writeFileSync(join(folder, '.env'), `A=1\nRING_REFRESH_TOKEN='${ring.mint()}' # ours\n`)
     const manager = await run(t, ring, folder, snippet('stores', 'js', "type: 'dotenv'"))
@@ -148,7 +148,7 @@ describe('docs/stores.md', () => {
     assert.equal(readFileSync(join(folder, '.ring-auth', '.gitignore'), 'utf8'), '*\n')
   })
 
-  it('code of your own, with a journal and without one', async (t) => {
+  it('docs/stores.md: code of your own, with a journal and without one', async (t) => {
     const [ring, folder] = [await startRing(t), tempDir(t)]
     for (const [source, hasJournal] of /** @type {const} */ ([
       [snippet('stores', 'js', 'oldRefreshToken'), true],
@@ -166,7 +166,7 @@ describe('docs/stores.md', () => {
     assert.deepEqual(readdirSync(folder), ['ring-auth-state'])
   })
 
-  it('memory', async (t) => {
+  it('docs/stores.md: memory', async (t) => {
     const [ring, folder] = [await startRing(t), tempDir(t)]
     const manager = await run(t, ring, folder, snippet('stores', 'js', 'process.env.RING_REFRESH_TOKEN'), {
       process: { env: { RING_REFRESH_TOKEN: ring.mint() } },
@@ -176,7 +176,7 @@ describe('docs/stores.md', () => {
     assert.deepEqual(readdirSync(folder), [])
   })
 
-  it('what is heard of a file that cannot be written', async (t) => {
+  it('docs/stores.md: a file that cannot be written is reported', async (t) => {
     const [ring, folder] = [await startRing(t), tempDir(t)]
     const path = join(folder, 'config.json')
     writeFileSync(path, config(ring.mint()))
@@ -201,7 +201,7 @@ describe('docs/stores.md', () => {
 })
 
 describe('docs/homebridge-plugins.md', () => {
-  it('has a plugin that starts, keeps its block current, and stops', async (t) => {
+  it('docs/homebridge-plugins.md has a plugin that starts, keeps its block current, and stops', async (t) => {
     const [ring, folder] = [await startRing(t), tempDir(t)]
     const block = snippet('homebridge', 'json', '"platforms"')
     const first = ring.mint()
@@ -258,7 +258,7 @@ describe('docs/docker.md', () => {
     ['a read-only config', () => snippet('docker', 'yaml', '/homebridge/config.json:ro'), single],
   ]
   for (const [what, compose, source] of services) {
-    it(`${what}: a container that is made anew goes on`, { skip: mounts }, async (t) => {
+    it(`docs/docker.md, ${what}: a container that is created again continues`, { skip: mounts }, async (t) => {
       const ring = await startRing(t)
       const host = tempDir(t)
       const volumes = [...compose().matchAll(/^ +- \.\/(\S+?):(\/\S+?)(:ro)?$/gm)].map(
@@ -344,7 +344,7 @@ describe('docs/docker.md', () => {
     })
   }
 
-  it('has a health check that fails where a login is needed', {
+  it('docs/docker.md has a health check that fails if a login is needed', {
     skip: posix,
   }, async (t) => {
     const [ring, folder] = [await startRing(t), tempDir(t)]
@@ -358,7 +358,7 @@ describe('docs/docker.md', () => {
     assert.deepEqual([code, stdout], [0, ''])
   })
 
-  it('has a backup without the journal', { skip: posix }, async (t) => {
+  it('docs/docker.md has a backup without the journal', { skip: posix }, async (t) => {
     const [ring, folder] = [await startRing(t), tempDir(t)]
     put(join(folder, 'volumes/homebridge/config.json'), '{}')
     put(join(folder, 'volumes/homebridge/.ring-auth/j.json'), '{}')
@@ -371,7 +371,7 @@ describe('docs/docker.md', () => {
 })
 
 describe('docs/migrating.md', () => {
-  it('takes the token that one has, by an option', async (t) => {
+  it('docs/migrating.md takes an existing token by an option', async (t) => {
     const [ring, folder] = [await startRing(t), tempDir(t)]
     const hid = '11111111-2222-4333-8444-555555555555'
     const given = wrap({ rt: ring.mint(), hid, pnc: { fcm: { token: 'x' } } })
@@ -391,7 +391,7 @@ describe('docs/migrating.md', () => {
     assert.equal(ring.counts.stalePresentations, 0, 'the option may stay as it is')
   })
 
-  it('takes it by standard input', { skip: posix }, async (t) => {
+  it('docs/migrating.md takes an existing token by standard input', { skip: posix }, async (t) => {
     const [ring, folder] = [await startRing(t), tempDir(t)]
     const { code, stdout, stderr } = await shell(t, snippet('migrating', 'sh', '--refresh-token-stdin'), folder, ring, {
       env: { RING_REFRESH_TOKEN: ring.mint() },
@@ -400,7 +400,7 @@ describe('docs/migrating.md', () => {
     assert.ok(ring.isAccessLive(stdout.trim()))
   })
 
-  it('asks what ring-auth-cli asks, and answers as it does', { skip: posix }, async (t) => {
+  it('docs/migrating.md shows the answer of a login, which is that of ring-auth-cli', { skip: posix }, async (t) => {
     const [ring, folder] = [
       await startRing(t, { accounts: [{ email: EMAIL, password: PASSWORD, twoFactor: 'none' }] }),
       tempDir(t),
@@ -420,7 +420,7 @@ describe('docs/migrating.md', () => {
     assert.deepEqual(names, ['ring-auth', 'ring-auth-cli'])
   })
 
-  it('shows what loses a token, and what does not', async (t) => {
+  it('docs/migrating.md shows code that loses a token, and code that does not', async (t) => {
     const [ring, folder] = [await startRing(t), tempDir(t)]
     const path = join(folder, 'config.json')
     const first = ring.mint()
@@ -453,7 +453,7 @@ describe('docs/migrating.md', () => {
     assert.ok(said.length > 0, 'the logger is wired')
   })
 
-  it('takes over the block of homebridge-ring', async (t) => {
+  it('docs/migrating.md takes over the block of homebridge-ring', async (t) => {
     const [ring, folder] = [await startRing(t), tempDir(t)]
     const path = join(folder, 'config.json')
     writeFileSync(path, config(ring.mint(), 'Ring'))
@@ -464,7 +464,7 @@ describe('docs/migrating.md', () => {
     assert.equal(readFileSync(path, 'utf8'), config(String(manager.refreshToken), 'Ring'))
   })
 
-  it('takes over a .env', async (t) => {
+  it('docs/migrating.md takes over a .env', async (t) => {
     const [ring, folder] = [await startRing(t), tempDir(t)]
     writeFileSync(join(folder, '.env'), `A=1\r\nRING_REFRESH_TOKEN=${ring.mint()}\r\n`)
     const manager = await run(t, ring, folder, snippet('migrating', 'js', "type: 'dotenv'"))
@@ -507,7 +507,7 @@ describe('the commands in these pages', { skip: posix }, () => {
     })
   }
 
-  it('status shows how it does', async (t) => {
+  it('the status command of docs/homebridge.md works and sends nothing', async (t) => {
     const [ring, folder] = [await startRing(t), tempDir(t)]
     const path = join(folder, 'homebridge', 'config.json')
     put(path, config(ring.mint()))
@@ -528,13 +528,13 @@ describe('the commands in these pages', { skip: posix }, () => {
 })
 
 describe('these pages', () => {
-  it('show nothing that was not run', { skip: mounts }, () => {
+  it('the pages of docs.test.mjs show nothing that was not run', { skip: mounts }, () => {
     const left = snippets.filter(({ isRun }) => !isRun)
     assert.deepEqual(left, [])
     assert.ok(snippets.length >= 25, String(snippets.length))
   })
 
-  it('name no option of the command line that is nowhere explained', () => {
+  it('the pages of docs.test.mjs name only options that the help or docs/cli.md explains', () => {
     const explained = HELP + text('docs/cli.md')
     for (const page of PAGES) {
       for (const [, line = ''] of text(`docs/${page}.md`).matchAll(
@@ -549,10 +549,10 @@ describe('these pages', () => {
 
   const names = readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md'))
   for (const name of names) {
-    it(`have no dead link: ${name}`, () => assertLinks(`docs/${name}`))
+    it(`docs/${name} has no dead link`, () => assertLinks(`docs/${name}`))
   }
 
-  it('are all in the index', () => {
+  it('all pages of docs are in the index', () => {
     const index = rows(text('docs/README.md')).flatMap(([link = '']) => /\]\(([\w-]+\.md)\)/.exec(link)?.[1] ?? [])
     assert.deepEqual(index.toSorted(), names.filter((name) => name !== 'README.md').toSorted())
   })

@@ -106,7 +106,7 @@ const everything = (folder) =>
     })
 
 describe('doctor', { concurrency: 4 }, () => {
-  it('finds nothing where nothing is wrong, changes nothing, and asks once, without a token', async (t) => {
+  it('doctor finds no problem where there is none, changes nothing, and sends each server one request without a token', async (t) => {
     const { ring, folder, journal, doctor } = await withJournal(t)
     const before = everything(folder)
     const done = await run(doctor, { ring })
@@ -127,7 +127,7 @@ describe('doctor', { concurrency: 4 }, () => {
     )
   })
 
-  it('has one JSON object, with the same checks in the same order', async (t) => {
+  it('doctor prints one JSON object, with the same checks in the same order', async (t) => {
     const { ring, doctor } = await withJournal(t)
     ring.fault({ kind: 'status', path: '/', status: 403, times: Infinity })
     const done = await run([...doctor, '--json'], { ring })
@@ -150,7 +150,7 @@ describe('doctor', { concurrency: 4 }, () => {
     }
   })
 
-  it('without a store looks at the way to Ring alone', async (t) => {
+  it('doctor without a store checks only the way to Ring', async (t) => {
     const ring = await startRing(t)
     const done = await run(['doctor'], { ring })
     assert.equal(done.code, 0, done.stdout)
@@ -158,7 +158,7 @@ describe('doctor', { concurrency: 4 }, () => {
     assert.match(line(done, 'oauth'), /^ok 127\.0\.0\.1 answers \(HTTP 404\)\.$/)
   })
 
-  it('sends nothing that is secret, whatever it meets', async (t) => {
+  it('doctor sends nothing secret, and prints nothing secret, in any situation', async (t) => {
     const { ring, folder, journal, doctor } = await withJournal(t)
     const token = JSON.parse(readFileSync(journal, 'utf8')).current.token
     const config = join(folder, 'config.json')
@@ -193,7 +193,7 @@ describe('doctor', { concurrency: 4 }, () => {
     }
   })
 
-  it('removes its files if a signal ends it', { skip: signals }, async (t) => {
+  it('doctor removes its files if a signal ends it', { skip: signals }, async (t) => {
     const { ring, folder, doctor } = await withJournal(t)
     const before = everything(folder)
     for (let wait = 0; wait < 24; wait += 1) {
@@ -208,7 +208,7 @@ describe('doctor', { concurrency: 4 }, () => {
 })
 
 describe('doctor looks at the store', { concurrency: 4 }, () => {
-  it('of another program', async (t) => {
+  it('doctor checks a store of another program', async (t) => {
     const { ring, folder } = await setUp(t)
     const path = join(folder, 'notes.txt')
     writeFileSync(path, 'Buy milk.\n')
@@ -234,7 +234,7 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
     assert.equal(line(folderItself, 'folder'), 'skipped The store cannot be opened.')
   })
 
-  it('in a folder that is missing, which it does not make', async (t) => {
+  it('doctor checks a store in a folder that is missing, and does not create the folder', async (t) => {
     const { ring, folder } = await setUp(t)
     const path = join(folder, 'none', 'deep', 'j.json')
     const done = await run(['doctor', '--state-file', path], { ring })
@@ -258,7 +258,7 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
     assert.match(line(through, 'store'), /^failed .*A part of its path is a file, and no folder\. Check the path\./)
   })
 
-  it('behind links that lead in a circle', { skip: links() }, async (t) => {
+  it('doctor checks a store behind links that lead in a circle', { skip: links() }, async (t) => {
     const { ring, folder } = await setUp(t)
     const [one, other] = [join(folder, 'one'), join(folder, 'other')]
     symlinkSync(other, one)
@@ -271,7 +271,7 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
     )
   })
 
-  it('that is damaged', async (t) => {
+  it('doctor checks a store that is damaged', async (t) => {
     const { ring, journal, doctor } = await withJournal(t)
     const whole = readFileSync(journal, 'utf8')
     writeFileSync(journal, whole.slice(0, 60))
@@ -284,7 +284,7 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
     assert.equal(readFileSync(journal, 'utf8'), whole.slice(0, 60))
   })
 
-  it('of another server', async (t) => {
+  it('doctor checks a store of another server', async (t) => {
     const { doctor } = await withJournal(t)
     const other = await startRing(t)
     const done = await run(doctor, { ring: other })
@@ -295,7 +295,7 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
     )
   })
 
-  it('that every user of the machine may read', { skip: modes }, async (t) => {
+  it('doctor checks a store that every user of the machine may read', { skip: modes }, async (t) => {
     const { ring, journal, doctor } = await withJournal(t)
     chmodSync(journal, 0o644)
     const done = await run(doctor, { ring })
@@ -306,7 +306,7 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
     )
   })
 
-  it('of another user', { skip: asLinuxRoot() }, async (t) => {
+  it('doctor checks a store of another user', { skip: asLinuxRoot() }, async (t) => {
     const { ring, folder, doctor } = await withJournal(t)
     chmodSync(folder, 0o755)
     const as = ['1234', '--regid', '1234', '--clear-groups', process.execPath, bin, ...doctor]
@@ -327,7 +327,7 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
     )
   })
 
-  it('in a folder that this user may not write', { skip: asLinuxRoot() }, async (t) => {
+  it('doctor checks a store in a folder that this user may not write', { skip: asLinuxRoot() }, async (t) => {
     const { ring, folder, journal, doctor } = await withJournal(t)
     chmodSync(folder, 0o555)
     for (const path of readdirSync(folder)) chownSync(join(folder, path), 1234, 1234)
@@ -346,7 +346,7 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
     assert.ok(existsSync(journal))
   })
 
-  it('on a file system that is mounted read-only', { skip: noMounts }, async (t) => {
+  it('doctor checks a store on a file system that is mounted read-only', { skip: noMounts }, async (t) => {
     const { ring, folder, doctor } = await withJournal(t)
     const done = await mounted('mount --bind "$1" "$1"; mount -o remount,bind,ro "$1"', folder, doctor, { ring })
     assert.equal(done.code, 6)
@@ -356,7 +356,7 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
     )
   })
 
-  it('on a disk that is full', { skip: noMounts }, async (t) => {
+  it('doctor checks a store on a disk that is full', { skip: noMounts }, async (t) => {
     const { ring, folder, doctor } = await withJournal(t)
     const fill =
       'cp "$1/journal.json" /tmp/ring-auth-$$; mount -t tmpfs -o size=64k tmpfs "$1"; mv /tmp/ring-auth-$$ "$1/journal.json"; dd if=/dev/zero of="$1/fill" bs=4k 2>/dev/null || true'
@@ -373,7 +373,7 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
     )
   })
 
-  it('on a disk without inodes', { skip: noMounts }, async (t) => {
+  it('doctor checks a store on a disk without inodes', { skip: noMounts }, async (t) => {
     const { ring, folder, doctor } = await withJournal(t)
     const fill =
       'cp "$1/journal.json" /tmp/ring-auth-$$; mount -t tmpfs -o nr_inodes=8 tmpfs "$1"; mv /tmp/ring-auth-$$ "$1/journal.json"; for i in 1 2 3 4 5 6 7 8; do touch "$1/$i" || true; done 2>/dev/null'
@@ -385,7 +385,7 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
     )
   })
 
-  it('in the layer of a container', { skip: noMounts }, async (t) => {
+  it('doctor checks a store in the layer of a container', { skip: noMounts }, async (t) => {
     const { ring, folder, doctor } = await withJournal(t)
     const above = tempDir(t)
     const layers = `mkdir ${above}/up ${above}/work; mount -t tmpfs tmpfs /mnt; mkdir /mnt/up /mnt/work; mount -t overlay -o lowerdir="$1",upperdir=/mnt/up,workdir=/mnt/work overlay "$1"`
@@ -397,7 +397,7 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
     )
   })
 
-  it('that is a single file mounted into a container', { skip: noMounts }, async (t) => {
+  it('doctor checks a store that is a single file mounted into a container', { skip: noMounts }, async (t) => {
     const { ring, folder, journal, doctor } = await withJournal(t)
     const done = await mounted(
       'cp "$1/journal.json" "$1/outside"; mount --bind "$1/outside" "$1/journal.json"',
@@ -412,7 +412,7 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
     )
   })
 
-  it('on a mount whose server has gone', {
+  it('doctor checks a store on a mount whose server has gone', {
     // Not each container may open it, and the gate runs in some: only this one test needs it.
     skip: noMounts || (canRun('sh', ['-c', 'exec 3<>/dev/fuse']) ? false : 'this machine has no FUSE'),
   }, async (t) => {
@@ -429,7 +429,7 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
     assert.match(line(done, 'oauth'), /^ok /)
   })
 
-  it('whose lock another process holds', {
+  it('doctor checks a store whose lock another process holds', {
     skip: shell || needs('flock', () => canRun('flock', ['--version'])),
   }, async (t) => {
     const { ring, journal, doctor } = await withJournal(t)
@@ -446,7 +446,7 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
     )
   })
 
-  it('while a refresh is under way', async (t) => {
+  it('doctor checks a store while a refresh is under way', async (t) => {
     const { ring, journal, doctor } = await withJournal(t)
     const fault = ring.fault({ kind: 'hang', grant: 'refresh_token', times: Infinity })
     const refreshing = start(['refresh', '--state-file', journal], { ring })
@@ -473,7 +473,7 @@ describe('doctor looks at a mirror', { concurrency: 4 }, () => {
     return { ring, folder, config }
   }
 
-  it('beside a block of homebridge-ring with the same token', async (t) => {
+  it('doctor checks a mirror beside a block of homebridge-ring with the same token', async (t) => {
     const { ring, folder, config } = await withConfig(t, [])
     const refreshToken = ring.mint()
     const platforms = [
@@ -502,7 +502,7 @@ describe('doctor looks at a mirror', { concurrency: 4 }, () => {
     )
   })
 
-  it('beside one with a token of its own, or none', async (t) => {
+  it('doctor checks a mirror beside a block of homebridge-ring with a token of its own, or none', async (t) => {
     const { ring, config } = await withConfig(t, [])
     const write = (/** @type {string | undefined} */ ours, /** @type {string | undefined} */ theirs) =>
       writeFileSync(
@@ -529,7 +529,7 @@ describe('doctor looks at a mirror', { concurrency: 4 }, () => {
     )
   })
 
-  it('in place of ours', async (t) => {
+  it('doctor checks a block of homebridge-ring as the mirror', async (t) => {
     const { ring, config } = await withConfig(t, [])
     writeFileSync(config, JSON.stringify({ platforms: [{ platform: 'Ring', refreshToken: ring.mint() }] }))
     const done = await run(['doctor', '--homebridge', config], { ring })
@@ -550,7 +550,7 @@ describe('doctor looks at a mirror', { concurrency: 4 }, () => {
     )
   })
 
-  it('that shows an old copy, nonsense, nothing, or is not there', async (t) => {
+  it('doctor checks a mirror that shows an old copy, nonsense or nothing, or does not exist', async (t) => {
     const { ring, folder } = await setUp(t)
     const path = join(folder, '.env')
     const old = ring.mint()
@@ -593,7 +593,7 @@ describe('doctor looks at a mirror', { concurrency: 4 }, () => {
     }
   })
 
-  it('in a block that no block has the name of', async (t) => {
+  it('doctor checks a mirror with the name of a block that does not exist', async (t) => {
     const { ring, folder, config } = await withConfig(t, [
       { platform: 'RingTest', name: 'One' },
       { platform: 'Other', name: 'Two' },
@@ -608,7 +608,7 @@ describe('doctor looks at a mirror', { concurrency: 4 }, () => {
     assert.deepEqual(everything(folder), before)
   })
 
-  it('that this user may not write', { skip: asLinuxRoot() }, async (t) => {
+  it('doctor checks a mirror that this user may not write', { skip: asLinuxRoot() }, async (t) => {
     const { ring, folder } = await setUp(t)
     const path = join(folder, '.env')
     chmodSync(folder, 0o777)
@@ -624,7 +624,7 @@ describe('doctor looks at a mirror', { concurrency: 4 }, () => {
 })
 
 describe('doctor looks at the journal', { concurrency: 4 }, () => {
-  it('in a cool-down, with until when and why', async (t) => {
+  it('doctor checks a journal in a cool-down, and reports its end and its reason', async (t) => {
     const { ring, journal, doctor } = await withJournal(t)
     const fault = ring.fault({ kind: 'status', status: 403, grant: 'refresh_token', times: Infinity })
     const failed = await run(['refresh', '--state-file', journal], { ring })
@@ -638,7 +638,7 @@ describe('doctor looks at the journal', { concurrency: 4 }, () => {
     )
   })
 
-  it('in a cool-down without an access token, which is a failure', async (t) => {
+  it('doctor checks a journal in a cool-down without an access token, which is a failure', async (t) => {
     const { ring, journal, doctor } = await withJournal(t, { expiresIn: 1 })
     ring.fault({ kind: 'status', status: 403, grant: 'refresh_token', times: Infinity })
     await run(['refresh', '--state-file', journal], { ring })
@@ -649,7 +649,7 @@ describe('doctor looks at the journal', { concurrency: 4 }, () => {
     assert.match(line(done, 'cool-down'), /^failed No request is made for another .*\(BLOCKED\)$/)
   })
 
-  it('that was logged out, or whose token was rejected', async (t) => {
+  it('doctor checks a journal that was logged out, or whose token was rejected', async (t) => {
     const { ring, journal, doctor } = await withJournal(t)
     ring.revokeAll()
     await run(['refresh', '--state-file', journal], { ring })
@@ -668,7 +668,7 @@ describe('doctor looks at the journal', { concurrency: 4 }, () => {
     )
   })
 
-  it('after a process that ended in the middle of a refresh', async (t) => {
+  it('doctor checks a journal after a process that ended in the middle of a refresh', async (t) => {
     const { ring, journal, doctor } = await withJournal(t)
     const state = JSON.parse(readFileSync(journal, 'utf8'))
     assert.ok(state)
@@ -683,7 +683,7 @@ describe('doctor looks at the journal', { concurrency: 4 }, () => {
     assert.match(line(done, 'lock'), /^ok /)
   })
 
-  it('that is not there yet, with a token in a file to begin with', async (t) => {
+  it('doctor checks a journal that does not exist yet, with a first token in a file', async (t) => {
     const { ring, folder, journal } = await setUp(t)
     const file = join(folder, 'token')
     writeFileSync(file, ring.mint())
@@ -709,7 +709,7 @@ describe('doctor looks at a sealed journal', { concurrency: 4 }, () => {
     return { ring, folder, journal, key, doctor: ['doctor', ...args] }
   }
 
-  it('with its key', async (t) => {
+  it('doctor checks a sealed journal with its key', async (t) => {
     const { ring, folder, journal, key, doctor } = await sealed(t)
     const before = everything(folder)
     const done = await run([...doctor, '--key-file', key], { ring })
@@ -719,7 +719,7 @@ describe('doctor looks at a sealed journal', { concurrency: 4 }, () => {
     assert.deepEqual(everything(folder), before)
   })
 
-  it('without its key, or with another one', async (t) => {
+  it('doctor checks a sealed journal without its key, or with another one', async (t) => {
     const { ring, folder, journal, doctor } = await sealed(t)
     const other = join(folder, 'other')
     writeFileSync(other, randomBytes(32))
@@ -746,7 +746,7 @@ describe('doctor looks at the way to Ring', { concurrency: 4 }, () => {
     [1, 'slow'],
     [-48, 'fast'],
   ])) {
-    it(`with a clock that is ${direction}`, async (t) => {
+    it(`doctor checks the way to Ring with a clock that is ${direction}`, async (t) => {
       const ring = await startRing(t, { now: () => Date.now() + hours * 3_600_000 })
       const done = await run(['doctor'], { ring })
       assert.equal(done.code, 5)
@@ -761,7 +761,7 @@ describe('doctor looks at the way to Ring', { concurrency: 4 }, () => {
   }
 
   for (const status of [403, 406]) {
-    it(`that Ring's edge blocks with ${status}`, async (t) => {
+    it(`doctor checks a way to Ring that Ring's edge blocks with ${status}`, async (t) => {
       const ring = await startRing(t)
       ring.fault({ kind: 'status', path: '/', status, times: Infinity })
       const done = await run(['doctor'], { ring })
@@ -794,7 +794,7 @@ describe('doctor looks at the way to Ring', { concurrency: 4 }, () => {
     ],
   ]
   for (const [what, spec, words] of portals) {
-    it(`through a captive portal that ${what}`, async (t) => {
+    it(`doctor checks the way to Ring through a captive portal that ${what}`, async (t) => {
       const ring = await startRing(t)
       ring.fault({ kind: 'status', path: '/', times: Infinity, ...spec })
       const done = await run(['doctor'], { ring })
@@ -809,7 +809,7 @@ describe('doctor looks at the way to Ring', { concurrency: 4 }, () => {
     })
   }
 
-  it('to a Ring that is in trouble, limits, or does not answer', async (t) => {
+  it('doctor checks the way to a Ring that is in trouble, limits requests, or does not answer', async (t) => {
     const ring = await startRing(t)
     for (const [
       spec,
@@ -828,7 +828,7 @@ describe('doctor looks at the way to Ring', { concurrency: 4 }, () => {
     }
   })
 
-  it('with nobody listening', async () => {
+  it('doctor checks the way to Ring with no server listening', async () => {
     const done = await run(['doctor'], {
       env: { RING_AUTH_OAUTH_URL: 'http://127.0.0.1:1', RING_AUTH_API_URL: 'http://127.0.0.1:1' },
     })
@@ -840,7 +840,7 @@ describe('doctor looks at the way to Ring', { concurrency: 4 }, () => {
     assert.match(line(done, 'oauth'), /^failed Ring could not be reached\..*\(NETWORK\)$/)
   })
 
-  it('with a name that cannot be resolved', async () => {
+  it('doctor checks the way to Ring with a name that cannot be resolved', async () => {
     const urls = { RING_AUTH_OAUTH_URL: 'https://ring.invalid', RING_AUTH_API_URL: 'https://ring.invalid' }
     const done = await run(['doctor'], { env: urls })
     assert.equal(done.code, 5)
@@ -855,7 +855,9 @@ describe('doctor looks at the way to Ring', { concurrency: 4 }, () => {
   })
 
   for (const address of ['0.0.0.0', '127.0.0.1', '::']) {
-    it(`with a name server that answers ${address} (a sinkhole)`, { skip: noMounts }, async (t) => {
+    it(`doctor checks the way to Ring with a name server that answers ${address} (a sinkhole)`, {
+      skip: noMounts,
+    }, async (t) => {
       const folder = tempDir(t)
       writeFileSync(join(folder, 'hosts'), `127.0.0.1 localhost\n${address} oauth.ring.com api.ring.com\n`)
       const done = await mounted('mount --bind "$1/hosts" /etc/hosts', folder, ['doctor'], {})
@@ -878,7 +880,7 @@ describe('doctor looks at the way to Ring', { concurrency: 4 }, () => {
     return { ring, folder, port, roots: { NODE_EXTRA_CA_CERTS: join(folder, 'roots.pem') } }
   }
 
-  it('through a proxy that inspects TLS', async (t) => {
+  it('doctor checks the way to Ring through a proxy that inspects TLS', async (t) => {
     const { ring, port, roots } = await tlsRing(t)
     const proxy = await startProxy(t, () => port)
     const urls = { RING_AUTH_OAUTH_URL: 'https://ring.invalid', RING_AUTH_API_URL: 'https://ring.invalid' }
@@ -907,7 +909,7 @@ describe('doctor looks at the way to Ring', { concurrency: 4 }, () => {
     for (const { stdout, stderr } of [trusted, not]) assert.ok(!/s3cret/.test(stdout + stderr))
   })
 
-  it('through a proxy that refuses, cannot be used, or is known to npm alone', async (t) => {
+  it('doctor checks the way to Ring through a proxy that refuses, cannot be used, or is known to npm alone', async (t) => {
     const proxy = await startProxy(t, () => undefined)
     const urls = { RING_AUTH_OAUTH_URL: 'https://ring.invalid', RING_AUTH_API_URL: 'https://ring.invalid' }
     const refusing = await run(['doctor'], { env: { ...urls, https_proxy: proxy.url } })
@@ -936,7 +938,7 @@ describe('doctor looks at the way to Ring', { concurrency: 4 }, () => {
     )
   })
 
-  it('with a certificate that is not valid at this time', async (t) => {
+  it('doctor checks the way to Ring with a certificate that is not valid at this time', async (t) => {
     // The certificate of the test is valid until tomorrow: the clock of the process is set on by two days.
     const { ring, port, roots } = await tlsRing(t, 'localhost')
     const url = `https://localhost:${port}`
@@ -949,7 +951,7 @@ describe('doctor looks at the way to Ring', { concurrency: 4 }, () => {
     assert.equal(ring.requests.length, 1)
   })
 
-  it('without IPv6, which is no failure', { skip: noMounts }, async (t) => {
+  it('doctor checks the way to Ring without IPv6, which is no failure', { skip: noMounts }, async (t) => {
     const { folder, port, roots } = await tlsRing(t, 'ring.test')
     writeFileSync(join(folder, 'hosts'), '127.0.0.1 localhost ring.test\n2001:db8::1 ring.test\n')
     const url = `https://ring.test:${port}`
@@ -963,7 +965,7 @@ describe('doctor looks at the way to Ring', { concurrency: 4 }, () => {
     assert.equal(line(done, 'ipv4'), `ok 127.0.0.1:${port} can be reached.`)
   })
 
-  it('to two servers, each of which is asked', async (t) => {
+  it('doctor checks the way to two servers, and asks each of them', async (t) => {
     const [oauth, api] = [await startRing(t), await startRing(t)]
     api.fault({ kind: 'status', path: '/', status: 406, times: Infinity })
     const done = await run(['doctor'], { env: { RING_AUTH_OAUTH_URL: oauth.oauthUrl, RING_AUTH_API_URL: api.apiUrl } })
@@ -1000,7 +1002,7 @@ describe('doctor looks at the package', { concurrency: 4 }, () => {
   const platform = String(platformOf(thisHost()))
   const built = join(root, 'binding', `ring-auth.${platform}.node`)
 
-  it('of another C library', {
+  it('doctor checks a package of another C library', {
     skip: only('linux', 'other systems have one C library', 'the test of a binary that cannot be loaded'),
   }, async (t) => {
     const other = platform.endsWith('musl') ? platform.replace('musl', 'gnu') : platform.replace('gnu', 'musl')
@@ -1021,7 +1023,7 @@ describe('doctor looks at the package', { concurrency: 4 }, () => {
     )
   })
 
-  it('whose binary was linked with musl, under the name of the one for glibc', {
+  it('doctor checks a package whose binary was linked with musl, under the name of the one for glibc', {
     skip: mounts || needs('a C compiler, and glibc', () => !platform.endsWith('musl') && canRun('cc', ['--version'])),
   }, async (t) => {
     const { folder, script } = tree(t, { [platform]: '' })
@@ -1041,7 +1043,7 @@ describe('doctor looks at the package', { concurrency: 4 }, () => {
     )
   })
 
-  it('whose binary is for the other C library, as each loader says it', () => {
+  it('doctor checks a package whose binary is for the other C library, in the words of each loader', () => {
     for (const [words, sentence] of /** @type {const} */ ([
       [
         'libc.musl-aarch64.so.1: cannot open shared object file: No such file or directory',
@@ -1058,7 +1060,7 @@ describe('doctor looks at the package', { concurrency: 4 }, () => {
     }
   })
 
-  it('whose binary cannot be loaded', async (t) => {
+  it('doctor checks a package whose binary cannot be loaded', async (t) => {
     const { folder, script } = tree(t, { [platform]: '' })
     const done = await run(['doctor'], { script, cwd: folder })
     assert.equal(done.code, 1)
@@ -1068,7 +1070,7 @@ describe('doctor looks at the package', { concurrency: 4 }, () => {
     )
   })
 
-  it('with a second copy in the tree', async (t) => {
+  it('doctor checks a package with a second copy in the tree', async (t) => {
     const ring = await startRing(t)
     const { folder, script } = tree(t, { [platform]: built })
     const second = join(folder, 'node_modules', 'homebridge-x', 'node_modules', 'ring-auth')

@@ -105,7 +105,7 @@ const FAILS_AT_ONCE = {
 
 describe('the drop-in with e-mail and password', { concurrency: 4 }, () => {
   for (const [name, make] of Object.entries(FAILS_AT_ONCE)) {
-    it(`${name} makes no login`, async (t) => {
+    it(`the drop-in with e-mail and password makes no login: ${name}`, async (t) => {
       const ring = await startRing(t)
       const client = open(t, ring, await make(join(tempDir(t), 'place'), ring))
       await onlyFails(client, ring)
@@ -114,7 +114,7 @@ describe('the drop-in with e-mail and password', { concurrency: 4 }, () => {
     })
   }
 
-  it('a journal that goes away with its folder while it is used makes no login, and is used again when it is back', async (t) => {
+  it('a journal that goes away with its folder while the drop-in uses it causes no login, and is used again when it is back', async (t) => {
     const ring = await startRing(t)
     const path = join(tempDir(t), 'state', 'journal')
     mkdirSync(dirname(path))
@@ -134,7 +134,7 @@ describe('the drop-in with e-mail and password', { concurrency: 4 }, () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('a copy of a journal whose token the original uses makes no login, and says which one that is', async (t) => {
+  it('a copy of a journal whose token the original uses causes no login of the drop-in, and the error names the original', async (t) => {
     const ring = await startRing(t)
     const folder = realpathSync(tempDir(t))
     const [original, copy] = [join(folder, 'original', 'journal'), join(folder, 'copy', 'journal')]

@@ -144,7 +144,7 @@ function isTheNewest({ ring }, token) {
 }
 
 describe('the examples', () => {
-  it('are all run: here, or in a real Homebridge', () => {
+  it('all examples are run, here or in a real Homebridge', () => {
     assert.deepEqual(readdirSync(join(root, 'examples')).sort(), [
       'README.md',
       'custom-store',
@@ -156,7 +156,7 @@ describe('the examples', () => {
     ])
   })
 
-  it('have a Homebridge plugin with one name, that hands over none of the options that docs/homebridge-plugins.md forbids', () => {
+  it('the example plugin has one name, and passes none of the options that docs/homebridge-plugins.md forbids', () => {
     const file = (/** @type {string} */ name) =>
       readFileSync(join(root, 'examples', 'homebridge-plugin', ...name.split('/')), 'utf8')
     const manifest = JSON.parse(file('package.json'))
@@ -175,7 +175,7 @@ describe('the examples', () => {
   })
 
   for (const script of ['devices.cjs', 'devices.mjs']) {
-    it(`node-script/${script}`, async (t) => {
+    it(`the example node-script/${script} runs`, async (t) => {
       const example = await install(t, 'node-script')
       const { ring, folder, node, text } = example
       const given = ring.mint(EMAIL)
@@ -196,7 +196,7 @@ describe('the examples', () => {
     })
   }
 
-  it('dotenv', async (t) => {
+  it('the example dotenv runs', async (t) => {
     const example = await install(t, 'dotenv')
     const { ring, folder, node, text } = example
     renameSync(join(folder, '.env.example'), join(folder, '.env'))
@@ -226,7 +226,7 @@ describe('the examples', () => {
     assert.equal(text(join('.ring-auth', '.gitignore')), '*\n')
   })
 
-  it('custom-store', async (t) => {
+  it('the example custom-store runs', async (t) => {
     const example = await install(t, 'custom-store')
     const { ring, folder, node, text } = example
     const given = ring.mint(EMAIL)
@@ -248,7 +248,7 @@ describe('the examples', () => {
     assert.ok(readdirSync(join(folder, 'ring-auth-state')).length > 0)
   })
 
-  it('custom-store, with its statePath taken out', async (t) => {
+  it('the example custom-store runs without its statePath', async (t) => {
     const example = await install(t, 'custom-store')
     const { ring, folder, node, text } = example
     const script = text('devices.mjs')
@@ -264,7 +264,7 @@ describe('the examples', () => {
     assert.deepEqual(readdirSync(folder).sort(), ['devices.mjs', 'node_modules', 'settings.json'])
   })
 
-  it('shell', { skip: shell }, async (t) => {
+  it('the example shell runs', { skip: shell }, async (t) => {
     const example = await install(t, 'shell')
     const { ring, folder, run, text } = example
     const empty = await run('./devices.sh', [])
@@ -312,7 +312,7 @@ describe('the examples', () => {
     ['node-http.mjs', '/ring/', true],
     ['express.mjs', '/ring/', true],
   ])) {
-    it(`web-login/${script}`, async (t) => {
+    it(`the example web-login/${script} runs`, async (t) => {
       const example = await install(t, 'web-login')
       const { ring, folder, text } = example
       if (script === 'express.mjs') {

@@ -173,7 +173,7 @@ function refusal(pattern) {
 }
 
 describe('constructor', () => {
-  it('hands every option on', () => {
+  it('the constructor passes every option on', () => {
     const logger = () => {}
     new RingTokenManager({
       refreshToken: 'token',
@@ -217,18 +217,18 @@ describe('constructor', () => {
     ['the memory store', { store: { type: 'memory' } }],
     ['no prototype', Object.assign(Object.create(null), { store: { type: 'memory' } })],
   ]) {
-    it(`takes ${what}`, () => {
+    it(`the constructor takes ${what}`, () => {
       new RingTokenManager(options)
       assert.deepEqual(fake.calls, [['open', {}]])
     })
   }
 
-  it('takes an empty refresh token: the store may hold one', () => {
+  it('the constructor takes an empty refresh token: the store may hold one', () => {
     new RingTokenManager({ refreshToken: '' })
     assert.deepEqual(fake.calls, [['open', { refreshToken: '' }]])
   })
 
-  it('leaves it to the core what a refresh token is, and gives it no more of a long text than it needs to see that', () => {
+  it('the constructor leaves it to the core what a refresh token is, and passes only the beginning of a long text', () => {
     for (const refreshToken of ['x'.repeat(65536), 'é'.repeat(32769), 'x'.repeat(262_145), 'undefined', ' "x"\n']) {
       new RingTokenManager({ refreshToken })
       assert.deepEqual(fake.calls.pop(), ['open', { refreshToken }])
@@ -334,13 +334,13 @@ describe('constructor', () => {
     [{ store: { type: 'file', path: '' } }, /^options\.store\.path must not be empty$/],
     [{ store: { type: 'file', path: '/x\0y' } }, /^options\.store\.path must not contain a null character$/],
   ])) {
-    it(`refuses with ${pattern}`, () => {
+    it(`the constructor refuses with ${pattern}`, () => {
       assert.throws(() => new RingTokenManager(options), refusal(pattern))
       assert.deepEqual(fake.calls, [], 'checks come before anything native')
     })
   }
 
-  it('throws the error of the native part', () => {
+  it('the constructor throws the error of the native part', () => {
     fake.openResult = { error: { code: 'STORE', message: 'Cannot read', transient: false, cause: 'EACCES' } }
     assert.throws(
       () => new RingTokenManager(),
@@ -357,7 +357,7 @@ describe('RingAuthError', () => {
     return new RingTokenManager().getAuth().then(assert.fail, (/** @type {unknown} */ caught) => caught)
   }
 
-  it('has every field that applies', async () => {
+  it('a RingAuthError has every field that applies', async () => {
     const error = await failure({ ...FAILURE, cause: 'slow down' })
     assert.ok(error instanceof Error)
     assert.equal(error.name, 'RingAuthError')
@@ -367,7 +367,7 @@ describe('RingAuthError', () => {
     assert.deepEqual({ code, message, transient, httpStatus, retryAfterMs, cause }, { ...FAILURE, cause: 'slow down' })
   })
 
-  it('has no field that does not', async () => {
+  it('a RingAuthError has no field that does not apply', async () => {
     for (const nothing of [undefined, null]) {
       const error = await failure({
         code: 'NETWORK',
@@ -382,7 +382,7 @@ describe('RingAuthError', () => {
     }
   })
 
-  it('is recognised across two copies of the package', async (t) => {
+  it('a RingAuthError is recognised across two copies of the package', async (t) => {
     // Another folder, as another plugin's node_modules would be.
     const folder = mkdtempSync(join(tmpdir(), 'ring-auth-copy-'))
     t.after(() => rmSync(folder, { recursive: true }))
@@ -396,14 +396,14 @@ describe('RingAuthError', () => {
     }
   })
 
-  it('leaves a subclass its own meaning', async () => {
+  it('a RingAuthError leaves instanceof of a subclass as it is', async () => {
     const Mine = /** @type {any} */ (class extends RingAuthError {})
     assert.ok(!((await failure(FAILURE)) instanceof Mine))
     assert.ok(new Mine('CLOSED', 'closed') instanceof Mine)
     assert.ok(new Mine('CLOSED', 'closed') instanceof RingAuthError)
   })
 
-  it('has the caller in its stack', async () => {
+  it('a RingAuthError has the caller in its stack', async () => {
     fake.answers.getAuth = async () => {
       await tick()
       return { error: FAILURE }
@@ -419,7 +419,7 @@ describe('RingAuthError', () => {
     }
   })
 
-  it('is what a native call that throws or rejects becomes, without its words', async () => {
+  it('a RingAuthError replaces the error of a native call that throws or rejects, without its words', async () => {
     const bad = () => {
       throw new Error(SECRET)
     }
@@ -445,7 +445,7 @@ describe('RingAuthError', () => {
 })
 
 describe('access tokens', () => {
-  it('come from the cache without an asynchronous call', async () => {
+  it('access tokens come from the cache without an asynchronous call', async () => {
     fake.answers = { cachedAccessToken: 'cached', cachedAuth: AUTH }
     const manager = new RingTokenManager()
     assert.equal(await manager.getAccessToken(), 'cached')
@@ -454,14 +454,14 @@ describe('access tokens', () => {
     assert.deepEqual(called(), ['open', 'cachedAccessToken', 'cachedAccessToken', 'cachedAuth'])
   })
 
-  it('are asked for where there is none', async () => {
+  it('access tokens are requested if the cache has none', async () => {
     const manager = new RingTokenManager()
     assert.equal(await manager.getAccessToken(), AUTH.accessToken)
     assert.deepEqual(await manager.getAuth({ signal: undefined }), AUTH)
     assert.deepEqual(called(), ['open', 'cachedAccessToken', 'getAuth', 'cachedAuth', 'getAuth'])
   })
 
-  it('refresh hands force on', async () => {
+  it('refresh passes force on', async () => {
     const manager = new RingTokenManager()
     assert.deepEqual(await manager.refresh(), AUTH)
     await manager.refresh({ force: undefined })
@@ -473,7 +473,7 @@ describe('access tokens', () => {
     ])
   })
 
-  it('invalidateAccessToken throws what the native part says', () => {
+  it('invalidateAccessToken throws the error of the native part', () => {
     const manager = new RingTokenManager()
     assert.equal(manager.invalidateAccessToken('token'), undefined)
     fake.answers.invalidateAccessToken = { code: 'CLOSED', message: 'Closed', transient: false }
@@ -483,7 +483,7 @@ describe('access tokens', () => {
     }
   })
 
-  it('the options of a call are checked, by a rejection', async () => {
+  it('a call with invalid options rejects', async () => {
     const manager = new RingTokenManager()
     for (const [options, pattern] of /** @type {[unknown, RegExp][]} */ ([
       [null, /^options must be an object, got null$/],
@@ -504,7 +504,7 @@ describe('access tokens', () => {
 })
 
 describe('signal', () => {
-  it('aborted before: rejects at once, calls nothing', async () => {
+  it('a signal that was aborted before the call rejects it at once, without a native call', async () => {
     fake.answers.cachedAccessToken = 'cached'
     const manager = new RingTokenManager()
     const reason = new Error('enough')
@@ -521,7 +521,7 @@ describe('signal', () => {
     assert.deepEqual(called(), ['open'])
   })
 
-  it('aborted meanwhile: rejects, lets the call go on, drops its failure', async () => {
+  it('a signal that is aborted during the call rejects it, and the native call continues and its failure is dropped', async () => {
     let fail = (/** @type {Error} */ _error) => {}
     fake.answers.getAuth = () => new Promise((_, reject) => (fail = reject))
     const manager = new RingTokenManager()
@@ -539,7 +539,7 @@ describe('signal', () => {
     await tick()
   })
 
-  it('aborted meanwhile: ends the native wait for a login', async () => {
+  it('a signal that is aborted during waitForLogin ends the native wait', async () => {
     fake.answers.waitForLogin = forever
     const manager = new RingTokenManager()
     const controller = new AbortController()
@@ -551,7 +551,7 @@ describe('signal', () => {
     assert.deepEqual(called(), ['open', 'waitForLogin', 'end'])
   })
 
-  it('aborts one of many callers only', async () => {
+  it('a signal aborts only one of many callers', async () => {
     let answer = (/** @type {unknown} */ _value) => {}
     const answered = new Promise((resolve) => (answer = resolve))
     fake.answers.getAuth = () => answered
@@ -565,7 +565,7 @@ describe('signal', () => {
     assert.deepEqual(await Promise.all(others), [AUTH, AUTH])
   })
 
-  it('shared by many calls: one listener, removed afterwards, no warning', async (t) => {
+  it('a signal that many calls share gets one listener, which is removed afterwards, and causes no warning', async (t) => {
     /** @type {Error[]} */
     const warnings = []
     /** @param {Error} warning */
@@ -597,7 +597,7 @@ describe('signal', () => {
     assert.deepEqual(warnings, [])
   })
 
-  it('shared by many calls: aborts them all', async () => {
+  it('a signal that many calls share aborts them all', async () => {
     fake.answers.getAuth = forever
     const manager = new RingTokenManager()
     const controller = new AbortController()
@@ -609,7 +609,7 @@ describe('signal', () => {
     }
   })
 
-  it('of another maker works; one that cannot be listened to is an error, and nothing is left unhandled', async () => {
+  it('a signal of another implementation works, and one without listeners is an error that leaves nothing unhandled', async () => {
     const manager = new RingTokenManager()
     const signal = {
       aborted: false,
@@ -632,14 +632,14 @@ describe('signal', () => {
 })
 
 describe('login', () => {
-  it('hands the password on as it is', async () => {
+  it('login passes the password on unchanged', async () => {
     const manager = new RingTokenManager()
     assert.deepEqual(await manager.login({ email: 'a@example.com', password: '  p"+ä ' }), { authenticated: true })
     assert.deepEqual(fake.calls[1], ['login', 'a@example.com', '  p"+ä '])
     await manager.login({ email: 'a', password: '   ' })
   })
 
-  it("hands an authenticator's secret on as it is", async () => {
+  it("login passes an authenticator's secret on unchanged", async () => {
     const manager = new RingTokenManager()
     await manager.login({ email: 'a', password: 'b', totpSecret: 'jbsw y3dp' })
     assert.deepEqual(fake.calls[1], ['login', 'a', 'b', 'jbsw y3dp'])
@@ -647,7 +647,7 @@ describe('login', () => {
     assert.deepEqual(fake.calls[2], ['login', 'a', 'b'])
   })
 
-  it('returns the step without empty fields', async () => {
+  it('login returns the step without empty fields', async () => {
     fake.answers.login = async () => ({
       step: {
         authenticated: false,
@@ -666,7 +666,7 @@ describe('login', () => {
     assert.deepEqual(fake.calls.at(-1), ['submitTwoFactorCode', '012345'])
   })
 
-  it('checks its arguments, by a rejection', async () => {
+  it('login rejects invalid arguments', async () => {
     const manager = new RingTokenManager()
     for (const [credentials, pattern] of /** @type {[unknown, RegExp][]} */ ([
       [undefined, /^credentials must be an object, got undefined$/],
@@ -688,7 +688,7 @@ describe('login', () => {
 })
 
 describe('setters', () => {
-  it('setRefreshToken', async () => {
+  it('setRefreshToken passes a token on, and rejects what is too long or no string', async () => {
     const manager = new RingTokenManager()
     assert.equal(await manager.setRefreshToken('token'), undefined)
     assert.deepEqual(fake.calls[1], ['setRefreshToken', 'token'])
@@ -708,7 +708,7 @@ describe('setters', () => {
     await assert.rejects(manager.setRefreshToken('token'), { code: 'RATE_LIMITED' })
   })
 
-  it('setPushCredentials', async () => {
+  it('setPushCredentials passes an object on as JSON, and rejects everything else', async () => {
     const manager = new RingTokenManager()
     assert.equal(await manager.setPushCredentials({ a: [1], b: undefined }), undefined)
     await manager.setPushCredentials({})
@@ -736,7 +736,7 @@ describe('setters', () => {
 })
 
 describe('getters', () => {
-  it('read through', () => {
+  it('the getters read from the native part', () => {
     const manager = new RingTokenManager()
     assert.equal(manager.refreshToken, AUTH.refreshToken)
     assert.equal(manager.hardwareId, null)
@@ -747,7 +747,7 @@ describe('getters', () => {
     assert.deepEqual(Object.keys(manager.status), ['state', 'persisted'])
   })
 
-  it('can only be read', () => {
+  it('the getters cannot be assigned', () => {
     const manager = new RingTokenManager()
     for (const name of ['refreshToken', 'hardwareId', 'status', 'onStatus', 'onRefreshTokenUpdated']) {
       assert.throws(() => {
@@ -791,7 +791,7 @@ describe('observables', () => {
     assert.deepEqual(late, ['two'])
   })
 
-  it('replays a token that came before anybody looked', () => {
+  it('onRefreshTokenUpdated replays a token that came before the first subscriber', () => {
     const manager = new RingTokenManager()
     fake.emit(first)
     let seen
@@ -811,14 +811,14 @@ describe('observables', () => {
     assert.deepEqual(seen, [{ state: 'ready', persisted: true }])
   })
 
-  it('are the same object each time, and one per manager', () => {
+  it('the observables are the same objects each time, one of each for a manager', () => {
     const manager = new RingTokenManager()
     assert.equal(manager.onStatus, manager.onStatus)
     assert.equal(manager.onRefreshTokenUpdated, manager.onRefreshTokenUpdated)
     assert.notEqual(manager.onStatus, new RingTokenManager().onStatus)
   })
 
-  it('come over one channel, and go to their own manager, until its end', () => {
+  it('the events of all managers come over one channel, and go to their own manager until its end', () => {
     const fake = fakeBinding()
     const { RingTokenManager } = createFace(fake.binding)
     /** @type {unknown[]} */
@@ -869,7 +869,7 @@ describe('observables', () => {
     assert.deepEqual(seen, ['first'])
   })
 
-  it('refuse what cannot listen', () => {
+  it('the observables refuse a listener that cannot be called', () => {
     const manager = new RingTokenManager()
     assert.throws(() => manager.onStatus.subscribe(), refusal(/^the listener of onStatus must be .*, got undefined$/))
     assert.throws(() => manager.onStatus.subscribe(null), refusal(/got null$/))
@@ -879,7 +879,7 @@ describe('observables', () => {
     )
   })
 
-  it('a listener that fails is reported without its words, and stops nobody', async () => {
+  it('a listener that fails is reported without its words, and does not stop the others', async () => {
     /** @type {import('../index.js').LogEntry[]} */
     const log = []
     const manager = new RingTokenManager({
@@ -918,7 +918,7 @@ describe('observables', () => {
     })
   })
 
-  it('without a logger such a failure is one warning of the process', async () => {
+  it('a listener that fails without a logger is one warning of the process', async () => {
     const source = `
       const { createFace } = require(${JSON.stringify(facePath)})
       let emit
@@ -941,7 +941,7 @@ describe('observables', () => {
     assert.ok(!stderr.includes(SECRET))
   })
 
-  it('speak the protocol of RxJS', () => {
+  it('the observables follow the protocol of RxJS', () => {
     const manager = new RingTokenManager()
     assert.equal(manager.onStatus['@@observable'](), manager.onStatus)
     assert.equal(Symbol.observable, undefined)
@@ -987,7 +987,7 @@ describe('observables', () => {
 })
 
 describe('logger', () => {
-  it('gets the messages', () => {
+  it('the logger gets the messages', () => {
     /** @type {import('../index.js').LogEntry[]} */
     const log = []
     new RingTokenManager({ logger: (/** @type {import('../index.js').LogEntry} */ entry) => log.push(entry) })
@@ -995,7 +995,7 @@ describe('logger', () => {
     assert.deepEqual(log, [{ level: 'warn', message: 'careful' }])
   })
 
-  it('may throw and reject', async () => {
+  it('the logger may throw and reject', async () => {
     new RingTokenManager({
       logger() {
         throw new Error('x')
@@ -1016,7 +1016,7 @@ describe('logger', () => {
   }
   const ALL = LEVELS.map((level) => [level, `${level} 100%s`])
 
-  it('may be an object with a method for each level, which keep their this', () => {
+  it('the logger may be an object with a method for each level, which keep their this', () => {
     class Log {
       /** @type {unknown[][]} */
       #lines = []
@@ -1046,7 +1046,7 @@ describe('logger', () => {
     assert.deepEqual(log.lines(), ALL)
   })
 
-  it("may be Homebridge's log, which can be called itself", () => {
+  it("the logger may be Homebridge's log, which can be called itself", () => {
     /** @type {unknown[][]} */
     const lines = []
     const log = Object.assign((/** @type {unknown} */ entry) => lines.push(['called', entry]), {
@@ -1063,7 +1063,7 @@ describe('logger', () => {
     assert.deepEqual(lines, ALL)
   })
 
-  it('may be console', (t) => {
+  it('the logger may be console', (t) => {
     for (const level of LEVELS) t.mock.method(console, level, () => {})
     new RingTokenManager({ logger: console })
     emitAll()
@@ -1076,7 +1076,7 @@ describe('logger', () => {
     )
   })
 
-  it('may replace its methods later, as pino does when its level changes', () => {
+  it('the logger may replace its methods later, as pino does when its level changes', () => {
     /** @type {string[]} */
     const lines = []
     const silent = () => {}
@@ -1097,7 +1097,7 @@ describe('logger', () => {
     )
   })
 
-  it('may be an object without debug, or whose methods throw, reject or are gone by then', async () => {
+  it('the logger may be an object without debug, or whose methods throw, reject or are gone by then', async () => {
     const reject = async () => {
       throw new Error('x')
     }
@@ -1117,7 +1117,7 @@ describe('logger', () => {
     await tick()
   })
 
-  it('has no method that only Object.prototype gives it', () => {
+  it('the logger has no method that only Object.prototype gives it', () => {
     const added = /** @type {any} */ (Object.prototype)
     /** @type {unknown[]} */
     const lines = []
@@ -1135,7 +1135,7 @@ describe('logger', () => {
 })
 
 describe('close', () => {
-  it('is one promise, and leaves the getters', async () => {
+  it('close is one promise, and leaves the getters', async () => {
     const manager = new RingTokenManager({ autoRefresh: true })
     const closing = manager.close()
     assert.equal(manager.close(), closing)
@@ -1146,7 +1146,7 @@ describe('close', () => {
     assert.equal(manager.status.state, 'ready')
   })
 
-  it('afterwards calls reject with what the native part says', async () => {
+  it('calls after close reject with the error of the native part', async () => {
     const manager = new RingTokenManager()
     await manager.close()
     const error = { code: 'CLOSED', message: 'Closed', transient: false }
@@ -1160,13 +1160,13 @@ describe('close', () => {
 })
 
 describe('parseRefreshToken', () => {
-  it('returns what is in it', () => {
+  it('parseRefreshToken returns the parts of a token', () => {
     assert.deepEqual(parseRefreshToken('token'), { raw: 'token', hasPushCredentials: false })
     fake.answers.parseRefreshToken = { raw: 'r', hardwareId: 'h', hasPushCredentials: true }
     assert.deepEqual(parseRefreshToken('token'), { raw: 'r', hardwareId: 'h', hasPushCredentials: true })
   })
 
-  it('throws', () => {
+  it('parseRefreshToken throws if the text is no token', () => {
     for (const bad of [undefined, null, 5, '', ' ', 'x'.repeat(140_000)]) {
       assert.throws(() => parseRefreshToken(bad), refusal(/^token /))
     }
@@ -1176,7 +1176,7 @@ describe('parseRefreshToken', () => {
 })
 
 describe('secrets', () => {
-  it('are in nothing that is printed', () => {
+  it('secrets are in nothing that is printed', () => {
     const manager = new RingTokenManager({ refreshToken: `given-${SECRET}`, logger() {} })
     fake.emit({ kind: 'token', newRefreshToken: SECRET })
     manager.onRefreshTokenUpdated.subscribe(() => {})
@@ -1216,22 +1216,22 @@ describe('the process', () => {
     return spawnSync(process.execPath, ['-e', source], { encoding: 'utf8', timeout: 120_000 })
   }
 
-  it('ends by itself with 10 000 managers open, without a warning', () => {
+  it('the process ends by itself with 10 000 managers open, without a warning', () => {
     const { status, stdout, stderr } = run(0)
     assert.deepEqual({ status, stdout, stderr }, { status: 0, stdout: '0\n', stderr: '' })
   })
 
-  it('waits for a rotation under way', () => {
+  it('the process waits for a rotation under way', () => {
     const { status, stdout } = run(1)
     assert.deepEqual({ status, stdout }, { status: 0, stdout: '1\n' })
   })
 
-  it('does not wait for one that never ends', () => {
+  it('the process does not wait for a rotation that never ends', () => {
     const { status, stdout } = run(Infinity)
     assert.deepEqual({ status, stdout }, { status: 0, stdout: '1\n' })
   })
 
-  it('an idle manager that nobody holds can be collected, one with autoRefresh once it is closed', () => {
+  it('an idle manager without references can be collected, and one with autoRefresh after it is closed', () => {
     const source = `
       const { createFace } = require(${JSON.stringify(facePath)})
       let listener
@@ -1254,7 +1254,7 @@ describe('the process', () => {
 })
 
 describe('the entry point', () => {
-  it('has its names in CommonJS and in ES modules', (t) => {
+  it('the entry point has its names in CommonJS and in ES modules', (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'ring-auth-face-'))
     t.after(() => rmSync(folder, { recursive: true }))
     const inside = join(folder, 'node_modules', 'ring-auth')

@@ -57,7 +57,7 @@ describe(PAGE, () => {
   const page = readFileSync(join(root, PAGE), 'utf8')
   const all = lines(page)
 
-  it('has a table in each of its sections, and lines that can be read', () => {
+  it('docs/failures.md has a table in each of its sections, and lines that can be read', () => {
     const sections = [...page.matchAll(/^## (.*)$/gm)].map(([, title]) => title)
     assert.ok(sections.length >= 7)
     for (const section of sections)
@@ -72,7 +72,7 @@ describe(PAGE, () => {
     assert.equal(new Set(all.map((line) => line.what)).size, all.length, 'no line is there twice')
   })
 
-  it('names tests that exist, each in the file that it names', () => {
+  it('docs/failures.md names tests that exist, each in the file that it names', () => {
     const missing = []
     for (const { what, tests } of all) {
       for (const { file, name } of tests) {
@@ -83,7 +83,7 @@ describe(PAGE, () => {
     assert.deepEqual(missing, [])
   })
 
-  it('would not be believed otherwise', () => {
+  it('the check of docs/failures.md recognises tests that exist, and no others', () => {
     const js = "  it('is there', async () => {})\n  // it('was there', () => {})\n  it.skip('is left out', () => {})\n"
     assert.deepEqual(
       ['is there', 'was there', 'is left out', 'is'].map((name) => hasTest(js, 'a.test.mjs', name)),

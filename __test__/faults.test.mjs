@@ -114,11 +114,11 @@ describe('an answer', { concurrency: true }, () => {
       const code = expected(status, kind)
       /** @type {Omit<FaultSpec, 'times'>} */
       const spec = { kind: 'status', status, body, headers: { 'content-type': type } }
-      it(`of ${status} with ${kind} is ${code}: the token is kept, and the next try succeeds`, async (t) => {
+      it(`an answer of ${status} with ${kind} is ${code}: the token is kept, and the next try succeeds`, async (t) => {
         const { error } = await outage(t, spec, code)
         assert.equal(error.httpStatus, status)
       })
-      it(`of ${status} with ${kind}, once, costs at most one call`, async (t) => {
+      it(`an answer of ${status} with ${kind}, once, costs at most one call`, async (t) => {
         // What is over in a moment is nobody's business; what only waiting cures is not repeated.
         await once(t, spec, code, { recovers: !['BLOCKED', 'RATE_LIMITED'].includes(code) })
       })
@@ -158,10 +158,10 @@ describe('an answer', { concurrency: true }, () => {
     ],
   ]
   for (const [what, spec] of nonsense) {
-    it(`of 200 with ${what} is PROTOCOL, and nothing of it is stored`, async (t) => {
+    it(`an answer of 200 with ${what} is PROTOCOL, and nothing of it is stored`, async (t) => {
       await outage(t, spec, 'PROTOCOL')
     })
-    it(`of 200 with ${what}, once, costs at most one call`, async (t) => {
+    it(`an answer of 200 with ${what}, once, costs at most one call`, async (t) => {
       await once(t, spec, 'PROTOCOL', { recovers: true })
     })
   }
@@ -185,10 +185,10 @@ describe('an answer', { concurrency: true }, () => {
     ],
   ]
   for (const [what, body, status, code] of refusals) {
-    it(`of ${status} with ${what} is ${code}, and no dead token`, async (t) => {
+    it(`an answer of ${status} with ${what} is ${code}, and no dead token`, async (t) => {
       await outage(t, { kind: 'status', status, body }, code)
     })
-    it(`of ${status} with ${what}, once, costs at most one call`, async (t) => {
+    it(`an answer of ${status} with ${what}, once, costs at most one call`, async (t) => {
       await once(t, { kind: 'status', status, body }, code, {
         recovers: code === 'SERVER_ERROR' || code === 'PROTOCOL',
       })
@@ -196,7 +196,7 @@ describe('an answer', { concurrency: true }, () => {
   }
 
   for (const status of [400, 401]) {
-    it(`of ${status} with invalid_grant, and nothing else, is a dead token, which is sent once and kept`, async (t) => {
+    it(`an answer of ${status} with invalid_grant, and nothing else, is a dead token, which is sent once and kept`, async (t) => {
       const ring = await startRing(t)
       const given = ring.mint()
       const { manager } = open(t, ring, { refreshToken: given })
@@ -212,7 +212,7 @@ describe('an answer', { concurrency: true }, () => {
   }
 
   for (const status of [301, 302, 303, 307, 308]) {
-    it(`of ${status} to another host is not followed: that host gets nothing`, async (t) => {
+    it(`an answer of ${status} to another host is not followed: that host gets nothing`, async (t) => {
       const other = await startRing(t)
       const location = `${other.oauthUrl}/oauth/token`
       await outage(t, { kind: 'redirect', status, location }, 'PROTOCOL')
@@ -220,7 +220,7 @@ describe('an answer', { concurrency: true }, () => {
     })
   }
 
-  it('of 307 to the same host is not followed either', async (t) => {
+  it('an answer of 307 to the same host is not followed either', async (t) => {
     const { ring } = await outage(t, { kind: 'redirect', status: 307, location: '/elsewhere' }, 'PROTOCOL')
     assert.ok(ring.requests.every((request) => request.path === '/oauth/token'))
   })
@@ -229,20 +229,20 @@ describe('an answer', { concurrency: true }, () => {
     [429, 'RATE_LIMITED'],
     [503, 'SERVER_ERROR'],
   ])) {
-    it(`of ${status} with a long Retry-After is not repeated, and waits so long`, async (t) => {
+    it(`an answer of ${status} with a long Retry-After is not repeated, and waits so long`, async (t) => {
       const { error, posts } = await outage(t, { kind: 'status', status, headers: { 'retry-after': 600 } }, code)
       assert.equal(posts, 1)
       assert.equal(error.retryAfterMs, 600_000)
     })
 
-    it(`of ${status} with a Retry-After that is a date is understood`, async (t) => {
+    it(`an answer of ${status} with a Retry-After that is a date is understood`, async (t) => {
       const date = new Date(Date.now() + 600_000).toUTCString()
       const { error, posts } = await outage(t, { kind: 'status', status, headers: { 'retry-after': date } }, code)
       assert.equal(posts, 1)
       assert.ok(Number(error.retryAfterMs) > 500_000 && Number(error.retryAfterMs) <= 600_000)
     })
 
-    it(`of ${status} with a short Retry-After is repeated after that time`, async (t) => {
+    it(`an answer of ${status} with a short Retry-After is repeated after that time`, async (t) => {
       const { ring } = await once(t, { kind: 'status', status, headers: { 'retry-after': 1 } }, code, {
         recovers: true,
       })
@@ -250,7 +250,7 @@ describe('an answer', { concurrency: true }, () => {
       assert.ok(Number(second?.at) - Number(first?.at) >= 1000)
     })
 
-    it(`of ${status} with a Retry-After that is nonsense is like one without`, async (t) => {
+    it(`an answer of ${status} with a Retry-After that is nonsense counts as one without`, async (t) => {
       await outage(t, { kind: 'status', status, headers: { 'retry-after': 'soon' } }, code)
     })
   }
@@ -264,10 +264,10 @@ describe('a connection', { concurrency: true }, () => {
     ['that hangs', { kind: 'hang' }, 'TIMEOUT'],
   ]
   for (const [what, spec, code] of before) {
-    it(`${what} is ${code}: the same token is sent again, and the next try succeeds`, async (t) => {
+    it(`a connection ${what} is ${code}: the same token is sent again, and the next try succeeds`, async (t) => {
       await outage(t, spec, code, { requestTimeoutMs: patience(code, 1000) })
     })
-    it(`${what}, once, is nobody's problem: the same token again, at once`, async (t) => {
+    it(`a connection ${what}, once, is no failure for callers: the same token is sent again at once`, async (t) => {
       const { ring, given } = await once(t, spec, code, { requestTimeoutMs: patience(code, 3000), recovers: true })
       assert.deepEqual(
         ring.tokenRequests.slice(0, 2).map((request) => request.form['refresh_token']),
@@ -308,7 +308,7 @@ describe('a connection', { concurrency: true }, () => {
     ],
   ]
   for (const [what, spec, code] of after) {
-    it(`${what} sends the same token again at once, within Ring's grace: the account lives`, async (t) => {
+    it(`a connection ${what} sends the same token again at once, within Ring's grace: the account lives`, async (t) => {
       const { ring, given } = await once(t, spec, code, {
         graceMs: 10_000,
         requestTimeoutMs: patience(code, 3000),
@@ -321,12 +321,12 @@ describe('a connection', { concurrency: true }, () => {
       assert.equal(ring.counts.graceUses, 1)
       assert.ok(ring.inspect(given).spent)
     })
-    it(`${what}, every time, is ${code}, and the token is kept`, async (t) => {
+    it(`a connection ${what}, every time, is ${code}, and the token is kept`, async (t) => {
       await outage(t, spec, code, { graceMs: Infinity, requestTimeoutMs: patience(code, 1000) })
     })
   }
 
-  it('without a grace of Ring’s loses the lineage only by invalid_grant, and says that a login is needed', async (t) => {
+  it('a lost answer without a grace of Ring’s loses the token family only by invalid_grant, and reports that a login is needed', async (t) => {
     const ring = await startRing(t)
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
     ring.fault({ kind: 'reset-after' })
@@ -335,7 +335,7 @@ describe('a connection', { concurrency: true }, () => {
     assert.equal(manager.status.state, 'needs-login')
   })
 
-  it('with an answer that comes by the byte, but in time, is a good one', async (t) => {
+  it('a connection with an answer that comes byte by byte, but in time, is a good one', async (t) => {
     const ring = await startRing(t)
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
     ring.fault({ kind: 'dribble', bytesPerTick: 40, tickMs: 5 })
@@ -343,7 +343,7 @@ describe('a connection', { concurrency: true }, () => {
     assert.equal(ring.counts.tokenPosts, 1)
   })
 
-  it('to nobody is NETWORK', async (t) => {
+  it('a connection that no server accepts is NETWORK', async (t) => {
     const ring = await startRing(t)
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
     await ring.close()
@@ -352,14 +352,14 @@ describe('a connection', { concurrency: true }, () => {
     assert.equal(error.httpStatus, undefined)
   })
 
-  it('is never one that carried a request before', async (t) => {
+  it('a connection for a token request is never one that carried a request before', async (t) => {
     const ring = await startRing(t)
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
     for (let i = 0; i < 5; i++) await manager.refresh()
     assert.ok(ring.tokenRequests.every((request) => !request.hadReusedConnection))
   })
 
-  it('that is cut in an outage of many managers leaves none behind', async (t) => {
+  it('a connection that is cut in an outage of many managers leaves none of them without a token', async (t) => {
     const ring = await startRing(t, { graceMs: 60_000 })
     const kinds = /** @type {const} */ (['reset-before', 'reset-after', 'fin-before', 'fin-after'])
     const managers = Array.from({ length: 20 }, () => open(t, ring, { refreshToken: ring.mint() }).manager)

@@ -9,7 +9,7 @@ import { optionsFor, root, runScript, startRing, tempDir } from './support/index
 const TREE = ['.gitignore', '.homebridge', join('.homebridge', 'config.json'), '.env']
 
 describe('the footprint', () => {
-  it('of a file store is the journal alone: a config.json and a .env beside it that hold the token are never written', async (t) => {
+  it('the footprint of a file store is the journal alone: a config.json and a .env beside it that hold the token are never written', async (t) => {
     const ring = await startRing(t)
     const folder = tempDir(t)
     const given = ring.mint()
@@ -37,7 +37,7 @@ describe('the footprint', () => {
     assert.deepEqual(names.sort(), [...TREE, 'journal.json', 'journal.json.lock'].sort())
   })
 
-  it('of an install is nothing but files: no dependency, and one script, which writes nothing and asks nobody', () => {
+  it('the footprint of an install is files alone: no dependency, and one script, which writes nothing and sends nothing', () => {
     const { scripts, dependencies, optionalDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
     assert.deepEqual(
       { dependencies, optionalDependencies },

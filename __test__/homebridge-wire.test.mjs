@@ -68,7 +68,7 @@ async function open(t, options, { config = '{"platforms":[]}', from = root, conf
 const urls = (ring) => ({ oauthUrl: ring.oauthUrl, apiUrl: ring.apiUrl, systemId: 'test' })
 
 describe('the process of the page in Homebridge', () => {
-  it('logs in: the token is in config.json before the answer, and the answer alone has it', async (t) => {
+  it('the process of the page in Homebridge stores the token in config.json before its answer, which alone has the token', async (t) => {
     const ring = await startRing(t, { canary: 'cNaRy7f3a' })
     const { ask, path, storage } = await open(t, { platform: 'Mine', managerOptions: urls(ring) })
     const page = await ask('page')
@@ -90,7 +90,7 @@ describe('the process of the page in Homebridge', () => {
     assert.ok(!existsSync(note))
   })
 
-  it('answers as data what is wrong with options, config.json or its blocks', async (t) => {
+  it('the process of the page in Homebridge reports problems of options, config.json and its blocks as data', async (t) => {
     const ring = await startRing(t)
     const account = { email: EMAIL, password: PASSWORD }
     for (const [options, config, code, pattern] of /** @type {const} */ ([
@@ -117,7 +117,7 @@ describe('the process of the page in Homebridge', () => {
     assert.equal((await missing('login', account)).error.code, 'STORE')
   })
 
-  it('says that the addon is missing, before anybody types a password', async (t) => {
+  it('the process of the page in Homebridge reports a missing addon before a person types a password', async (t) => {
     const copy = join(tempDir(t), 'ring-auth')
     mkdirSync(copy)
     for (const name of ['package.json', 'index.js', 'lib'])
@@ -129,7 +129,9 @@ describe('the process of the page in Homebridge', () => {
     assert.match(error.message, /npm/)
   })
 
-  it('ends with its dialogue, after a login that is being stored', { skip: signals }, async (t) => {
+  it('the process of the page in Homebridge ends with its dialogue, after a login that is being stored', {
+    skip: signals,
+  }, async (t) => {
     const ring = await startRing(t, {
       latencyMs: 200,
       accounts: [{ email: EMAIL, password: PASSWORD, twoFactor: 'none' }],

@@ -85,7 +85,7 @@ async function serve(t, options = {}, settings = {}) {
 const ACCOUNT = { email: EMAIL, password: PASSWORD }
 
 describe('the server of the login page', () => {
-  it('has the headers that keep others out, on each answer, refusals too', async (t) => {
+  it('the server of the login page has the headers that keep other pages out on each answer, refusals included', async (t) => {
     const { url } = await serve(t)
     for (const path of ['/', '/page.js', '/page.css', '/nothing']) {
       const { headers } = await ask(url, { path })
@@ -105,7 +105,7 @@ describe('the server of the login page', () => {
     assert.match(german.text, /<html lang="de">/)
   })
 
-  it('refuses, without a word of what was sent and without asking Ring', async (t) => {
+  it('the server of the login page refuses without repeating what was sent and without asking Ring', async (t) => {
     const { ring, url } = await serve(t)
     const known = await session(url)
     const { origin } = new URL(url)
@@ -162,7 +162,7 @@ describe('the server of the login page', () => {
     assert.equal(ring.requests.length, 0)
   })
 
-  it('is known by an address, localhost, the name of this machine and the names that are allowed', async (t) => {
+  it("the server of the login page accepts as Host an address, localhost, the machine's name and the allowed names", async (t) => {
     const { url } = await serve(t, { allowedHosts: ['Ring.Example'] })
     const name = hostname()
     for (const host of [
@@ -190,7 +190,7 @@ describe('the server of the login page', () => {
     }
   })
 
-  it('gives one session for the secret, however it is typed, and ends after five wrong ones', async (t) => {
+  it('the server of the login page gives one session for the secret, however it is typed, and ends after five wrong ones', async (t) => {
     const { server, url } = await serve(t)
     assert.match(url, /#[A-HJ-NP-Z2-9]{4}-[A-HJ-NP-Z2-9]{4}$/)
     const secret = new URL(url).hash.slice(1).toLowerCase().replace('-', ' ')
@@ -206,7 +206,7 @@ describe('the server of the login page', () => {
     await assert.rejects(ask(url))
   })
 
-  it('asks for at most five codes in a run, new logins included, one login at a time', async (t) => {
+  it('the server of the login page asks Ring for at most five codes in a run, new logins included, one login at a time', async (t) => {
     const { ring, url } = await serve(t, {}, { nextTimeInSecs: 0, maxCodesPerWindow: 100, latencyMs: 50 })
     const known = await session(url)
     const step = async (/** @type {string} */ name, body = {}) => JSON.parse((await post(url, name, body, known)).text)
@@ -233,7 +233,7 @@ describe('the server of the login page', () => {
     assert.equal(ring.codesSent, 5)
   })
 
-  it('a page that does not know of the login that waits is led to its code, and no other is sent', async (t) => {
+  it('a page that does not know of the waiting login is led to its code, and no other code is sent', async (t) => {
     const { ring, url } = await serve(t)
     const known = await session(url)
     const step = async (/** @type {string} */ name, body = {}) => JSON.parse((await post(url, name, body, known)).text)
@@ -244,7 +244,7 @@ describe('the server of the login page', () => {
     assert.equal((await step('code', { code: ring.codeFor() })).step, 'done')
   })
 
-  it('an app makes codes by itself: nobody waits to log in again', async (t) => {
+  it('a login with an authenticator app can begin again at once', async (t) => {
     const { url } = await serve(t, {}, account('totp'))
     const known = await session(url)
     for (let i = 0; i < 2; i++) {
@@ -253,7 +253,7 @@ describe('the server of the login page', () => {
     }
   })
 
-  it('never answers with a token', async (t) => {
+  it('the server of the login page never answers with a token', async (t) => {
     const { manager, server, url } = await serve(t, {}, account('none'))
     const known = await session(url)
     const { text } = await post(url, 'login', ACCOUNT, known)
@@ -262,7 +262,7 @@ describe('the server of the login page', () => {
     assert.equal(manager.status.state, 'ready')
   })
 
-  it('ends by its signal, by close, and refuses what it cannot listen on', async (t) => {
+  it('the server of the login page ends by its signal and by close, and refuses an address on which it cannot listen', async (t) => {
     const controller = new AbortController()
     const { server, manager, url } = await serve(t, { signal: controller.signal })
     controller.abort(new Error('enough'))
@@ -288,7 +288,7 @@ describe('the server of the login page', () => {
     await failure(async () => loginHandler(undefined), 'INVALID_ARGUMENT')
   })
 
-  it('ends with the login although the visitor has gone before the answer, and keeps the token', async (t) => {
+  it('the server of the login page ends with the login although the visitor has gone before the answer, and keeps the token', async (t) => {
     const { ring, server, manager, url } = await serve(t, {}, { ...account('none'), latencyMs: 300 })
     const known = await session(url)
     const { origin, port, host } = new URL(url)
@@ -306,7 +306,7 @@ describe('the server of the login page', () => {
     assert.equal(rawOf(manager.refreshToken), ring.newest())
   })
 
-  it('ends at once with connections that say nothing, over TLS too', async (t) => {
+  it('the server of the login page ends at once although connections are silent, over TLS too', async (t) => {
     for (const tls of [undefined, certificateFor('127.0.0.1')]) {
       const { server, url } = await serve(t, { tls })
       const socket = connect(Number(new URL(url).port), '127.0.0.1')
@@ -319,7 +319,7 @@ describe('the server of the login page', () => {
     }
   })
 
-  it('reads no more than 8 KiB where a framework has read the body', async (t) => {
+  it('the server of the login page takes no more than 8 KiB, also if a framework has read the body', async (t) => {
     const ring = await startRing(t)
     const { manager } = open(t, ring, { store: fileStore(join(tempDir(t), 'ring-auth.json')) })
     const handler = loginHandler(manager)
@@ -340,7 +340,7 @@ describe('the server of the login page', () => {
     assert.equal(ring.requests.length, 0)
   })
 
-  it('waits ten seconds for a body', async (t) => {
+  it('the server of the login page waits ten seconds for a body', async (t) => {
     const { url } = await serve(t)
     const known = await session(url)
     const { origin, port, host } = new URL(url)
@@ -359,7 +359,7 @@ describe('the server of the login page', () => {
     assert.match(text, /^HTTP\/1\.1 408 /)
   })
 
-  it('closes after ten minutes without a request, and after fifteen in all', async (t) => {
+  it('the server of the login page closes after ten minutes without a request, and after fifteen in all', async (t) => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
     const first = await serve(t)
     const over = failure(first.server.done, 'NO_REFRESH_TOKEN')
@@ -387,7 +387,7 @@ describe('ring-auth login --web', () => {
     return { url, first }
   }
 
-  it('prints the link, then the token as today, which the page never has', async (t) => {
+  it('ring-auth login --web prints the link, then the token, which the page never has', async (t) => {
     const { ring, folder } = await setUp(t)
     const login = start(['login', '--web'], { ring, cwd: folder })
     const { url } = await logIn(login, ring)
@@ -404,7 +404,7 @@ describe('ring-auth login --web', () => {
     noSecret(stderr, EMAIL)
   })
 
-  it('stores the token, and with --json says the link first and the result last', async (t) => {
+  it('ring-auth login --web stores the token, and with --json prints the link first and the result last', async (t) => {
     const { ring, folder } = await setUp(t)
     const config = join(folder, 'config.json')
     writeFileSync(config, '{"platforms":[{"platform":"Mine","email":"a","password":"b"}]}')
@@ -423,7 +423,7 @@ describe('ring-auth login --web', () => {
     assert.match(stderr, /Removed from it, because the token replaces them: email and password/)
   })
 
-  it('over TLS there is no warning, without it there is', async (t) => {
+  it('ring-auth login --web warns without TLS, and does not warn with TLS', async (t) => {
     const { ring, folder } = await setUp(t, account('none'))
     const { key, cert } = certificateFor('127.0.0.1')
     writeFileSync(join(folder, 'key.pem'), key)
@@ -449,14 +449,14 @@ describe('ring-auth login --web', () => {
     assert.equal((await plain.ended).code, ended)
   })
 
-  it('warns of every host but this machine', () => {
+  it('ring-auth login --web warns of every host but this machine', () => {
     const { isLoopback } = require('../lib/web/cli.js')
     for (const host of ['127.0.0.1', '127.1.2.3', '::1', 'localhost']) assert.equal(isLoopback(host), true, host)
     for (const host of ['127.example.com', '0.0.0.0', '::', '192.168.0.2', 'localhost.example.com'])
       assert.equal(isLoopback(host), false, host)
   })
 
-  it('has exit codes: wrong usage 2, five wrong secrets 1, a store that fails 6, Ctrl-C 130', async (t) => {
+  it('ring-auth login --web has exit codes: wrong usage 2, five wrong secrets 1, a store that fails 6, Ctrl-C 130', async (t) => {
     const { ring, folder } = await setUp(t)
     for (const args of [
       ['token', '--state-file', 'j', '--web'],
@@ -490,7 +490,7 @@ describe('ring-auth login --web', () => {
     assert.equal(ring.requests.length, 0)
   })
 
-  it('a store that fails after the login: the token stands in the terminal, exit 6', {
+  it('ring-auth login --web prints the token and exits with 6 if the store fails after the login', {
     skip: readOnly,
   }, async (t) => {
     const { ring, folder } = await setUp(t)
@@ -510,7 +510,7 @@ describe('ring-auth login --web', () => {
     assert.equal(rawOf(printed(stdout) ?? ''), ring.newest(EMAIL))
   })
 
-  it('an IPv6 address has brackets in the link', async (t) => {
+  it('ring-auth login --web prints an IPv6 address with brackets in the link', async (t) => {
     const { ring } = await setUp(t, account('none'))
     const login = start(['login', '--web', '--host', '::1'], { ring })
     const { url } = await logIn(login, ring)
@@ -545,7 +545,7 @@ describe('ring-auth/homebridge-ui', () => {
     }
   }
 
-  it('does not wait for a code that was sent in the future: the clock was set back', async (t) => {
+  it('ring-auth/homebridge-ui does not wait for a code that was sent in the future: the clock was set back', async (t) => {
     const { folder, ask } = await dialogue(t, [{ platform: 'ExampleRing', name: 'Ring' }])
     const at = Date.now() + 86_400_000
     const note = join(folder, '.ring-auth', 'login-page.json')
@@ -556,7 +556,7 @@ describe('ring-auth/homebridge-ui', () => {
     assert.ok(JSON.parse(readFileSync(note, 'utf8')).at < at)
   })
 
-  it('says which block was chosen, for a page that is loaded once more', async (t) => {
+  it('ring-auth/homebridge-ui reports the chosen block to a page that is loaded once more', async (t) => {
     const blocks = ['Home', 'Cabin'].map((name) => ({ platform: 'ExampleRing', name }))
     const { ring, ask } = await dialogue(t, blocks)
     await ask('login', { ...ACCOUNT, block: 'Cabin' })
@@ -581,7 +581,7 @@ describe('docs/web-login.md', () => {
       ? require(`../lib/web/${name === 'ring-auth/web' ? 'index' : 'homebridge-ui'}.js`)
       : require(name)
 
-  it('has the two files of the example plugin, and the first one as CommonJS', () => {
+  it('docs/web-login.md has the two files of the example plugin, and the first one as CommonJS', () => {
     const [, ...server] = snippet('js', "from 'ring-auth/homebridge-ui'").trim().split('\n')
     /** @type {unknown[]} */
     const served = []
@@ -597,7 +597,7 @@ describe('docs/web-login.md', () => {
     for (const line of page) assert.ok(lines('public/index.html').includes(line), line)
   })
 
-  it('adds the page to a server that the plugin has', () => {
+  it('docs/web-login.md adds the page to a server that the plugin has', () => {
     /** @type {string[]} */
     const paths = []
     const server = { onRequest: (/** @type {string} */ path) => void paths.push(path) }
@@ -608,7 +608,7 @@ describe('docs/web-login.md', () => {
     )
   })
 
-  it('serves the page from a program, and goes on after the login', async (t) => {
+  it('docs/web-login.md serves the page from a program, and continues after the login', async (t) => {
     const ring = await startRing(t, account('none'))
     const { manager } = open(t, ring)
     /** @type {string[]} */
@@ -621,7 +621,7 @@ describe('docs/web-login.md', () => {
     assert.equal(manager.status.state, 'ready')
   })
 
-  it('shows the page on a web server behind its own login, in other words', async (t) => {
+  it('docs/web-login.md shows the page on a web server behind its own login, in other words', async (t) => {
     const { manager } = open(t, await startRing(t))
     const own = snippet('js', 'createServer(')
     const named = own.replace('loginHandler(manager)', snippet('js', 'Logga in').trim())
@@ -644,7 +644,7 @@ describe('docs/web-login.md', () => {
     }
   })
 
-  it('names options that there are, in each command', async (t) => {
+  it('docs/web-login.md names options that exist, in each command', async (t) => {
     const { ring } = await setUp(t)
     const { stdout: help } = await run(['--help'], { ring })
     const FIRST = 'npx ring-auth login --web'
@@ -661,7 +661,7 @@ describe('docs/web-login.md', () => {
     )
   })
 
-  it('has a table of all options, and no snippet that is not run', () => {
+  it('docs/web-login.md has a table of all options, and no snippet that is not run', () => {
     const declared = (/** @type {string} */ file, /** @type {string} */ type) => {
       const body = text(file).split(`export interface ${type} {`)[1]?.split('\n}')[0] ?? ''
       return [...body.matchAll(/^ {2}(\w+)\??:/gm)].map(([, name]) => name)
@@ -678,7 +678,7 @@ describe('docs/web-login.md', () => {
     )
   })
 
-  it('declares each sentence, which each language has', () => {
+  it('each sentence of docs/web-login.md has a type, and a text in each language', () => {
     /** @type {Record<string, any>} */
     const TEXTS = require('../lib/web/texts.js').TEXTS
     const { errors, ...sentences } = TEXTS['en']

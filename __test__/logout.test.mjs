@@ -27,7 +27,7 @@ const rotatesAllTheTime = `
   say('ended without a token');
 `
 
-it('a logout beside busy managers in other processes stays one', async (t) => {
+it('a logout beside busy managers in other processes stays a logout', async (t) => {
   for (let round = 0; round < ROUNDS; round++) {
     const { ring, folder } = await setUp(t, account('none'))
     const path = join(folder, '.env')

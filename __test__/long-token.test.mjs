@@ -35,7 +35,7 @@ describe('a token of 60 KiB from Ring', { concurrency: true }, () => {
     },
   }
   for (const [name, make] of Object.entries(stores)) {
-    it(`is accepted again at the next start (${name})`, async (t) => {
+    it(`a token of 60 KiB from Ring is accepted again at the next start (${name})`, async (t) => {
       const ring = await startRing(t, { graceMs: 0 })
       const first = ring.mint()
       const store = make(tempDir(t), first)

@@ -39,7 +39,7 @@ describe('a login', { concurrency: true }, () => {
       ['no-state', 'unknown', '+1xxxxxxxx89'],
     ]
     for (const [twoFactor, method, destination] of methods) {
-      it(`by ${loginFlow} asks for the code of the method ${twoFactor}, and ends with a token that works`, async (t) => {
+      it(`a login by ${loginFlow} asks for the code of the method ${twoFactor}, and ends with a token that works`, async (t) => {
         const ring = await startRing(t, { accounts: accounts(twoFactor) })
         const { manager, updates } = open(t, ring, { loginFlow })
         const step = await manager.login(CREDENTIALS)
@@ -65,21 +65,21 @@ describe('a login', { concurrency: true }, () => {
       })
     }
 
-    it(`by ${loginFlow} of an account without a second factor is complete at once`, async (t) => {
+    it(`a login by ${loginFlow} of an account without a second factor is complete at once`, async (t) => {
       const ring = await startRing(t, { accounts: accounts('none') })
       const { manager } = open(t, ring, { loginFlow })
       assert.deepEqual(await manager.login(CREDENTIALS), { authenticated: true })
       assert.ok(ring.isAccessLive(await manager.getAccessToken()))
     })
 
-    it(`by ${loginFlow} with an odd password sends it as it is`, async (t) => {
+    it(`a login by ${loginFlow} sends an odd password unchanged`, async (t) => {
       const password = ` +&=%"'\\ üñ🔑 `
       const ring = await startRing(t, { accounts: [{ email: 'a+b@example.com', password, twoFactor: 'none' }] })
       const { manager } = open(t, ring, { loginFlow })
       assert.deepEqual(await manager.login({ email: 'a+b@example.com', password }), { authenticated: true })
     })
 
-    it(`by ${loginFlow} goes on waiting after a wrong code, and sends no other one by itself`, async (t) => {
+    it(`a login by ${loginFlow} still waits after a wrong code, and has no other one sent by itself`, async (t) => {
       const ring = await startRing(t)
       const { manager } = open(t, ring, { loginFlow })
       await manager.login(CREDENTIALS)
@@ -91,7 +91,7 @@ describe('a login', { concurrency: true }, () => {
       assert.equal(ring.codesSent, 1)
     })
 
-    it(`by ${loginFlow} that is asked for twice at once is one: one code, and the same step for both`, async (t) => {
+    it(`a login by ${loginFlow} that is asked for twice at once is one: one code, and the same step for both`, async (t) => {
       const ring = await startRing(t, { accounts: accounts('sms'), latencyMs: 50 })
       const { manager } = open(t, ring, { loginFlow })
       const steps = await Promise.all([1, 2, 3].map(() => manager.login(CREDENTIALS)))
@@ -107,7 +107,7 @@ describe('a login', { concurrency: true }, () => {
       assert.equal(ring.codesSent, 2)
     })
 
-    it(`by ${loginFlow} with other credentials is another login, and the last one counts`, async (t) => {
+    it(`a login by ${loginFlow} with other credentials is another login, and the last one counts`, async (t) => {
       const others = { email: 'other@example.com', password: 'other password' }
       const both = [...accounts('sms'), { ...others, twoFactor: /** @type {TwoFactor} */ ('email') }]
       const ring = await startRing(t, { accounts: both, latencyMs: 50 })
@@ -124,20 +124,20 @@ describe('a login', { concurrency: true }, () => {
       assert.equal(ring.inspect(rawOf(manager.refreshToken)).email, others.email)
     })
 
-    it(`by ${loginFlow} calls an expired code invalid`, async (t) => {
+    it(`a login by ${loginFlow} calls an expired code invalid`, async (t) => {
       const ring = await startRing(t, { codeTtlMs: 0 })
       const { manager } = open(t, ring, { loginFlow })
       await manager.login(CREDENTIALS)
       await failure(manager.submitTwoFactorCode(String(ring.codeFor())), 'TWO_FACTOR_INVALID')
     })
 
-    it(`by ${loginFlow} says when too many codes were asked for`, async (t) => {
+    it(`a login by ${loginFlow} reports that too many codes were requested`, async (t) => {
       const ring = await startRing(t, { maxCodesPerWindow: 0 })
       const error = await failure(open(t, ring, { loginFlow }).manager.login(CREDENTIALS), 'TWO_FACTOR_RATE_LIMITED')
       assert.equal(error.transient, true)
     })
 
-    it(`by ${loginFlow} says that a password is wrong, after one attempt`, async (t) => {
+    it(`a login by ${loginFlow} reports a wrong password, after one attempt`, async (t) => {
       const ring = await startRing(t)
       const { manager } = open(t, ring, { loginFlow })
       const error = await failure(manager.login({ email: EMAIL, password: 'wrong' }), 'INVALID_CREDENTIALS')
@@ -148,7 +148,7 @@ describe('a login', { concurrency: true }, () => {
       await failure(manager.getAccessToken(), 'NO_REFRESH_TOKEN')
     })
 
-    it(`by ${loginFlow} calls the refusal of the edge by its name, and does not blame the password`, async (t) => {
+    it(`a login by ${loginFlow} reports a refusal of the edge as such, and does not blame the password`, async (t) => {
       const ring = await startRing(t, { userAgent: /^nobody$/ })
       const error = await failure(open(t, ring, { loginFlow }).manager.login(CREDENTIALS), 'BLOCKED')
       assert.equal(error.transient, true)
@@ -156,21 +156,21 @@ describe('a login', { concurrency: true }, () => {
       assert.match(error.message, /password and token are not at fault.*User-Agent.*device id/, 'it says what to try')
     })
 
-    it(`by ${loginFlow} says that Ring cannot be reached`, async (t) => {
+    it(`a login by ${loginFlow} reports that Ring cannot be reached`, async (t) => {
       const ring = await startRing(t)
       await ring.close()
       const error = await failure(open(t, ring, { loginFlow }).manager.login(CREDENTIALS), 'NETWORK')
       assert.equal(error.transient, true)
     })
 
-    it(`by ${loginFlow} ends with TIMEOUT when Ring does not answer`, async (t) => {
+    it(`a login by ${loginFlow} ends with TIMEOUT when Ring does not answer`, async (t) => {
       const ring = await startRing(t)
       ring.fault({ kind: 'hang', path: /^\/oauth/, times: Infinity })
       const { manager } = open(t, ring, { loginFlow, requestTimeoutMs: 200 })
       assert.equal((await failure(manager.login(CREDENTIALS), 'TIMEOUT')).transient, true)
     })
 
-    it(`by ${loginFlow} survives a network failure at the code: it can be given again`, async (t) => {
+    it(`a login by ${loginFlow} survives a network failure at the code: the code can be given again`, async (t) => {
       const ring = await startRing(t)
       const { manager } = open(t, ring, { loginFlow })
       await manager.login(CREDENTIALS)
@@ -180,7 +180,7 @@ describe('a login', { concurrency: true }, () => {
       assert.equal(ring.codesSent, 1)
     })
 
-    it(`by ${loginFlow} asks for another code only when Ring's own waiting time is over`, async (t) => {
+    it(`a login by ${loginFlow} asks for another code only when Ring's own waiting time is over`, async (t) => {
       const ring = await startRing(t, { nextTimeInSecs: 60 })
       const { manager } = open(t, ring, { loginFlow })
       const step = await manager.login(CREDENTIALS)
@@ -192,7 +192,7 @@ describe('a login', { concurrency: true }, () => {
       assert.deepEqual(await manager.submitTwoFactorCode(String(ring.codeFor())), { authenticated: true })
     })
 
-    it(`by ${loginFlow} can have another code sent, which is the one that counts`, async (t) => {
+    it(`a login by ${loginFlow} can have another code sent, which is the one that counts`, async (t) => {
       const ring = await startRing(t, { nextTimeInSecs: 0 })
       const { manager } = open(t, ring, { loginFlow })
       await manager.login(CREDENTIALS)
@@ -203,7 +203,7 @@ describe('a login', { concurrency: true }, () => {
       assert.deepEqual(await manager.submitTwoFactorCode(String(ring.codeFor())), { authenticated: true })
     })
 
-    it(`by ${loginFlow} does not ask an authenticator app for another code`, async (t) => {
+    it(`a login by ${loginFlow} does not ask an authenticator app for another code`, async (t) => {
       const ring = await startRing(t, { accounts: accounts('totp'), nextTimeInSecs: 0 })
       const { manager } = open(t, ring, { loginFlow })
       await manager.login(CREDENTIALS)
@@ -213,7 +213,7 @@ describe('a login', { concurrency: true }, () => {
     })
   }
 
-  it('by auto goes the other way where one is not there, and causes one code', async (t) => {
+  it('a login by auto uses the other flow if one is not available, and causes one code', async (t) => {
     for (const settings of [{ web: false }, { legacy: false }, { legacy: /** @type {const} */ ('blocked') }]) {
       const ring = await startRing(t, settings)
       const { manager } = open(t, ring)
@@ -223,7 +223,7 @@ describe('a login', { concurrency: true }, () => {
     }
   })
 
-  it('is stored before it is answered, in the journal', async (t) => {
+  it('a login is in the journal before it resolves', async (t) => {
     const ring = await startRing(t, { accounts: accounts('none') })
     const path = join(tempDir(t), 'journal.json')
     const { manager } = open(t, ring, { store: fileStore(path) })
@@ -232,14 +232,14 @@ describe('a login', { concurrency: true }, () => {
     assert.equal(manager.status.persisted, true)
   })
 
-  it('that waits for its code leaves the token that is there in use', async (t) => {
+  it('a login that waits for its code leaves the existing token in use', async (t) => {
     const ring = await startRing(t)
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
     await manager.login(CREDENTIALS)
     assert.ok(ring.isAccessLive(await manager.getAccessToken()))
   })
 
-  it('without a code that is awaited refuses one', async (t) => {
+  it('a code is refused if no login waits for one', async (t) => {
     const ring = await startRing(t)
     const { manager } = open(t, ring)
     await failure(manager.submitTwoFactorCode('123456'), 'INVALID_ARGUMENT')
@@ -247,7 +247,7 @@ describe('a login', { concurrency: true }, () => {
     assert.equal(ring.requests.length, 0)
   })
 
-  it('takes a code with blanks and dashes in it, as people type it', async (t) => {
+  it('a login takes a code with spaces and dashes in it', async (t) => {
     const ring = await startRing(t)
     const { manager } = open(t, ring)
     await manager.login(CREDENTIALS)
@@ -259,14 +259,14 @@ describe('a login', { concurrency: true }, () => {
 })
 
 describe('an access token', { concurrency: true }, () => {
-  it('costs no request until somebody asks for it', async (t) => {
+  it('an access token costs no request until a caller asks for it', async (t) => {
     const ring = await startRing(t)
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
     assert.equal(manager.status.state, 'idle')
     assert.equal(ring.requests.length, 0)
   })
 
-  it('of 1000 cold callers is one and the same, and costs one POST', async (t) => {
+  it('an access token of 1000 cold callers is one and the same, and costs one POST', async (t) => {
     const ring = await startRing(t, { latencyMs: 50 })
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
     const tokens = await Promise.all(Array.from({ length: 1000 }, () => manager.getAccessToken()))
@@ -276,7 +276,7 @@ describe('an access token', { concurrency: true }, () => {
     assert.equal(ring.counts.tokenPosts, 1)
   })
 
-  it('that 100 callers saw refused is replaced once', async (t) => {
+  it('an access token that 100 callers report as refused is replaced once', async (t) => {
     const ring = await startRing(t, { latencyMs: 50 })
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
     const refused = await manager.getAccessToken()
@@ -296,7 +296,7 @@ describe('an access token', { concurrency: true }, () => {
     assert.equal(ring.counts.tokenPosts, 2)
   })
 
-  it('that is refused again and again costs five rotations, not one each time', async (t) => {
+  it('an access token that is refused again and again costs five rotations, not one each time', async (t) => {
     const ring = await startRing(t)
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
     for (let i = 0; i < 40; i++) manager.invalidateAccessToken(await manager.getAccessToken())
@@ -304,7 +304,7 @@ describe('an access token', { concurrency: true }, () => {
     assert.equal(ring.counts.rotations, 6)
   })
 
-  it('that comes again with a rotation is as good as new: each complaint costs one rotation', async (t) => {
+  it('an access token that a rotation gives again counts as new: each report costs one rotation', async (t) => {
     const ring = await startRing(t, { expiresIn: 3600 })
     const { refreshToken, accessToken } = ring.mintPair()
     ring.fault({ kind: 'mutate', times: Number.POSITIVE_INFINITY, set: { access_token: accessToken } })
@@ -322,7 +322,7 @@ describe('an access token', { concurrency: true }, () => {
     assert.equal(manager.status.state, 'ready')
   })
 
-  it('comes with all that belongs to it', async (t) => {
+  it('an access token comes with its type, scope and expiry, the refresh token and the hardware id', async (t) => {
     const ring = await startRing(t, { expiresIn: 3600 })
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
     const before = Date.now()
@@ -336,7 +336,7 @@ describe('an access token', { concurrency: true }, () => {
     assert.deepEqual(await manager.getAuth(), auth)
   })
 
-  it('is refused without a refresh token, with no request', async (t) => {
+  it('an access token is refused without a refresh token, and no request is made', async (t) => {
     const ring = await startRing(t)
     const { manager } = open(t, ring)
     assert.equal(manager.status.state, 'needs-login')
@@ -348,7 +348,7 @@ describe('an access token', { concurrency: true }, () => {
 })
 
 describe('refresh', { concurrency: true }, () => {
-  it('rotates whatever the expiry says, once for all who ask at the same time', async (t) => {
+  it('refresh rotates also before the expiry, once for all callers at the same time', async (t) => {
     const ring = await startRing(t, { latencyMs: 50 })
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
     const first = await manager.refresh()
@@ -360,7 +360,7 @@ describe('refresh', { concurrency: true }, () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('within a cool-down is answered without a request, and with force goes through it', async (t) => {
+  it('refresh during a cool-down makes no request, and with force makes one', async (t) => {
     const ring = await startRing(t)
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
     const outage = ring.fault(OUTAGE)
@@ -377,7 +377,7 @@ describe('refresh', { concurrency: true }, () => {
     assert.equal(manager.status.state, 'ready')
   })
 
-  it('sends a rejected token once, and once more when forced, not twice', async (t) => {
+  it('refresh sends a rejected token once, and once more when forced, not twice', async (t) => {
     const ring = await startRing(t)
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
     await manager.refresh()
@@ -398,7 +398,7 @@ describe('refresh', { concurrency: true }, () => {
     assert.equal(ring.counts.tokenPosts, 3)
   })
 
-  it('goes on without the caller that began it, for those who joined', async (t) => {
+  it('refresh continues without the caller that began it, for those that joined', async (t) => {
     const ring = await startRing(t, { latencyMs: 300 })
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
     const giveUp = new AbortController()
@@ -412,7 +412,7 @@ describe('refresh', { concurrency: true }, () => {
     assert.equal(ring.counts.tokenPosts, 1)
   })
 
-  it('goes on when its only caller gives up: the rotation arrives and is stored', async (t) => {
+  it('refresh continues when its only caller gives up: the rotation arrives and is stored', async (t) => {
     const ring = await startRing(t, { latencyMs: 300 })
     const path = join(tempDir(t), 'journal.json')
     const { manager, updates } = open(t, ring, { refreshToken: ring.mint(), store: fileStore(path) })
@@ -428,7 +428,7 @@ describe('refresh', { concurrency: true }, () => {
     assert.equal(ring.counts.tokenPosts, 1)
   })
 
-  it('with a signal that was aborted before does nothing', async (t) => {
+  it('refresh with a signal that was aborted before does nothing', async (t) => {
     const ring = await startRing(t)
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
     const signal = AbortSignal.abort('no')
@@ -442,7 +442,7 @@ describe('refresh', { concurrency: true }, () => {
 })
 
 describe('the events', { concurrency: true }, () => {
-  it('come in order, each with the token before it, and the newest is replayed to late subscribers', async (t) => {
+  it('the events come in order, each with the token before it, and the newest is replayed to late subscribers', async (t) => {
     const ring = await startRing(t)
     const given = wrap({ rt: ring.mint(), hid: '11111111-2222-4333-8444-555555555555' })
     const { manager, updates } = open(t, ring, { refreshToken: given })
@@ -459,7 +459,7 @@ describe('the events', { concurrency: true }, () => {
     assert.deepEqual(late, [updates[4]])
   })
 
-  it('begin with the string that was given, letter by letter', async (t) => {
+  it('the events begin with the string that was given, letter by letter', async (t) => {
     const ring = await startRing(t)
     const raw = ring.mint()
     for (const given of [
@@ -475,14 +475,14 @@ describe('the events', { concurrency: true }, () => {
     }
   })
 
-  it('show a raw token wrapped, with the device id', async (t) => {
+  it('the events show a raw token wrapped, with the hardware id', async (t) => {
     const ring = await startRing(t)
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
     await manager.getAccessToken()
     assert.deepEqual(unwrap(manager.refreshToken), { rt: ring.newest(), hid: manager.hardwareId })
   })
 
-  it('keep unknown keys and push credentials through rotations', async (t) => {
+  it('the events keep unknown keys and push credentials through rotations', async (t) => {
     const ring = await startRing(t)
     const rest = {
       hid: '11111111-2222-4333-8444-555555555555',
@@ -497,7 +497,7 @@ describe('the events', { concurrency: true }, () => {
     assert.ok(ring.tokenRequests.every((request) => request.headers['hardware_id'] === rest.hid))
   })
 
-  it('of a listener that throws stop nobody else', async (t) => {
+  it('the events reach all other listeners if one throws', async (t) => {
     const ring = await startRing(t)
     const { manager, updates, said } = open(t, ring, { refreshToken: ring.mint() })
     manager.onRefreshTokenUpdated.subscribe(() => {
@@ -514,7 +514,7 @@ describe('the events', { concurrency: true }, () => {
     await until(() => said().split('TypeError').length === 3, 'both are reported')
   })
 
-  it('of the status tell each step, and what the memory store cannot promise', async (t) => {
+  it('the status events report each step, and that the memory store persists nothing', async (t) => {
     const ring = await startRing(t)
     const { manager, statuses } = open(t, ring, { refreshToken: ring.mint() })
     assert.deepEqual(manager.status, { state: 'idle', persisted: false })
@@ -547,7 +547,7 @@ describe('the events', { concurrency: true }, () => {
     )
   })
 
-  it('of the status say that the file store keeps its promise', async (t) => {
+  it('the status events report that the file store has persisted the token', async (t) => {
     const ring = await startRing(t)
     const store = fileStore(join(tempDir(t), 'journal.json'))
     const { manager, statuses } = open(t, ring, { refreshToken: ring.mint(), store })
@@ -561,7 +561,7 @@ describe('a login to another account', () => {
   const OTHER = { email: 'other@example.com', password: 'other password' }
 
   for (const { loginFlow } of FLOWS) {
-    it(`by ${loginFlow} that Ring rejects afterwards does not bring the former account back`, async (t) => {
+    it(`a login to another account by ${loginFlow} that Ring rejects afterwards does not bring the former account back`, async (t) => {
       const both = [...accounts('none'), { ...OTHER, twoFactor: /** @type {TwoFactor} */ ('none') }]
       const ring = await startRing(t, { accounts: both })
       const store = fileStore(join(tempDir(t), 'journal.json'))
@@ -586,7 +586,7 @@ describe('a login to another account', () => {
 })
 
 describe('another token', { concurrency: true }, () => {
-  it('set while we run is used from then on, after no request', async (t) => {
+  it('another token that is set while the manager runs is used from then on, without a request', async (t) => {
     const ring = await startRing(t)
     const { manager, updates } = open(t, ring, { refreshToken: ring.mint() })
     const former = (await manager.getAuth()).refreshToken
@@ -602,7 +602,7 @@ describe('another token', { concurrency: true }, () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('that is an old copy is not used', async (t) => {
+  it('a token that is set and is an old copy is not used', async (t) => {
     const ring = await startRing(t)
     const first = ring.mint()
     const { manager } = open(t, ring, { refreshToken: first })
@@ -614,7 +614,7 @@ describe('another token', { concurrency: true }, () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('ends the time of a rejected one', async (t) => {
+  it('another token that is set replaces a rejected one', async (t) => {
     const ring = await startRing(t)
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
     ring.revokeAll()
@@ -624,7 +624,7 @@ describe('another token', { concurrency: true }, () => {
     assert.equal(manager.status.state, 'ready')
   })
 
-  it('is kept, with its push credentials, in the wrapper', async (t) => {
+  it('the wrapper of another token keeps its push credentials', async (t) => {
     const ring = await startRing(t)
     const path = join(tempDir(t), 'journal.json')
     const { manager, updates } = open(t, ring, { refreshToken: ring.mint(), store: fileStore(path) })
@@ -644,7 +644,7 @@ describe('another token', { concurrency: true }, () => {
     await until(() => updates.length === 4, 'and so is the end of them')
   })
 
-  it('refuses push credentials that could not be read again, and is what it was', async (t) => {
+  it('push credentials that could not be read again are refused, and the token stays as it was', async (t) => {
     const ring = await startRing(t)
     const path = join(tempDir(t), 'journal.json')
     const { manager } = open(t, ring, { refreshToken: ring.mint(), store: fileStore(path) })
@@ -675,7 +675,7 @@ describe('another token', { concurrency: true }, () => {
     assert.equal(ring.counts.invalidGrants, 0)
   })
 
-  it('is needed for push credentials', async (t) => {
+  it('push credentials need a token', async (t) => {
     const ring = await startRing(t)
     const { manager } = open(t, ring)
     await failure(manager.setPushCredentials({}), 'NO_REFRESH_TOKEN')
@@ -685,7 +685,7 @@ describe('another token', { concurrency: true }, () => {
 })
 
 describe('close', { concurrency: true }, () => {
-  it('waits for the rotation under way and its write; everything after it is CLOSED', async (t) => {
+  it('close waits for the rotation under way and its write; everything after it is CLOSED', async (t) => {
     const ring = await startRing(t, { latencyMs: 300 })
     const path = join(tempDir(t), 'journal.json')
     const { manager } = open(t, ring, { refreshToken: ring.mint(), store: fileStore(path) })
@@ -720,7 +720,7 @@ describe('close', { concurrency: true }, () => {
   })
 
   for (const { loginFlow } of FLOWS) {
-    it(`waits for the step of a login under way (${loginFlow}): the token that it brings is stored`, async (t) => {
+    it(`close waits for the step of a login under way (${loginFlow}): the token that it brings is stored`, async (t) => {
       const ring = await startRing(t, { latencyMs: 200 })
       const store = fileStore(join(tempDir(t), 'journal.json'))
       const { manager } = open(t, ring, { loginFlow, store })
@@ -738,7 +738,7 @@ describe('close', { concurrency: true }, () => {
     })
   }
 
-  it('is what disposal does', async (t) => {
+  it('disposal closes the manager', async (t) => {
     const ring = await startRing(t)
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
     const dispose = manager[Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')]
@@ -746,7 +746,7 @@ describe('close', { concurrency: true }, () => {
     await failure(manager.getAccessToken(), 'CLOSED')
   })
 
-  it('does not wait for the pauses between tries', async (t) => {
+  it('close does not wait for the pauses between tries', async (t) => {
     const ring = await startRing(t)
     ring.fault({ kind: 'status', status: 500, times: Infinity })
     const { manager } = open(t, ring, { refreshToken: ring.mint() })

@@ -9,7 +9,7 @@ import { optionsFor, runScript, startRing, tempDir } from './support/index.mjs'
 const nodeArgs = ['--expose-gc']
 
 describe('a manager', () => {
-  it('keeps the token that it was given out of JavaScript’s memory', async (t) => {
+  it('a manager keeps the token that it was given out of JavaScript’s memory', async (t) => {
     const ring = await startRing(t)
     const path = join(tempDir(t), 'heap.heapsnapshot')
     // Made where it is used, so that neither the script nor its environment has it in one piece.
@@ -37,7 +37,7 @@ describe('a manager', () => {
     assert.equal(/canary-[0-9a-f]{32}/.test(snapshot), false)
   })
 
-  it('that nobody has any more goes, and takes its listeners with it, closed or not', async (t) => {
+  it('a manager without references is collected with its listeners, closed or not', async (t) => {
     const ring = await startRing(t)
     const end = await runScript(
       t,
@@ -65,7 +65,7 @@ describe('a manager', () => {
     assert.deepEqual(end, { code: 0, signal: null, stdout: '0,0,3\n', stderr: '' })
   })
 
-  it('that nobody has any more tells of the rotation that it had begun', async (t) => {
+  it('a manager without references still reports the rotation that it had begun', async (t) => {
     const ring = await startRing(t, { latencyMs: 300 })
     const end = await runScript(
       t,

@@ -163,13 +163,15 @@ async function together(t, name, how) {
 
 describe('another writer of the same file', { concurrency: 4 }, () => {
   for (const name of /** @type {(keyof typeof KINDS)[]} */ (Object.keys(KINDS))) {
-    it(`${name}: an editor that replaces it in one go loses none of its changes`, { skip: exchange }, async (t) => {
+    it(`${name}: an editor that replaces the file atomically loses none of its changes`, {
+      skip: exchange,
+    }, async (t) => {
       const edits = new Set(await together(t, name, 'replace'))
       const lost = Array.from({ length: TIMES.replace }, (_, n) => n + 1).filter((n) => !edits.has(n))
       assert.deepEqual(lost, [])
     })
 
-    it(`${name}: an editor that rewrites it in place never sees half of it`, async (t) => {
+    it(`${name}: an editor that rewrites the file in place never reads half of it`, async (t) => {
       // What it changes in the very moment of our change can be lost, but never the file.
       const edits = await together(t, name, 'rewrite')
       assert.equal(new Set(edits).size, edits.length)

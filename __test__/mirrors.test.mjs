@@ -106,7 +106,7 @@ const notRoot = asRoot()
 
 for (const kind of KINDS) {
   describe(`${kind.name}`, { concurrency: true }, () => {
-    it('gives its token at once, shows each new one, and nothing else of it changes', async (t) => {
+    it(`${kind.name} gives its token at once, shows each new one, and does not change otherwise`, async (t) => {
       const ring = await startRing(t)
       const folder = tempDir(t)
       const path = kind.path(folder)
@@ -133,7 +133,7 @@ for (const kind of KINDS) {
       assert.equal(ring.counts.stalePresentations, 0)
     })
 
-    it('shows an old copy at the start: the newer one is used, announced and shown again', async (t) => {
+    it(`${kind.name} shows an old copy at the start: the newest token is used, announced and shown again`, async (t) => {
       const { ring, path, store, lineage, newest } = await used(t, kind, 4)
       for (const ancestor of lineage.slice(0, -1)) {
         save(path, kind.text(ancestor))
@@ -147,7 +147,7 @@ for (const kind of KINDS) {
       assert.equal(ring.requests.length, 0)
     })
 
-    it('shows an ancestor of the lineage that was set aside: it is never sent', async (t) => {
+    it(`${kind.name} shows an old token of the fallback, which is never sent`, async (t) => {
       const { ring, path, store, lineage } = await used(t, kind)
       await open(t, ring, { store }).manager.setRefreshToken(ring.mint())
       for (const ancestor of lineage) {
@@ -162,7 +162,7 @@ for (const kind of KINDS) {
       assert.equal(ring.counts.stalePresentations, 0)
     })
 
-    it('belongs to somebody else: what root makes beside it is theirs', { skip: notRoot }, async (t) => {
+    it(`${kind.name} belongs to another user: what root creates beside it is theirs`, { skip: notRoot }, async (t) => {
       const ring = await startRing(t)
       const folder = tempDir(t)
       const path = kind.path(folder)
@@ -181,7 +181,7 @@ for (const kind of KINDS) {
       }
     })
 
-    it('shows an old copy again while we run: the next rotation puts it right, and it is never sent', async (t) => {
+    it(`${kind.name} shows an old copy again while the manager runs: it is never sent, and the next rotation replaces it`, async (t) => {
       const { ring, path, store, lineage } = await used(t, kind)
       const { manager } = open(t, ring, { store })
       save(path, kind.text(String(lineage[0])))
@@ -190,7 +190,7 @@ for (const kind of KINDS) {
       assert.equal(ring.counts.stalePresentations, 0)
     })
 
-    it('shows a token that was pasted before the start: it is used, with or without others in the options', async (t) => {
+    it(`${kind.name} shows a token that was pasted before the start: it is used, with or without others in the options`, async (t) => {
       for (const option of ['none', 'an old one', 'another new one']) {
         const { ring, path, store, lineage } = await used(t, kind)
         const pasted = ring.mint()
@@ -210,7 +210,7 @@ for (const kind of KINDS) {
       }
     })
 
-    it('shows a token that is pasted while we run: it is adopted, not written over', async (t) => {
+    it(`${kind.name} shows a token that is pasted while the manager runs: it is adopted, not overwritten`, async (t) => {
       const { ring, path, store } = await used(t, kind)
       const { manager, said } = open(t, ring, { store })
       const pasted = ring.mint()
@@ -221,7 +221,7 @@ for (const kind of KINDS) {
       assert.match(said(), /new one: it is used/)
     })
 
-    it('shows a token that is pasted while Ring answers: it is adopted after the rotation', async (t) => {
+    it(`${kind.name} shows a token that is pasted while Ring answers: it is adopted after the rotation`, async (t) => {
       const { ring, path, store, newest } = await used(t, kind)
       const { manager } = open(t, ring, { store })
       ring.fault({ kind: 'slow', delayMs: 300 })
@@ -237,7 +237,7 @@ for (const kind of KINDS) {
       assert.equal(shown(kind, path), manager.refreshToken)
     })
 
-    it('shows a pasted token that never works: the one before it is used again, and shown', async (t) => {
+    it(`${kind.name} shows a pasted token that never works: the one before it is used and shown again`, async (t) => {
       const { ring, path, store, newest } = await used(t, kind)
       save(path, kind.text('never-was-a-token'))
       const { manager } = open(t, ring, { store })
@@ -249,7 +249,7 @@ for (const kind of KINDS) {
       assert.equal(shown(kind, path), manager.refreshToken)
     })
 
-    it('is shown a rotation that another process made, whoever writes last', async (t) => {
+    it(`${kind.name} shows the newest rotation of several processes, in every order of their writes`, async (t) => {
       const { ring, path, store } = await used(t, kind)
       const managers = [0, 1, 2].map(() => open(t, ring, { store }).manager)
       for (let i = 0; i < 10; i++) await Promise.all(managers.map((manager) => manager.refresh()))
@@ -259,7 +259,7 @@ for (const kind of KINDS) {
       assert.equal(ring.counts.maxConcurrentRefreshes, 1)
     })
 
-    it('is looked at again: an old copy or an edit right behind our write is put right without a rotation', async (t) => {
+    it(`${kind.name} is read again after a write: an old copy that another program writes then is replaced without a rotation`, async (t) => {
       const { ring, path, store, lineage } = await used(t, kind)
       const { manager } = open(t, ring, { store })
       const { refreshToken } = await manager.refresh()
@@ -269,7 +269,7 @@ for (const kind of KINDS) {
       assert.equal(ring.counts.refreshes, 1)
     })
 
-    it('cannot be read for a while: left alone, said once, and put right later', async (t) => {
+    it(`${kind.name} that cannot be read for a while is left alone, reported once, and updated later`, async (t) => {
       const { ring, path, store } = await used(t, kind)
       const { manager, log } = open(t, ring, { store })
       await until(() => manager.status.state === 'ready', 'ready')
@@ -289,7 +289,7 @@ for (const kind of KINDS) {
       assert.deepEqual(manager.status, { state: 'ready', persisted: true })
     })
 
-    it('is read-only: the journal goes on, the token is served, and the file is put right at the next start', async (t) => {
+    it(`${kind.name} that is read-only: rotations continue in the journal, and the next start updates the file`, async (t) => {
       const { ring, path, store, newest } = await used(t, kind)
       chmodSync(path, 0o440)
       const { manager } = open(t, ring, { store })
@@ -306,7 +306,7 @@ for (const kind of KINDS) {
       assert.equal(ring.counts.stalePresentations, 0)
     })
 
-    it('is a link: the file behind it is written, in its own folder', { skip: links() }, async (t) => {
+    it(`${kind.name} that is a link: its target is written, in its own folder`, { skip: links() }, async (t) => {
       const { ring, folder, path } = await used(t, kind)
       const elsewhere = tempDir(t)
       const link = kind.path(elsewhere)
@@ -324,7 +324,7 @@ for (const kind of KINDS) {
       assert.ok(existsSync(join(folder, '.ring-auth')))
     })
 
-    it('has its journal where statePath says, for whoever says the same', async (t) => {
+    it(`${kind.name} has its journal in statePath, for all that name the same one`, async (t) => {
       const ring = await startRing(t)
       const [folder, state] = [tempDir(t), tempDir(t)]
       const path = kind.path(folder)
@@ -340,7 +340,7 @@ for (const kind of KINDS) {
       assert.equal(ring.counts.refreshes, 1)
     })
 
-    it('shows other push credentials when they change, and an old wrapper that comes back does not undo them', async (t) => {
+    it(`${kind.name} shows other push credentials when they change, and an old wrapper that comes back does not undo them`, async (t) => {
       const { ring, path, store, newest } = await used(t, kind)
       const { manager } = open(t, ring, { store })
       await manager.setPushCredentials({ fcm: { token: 'one' } })
@@ -364,7 +364,7 @@ for (const kind of KINDS) {
       assert.equal(ring.requests.length, 0)
     })
 
-    it('keeps a login', async (t) => {
+    it(`${kind.name} keeps a login`, async (t) => {
       const { ring, path, store } = await used(t, kind)
       const { manager } = open(t, ring, { store })
       const step = await manager.login({ email: 'person@example.com', password: 'correct horse' })
@@ -373,7 +373,7 @@ for (const kind of KINDS) {
       assert.ok(ring.isLive(rawOf(manager.refreshToken)))
     })
 
-    it('is right after a process was killed at any time', async (t) => {
+    it(`${kind.name} is correct after a process was killed at any time`, async (t) => {
       const ring = await startRing(t, { graceMs: 60_000 })
       const path = kind.path(tempDir(t))
       writeFileSync(path, kind.text(ring.mint()))
@@ -398,7 +398,7 @@ for (const kind of KINDS) {
       assert.equal(readdirSync(join(path, '..')).length, 2)
     })
 
-    it('holds the process until it is written, and no longer', async (t) => {
+    it(`${kind.name} keeps the process alive until it is written, and no longer`, async (t) => {
       const { ring, path, store, lineage, newest } = await used(t, kind)
       save(path, kind.text(String(lineage[0])))
       const mends = runScript(t, 'new RingTokenManager(config)', optionsFor(ring, { store }))
@@ -409,7 +409,7 @@ for (const kind of KINDS) {
       assert.ok(ring.isLive(rawOf(shown(kind, path))))
     })
 
-    it('survives an outage, and a token in the options that is the same', async (t) => {
+    it(`${kind.name} survives an outage, and a token in the options that is the same`, async (t) => {
       const { ring, path, store, newest } = await used(t, kind)
       ring.fault(OUTAGE)
       const { manager, updates } = open(t, ring, { store, refreshToken: newest })
@@ -423,7 +423,7 @@ for (const kind of KINDS) {
 describe('config.json alone', { concurrency: true }, () => {
   const CONFIG = (/** @type {unknown[]} */ ...platforms) => JSON.stringify({ bridge: {}, platforms }, undefined, 4)
 
-  it('has several blocks: each has a name, a token and a journal of its own', async (t) => {
+  it('config.json has several blocks: each has a name, a token and a journal of its own', async (t) => {
     const ring = await startRing(t)
     const folder = tempDir(t)
     const configPath = join(folder, 'config.json')
@@ -451,7 +451,7 @@ describe('config.json alone', { concurrency: true }, () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('has a block that gets another name: a settings page that wrote its old copy back with it changes nothing', async (t) => {
+  it('config.json has a block that gets another name together with an old copy from a settings page: nothing else changes', async (t) => {
     const kind = /** @type {Kind} */ (KINDS[0])
     const { ring, folder, path, lineage, newest } = await used(t, kind)
     const renamed = (/** @type {string} */ token) => kind.text(token).replace('"name":"Ring"', '"name":"Door"')
@@ -480,7 +480,7 @@ describe('config.json alone', { concurrency: true }, () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('is the same block with its name, without it, and in a folder that was moved', async (t) => {
+  it('config.json has the same block with its name, without it, and in a folder that was moved', async (t) => {
     const ring = await startRing(t)
     const folder = tempDir(t)
     const moved = join(tempDir(t), 'moved')
@@ -504,7 +504,7 @@ describe('config.json alone', { concurrency: true }, () => {
     assert.equal(ring.counts.refreshes, 1, 'one journal, whose access token is valid')
   })
 
-  it('has no token yet, and gets one', async (t) => {
+  it('config.json has no token yet, and gets one', async (t) => {
     const ring = await startRing(t)
     const configPath = join(tempDir(t), 'config.json')
     writeFileSync(configPath, '{"platforms":[{"platform":"Ring"}]}')
@@ -518,7 +518,7 @@ describe('config.json alone', { concurrency: true }, () => {
     )
   })
 
-  it('is not there, has no such block or is no JSON: said, not written, and no reason to lose a token given', async (t) => {
+  it('config.json that is missing, has no such block or is no JSON is reported and not written, and no given token is lost', async (t) => {
     const ring = await startRing(t)
     for (const text of [undefined, '{"platforms":[]}', '{ // comment\n}']) {
       const configPath = join(tempDir(t), 'config.json')
@@ -547,7 +547,7 @@ describe('config.json alone', { concurrency: true }, () => {
     }
   })
 
-  it('cannot have a folder beside it: no request, and a sentence that names it', async (t) => {
+  it('config.json beside which no folder can be made: no request, and a message that names the folder', async (t) => {
     const { ring, path, store } = await used(t, /** @type {Kind} */ (KINDS[0]))
     rmSync(join(path, '..', '.ring-auth'), { recursive: true })
     writeFileSync(join(path, '..', '.ring-auth'), 'a file in its place')
@@ -561,7 +561,7 @@ describe('config.json alone', { concurrency: true }, () => {
     ['a folder', { configPath: '.' }],
     ['a state path that is a file', { configPath: 'config.json', statePath: 'config.json' }],
   ])) {
-    it(`refuses ${what}`, async (t) => {
+    it(`the store of config.json refuses ${what}`, async (t) => {
       const ring = await startRing(t)
       const folder = tempDir(t)
       writeFileSync(join(folder, 'config.json'), CONFIG({ platform: 'Ring' }))
@@ -572,7 +572,7 @@ describe('config.json alone', { concurrency: true }, () => {
 })
 
 describe('.env alone', { concurrency: true }, () => {
-  it('is made for its owner alone where there is none', async (t) => {
+  it('.env is created for its owner alone if there is none', async (t) => {
     const ring = await startRing(t)
     const path = join(tempDir(t), '.env')
     const { manager } = open(t, ring, { store: { type: 'dotenv', path }, refreshToken: ring.mint() })
@@ -581,7 +581,7 @@ describe('.env alone', { concurrency: true }, () => {
     assertMode(path, 0o600)
   })
 
-  it('has a key of another name, and one journal for each', async (t) => {
+  it('.env has a key of another name, and one journal for each', async (t) => {
     const ring = await startRing(t)
     const path = join(tempDir(t), '.env')
     const [a, b] = [ring.mint(), ring.mint()]
@@ -592,7 +592,7 @@ describe('.env alone', { concurrency: true }, () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('cannot have a key that no shell could read', async (t) => {
+  it('.env cannot have a key that no shell could read', async (t) => {
     const ring = await startRing(t)
     const path = join(tempDir(t), '.env')
     for (const key of ['A B', '1A', 'A=B', 'A\nB']) {
@@ -618,7 +618,7 @@ describe('for another user', {
     return { folder, path, store: kind.store(path) }
   }
 
-  it('is written by root: every file is theirs', async (t) => {
+  it('a mirror of another user that root writes: every file is theirs', async (t) => {
     const ring = await startRing(t)
     const { folder, path, store } = theirs(t, ring)
     const { manager } = open(t, ring, { store })
@@ -633,7 +633,7 @@ describe('for another user', {
     }
   })
 
-  it('is beside a link that they placed: root makes nothing where it leads', async (t) => {
+  it('a mirror of another user beside a link that they placed: root creates nothing at its target', async (t) => {
     const ring = await startRing(t)
     const { folder, path, store } = theirs(t, ring)
     const elsewhere = tempDir(t)
@@ -646,7 +646,7 @@ describe('for another user', {
     assert.ok(existsSync(path))
   })
 
-  it('has a lock that is another name of a file of root: that stays with root', async (t) => {
+  it('a mirror of another user with a lock that is another name of a file of root: that file stays with root', async (t) => {
     const ring = await startRing(t)
     const { folder, path, store } = theirs(t, ring)
     const { manager } = open(t, ring, { store })

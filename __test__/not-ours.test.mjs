@@ -183,7 +183,9 @@ describe('what is no regular file', { concurrency: true }, () => {
     ...(isRoot && { 'a device': (/** @type {string} */ path) => execFileSync('mknod', [path, 'c', '1', '3']) }),
   }
   for (const [kind, make] of Object.entries(makes)) {
-    it(`such as ${kind} is refused with its kind, and stays`, { skip: devices }, async (t) => {
+    it(`a journal's path that leads to ${kind} is refused with that kind, and nothing changes`, {
+      skip: devices,
+    }, async (t) => {
       const { ring, folder } = await setUp(t)
       const path = join(folder, 'x')
       await make(path)
@@ -208,7 +210,7 @@ describe('what is no regular file', { concurrency: true }, () => {
     })
   }
 
-  it('such as a folder is refused, and stays', async (t) => {
+  it("a journal's path that leads to a folder is refused, and the folder stays", async (t) => {
     const { ring, folder } = await setUp(t)
     const path = join(folder, 'x')
     mkdirSync(path)
@@ -221,7 +223,9 @@ describe('what is no regular file', { concurrency: true }, () => {
     assert.deepEqual(readdirSync(path), [])
   })
 
-  it('such as /dev/null stays a device, as root too', { skip: devices }, async (t) => {
+  it("a journal's path that leads to /dev/null is refused, and it stays a device, for root too", {
+    skip: devices,
+  }, async (t) => {
     const { ring, folder } = await setUp(t)
     const link = join(folder, 'link')
     symlinkSync('/dev/null', link)
@@ -248,7 +252,9 @@ describe('a file that cannot be read', () => {
   }
   const skip = asLinuxRoot() || needs('setpriv', canRun)
 
-  it('is STORE at the call, not in the constructor, and nothing is made beside it', { skip }, async (t) => {
+  it('a file that cannot be read is STORE at the call, not in the constructor, and nothing is created beside it', {
+    skip,
+  }, async (t) => {
     const { ring, folder } = await setUp(t)
     chmodSync(folder, 0o777)
     const path = join(folder, 'j.json')
@@ -293,7 +299,7 @@ describe('a file that cannot be read', () => {
 describe('beside a journal', { concurrency: true }, () => {
   const SLOTS = ['.tmp', '.next', '.spare']
 
-  it('the files of other programs stay as they are, from the login to the logout', async (t) => {
+  it('the files of other programs beside a journal stay as they are, from the login to the logout', async (t) => {
     const { ring, folder, journal } = await setUp(t, account('none'))
     const theirs = [...SLOTS, '.lock', '.damaged-1', '.damaged-0123456789abcdef0123456789abcdef']
     for (const ending of theirs) writeFileSync(journal + ending, `notes about ${ending}\n`)
@@ -329,7 +335,7 @@ describe('beside a journal', { concurrency: true }, () => {
     assert.deepEqual(readdirSync(folder).sort(), ['journal.json', 'journal.json.lock'])
   })
 
-  it('whatever lies under a name that was derived, in a folder for journals, is moved aside and never removed', async (t) => {
+  it('a file with a derived name in a folder of journals is moved aside and never removed', async (t) => {
     const { ring, folder } = await setUp(t)
     for (const content of [CONFIG, 'Buy milk.', PNG, Buffer.alloc(100)]) {
       const statePath = join(folder, 'state')
@@ -367,7 +373,7 @@ describe('beside a journal', { concurrency: true }, () => {
 
 describe('a mirror that is torn, or another file, while a manager runs', { concurrency: true }, () => {
   for (const kind of ['homebridge', 'dotenv']) {
-    it(`such as ${kind} is left alone and reported, and the manager goes on`, async (t) => {
+    it(`a mirror that becomes ${kind} while a manager runs is left alone and reported, and the manager continues`, async (t) => {
       const { ring, folder } = await setUp(t)
       const path = join(folder, 'x')
       const first = ring.mint()
@@ -402,7 +408,7 @@ describe('a mirror that is torn, or another file, while a manager runs', { concu
 })
 
 describe('a path that does not exist', { concurrency: true }, () => {
-  it('says so', async (t) => {
+  it('a path that does not exist is reported', async (t) => {
     const { ring, folder } = await setUp(t, account('none'))
     const path = join(folder, 'nothing', 'config.json')
     for (const [args, input] of commands(['--homebridge', path])) {
@@ -416,7 +422,7 @@ describe('a path that does not exist', { concurrency: true }, () => {
     assert.equal(ring.requests.length, 0)
   })
 
-  it('has nothing to forget, and a logout says so and makes nothing', async (t) => {
+  it('a logout from a path that does not exist reports that, and creates nothing', async (t) => {
     const { ring, folder } = await setUp(t, account('none'))
     const beside = join(folder, 'config.json')
     const below = join(folder, 'nothing', 'file')

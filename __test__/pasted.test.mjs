@@ -140,7 +140,7 @@ async function keep(ring, store) {
 }
 
 describe('a dressed token', { concurrency: 4 }, () => {
-  it('is understood in the options, by setRefreshToken and by parseRefreshToken, with all that is wrapped with it', async (t) => {
+  it('a token with other text around it is understood in the options, by setRefreshToken and by parseRefreshToken, with all that is wrapped with it', async (t) => {
     const ring = await startRing(t)
     for (const [name, dress] of Object.entries(DRESSES)) {
       const raw = ring.mint()
@@ -164,7 +164,7 @@ describe('a dressed token', { concurrency: 4 }, () => {
     assert.equal(ring.counts.invalidGrants, 0)
   })
 
-  it('is understood on standard input', async (t) => {
+  it('a token with other text around it is understood on standard input', async (t) => {
     const ring = await startRing(t)
     for (const [name, dress] of Object.entries(DRESSES)) {
       const raw = ring.mint()
@@ -180,7 +180,7 @@ describe('a dressed token', { concurrency: 4 }, () => {
   })
 
   for (const mirror of MIRRORS) {
-    it(`in ${mirror.name} is used, and rewritten clean`, async (t) => {
+    it(`a token with other text around it in ${mirror.name} is used, and rewritten without that text`, async (t) => {
       const ring = await startRing(t)
       for (const [name, dress] of Object.entries(DRESSES)) {
         const [path, raw] = [join(tempDir(t), mirror.file), ring.mint()]
@@ -200,7 +200,7 @@ describe('a dressed token', { concurrency: 4 }, () => {
     })
   }
 
-  it('from a store of its own and in the drop-in is understood, too', async (t) => {
+  it('a token with other text around it from a custom store and in the drop-in is understood too', async (t) => {
     const ring = await startRing(t)
     for (const [name, dress] of Object.entries(DRESSES)) {
       const raw = ring.mint()
@@ -227,7 +227,7 @@ describe('a dressed token', { concurrency: 4 }, () => {
 })
 
 describe('what cannot be a token', { concurrency: 4 }, () => {
-  it('is refused in the options, by the methods and on standard input, each kind with its own sentence', async (t) => {
+  it('a text that cannot be a token is refused in the options, by the methods and on standard input, each kind with its own sentence', async (t) => {
     const ring = await startRing(t)
     const { manager, said } = open(t, ring)
     const { oauthUrl, apiUrl } = ring
@@ -267,7 +267,7 @@ describe('what cannot be a token', { concurrency: 4 }, () => {
     assert.ok(message.includes('A test needs a made-up token of 16 or more characters.'), message)
   })
 
-  it('in the options is ignored beside a journal that holds a token, with a warning', async (t) => {
+  it('a text that cannot be a token in the options is ignored beside a journal that holds a token, with a warning', async (t) => {
     const ring = await startRing(t)
     const path = join(tempDir(t), 'journal.json')
     await keep(ring, fileStore(path))
@@ -293,7 +293,7 @@ describe('what cannot be a token', { concurrency: 4 }, () => {
     assert.equal(ring.counts.invalidGrants, 0)
   })
 
-  it('in the file of a variable is ignored beside a journal that holds a token, and refused without one', async (t) => {
+  it('a text that cannot be a token in the file of a variable is ignored beside a journal that holds a token, and refused without one', async (t) => {
     const ring = await startRing(t)
     const folder = tempDir(t)
     const [path, file] = [join(folder, 'journal.json'), join(folder, 'token')]
@@ -315,7 +315,7 @@ describe('what cannot be a token', { concurrency: 4 }, () => {
     assert.equal(ring.counts.invalidGrants, 0)
   })
 
-  it('in the options, with a store that is read later, waits for its answer', async (t) => {
+  it('a text that cannot be a token in the options, with a store that is read later, waits for its answer', async (t) => {
     const ring = await startRing(t)
     for (const [text, says] of [REFUSED['undefined'], REFERENCES['a variable']].flatMap((one) => (one ? [one] : []))) {
       for (const statePath of [undefined, join(tempDir(t), 'state')]) {
@@ -343,7 +343,7 @@ describe('what cannot be a token', { concurrency: 4 }, () => {
     assert.equal(ring.counts.invalidGrants, 0)
   })
 
-  it('in the drop-in does not stop the constructor: the first call says so', async (t) => {
+  it('a text that cannot be a token in the drop-in does not stop the constructor: the first call reports it', async (t) => {
     const ring = await startRing(t)
     const { oauthUrl, apiUrl } = ring
     const path = join(tempDir(t), 'journal.json')
@@ -367,7 +367,7 @@ describe('what cannot be a token', { concurrency: 4 }, () => {
   })
 
   for (const mirror of MIRRORS) {
-    it(`in ${mirror.name} is replaced by the newest token, with a warning that says what was wrong`, async (t) => {
+    it(`a text that cannot be a token in ${mirror.name} is replaced by the newest token, with a warning that says what was wrong`, async (t) => {
       const ring = await startRing(t)
       const path = join(tempDir(t), mirror.file)
       writeFileSync(path, mirror.with_(''))
@@ -392,7 +392,7 @@ describe('what cannot be a token', { concurrency: 4 }, () => {
       assert.equal(ring.counts.invalidGrants, 0)
     })
 
-    it(`in ${mirror.name}, without any other token, is a token that is missing, and its sentence says why`, async (t) => {
+    it(`a text that cannot be a token in ${mirror.name}, without any other token, counts as a missing token, and the message says why`, async (t) => {
       const ring = await startRing(t)
       for (const [name, [text, says]] of Object.entries(NO_TOKENS)) {
         if (!mirror.fits(text)) continue
@@ -423,7 +423,7 @@ describe('what cannot be a token', { concurrency: 4 }, () => {
       assert.equal(ring.requests.length, 0)
     })
 
-    it(`in ${mirror.name} is left alone if it is a reference, and the journal goes on`, async (t) => {
+    it(`a reference in ${mirror.name} is left alone, and rotations continue in the journal`, async (t) => {
       const ring = await startRing(t)
       const path = join(tempDir(t), mirror.file)
       writeFileSync(path, mirror.with_(''))
@@ -462,7 +462,7 @@ describe('what cannot be a token', { concurrency: 4 }, () => {
       assert.equal(ring.counts.invalidGrants, 0)
     })
 
-    it(`in ${mirror.name} as a reference keeps the token of a login in the journal, and says so`, async (t) => {
+    it(`a reference in ${mirror.name} leaves the token of a login in the journal, and the command reports that`, async (t) => {
       const ring = await startRing(t, { accounts: [{ email: EMAIL, password: PASSWORD, twoFactor: 'none' }] })
       const path = join(tempDir(t), mirror.file)
       const content = mirror.with_('encrypted:CANARYCANARYCANARY')
@@ -488,7 +488,7 @@ describe('what cannot be a token', { concurrency: 4 }, () => {
     })
   }
 
-  it('from a store of its own is not a store that is empty', async (t) => {
+  it('a text that cannot be a token from a custom store does not count as an empty store', async (t) => {
     const ring = await startRing(t)
     for (const [name, [text, says]] of Object.entries(NO_TOKENS)) {
       for (const statePath of [undefined, join(tempDir(t), 'state')]) {
@@ -514,7 +514,7 @@ describe('what cannot be a token', { concurrency: 4 }, () => {
   })
 })
 
-it('a token of Ring that is shorter than a person may give is recognised where it is kept', async (t) => {
+it('a token of Ring that is shorter than a person may give is recognised where the manager keeps it', async (t) => {
   const ring = await startRing(t)
   const path = join(tempDir(t), '.env')
   writeFileSync(path, dotenvWith(wrapped(ring)))

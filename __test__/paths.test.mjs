@@ -22,7 +22,7 @@ function folder(t) {
 }
 
 describe('a path that is not UTF-8', () => {
-  it('is refused by the library, which touches nothing', (t) => {
+  it('a path that is not UTF-8 is refused by the library, which touches nothing', (t) => {
     const here = folder(t)
     const lost = join(here, 'a\ufffd.json')
     /** @type {import('../index.js').Store[]} */
@@ -43,7 +43,7 @@ describe('a path that is not UTF-8', () => {
     assert.deepEqual(readdirSync(here), [])
   })
 
-  it('is refused by the command line, and works through a link', {
+  it('a path that is not UTF-8 is refused by the command line, and works through a link', {
     skip: rawNames,
   }, (t) => {
     const here = folder(t)

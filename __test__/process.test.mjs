@@ -65,7 +65,7 @@ function endedWell(end, code = 0) {
 describe('a process', { concurrency: 4 }, () => {
   for (const autoRefresh of [false, true]) {
     for (const store of ['memory', 'file']) {
-      it(`with an open manager (${store}, autoRefresh ${autoRefresh}) ends by itself`, async (t) => {
+      it(`a process with an open manager (${store}, autoRefresh ${autoRefresh}) ends by itself`, async (t) => {
         const { ring, path, refreshToken } = await ringAndPath(t)
         const config = optionsFor(ring, {
           refreshToken,
@@ -86,13 +86,13 @@ describe('a process', { concurrency: 4 }, () => {
     }
   }
 
-  it('that never asks for anything ends by itself', async (t) => {
+  it('a process that never asks for anything ends by itself', async (t) => {
     const { ring, config } = await ringAndPath(t)
     endedWell(await runScript(t, 'globalThis.manager = new RingTokenManager(config);', config).ended)
     assert.equal(ring.requests.length, 0)
   })
 
-  it('that has nothing else to do ends after the rotation that nobody awaits', async (t) => {
+  it('a process that has nothing else to do ends after a rotation that is not awaited', async (t) => {
     const where = await ringAndPath(t, { latencyMs: 500 })
     endedWell(await runScript(t, 'new RingTokenManager(config).refresh().then(() => {});', where.config).ended)
     assert.equal(where.ring.counts.rotations, 1)
@@ -101,7 +101,7 @@ describe('a process', { concurrency: 4 }, () => {
   })
 
   for (const loginFlow of ['pkce', 'password']) {
-    it(`that has nothing else to do ends after the login (${loginFlow}) that nobody awaits, and its token is stored`, async (t) => {
+    it(`a process that has nothing else to do ends after a login (${loginFlow}) that is not awaited, and its token is stored`, async (t) => {
       const ring = await startRing(t, { latencyMs: 100 })
       const path = join(tempDir(t), 'journal.json')
       const child = runScript(
@@ -134,7 +134,7 @@ describe('a process', { concurrency: 4 }, () => {
     ['SIGTERM', "process.kill(process.pid, 'SIGTERM')", ...(signals ? [1, null] : [null, 'SIGTERM'])],
     ['SIGKILL', "process.kill(process.pid, 'SIGKILL')", ...(signals ? [1, null] : [null, 'SIGKILL'])],
   ])) {
-    it(`that ends by ${ending} right after the event leaves the newest token behind`, async (t) => {
+    it(`a process that ends by ${ending} right after the event leaves the newest token behind`, async (t) => {
       const where = await ringAndPath(t)
       const end = await runScript(
         t,
@@ -151,7 +151,7 @@ describe('a process', { concurrency: 4 }, () => {
     })
   }
 
-  it('that exits right after the call leaves the newest token behind', async (t) => {
+  it('a process that exits right after the call leaves the newest token behind', async (t) => {
     const where = await ringAndPath(t)
     endedWell(
       await runScript(t, 'await new RingTokenManager(config).refresh(); process.exit(7);', where.config).ended,
@@ -170,7 +170,7 @@ describe('a process', { concurrency: 4 }, () => {
       ['SIGKILL', 'SIGKILL'],
       ['SIGTERM', 'SIGTERM'],
     ])) {
-      it(`that ends by ${ending} in mid-refresh, ${how}, can authenticate at the next start`, async (t) => {
+      it(`a process that ends by ${ending} in mid-refresh, ${how}, can authenticate at the next start`, async (t) => {
         const where = await ringAndPath(t, { graceMs })
         where.ring.fault({ ...fault, times: Infinity })
         const child = runScript(
@@ -193,7 +193,7 @@ describe('a process', { concurrency: 4 }, () => {
     }
   }
 
-  it('killed in mid-request is followed by a start that goes on by itself, within the grace', async (t) => {
+  it('a process killed in mid-request is followed by a start that continues by itself, within the grace', async (t) => {
     const where = await ringAndPath(t, { graceMs: 60_000 })
     where.ring.fault({ kind: 'hang-after' })
     const child = runScript(t, 'await new RingTokenManager(config).refresh();', where.config)
@@ -213,7 +213,7 @@ describe('a process', { concurrency: 4 }, () => {
     assert.equal(readJournal(where.path).mark, null)
   })
 
-  it('killed in mid-request at every start of a crash loop sends a token three times, then waits', async (t) => {
+  it('a process killed in mid-request at every start of a crash loop sends a token three times, then waits', async (t) => {
     const where = await ringAndPath(t, { graceMs: Infinity })
     where.ring.fault({ kind: 'hang', times: Infinity })
     for (let i = 1; i <= 3; i++) {
@@ -242,7 +242,7 @@ describe('a process', { concurrency: 4 }, () => {
     assert.ok(where.ring.isAccessLive((await manager.refresh({ force: true })).accessToken))
   })
 
-  it('sees no unhandled rejection, whatever fails unawaited', async (t) => {
+  it('a process sees no unhandled rejection of work that is not awaited', async (t) => {
     const { ring, path } = await ringAndPath(t)
     ring.fault(OUTAGE)
     const end = await runScript(
@@ -295,7 +295,7 @@ describe('a process', { concurrency: 4 }, () => {
       ['--input-type=commonjs'],
     ],
   ])) {
-    it(`can ${how} the package by its name`, async (t) => {
+    it(`a process can ${how} the package by its name`, async (t) => {
       const end = await runProcess(t, ['--unhandled-rejections=strict', ...nodeArgs, '-e', source], { cwd: root }).ended
       endedWell(end)
       assert.equal(end.stdout, 'function\n')
@@ -314,7 +314,7 @@ describe('a worker thread', { concurrency: true }, () => {
   `
   const entry = join(root, 'index.js')
 
-  it('can have a manager, and ends by itself', async (t) => {
+  it('a worker thread can have a manager, and ends by itself', async (t) => {
     const { ring, config } = await ringAndPath(t)
     const worker = new Worker(SOURCE, { eval: true, workerData: { entry, options: config } })
     /** @type {string[]} */
@@ -325,7 +325,7 @@ describe('a worker thread', { concurrency: true }, () => {
     assert.equal(rawOf(tokens[0]), ring.newest())
   })
 
-  it('terminated in mid-refresh takes nothing with it: the rotation is stored, and the next manager authenticates', async (t) => {
+  it('a worker thread terminated in mid-refresh takes nothing with it: the rotation is stored, and the next manager authenticates', async (t) => {
     const where = await ringAndPath(t, { latencyMs: 300 })
     for (let i = 0; i < 3; i++) {
       const seen = where.ring.counts.refreshes
@@ -341,7 +341,7 @@ describe('a worker thread', { concurrency: true }, () => {
     await nextStart(t, where)
   })
 
-  it('terminated in mid-refresh, as the last thing its process does, neither crashes nor hangs it', async (t) => {
+  it('a worker thread terminated in mid-refresh, as the last thing its process does, neither crashes nor hangs it', async (t) => {
     const where = await ringAndPath(t, { latencyMs: 300 })
     const end = await runScript(
       t,
@@ -451,7 +451,7 @@ describe('many at once on one journal', { concurrency: false }, () => {
     assert.ok(ring.counts.rotations > 8)
   })
 
-  it('a killed holder is no obstacle: the next one enters at once', async (t) => {
+  it('a killed holder of the journal’s lock is no obstacle: the next one enters at once', async (t) => {
     const where = await ringAndPath(t, { graceMs: Infinity })
     where.ring.fault({ kind: 'hang' })
     const holder = runScript(t, 'await new RingTokenManager(config).refresh();', {
@@ -470,7 +470,7 @@ describe('many at once on one journal', { concurrency: false }, () => {
     assert.equal(where.ring.counts.stalePresentations, 0)
   })
 
-  it('a holder slower than its waiters’ own time-out is not overtaken', async (t) => {
+  it('a holder of the journal’s lock that is slower than its waiters’ own time-out is not overtaken', async (t) => {
     const where = await ringAndPath(t)
     where.ring.fault({ kind: 'slow', delayMs: 3000 })
     const slow = runScript(t, 'await new RingTokenManager(config).refresh();', where.config)

@@ -61,7 +61,7 @@ async function twoRings(t) {
 }
 
 describe('what another package puts on Object.prototype', { concurrency: 2 }, () => {
-  it('is not the host that gets the refresh token', async (t) => {
+  it('a property of Object.prototype is not the host that gets the refresh token', async (t) => {
     const { ring, evil } = await twoRings(t)
     // What is meant for Ring ends at a proxy that lets nothing through.
     const proxy = await startProxy(t, () => undefined)
@@ -87,7 +87,7 @@ describe('what another package puts on Object.prototype', { concurrency: 2 }, ()
     assert.deepEqual([...new Set(proxy.asked.map((line) => line.split(' ')[1]))], ['oauth.ring.com:443'])
   })
 
-  it('is not the host that gets the access token', async (t) => {
+  it('a property of Object.prototype is not the host that gets the access token', async (t) => {
     const { ring, evil } = await twoRings(t)
     const proxy = await startProxy(t, () => undefined)
     const env = { ...process.env, HTTPS_PROXY: proxy.url, NO_PROXY: '' }
@@ -103,7 +103,7 @@ describe('what another package puts on Object.prototype', { concurrency: 2 }, ()
     assert.equal(evil.requests.length, 0)
   })
 
-  it('is no store, and no part of one', async (t) => {
+  it('a property of Object.prototype is no store, and no part of one', async (t) => {
     const { ring, folder } = await twoRings(t)
     const [mine, evil] = [join(folder, 'mine'), join(folder, 'evil')]
     const source = `
@@ -169,7 +169,7 @@ describe('what another package puts on Object.prototype', { concurrency: 2 }, ()
     assert.equal(readJournal(`${mine}0`).issuer, ring.oauthUrl)
   })
 
-  it('is no option of a manager, of a call, of a login or of a request', async (t) => {
+  it('a property of Object.prototype is no option of a manager, of a call, of a login or of a request', async (t) => {
     const { ring, evil } = await twoRings(t)
     const source = `
       const things = {
@@ -227,7 +227,7 @@ describe('what another package puts on Object.prototype', { concurrency: 2 }, ()
     }
   })
 
-  it('is not of another realm either', async (t) => {
+  it('a property of Object.prototype of another realm is not used either', async (t) => {
     const { ring } = await twoRings(t)
     const source = `
       const vm = require('node:vm')
@@ -242,7 +242,7 @@ describe('what another package puts on Object.prototype', { concurrency: 2 }, ()
     assert.equal(await said(t, source, { options: optionsFor(ring) }), 'needs-login')
   })
 
-  it('is no setter that gets what the caller gave', async (t) => {
+  it('a setter on Object.prototype does not get the values of the caller', async (t) => {
     const { ring, folder } = await twoRings(t)
     const source = `
       const { RingRestClient } = require('ring-auth/rest-client')
@@ -280,7 +280,7 @@ describe('what another package puts on Object.prototype', { concurrency: 2 }, ()
     assert.equal(await said(t, source, config), 'nothing')
   })
 
-  it('is not what a class of the caller gives: that counts', async (t) => {
+  it('a property that a class of the caller defines counts', async (t) => {
     const { ring, folder } = await twoRings(t)
     const path = join(folder, 'journal')
     const source = `

@@ -92,7 +92,7 @@ describe('a proxy in the environment', { concurrency: 4 }, () => {
     ['HTTPS_PROXY', 'HTTP_PROXY', 'ALL_PROXY'],
   ]
   for (const set of names) {
-    it(`(${set.join(', ')}) sees nothing of what goes to loopback`, async (t) => {
+    it(`a proxy in the environment (${set.join(', ')}) sees nothing of what goes to loopback`, async (t) => {
       const proxy = await startProxy(t, () => undefined)
       const env = { ...clean, ...Object.fromEntries(set.map((name) => [name, proxy.url])) }
       const plain = await startRing(t)
@@ -118,7 +118,7 @@ describe('a proxy in the environment', { concurrency: 4 }, () => {
   }
 
   for (const name of ['HTTPS_PROXY', 'https_proxy', 'ALL_PROXY', 'all_proxy']) {
-    it(`(${name}) carries everything that goes elsewhere, by its name`, async (t) => {
+    it(`a proxy in the environment (${name}) carries everything that goes elsewhere, by its name`, async (t) => {
       const { ring, roots, port } = await startTlsRing(t)
       const proxy = await startProxy(t, () => port)
       const path = join(tempDir(t), 'journal.json')
@@ -137,7 +137,7 @@ describe('a proxy in the environment', { concurrency: 4 }, () => {
     })
   }
 
-  it('that refuses is NETWORK, the token is kept, and nobody goes around it', async (t) => {
+  it('a proxy that refuses is NETWORK, the token is kept, and no request goes around it', async (t) => {
     const { ring, roots } = await startTlsRing(t)
     const proxy = await startProxy(t, () => undefined)
     const path = join(tempDir(t), 'journal.json')
@@ -171,7 +171,7 @@ describe('a proxy that cannot be used', { concurrency: 4 }, () => {
       'HTTPS_PROXY has a #, / or ? in its user name or password.',
     ],
   ])) {
-    it(`(${what}) is refused by name at once, and is no outage`, async (t) => {
+    it(`a proxy that cannot be used (${what}) is refused by name at once, and is no outage`, async (t) => {
       const { ring } = await startTlsRing(t)
       const path = join(tempDir(t), 'journal.json')
       const given = ring.mint()
@@ -206,7 +206,7 @@ describe('a proxy that cannot be used', { concurrency: 4 }, () => {
     })
   }
 
-  it('stops nothing that NO_PROXY takes out, also with semicolons', async (t) => {
+  it('a proxy that cannot be used does not stop requests to hosts in NO_PROXY, also with semicolons', async (t) => {
     const { ring, roots } = await startTlsRing(t, 'localhost')
     const config = optionsFor(ring, {
       oauthUrl: ring.oauthUrl.replace('127.0.0.1', 'localhost'),
@@ -221,7 +221,7 @@ describe('a proxy that cannot be used', { concurrency: 4 }, () => {
     assert.match((await runScript(t, REFRESH, other, { env: out }).ended).stdout, /^NETWORK Ring could not be reached/)
   })
 
-  it('is not the one that npm alone knows: that is named', async (t) => {
+  it('a proxy that only npm knows is not used, and the message names it', async (t) => {
     const { ring } = await startTlsRing(t)
     const config = optionsFor(ring, { oauthUrl: `https://${HOST}`, refreshToken: ring.mint() })
     const env = { ...clean, npm_config_https_proxy: 'http://user:pr0xy-s3cret@127.0.0.1:1' }
@@ -236,7 +236,7 @@ describe('a proxy that cannot be used', { concurrency: 4 }, () => {
 
 describe('a name server that blocks Ring', { skip: noMounts }, () => {
   for (const address of ['0.0.0.0', '127.0.0.1']) {
-    it(`by answering ${address} is named, and no advice about certificates is given`, async (t) => {
+    it(`a name server that blocks Ring by answering ${address} is named, and no advice about certificates is given`, async (t) => {
       // Something of this machine answers there, with a certificate that nobody trusts.
       const { ring, port } = await startTlsRing(t)
       const hosts = join(tempDir(t), 'hosts')
@@ -271,7 +271,7 @@ describe('the certificates of the system', { concurrency: 4 }, () => {
   ]
 
   for (const [asked, env, nodeArgs] of ways) {
-    it(`are trusted for ${asked}, as Node reads them`, {
+    it(`the certificates of the system are trusted for ${asked}, as Node reads them`, {
       skip: systemCertificates || (!existsSync(able) && 'no other Node is installed here'),
     }, async (t) => {
       const { ring, roots, port } = await startTlsRing(t)
@@ -294,7 +294,7 @@ describe('the certificates of the system', { concurrency: 4 }, () => {
       assert.match(not.stdout, /^NETWORK The server's certificate is not trusted/)
     })
 
-    it(`are said to be missing for ${asked} by a Node that cannot read them, once`, {
+    it(`the certificates of the system are reported once as missing for ${asked} by a Node that cannot read them`, {
       skip: isAble && 'this Node can',
     }, async (t) => {
       const { ring, port } = await startTlsRing(t)
@@ -327,7 +327,7 @@ describe('the certificates of the system', { concurrency: 4 }, () => {
     })
   }
 
-  it('that cannot be read are said to be missing', () => {
+  it('the certificates of the system are reported as missing if they cannot be read', () => {
     const said = /** @type {unknown[][]} */ ([])
     const { lend } = createRequire(import.meta.url)('../lib/system-ca.js')
     const original = Object.getOwnPropertyDescriptor(tls, 'getCACertificates')
@@ -355,7 +355,7 @@ describe('the certificates of the system', { concurrency: 4 }, () => {
 
 describe('a proxy that looks into TLS', { concurrency: 4 }, () => {
   for (const name of ['NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE']) {
-    it(`is trusted where ${name} names its certificate`, async (t) => {
+    it(`a proxy that inspects TLS is trusted if ${name} names its certificate`, async (t) => {
       const { ring, roots, port } = await startTlsRing(t)
       const proxy = await startProxy(t, () => port)
       const env = { ...clean, HTTPS_PROXY: proxy.url, [name]: roots }
@@ -369,7 +369,7 @@ describe('a proxy that looks into TLS', { concurrency: 4 }, () => {
     ['of itself', {}],
     ['for NODE_TLS_REJECT_UNAUTHORIZED=0', { NODE_TLS_REJECT_UNAUTHORIZED: '0' }],
   ])) {
-    it(`is not trusted ${how}: no token reaches it, and the error says what would help`, async (t) => {
+    it(`a proxy that inspects TLS is not trusted ${how}: no token reaches it, and the error says what helps`, async (t) => {
       const { ring, port } = await startTlsRing(t)
       const proxy = await startProxy(t, () => port)
       const env = { ...clean, HTTPS_PROXY: proxy.url, ...extra }

@@ -105,7 +105,7 @@ describe('docs/api.md', () => {
   const PAGE = 'docs/api.md'
   const CREDENTIALS = { email: EMAIL, password: PASSWORD }
 
-  it('explains each option, each member and each function of the types', () => {
+  it('docs/api.md explains each option, each member and each function of the types', () => {
     const explained = rows(section(PAGE, '## `new RingTokenManager(options?)`')).flatMap(([name = '', value]) =>
       value === 'default' ? [] : quoted(name),
     )
@@ -118,7 +118,7 @@ describe('docs/api.md', () => {
     )
   })
 
-  it('is loaded either way', async (t) => {
+  it('docs/api.md loads the package in CommonJS and in ES modules', async (t) => {
     const folder = tempDir(t)
     mkdirSync(join(folder, 'node_modules'))
     linkPackage(root, join(folder, 'node_modules'), 'ring-auth')
@@ -131,7 +131,7 @@ describe('docs/api.md', () => {
     }
   })
 
-  it('makes a manager with a file store', async (t) => {
+  it('docs/api.md makes a manager with a file store', async (t) => {
     const [ring, folder] = [await startRing(t), tempDir(t)]
     const scope = {
       RingTokenManager: managersOf(t, ring, folder),
@@ -142,7 +142,7 @@ describe('docs/api.md', () => {
     assert.ok(existsSync(join(folder, 'ring-auth.json')))
   })
 
-  it('saves each new token of a memory store', async (t) => {
+  it('docs/api.md saves each new token of a memory store', async (t) => {
     const ring = await startRing(t)
     /** @type {string[]} */
     const saved = []
@@ -157,7 +157,7 @@ describe('docs/api.md', () => {
     assert.equal(manager.status.persisted, false)
   })
 
-  it('logs in, and asks again after a wrong code', async (t) => {
+  it('docs/api.md logs in, and asks again after a wrong code', async (t) => {
     const ring = await startRing(t, { accounts: [{ ...CREDENTIALS, twoFactor: 'sms' }] })
     const manager = managerOf(t, ring, {})
     const codes = [() => '000000x', () => ring.codeFor()]
@@ -172,7 +172,7 @@ describe('docs/api.md', () => {
     assert.ok(ring.isAccessLive(await manager.getAccessToken()))
   })
 
-  it('calls an API, and once more after a 401', async (t) => {
+  it('docs/api.md calls an API, and once more after a 401', async (t) => {
     const ring = await startRing(t)
     const manager = managerOf(t, ring)
     /** @type {any} */
@@ -192,7 +192,7 @@ describe('docs/api.md', () => {
     assert.equal(ring.counts.rotations, 2)
   })
 
-  it('waits for a login', async (t) => {
+  it('docs/api.md waits for a login', async (t) => {
     const manager = managerOf(t, await startRing(t))
     /** @type {string[]} */
     const said = []
@@ -203,7 +203,7 @@ describe('docs/api.md', () => {
     await until(() => said.length > 0, 'the login')
   })
 
-  it('subscribes, and ends the subscription', async (t) => {
+  it('docs/api.md subscribes, and ends the subscription', async (t) => {
     const ring = await startRing(t)
     const manager = managerOf(t, ring)
     /** @type {string[]} */
@@ -216,7 +216,7 @@ describe('docs/api.md', () => {
     assert.deepEqual(states, [])
   })
 
-  it('is observed by RxJS', async (t) => {
+  it('docs/api.md uses an observable with RxJS', async (t) => {
     const ring = await startRing(t)
     const manager = managerOf(t, ring)
     await manager.getAccessToken()
@@ -225,7 +225,7 @@ describe('docs/api.md', () => {
     assert.equal(newRefreshToken, manager.refreshToken)
   })
 
-  it('closes by itself', async (t) => {
+  it('docs/api.md has a manager that closes by itself', async (t) => {
     const ring = await startRing(t)
     // Newer than the oldest Node we run on: there it is done by hand what the words mean.
     const source = snippet(PAGE, 'js', 'await using')
@@ -238,7 +238,7 @@ describe('docs/api.md', () => {
     await failure(manager.getAccessToken(), 'CLOSED')
   })
 
-  it('looks into a token', async (t) => {
+  it('docs/api.md looks into a token', async (t) => {
     const ring = await startRing(t)
     const manager = managerOf(t, ring)
     await manager.getAccessToken()
@@ -251,7 +251,7 @@ describe('docs/api.md', () => {
 })
 
 describe('docs/errors.md', () => {
-  it('tells what passes by itself from what does not', async (t) => {
+  it('docs/errors.md tells what passes by itself from what does not', async (t) => {
     const ring = await startRing(t)
     const source = snippet('docs/errors.md', 'js', 'instanceof RingAuthError')
       .replace('// Wait', "say('wait') // Wait")
@@ -274,12 +274,12 @@ describe('docs/errors.md', () => {
     await assert.rejects(said({ getAccessToken: () => Promise.reject(new Error('another')) }), /another/)
   })
 
-  it('has the fields of the types', () => {
+  it('docs/errors.md has the fields of the types', () => {
     const fields = rows(String(text('docs/errors.md').split('\n## ')[0])).flatMap(([field = '']) => quoted(field))
     assert.deepEqual(fields.toSorted(), ['message', ...membersOf('RingAuthError')].toSorted())
   })
 
-  it('has each code of the types, as transient and with the exit code that it has, and what to do', () => {
+  it('docs/errors.md has each code of the types, as transient and with the exit code that it has, and what to do', () => {
     const [, union = ''] = /^export type ErrorCode =\n((?: {2}\| '\w+'\n)+)/m.exec(types) ?? []
     const codes = [...union.matchAll(/'(\w+)'/g)].map(([, code]) => String(code))
     const known = [...text('src/error.rs').matchAll(/^ {4}row\(ErrorCode::\w+, "(\w+)", (true|false), (\d)\),$/gm)]
@@ -363,7 +363,7 @@ describe('docs/cli.md', { skip: posix }, () => {
     }
   }
 
-  it('asks what it shows', async (t) => {
+  it('docs/cli.md shows the dialogue of a login', async (t) => {
     const { ring, login } = await house(t)
     const [command = '', ...dialogue] = snippet(PAGE, '', '$ npx ring-auth').split('\n')
     const [first = ''] = lines(snippet(PAGE, '', '# or ring-auth where'))
@@ -376,7 +376,7 @@ describe('docs/cli.md', { skip: posix }, () => {
     assert.equal(rawOf(token), ring.newest())
   })
 
-  it('for Homebridge', async (t) => {
+  it('docs/cli.md has commands for Homebridge that work', async (t) => {
     const { ring, folder, login } = await house(t)
     const [usual = '', named = '', block = '', ...others] = lines(snippet(PAGE, 'sh', 'login --homebridge '))
     assert.deepEqual(others, [])
@@ -398,7 +398,7 @@ describe('docs/cli.md', { skip: posix }, () => {
     assert.deepEqual(tokens(own), [undefined, ring.newest()])
   })
 
-  it('for a .env file', async (t) => {
+  it('docs/cli.md has commands for a .env file that work', async (t) => {
     const { ring, folder, login, sh } = await house(t)
     const [first = '', refresh = '', ...others] = lines(snippet(PAGE, 'sh', 'login --dotenv'))
     assert.deepEqual(others, [])
@@ -411,7 +411,7 @@ describe('docs/cli.md', { skip: posix }, () => {
     assert.equal(rawOf(shown), ring.inspect(before).newest)
   })
 
-  it('explains commands and options that there are', () => {
+  it('docs/cli.md explains all commands and options', () => {
     const { stdout } = spawnSync(process.execPath, [join(root, 'bin', 'ring-auth.js'), '--help'], { encoding: 'utf8' })
     const [commands = '', ...others] = text(PAGE).split('\n## ')
     const words = rows(commands).flatMap(([command = '']) => quoted(command))
@@ -425,7 +425,7 @@ describe('docs/cli.md', { skip: posix }, () => {
     assert.deepEqual(Object.keys(JSON.parse(text('package.json')).bin), ['ring-auth'])
   })
 
-  it('logs in with a code that is known beforehand, and says, rotates and forgets what is stored', async (t) => {
+  it('docs/cli.md logs in with a known code, and shows, rotates and forgets the token', async (t) => {
     const { ring, folder, sh } = await house(t)
     // As an authenticator app makes them.
     ring.accounts.get(EMAIL).twoFactor = 'totp'
@@ -449,7 +449,7 @@ describe('docs/cli.md', { skip: posix }, () => {
     assert.deepEqual({ current, says: typeof loggedOutAt }, { current: null, says: 'number' })
   })
 
-  it('for cron and curl', async (t) => {
+  it('docs/cli.md has commands for cron and curl that work', async (t) => {
     const { ring, folder, login, sh } = await house(t)
     const fetch = snippet(PAGE, 'sh', 'curl')
     assert.equal((await sh(fetch)).code, 3, 'without a login')
@@ -464,7 +464,7 @@ describe('docs/cli.md', { skip: posix }, () => {
     }
   })
 
-  it('for a login without a person, a health check and a container', async (t) => {
+  it('docs/cli.md has commands for a login without a person, a health check and a container that work', async (t) => {
     // The code comes once it was sent.
     const { ring, folder, login, sh } = await house(t, {
       pass: `echo '${PASSWORD}'`,
@@ -493,7 +493,7 @@ describe('docs/cli.md', { skip: posix }, () => {
 })
 
 describe('the other pages', () => {
-  it('name scripts that there are', () => {
+  it('the other pages name scripts that exist', () => {
     const { scripts } = JSON.parse(text('package.json'))
     const commands = [
       snippet('docs/performance.md', 'sh', 'npm run bench'),
@@ -512,7 +512,7 @@ describe('the other pages', () => {
       assert.ok(existsSync(join(root, file)), file)
   })
 
-  it('show how the fake Ring is started', async (t) => {
+  it('the other pages show how the fake Ring is started', async (t) => {
     const PAGE = '__test__/fake-ring/README.md'
     const source = snippet(PAGE, 'js', 'FakeRing.start(')
     const made = await run(source.replace(/;$/gm, '').replace('await ring.close()', ''), { FakeRing })
@@ -537,7 +537,7 @@ describe('the other pages', () => {
 })
 
 describe('these pages', () => {
-  it('show nothing that was not run', { skip: posix }, () => {
+  it('the pages of reference.test.mjs show nothing that was not run', { skip: posix }, () => {
     assert.deepEqual(
       snippets.filter(({ isRun }) => !isRun),
       [],
@@ -546,6 +546,6 @@ describe('these pages', () => {
   })
 
   for (const page of ['CONTRIBUTING.md', 'CHANGELOG.md', 'examples/README.md', '__test__/fake-ring/README.md']) {
-    it(`have no dead link: ${page}`, () => assertLinks(page))
+    it(`${page} has no dead link`, () => assertLinks(page))
   }
 })

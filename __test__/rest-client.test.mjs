@@ -52,7 +52,7 @@ function make(t, ring, options = { refreshToken: ring.mint() }) {
 const isRequest = (/** @type {string} */ path) => (/** @type {{ path: string }} */ request) => request.path === path
 
 describe('the constructor', () => {
-  it('makes no request, and takes no part in the options of RingApi', async (t) => {
+  it('the constructor of RingRestClient makes no request, and ignores the options of RingApi', async (t) => {
     const ring = await startRing(t)
     const { client } = make(t, ring, {
       refreshToken: ring.mint(),
@@ -71,7 +71,7 @@ describe('the constructor', () => {
     assert.equal(client.baseSessionMetadata.device_model, 'ring-client-api')
   })
 
-  it('refuses what cannot be meant', async (t) => {
+  it('the constructor of RingRestClient refuses invalid options', async (t) => {
     const ring = await startRing(t)
     for (const options of [
       undefined,
@@ -91,7 +91,7 @@ describe('the constructor', () => {
     assert.equal(ring.requests.length, 0)
   })
 
-  it('shows neither password nor token when it is printed', async (t) => {
+  it('the constructor of RingRestClient shows neither password nor token when it is printed', async (t) => {
     const ring = await startRing(t, { canary: 'CANARY' })
     const token = ring.mint()
     const { client, log } = make(t, ring, { refreshToken: token, email: EMAIL, password: 'CANARY-password' })
@@ -125,7 +125,7 @@ describe('the constructor', () => {
     assert.equal(/** @type {any} */ (error).response.body.secret, 'CANARY')
   })
 
-  it('keeps its token in a store, and then needs none in its options', async (t) => {
+  it('the constructor of RingRestClient keeps its token in a store, and then needs none in its options', async (t) => {
     const ring = await startRing(t)
     const store = fileStore(join(tempDir(t), 'journal.json'))
     const first = make(t, ring, { refreshToken: ring.mint(), store })
@@ -140,14 +140,14 @@ describe('the constructor', () => {
 })
 
 describe('urls', () => {
-  it('are those of ring-client-api', () => {
+  it('URLs of the drop-in are those of ring-client-api', () => {
     assert.equal(clientApi('a'), 'https://api.ring.com/clients_api/a')
     assert.equal(deviceApi('a'), 'https://api.ring.com/devices/v1/a')
     assert.equal(commandsApi('a'), 'https://api.ring.com/commands/v1/a')
     assert.equal(appApi('a'), 'https://prd-api-us.prd.rings.solutions/api/v1/a')
   })
 
-  it('of Ring lead to the configured server, and never to Ring with the tokens of another', async (t) => {
+  it('URLs of Ring lead to the configured server, and never to Ring with the tokens of another', async (t) => {
     const ring = await startRing(t)
     const { client } = make(t, ring)
     for (const url of [
@@ -163,7 +163,7 @@ describe('urls', () => {
     assert.equal(ring.requests.filter((request) => request.headers['authorization']).length, 6)
   })
 
-  it('of anybody else get nothing: no token, no request', async (t) => {
+  it('URLs of other hosts get no token and no request', async (t) => {
     const ring = await startRing(t)
     const stranger = await startRing(t)
     const { client } = make(t, ring)
@@ -181,7 +181,7 @@ describe('urls', () => {
     assert.equal(stranger.requests.length + ring.requests.length, 0)
   })
 
-  it('that redirect away are not followed', async (t) => {
+  it('URLs that redirect to other hosts are not followed', async (t) => {
     const ring = await startRing(t)
     const stranger = await startRing(t)
     const { client } = make(t, ring)
@@ -212,7 +212,7 @@ describe('urls', () => {
 })
 
 describe('a request', () => {
-  it('takes whatever fetch takes as a body, with its type', async (t) => {
+  it('a request of the drop-in takes every body that fetch takes, with its type', async (t) => {
     const ring = await startRing(t)
     const { client } = make(t, ring)
     const sent = async (/** @type {unknown} */ body, /** @type {Record<string, string>} */ headers = {}) => {
@@ -229,7 +229,7 @@ describe('a request', () => {
     assert.deepEqual(await sent(new Blob(['blob'], { type: 'x/y' })), ['blob', 'x/y'])
   })
 
-  it('refuses what cannot be sent', async (t) => {
+  it('a request of the drop-in refuses a body that cannot be sent', async (t) => {
     const ring = await startRing(t)
     const { client } = make(t, ring)
     const url = clientApi('x')
@@ -263,7 +263,7 @@ describe('a request', () => {
     assert.equal(ring.requests.length, 0)
   })
 
-  it('is given up when its signal says so: before, on the way, and while it waits', async (t) => {
+  it('a request of the drop-in ends by its signal: before, on the way, and while it waits', async (t) => {
     const ring = await startRing(t)
     const { client } = make(t, ring)
     await client.getCurrentAuth()
@@ -298,7 +298,7 @@ describe('a request', () => {
     }
   })
 
-  it('has its own time', async (t) => {
+  it('a request of the drop-in has its own time limit', async (t) => {
     const ring = await startRing(t)
     const { client } = make(t, ring)
     await client.getCurrentAuth()
@@ -308,7 +308,7 @@ describe('a request', () => {
     assert.doesNotMatch(error.message, /oauth token/)
   })
 
-  it('keeps its connection, and a token request does not', async (t) => {
+  it('a request of the drop-in keeps its connection, and a token request does not', async (t) => {
     const ring = await startRing(t)
     const { client } = make(t, ring)
     for (let i = 0; i < 5; i++) await client.request({ url: clientApi('x') })
@@ -318,7 +318,7 @@ describe('a request', () => {
     assert.ok(reused.every(isRequest('/clients_api/x')))
   })
 
-  it('costs one rotation where a hundred see the same dead token, and a session where fifty miss one', async (t) => {
+  it('a hundred requests with the same dead token cost one rotation, and fifty without a session one session', async (t) => {
     const ring = await startRing(t, { requireSession: true, latencyMs: 10 })
     const { client } = make(t, ring)
     await client.getCurrentAuth()
@@ -330,7 +330,7 @@ describe('a request', () => {
     assert.equal(ring.counts.tokenPosts, 2)
   })
 
-  it('waits as long as a 429 on the session says', async (t) => {
+  it('a request of the drop-in waits as long as a 429 on the session says', async (t) => {
     const ring = await startRing(t, { requireSession: true })
     const { client, log } = make(t, ring)
     ring.fault({ kind: 'status', path: '/clients_api/session', status: 429, headers: { 'retry-after': '1' } })
@@ -340,7 +340,7 @@ describe('a request', () => {
     assert.ok(log.some((text) => text.includes('1 seconds')))
   })
 
-  it('takes 20 MiB, and says so when it is too much', async (t) => {
+  it('a request of the drop-in takes 20 MiB, and reports an answer that is too large', async (t) => {
     const ring = await startRing(t)
     const { client } = make(t, ring)
     ring.fault({ kind: 'status', path: '/clients_api/x', status: 200, body: Buffer.alloc(20 * 1024 * 1024, 7) })
@@ -353,7 +353,7 @@ describe('a request', () => {
 })
 
 describe('a login', () => {
-  it('is one, for any number of callers, and sends one code', async (t) => {
+  it('a login of the drop-in is one, for any number of callers, and sends one code', async (t) => {
     for (const loginFlow of ['auto', 'password']) {
       const ring = await startRing(t)
       const { client } = make(t, ring, { ...CREDENTIALS, loginFlow })
@@ -377,7 +377,7 @@ describe('a login', () => {
     }
   })
 
-  it('is needed no longer where a token came meanwhile', async (t) => {
+  it('a login of the drop-in is no longer needed if a token came meanwhile', async (t) => {
     const ring = await startRing(t)
     for (const loginFlow of ['auto', 'password']) {
       const { client } = make(t, ring, { ...CREDENTIALS, loginFlow })
@@ -392,7 +392,7 @@ describe('a login', () => {
     }
   })
 
-  it('asks for another code once Ring gives one', async (t) => {
+  it('a login of the drop-in asks for another code as soon as Ring gives one', async (t) => {
     const ring = await startRing(t, { nextTimeInSecs: 1 })
     const { client } = make(t, ring, { ...CREDENTIALS, loginFlow: 'password' })
     await failure(client.getAuth(), 'TWO_FACTOR_REQUIRED')
@@ -403,7 +403,7 @@ describe('a login', () => {
     assert.ok(await client.getAuth(ring.codeFor()))
   })
 
-  it('that is asked for twice at once is made once: one code, and one other code', async (t) => {
+  it('a login of the drop-in that is asked for twice at once is made once: one code, and one other code', async (t) => {
     for (const loginFlow of ['auto', 'password']) {
       const ring = await startRing(t, { nextTimeInSecs: 0, latencyMs: 50 })
       const { client } = make(t, ring, { ...CREDENTIALS, loginFlow })
@@ -419,7 +419,7 @@ describe('a login', () => {
     }
   })
 
-  it('begins anew where no other code can be sent: that of an app sends none', async (t) => {
+  it('a login of the drop-in begins again if no other code can be sent, as with an authenticator app', async (t) => {
     for (const loginFlow of ['auto', 'password']) {
       const ring = await startRing(t, { accounts: [{ ...CREDENTIALS, twoFactor: 'totp' }] })
       const { client } = make(t, ring, { ...CREDENTIALS, loginFlow })
@@ -433,7 +433,7 @@ describe('a login', () => {
     }
   })
 
-  it('does not send wrong credentials again unasked', async (t) => {
+  it('a login of the drop-in does not send wrong credentials again unasked', async (t) => {
     const ring = await startRing(t)
     const { client } = make(t, ring, { email: EMAIL, password: 'wrong', loginFlow: 'password' })
     for (let i = 0; i < 3; i++) await failure(client.getCurrentAuth(), 'INVALID_CREDENTIALS')
@@ -443,7 +443,7 @@ describe('a login', () => {
     assert.equal(ring.counts.tokenPosts, 2)
   })
 
-  it('is not what an outage or a block leads to', async (t) => {
+  it('an outage or a block does not lead to a login of the drop-in', async (t) => {
     const ring = await startRing(t)
     const { client } = make(t, ring, { ...CREDENTIALS, refreshToken: ring.mint() })
     for (const [status, code] of /** @type {const} */ ([
@@ -465,7 +465,7 @@ describe('a login', () => {
 })
 
 describe('close', () => {
-  it('ends requests that wait, and the manager', async (t) => {
+  it('close of the drop-in ends requests that wait, and the manager', async (t) => {
     const ring = await startRing(t)
     const { client } = make(t, ring)
     ring.fault({ kind: 'status', path: '/clients_api/x', status: 504, times: Infinity })
@@ -480,7 +480,7 @@ describe('close', () => {
     assert.ok(client.refreshToken)
   })
 
-  it('is not needed: a script ends by itself, its session renewed in twelve hours or not', async (t) => {
+  it('a script with the drop-in ends by itself without close, with and without a session to renew', async (t) => {
     const ring = await startRing(t)
     const source = `
       const { RingRestClient } = await import(${JSON.stringify(new URL('../lib/ring-client-api/rest-client.js', import.meta.url).href)})
@@ -495,7 +495,7 @@ describe('close', () => {
 })
 
 describe('the observables', () => {
-  it('announce to all, replay the last value, and survive a listener that throws', () => {
+  it('the observables of the drop-in announce to all, replay the last value, and survive a listener that throws', () => {
     /** @type {unknown[]} */
     const reported = []
     const subject = new ReplaySubject((error) => reported.push(error))
@@ -519,7 +519,7 @@ describe('the observables', () => {
     assert.equal(subject.observed, true)
   })
 
-  it('keep no subscriber that has ended, whichever way', () => {
+  it('the observables of the drop-in keep no subscriber that has ended, in any way', () => {
     const subject = new ReplaySubject(() => {})
     let ended = 0
     const subscription = subject.subscribe(() => {})
@@ -534,7 +534,7 @@ describe('the observables', () => {
 })
 
 describe('the package', () => {
-  it('has the drop-in under its name, for require and import, and loads it only then', () => {
+  it('the package has the drop-in under its name, for require and import, and loads it only then', () => {
     const names = ['RingRestClient', 'appApi', 'clientApi', 'commandsApi', 'deviceApi']
     const run = (/** @type {string[]} */ args) =>
       execFileSync(process.execPath, args, { cwd: root, encoding: 'utf8' }).trim()

@@ -50,7 +50,7 @@ const isSealed = (journal) => {
 }
 
 describe('the command line', { concurrency: true }, () => {
-  it('seals a journal with a key file, and says without it which key is missing: exit 6, nothing sent, nothing changed', async (t) => {
+  it('the command line seals a journal with a key file, and names the missing key without it: exit 6, nothing sent or changed', async (t) => {
     const { ring, folder, journal, key, keyFile, store } = await sealed(t)
     assert.ok(isSealed(journal))
     const before = filesIn(folder)
@@ -79,7 +79,7 @@ describe('the command line', { concurrency: true }, () => {
     assert.equal(withCredential.code, 0, withCredential.stderr)
   })
 
-  it('changes the key and takes it away with a refresh, and not if that fails', async (t) => {
+  it('the command line changes the key and takes it away with a refresh, and not if that fails', async (t) => {
     const { ring, journal, key, keyFile, store } = await sealed(t)
     const next = keyFile('next', randomBytes(32))
     const status = async (/** @type {string[]} */ keys) => (await run(['status', ...store, ...keys], { ring })).code
@@ -103,7 +103,7 @@ describe('the command line', { concurrency: true }, () => {
     assert.match(message, /--unseal needs the key of the journal/)
   })
 
-  it('forgets a journal whose key is lost by force alone', async (t) => {
+  it('the command line forgets a journal whose key is lost only with --force', async (t) => {
     const { ring, folder, journal, key, store } = await sealed(t)
     const before = filesIn(folder)
     failure(await run(['logout', ...store, '--json'], { ring }), 'STORE', 6)
@@ -121,7 +121,7 @@ describe('the command line', { concurrency: true }, () => {
     assert.match(later.message, /later version/)
   })
 
-  it('logs out of config.json by force if the key of its journal is lost', async (t) => {
+  it('the command line logs out of config.json with --force if the key of its journal is lost', async (t) => {
     const { ring, folder, keyFile } = await sealed(t)
     const config = join(folder, 'config.json')
     writeFileSync(
@@ -142,7 +142,7 @@ describe('the command line', { concurrency: true }, () => {
     assert.equal((await run(['status', ...store], { ring })).code, 3)
   })
 
-  it('refuses a key file that is none: a folder, a device, empty, huge, unreadable, of another length', async (t) => {
+  it('the command line refuses a wrong key file: a folder, a device, empty, huge, unreadable, of another length', async (t) => {
     const { ring, folder, keys, keyFile, store } = await sealed(t)
     const before = filesIn(folder)
     const cases = [
@@ -175,7 +175,7 @@ describe('the command line', { concurrency: true }, () => {
     assert.equal(ring.requests.length, 0)
   })
 
-  it('gets the key from a command, which it ends after ten seconds, and never shows its output', {
+  it('the command line gets the key from a command, which it ends after ten seconds, and never shows its output', {
     skip: shell,
   }, async (t) => {
     const { ring, folder, key, store } = await sealed(t)
@@ -210,7 +210,7 @@ describe('the command line', { concurrency: true }, () => {
     assert.equal(first.code, 0, 'the file comes first')
   })
 
-  it('runs a command only if the key is needed', { skip: shell }, async (t) => {
+  it('the command line runs a command only if the key is needed', { skip: shell }, async (t) => {
     const { ring, folder } = await sealed(t)
     const plain = ['--state-file', join(folder, 'plain.json')]
     const input = wrap({ rt: ring.mint() })

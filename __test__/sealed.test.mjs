@@ -55,7 +55,7 @@ async function sealed(t) {
 }
 
 describe('a sealed journal', { concurrency: true }, () => {
-  it('holds no token that can be read, and gives it at once with its key, in every form that a key has', async (t) => {
+  it('a sealed journal holds no token that can be read, and gives it at once with its key, in every form that a key has', async (t) => {
     const { ring, folder, path, key, tokens, accessToken, newest } = await sealed(t)
     assert.deepEqual(showing(folder, tokens), [])
     assert.equal(readFileSync(path).includes(accessToken), false)
@@ -74,7 +74,7 @@ describe('a sealed journal', { concurrency: true }, () => {
     }
   })
 
-  it('is a failure of the store without its key, or with another one: nothing is sent, and nothing changes', async (t) => {
+  it('a sealed journal is a failure of the store without its key, or with another one: nothing is sent, and nothing changes', async (t) => {
     const { ring, folder, path, key } = await sealed(t)
     const other = randomBytes(32)
     const before = filesIn(folder)
@@ -98,7 +98,7 @@ describe('a sealed journal', { concurrency: true }, () => {
     assert.equal(ring.requests.length, 0)
   })
 
-  it('asks a function for its key at the first call, once, and again only after a failure', async (t) => {
+  it('a sealed journal asks a function for its key at the first call, once, and again only after a failure', async (t) => {
     const { ring, path, key, newest } = await sealed(t)
     const answers = [
       () => {
@@ -127,7 +127,7 @@ describe('a sealed journal', { concurrency: true }, () => {
     assert.ok(!shown.includes(key.toString('hex')))
   })
 
-  it('is not waited for by a function that calls its own manager', async (t) => {
+  it('a key function that calls its own manager gets INVALID_ARGUMENT, and does not hang', async (t) => {
     const { ring, path, key } = await sealed(t)
     /** @type {unknown} */
     let inside
@@ -145,7 +145,7 @@ describe('a sealed journal', { concurrency: true }, () => {
     await manager.close()
   })
 
-  it('is damaged only if it was changed and the key is right: then it is kept aside, and nothing is sent', async (t) => {
+  it('a sealed journal is damaged only if it was changed and the key is right: then it is kept aside, and nothing is sent', async (t) => {
     const { ring, folder, path, key, tokens } = await sealed(t)
     const journal = JSON.parse(readFileSync(path, 'utf8'))
     journal.lines = journal.lines.map(
@@ -167,7 +167,7 @@ describe('a sealed journal', { concurrency: true }, () => {
 })
 
 describe('a key', { concurrency: true }, () => {
-  it('seals a plain journal at its next write', async (t) => {
+  it('a key seals a plain journal at its next write', async (t) => {
     const ring = await startRing(t)
     const folder = tempDir(t)
     const path = join(folder, 'journal.json')
@@ -184,7 +184,7 @@ describe('a key', { concurrency: true }, () => {
     assert.deepEqual(showing(folder, [first, before, refreshToken]), [])
   })
 
-  it('seals the journal behind config.json, .env and a program, which show the token as ever', async (t) => {
+  it('a key seals the journal behind config.json, .env and a program, which show the token as ever', async (t) => {
     const ring = await startRing(t)
     const key = randomBytes(32)
     /** @type {string | undefined} */
@@ -229,7 +229,7 @@ describe('a key', { concurrency: true }, () => {
     }
   })
 
-  it('in the option key of a .env file is told from the name of the variable', async (t) => {
+  it('a key in the option key of a .env file is told from the name of the variable', async (t) => {
     const ring = await startRing(t)
     const folder = tempDir(t)
     const path = join(folder, '.env')
@@ -254,7 +254,7 @@ describe('a key', { concurrency: true }, () => {
     )
   })
 
-  it('of another length or kind is refused by the constructor, without being shown', async (t) => {
+  it('a key of another length or kind is refused by the constructor, without being shown', async (t) => {
     const ring = await startRing(t)
     const path = join(tempDir(t), 'journal.json')
     const wrong = [

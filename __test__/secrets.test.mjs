@@ -194,7 +194,7 @@ const FAULTS = [
 ]
 
 describe('no secret is said', { concurrency: 12 }, () => {
-  it('and the search would find one', () => {
+  it('the search for secrets finds one that is there', () => {
     for (const text of [
       `token ${MINTED}`,
       `?password=${encodeURIComponent(PASSWORD)}`,
@@ -210,7 +210,7 @@ describe('no secret is said', { concurrency: 12 }, () => {
   })
 
   for (const loginFlow of /** @type {const} */ (['pkce', 'password'])) {
-    it(`by a login (${loginFlow}) and the life after it`, async (t) => {
+    it(`no secret is shown by a login (${loginFlow}) and the life after it`, async (t) => {
       const { ring, codes } = await canaryRing(t)
       const path = join(tempDir(t), 'journal.json')
       const { manager, attempt, everything, updates } = eavesdrop(t, ring, { loginFlow, store: fileStore(path) })
@@ -236,7 +236,7 @@ describe('no secret is said', { concurrency: 12 }, () => {
     })
 
     for (const [what, fault] of FAULTS) {
-      it(`by a login (${loginFlow}) that meets ${what}, at each of its requests`, async (t) => {
+      it(`no secret is shown by a login (${loginFlow}) that meets ${what}, at each of its requests`, async (t) => {
         const paths =
           loginFlow === 'pkce'
             ? ['/oauth/v2/authorize', '/oauth/v2/signin', '/oauth/v2/2fa/verify', '/oauth/token']
@@ -261,7 +261,7 @@ describe('no secret is said', { concurrency: 12 }, () => {
   }
 
   for (const at of /** @type {const} */ (['start', 'signin', 'verify', 'callback'])) {
-    it(`by a web login that is led to another origin (${at})`, async (t) => {
+    it(`no secret is shown by a web login that is led to another origin (${at})`, async (t) => {
       const { ring, codes } = await canaryRing(t, { foreignRedirect: { at, url: 'https://example.com/elsewhere' } })
       const { manager, attempt, everything } = eavesdrop(t, ring, { loginFlow: 'pkce' })
       const step = await attempt(manager.login({ email: EMAIL, password: PASSWORD }))
@@ -270,7 +270,7 @@ describe('no secret is said', { concurrency: 12 }, () => {
     })
   }
 
-  it('by a web login whose state was tampered with', async (t) => {
+  it('no secret is shown by a web login whose state was tampered with', async (t) => {
     const { ring, codes } = await canaryRing(t, { tamperState: true })
     const { manager, attempt, everything } = eavesdrop(t, ring, { loginFlow: 'pkce' })
     await manager.login({ email: EMAIL, password: PASSWORD })
@@ -279,7 +279,7 @@ describe('no secret is said', { concurrency: 12 }, () => {
   })
 
   for (const [what, fault] of FAULTS) {
-    it(`by a refresh that meets ${what}`, async (t) => {
+    it(`no secret is shown by a refresh that meets ${what}`, async (t) => {
       const { ring } = await canaryRing(t)
       const path = join(tempDir(t), 'journal.json')
       const refreshToken = wrap({ rt: ring.mint(), pnc: { token: PUSH } })
@@ -306,7 +306,7 @@ describe('no secret is said', { concurrency: 12 }, () => {
 
   for (const journal of [false, true]) {
     for (const name of /** @type {const} */ (['load', 'save'])) {
-      it(`by a program whose own ${name} quotes tokens, ${journal ? 'with' : 'without'} a journal; what is wrong is said`, async (t) => {
+      it(`no secret is shown by a program whose own ${name} quotes tokens, ${journal ? 'with' : 'without'} a journal; the problem is reported`, async (t) => {
         const { ring } = await canaryRing(t)
         // Nobody but the program knows this one.
         const unknown = ring.mint()
@@ -378,7 +378,7 @@ describe('no secret is said', { concurrency: 12 }, () => {
     }
   }
 
-  it('by a journal that is damaged, or of another issuer', async (t) => {
+  it('no secret is shown by a journal that is damaged, or of another issuer', async (t) => {
     const { ring } = await canaryRing(t)
     const path = join(tempDir(t), 'journal.json')
     writeFileSync(
@@ -400,7 +400,7 @@ describe('no secret is said', { concurrency: 12 }, () => {
     assertClean(everything(), [], 'a damaged journal')
   })
 
-  it('by a process that prints all it is told, its faults included', async (t) => {
+  it('no secret is shown by a process that prints all it is told, its faults included', async (t) => {
     const { ring } = await canaryRing(t)
     const options = optionsFor(ring, { store: fileStore(join(tempDir(t), 'journal.json')) })
     ring.mint()
@@ -428,7 +428,7 @@ describe('no secret is said', { concurrency: 12 }, () => {
   })
 
   for (const flow of ['pkce', 'password']) {
-    it(`by the command line (${flow}), nor in its own arguments`, async (t) => {
+    it(`no secret is shown by the command line (${flow}), nor in its own arguments`, async (t) => {
       const { ring, codes } = await canaryRing(t)
       const path = join(tempDir(t), 'journal.json')
       const env = { ...process.env, RING_AUTH_OAUTH_URL: ring.oauthUrl, RING_AUTH_API_URL: ring.apiUrl }

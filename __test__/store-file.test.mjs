@@ -57,7 +57,7 @@ async function usedJournal(t, rotations = 1) {
 }
 
 describe('a journal', { concurrency: true }, () => {
-  it('gives its refresh token at once, in the constructor', async (t) => {
+  it('a journal gives its refresh token at once, in the constructor', async (t) => {
     const { ring, newest, store } = await usedJournal(t)
     const { manager } = open(t, ring, { store })
     assert.equal(manager.refreshToken, newest)
@@ -67,7 +67,7 @@ describe('a journal', { concurrency: true }, () => {
     assert.equal(ring.requests.length, 0)
   })
 
-  it('gives its access token without a request, at every start, as long as it is valid', async (t) => {
+  it('a journal gives its access token without a request, at every start, as long as it is valid', async (t) => {
     const { ring, path, store } = await usedJournal(t)
     const { token } = readJournal(path).access
     for (let i = 0; i < 10; i++) {
@@ -78,7 +78,7 @@ describe('a journal', { concurrency: true }, () => {
     assert.equal(ring.requests.length, 0)
   })
 
-  it('is newer than an ancestor in the options: that is never sent, and the newer one is announced', async (t) => {
+  it('a journal is newer than an old token in the options: that is never sent, and the newest one is announced', async (t) => {
     const { ring, path, lineage, newest, store } = await usedJournal(t, 4)
     for (const ancestor of lineage.slice(0, -1)) {
       for (const given of [ancestor, wrap({ rt: ancestor, hid: '11111111-2222-4333-8444-555555555555' })]) {
@@ -100,7 +100,7 @@ describe('a journal', { concurrency: true }, () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('takes a token that it never saw, and sets the former one aside', async (t) => {
+  it('a journal takes an unknown token, and keeps the former family as the fallback', async (t) => {
     const { ring, path, newest, store } = await usedJournal(t)
     const pasted = ring.mint()
     const { manager, updates } = open(t, ring, { refreshToken: pasted, store })
@@ -113,7 +113,7 @@ describe('a journal', { concurrency: true }, () => {
     assert.ok(ring.isLive(rawOf(newest)))
   })
 
-  it('knows every token of the lineage that it set aside: none of them is sent', async (t) => {
+  it('a journal knows every token of the fallback, and none of them is sent', async (t) => {
     const { ring, lineage, store } = await usedJournal(t, 3)
     const pasted = ring.mint()
     const first = open(t, ring, { refreshToken: pasted, store })
@@ -133,7 +133,7 @@ describe('a journal', { concurrency: true }, () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('goes back to the former lineage when a pasted token is dead, and says so', async (t) => {
+  it('a journal goes back to the fallback when a pasted token is dead, and reports that', async (t) => {
     const { ring, newest, store } = await usedJournal(t)
     const dead = 'eyJ.never-was.a-token'
     const { manager, updates, said } = open(t, ring, { refreshToken: dead, store })
@@ -154,7 +154,7 @@ describe('a journal', { concurrency: true }, () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('does not go back once the pasted token has succeeded', async (t) => {
+  it('a journal does not go back to the fallback after the pasted token has succeeded', async (t) => {
     const { ring, newest, store } = await usedJournal(t)
     const { manager } = open(t, ring, { refreshToken: ring.mint(), store })
     await manager.refresh()
@@ -165,7 +165,7 @@ describe('a journal', { concurrency: true }, () => {
     assert.ok(ring.tokenRequests.every((request) => request.form['refresh_token'] !== rawOf(newest)))
   })
 
-  it('keeps its lineage where the same token comes with other push credentials', async (t) => {
+  it('a journal keeps its token family if the same token comes with other push credentials', async (t) => {
     const { ring, newest, store } = await usedJournal(t)
     const given = wrap({ ...unwrap(newest), pnc: { fcm: 1 } })
     const { manager } = open(t, ring, { refreshToken: given, store })
@@ -177,14 +177,14 @@ describe('a journal', { concurrency: true }, () => {
     )
   })
 
-  it('keeps its device id through a start with another systemId', async (t) => {
+  it('a journal keeps its hardware id through a start with another systemId', async (t) => {
     const { ring, newest, store } = await usedJournal(t)
     const { manager } = open(t, ring, { store, systemId: 'a rebuilt container' })
     await manager.refresh()
     assert.equal(manager.hardwareId, unwrap(newest).hid)
   })
 
-  it('gives its device id to a token without one, and to a new login, on a machine with another id', async (t) => {
+  it('a journal gives its hardware id to a token without one, and to a new login, on a machine with another id', async (t) => {
     const { ring, newest, store } = await usedJournal(t)
     const { hid } = unwrap(newest)
     const { manager } = open(t, ring, { store, systemId: 'another machine', refreshToken: ring.mint() })
@@ -205,7 +205,7 @@ describe('a journal', { concurrency: true }, () => {
     assert.notEqual(fresh.manager.hardwareId, hid)
   })
 
-  it('keeps a cool-down through 50 starts in an outage', async (t) => {
+  it('a journal keeps a cool-down through 50 starts in an outage', async (t) => {
     const { ring, path, store } = await usedJournal(t)
     age(path, 86_400_000)
     ring.fault(OUTAGE)
@@ -218,7 +218,7 @@ describe('a journal', { concurrency: true }, () => {
     assert.equal(ring.counts.tokenPosts, 1)
   })
 
-  it('keeps a cool-down of its own making through 50 starts too', async (t) => {
+  it('a journal keeps a cool-down of its own making through 50 starts too', async (t) => {
     const { ring, path, store } = await usedJournal(t)
     age(path, 86_400_000)
     ring.fault({ kind: 'status', status: 503, times: Infinity })
@@ -233,7 +233,7 @@ describe('a journal', { concurrency: true }, () => {
     assert.ok(ring.counts.tokenPosts <= Math.min(bound, 20), `${ring.counts.tokenPosts} requests`)
   })
 
-  it('keeps a rejection through starts: the dead token is sent once', async (t) => {
+  it('a journal keeps a rejection through starts: the dead token is sent once', async (t) => {
     const { ring, store, newest } = await usedJournal(t)
     ring.revokeAll()
     for (let i = 0; i < 10; i++) {
@@ -247,7 +247,7 @@ describe('a journal', { concurrency: true }, () => {
     assert.ok(ring.counts.tokenPosts <= 2)
   })
 
-  it('is adopted by another manager on the same file, without a request', async (t) => {
+  it('a journal is adopted by another manager on the same file, without a request', async (t) => {
     const { ring, path, store } = await usedJournal(t)
     age(path, 86_400_000)
     const one = open(t, ring, { store })
@@ -258,7 +258,7 @@ describe('a journal', { concurrency: true }, () => {
     assert.equal(ring.counts.tokenPosts, 1)
   })
 
-  it('of one account does not mix with that of another in the same folder', async (t) => {
+  it('a journal of one account does not mix with that of another in the same folder', async (t) => {
     const ring = await startRing(t, {
       accounts: [
         { email: 'a@example.com', password: 'x' },
@@ -278,7 +278,7 @@ describe('a journal', { concurrency: true }, () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('of another issuer is refused, left as it is, and nothing is sent', async (t) => {
+  it('a journal of another issuer is refused, left as it is, and nothing is sent', async (t) => {
     const { path, store, ring } = await usedJournal(t)
     const other = await startRing(t)
     const before = readFileSync(path)
@@ -291,7 +291,7 @@ describe('a journal', { concurrency: true }, () => {
     assert.equal(other.requests.length + ring.requests.length, 0)
   })
 
-  it('written by a later version is STORE, and left as it is', async (t) => {
+  it('a journal written by a later version is STORE, and left as it is', async (t) => {
     const { ring, path, store } = await usedJournal(t)
     editJournal(path, (journal) => {
       journal.version = 2
@@ -312,7 +312,7 @@ describe('a journal', { concurrency: true }, () => {
     assert.equal(ring.requests.length, 0)
   })
 
-  it('keeps a token that has grown beyond what can be pasted', async (t) => {
+  it('a journal keeps a token that has grown beyond what can be pasted', async (t) => {
     const { ring, store } = await usedJournal(t)
     const long = `eyJ.${'x'.repeat(60_000)}`
     const { manager } = open(t, ring, { store })
@@ -326,7 +326,7 @@ describe('a journal', { concurrency: true }, () => {
     assert.doesNotMatch(said(), /damaged/)
   })
 
-  it('keeps the keys that it does not know', async (t) => {
+  it('a journal keeps the keys that it does not know', async (t) => {
     const { ring, path, store } = await usedJournal(t)
     editJournal(path, (journal) => {
       journal.later = { deep: ['ä', 1.5, null] }
@@ -339,7 +339,7 @@ describe('a journal', { concurrency: true }, () => {
     assert.equal(readJournal(path).another, 'x')
   })
 
-  it('and everything beside it can be read by its owner alone', { skip: modes }, async (t) => {
+  it('a journal and everything beside it can be read by its owner alone', { skip: modes }, async (t) => {
     const ring = await startRing(t, { latencyMs: 200 })
     const umask = process.umask(0)
     t.after(() => process.umask(umask))
@@ -364,7 +364,7 @@ describe('a journal', { concurrency: true }, () => {
   const groups =
     process.getuid?.() === 0 ? [4242] : (process.getgroups?.() ?? []).filter((group) => group !== process.getgid?.())
   const noGroup = modes || needs('a second group of this user', () => groups.length > 0)
-  it('keeps the group that it was given, which can still read it', { skip: noGroup }, async (t) => {
+  it('a journal keeps the group that it was given, which can still read it', { skip: noGroup }, async (t) => {
     const { ring, path, store } = await usedJournal(t)
     const group = Number(groups[0])
     const { uid, gid } = statSync(path)
@@ -382,7 +382,7 @@ describe('a journal', { concurrency: true }, () => {
   })
 
   const notRoot = asRoot()
-  it('keeps its owner when root rotates it', { skip: notRoot }, async (t) => {
+  it('a journal keeps its owner when root rotates it', { skip: notRoot }, async (t) => {
     const { ring, path, store } = await usedJournal(t)
     chownSync(path, 4243, 4242)
     const { manager } = open(t, ring, { store })
@@ -392,7 +392,7 @@ describe('a journal', { concurrency: true }, () => {
     assert.equal(rawOf(readJournal(path).current.token), ring.newest())
   })
 
-  it('that the system refuses to write is STORE: nothing is sent, what is there stays, and it goes on when it can', {
+  it('a journal that the system refuses to write is STORE: nothing is sent or changed, and it works again when it can be written', {
     skip: shell,
   }, async (t) => {
     const { ring, path, lineage, store } = await usedJournal(t)
@@ -429,7 +429,7 @@ describe('a journal', { concurrency: true }, () => {
     )
   })
 
-  it('behind a symbolic link is changed where it lies, and the link stays', { skip: links() }, async (t) => {
+  it('a journal behind a symbolic link is changed at its place, and the link stays', { skip: links() }, async (t) => {
     const { ring, path, newest } = await usedJournal(t)
     const link = join(tempDir(t), 'link.json')
     symlinkSync(path, link)
@@ -441,7 +441,7 @@ describe('a journal', { concurrency: true }, () => {
     assert.equal(realpathSync(link), realpathSync(path))
   })
 
-  it('behind a link and without it is the same one, and has one lock', { skip: links() }, async (t) => {
+  it('a journal behind a link and without it is the same one, and has one lock', { skip: links() }, async (t) => {
     const { ring, path } = await usedJournal(t)
     ring.settings.latencyMs = 50
     const link = join(tempDir(t), 'link.json')
@@ -452,7 +452,7 @@ describe('a journal', { concurrency: true }, () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('that a link promises is made where the link points', { skip: links() }, async (t) => {
+  it('a journal behind a link without a target is created at the target', { skip: links() }, async (t) => {
     const ring = await startRing(t)
     const dir = tempDir(t)
     mkdirSync(join(dir, 'data'))
@@ -489,7 +489,7 @@ describe('a damaged journal', { concurrency: true }, () => {
     ],
   ]
   for (const [how, damage] of damages) {
-    it(`${how} is kept under another name, reported, and the token given is used`, async (t) => {
+    it(`a damaged journal (${how}) is kept under another name and reported, and the given token is used`, async (t) => {
       const { ring, path, store } = await usedJournal(t)
       damage(path)
       const damaged = readFileSync(path)
@@ -510,7 +510,7 @@ describe('a damaged journal', { concurrency: true }, () => {
     })
   }
 
-  it('without a token given is kept, and a login is asked for', async (t) => {
+  it('a damaged journal is kept, and without a given token a login is asked for', async (t) => {
     const { ring, path, store } = await usedJournal(t)
     const text = '{\n  "ring-auth-journal": gone'
     writeFileSync(path, text)
@@ -523,7 +523,7 @@ describe('a damaged journal', { concurrency: true }, () => {
     assert.ok(!existsSync(path))
   })
 
-  it('with nothing wrong but its access token, mark or cool-down keeps its refresh token', async (t) => {
+  it('a damaged journal with nothing wrong but its access token, mark or cool-down keeps its refresh token', async (t) => {
     const { ring, path, store, newest } = await usedJournal(t)
     editJournal(path, (journal) => {
       journal.access = { token: 1 }

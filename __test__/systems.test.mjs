@@ -10,7 +10,7 @@ import * as systems from './support/systems.mjs'
 const LINUX = { platform: 'linux', gate: true }
 
 describe('where a test holds', () => {
-  it('is said by a system and a reason, with what takes its place', () => {
+  it('the reason of a skipped test names the system, the cause and the replacement', () => {
     assert.equal(systems.only('unix', 'because', 'instead', { ...LINUX }), false)
     assert.equal(systems.only('unix', 'because', 'instead', { platform: 'darwin', gate: true }), false)
     assert.match(String(systems.only('linux', 'because', 'instead', { platform: 'darwin', gate: true })), /Linux alone/)
@@ -18,7 +18,7 @@ describe('where a test holds', () => {
     assert.equal(windows, 'on Unix alone: because. In its place: instead')
   })
 
-  it('and what a machine lacks is an error in the gate on Linux', () => {
+  it('a tool that the machine lacks is an error in the gate on Linux', () => {
     assert.equal(
       systems.needs('it', () => true, LINUX),
       false,
@@ -37,7 +37,7 @@ describe('where a test holds', () => {
       )
   })
 
-  it('is said by no test in its own words, so that the gate on Linux skips none for its system', () => {
+  it('no test has its own rule for a skip, so that the gate on Linux skips none for its system', () => {
     const files = testFiles(join(root, '__test__'))
     assert.ok(files.length > 40, String(files.length))
     const own = /skip:\s[^{}]*process\.(platform|getuid)|process\.platform [!=]== '(win32|linux)' &&|t\.skip\('sudo/

@@ -62,7 +62,7 @@ describe('expires_in', { concurrency: true }, () => {
     [1e300, DAY],
   ]
   for (const [expiresIn, lifetime] of cases) {
-    it(`of ${expiresIn === undefined ? 'nothing' : JSON.stringify(expiresIn)} is taken for ${lifetime / 1000} s, and costs one request`, async (t) => {
+    it(`expires_in of ${expiresIn === undefined ? 'nothing' : JSON.stringify(expiresIn)} counts as ${lifetime / 1000} s, and costs one request`, async (t) => {
       const ring = await startRing(t, { expiresIn })
       const { manager } = open(t, ring, { refreshToken: ring.mint() })
       const before = Date.now()
@@ -75,7 +75,7 @@ describe('expires_in', { concurrency: true }, () => {
   }
 
   for (const expiresIn of ['1e400', '1'.repeat(400), '0.000000001', '-0']) {
-    it(`written as ${expiresIn.length > 20 ? `${expiresIn.length} digits` : expiresIn} breaks nothing`, async (t) => {
+    it(`expires_in written as ${expiresIn.length > 20 ? `${expiresIn.length} digits` : expiresIn} breaks nothing`, async (t) => {
       const ring = await startRing(t)
       ring.fault({
         kind: 'mutate',
@@ -91,7 +91,7 @@ describe('expires_in', { concurrency: true }, () => {
   }
 
   for (const expiresIn of [0, 1e-9, 0.001, 1, undefined, -5, 'x']) {
-    it(`of ${expiresIn} makes no busy loop of autoRefresh`, async (t) => {
+    it(`expires_in of ${expiresIn} makes no busy loop of autoRefresh`, async (t) => {
       const ring = await startRing(t, { expiresIn })
       const { manager, updates } = open(t, ring, { refreshToken: ring.mint(), autoRefresh: true })
       await until(() => updates.length > 0, 'the first refresh, which nobody asked for')
@@ -102,7 +102,7 @@ describe('expires_in', { concurrency: true }, () => {
     })
   }
 
-  it('of a second is believed: the next caller after it waits for a new token', async (t) => {
+  it('expires_in of a second is believed: the next caller after it waits for a new token', async (t) => {
     const ring = await startRing(t, { expiresIn: 1 })
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
     const { accessToken, expiresAt } = await manager.getAuth()
@@ -113,14 +113,14 @@ describe('expires_in', { concurrency: true }, () => {
 })
 
 describe('an access token', { concurrency: true }, () => {
-  it('is not refreshed before the last tenth of its life', async (t) => {
+  it('an access token is not refreshed before the last tenth of its life', async (t) => {
     const { ring, accessToken, store } = await agedJournal(t, 0.85 * HOUR)
     const { manager } = open(t, ring, { store })
     for (let i = 0; i < 50; i++) assert.equal(await manager.getAccessToken(), accessToken)
     assert.equal(ring.counts.tokenPosts, 0)
   })
 
-  it('near its end is handed out at once, and one refresh starts beside it', async (t) => {
+  it('an access token near its end is returned at once, and one refresh starts in the background', async (t) => {
     const { ring, accessToken, store } = await agedJournal(t, 0.95 * HOUR)
     const hanging = ring.fault({ kind: 'hang', times: Infinity })
     const { manager } = open(t, ring, { store, requestTimeoutMs: 2000 })
@@ -134,7 +134,7 @@ describe('an access token', { concurrency: true }, () => {
     assert.equal(ring.counts.rotations, 1)
   })
 
-  it('that has expired is never handed out: all callers wait for one refresh', async (t) => {
+  it('an access token that has expired is never returned: all callers wait for one refresh', async (t) => {
     const { ring, accessToken, store } = await agedJournal(t, HOUR)
     ring.settings.latencyMs = 50
     const { manager } = open(t, ring, { store })
@@ -145,7 +145,7 @@ describe('an access token', { concurrency: true }, () => {
     assert.equal(ring.counts.tokenPosts, 1)
   })
 
-  it('that is valid makes an outage nobody’s problem', async (t) => {
+  it('an access token that is valid hides an outage from all callers', async (t) => {
     const { ring, accessToken, store } = await agedJournal(t, 0.95 * HOUR)
     ring.fault(OUTAGE)
     const { manager } = open(t, ring, { store })
@@ -156,7 +156,7 @@ describe('an access token', { concurrency: true }, () => {
     assert.equal(ring.counts.tokenPosts, 1)
   })
 
-  it('from a time that is yet to come is refreshed, once', async (t) => {
+  it('an access token from the future is refreshed, once', async (t) => {
     const { ring, accessToken, store } = await agedJournal(t, -HOUR)
     const { manager } = open(t, ring, { store })
     assert.notEqual(await manager.getAccessToken(), accessToken)
@@ -166,7 +166,7 @@ describe('an access token', { concurrency: true }, () => {
 })
 
 describe('a cool-down', { concurrency: true }, () => {
-  it('of a clock that was wrong is over', async (t) => {
+  it('a cool-down that begins in the future, because a clock was wrong, is over', async (t) => {
     const { ring, path, store } = await agedJournal(t, HOUR)
     editJournal(path, (journal) => {
       journal.coolDown = {
@@ -183,7 +183,7 @@ describe('a cool-down', { concurrency: true }, () => {
     assert.equal(ring.counts.tokenPosts, 1)
   })
 
-  it('is a day at most, whatever Retry-After says', async (t) => {
+  it('a cool-down is a day at most, even if Retry-After is longer', async (t) => {
     const ring = await startRing(t)
     ring.fault({ kind: 'status', status: 429, headers: { 'retry-after': '31536000' } })
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
@@ -193,7 +193,7 @@ describe('a cool-down', { concurrency: true }, () => {
     assert.ok(Number(manager.status.retryAt) > Date.now() + DAY - 60_000)
   })
 
-  it('is a quarter of an hour at once for a block, after one request', async (t) => {
+  it('a cool-down is a quarter of an hour at once for a block, after one request', async (t) => {
     const ring = await startRing(t)
     ring.fault({
       kind: 'status',
@@ -209,7 +209,7 @@ describe('a cool-down', { concurrency: true }, () => {
     assert.equal(ring.counts.tokenPosts, 1)
   })
 
-  it('is followed by one request of the first call, not by four', async (t) => {
+  it('a cool-down is followed by one request of the first call, not by four', async (t) => {
     const { ring, path, store } = await agedJournal(t, HOUR)
     ring.fault({ kind: 'status', status: 500, times: Infinity })
     editJournal(path, (journal) => {
@@ -233,7 +233,7 @@ describe('a cool-down', { concurrency: true }, () => {
 })
 
 describe('autoRefresh', { concurrency: true }, () => {
-  it('refreshes ahead of expiry without being asked, once', async (t) => {
+  it('autoRefresh refreshes ahead of expiry without being asked, once', async (t) => {
     const { ring, accessToken, store } = await agedJournal(t, 0.95 * HOUR)
     const { manager } = open(t, ring, { store, autoRefresh: true })
     await until(
@@ -244,7 +244,7 @@ describe('autoRefresh', { concurrency: true }, () => {
     assert.equal(ring.counts.tokenPosts, 1)
   })
 
-  it('makes no request while the access token is young', async (t) => {
+  it('autoRefresh makes no request while the access token is young', async (t) => {
     const { ring, store } = await agedJournal(t, 0)
     const { manager } = open(t, ring, { store, autoRefresh: true })
     await manager.getAccessToken()
@@ -252,7 +252,7 @@ describe('autoRefresh', { concurrency: true }, () => {
     assert.equal(ring.counts.tokenPosts, 0)
   })
 
-  it('tries again by itself when a cool-down is over', async (t) => {
+  it('autoRefresh tries again by itself when a cool-down is over', async (t) => {
     const { ring, path, store } = await agedJournal(t, HOUR)
     editJournal(path, (journal) => {
       journal.coolDown = {
@@ -271,7 +271,7 @@ describe('autoRefresh', { concurrency: true }, () => {
     assert.ok(Number(ring.tokenRequests[0]?.at) >= Number(retryAt ?? 0))
   })
 
-  it('leaves a rejected token alone', async (t) => {
+  it('autoRefresh leaves a rejected token alone', async (t) => {
     const { ring, store } = await agedJournal(t, HOUR)
     ring.revokeAll()
     const { manager } = open(t, ring, { store, autoRefresh: true })
@@ -281,7 +281,7 @@ describe('autoRefresh', { concurrency: true }, () => {
     assert.equal(ring.counts.tokenPosts, posts)
   })
 
-  it('begins when a token comes, where there was none', async (t) => {
+  it('autoRefresh begins with the first token if there was none', async (t) => {
     const ring = await startRing(t)
     const { manager, updates } = open(t, ring, { autoRefresh: true })
     await manager.setRefreshToken(ring.mint())

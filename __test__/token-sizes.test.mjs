@@ -23,7 +23,7 @@ describe('a token', { concurrency: true }, () => {
   for (const bytes of [300, 1500, 6000]) {
     const canary = 'x'.repeat(bytes)
 
-    it(`of ${bytes} bytes goes through every rotation, and through a start in between`, async (t) => {
+    it(`a token of ${bytes} bytes goes through every rotation, and through a start in between`, async (t) => {
       const ring = await startRing(t, { canary })
       const path = join(tempDir(t), 'journal.json')
       for (let start = 0; start < 3; start++) {
@@ -40,7 +40,7 @@ describe('a token', { concurrency: true }, () => {
     })
 
     for (const [what, spec] of LOSSES) {
-      it(`of ${bytes} bytes survives ${what}, within Ring's grace`, async (t) => {
+      it(`a token of ${bytes} bytes survives ${what}, within Ring's grace`, async (t) => {
         const ring = await startRing(t, { canary, graceMs: 10_000 })
         const path = join(tempDir(t), '.env')
         writeFileSync(path, `RING_REFRESH_TOKEN=${wrap({ rt: ring.mint() })}\n`)

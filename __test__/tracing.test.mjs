@@ -41,7 +41,7 @@ function listen(t) {
 }
 
 describe('the tracing channel', () => {
-  it('tells of a refresh as tracePromise does, and of each reason', async (t) => {
+  it('the tracing channel reports a refresh as tracePromise does, with each reason', async (t) => {
     const ring = await startRing(t, { canary: CANARY })
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
     const { heard, names, ends } = listen(t)
@@ -63,7 +63,7 @@ describe('the tracing channel', () => {
     assert.ok(!inspect(heard, { depth: 9 }).includes(CANARY))
   })
 
-  it('tells of a failure with its code, and of each request', async (t) => {
+  it('the tracing channel reports a failure with its code, and each request', async (t) => {
     const ring = await startRing(t, { canary: CANARY })
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
     const { heard, names } = listen(t)
@@ -78,7 +78,7 @@ describe('the tracing channel', () => {
     assert.ok(!inspect(heard, { depth: 9 }).includes(CANARY))
   })
 
-  it("tells of another manager's rotation as adopted, without a request", async (t) => {
+  it("the tracing channel reports another manager's rotation as adopted, without a request", async (t) => {
     const ring = await startRing(t)
     const store = fileStore(`${tempDir(t)}/journal.json`)
     const first = open(t, ring, { store, refreshToken: ring.mint() })
@@ -97,7 +97,7 @@ describe('the tracing channel', () => {
     })
   })
 
-  it('tells of what nobody asked for, also if somebody subscribes late', async (t) => {
+  it('the tracing channel reports an unasked refresh, also to a late subscriber', async (t) => {
     const ring = await startRing(t, { expiresIn: 1 })
     const { manager } = open(t, ring, { refreshToken: ring.mint(), autoRefresh: true })
     await until(() => ring.counts.rotations >= 1, 'a rotation before anybody listens')
@@ -110,7 +110,7 @@ describe('the tracing channel', () => {
     await manager.close()
   })
 
-  it('tells a subscriber of a whole refresh that began after another one had left', async (t) => {
+  it('the tracing channel reports a whole refresh to a subscriber that came after another one had left', async (t) => {
     const ring = await startRing(t)
     const earlier = listen(t)
     const other = open(t, ring, { refreshToken: ring.mint() }).manager
@@ -131,7 +131,7 @@ describe('the tracing channel', () => {
     assert.deepEqual(names(), ['start', 'end', 'asyncStart', 'asyncEnd'])
   })
 
-  it('a subscriber that throws does the manager no harm', async (t) => {
+  it('a subscriber of the tracing channel that throws does not disturb the manager', async (t) => {
     const ring = await startRing(t)
     const source = `
       import { tracingChannel } from 'node:diagnostics_channel'
@@ -151,7 +151,7 @@ describe('the tracing channel', () => {
 })
 
 describe('while nobody has subscribed', () => {
-  it('no channel is made, nothing is published, and no event of a refresh crosses from the native part', async (t) => {
+  it('without a subscriber no channel is made, nothing is published, and no event of a refresh crosses from the native part', async (t) => {
     const ring = await startRing(t)
     // A process of its own: here others have subscribed.
     const source = `
@@ -204,7 +204,7 @@ describe('while nobody has subscribed', () => {
 })
 
 describe('stats', () => {
-  it('count rotations, failed requests by their code, and know the last success', async (t) => {
+  it('stats count rotations, failed requests by their code, and know the last success', async (t) => {
     const ring = await startRing(t)
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
     assert.deepEqual(manager.stats, { rotations: 0, adopted: 0, takeovers: 0, failures: {}, lastSuccessAt: null })
@@ -228,7 +228,7 @@ describe('stats', () => {
     assert.equal(manager.stats.rotations, 2)
   })
 
-  it('count a refresh that a killed process had begun as a takeover', async (t) => {
+  it('stats count a refresh that a killed process had begun as a takeover', async (t) => {
     const ring = await startRing(t, { graceMs: 600_000 })
     const path = `${tempDir(t)}/journal.json`
     const options = optionsFor(ring, { store: fileStore(path), refreshToken: ring.mint() })

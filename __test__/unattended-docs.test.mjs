@@ -77,7 +77,7 @@ async function house(t, settings = account('totp')) {
 const valuesOf = (unit, key) => [...unit.matchAll(new RegExp(`^${key}=(.*)$`, 'gm'))].map(([, value = '']) => value)
 
 describe('docs/unattended.md', { concurrency: 4, skip: posix }, () => {
-  it('when it does not work', async (t) => {
+  it('docs/unattended.md: when it does not work', async (t) => {
     const { shell, logIn } = await house(t)
     const line = snippet('sh', 'ring-auth doctor')
     const before = await shell(line).ended
@@ -101,7 +101,7 @@ describe('docs/unattended.md', { concurrency: 4, skip: posix }, () => {
     )
   })
 
-  it('health checks', async (t) => {
+  it('docs/unattended.md: health checks', async (t) => {
     const { shell, logIn, journal } = await house(t)
     const line = snippet('sh', '--max-age 26h >/dev/null')
     assert.equal((await shell(line).ended).code, 3)
@@ -115,7 +115,7 @@ describe('docs/unattended.md', { concurrency: 4, skip: posix }, () => {
     ['curl', 'https://ntfy.sh'],
     ['mail', 'mail -s'],
   ])) {
-    it(`being told by ${name}`, async (t) => {
+    it(`docs/unattended.md: being told by ${name}`, async (t) => {
       const { shell, said } = await house(t)
       const watching = shell(`exec ${snippet('sh', words)}`)
       await until(() => {
@@ -135,7 +135,7 @@ describe('docs/unattended.md', { concurrency: 4, skip: posix }, () => {
     })
   }
 
-  it("a login with an authenticator's secret, in a program and in a shell", async (t) => {
+  it("docs/unattended.md: a login with an authenticator's secret, in a program and in a shell", async (t) => {
     const { ring, shell, totp } = await house(t)
     const { manager } = open(t, ring)
     const source = `${snippet('js', 'totpSecret')}\nreturn authenticated`
@@ -146,7 +146,7 @@ describe('docs/unattended.md', { concurrency: 4, skip: posix }, () => {
     assert.equal(done.code, 0, done.stderr)
   })
 
-  it('a sealed journal: a key in a file, in a program, in a keyring, and as a credential', async (t) => {
+  it('docs/unattended.md: a sealed journal with a key in a file, in a program, in a keyring, and as a credential', async (t) => {
     const { ring, folder, shell, put, program, inside, journal, logIn } = await house(t)
     const keys = [1, 2].map((byte) => Buffer.alloc(32, byte).toString('base64'))
     program('openssl', `[ "$*" = 'rand -base64 32' ] && cat '${folder}/random'`)
@@ -188,7 +188,7 @@ describe('docs/unattended.md', { concurrency: 4, skip: posix }, () => {
     assert.equal((await shell(`${status} --key-file ${join(folder, 'none')}`).ended).code, 2)
   })
 
-  it('cron', async (t) => {
+  it('docs/unattended.md: cron', async (t) => {
     const { ring, shell, logIn } = await house(t)
     const lines = snippet('sh', 'token=$(ring-auth token')
     const before = await shell(lines).ended
@@ -200,7 +200,7 @@ describe('docs/unattended.md', { concurrency: 4, skip: posix }, () => {
     assert.ok(!done.stdout.includes('needs a look'))
   })
 
-  it('systemd: a login by its credentials, and the watch', async (t) => {
+  it('docs/unattended.md: systemd, a login by its credentials, and the watch', async (t) => {
     const { ring, folder, shell, put, totp, said } = await house(t)
     const [watch, login] = [snippet('ini', '/ring-auth.service'), snippet('ini', '/ring-auth-login.service')]
     // This machine may run no systemd: what it does with the units is done here.
@@ -233,7 +233,7 @@ describe('docs/unattended.md', { concurrency: 4, skip: posix }, () => {
     ['Docker', 'services:'],
     ['Kubernetes', 'kind: Deployment'],
   ])) {
-    it(`${name}: a container with a token to begin with, and its check`, async (t) => {
+    it(`docs/unattended.md: ${name}, a container with a first token, and its health check`, async (t) => {
       const { ring, folder, shell, journal } = await house(t)
       const yaml = snippet('yaml', words)
       const line = (/** @type {RegExp} */ pattern) => String(pattern.exec(yaml)?.[1]).replaceAll(/[[\],]/g, '')
@@ -257,7 +257,7 @@ describe('docs/unattended.md', { concurrency: 4, skip: posix }, () => {
     })
   }
 
-  it('numbers for Prometheus, and the tracing channel', async (t) => {
+  it('docs/unattended.md: numbers for Prometheus, and the tracing channel', async (t) => {
     const { ring } = await house(t)
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
     /** As prom-client's metrics are collected. */

@@ -25,7 +25,7 @@ async function loggedIn(t, settings = {}) {
 const HOUR = 3_600_000
 
 describe('status --max-age', { concurrency: 4 }, () => {
-  it('the last success is that of the login, and then of each rotation', async (t) => {
+  it('status reports the last success: the login, and then each rotation', async (t) => {
     const { ring, journal } = await loggedIn(t)
     const status = async () => json(await run(['status', '--state-file', journal, '--json'], { ring }))
     const first = (await status()).lastSuccessAt
@@ -41,7 +41,7 @@ describe('status --max-age', { concurrency: 4 }, () => {
     assert.match((await run(['status', '--state-file', journal], { ring })).stdout, /^Last success: \d+ s ago$/m)
   })
 
-  it('ends with 5 beyond that age, and with 3 where a login is needed', async (t) => {
+  it('status --max-age ends with 5 beyond that age, and with 3 if a login is needed', async (t) => {
     const { ring, journal } = await loggedIn(t)
     const check = (/** @type {string[]} */ ...args) => run(['status', '--state-file', journal, ...args], { ring })
     editJournal(journal, (state) => (state.lastSuccessAt = Date.now() - 27 * HOUR))
@@ -70,7 +70,7 @@ describe('status --max-age', { concurrency: 4 }, () => {
     assert.equal(readJournal(journal).lastSuccessAt, null)
   })
 
-  it('an age without a unit is refused', async (t) => {
+  it('status --max-age refuses an age without a unit', async (t) => {
     const { ring, journal } = await setUp(t)
     const done = await run(['status', '--state-file', journal, '--max-age', '26'], { ring })
     assert.equal(done.code, 2)
@@ -91,7 +91,7 @@ function put(folder, name, content) {
 describe('secrets from files', { concurrency: 4 }, () => {
   const login = (/** @type {string} */ journal) => ['login', '--state-file', journal, '--json']
 
-  it('a login has everything from files, as Docker and Kubernetes mount them', { skip: links() }, async (t) => {
+  it('a login takes everything from files, as Docker and Kubernetes mount them', { skip: links() }, async (t) => {
     const { ring, folder, journal } = await setUp(t, { ...account('totp'), web: false })
     const mounted = join(folder, '..data')
     mkdirSync(mounted)
@@ -108,7 +108,7 @@ describe('secrets from files', { concurrency: 4 }, () => {
     noSecret(done.stderr, String(new URL(ring.totpAddress()).searchParams.get('secret')))
   })
 
-  it("a login has everything from systemd's credentials, as the last resort", async (t) => {
+  it("a login takes everything from systemd's credentials, as the last resort", async (t) => {
     const { ring, folder, journal } = await setUp(t, account('totp'))
     put(folder, 'ring-email', EMAIL)
     put(folder, 'ring-password', `${PASSWORD}\n`)
@@ -127,7 +127,7 @@ describe('secrets from files', { concurrency: 4 }, () => {
     }
   })
 
-  it('--totp-secret-file and RING_TOTP_SECRET', async (t) => {
+  it('--totp-secret-file and RING_TOTP_SECRET make the code of a login', async (t) => {
     const { ring, folder, journal } = await setUp(t, account('totp'))
     const secret = String(new URL(ring.totpAddress()).searchParams.get('secret')).toLowerCase()
     const path = put(folder, 'totp', secret.replace(/.{4}/g, '$& '))
@@ -142,7 +142,7 @@ describe('secrets from files', { concurrency: 4 }, () => {
     }
   })
 
-  it('two wrong codes of an authenticator are exit 4, and say what to check', async (t) => {
+  it("two wrong codes from an authenticator's secret are exit 4, and the message says what to check", async (t) => {
     const { ring, folder, journal } = await setUp(t, account('totp'))
     const secret = 'JBSWY3DPEHPK3PXPJBSWY3DP'
     const path = put(folder, 'totp', `otpauth://totp/Ring?secret=${secret}&period=6`)
@@ -158,7 +158,7 @@ describe('secrets from files', { concurrency: 4 }, () => {
     noSecret(done.stderr + done.stdout, secret)
   })
 
-  it('a person at a terminal is asked for no code', { skip: terminal }, async (t) => {
+  it("a person at a terminal with an authenticator's secret is asked for no code", { skip: terminal }, async (t) => {
     const { ring, folder } = await setUp(t, account('totp'))
     const path = put(folder, 'totp', ring.totpAddress())
     const screen = Screen.login(t, ['--email', EMAIL, '--totp-secret-file', path], { ring })
@@ -169,7 +169,7 @@ describe('secrets from files', { concurrency: 4 }, () => {
     assert.equal(unwrap(printed(screen.text)).rt, ring.newest())
   })
 
-  it('a variable and its file at once are refused, before anything is sent', async (t) => {
+  it('a variable together with its _FILE is refused, before anything is sent', async (t) => {
     const { ring, folder, journal } = await setUp(t)
     for (const name of ['RING_EMAIL', 'RING_PASSWORD', 'RING_2FA_CODE', 'RING_TOTP_SECRET']) {
       const env = { [name]: 'value', [`${name}_FILE`]: put(folder, name, 'value') }
@@ -179,7 +179,7 @@ describe('secrets from files', { concurrency: 4 }, () => {
     assert.equal(ring.requests.length, 0)
   })
 
-  it('only what is needed is read', async (t) => {
+  it('a command reads only the secrets that it needs', async (t) => {
     const { ring, folder, journal } = await loggedIn(t)
     const missing = join(folder, 'missing')
     const all = Object.fromEntries(
@@ -195,7 +195,7 @@ describe('secrets from files', { concurrency: 4 }, () => {
     assert.equal(done.code, 0, done.stderr)
   })
 
-  it('a file that is no secret is refused by its name', { skip: devices }, async (t) => {
+  it('a file that cannot be a secret is refused by its name', { skip: devices }, async (t) => {
     const { ring, folder, journal } = await setUp(t)
     const fifo = join(folder, 'fifo')
     execFileSync('mkfifo', [fifo])
@@ -226,7 +226,7 @@ describe('secrets from files', { concurrency: 4 }, () => {
     assert.equal(ring.requests.length, 0)
   })
 
-  it('a token to begin with, which is an old copy from the first rotation on', async (t) => {
+  it('a first token in a file is an old copy from the first rotation on', async (t) => {
     const { ring, folder, journal } = await setUp(t)
     const env = { RING_REFRESH_TOKEN_FILE: put(folder, 'token', `${ring.mint()}\n`) }
     const store = ['--state-file', journal]
@@ -247,7 +247,7 @@ describe('secrets from files', { concurrency: 4 }, () => {
     assert.equal((await run(['status', ...store], { ring, env })).code, 3)
   })
 
-  it('a text in a file that is no token stops no healthy journal', async (t) => {
+  it('a text in a file that is no token does not stop a working journal', async (t) => {
     const { ring, folder, journal } = await loggedIn(t)
     for (const [text, isEmpty] of /** @type {[string, boolean][]} */ ([
       [`two words ${CANARY}`, false],
@@ -266,7 +266,7 @@ describe('secrets from files', { concurrency: 4 }, () => {
     assert.equal(unwrap(readJournal(journal).current.token).rt, ring.newest())
   })
 
-  it('a token in a file is as one from standard input, and does not go with it', async (t) => {
+  it('a token in a file counts as one from standard input, and excludes it', async (t) => {
     const { ring, folder } = await setUp(t)
     const env = { RING_REFRESH_TOKEN_FILE: put(folder, 'token', ring.mint()), RING_REFRESH_TOKEN: 'not looked at' }
     assert.equal(json(await run(['status', '--json'], { ring, env })).state, 'idle')

@@ -11,7 +11,7 @@ const NO_CODE = { accounts: [{ email: EMAIL, password: PASSWORD, twoFactor: /** 
 const ACCOUNT = { email: EMAIL, password: PASSWORD }
 
 describe('waitForLogin', () => {
-  it('resolves within 20 seconds of the login of another process, which costs the waiting one no request', async (t) => {
+  it('waitForLogin resolves within 20 seconds of the login of another process, which costs the waiting one no request', async (t) => {
     const ring = await startRing(t, NO_CODE)
     const store = fileStore(join(tempDir(t), 'ring-auth.json'))
     const waiting = open(t, ring, { store })
@@ -39,7 +39,7 @@ describe('waitForLogin', () => {
     assert.match(waiting.said(), /Another process has logged in/)
   })
 
-  it('resolves at once with a token, rejects with the manager, and lets an aborted process end', async (t) => {
+  it('waitForLogin resolves at once with a token, rejects with the manager, and lets an aborted process end', async (t) => {
     const ring = await startRing(t)
     const { manager } = open(t, ring, { refreshToken: ring.mint(EMAIL) })
     await manager.waitForLogin()
@@ -67,7 +67,7 @@ describe('waitForLogin', () => {
 describe('addBlock', () => {
   const empty = '{\n  "bridge": { "name": "Odd" },\n  "platforms": []\n}\n'
 
-  it('a login makes the block and removes what the token replaces, as the command line does', async (t) => {
+  it('a login with addBlock adds the block and removes what the token replaces, as the command line does', async (t) => {
     const ring = await startRing(t, NO_CODE)
     const configPath = join(tempDir(t), 'config.json')
     writeFileSync(configPath, empty)
@@ -87,7 +87,7 @@ describe('addBlock', () => {
     assert.deepEqual(block(), [{ platform: 'Mine', other: 1, refreshToken: second.manager.refreshToken }])
   })
 
-  it('a file that cannot be written is said before Ring is asked for a code', async (t) => {
+  it('a login with addBlock reports a file that cannot be written before Ring sends a code', async (t) => {
     const ring = await startRing(t)
     const configPath = join(tempDir(t), 'config.json')
     writeFileSync(configPath, '{ "platforms": [ }')
@@ -104,7 +104,7 @@ describe('addBlock', () => {
     assert.ok(existsSync(configPath))
   })
 
-  it('several blocks are refused, and without it no block is made', async (t) => {
+  it('addBlock refuses several blocks, and without it no block is added', async (t) => {
     const ring = await startRing(t, NO_CODE)
     const configPath = join(tempDir(t), 'config.json')
     const two = { platforms: [{ platform: 'Mine' }, { platform: 'Mine', name: 'Second' }] }

@@ -90,7 +90,7 @@ const variable = (note, name) => new RegExp(`^${name}=(.*)$`, 'm').exec(note)?.[
 
 describe('watch', { concurrency: 4 }, () => {
   for (const signal of /** @type {const} */ (['SIGTERM', 'SIGINT'])) {
-    it(`keeps the token fresh, says so once, and ends on ${signal} with 0`, { skip: signals }, async (t) => {
+    it(`watch keeps the token fresh, reports that once, and ends on ${signal} with 0`, { skip: signals }, async (t) => {
       const { ring, journal, logIn, watch } = await house(t, { expiresIn: 2 })
       await logIn()
       const before = ring.counts.rotations
@@ -104,7 +104,7 @@ describe('watch', { concurrency: 4 }, () => {
     })
   }
 
-  it('stores a rotation under way before it ends', { skip: signals }, async (t) => {
+  it('watch stores a rotation under way before it ends', { skip: signals }, async (t) => {
     const { ring, journal, logIn, watch, store } = await house(t, { expiresIn: 1 })
     await logIn()
     ring.settings.latencyMs = 1500
@@ -118,7 +118,7 @@ describe('watch', { concurrency: 4 }, () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it("a start without a token counts, and another process's login is noticed within 15 seconds", async (t) => {
+  it("watch reports a start without a token, and notices another process's login within 15 seconds", async (t) => {
     const { ring, folder, journal, logIn, watch } = await house(t)
     const told = mkdtempSync(join(folder, 'told-'))
     const env = {
@@ -157,7 +157,7 @@ describe('watch', { concurrency: 4 }, () => {
     }
   })
 
-  it('a token that Ring rejects is told of once', async (t) => {
+  it('watch reports a token that Ring rejects once', async (t) => {
     const { ring, folder, logIn, watch } = await house(t, { expiresIn: 2 })
     await logIn()
     const told = mkdtempSync(join(folder, 'told-'))
@@ -178,7 +178,7 @@ describe('watch', { concurrency: 4 }, () => {
     assert.match(last.message, /Log in again with: ring-auth login --state-file /)
   })
 
-  it('--on-change tells of an outage, and of its end', async (t) => {
+  it('watch --on-change reports an outage and its end', async (t) => {
     const { ring, folder, logIn, watch } = await house(t, { expiresIn: 2 })
     await logIn()
     const told = mkdtempSync(join(folder, 'told-'))
@@ -194,7 +194,7 @@ describe('watch', { concurrency: 4 }, () => {
     assert.ok(states(watching).includes('waiting'))
   })
 
-  it('a command that fails, prints megabytes or does not exist is reported, and does no harm', async (t) => {
+  it('watch reports a command that fails, prints megabytes or does not exist, and continues', async (t) => {
     const { folder, logIn, watch, ring } = await house(t)
     const failed = (/** @type {string} */ code) => `ring-auth: The command of --exec failed with exit code ${code}`
     for (const [line, report] of /** @type {[string, string][]} */ ([
@@ -218,7 +218,7 @@ describe('watch', { concurrency: 4 }, () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('a command that hangs is ended after 30 seconds with all that it has begun', async (t) => {
+  it('watch ends a command that hangs after 30 seconds, with all processes that it has started', async (t) => {
     const { folder, logIn, watch } = await house(t, { expiresIn: 2 })
     // Each process of the command keeps a connection open, which ends with it.
     const connections = new Set()
@@ -252,7 +252,7 @@ describe('watch', { concurrency: 4 }, () => {
     await end(watching)
   })
 
-  it('a command that runs while the watch ends is ended with it', { skip: signals }, async (t) => {
+  it('watch ends a command that still runs when watch ends', { skip: signals }, async (t) => {
     const { folder, watch } = await house(t)
     const pid = join(folder, 'pid')
     const watching = watch(['--exec', `echo $$ > '${pid}'; exec sleep 987`])
@@ -262,7 +262,7 @@ describe('watch', { concurrency: 4 }, () => {
     assert.match(watching.stderr, /was still running when the watch ended, and was ended with it/)
   })
 
-  it('Ctrl-C at a terminal ends it, and its command is not interrupted by that', { skip: terminal }, async (t) => {
+  it('Ctrl-C at a terminal ends watch, and does not interrupt its command', { skip: terminal }, async (t) => {
     const { ring, folder, store } = await house(t)
     const done = join(folder, 'done')
     const command = `trap 'echo interrupted > ${done}' INT; echo begun; sleep 1; [ -e ${done} ] || echo whole > ${done}`
@@ -273,7 +273,7 @@ describe('watch', { concurrency: 4 }, () => {
     assert.equal(readFileSync(done, 'utf8'), 'whole\n')
   })
 
-  it('begins with a token from a file, and stores its successors', async (t) => {
+  it('watch begins with a token from a file, and stores its successors', async (t) => {
     const { ring, folder, journal, watch } = await house(t)
     const token = join(folder, 'token')
     writeFileSync(token, ring.mint())
@@ -284,7 +284,7 @@ describe('watch', { concurrency: 4 }, () => {
     assert.equal(ring.counts.rotations, 1)
   })
 
-  it('is refused without a place for the token', async (t) => {
+  it('watch is refused without a place for the token', async (t) => {
     const { ring } = await house(t)
     for (const args of [['watch'], ['watch', '--exec', 'true'], ['watch', '--state-file', 'j', '--on-change']]) {
       assert.equal((await run(args, { ring })).code, 2)

@@ -52,7 +52,7 @@ const sharing = (t) =>
   })
 
 describe('two blocks with one token', () => {
-  it('are served by two managers of one process, and both show the newest', async (t) => {
+  it('two blocks with one token are served by two managers of one process, and both show the newest', async (t) => {
     const at = await sharing(t)
     const [one, two] = [at.manager('One'), at.manager('Two')]
     await Promise.all([one.manager.getAccessToken(), two.manager.getAccessToken()])
@@ -71,7 +71,7 @@ describe('two blocks with one token', () => {
     assert.equal(said[0]?.level, 'warn')
   })
 
-  it('are one keeper also if only the options have the token', async (t) => {
+  it('two blocks with one token are one keeper also if only the options have the token', async (t) => {
     const at = await prepared(t, () => ({ One: '', Two: '' }))
     const token = at.ring.mint()
     const [one, two] = [at.manager('One', token), at.manager('Two', token)]
@@ -89,7 +89,7 @@ describe('two blocks with one token', () => {
     assert.equal(unwrap(String(at.shown().Two)).rt, at.ring.newest())
   })
 
-  it('have one token each after a login for one of them', async (t) => {
+  it('two blocks with one token have one token each after a login for one of them', async (t) => {
     const at = await sharing(t)
     const one = at.manager('One')
     await one.manager.refresh()
@@ -112,7 +112,7 @@ describe('two blocks with one token', () => {
     assert.notEqual(at.shown().One, at.shown().Two)
   })
 
-  it('are not both logged out by a logout for one of them', async (t) => {
+  it('two blocks with one token are not both logged out by a logout for one of them', async (t) => {
     const at = await sharing(t)
     const [one, two] = [at.manager('One'), at.manager('Two')]
     await one.manager.refresh()
@@ -131,7 +131,7 @@ describe('two blocks with one token', () => {
     assert.equal(unwrap(String(at.shown().One)).rt, at.ring.newest())
   })
 
-  it('go back to one journal after a token was pasted into one of them that never worked', async (t) => {
+  it('two blocks with one token go back to one journal after a token was pasted into one of them that never worked', async (t) => {
     const at = await sharing(t)
     const [one, two] = [at.manager('One'), at.manager('Two')]
     await one.manager.refresh()
@@ -150,7 +150,7 @@ describe('two blocks with one token', () => {
   })
 })
 
-it('blocks whose tokens are swapped while managers run go on with the family that each shows', async (t) => {
+it('blocks whose tokens are swapped while managers run continue with the family that each shows', async (t) => {
   const at = await prepared(t, (ring) => ({ One: wrap({ rt: ring.mint() }), Two: wrap({ rt: ring.mint() }) }))
   const [one, two] = [at.manager('One'), at.manager('Two')]
   for (let round = 0; round < 3; round++) {

@@ -121,7 +121,7 @@ const CASES = {
 
 describe('a whole grant', () => {
   for (const [name, spoil] of Object.entries(CASES)) {
-    it(`is taken ${name}`, async (t) => {
+    it(`a whole grant is taken ${name}`, async (t) => {
       const ring = await startRing(t, { graceMs: 0 })
       const gateway = await startGateway(t, ring)
       const path = join(tempDir(t), 'journal.json')
@@ -146,7 +146,7 @@ describe('a whole grant', () => {
   }
 
   for (const flow of /** @type {const} */ (['password', 'pkce'])) {
-    it(`is taken at the end of a login, flow ${flow}`, async (t) => {
+    it(`a whole grant is taken at the end of a login, flow ${flow}`, async (t) => {
       const ring = await startRing(t, { accounts: [{ email: EMAIL, password: PASSWORD, twoFactor: 'sms' }] })
       const gateway = await startGateway(t, ring)
       const { manager } = open(t, ring, { oauthUrl: gateway.oauthUrl, loginFlow: flow, requestTimeoutMs: HANG_MS })
@@ -169,7 +169,7 @@ describe('a whole grant', () => {
   }
 
   for (const end of /** @type {const} */ (['destroy', 'reset', 'hang'])) {
-    it(`is taken over TLS without a close_notify behind a body of unknown length, end ${end}`, async (t) => {
+    it(`a whole grant is taken over TLS without a close_notify behind a body of unknown length, end ${end}`, async (t) => {
       const ring = await startRing(t, { graceMs: 0 })
       const tls = certificateFor('localhost')
       const gateway = await startGateway(t, ring, tls)
@@ -192,7 +192,7 @@ describe('a whole grant', () => {
     })
   }
 
-  it('is no half of one: a pair that was cut within a token is not taken', async (t) => {
+  it('a pair of tokens that was cut within a token is not taken', async (t) => {
     const ring = await startRing(t, { graceMs: 60_000 })
     const gateway = await startGateway(t, ring)
     const { manager } = open(t, ring, { oauthUrl: gateway.oauthUrl, refreshToken: ring.mint() })
@@ -211,14 +211,14 @@ describe('a whole grant', () => {
     assert.equal(ring.counts.graceUses, 4)
   })
 
-  it('is asked for without compression', async (t) => {
+  it('a whole grant is asked for without compression', async (t) => {
     const ring = await startRing(t)
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
     await manager.getAccessToken()
     assert.equal(ring.tokenRequests[0]?.headers['accept-encoding'], 'identity')
   })
 
-  it('is no excuse to believe a rejection that was cut', async (t) => {
+  it('a rejection that was cut is not believed', async (t) => {
     const ring = await startRing(t, { graceMs: 60_000 })
     const gateway = await startGateway(t, ring)
     const { manager } = open(t, ring, { oauthUrl: gateway.oauthUrl, refreshToken: ring.mint() })

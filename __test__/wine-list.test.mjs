@@ -12,7 +12,7 @@ import { root } from './support/packages.mjs'
 const read = (/** @type {string} */ path) => readFileSync(join(root, path), 'utf8')
 
 describe('the list of what fails under Wine', () => {
-  it('names tests that exist', () => {
+  it('the Wine list names tests that exist', () => {
     const suites = readdirSync(join(root, 'tests')).filter((name) => name.endsWith('.rs'))
     for (const name of Object.keys(RUST)) {
       const [test = '', ...modules] = name.split('::').reverse()
@@ -30,19 +30,19 @@ describe('the list of what fails under Wine', () => {
       for (const name of Object.keys(tests)) assert.ok(read(`__test__/${file}`).includes(name), `${file}: ${name}`)
   })
 
-  it('leaves out files that exist, and no other whose failures it lists', () => {
+  it('the Wine list leaves out files that exist, and no other whose failures it lists', () => {
     for (const file of Object.keys(LEFT_OUT)) {
       assert.ok(existsSync(join(root, '__test__', file)), file)
       assert.ok(file.endsWith('.test.mjs') && !(file in JAVASCRIPT), file)
     }
   })
 
-  it('gives a reason for each entry', () => {
+  it('the Wine list gives a reason for each entry', () => {
     const reasons = [RUST, LEFT_OUT, ...Object.values(JAVASCRIPT)].flatMap((list) => Object.values(list))
     for (const reason of reasons) assert.ok(reason.length > 30, reason)
   })
 
-  it('has as many entries as were looked at', () => {
+  it('the Wine list has as many entries as its test expects', () => {
     const lists = Object.values(JAVASCRIPT)
     assert.deepEqual(
       {

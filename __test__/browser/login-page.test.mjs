@@ -50,7 +50,7 @@ async function submitCode(page, code) {
 const NO_CODE = { accounts: [{ email: EMAIL, password: PASSWORD, twoFactor: /** @type {const} */ ('none') }] }
 
 describe('the login page', { skip: missing }, () => {
-  it('logs in with a code, each step accessible, the end said when the server has gone', async (t) => {
+  it('the login page logs in with a code, each step is accessible, and it reports the end when the server has stopped', async (t) => {
     const { ring, manager, server, page, complaints } = await visit(t)
     await isAccessible(page, 'account')
     await picture(page.locator('#ring-auth'), 'account')
@@ -85,7 +85,7 @@ describe('the login page', { skip: missing }, () => {
     assert.deepEqual(complaints, [])
   })
 
-  it('logs in without a second factor', async (t) => {
+  it('the login page logs in without a second factor', async (t) => {
     const { manager, server, page } = await visit(t, NO_CODE)
     await account(page)
     await status(page).getByText('You are logged in').waitFor()
@@ -93,7 +93,7 @@ describe('the login page', { skip: missing }, () => {
     assert.equal(manager.status.state, 'ready')
   })
 
-  it('says a wrong password beside the field', async (t) => {
+  it('the login page reports a wrong password beside the field', async (t) => {
     const { page, complaints } = await visit(t)
     await account(page, 'wrong')
     const password = page.locator('input[name=password]')
@@ -107,7 +107,7 @@ describe('the login page', { skip: missing }, () => {
     assert.deepEqual(complaints, [])
   })
 
-  it('says a wrong code three times, then begins again', async (t) => {
+  it('the login page reports a wrong code three times, then begins again', async (t) => {
     const { ring, page } = await visit(t)
     await account(page)
     const code = page.locator('input[name=code]')
@@ -127,7 +127,7 @@ describe('the login page', { skip: missing }, () => {
     await page.locator('input[name=password]').waitFor()
   })
 
-  it('sends another code when Ring allows it, and not before', async (t) => {
+  it('the login page sends another code when Ring allows it, and not before', async (t) => {
     const { ring, page } = await visit(t, { nextTimeInSecs: 5 })
     await account(page)
     const again = page.getByRole('button', { name: 'Send another code' })
@@ -145,7 +145,7 @@ describe('the login page', { skip: missing }, () => {
     await status(page).getByText('You are logged in').waitFor()
   })
 
-  it('asks for one code although Enter is pressed three times, by keyboard alone', async (t) => {
+  it('the login page asks for one code although Enter is pressed three times, by keyboard alone', async (t) => {
     const { ring, page, server } = await visit(t, { latencyMs: 300 })
     // The e-mail has the focus from the beginning.
     await page.keyboard.type(EMAIL)
@@ -165,7 +165,7 @@ describe('the login page', { skip: missing }, () => {
     await server.done
   })
 
-  it('says that Ring throttles, blocks or cannot be reached, each in its words', async (t) => {
+  it('the login page reports in different words that Ring throttles, blocks or cannot be reached', async (t) => {
     const { ring, page } = await visit(t, {})
     for (const [fault, sentence] of /** @type {const} */ ([
       [{ kind: 'status', status: 429, body: '{}' }, 'too many requests'],
@@ -185,7 +185,7 @@ describe('the login page', { skip: missing }, () => {
     await page.locator('input[name=code]').waitFor()
   })
 
-  it('fits 320 pixels, dark and right to left, and takes sentences of the program', async (t) => {
+  it('the login page fits 320 pixels, dark and right to left, and takes sentences of the program', async (t) => {
     const texts = { ar: { title: 'تسجيل الدخول إلى Ring', submit: 'تسجيل الدخول' } }
     const { page, complaints } = await visit(
       t,
@@ -220,7 +220,7 @@ describe('the login page', { skip: missing }, () => {
     ['nl-BE', 'Inloggen bij Ring'],
     ['sv-SE', 'Log in to Ring'],
   ])) {
-    it(`speaks the browser's language: ${locale}`, async (t) => {
+    it(`the login page speaks the browser's language: ${locale}`, async (t) => {
       const { page } = await visit(t, {}, { locale, viewport: { width: 320, height: 900 } })
       assert.equal(await page.locator('h1').textContent(), title)
       await fits(page, 'account')
@@ -230,7 +230,7 @@ describe('the login page', { skip: missing }, () => {
     })
   }
 
-  it('asks for the secret without the fragment, and refuses a second visitor', async (t) => {
+  it('the login page asks for the secret without the fragment, and refuses a second visitor', async (t) => {
     const { server, page } = await visit(t)
     const other = await openPage(t)
     await other.page.goto(server.url)
@@ -257,7 +257,7 @@ describe('the login page', { skip: missing }, () => {
     assert.ok(await page.locator('h1').textContent())
   })
 
-  it('shows what Ring says as text', async (t) => {
+  it('the login page shows what Ring says as text', async (t) => {
     const phone = '<img src=x onerror=alert(1)>'
     const { page, complaints } = await visit(t, {
       accounts: [{ email: EMAIL, password: PASSWORD, twoFactor: 'sms', phone }],
@@ -302,7 +302,7 @@ describe('the login page', { skip: missing }, () => {
       })
   }
 
-  it("puts a token that was not stored into the dialogue of Homebridge's UI, which is where it then is", async (t) => {
+  it("the login page puts a token that could not be stored into the dialogue of Homebridge's UI", async (t) => {
     const { page, complaints } = await openPage(t)
     const world = await inHomebridge(
       page,
@@ -325,7 +325,7 @@ describe('the login page', { skip: missing }, () => {
     assert.deepEqual(complaints, [])
   })
 
-  it('puts the token into the block that was chosen, also on a page that was loaded once more, and into no other', async (t) => {
+  it('the login page puts the token into the block that was chosen, also on a page that was loaded once more, and into no other', async (t) => {
     const home = { platform: 'ExampleRing', name: 'Home', refreshToken: 'first' }
     const { page } = await openPage(t)
     let world = await inHomebridge(page, [home, { platform: 'ExampleRing', name: 'Cabin' }], {
@@ -341,14 +341,14 @@ describe('the login page', { skip: missing }, () => {
     assert.deepEqual((await world()).config, [home, { platform: 'ExampleRing', name: 'Renamed' }])
   })
 
-  it('says that the server has gone', async (t) => {
+  it('the login page reports that the server has stopped', async (t) => {
     const { server, page } = await visit(t)
     await server.close()
     await account(page)
     await status(page).getByText('does not answer').waitFor()
   })
 
-  it('says so before Ring is asked if the store cannot be written', async (t) => {
+  it('the login page reports a store that cannot be written before it asks Ring', async (t) => {
     const ring = await startRing(t)
     // Its folder is a file.
     const path = join(tempDir(t), 'file')
@@ -365,7 +365,7 @@ describe('the login page', { skip: missing }, () => {
     await picture(page.locator('#ring-auth'), 'store')
   })
 
-  it('works on a server of node:http and in Express, behind their own login and a prefix', async (t) => {
+  it('the login page works on a server of node:http and in Express, behind their own login and a prefix', async (t) => {
     const { createServer } = await import('node:http')
     // It brings no types of its own.
     const { default: express } = await import(/** @type {string} */ ('express'))

@@ -115,7 +115,7 @@ describe('bundled by', { concurrency: 2, skip: shell }, () => {
       return there
     }
 
-    it(`${name} it works with node_modules beside it`, { skip }, async (t) => {
+    it(`the package in a bundle by ${name} works with node_modules beside it`, { skip }, async (t) => {
       const there = await app(t)
       const made = await make(there, false)
       assert.equal(made.code, 0, made.output)
@@ -123,7 +123,9 @@ describe('bundled by', { concurrency: 2, skip: shell }, () => {
       assert.equal(stdout, WORKS, output)
     })
 
-    it(`${name} it says so without them, and what each bundler wants`, { skip }, async (t) => {
+    it(`the package in a bundle by ${name} without node_modules explains what each bundler needs`, {
+      skip,
+    }, async (t) => {
       const there = await app(t)
       const made = await make(there, false)
       assert.equal(made.code, 0, made.output)
@@ -141,7 +143,9 @@ describe('bundled by', { concurrency: 2, skip: shell }, () => {
       )
     })
 
-    it(`${name} it works with the line that the message has for that bundler`, { skip }, async (t) => {
+    it(`the package in a bundle by ${name} works with the line that the message has for that bundler`, {
+      skip,
+    }, async (t) => {
       const there = await app(t)
       const made = await make(there, true)
       assert.equal(made.code, 0, made.output)

@@ -107,7 +107,7 @@ async function withRing(options, body) {
 }
 
 describe('the edge', () => {
-  test('refuses a missing or foreign user agent, and a request without a hardware id, everywhere', () =>
+  test('the edge refuses a missing or foreign user agent, and a request without a hardware id, everywhere', () =>
     withRing({}, async (ring) => {
       for (const path of [
         '/oauth/token',
@@ -137,7 +137,7 @@ describe('the edge', () => {
       assert.equal((await refresh(ring, ring.mint())).status, 200)
     }))
 
-  test('listens on loopback only, and refuses unknown settings and faults', async () => {
+  test('the fake Ring listens on loopback only, and refuses unknown settings and faults', async () => {
     await assert.rejects(FakeRing.start({ host: '0.0.0.0' }), /loopback/)
     await assert.rejects(FakeRing.start(/** @type {any} */ ({ graceMS: 1 })), /graceMS/)
     await assert.rejects(FakeRing.start({ canary: 'a b' }), /canary/)
@@ -150,7 +150,7 @@ describe('the edge', () => {
 })
 
 describe('/oauth/token', () => {
-  test('takes POST only, form or JSON only, the client id in the body, and known grants', () =>
+  test('/oauth/token takes POST only, form or JSON only, the client id in the body, and known grants', () =>
     withRing({}, async (ring) => {
       const url = `${ring.oauthUrl}/oauth/token`
       const raw = ring.mint()
@@ -192,7 +192,7 @@ describe('/oauth/token', () => {
       assert.equal(ring.tokenRequests.at(-1)?.grant, 'refresh_token')
     }))
 
-  test('a refresh rotates, and answers with what the page says', () =>
+  test('a refresh rotates, and answers as docs/protocol.md says', () =>
     withRing({}, async (ring) => {
       const raw = ring.mint(undefined, { hardwareId: HID })
       assert.match(raw, /^eyJ[\w-]+\.[\w-]+\.[\w-]+$/)
@@ -380,7 +380,7 @@ describe('/oauth/token', () => {
 })
 
 describe('the password grant', () => {
-  test('sends a code and answers 412; the code works once', () =>
+  test('the password grant sends a code and answers 412; the code works once', () =>
     withRing({}, async (ring) => {
       const asked = await login(ring)
       assert.equal(asked.status, 412)
@@ -412,7 +412,7 @@ describe('the password grant', () => {
     })
   })
 
-  test('the 412 of each kind of account', () =>
+  test('the password grant answers 412 for each kind of account', () =>
     withRing(
       {
         accounts: /** @type {const} */ (['sms', 'email', 'totp', 'none', 'unknown', 'no-state']).map((twoFactor) => ({
@@ -480,7 +480,7 @@ describe('the password grant', () => {
     }
   })
 
-  test('refuses what is missing or wrong', () =>
+  test('the password grant refuses missing and wrong values', () =>
     withRing({}, async (ring) => {
       for (const fields of [{ password: 'wrong' }, { username: 'nobody@example.com' }, { password: `${PASSWORD} ` }]) {
         const reply = await login(ring, fields)
@@ -517,7 +517,7 @@ describe('the password grant', () => {
     }
   })
 
-  test('too many codes', async () => {
+  test('the password grant refuses to send too many codes', async () => {
     let now = 1_700_000_000_000
     await withRing({ now: () => now }, async (ring) => {
       for (let i = 0; i < 10; i++) assert.equal((await login(ring)).status, 412)
@@ -530,7 +530,7 @@ describe('the password grant', () => {
     })
   })
 
-  test('can be gone or blocked while refreshes go on', () =>
+  test('the password grant can be gone or blocked while refreshes continue', () =>
     withRing({ legacy: 'blocked' }, async (ring) => {
       assert.equal((await login(ring)).status, 406)
       ring.settings.blockedStatus = 403
@@ -677,7 +677,7 @@ async function authorizationCode(ring) {
 }
 
 describe('the web sign-in', () => {
-  test('authorize names what is missing, and takes no wrong value', () =>
+  test('authorize names missing values, and takes no wrong one', () =>
     withRing({}, async (ring) => {
       for (const name of Object.keys(AUTHORIZE)) {
         const reply = await authorize(
@@ -708,7 +708,7 @@ describe('the web sign-in', () => {
       assert.equal((await send(`${ring.oauthUrl}/oauth/v2/authorize`, { method: 'POST', headers: BASE })).status, 405)
     }))
 
-  test('goes through with the token in each place', async () => {
+  test('the web sign-in succeeds with the CSRF token in each place', async () => {
     for (const csrf of /** @type {const} */ (['oauth-args', 'next-data', 'input', 'meta', 'cookie'])) {
       await withRing({ csrf, csrfDecoyCookie: true }, async (ring) => {
         const browser = await browse(ring)
@@ -738,13 +738,13 @@ describe('the web sign-in', () => {
     }
   })
 
-  test('with codeAccessTokenWorks the first access token works', () =>
+  test('the web sign-in with codeAccessTokenWorks gives an access token that works at once', () =>
     withRing({ codeAccessTokenWorks: true }, async (ring) => {
       const tokens = await exchange(ring, (await authorizationCode(ring)).code)
       assert.equal((await api(ring, tokens.json.access_token)).status, 200)
     }))
 
-  test('wants CSRF token, cookies, Origin, Referer and a form', () =>
+  test('the web sign-in requires CSRF token, cookies, Origin, Referer and a form', () =>
     withRing({}, async (ring) => {
       const browser = await browse(ring)
       const [session] = browser.cookie().split('; ')
@@ -779,7 +779,7 @@ describe('the web sign-in', () => {
       assert.equal((await browser.verify('')).status, 401)
     }))
 
-  test('no token anywhere: nothing to go on with', () =>
+  test('the web sign-in cannot continue if the CSRF token is nowhere', () =>
     withRing({ csrf: 'none' }, async (ring) => {
       const browser = await browse(ring)
       for (const place of ['oauth-args', 'next-data', 'input', 'meta', 'cookie'])
@@ -788,7 +788,7 @@ describe('the web sign-in', () => {
       assert.equal((await browser.signin()).status, 403)
     }))
 
-  test('says in other ways that a code is needed, or that none is', () =>
+  test('the web sign-in can say in other ways that a code is needed, or that none is', () =>
     withRing({ rotateSessionCookie: true }, async (ring) => {
       ring.settings.signinAnswer = 'redirect-2fa'
       let browser = await browse(ring)
@@ -835,7 +835,7 @@ describe('the web sign-in', () => {
       assert.match((await (await browse(ring)).signin()).text, /too many requests from dependency service/)
     }))
 
-  test('a code works once, for a minute, with its verifier and redirect_uri', async () => {
+  test('an authorization code works once, for a minute, with its verifier and redirect_uri', async () => {
     let now = 1_700_000_000_000
     await withRing({ now: () => now, maxCodesPerWindow: 100 }, async (ring) => {
       const fails = async (/** @type {string} */ code, fields = {}, status = 400) => {
@@ -876,7 +876,7 @@ describe('the web sign-in', () => {
     })
   })
 
-  test('misbehaves when told to', () =>
+  test('the web sign-in misbehaves when told to', () =>
     withRing({ maxCodesPerWindow: 100 }, async (ring) => {
       const { browser } = await authorizationCode(ring)
       const state = async () => new URL((await browser.callback()).headers.location ?? '').searchParams.get('state')
@@ -922,7 +922,7 @@ describe('session and API', () => {
       body: JSON.stringify(value),
     })
 
-  test('a session takes a bearer and the JSON of the page', () =>
+  test('a session takes a bearer and the JSON of docs/protocol.md', () =>
     withRing({ requireSession: true }, async (ring) => {
       const { accessToken } = ring.mintPair()
       assert.equal((await open(ring, 'x', body)).status, 401)
@@ -971,7 +971,7 @@ describe('session and API', () => {
       assert.equal((await open(ring, 'x', body)).status, 401)
     }))
 
-  test('devices, locations, pictures and empty answers, each with its method', () =>
+  test('the API has devices, locations, pictures and empty answers, each with its method', () =>
     withRing({}, async (ring) => {
       const { accessToken } = ring.mintPair()
       const headers = { ...BASE, authorization: `Bearer ${accessToken}` }
@@ -1031,7 +1031,7 @@ describe('session and API', () => {
 })
 
 describe('faults', () => {
-  test('status and redirect answer without processing; skip, times, path, method and grant select', () =>
+  test('the faults status and redirect answer without processing; skip, times, path, method and grant select', () =>
     withRing({}, async (ring) => {
       const raw = ring.mint()
       const fault = ring.fault({
@@ -1074,7 +1074,7 @@ describe('faults', () => {
       assert.equal(ring.counts.tokenPosts, 6)
     }))
 
-  test('each kind processes or does not, and cuts where it says', () =>
+  test('each kind of fault processes the request or does not, and cuts the answer at the given place', () =>
     withRing({ graceMs: Infinity }, async (ring) => {
       let raw = ring.mint()
       /** @param {import('./index.mjs').FaultSpec} spec @param {boolean} rotates @param {RegExp | ((reply: Reply) => void)} expected */
@@ -1135,7 +1135,7 @@ describe('faults', () => {
       })
     }))
 
-  test('truncate sends exactly so much', () =>
+  test('the fault truncate sends exactly as much as it is told', () =>
     withRing({}, async (ring) => {
       const read = (/** @type {import('./faults.mjs').FaultSpec['at']} */ at) =>
         new Promise((/** @type {(text: string) => void} */ resolve, reject) => {
@@ -1155,7 +1155,7 @@ describe('faults', () => {
       assert.match(await read('body'), /\r\n\r\n\{"error":[^}]*$/)
     }))
 
-  test('tells a reused connection, and can strike only there', () =>
+  test('a fault can tell a reused connection, and apply only to it', () =>
     withRing({}, async (ring) => {
       const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
       const fault = ring.fault({ kind: 'reset-before', reused: true })
@@ -1187,7 +1187,7 @@ describe('faults', () => {
 })
 
 describe('the rest', () => {
-  test('records what arrived', () =>
+  test('the fake Ring records the requests', () =>
     withRing({ maxRecorded: 5 }, async (ring) => {
       await send(`${ring.apiUrl}/clients_api/x?a=1&b=%20`, { headers: { ...BASE, 'X-Mixed': 'Y' } })
       const [request] = ring.requests
@@ -1205,7 +1205,7 @@ describe('the rest', () => {
       assert.equal(ring.requests.length, 0)
     }))
 
-  test('a hundred thousand rotations leave little behind, and the first token is still known as stale', () =>
+  test('a hundred thousand rotations use little memory, and the first token is still known as stale', () =>
     withRing({ graceMs: 1 }, async (ring) => {
       setFlagsFromString('--expose-gc')
       const gc = runInNewContext('gc')
@@ -1227,7 +1227,7 @@ describe('the rest', () => {
       assert.equal(ring.counts.stalePresentations, 1)
     }))
 
-  test('close cuts what hangs, twice is fine', async () => {
+  test('close ends answers that hang, and can be called twice', async () => {
     const ring = await FakeRing.start()
     ring.fault({ kind: 'hang' })
     ring.fault({ kind: 'slow', delayMs: 60_000 })
@@ -1240,7 +1240,7 @@ describe('the rest', () => {
     await assert.rejects(send(ring.oauthUrl), /ECONNREFUSED/)
   })
 
-  test('speaks TLS, resets included', {
+  test('the fake Ring speaks TLS, resets included', {
     skip: spawnSync('openssl', ['version']).status === 0 ? false : 'no openssl',
   }, async () => {
     const folder = mkdtempSync(join(tmpdir(), 'fake-ring-'))
@@ -1290,7 +1290,7 @@ describe('the rest', () => {
     }
   })
 
-  test('as a process: one line, control over HTTP, ends with its standard input', async () => {
+  test('the fake Ring as a process prints one line, is controlled over HTTP, and ends with its standard input', async () => {
     const child = spawn(process.execPath, [
       fileURLToPath(new URL('./cli.mjs', import.meta.url)),
       '--email',

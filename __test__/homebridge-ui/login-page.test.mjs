@@ -171,7 +171,7 @@ for (const ui of UIS) {
     (!existsSync(join(modules, ui.folder)) && 'is not installed: npm ci --ignore-scripts in __test__/homebridge-ui') ||
     (!existsSync(ui.node) && 'needs a newer Node, whose package is for Linux on x64')
   describe(ui.name, { skip: unable }, () => {
-    it('logs in from the dialogue, and Save afterwards keeps the new token', async (t) => {
+    it(`${ui.name}: the page logs in from the dialogue, and Save afterwards keeps the new token`, async (t) => {
       const kind = ui === UIS[0] ? 'module' : 'commonjs'
       const block = {
         platform: PLATFORM,
@@ -210,7 +210,7 @@ for (const ui of UIS) {
       assert.deepEqual(all.complaints, [])
     })
 
-    it('a plugin that runs meanwhile in a real Homebridge 2 goes on within 20 seconds, without a restart', async (t) => {
+    it(`${ui.name}: a plugin that runs in a real Homebridge 2 continues within 20 seconds of a login, without a restart`, async (t) => {
       const version = VERSIONS[1]
       assert.ok(version)
       const reason = noHomebridge(version)
@@ -243,7 +243,7 @@ for (const ui of UIS) {
       keepsSecrets(all, [])
     })
 
-    it('says after the dialogue was closed in the middle that a code was sent, and asks for no other yet', async (t) => {
+    it(`${ui.name}: the page says, after the dialogue was closed in the middle, that a code was sent, and asks for no other yet`, async (t) => {
       const all = await world(t, ui, {
         blocks: [{ platform: PLATFORM, name: 'Ring' }],
         settings: { nextTimeInSecs: 8 },
@@ -278,7 +278,7 @@ for (const ui of UIS) {
       keepsSecrets(all, [code])
     })
 
-    it('adds the block that is missing, and asks which of two is meant', async (t) => {
+    it(`${ui.name}: the page adds a missing block, and asks which of two is meant`, async (t) => {
       const settings = {
         accounts: [{ email: CANARY_EMAIL, password: CANARY_PASSWORD, twoFactor: /** @type {const} */ ('none') }],
       }

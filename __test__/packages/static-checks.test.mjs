@@ -60,7 +60,7 @@ const NO_TABLES = 'it has no unwind tables: a panic would end the process'
 const musl = { libraries: ['libc.so'], imports: [{ name: 'malloc' }] }
 
 describe('a sound binary', () => {
-  it('of each platform passes', () => {
+  it('a sound binary of each platform passes', () => {
     const sound = /** @type {Record<string, Buffer>} */ ({
       'darwin-arm64': macho(),
       'darwin-x64': macho({ arch: 'x64' }),
@@ -77,7 +77,7 @@ describe('a sound binary', () => {
     }
   })
 
-  it('of one platform does not pass as that of another', () => {
+  it('a sound binary of one platform does not pass as that of another', () => {
     for (const [made, platform, words] of /** @type {const} */ ([
       [elf({ arch: 'arm64' }), 'linux-x64-gnu', 'it is for processor 183, not 62 (x64)'],
       [elf({ arch: 'arm' }), 'linux-x64-gnu', 'its words or its byte order are those of another processor'],
@@ -100,7 +100,7 @@ function eachFails(platform, cases) {
 }
 
 describe('a Linux binary fails', () => {
-  it('that takes what an older system does not have', () => {
+  it('the check refuses a Linux binary that takes what an older system does not have', () => {
     const weak = { name: 'statx', version: 'GLIBC_2.28', isWeak: true }
     eachFails('linux-x64-gnu', [
       [elf({ imports: [{ name: 'stat64', version: 'GLIBC_2.33' }] }), ['it needs glibc 2.33, newer than 2.17']],
@@ -119,7 +119,7 @@ describe('a Linux binary fails', () => {
     ])
   })
 
-  it('without unwind tables', () => {
+  it('the check refuses a Linux binary without unwind tables', () => {
     eachFails('linux-x64-gnu', [[elf({ functions: 0 }), [NO_TABLES]]])
     eachFails('linux-arm-gnueabihf', [
       [elf({ arch: 'arm', functions: 0 }), [NO_TABLES]],
@@ -127,13 +127,13 @@ describe('a Linux binary fails', () => {
     ])
   })
 
-  it('that a kernel with large pages cannot load', () => {
+  it('the check refuses a Linux binary that a kernel with large pages cannot load', () => {
     const words = 'a part is aligned to 4096 bytes, fewer than a page of 65536'
     eachFails('linux-arm64-gnu', [[elf({ arch: 'arm64', align: 4096 }), [words]]])
     eachFails('linux-x64-gnu', [[elf({ align: 4096 }), []]])
   })
 
-  it('that asks for more than it should, or shows more', () => {
+  it('the check refuses a Linux binary that asks for more than it should, or shows more', () => {
     eachFails('linux-x64-gnu', [
       [elf({ isStackExecutable: true }), ['it asks for a stack whose content can be executed']],
       [elf({ runpath: '/home/somebody' }), ['it looks for libraries in /home/somebody']],
@@ -144,7 +144,7 @@ describe('a Linux binary fails', () => {
 })
 
 describe('a Windows binary fails', () => {
-  it('that needs what Windows 10 does not bring', () => {
+  it('the check refuses a Windows binary that needs what Windows 10 does not bring', () => {
     eachFails('win32-x64-msvc', [
       [pe({ libraries: ['kernel32.dll', 'VCRUNTIME140.dll'] }), ['it needs the library vcruntime140.dll']],
       [pe({ libraries: ['node.exe'] }), ['it needs the library node.exe']],
@@ -157,7 +157,7 @@ describe('a Windows binary fails', () => {
     ])
   })
 
-  it('whose unwind tables are missing or of no use', () => {
+  it('the check refuses a Windows binary whose unwind tables are missing or of no use', () => {
     for (const [platform, arch] of /** @type {const} */ ([
       ['win32-x64-msvc', 'x64'],
       ['win32-arm64-msvc', 'arm64'],
@@ -170,7 +170,7 @@ describe('a Windows binary fails', () => {
     }
   })
 
-  it('that does not show its entry, or is easier to attack', () => {
+  it('the check refuses a Windows binary that does not show its entry, or is easier to attack', () => {
     eachFails('win32-x64-msvc', [
       [pe({ exports: ['DllMain'] }), ['it does not export napi_register_module_v1']],
       [pe({ exports: [] }), ['it does not export napi_register_module_v1']],
@@ -181,7 +181,7 @@ describe('a Windows binary fails', () => {
 })
 
 describe('a macOS binary fails', () => {
-  it('that takes what an older system does not have', () => {
+  it('the check refuses a macOS binary that takes what an older system does not have', () => {
     eachFails('darwin-arm64', [
       [macho({ oldest: '12.3' }), ['it asks for macOS 12.3, newer than 11.0']],
       [macho({ platform: 6 }), ["it is for Apple's platform 6, not macOS"]],
@@ -200,11 +200,11 @@ describe('a macOS binary fails', () => {
     eachFails('darwin-x64', [[macho({ arch: 'x64', imports: [{ name: '_only_intel' }] }), []]])
   })
 
-  it('without unwind tables', () => {
+  it('the check refuses a macOS binary without unwind tables', () => {
     eachFails('darwin-x64', [[macho({ arch: 'x64', functions: 0 }), [NO_TABLES]]])
   })
 
-  it('that does not show its entry, or shows what another may replace', () => {
+  it('the check refuses a macOS binary that does not show its entry, or shows what another may replace', () => {
     const entry = { name: '_napi_register_module_v1' }
     eachFails('darwin-arm64', [
       [macho({ exports: [{ name: '_main' }] }), ['it does not export _napi_register_module_v1']],
@@ -216,12 +216,12 @@ describe('a macOS binary fails', () => {
     ])
   })
 
-  it('that is not signed, but only for Apple’s processor', () => {
+  it('the check refuses a macOS binary that is not signed, if it is for Apple’s processor', () => {
     eachFails('darwin-arm64', [[macho({ isSigned: false }), ['it is not signed']]])
     eachFails('darwin-x64', [[macho({ arch: 'x64', isSigned: false }), []]])
   })
 
-  it('whose signature does not fit', () => {
+  it('the check refuses a macOS binary whose signature does not fit', () => {
     const changed = macho()
     changed[5000] = (changed[5000] ?? 0) ^ 1
     const twice = macho()
@@ -257,7 +257,7 @@ describe('a macOS binary fails', () => {
 })
 
 describe('the checks', () => {
-  it('end with a sentence at whatever is cut off', () => {
+  it('the checks end with a sentence for a file that is cut off anywhere', () => {
     for (const [platform, bytes] of /** @type {const} */ ([
       ['linux-x64-gnu', elf()],
       ['win32-x64-msvc', pe()],
@@ -270,14 +270,14 @@ describe('the checks', () => {
     }
   })
 
-  it('do not go round in circles where a length is zero', () => {
+  it('the checks do not loop if a length is zero', () => {
     const bytes = macho()
     bytes.writeUInt32LE(0xffffffff, 16)
     bytes.writeUInt32LE(0, 32 + 4)
     assert.deepEqual(problemsOf('darwin-arm64', bytes), ['it is cut off or damaged: a load command without a length'])
   })
 
-  it('weigh', () => {
+  it('the checks refuse a binary that is too large', () => {
     const large = (/** @type {number} */ size) => Buffer.concat([elf(), Buffer.alloc(size - elf().length)])
     eachFails('linux-x64-gnu', [
       [large(MAX_BYTES), []],
@@ -285,7 +285,7 @@ describe('the checks', () => {
     ])
   })
 
-  it('read the lists of Apple and of Zig as they are written', () => {
+  it('the checks read the lists of Apple and of Zig as they are written', () => {
     assert.deepEqual([...namesInMusl(MUSL_LIST)], ['free', 'fstatat', 'malloc'])
     assert.deepEqual(
       [...namesInList(APPLE_LIST, 'x64')],
@@ -294,22 +294,22 @@ describe('the checks', () => {
     assert.deepEqual([...namesInList(APPLE_LIST, 'arm64')], ['_malloc', '_free', '___error', '_weak_one'])
   })
 
-  it('compare versions by their numbers', () => {
+  it('the checks compare versions by their numbers', () => {
     assert.ok(isOlderOrSame('2.4', '2.17') && isOlderOrSame('2.2.5', '2.17') && isOlderOrSame('11.0', '11.0'))
     assert.ok(!isOlderOrSame('2.18', '2.17') && !isOlderOrSame('11.1', '11.0'))
   })
 
-  it('are for each platform that has a package', () => {
+  it('the checks exist for each platform that has a package', () => {
     assert.deepEqual(Object.keys(TARGETS).sort(), PLATFORMS)
     const targets = Object.values(TARGETS).map(({ target }) => target.replace('gnullvm', 'msvc'))
     assert.deepEqual(targets.sort(), [...readJson(join(root, 'package.json')).napi.targets].sort())
   })
 
-  it('are followed by a run, or there is a reason why not', () => {
+  it('the checks are followed by a run, or there is a reason why not', () => {
     assert.deepEqual([...Object.keys(RUNTIMES), ...Object.keys(NOT_RUN)].sort(), PLATFORMS)
   })
 
-  it('stop whoever calls them, with the reason', (t) => {
+  it('the checks stop the script that calls them, with the reason', (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'ring-auth-check-'))
     t.after(() => rmSync(folder, { recursive: true }))
     const path = join(folder, binaryOf('linux-x64-gnu'))

@@ -21,7 +21,7 @@ describe('the tarballs', () => {
   before(async () => (packages = await publish()))
   after(() => packages.end())
 
-  it('of the main package has what `files` lists, each of it, and nothing else', () => {
+  it('the tarball of the main package has everything that `files` lists, and nothing else', () => {
     const files = unpack(packages.main)
     const always = ['LICENSE', 'README.md', 'package.json']
     assert.deepEqual([...files.keys()].sort(), [...publishedFiles(), ...always].sort())
@@ -30,7 +30,7 @@ describe('the tarballs', () => {
     }
   })
 
-  it('names each platform with its own version, which the package.json of a clone does not', () => {
+  it('the tarball of the main package names each platform with its own version, unlike package.json of a clone', () => {
     const { optionalDependencies, ...published } = manifestOf(packages.main)
     assert.deepEqual(
       optionalDependencies,
@@ -42,7 +42,7 @@ describe('the tarballs', () => {
     assert.equal(lock.optionalDependencies, undefined)
   })
 
-  it('take the platforms out of package.json again, byte for byte', (t) => {
+  it('packing takes the platforms out of package.json again, byte for byte', (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'ring-auth-pack-'))
     t.after(() => rmSync(folder, { recursive: true }))
     for (const name of ['package.json', 'lib/load.js', 'scripts/pack.mjs']) cpSync(join(root, name), join(folder, name))
@@ -56,7 +56,7 @@ describe('the tarballs', () => {
     assert.equal(manifest(), first)
   })
 
-  it('of a platform has its binary and says where it is for', () => {
+  it('the tarball of a platform has its binary and names its system', () => {
     const names = packages.platforms.map((path) => manifestOf(path).name)
     assert.deepEqual(names.sort(), PLATFORMS.map((platform) => `ring-auth-${platform}`).sort())
     for (const path of packages.platforms) {
@@ -87,7 +87,7 @@ describe('the tarballs', () => {
     assert.ok(ours && (unpack(ours).get(binaryOf(PACKAGE.replace('ring-auth-', '')))?.bytes.length ?? 0) > 100_000)
   })
 
-  it('are those of npm/, which is what package.json makes of it', (t) => {
+  it('the tarballs are those of npm/, which is made from package.json', (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'ring-auth-npm-'))
     t.after(() => rmSync(folder, { recursive: true }))
     create(folder)
@@ -101,7 +101,7 @@ describe('the tarballs', () => {
     for (const name of listed(made)) assert.equal(read(join(committed, name)), read(join(made, name)), name)
   })
 
-  it('of ring-auth-cli runs the command of the main package', () => {
+  it('the tarball of ring-auth-cli runs the command of the main package', () => {
     const files = unpack(packages.cli)
     assert.deepEqual([...files.keys()].sort(), ['LICENSE', 'README.md', 'bin/ring-auth-cli.js', 'package.json'])
     // npm takes the mode of the file, and Windows has none. Whoever installs the package gets a command all the same.
@@ -118,7 +118,7 @@ describe('the tarballs', () => {
     )
   })
 
-  it('are those of the targets that are built', () => {
+  it('the tarballs are those of the targets that are built', () => {
     // The names that napi-rs derives of the targets in package.json, and those that the loader looks for.
     const { parseTriple } = createRequire(import.meta.url)('@napi-rs/cli')
     /** @type {string[]} */
@@ -126,7 +126,7 @@ describe('the tarballs', () => {
     assert.deepEqual(targets.map((target) => parseTriple(target).platformArchABI).sort(), PLATFORMS)
   })
 
-  it('pass publint and are-the-types-wrong', () => {
+  it('the tarballs pass publint and are-the-types-wrong', () => {
     const checks = [
       ['publint', 'publint', 'run', packages.main, '--strict'],
       ['@arethetypeswrong/cli', 'attw', packages.main, '--no-emoji', '--no-color'],

@@ -95,7 +95,7 @@ const MEANWHILE = {
 
 describe('attachToRingApi while a refresh of the RingApi is on the wire', () => {
   for (const [begun, begin] of Object.entries(BEGUN)) {
-    it(`takes over the token of ${begun}`, async (t) => {
+    it(`attachToRingApi during a refresh takes over the token of ${begun}`, async (t) => {
       const flight = await attachInFlight(t, begin)
       assert.equal(flight.client.refreshToken, flight.given)
       flight.release()
@@ -104,7 +104,7 @@ describe('attachToRingApi while a refresh of the RingApi is on the wire', () => 
     })
   }
 
-  it('takes over the token of getCurrentAuth() that was called in the same tick', async (t) => {
+  it('attachToRingApi during a refresh takes over the token of getCurrentAuth() that was called in the same tick', async (t) => {
     const flight = await attachInFlight(t, (client) => client.getCurrentAuth(), { sameTick: true })
     flight.release()
     const auth = await flight.own
@@ -113,7 +113,7 @@ describe('attachToRingApi while a refresh of the RingApi is on the wire', () => 
   })
 
   for (const [field, use] of Object.entries(MEANWHILE)) {
-    it(`${field} is used meanwhile: no token is lost`, async (t) => {
+    it(`attachToRingApi during a refresh loses no token if ${field} is used meanwhile`, async (t) => {
       const flight = await attachInFlight(t, (client) => client.getCurrentAuth())
       const meanwhile = Promise.resolve(use(flight))
       meanwhile.catch(() => {})
@@ -125,7 +125,7 @@ describe('attachToRingApi while a refresh of the RingApi is on the wire', () => 
     })
   }
 
-  it('push credentials that are set meanwhile are in the token that comes', async (t) => {
+  it('push credentials that are set during a refresh of the RingApi are in the token that comes', async (t) => {
     const flight = await attachInFlight(t, (client) => client.getCurrentAuth())
     const { client, manager } = flight
     assert.deepEqual(client._internalOnly_pushNotificationCredentials, { fcm: 'before' })
@@ -138,7 +138,7 @@ describe('attachToRingApi while a refresh of the RingApi is on the wire', () => 
     assert.deepEqual(unwrap(client.refreshToken).pnc, { fcm: 'meanwhile' })
   })
 
-  it('detached meanwhile, the RingApi goes on with the token that comes, and the manager does not have it', async (t) => {
+  it('a RingApi that is detached during its refresh continues with the token that comes, and the manager does not have it', async (t) => {
     const { client, given, manager, release, own, attachment, first, ring } = await attachInFlight(t, (client) =>
       client.getCurrentAuth(),
     )
@@ -155,7 +155,7 @@ describe('attachToRingApi while a refresh of the RingApi is on the wire', () => 
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('detached meanwhile, those who wait for its getAuth() get the token that comes, and none is sent twice', async (t) => {
+  it('a RingApi that is detached during its refresh gives waiting getAuth() calls the token that comes, and sends none twice', async (t) => {
     const { client, release, own, attachment, first, ring } = await attachInFlight(t, (client) =>
       client.getCurrentAuth(),
     )
@@ -168,7 +168,7 @@ describe('attachToRingApi while a refresh of the RingApi is on the wire', () => 
     assert.equal(ring.counts.refreshes, 1)
   })
 
-  it('detached right after the manager was asked for a rotation, the RingApi waits for that one', async (t) => {
+  it('a RingApi that is detached right after the manager was asked for a rotation waits for that one', async (t) => {
     const flight = await attachInFlight(t, (client) => client.getCurrentAuth())
     const { client, manager, release, own, attachment, ring } = flight
     release()
@@ -183,7 +183,7 @@ describe('attachToRingApi while a refresh of the RingApi is on the wire', () => 
     assert.deepEqual([ring.counts.maxConcurrentRefreshes, ring.counts.stalePresentations], [1, 0])
   })
 
-  it('a token that comes after another one was adopted is adopted as well', async (t) => {
+  it('a token of the RingApi that comes after another one was adopted is adopted as well', async (t) => {
     // getAuth() of its own, which attaching cannot see.
     const flight = await attachInFlight(t, (client) => client.getAuth())
     flight.release()
@@ -193,7 +193,7 @@ describe('attachToRingApi while a refresh of the RingApi is on the wire', () => 
     await isAdopted(flight)
   })
 
-  it('what a late failure of its own empties is the token of the manager again', async (t) => {
+  it('the token that a late failure of the RingApi empties is that of the manager again', async (t) => {
     const flight = await attachInFlight(t, (client) => client.getAuth())
     const { client, manager, given } = flight
     // As its getAuth() does after an answer that it does not understand, before and after the adoption.

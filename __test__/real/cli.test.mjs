@@ -67,7 +67,7 @@ const dialogue = (stdout) =>
 
 describe('ring-auth-cli', { skip: links() }, () => {
   for (const twoFactor of /** @type {const} */ (['sms', 'totp'])) {
-    it(`asks, answers and ends as that of ring-client-api, driven by pipes (${twoFactor})`, async (t) => {
+    it(`ring-auth-cli asks, answers and ends as that of ring-client-api, driven by pipes (${twoFactor})`, async (t) => {
       const account = { email: EMAIL, password: PASSWORD, twoFactor, phone: '+1xxxxxxxx89' }
       /** @type {string[]} */
       const seen = []
@@ -94,7 +94,7 @@ describe('ring-auth-cli', { skip: links() }, () => {
     })
   }
 
-  it('ends a dialogue at a terminal with the token, too', async (t) => {
+  it('ring-auth-cli ends a dialogue at a terminal with the token, too', async (t) => {
     const account = { email: EMAIL, password: PASSWORD, twoFactor: /** @type {const} */ ('none') }
     const { ring, env } = await startRingCom(t, { accounts: [account] })
     const screen = new Screen(t, process.execPath, [ours(t)], { env })
@@ -108,7 +108,7 @@ describe('ring-auth-cli', { skip: links() }, () => {
     noSecret(screen.text)
   })
 
-  it('ends in a sentence where a pipe ends before the answers', async (t) => {
+  it('ring-auth-cli ends with a sentence if a pipe ends before the answers', async (t) => {
     const end = await new Promise((resolve) => {
       const child = spawn(process.execPath, [ours(t)], { stdio: ['pipe', 'pipe', 'pipe'] })
       let stderr = ''

@@ -55,7 +55,7 @@ function leadFetchTo(t, ring) {
 after(() => util.clearTimeouts())
 
 describe('the real ring-client-api', () => {
-  it('derives the same hardware id from a systemId', async (t) => {
+  it('the real ring-client-api derives the same hardware id from a systemId', async (t) => {
     const ring = await startRing(t)
     for (const systemId of ['a', 'my-system', 'Homebridge ÄÖ 🔑', ' blanks ', 'x'.repeat(5000), HID]) {
       const { manager } = open(t, ring, { refreshToken: ring.mint(), systemId })
@@ -64,7 +64,7 @@ describe('the real ring-client-api', () => {
     }
   })
 
-  it('derives the same hardware id from this machine', async (t) => {
+  it('the real ring-client-api derives the same hardware id from this machine', async (t) => {
     const ring = await startRing(t)
     const { manager } = open(t, ring, { refreshToken: ring.mint(), systemId: undefined })
     await manager.getAccessToken()
@@ -74,7 +74,7 @@ describe('the real ring-client-api', () => {
     assert.equal(manager.hardwareId, real)
   })
 
-  it('writes the same string, byte for byte, around a rotated token', async (t) => {
+  it('the real ring-client-api writes the same string, byte for byte, around a rotated token', async (t) => {
     const ring = await startRing(t)
     leadFetchTo(t, ring)
     // ASCII only: ring-client-api decodes the wrapper as such, and cannot read what it wrote itself of anything else.
@@ -114,7 +114,7 @@ describe('the real ring-client-api', () => {
     }
   })
 
-  it('writes the same string around a raw token', async (t) => {
+  it('the real ring-client-api writes the same string around a raw token', async (t) => {
     const ring = await startRing(t)
     leadFetchTo(t, ring)
     const { manager } = open(t, ring, { refreshToken: ring.mint() })
@@ -124,7 +124,7 @@ describe('the real ring-client-api', () => {
     assert.equal(unwrap(manager.refreshToken).hid, unwrap(theirs).hid)
   })
 
-  it('reads our tokens as we wrote them, and we read its own, back and forth', async (t) => {
+  it('the real ring-client-api reads our tokens as we wrote them, and we read its own, back and forth', async (t) => {
     const ring = await startRing(t)
     leadFetchTo(t, ring)
     let token = wrap({ rt: ring.mint(), hid: HID, pnc: { fcm: { token: 'push' } }, later: ['kept'] })
@@ -144,7 +144,7 @@ describe('the real ring-client-api', () => {
     assert.deepEqual([...new Set(ring.tokenRequests.map((request) => request.headers['hardware_id']))], [HID])
   })
 
-  it('takes the push credentials that we keep for its own', async (t) => {
+  it('the real ring-client-api takes the push credentials that we keep for its own', async (t) => {
     const ring = await startRing(t)
     const { manager } = open(t, ring, { refreshToken: wrap({ rt: ring.mint(), hid: HID }) })
     const pnc = { fcm: { token: 'x' }, keys: { authSecret: 'a==', privateKey: 'b' } }

@@ -13,7 +13,7 @@ import { assertMode, groups, mounts } from '../support/systems.mjs'
 
 for (const version of VERSIONS) {
   describe(version.name, { skip: groups || missing(version), concurrency: 6 }, () => {
-    it('keeps config.json current through rotations, SIGTERM and SIGKILL', async (t) => {
+    it(`the plugin in ${version.name} keeps config.json current through rotations, SIGTERM and SIGKILL`, async (t) => {
       const home = await world(t, version)
       const first = home.start()
       await first.says(/is running on port/)
@@ -43,7 +43,7 @@ for (const version of VERSIONS) {
         assert.doesNotMatch(output, /needs you to log in|does not start|\bat .*\.js:\d/)
     })
 
-    it('leaves its journal in a folder that git ignores, and nothing else', async (t) => {
+    it(`the plugin in ${version.name} leaves its journal in a folder that git ignores, and nothing else`, async (t) => {
       const home = await world(t, version)
       await (await home.start().says(/Added Front Door/)).stop()
       await home.mended()
@@ -59,7 +59,7 @@ for (const version of VERSIONS) {
       for (const name of names.filter((name) => name !== '.gitignore')) assertMode(join(home.state, name), 0o600)
     })
 
-    it('survives SIGKILL right after a rotation', async (t) => {
+    it(`the plugin in ${version.name} survives SIGKILL right after a rotation`, async (t) => {
       const home = await world(t, version)
       for (const delay of [0, 1, 3, 8, 20]) {
         const homebridge = home.start()
@@ -82,7 +82,7 @@ for (const version of VERSIONS) {
       await home.mended()
     })
 
-    it('survives SIGKILL in the middle of a rotation, whether Ring has rotated or not', async (t) => {
+    it(`the plugin in ${version.name} survives SIGKILL in the middle of a rotation, whether Ring has rotated or not`, async (t) => {
       const home = await world(t, version, { settings: { graceMs: 60_000 } })
       for (const kind of /** @type {const} */ (['hang', 'hang-after'])) {
         const homebridge = home.start()
@@ -99,7 +99,7 @@ for (const version of VERSIONS) {
       await home.mended()
     })
 
-    it('knows an old token that came back, while stopped and while running', async (t) => {
+    it(`the plugin in ${version.name} knows an old token that came back, while stopped and while running`, async (t) => {
       const home = await world(t, version)
       await (await home.start().says(/is running on port/)).stop()
       const backup = await home.mended()
@@ -127,7 +127,7 @@ for (const version of VERSIONS) {
       assert.equal(home.ring.counts.invalidGrants, 0)
     })
 
-    it('knows its old tokens under another name, too', async (t) => {
+    it(`the plugin in ${version.name} knows its old tokens under another name too`, async (t) => {
       const home = await world(t, version)
       await (await home.start().says(/Added Front Door/)).stop()
       await home.mended()
@@ -142,7 +142,7 @@ for (const version of VERSIONS) {
       assert.equal(footprint(home).filter((name) => name.endsWith('.json')).length, 1)
     })
 
-    it('takes a new token that was pasted, while stopped and while running', async (t) => {
+    it(`the plugin in ${version.name} takes a new token that was pasted, while stopped and while running`, async (t) => {
       const home = await world(t, version)
       await (await home.start().says(/Added Front Door/)).stop()
       await home.mended()
@@ -159,7 +159,7 @@ for (const version of VERSIONS) {
       assert.equal(home.ring.counts.invalidGrants, 0)
     })
 
-    it('says in one sentence that a login is needed, and goes on with the token that is pasted then', async (t) => {
+    it(`the plugin in ${version.name} says in one sentence that a login is needed, and continues with the token that is pasted then`, async (t) => {
       const home = await world(t, version)
       const homebridge = home.start()
       await home.rotations(1)
@@ -182,7 +182,7 @@ for (const version of VERSIONS) {
       assert.equal(home.ring.counts.invalidGrants, 0, 'the dead token was sent again')
     })
 
-    it('starts without a token, says so, and disturbs nobody', async (t) => {
+    it(`the plugin in ${version.name} starts without a token, reports that, and does not disturb others`, async (t) => {
       const home = await world(t, version)
       home.put('')
       const homebridge = await home.start().says(/Ring needs you to log in/)
@@ -192,7 +192,7 @@ for (const version of VERSIONS) {
       await homebridge.stop()
     })
 
-    it('starts with a text in its block that cannot be a token, and goes on with the token that is pasted then', async (t) => {
+    it(`the plugin in ${version.name} starts with a text in its block that cannot be a token, and continues with the token that is pasted then`, async (t) => {
       const home = await world(t, version)
       home.put('two words')
       const homebridge = await home.start().says(/Ring needs you to log in/)
@@ -205,7 +205,7 @@ for (const version of VERSIONS) {
       assert.doesNotMatch(homebridge.output, /does not start/)
     })
 
-    it('loses nothing to a settings page that replaces the file at the same moment', async (t) => {
+    it(`the plugin in ${version.name} loses nothing to a settings page that replaces the file at the same moment`, async (t) => {
       const home = await world(t, version, { block: { saved: 0 } })
       const homebridge = home.start()
       await home.rotations(1)
@@ -223,7 +223,7 @@ for (const version of VERSIONS) {
       await home.mended()
     })
 
-    it('never shows half a file to a settings page that rewrites it in place', async (t) => {
+    it(`the plugin in ${version.name} never shows half a file to a settings page that rewrites it in place`, async (t) => {
       const home = await world(t, version, { block: { saved: 0 } })
       const homebridge = home.start()
       await home.rotations(1)
@@ -246,7 +246,7 @@ for (const version of VERSIONS) {
       await home.mended()
     })
 
-    it('works in a child bridge, and beside one that outlives its parent', async (t) => {
+    it(`the plugin in ${version.name} works in a child bridge, and beside one that outlives its parent`, async (t) => {
       const home = await world(t, version, { block: { _bridge: { username: '0E:00:00:00:00:02', port: 0 } } })
       const homebridge = home.start()
       await home.rotations(2)
@@ -271,7 +271,9 @@ for (const version of VERSIONS) {
       ['on a read-only mount', () => {}, () => {}, (path) => bindMount(path, 'ro')],
     ]
     for (const [what, hinder, allow, wrap] of readOnly) {
-      it(`goes on with a config.json ${what}, and mends it when it can`, { skip: mounts }, async (t) => {
+      it(`the plugin in ${version.name} continues with a config.json ${what}, and updates it when it can`, {
+        skip: mounts,
+      }, async (t) => {
         const home = await world(t, version)
         const before = readFileSync(home.configPath, 'utf8')
         hinder(home.configPath)
@@ -292,7 +294,9 @@ for (const version of VERSIONS) {
       })
     }
 
-    it('writes in place in a folder that takes no new files', { skip: mounts }, async (t) => {
+    it(`the plugin in ${version.name} writes in place in a folder that takes no new files`, {
+      skip: mounts,
+    }, async (t) => {
       const home = await world(t, version)
       // Homebridge makes folders of its own at its first start.
       await (await home.start().says(/Added Front Door/)).stop()
@@ -308,7 +312,9 @@ for (const version of VERSIONS) {
       assert.equal(statSync(home.configPath).ino, ino)
     })
 
-    it('keeps a config.json current that is mounted by itself, as into a container', { skip: mounts }, async (t) => {
+    it(`the plugin in ${version.name} keeps a config.json current that is mounted by itself, as into a container`, {
+      skip: mounts,
+    }, async (t) => {
       const home = await world(t, version)
       const { ino } = statSync(home.configPath)
       const homebridge = home.start({ wrap: bindMount(home.configPath) })

@@ -90,7 +90,7 @@ function sharedStart(one, two) {
 }
 
 describe('odd files', () => {
-  it(`${FILES} config.json keep every byte but the token`, (t) =>
+  it(`${FILES} odd config.json files keep every byte but the token`, (t) =>
     roundTrip(t, (n) => {
       const { text, platform, name, hasKey } = oddConfig(chance(SEED + n))
       return {
@@ -108,7 +108,7 @@ describe('odd files', () => {
       }
     }))
 
-  it(`${FILES} .env keep every byte but the token`, (t) =>
+  it(`${FILES} odd .env files keep every byte but the token`, (t) =>
     roundTrip(t, (n) => {
       const { text, key, hasKey } = oddEnv(chance(SEED + n))
       return {

@@ -67,7 +67,7 @@ const says = (value, message) => value instanceof Error && value.message === mes
 
 for (const side of SIDES) {
   describe(`the rest client of ${side.name}`, () => {
-    it('says that a code is needed, and what for', async (t) => {
+    it(`the rest client of ${side.name} reports that a code is needed, and for what`, async (t) => {
       const ring = await startNamedRing(t)
       const client = make(t, side, credentials)
       assert.equal(client.using2fa, false)
@@ -82,7 +82,7 @@ for (const side of SIDES) {
       ['totp', 'Please enter the code from your authenticator app'],
       ['unknown', 'Please enter the code sent to your text/email'],
     ]) {
-      it(`asks for a code of ${twoFactor} in its words`, async (t) => {
+      it(`the rest client of ${side.name} asks for a code of ${twoFactor} in its words`, async (t) => {
         await startNamedRing(t, { accounts: [{ ...credentials, twoFactor: /** @type {any} */ (twoFactor) }] })
         const client = make(t, side, credentials)
         await assert.rejects(client.getCurrentAuth(), (error) => says(error, NEEDS_CODE))
@@ -90,7 +90,7 @@ for (const side of SIDES) {
       })
     }
 
-    it('takes the code, and gives tokens with the names of the wire', async (t) => {
+    it(`the rest client of ${side.name} takes the code, and gives tokens with the names of the wire`, async (t) => {
       const ring = await startNamedRing(t)
       const client = make(t, side, credentials)
       await assert.rejects(client.getCurrentAuth())
@@ -104,7 +104,7 @@ for (const side of SIDES) {
       assert.equal(client.refreshToken, auth.refresh_token)
     })
 
-    it('takes a code that another client has asked for, and no other one is sent', async (t) => {
+    it(`the rest client of ${side.name} takes a code that another client has asked for, and no other one is sent`, async (t) => {
       const ring = await startNamedRing(t)
       await assert.rejects(make(t, side, credentials).getAuth())
       const auth = await make(t, side, credentials).getAuth(ring.codeFor())
@@ -112,7 +112,7 @@ for (const side of SIDES) {
       assert.equal(ring.codesSent, 1)
     })
 
-    it('tells wrong credentials from a wrong code', async (t) => {
+    it(`the rest client of ${side.name} tells wrong credentials from a wrong code`, async (t) => {
       const ring = await startNamedRing(t)
       await assert.rejects(make(t, side, { email: EMAIL, password: 'wrong' }).getAuth(), (error) =>
         says(
@@ -129,7 +129,7 @@ for (const side of SIDES) {
       assert.equal(ring.codesSent, 1)
     })
 
-    it('says that too many codes were asked for', async (t) => {
+    it(`the rest client of ${side.name} reports that too many codes were requested`, async (t) => {
       await startNamedRing(t, { maxCodesPerWindow: 0 })
       await assert.rejects(make(t, side, credentials).getAuth(), (/** @type {Error} */ error) =>
         error.message.startsWith(
@@ -138,7 +138,7 @@ for (const side of SIDES) {
       )
     })
 
-    it('goes on with a refresh token, raw or wrapped, and makes one token request for it', async (t) => {
+    it(`the rest client of ${side.name} starts with a refresh token, raw or wrapped, and makes one token request for it`, async (t) => {
       const ring = await startNamedRing(t)
       for (const given of [ring.mint(), wrap({ rt: ring.mint() })]) {
         ring.clearCounts()
@@ -154,7 +154,7 @@ for (const side of SIDES) {
       }
     })
 
-    it('announces a rotation to subscribers early and late, through operators of RxJS', async (t) => {
+    it(`the rest client of ${side.name} announces a rotation to subscribers early and late, through operators of RxJS`, async (t) => {
       const ring = await startNamedRing(t)
       const given = ring.mint()
       const client = make(t, side, { refreshToken: given })
@@ -179,7 +179,7 @@ for (const side of SIDES) {
       assert.deepEqual(mapped, [auth.refresh_token, second.refresh_token])
     })
 
-    it('says what a token that Ring rejects needs', async (t) => {
+    it(`the rest client of ${side.name} says what a token that Ring rejects needs`, async (t) => {
       const ring = await startNamedRing(t)
       const token = ring.mint()
       ring.revokeAll()
@@ -190,7 +190,7 @@ for (const side of SIDES) {
       )
     })
 
-    it('logs in where the token is dead and there is a password', async (t) => {
+    it(`the rest client of ${side.name} logs in if the token is dead and there is a password`, async (t) => {
       const ring = await startNamedRing(t, { accounts: [{ ...credentials, twoFactor: 'none' }] })
       const token = ring.mint()
       ring.revokeAll()
@@ -202,7 +202,7 @@ for (const side of SIDES) {
       )
     })
 
-    it('sends the access token along, makes a session when Ring wants one, and says so', async (t) => {
+    it(`the rest client of ${side.name} sends the access token, and makes and announces a session when Ring wants one`, async (t) => {
       const ring = await startNamedRing(t, { requireSession: true })
       const client = make(t, side, { refreshToken: ring.mint(), controlCenterDisplayName: 'Hall' })
       assert.deepEqual(client.baseSessionMetadata, { api_version: 11, device_model: 'Hall' })
@@ -221,7 +221,7 @@ for (const side of SIDES) {
       assert.equal(ring.counts.tokenPosts, 1)
     })
 
-    it('makes a session when asked to, under its own name by default', async (t) => {
+    it(`the rest client of ${side.name} makes a session when asked to, under its own name by default`, async (t) => {
       const ring = await startNamedRing(t)
       const client = make(t, side, { refreshToken: ring.mint() })
       const session = await client.getSession()
@@ -232,7 +232,7 @@ for (const side of SIDES) {
       assert.equal(client.baseSessionMetadata.device_model, 'ring-client-api')
     })
 
-    it('gets another access token where the first one is dead', async (t) => {
+    it(`the rest client of ${side.name} gets another access token if the first one is dead`, async (t) => {
       const ring = await startNamedRing(t, { requireSession: true })
       const client = make(t, side, { refreshToken: ring.mint() })
       await client.getCurrentAuth()
@@ -244,7 +244,7 @@ for (const side of SIDES) {
       assert.equal(ring.counts.stalePresentations, 0)
     })
 
-    it('gives JSON, text, nothing and buffers, with the time of the answer', async (t) => {
+    it(`the rest client of ${side.name} gives JSON, text, nothing and buffers, with the time of the answer`, async (t) => {
       const ring = await startNamedRing(t)
       const client = make(t, side, { refreshToken: ring.mint() })
       const locations = await client.request({ url: ours.deviceApi('locations') })
@@ -284,7 +284,7 @@ for (const side of SIDES) {
       assert.equal(await client.request({ url: ours.clientApi('x') }), null)
     })
 
-    it('sends JSON', async (t) => {
+    it(`the rest client of ${side.name} sends JSON`, async (t) => {
       const ring = await startNamedRing(t)
       const client = make(t, side, { refreshToken: ring.mint() })
       const mode = await client.request({
@@ -299,7 +299,7 @@ for (const side of SIDES) {
       assert.equal(sent?.headers.accept, 'application/json')
     })
 
-    it('rejects with the answer where that is an error', async (t) => {
+    it(`the rest client of ${side.name} rejects with the answer if that is an error`, async (t) => {
       const ring = await startNamedRing(t)
       const client = make(t, side, { refreshToken: ring.mint() })
       for (const [status, body] of /** @type {[number, unknown][]} */ ([
@@ -322,7 +322,7 @@ for (const side of SIDES) {
       )
     })
 
-    it('waits for a device that is busy and for an edge that waited in vain', async (t) => {
+    it(`the rest client of ${side.name} waits for a device that is busy and for an edge that waited in vain`, async (t) => {
       const ring = await startNamedRing(t)
       // Ours waits five seconds for real; its longer waits are turned by hand in src/api/tests.rs.
       const waits = hurry(t)
@@ -334,7 +334,7 @@ for (const side of SIDES) {
       if (side.name === 'ring-client-api') assert.deepEqual(waits, [5000, 20_000])
     })
 
-    it('goes on after no answer, unless none is needed', async (t) => {
+    it(`the rest client of ${side.name} tries again after no answer, unless none is needed`, async (t) => {
       const ring = await startNamedRing(t)
       hurry(t)
       const client = make(t, side, { refreshToken: ring.mint() })
@@ -345,7 +345,7 @@ for (const side of SIDES) {
       assert.equal((await client.request({ url: ours.deviceApi('x') })).path, '/devices/v1/x')
     })
 
-    it('keeps push credentials in the token, and announces that', async (t) => {
+    it(`the rest client of ${side.name} keeps push credentials in the token, and announces that`, async (t) => {
       const ring = await startNamedRing(t)
       const client = make(t, side, {
         refreshToken: wrap({ rt: ring.mint(), hid: await theirs.util.getHardwareId(SYSTEM) }),
@@ -371,7 +371,7 @@ for (const side of SIDES) {
 }
 
 describe('tokens of the one and of the other', () => {
-  it('are read by each, back and forth, push credentials included', async (t) => {
+  it('tokens of ring-client-api and ring-auth are read by each other, push credentials included', async (t) => {
     const ring = await startNamedRing(t)
     const pnc = { fcm: { token: 'push' }, keys: { privateKey: 'b', authSecret: 'a==' } }
     let token = ring.mint()
@@ -398,7 +398,7 @@ describe('tokens of the one and of the other', () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('survive a restart of ours with a store and the token of the first day', async (t) => {
+  it('tokens survive a restart of our rest client with a store and the token of the first day', async (t) => {
     const ring = await startNamedRing(t)
     const side = /** @type {Side} */ (SIDES[1])
     const given = ring.mint()
@@ -440,7 +440,7 @@ const DIFFERENCES = {
 }
 
 describe('what the one and the other send', () => {
-  it('is the same, but for what the migration page lists', async (t) => {
+  it('the requests of both rest clients are the same, but for what docs/migrating.md lists', async (t) => {
     const sent = []
     for (const side of SIDES) {
       const ring = await startNamedRing(t, { requireSession: true })
@@ -512,7 +512,7 @@ function withoutTokens(name, value) {
 }
 
 describe('the login page of homebridge-ring', () => {
-  it('works with our client in place of theirs, with either login', async (t) => {
+  it('the login page of homebridge-ring works with our client in place of theirs, with either login', async (t) => {
     for (const loginFlow of /** @type {const} */ (['auto', 'password'])) {
       const ring = await startNamedRing(t)
       // Its two handlers, with the import changed.
@@ -555,7 +555,7 @@ describe('the login page of homebridge-ring', () => {
 })
 
 describe('docs/migrating.md', () => {
-  it('shows programs that run as they stand there', async (t) => {
+  it('docs/migrating.md shows programs that run unchanged', async (t) => {
     const page = readFileSync(join(root, 'docs', 'migrating.md'), 'utf8')
     const programs = [...page.matchAll(/^```js\n\/\/ ([\w-]+\.mjs)\n([^]*?)^```$/gm)].map(([, name, text]) => [
       String(name),

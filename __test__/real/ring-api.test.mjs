@@ -119,7 +119,7 @@ function scenario(name, options, scenario) {
 
 describe('a RingApi whose refreshToken cannot be a token', () => {
   for (const text of ['undefined', '123456', '$RING_REFRESH_TOKEN', 'YOUR_REFRESH_TOKEN']) {
-    it(`${text}: attached to a manager with a token it uses that one, and says so`, async (t) => {
+    it(`a RingApi with ${text} for a token, attached to a manager with one, uses that one, and a message says so`, async (t) => {
       const ring = await startNamedRing(t)
       /** @type {string[]} */
       const said = []
@@ -134,7 +134,7 @@ describe('a RingApi whose refreshToken cannot be a token', () => {
       assert.equal(said.filter((line) => line.startsWith('The refreshToken of the RingApi is ignored')).length, 1)
     })
 
-    it(`${text}: attached to a manager without a token it is refused, and nothing is sent`, async (t) => {
+    it(`a RingApi with ${text} for a token is refused by a manager without one, and nothing is sent`, async (t) => {
       const ring = await startNamedRing(t)
       const manager = new RingTokenManager({ systemId: SYSTEM })
       atEnd(t, 'manager', () => manager.close())
@@ -152,7 +152,7 @@ describe('a RingApi whose refreshToken cannot be a token', () => {
 
 describe('a RingApi, alone and attached', () => {
   for (const side of /** @type {Side[]} */ (['ring-client-api', 'ring-auth'])) {
-    it(`starts, with cameras, locations and a session: ${side}`, async (t) => {
+    it(`a RingApi starts, with cameras, locations and a session: ${side}`, async (t) => {
       const ring = await startNamedRing(t, { requireSession: true })
       const { ringApi } = make(t, side, ring.mint())
       const sessions = /** @type {any[]} */ ([])
@@ -299,7 +299,7 @@ describe('a RingApi, alone and attached', () => {
     return 'fine'
   })
 
-  it('prints how many token requests each makes', (t) => {
+  it('the comparison prints how many token requests each side makes', (t) => {
     assert.ok(table.size >= 10)
     const rows = [...table].map(([name, row]) => `${name} | ${row['ring-client-api']} | ${row['ring-auth']}`)
     for (const row of ['token requests | ring-client-api 14.3.0 alone | attached to ring-auth', ...rows])
@@ -309,7 +309,7 @@ describe('a RingApi, alone and attached', () => {
 })
 
 describe('attachToRingApi', () => {
-  it('leaves the RingApi no token request of its own', async (t) => {
+  it('attachToRingApi leaves the RingApi no token request of its own', async (t) => {
     const ring = await startNamedRing(t, { requireSession: true })
     const { ringApi, manager } = makeAttached(t, ring.mint())
     const auth = await ringApi.restClient.getCurrentAuth()
@@ -326,7 +326,7 @@ describe('attachToRingApi', () => {
     assert.equal(ring.counts.tokenPosts, 2)
   })
 
-  it('announces each rotation to those who listen to the RingApi, in the chain that they know', async (t) => {
+  it('attachToRingApi announces each rotation to the listeners of the RingApi, in the chain that they know', async (t) => {
     const ring = await startNamedRing(t)
     const given = ring.mint()
     const { ringApi, manager, updates } = makeAttached(t, given)
@@ -346,7 +346,7 @@ describe('attachToRingApi', () => {
     assert.deepEqual(await rxjs.firstValueFrom(ringApi.onRefreshTokenUpdated), updates[2])
   })
 
-  it('tells those who listen of the newest token when the RingApi was given an old one', async (t) => {
+  it('attachToRingApi announces the newest token to the listeners if the RingApi was given an old one', async (t) => {
     const ring = await startNamedRing(t)
     const given = ring.mint()
     const path = join(tempDir(t), 'journal.json')
@@ -359,7 +359,7 @@ describe('attachToRingApi', () => {
     assert.equal(ring.counts.tokenPosts, 1)
   })
 
-  it('carries push credentials both ways, through restarts of either', async (t) => {
+  it('attachToRingApi carries push credentials both ways, through restarts of either', async (t) => {
     const ring = await startNamedRing(t)
     const path = join(tempDir(t), 'journal.json')
     const { ringApi, manager, updates, attachment } = makeAttached(t, ring.mint(), { path })
@@ -389,7 +389,7 @@ describe('attachToRingApi', () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('takes over what the RingApi has rotated already, even while it does', async (t) => {
+  it('attachToRingApi takes over a rotation that the RingApi has made or is making', async (t) => {
     const ring = await startNamedRing(t, { latencyMs: 20 })
     for (const early of [false, true]) {
       const given = ring.mint()
@@ -409,7 +409,7 @@ describe('attachToRingApi', () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('goes on where the rotation that the RingApi had begun fails', async (t) => {
+  it('attachToRingApi continues if the rotation that the RingApi had begun fails', async (t) => {
     const ring = await startNamedRing(t, { latencyMs: 20 })
     const given = ring.mint()
     const manager = new RingTokenManager({ refreshToken: given, systemId: SYSTEM })
@@ -424,7 +424,7 @@ describe('attachToRingApi', () => {
     assert.deepEqual([ring.counts.rotations, ring.counts.stalePresentations], [1, 0])
   })
 
-  it('gives the token to a manager that has none', async (t) => {
+  it('attachToRingApi gives the token to a manager that has none', async (t) => {
     const ring = await startNamedRing(t)
     const manager = new RingTokenManager({ systemId: SYSTEM })
     atEnd(t, 'manager', () => manager.close())
@@ -435,7 +435,7 @@ describe('attachToRingApi', () => {
     assert.equal(ring.counts.tokenPosts, 1)
   })
 
-  it('detaches, and the RingApi goes on by itself with the newest token', async (t) => {
+  it('attachToRingApi can be detached, and the RingApi continues by itself with the newest token', async (t) => {
     const ring = await startNamedRing(t, { requireSession: true })
     const { ringApi, manager, attachment, updates } = makeAttached(t, ring.mint())
     await ringApi.getLocations()
@@ -460,7 +460,7 @@ describe('attachToRingApi', () => {
     assert.equal(rawOf(again.refreshToken), ring.newest())
   })
 
-  it('takes over what the RingApi has rotated, although its access token is gone', async (t) => {
+  it('attachToRingApi takes over a rotation of the RingApi, although its access token is gone', async (t) => {
     // Its timer is due at once.
     const ring = await startNamedRing(t, { expiresIn: 30 })
     const given = ring.mint()
@@ -475,7 +475,7 @@ describe('attachToRingApi', () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('tries again to take the token over where the store did not let it', async (t) => {
+  it('attachToRingApi tries again to take the token over if the store has refused it', async (t) => {
     const ring = await startNamedRing(t)
     const path = join(tempDir(t), 'journal.json')
     const manager = new RingTokenManager({ systemId: SYSTEM, store: fileStore(path) })
@@ -490,7 +490,7 @@ describe('attachToRingApi', () => {
     assert.equal(ring.counts.tokenPosts, 1)
   })
 
-  it('ends a request by its signal although the RingApi still rotates', async (t) => {
+  it('attachToRingApi ends a request by its signal although the RingApi still rotates', async (t) => {
     const ring = await startNamedRing(t)
     const given = ring.mint()
     const outage = ring.fault({ kind: 'reset-before', path: '/oauth/token', times: Infinity })
@@ -507,7 +507,7 @@ describe('attachToRingApi', () => {
     assert.equal((await profile).profile.first_name, 'Person')
   })
 
-  it('detaches in the middle of a rotation, whose ever it is, and no token is sent twice', async (t) => {
+  it('attachToRingApi can be detached in the middle of a rotation of either side, and no token is sent twice', async (t) => {
     for (const closed of [true, false]) {
       const ring = await startNamedRing(t, { latencyMs: 50 })
       const { ringApi, manager, attachment, updates } = makeAttached(t, ring.mint())
@@ -546,7 +546,7 @@ describe('attachToRingApi', () => {
     assert.equal(rawOf(ringApi.restClient.refreshToken), ring.newest())
   })
 
-  it('says what it does not know', async (t) => {
+  it('attachToRingApi refuses a RingApi that it does not know', async (t) => {
     const ring = await startNamedRing(t)
     const { ringApi, manager } = makeAttached(t, ring.mint())
     await failure(async () => attachToRingApi(ringApi, manager), 'INVALID_ARGUMENT')
@@ -583,7 +583,7 @@ describe('attachToRingApi', () => {
     assert.equal((await ringApi.getProfile()).profile.first_name, 'Person')
   })
 
-  it('ends waits when the RingApi disconnects', async (t) => {
+  it('attachToRingApi ends waits when the RingApi disconnects', async (t) => {
     const ring = await startNamedRing(t)
     const { ringApi } = makeAttached(t, ring.mint())
     await ringApi.getLocations()
@@ -600,7 +600,9 @@ describe('attachToRingApi', () => {
     assert.equal((await ringApi.restClient.request({ url: deviceApi('locations') })).user_locations.length, 2)
   })
 
-  it('waits for the end of an outage at the start, and says so', { timeout: 4 * PATIENCE_MS }, async (t) => {
+  it('attachToRingApi waits for the end of an outage at the start, and reports that', {
+    timeout: 4 * PATIENCE_MS,
+  }, async (t) => {
     const ring = await startNamedRing(t)
     const outage = ring.fault({ kind: 'reset-before', path: /./, times: Infinity })
     const { ringApi, said } = makeAttached(t, ring.mint())
@@ -613,7 +615,7 @@ describe('attachToRingApi', () => {
   })
 })
 
-it('keeps nothing but the tests above from ending: a script with an attached RingApi ends by itself', async (t) => {
+it('a script with an attached RingApi ends by itself', async (t) => {
   const ring = await startNamedRing(t, { requireSession: true })
   const source = `
     import { createRequire } from 'node:module'

@@ -20,7 +20,7 @@ const TERMINAL =
 
 /** JavaScript tests, by their file in `__test__` and their names. @type {Record<string, Record<string, string>>} */
 export const JAVASCRIPT = {
-  'bench.test.mjs': { 'run to their end, and leave a table, a chart and nothing else': TERMINAL },
+  'bench.test.mjs': { 'the benchmarks run to their end, and leave a table, a chart and nothing else': TERMINAL },
 }
 
 const NPM =
