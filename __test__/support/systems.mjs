@@ -91,7 +91,7 @@ export const groups = only(
 export const exchange = only(
   'unix',
   'Windows has no call by which two files change places',
-  'the tests in src/mirror/file.rs of a last look before the rename',
+  'the tests in src/files/foreign/tests.rs of a last look before the rename',
 )
 
 /** Of devices with a path. */

@@ -6,6 +6,7 @@ mod access;
 #[cfg(unix)]
 mod attributes;
 mod disk;
+pub(crate) mod foreign;
 mod held;
 #[cfg(unix)]
 mod home;

@@ -15,6 +15,14 @@ pub(crate) fn sibling(file: &Path, ending: &str) -> PathBuf {
     file.with_file_name(name)
 }
 
+/// A path beside a file that people do not see.
+pub(crate) fn hidden_sibling(real: &Path, ending: &str) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(real.file_name().unwrap_or_default());
+    name.push(".ring-auth");
+    name.push(ending);
+    real.with_file_name(name)
+}
 /// The files that lie there: each path, and what follows that ending in its name. None where the folder cannot be read.
 pub(crate) fn siblings(file: &Path, ending: &str) -> Vec<(PathBuf, String)> {
     let beginning = sibling(file, ending);
@@ -107,6 +115,24 @@ fn stand_in_name(file: &Path, ending: &str) -> String {
     let mut half = [0; 16];
     half.copy_from_slice(&digest[..16]);
     format!("{:032x}{ending}", u128::from_be_bytes(half))
+}
+
+/// Enough of a digest to tell two files, or two versions of one, apart in a name.
+pub(crate) fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+        hash.update([0]);
+    }
+    let digest = hash.finalize();
+    let mut half = [0; 8];
+    half.copy_from_slice(&digest[..8]);
+    format!("{:016x}", u64::from_be_bytes(half))
+}
+
+/// Whether a part of a name is one.
+pub(crate) fn is_digest(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 #[cfg(test)]

@@ -3,11 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
-use super::file::hidden_sibling;
 use super::which_journal::{Sightings, WhichJournal, not_found};
 use super::{CustomStore, Dotenv, FileMirror, Follower, Format, Homebridge, Mirror, Patience, Program, wanted};
+use crate::files::names::hidden_sibling;
 use crate::files::{Disk, check_text, resolve};
 use crate::journal::{Codec, JournalStore, KEY_BYTES, Key, MemoryStore, Store};
 use crate::{Error, ErrorCode, Result};
@@ -217,24 +215,6 @@ impl ShownPlace {
         let journal = JournalStore::found_by(Arc::new(finder), link, &codec, disk)?;
         Ok(Self { journal, mirror: Arc::new(mirror) })
     }
-}
-
-/// Enough of a digest to tell two files, or two versions of one, apart in a name.
-pub(super) fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(part);
-        hash.update([0]);
-    }
-    let digest = hash.finalize();
-    let mut half = [0; 8];
-    half.copy_from_slice(&digest[..8]);
-    format!("{:016x}", u64::from_be_bytes(half))
-}
-
-/// Whether a part of a name is one.
-pub(super) fn is_digest(text: &str) -> bool {
-    text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

@@ -15,8 +15,8 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::target::digest;
 use super::{Dotenv, Format, Homebridge};
+use crate::files::names::digest;
 use crate::files::{Disk, Folder, platform, resolve};
 use crate::journal::state::{Known, MAX_MIRRORS, Millis, MirrorRecord, State, millis};
 use crate::journal::{Codec, Finder, Journals, Notice, Readable, Sought};
