@@ -1,13 +1,14 @@
 //! From the core's types to the shapes that cross the boundary.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::types::{
     BindingAuth, BindingError, BindingEvent, BindingFailures, BindingOutcome, BindingRefresh, BindingStats,
     BindingStatus, BindingStep, BindingStore, BindingTwoFactor, BindingWebLogin,
 };
-use ring_auth::cli::{Begun, PageStore};
+use ring_auth::cli::Begun;
+use ring_auth::location::Location;
 use ring_auth::manager::{Auth, Ended, Event, Level, Stats, Status, Step};
 use ring_auth::mirror::Target;
 use ring_auth::oauth::{TwoFactor, TwoFactorMethod};
@@ -102,9 +103,8 @@ impl From<Begun> for BindingWebLogin {
         let (tls_cert, tls_key) = login.tls.map(|(certificate, key)| (text(&certificate), text(&key))).unzip();
         Self {
             exit_code: None,
-            store: login
-                .store
-                .map(|store| BindingStore { seal_key: login.key.map(|key| key.expose().to_owned()), ..store.into() }),
+            store: to_store(login.location)
+                .map(|store| BindingStore { seal_key: login.key.map(|key| key.expose().to_owned()), ..store }),
             path: login.path.as_deref().map(text),
             changes: login.changes,
             login_flow: Some(login.login_flow.to_owned()),
@@ -125,30 +125,33 @@ impl From<Begun> for BindingWebLogin {
     }
 }
 
-impl From<PageStore> for BindingStore {
-    fn from(store: PageStore) -> Self {
-        let (kind, path, state_path) = match &store {
-            PageStore::Journal(path) => ("file", path, None),
-            PageStore::Shown(Target::Homebridge { path, .. }, folder) => ("homebridge", path, folder.as_deref()),
-            PageStore::Shown(Target::Dotenv { path, .. }, folder) => ("dotenv", path, folder.as_deref()),
-        };
-        let (kind, path, state_path) = (kind.to_owned(), Some(text(path)), state_path.map(text));
-        let (platform, name, key) = match store {
-            PageStore::Shown(Target::Homebridge { platform, name, .. }, _) => (platform, name, None),
-            PageStore::Shown(Target::Dotenv { key, .. }, _) => (None, None, key),
-            PageStore::Journal(_) => (None, None, None),
-        };
-        Self {
-            add_block: (kind == "homebridge").then_some(true),
-            seal_key: None,
-            kind,
-            path,
+/// The store of the page's manager; `None` if the token is only printed.
+fn to_store(location: Location) -> Option<BindingStore> {
+    let of_kind = |kind: &str, path: &Path| BindingStore {
+        kind: kind.to_owned(),
+        path: Some(text(path)),
+        platform: None,
+        name: None,
+        key: None,
+        seal_key: None,
+        state_path: None,
+        add_block: None,
+    };
+    let state_path = |folder: Option<PathBuf>| folder.as_deref().map(text);
+    Some(match location {
+        Location::Memory | Location::Custom { .. } => return None,
+        Location::Journal(path) => of_kind("file", &path),
+        Location::Mirror { target: Target::Homebridge { path, platform, name }, state_path: folder } => BindingStore {
             platform,
             name,
-            key,
-            state_path,
+            state_path: state_path(folder),
+            add_block: Some(true),
+            ..of_kind("homebridge", &path)
+        },
+        Location::Mirror { target: Target::Dotenv { path, key }, state_path: folder } => {
+            BindingStore { key, state_path: state_path(folder), ..of_kind("dotenv", &path) }
         }
-    }
+    })
 }
 
 fn text(path: &Path) -> String {

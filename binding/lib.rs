@@ -31,12 +31,14 @@ use tokio::sync::Notify;
 use convert::{auth_outcome, empty_outcome, step_outcome};
 use custom_store::{JsKey, JsStore};
 use ring_auth::cli::StandardInput;
+use ring_auth::files::Disk;
 use ring_auth::http::{Environment, HttpConfig};
 use ring_auth::journal::{Codec, Key, KeySource};
+use ring_auth::location::{Location, Opened};
 use ring_auth::manager::{
     Credentials, DEFAULT_DEVICE_NAME, Device, Event, Level, Listener, Manager, Parts, Settings, SystemClock, activity,
 };
-use ring_auth::mirror::{Kept, Place, Purpose, Target, key_of_program};
+use ring_auth::mirror::{Purpose, Target, key_of_program};
 use ring_auth::oauth::{Endpoints, LoginFlow, RingOauth};
 use ring_auth::token::RefreshToken;
 use ring_auth::totp::Totp;
@@ -424,23 +426,23 @@ fn wait_at_the_end_of(env: Env) -> napi::Result<()> {
     Ok(())
 }
 
-fn to_place(store: BindingStore, functions: Option<JsStore>) -> Result<(Place, Option<Key>)> {
+fn to_location(store: BindingStore, functions: Option<JsStore>) -> Result<(Location, Option<Key>)> {
     let BindingStore { kind, path, platform, name, key, seal_key, state_path, add_block: _ } = store;
     let path = path.unwrap_or_default().into();
     let state_path = state_path.map(Into::into);
     let mut seal_key = seal_key.map(|text| Key::expect(&text, "options.store.key")).transpose()?;
-    let place = match (kind.as_str(), functions) {
-        ("file", _) => Ok(Place::File(path)),
-        ("homebridge", _) => Ok(Place::Shown { target: Target::Homebridge { path, platform, name }, state_path }),
+    let location = match (kind.as_str(), functions) {
+        ("file", _) => Ok(Location::Journal(path)),
+        ("homebridge", _) => Ok(Location::Mirror { target: Target::Homebridge { path, platform, name }, state_path }),
         ("dotenv", _) => {
             let (target, key) = Target::dotenv(path, key);
             seal_key = seal_key.or(key);
-            Ok(Place::Shown { target, state_path })
+            Ok(Location::Mirror { target, state_path })
         }
-        ("custom", Some(functions)) => Ok(Place::Custom { functions: Box::new(functions), state_path }),
+        ("custom", Some(functions)) => Ok(Location::Custom { functions: Arc::new(functions), state_path }),
         _ => Err(Error::invalid("There is no such store.")),
     };
-    Ok((place?, seal_key))
+    Ok((location?, seal_key))
 }
 
 fn open_manager(
@@ -452,9 +454,9 @@ fn open_manager(
 ) -> Result<Manager> {
     let endpoints = Endpoints::parse(options.oauth_url.as_deref(), options.api_url.as_deref())?;
     let adds_block = options.store.as_ref().and_then(|store| store.add_block).unwrap_or(false);
-    let (place, key) = match options.store {
-        Some(store) => to_place(store, functions)?,
-        None => (Place::Memory, None),
+    let (location, key) = match options.store {
+        Some(store) => to_location(store, functions)?,
+        None => (Location::Memory, None),
     };
     let key =
         key.map(KeySource::from).or_else(|| key_function.map(|key| key_of_program(key.into_asked(), runtime.clone())));
@@ -464,7 +466,7 @@ fn open_manager(
         Some(key) => codec.with_key(key),
         None => codec,
     };
-    let Kept { store, mirror } = place.open(codec, purpose)?;
+    let Opened { store, mirror } = location.open(&codec, Disk::default(), purpose)?;
     let mut http = HttpConfig::default();
     if let Some(timeout) = options.request_timeout_ms {
         http.timeout = Duration::try_from_secs_f64(timeout / 1000.0)

@@ -12,6 +12,7 @@ pub mod files;
 pub mod hardware_id;
 pub mod http;
 pub mod journal;
+pub mod location;
 mod looks;
 pub mod manager;
 pub mod mirror;

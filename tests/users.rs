@@ -14,9 +14,9 @@ use std::process::Command;
 use std::sync::Arc;
 
 use ring_auth::files::Disk;
-use ring_auth::journal::JournalStore;
+use ring_auth::location::{Location, Opened};
 use ring_auth::manager::{Event, Listener, Manager, Parts, SystemClock};
-use ring_auth::mirror::{Follower, Purpose, ShownPlace, Target};
+use ring_auth::mirror::{Purpose, Target};
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 use support::Ring;
@@ -99,22 +99,11 @@ fn manager_of(ring: &Ring, file: &Path) -> Manager {
     } else {
         Target::Dotenv { path, key }
     };
-    let place = ShownPlace::open(&target, None, &issuer, Disk::default(), Purpose::Follow).unwrap();
+    let location = Location::Mirror { target, state_path: None };
+    let Opened { store, mirror } = location.open(&issuer.into(), Disk::default(), Purpose::Follow).unwrap();
     let (refresh, clock) = (Arc::clone(&oauth), Arc::new(SystemClock::new()));
     let runtime = tokio::runtime::Handle::current();
-    let (store, mirror): (Arc<JournalStore>, _) = (Arc::new(place.journal), place.mirror);
-    support::with_parts(
-        Parts {
-            store,
-            mirror: Some(Follower::Place(mirror)),
-            refresh,
-            oauth,
-            clock,
-            listener: Arc::new(Quiet),
-            runtime,
-        },
-        None,
-    )
+    support::with_parts(Parts { store, mirror, refresh, oauth, clock, listener: Arc::new(Quiet), runtime }, None)
 }
 
 /// Rotates the token in a file, or in a journal, several times.

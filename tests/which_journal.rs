@@ -14,9 +14,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ring_auth::files::{Disk, Moment, Probe};
-use ring_auth::journal::Store;
+use ring_auth::location::{Location, Opened};
 use ring_auth::manager::{Event, Level, Listener, Manager, Parts, SystemClock};
-use ring_auth::mirror::{Follower, Purpose, ShownPlace, Target};
+use ring_auth::mirror::{Purpose, Target};
 use support::{Chance, Ring, retarget};
 use tokio::runtime::Handle;
 
@@ -53,12 +53,13 @@ fn try_open(
     disk: Disk,
 ) -> ring_auth::Result<(Manager, Arc<Heard>, PathBuf)> {
     let oauth = support::wire(url);
-    let shown = ShownPlace::open(&target(file, place), state_path, oauth.endpoints().issuer(), disk, Purpose::Follow)?;
-    let journal = PathBuf::from(shown.journal.name());
+    let location = Location::Mirror { target: target(file, place), state_path: state_path.map(Path::to_owned) };
+    let Opened { store, mirror } = location.open(&oauth.endpoints().issuer().into(), disk, Purpose::Follow)?;
+    let journal = PathBuf::from(store.name());
     let heard = Arc::new(Heard::default());
     let parts = Parts {
-        store: Arc::new(shown.journal),
-        mirror: Some(Follower::Place(shown.mirror)),
+        store,
+        mirror,
         refresh: oauth.clone(),
         oauth,
         clock: Arc::new(SystemClock::new()),

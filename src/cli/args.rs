@@ -28,9 +28,7 @@ pub(super) struct Options {
     pub(super) code: Option<Secret>,
     /// The file with what the authenticator app was set up with.
     pub(super) totp_secret_file: Option<PathBuf>,
-    pub(super) store: Option<StoreOption>,
-    /// The journal's folder, where it is not beside the file.
-    pub(super) state_dir: Option<PathBuf>,
+    pub(super) store: StoreOptions,
     pub(super) keys: KeyOptions,
     pub(super) login_flow: LoginFlow,
     pub(super) user_agent: Option<String>,
@@ -109,79 +107,36 @@ fn once<T>(place: &mut Option<T>, value: T, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Where the token is kept, as it was typed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum StoreOption {
-    Journal(PathBuf),
-    Homebridge {
-        /// The usual places are looked at where there is none.
-        path: Option<PathBuf>,
-        platform: Option<String>,
-        name: Option<String>,
-    },
-    Dotenv {
-        /// Which of its two names the option was called by.
-        option: &'static str,
-        path: PathBuf,
-        key: Option<String>,
-    },
-}
-
-impl StoreOption {
-    /// The variable of a `.env` file, if it has a name of its own: it is a secret in the environment, too.
-    pub(super) fn variable(&self) -> Option<&str> {
-        match self {
-            Self::Dotenv { key, .. } => key.as_deref(),
-            _ => None,
-        }
-    }
-
-    pub(super) fn option(&self) -> &'static str {
-        match self {
-            Self::Journal(_) => "--state-file",
-            Self::Homebridge { .. } => "--homebridge",
-            Self::Dotenv { option, .. } => option,
-        }
-    }
-}
-
-/// What belongs to one of the stores, until all of them were seen.
-#[derive(Default)]
-struct StoreOptions {
-    store: Option<StoreOption>,
-    platform: Option<String>,
-    name: Option<String>,
-    key: Option<String>,
-    state_dir: Option<PathBuf>,
+/// The options that say where the token is kept, as the user typed them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct StoreOptions {
+    /// The option that chooses the store, and its value. `--homebridge` may have no value.
+    pub(super) chosen: Option<(&'static Flag, Option<PathBuf>)>,
+    pub(super) platform: Option<String>,
+    pub(super) name: Option<String>,
+    /// The variable of a `.env` file. In the environment such a variable is a secret too.
+    pub(super) env_key: Option<String>,
+    /// The folder of the journal. The default is a folder beside the file.
+    pub(super) state_dir: Option<PathBuf>,
 }
 
 impl StoreOptions {
-    fn take(&mut self, store: StoreOption) -> Result<()> {
-        match &self.store {
-            None => {
-                self.store = Some(store);
-                Ok(())
-            }
-            Some(other) if other.option() == store.option() => {
-                Err(Error::invalid(format!("{} is given twice. The token is kept in one place.", store.option())))
-            }
-            Some(other) => Err(Error::invalid(format!(
-                "{} and {} exclude each other: the token is kept in one place.",
-                other.option(),
-                store.option()
-            ))),
-        }
+    pub(super) fn is_given(&self) -> bool {
+        self.chosen.is_some()
     }
 
-    fn finish(self, options: &mut Options) {
-        let Self { mut store, platform: typed_platform, name: typed_name, key: typed_key, state_dir } = self;
-        match &mut store {
-            Some(StoreOption::Homebridge { platform, name, .. }) => (*platform, *name) = (typed_platform, typed_name),
-            Some(StoreOption::Dotenv { key, .. }) => *key = typed_key,
-            _ => {}
+    fn choose(&mut self, flag: &'static Flag, path: Option<PathBuf>) -> Result<()> {
+        let long = flag.long;
+        match self.chosen.replace((flag, path)) {
+            None => Ok(()),
+            Some((other, _)) if other.long == long => {
+                Err(Error::invalid(format!("{long} is given twice. The token is kept in one place.")))
+            }
+            Some((other, _)) => Err(Error::invalid(format!(
+                "{} and {long} exclude each other: the token is kept in one place.",
+                other.long
+            ))),
         }
-        options.store = store;
-        options.state_dir = state_dir;
     }
 }
 
@@ -189,7 +144,6 @@ impl StoreOptions {
 #[derive(Default)]
 struct Reader {
     options: Options,
-    stores: StoreOptions,
     page: PageOptions,
     action: Option<Action>,
     /// The word behind `completions`.
@@ -242,7 +196,7 @@ impl Reader {
     }
 
     fn flag(&mut self, flag: &'static Flag, parser: &mut lexopt::Parser) -> Result<()> {
-        let Self { options, stores, page, .. } = self;
+        let Self { options, page, .. } = self;
         let long = flag.long;
         match flag.id {
             FlagId::Help => self.shown = Some(Action::Help),
@@ -255,19 +209,14 @@ impl Reader {
             FlagId::PasswordStdin => options.password_stdin = true,
             FlagId::Code => options.code = Some(code(&text(parser, long)?, long)?),
             FlagId::TotpSecretFile => options.totp_secret_file = Some(path(parser, long)?),
-            FlagId::StateFile => stores.take(StoreOption::Journal(path(parser, long)?))?,
-            FlagId::Homebridge => {
-                let path = homebridge_path(parser)?;
-                stores.take(StoreOption::Homebridge { path, platform: None, name: None })?;
+            FlagId::Dotenv | FlagId::EnvFile | FlagId::StateFile => {
+                options.store.choose(flag, Some(path(parser, long)?))?;
             }
-            FlagId::Dotenv | FlagId::EnvFile => {
-                let path = path(parser, long)?;
-                stores.take(StoreOption::Dotenv { option: long, path, key: None })?;
-            }
-            FlagId::Platform => stores.platform = Some(text(parser, long)?),
-            FlagId::Name => stores.name = Some(text(parser, long)?),
-            FlagId::EnvKey => stores.key = Some(text(parser, long)?),
-            FlagId::StateDir => stores.state_dir = Some(path(parser, long)?),
+            FlagId::Homebridge => options.store.choose(flag, homebridge_path(parser)?)?,
+            FlagId::Platform => options.store.platform = Some(text(parser, long)?),
+            FlagId::Name => options.store.name = Some(text(parser, long)?),
+            FlagId::EnvKey => options.store.env_key = Some(text(parser, long)?),
+            FlagId::StateDir => options.store.state_dir = Some(path(parser, long)?),
             FlagId::LoginFlow => {
                 options.login_flow = match text(parser, long)?.as_str() {
                     "auto" => LoginFlow::Auto,
@@ -310,7 +259,6 @@ impl Reader {
         if action == Action::Completions && self.word.is_none() {
             return Err(needs_shell());
         }
-        self.stores.finish(&mut self.options);
         self.options.web = self.page.finish()?;
         let keys = &mut self.options.keys;
         keys.forgets_sealed = action == Action::Logout && self.options.force;
@@ -360,7 +308,7 @@ fn needs_shell() -> Error {
 
 /// Refuses a command that needs a store and has none.
 fn check_store(action: Action, options: &Options, has_token_file: bool) -> Result<()> {
-    let has_store = options.store.is_some();
+    let has_store = options.store.is_given();
     let needs_store = match action {
         Action::Token | Action::Watch | Action::Logout => !has_store,
         Action::Refresh | Action::Status => !has_store && !options.refresh_token_stdin && !has_token_file,
@@ -638,8 +586,8 @@ mod tests {
 
     fn homebridge(line: &str) -> (Action, Option<PathBuf>) {
         let Parsed { action, options, .. } = parsed(line).unwrap();
-        match options.store {
-            Some(StoreOption::Homebridge { path, .. }) => (action, path),
+        match options.store.chosen {
+            Some((Flag { id: FlagId::Homebridge, .. }, path)) => (action, path),
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -685,10 +633,20 @@ mod tests {
             let message = refused(line);
             assert!(names.iter().all(|name| message.contains(name)), "{line}: {message}");
         }
-        let options = parsed("--dotenv a --env-key K --state-dir d").unwrap().options;
-        let dotenv = StoreOption::Dotenv { option: "--dotenv", path: "a".into(), key: Some("K".into()) };
-        assert_eq!((options.store, options.state_dir), (Some(dotenv), Some("d".into())));
-        let block = StoreOption::Homebridge { path: None, platform: Some("P".into()), name: Some("N".into()) };
-        assert_eq!(parsed("--name N --homebridge --platform P").unwrap().options.store, Some(block));
+        let chosen = |long: &str, path: Option<&str>| Some((flags::by_long(long).unwrap(), path.map(PathBuf::from)));
+        let dotenv = StoreOptions {
+            chosen: chosen("dotenv", Some("a")),
+            env_key: Some("K".into()),
+            state_dir: Some("d".into()),
+            ..StoreOptions::default()
+        };
+        assert_eq!(parsed("--dotenv a --env-key K --state-dir d").unwrap().options.store, dotenv);
+        let block = StoreOptions {
+            chosen: chosen("homebridge", None),
+            platform: Some("P".into()),
+            name: Some("N".into()),
+            ..StoreOptions::default()
+        };
+        assert_eq!(parsed("--name N --homebridge --platform P").unwrap().options.store, block);
     }
 }

@@ -11,17 +11,18 @@ use super::output::Output;
 use super::prompter::patiently;
 use super::secrets::Environment;
 use super::stdout;
-use super::store::{Opened, Place, named};
+use super::store::{ChosenStore, named};
 use crate::http::{HttpClient, HttpConfig};
 use crate::journal::{Codec, Notice};
+use crate::location::Opened;
 use crate::manager::{DEFAULT_DEVICE_NAME, Listener, Manager, Parts, Settings, Shown, Status, SystemClock};
-use crate::mirror::{Follower, Introduced, Mirror, Patience, Purpose};
+use crate::mirror::{Introduced, Patience, Purpose};
 use crate::oauth::{Endpoints, Origin, RingOauth};
 use crate::{Error, ErrorCode, Secret, task};
 
 /// Where the token is kept, opened for one command.
 pub(super) struct Keeping {
-    pub(super) place: Place,
+    pub(super) chosen: ChosenStore,
     pub(super) opened: Opened,
     pub(super) endpoints: Endpoints,
     pub(super) codec: Codec,
@@ -41,21 +42,21 @@ pub(super) enum Outcome {
 impl Keeping {
     pub(super) fn begin(options: &Options, purpose: Purpose) -> crate::Result<Self> {
         let endpoints = endpoints()?;
-        let place = Place::find(options)?;
+        let chosen = ChosenStore::find(&options.store)?;
         let codec = keys::codec(options, endpoints.issuer())?;
-        let opened = place.open(&codec, purpose)?;
+        let opened = chosen.open(&codec, purpose)?;
         // A manager would hope that the disk is well again by the time it is needed; here that is now. And the journal
         // of another issuer, or of a later version, is not ours to change.
         match opened.store.peek() {
             Err(error) if error.code() == ErrorCode::Store && options.keys.forgets_sealed => {}
             peeked => drop(peeked?),
         }
-        Ok(Self { place, opened, endpoints, codec })
+        Ok(Self { chosen, opened, endpoints, codec })
     }
 
     /// Makes sure that standard output can take a token that is kept nowhere else.
     pub(super) fn try_output(&self) -> crate::Result<()> {
-        if self.place.path().is_some() { Ok(()) } else { stdout::try_out() }
+        if self.chosen.path().is_some() { Ok(()) } else { stdout::try_out() }
     }
 
     /// Makes sure that a login can be stored, and says what it will change beyond the token.
@@ -95,31 +96,31 @@ impl Keeping {
         if planned == Introduced::default() {
             return;
         }
-        let Some(mirror) = self.opened.mirror.clone() else { return };
+        let Some(mirror) = self.opened.file_mirror().cloned() else { return };
         let Ok(left) = blocking(move || mirror.dry_run()).await else { return };
         let removed = planned.removed.into_iter().filter(|key| !left.removed.contains(key)).collect();
         let made = Introduced { added: planned.added && !left.added, removed };
-        for sentence in self.place.changes(&made) {
+        for sentence in self.chosen.changes(&made) {
             output.say(&sentence);
         }
     }
 
     /// Before a token is used: whether there is one, and whose it may be.
     pub(super) fn look_first(&self, is_given: bool, output: &Output) -> crate::Result<()> {
-        let Some(path) = self.place.path().filter(|_| self.opened.mirror.is_some()) else { return Ok(()) };
+        let Some(path) = self.chosen.path().filter(|_| self.opened.mirror.is_some()) else { return Ok(()) };
         if self.opened.held()?.is_some() {
             return Ok(());
         }
         // With that purpose a file without a block is one without a token, and not one that cannot be used.
-        let opened = self.place.open(&self.codec, Purpose::Introduce)?;
-        let Some(mirror) = opened.mirror else { return Ok(()) };
+        let opened = self.chosen.open(&self.codec, Purpose::Introduce)?;
+        let Some(mirror) = opened.file_mirror() else { return Ok(()) };
         match mirror.look(Patience::Some) {
             Ok(Some(text)) => {
                 match Shown::beside(None, Some(&text)) {
                     Shown::Nonsense(flaw) | Shown::Reference(flaw) if !is_given => {
-                        return Err(self.place.nothing_but(flaw));
+                        return Err(self.chosen.nothing_but(flaw));
                     }
-                    Shown::Nothing if !is_given => return Err(self.place.nothing_yet()),
+                    Shown::Nothing if !is_given => return Err(self.chosen.nothing_yet()),
                     Shown::Nonsense(_) | Shown::Reference(_) | Shown::Nothing => return Ok(()),
                     Shown::Newest | Shown::Old | Shown::New => {}
                 }
@@ -129,7 +130,7 @@ impl Keeping {
                 ));
                 Ok(())
             }
-            Ok(None) if !is_given => Err(self.place.nothing_yet()),
+            Ok(None) if !is_given => Err(self.chosen.nothing_yet()),
             // Where there is no file, the newest token would have no place to be shown.
             Err(error) if !is_given || !path.exists() => Err(error),
             _ => Ok(()),
@@ -166,7 +167,7 @@ impl Keeping {
         let oauth = Arc::new(oauth.map_err(|error| named(&error, &[("userAgent", "--user-agent")]))?);
         let parts = Parts {
             store: Arc::clone(&self.opened.store),
-            mirror: self.opened.mirror.clone().map(|mirror| Follower::Place(mirror)),
+            mirror: self.opened.mirror.clone(),
             refresh: Arc::clone(&oauth) as Arc<_>,
             oauth,
             clock: Arc::new(SystemClock::new()),
@@ -213,7 +214,7 @@ impl Keeping {
 
     /// Says where the token is, and where it is not.
     pub(super) fn not_stored(&self, outcome: Outcome, status: &Status, what: &str, output: &Output) -> u8 {
-        let file = self.place.path().map(|path| path.display().to_string()).unwrap_or_default();
+        let file = self.chosen.path().map(|path| path.display().to_string()).unwrap_or_default();
         let journal = self.opened.store.name();
         output.complain(&match outcome {
             Outcome::JournalOnly => format!(

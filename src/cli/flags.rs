@@ -114,7 +114,7 @@ pub(super) enum FlagId {
 }
 
 /// An option of the command line.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Flag {
     pub(super) id: FlagId,
     /// With its dashes.
@@ -150,7 +150,7 @@ pub(super) enum Kind {
 }
 
 /// The options of which one is needed beside another one.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct GoesWith {
     pub(super) one_of: &'static [FlagId],
     /// How a message names them.

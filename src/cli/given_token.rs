@@ -32,7 +32,7 @@ pub(super) async fn given_token(options: &Options, output: &Arc<Output>) -> Resu
     } else {
         match blocking(|| Environment::of_this_process().file(TOKEN)).await? {
             // A stale variable must not stop a healthy journal: the manager looks at the text beside what the journal holds.
-            Some(Named { value, .. }) if options.store.is_some() => return Ok(Some(value)),
+            Some(Named { value, .. }) if options.store.is_given() => return Ok(Some(value)),
             Some(Named { value, name }) => (value, name),
             None => return Ok(None),
         }
@@ -40,7 +40,7 @@ pub(super) async fn given_token(options: &Options, output: &Arc<Output>) -> Resu
     // With a store an empty text is an old copy like any other, and what is wrong with a text in a variable's file matters only if the
     // store has no token: the manager decides that.
     let is_typed = options.refresh_token_stdin && !token.expose().trim().is_empty();
-    if options.store.is_none() || is_typed {
+    if !options.store.is_given() || is_typed {
         RefreshToken::parse(token.expose())
             .map_err(|error| Error::invalid(format!("{name} got no token. {}", error.message())))?;
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::args::{KeyOptions, Options, StoreOption};
+use super::args::{KeyOptions, Options};
 use super::exec;
 use super::secrets::{self, Environment};
 use crate::journal::{Codec, Key, KeySource};
@@ -20,11 +20,10 @@ const CREDENTIAL: &str = "ring-auth-key";
 /// `INVALID_ARGUMENT` for a file that is no key's.
 pub(super) fn codec(options: &Options, issuer: String) -> Result<Codec> {
     let codec = Codec::from(issuer);
-    if options.store.is_none() {
+    if !options.store.is_given() {
         return Ok(codec);
     }
-    let secret_variable = options.store.as_ref().and_then(StoreOption::variable);
-    let key = of_options(&options.keys, secret_variable, &Environment::of_this_process())?;
+    let key = of_options(&options.keys, options.store.env_key.as_deref(), &Environment::of_this_process())?;
     if options.keys.unseal && key.is_none() {
         return Err(Error::invalid(
             "--unseal needs the key of the journal: --key-file, --key-command or RING_AUTH_KEY_FILE.",

@@ -42,7 +42,7 @@ pub(super) async fn login(options: Options, output: Arc<Output>, runtime: Handle
         output.say(
             "This gets a refresh token for ring-client-api, homebridge-ring and the like. Ring may send you a code.",
         );
-        if let Some(path) = kept.place.path() {
+        if let Some(path) = kept.chosen.path() {
             output.say(&format!("It will be kept in {}.", kept.stored_in(path).await));
         }
     }
@@ -65,7 +65,7 @@ pub(super) async fn login(options: Options, output: Arc<Output>, runtime: Handle
     };
     kept.tell_changes(planned, &output).await;
     let code = code?;
-    if code == 0 && kept.place.is_homebridge() {
+    if code == 0 && kept.chosen.is_homebridge() {
         output.say("Restart Homebridge now: it reads its configuration only when it starts.");
     }
     Ok(code)
@@ -233,7 +233,7 @@ async fn show_login(kept: &Keeping, manager: &Manager, expires_at: Option<Millis
         });
         output.token(&result.to_string(), is_only_copy);
     }
-    let Some(path) = kept.place.path() else {
+    let Some(path) = kept.chosen.path() else {
         if output.ends_with_token() {
             output.say(WORTH);
         }

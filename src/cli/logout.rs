@@ -46,7 +46,7 @@ async fn forget(kept: &Keeping) -> crate::Result<Forgotten> {
     // A holder refreshes, and releases the lock within that time.
     let limit = Instant::now() + WAIT_FOR_LOCK;
     loop {
-        let (opened, path) = (kept.opened.clone(), kept.place.path().map(ToOwned::to_owned));
+        let (opened, path) = (kept.opened.clone(), kept.chosen.path().map(ToOwned::to_owned));
         if let Some(forgotten) = blocking(move || opened.forget(path.as_deref())).await? {
             return Ok(forgotten);
         }

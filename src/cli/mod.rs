@@ -41,7 +41,7 @@ use output::Output;
 
 pub use doctor::end_doctor;
 pub use watch::end_watch;
-pub use web::{Begun, PageStore, WebLogin};
+pub use web::{Begun, WebLogin};
 
 /// What standard input is good for if it is not a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

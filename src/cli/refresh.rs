@@ -22,7 +22,8 @@ pub(super) async fn refresh(options: Options, output: Arc<Output>, runtime: Hand
     kept.try_output()?;
     let result = patiently(&output, manager.refresh(options.force)).await;
     manager.close().await;
-    let Auth { refresh_token, hardware_id, expires_at, .. } = result.map_err(|error| kept.place.in_our_words(error))?;
+    let Auth { refresh_token, hardware_id, expires_at, .. } =
+        result.map_err(|error| kept.chosen.in_our_words(error))?;
     let status = manager.status();
     let outcome = kept.outcome(&status, &refresh_token).await;
     let is_only_copy = outcome == Outcome::Unwritten;
@@ -38,7 +39,7 @@ pub(super) async fn refresh(options: Options, output: Arc<Output>, runtime: Hand
     if kept.codec.is_changing() && outcome != Outcome::Unwritten {
         kept.check_seal().await?;
     }
-    Ok(match kept.place.path() {
+    Ok(match kept.chosen.path() {
         None => 0,
         Some(path) if outcome == Outcome::Kept => {
             output.say(&format!("Rotated. The new refresh token is stored in {}.", kept.stored_in(path).await));

@@ -11,10 +11,11 @@ use super::context::endpoints;
 use super::given_token::given_token;
 use super::keys;
 use super::output::Output;
-use super::store::{Opened, Place};
+use super::store::ChosenStore;
 use crate::journal::state::{Access, Known, Millis, State, millis};
+use crate::location::Opened;
 use crate::manager::{Clock, Phase, Shown, Status, SystemClock, inspect};
-use crate::mirror::{Mirror, Patience, Purpose};
+use crate::mirror::{Patience, Purpose};
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode};
 
@@ -36,7 +37,7 @@ struct Files {
 }
 
 pub(super) async fn status(options: &Options, output: &Arc<Output>) -> Done {
-    if (options.store.is_none() || options.refresh_token_stdin)
+    if (!options.store.is_given() || options.refresh_token_stdin)
         && let Some(token) = given_token(options, output).await?
     {
         let token = RefreshToken::parse(token.expose())?;
@@ -47,12 +48,12 @@ pub(super) async fn status(options: &Options, output: &Arc<Output>) -> Done {
         return Ok(0);
     }
     let clock = SystemClock::new();
-    let place = Place::find(options)?;
+    let chosen = ChosenStore::find(&options.store)?;
     // With that purpose a file without a block is one that needs a login, and not one that cannot be used.
-    let opened = place.open(&keys::codec(options, endpoints()?.issuer())?, Purpose::Introduce)?;
-    let Seen { state, mut status, shown, mut pasted } = look(&place, &opened, &clock)?;
-    let Opened { store, mirror } = opened;
-    let files = mirror.zip(shown).map(|(mirror, shown)| Files { path: mirror.name(), journal: store.name(), shown });
+    let opened = chosen.open(&keys::codec(options, endpoints()?.issuer())?, Purpose::Introduce)?;
+    let Seen { state, mut status, shown, mut pasted } = look(&chosen, &opened, &clock)?;
+    let files = opened.file_mirror().zip(shown);
+    let files = files.map(|(mirror, shown)| Files { path: mirror.name(), journal: opened.store.name(), shown });
     // A program that has such a file begins with its token, unless the journal knows it.
     if status.phase == Phase::NeedsLogin
         && let Some(token) = given_token(options, output).await?
@@ -99,13 +100,13 @@ pub(super) struct Seen {
 /// # Errors
 ///
 /// As for [`Store::peek`](crate::journal::Store::peek); and as for [`Mirror::look`] if the journal holds no token.
-pub(super) fn look(place: &Place, opened: &Opened, clock: &dyn Clock) -> Result<Seen, Error> {
+pub(super) fn look(chosen: &ChosenStore, opened: &Opened, clock: &dyn Clock) -> Result<Seen, Error> {
     // Nothing is locked, and the file follows the journal: in this order a rotation in between makes the token in the
     // file an old copy, and never one that was pasted.
-    let looked = opened.mirror.as_ref().map(|mirror| mirror.look(Patience::Some));
+    let looked = opened.file_mirror().map(|mirror| mirror.look(Patience::Some));
     let state = opened.store.peek()?;
     let mut status = inspect(state.as_ref(), clock);
-    status.problem = status.problem.map(|error| place.in_our_words(error));
+    status.problem = status.problem.map(|error| chosen.in_our_words(error));
     let Some(looked) = looked else { return Ok(Seen { state, status, shown: None, pasted: None }) };
     let is_empty = state.as_ref().is_none_or(|state| state.family.is_none());
     if let Err(error) = &looked
@@ -123,7 +124,7 @@ pub(super) fn look(place: &Place, opened: &Opened, clock: &dyn Clock) -> Result<
     if let Some(flaw) = shown.as_ref().ok().and_then(|shown| shown.flaw())
         && is_empty
     {
-        status.problem = Some(place.nothing_but(flaw));
+        status.problem = Some(chosen.nothing_but(flaw));
     }
     if pasted.is_some() && status.phase == Phase::NeedsLogin {
         // Whoever starts next uses that one.

@@ -1,42 +1,28 @@
-//! Where the token is kept: what was asked for, found and opened.
+//! The store that the options choose: finding it, and what the commands do with it.
 
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use super::PageStore;
-use super::args::{Options, StoreOption};
+use super::args::StoreOptions;
+use super::flags::FlagId;
 use crate::files::{Disk, platform, unusable};
 use crate::journal::state::State;
-use crate::journal::{Begun, Codec, ELSEWHERE, JournalStore, MemoryStore, Notice, Store};
+use crate::journal::{Begun, Codec, ELSEWHERE, Notice};
+use crate::location::{Location, Opened};
 use crate::manager::Shown;
-use crate::mirror::{Dotenv, FileMirror, Homebridge, Introduced, Mirror, Patience, Purpose, ShownPlace, Target};
+use crate::mirror::{Dotenv, Homebridge, Introduced, Patience, Purpose, Target};
 use crate::pasted::Flaw;
 use crate::{Error, ErrorCode, Result, Secret};
 
 /// What Homebridge's file is called, wherever it lies.
 const CONFIG: &str = "config.json";
 
-/// Where somebody wants the token to be kept.
-pub(super) struct Place {
-    kind: Kind,
-    state_dir: Option<PathBuf>,
-    /// The options that say so, as they were typed.
+/// The store that the options choose.
+pub(super) struct ChosenStore {
+    location: Location,
+    /// The options that choose it, as the user can type them again.
     typed: String,
-}
-
-enum Kind {
-    Nowhere,
-    Journal(PathBuf),
-    Shown(Target),
-}
-
-/// The same, opened.
-#[derive(Clone)]
-pub(super) struct Opened {
-    pub(super) store: Arc<dyn Store>,
-    pub(super) mirror: Option<Arc<FileMirror>>,
 }
 
 /// What a logout came to, once the journal is forgotten.
@@ -46,107 +32,62 @@ pub(super) struct Forgotten {
     pub(super) cleared: Result<Vec<Notice>>,
 }
 
-impl Place {
-    /// Finds it. Nothing is opened yet.
+impl ChosenStore {
+    /// Finds the store. Opens nothing yet.
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` where Homebridge's configuration is looked for and is not in just one of the usual places,
-    /// and for a key that is no name of a variable.
-    pub(super) fn find(options: &Options) -> Result<Self> {
-        let typed = options.store.as_ref().map(|store| typed(store, options.state_dir.as_deref()));
-        let kind = match options.store.clone() {
-            None => Kind::Nowhere,
-            Some(StoreOption::Journal(path)) => Kind::Journal(path),
-            Some(StoreOption::Homebridge { path, platform, name }) => {
-                let path = path.map_or_else(|| Surroundings::of_this_process().look(), Ok)?;
-                Kind::Shown(Target::Homebridge { path, platform, name })
-            }
-            Some(StoreOption::Dotenv { path, key, .. }) => {
-                if let Some(key) = &key
-                    && Dotenv::new(key).is_err()
-                {
-                    // It may be a token that was put in the wrong place.
-                    return Err(Error::invalid(format!(
-                        "--env-key is no name of a variable. Use letters, digits and _, as in {}.",
-                        Dotenv::KEY
-                    )));
-                }
-                Kind::Shown(Target::Dotenv { path, key })
-            }
-        };
-        Ok(Self { kind, state_dir: options.state_dir.clone(), typed: typed.unwrap_or_default() })
+    /// `INVALID_ARGUMENT` if `--homebridge` has no path and not exactly one of the usual places has a configuration, and for a
+    /// key that cannot be the name of a variable.
+    pub(super) fn find(options: &StoreOptions) -> Result<Self> {
+        Ok(Self { location: location(options)?, typed: typed(options) })
     }
 
-    /// Opens it. Nothing is written yet.
+    /// Opens the store. Writes nothing yet.
     pub(super) fn open(&self, codec: &Codec, purpose: Purpose) -> Result<Opened> {
-        Ok(match &self.kind {
-            Kind::Nowhere => Opened { store: Arc::new(MemoryStore::new(codec.issuer())), mirror: None },
-            Kind::Journal(path) => {
-                Opened { store: Arc::new(JournalStore::open(path, codec, Disk::default())?), mirror: None }
+        self.location.open(codec, Disk::default(), purpose).map_err(|error| match error.code() {
+            ErrorCode::InvalidArgument => {
+                named(&error, &[("Say which by its name", "Say which with --name"), ("The state path", "--state-dir")])
             }
-            Kind::Shown(target) => {
-                let place = ShownPlace::open(target, self.state_dir.as_deref(), codec, Disk::default(), purpose);
-                let place = place.map_err(|error| match error.code() {
-                    ErrorCode::InvalidArgument => named(
-                        &error,
-                        &[("Say which by its name", "Say which with --name"), ("The state path", "--state-dir")],
-                    ),
-                    _ => error,
-                })?;
-                Opened { store: Arc::new(place.journal), mirror: Some(place.mirror) }
-            }
+            _ => error,
         })
     }
 
-    /// The file that people know; `None` where nothing is kept.
+    pub(super) fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// The file in which people look for the token; `None` if the token is only printed.
     pub(super) fn path(&self) -> Option<&Path> {
-        match &self.kind {
-            Kind::Nowhere => None,
-            Kind::Journal(path) => Some(path),
-            Kind::Shown(target) => Some(target.path()),
-        }
+        self.location.path()
     }
 
-    /// The file in which the token is shown among other things, and where in it.
+    /// The file of the mirror, and the place of the token in it.
     pub(super) fn target(&self) -> Option<&Target> {
-        match &self.kind {
-            Kind::Shown(target) => Some(target),
-            Kind::Nowhere | Kind::Journal(_) => None,
-        }
+        self.location.target()
     }
 
-    /// The options that name it, as they were typed.
+    /// The options that choose the store, as the user can type them again.
     pub(super) fn typed(&self) -> &str {
         &self.typed
     }
 
-    /// The place as the login page's manager is given it; `None` if the token is kept nowhere.
-    pub(super) fn page_store(&self) -> Option<PageStore> {
-        match &self.kind {
-            Kind::Nowhere => None,
-            Kind::Journal(path) => Some(PageStore::Journal(path.clone())),
-            Kind::Shown(target) => Some(PageStore::Shown(target.clone(), self.state_dir.clone())),
-        }
-    }
-
     pub(super) fn is_homebridge(&self) -> bool {
-        matches!(self.kind, Kind::Shown(Target::Homebridge { .. }))
+        matches!(self.target(), Some(Target::Homebridge { .. }))
     }
 
     /// Says what was changed beyond the token.
     pub(super) fn changes(&self, made: &Introduced) -> Vec<String> {
         let mut sentences = Vec::new();
-        if made.added {
-            sentences.push(match &self.kind {
-                Kind::Shown(Target::Homebridge { platform, .. }) => {
+        if let Some(target) = self.target().filter(|_| made.added) {
+            sentences.push(match target {
+                Target::Homebridge { platform, .. } => {
                     let platform = platform.as_deref().unwrap_or(Homebridge::PLATFORM);
                     format!("There was no block with the platform {platform:?} in it: one was added.")
                 }
-                Kind::Shown(Target::Dotenv { key, .. }) => {
+                Target::Dotenv { key, .. } => {
                     format!("There was no {} in it: it was added.", key.as_deref().unwrap_or(Dotenv::KEY))
                 }
-                Kind::Nowhere | Kind::Journal(_) => return sentences,
             });
         }
         if !made.removed.is_empty() {
@@ -189,13 +130,14 @@ impl Place {
     }
 }
 
+/// What the commands do with an opened store.
 impl Opened {
     /// Whether a token could be stored, before anybody is asked for anything. Says what would be changed beyond the
     /// token, and what a person should hear.
     ///
     /// Blocks.
     pub(super) fn dry_run(&self) -> Result<(Introduced, Vec<Notice>)> {
-        let Some(mirror) = &self.mirror else { return Ok((Introduced::default(), Vec::new())) };
+        let Some(mirror) = self.file_mirror() else { return Ok((Introduced::default(), Vec::new())) };
         // What cannot even be read is seen before anything is made beside it.
         mirror.look(Patience::Some)?;
         let mut notices = Vec::new();
@@ -221,8 +163,8 @@ impl Opened {
     ///
     /// # Errors
     ///
-    /// `STORE` if neither the file nor a place for its journal exists. As for [`Store::try_lock`], [`Mirror::look`] and
-    /// [`Mirror::settle`]; the token is still in the journal then.
+    /// `STORE` if neither the file nor a place for its journal exists. As for [`Store::try_lock`](crate::journal::Store::try_lock),
+    /// [`Mirror::look`](crate::mirror::Mirror::look) and [`Mirror::settle`](crate::mirror::Mirror::settle); the token is still in the journal then.
     pub(super) fn forget(&self, path: Option<&Path>) -> Result<Option<Forgotten>> {
         if let Some(path) = path
             && matches!(path.try_exists(), Ok(false))
@@ -230,7 +172,7 @@ impl Opened {
         {
             return Err(unusable(path.display(), "found", &io::ErrorKind::NotFound.into()));
         }
-        let mirror = self.mirror.as_ref().filter(|_| path.is_some_and(Path::exists));
+        let mirror = self.file_mirror().filter(|_| path.is_some_and(Path::exists));
         if let Some(mirror) = mirror {
             // What cannot even be read is seen before anything is made beside it.
             mirror.look(Patience::Some)?;
@@ -274,7 +216,7 @@ impl Opened {
 
     /// Whether the mirror, where there is one, shows the newest token: that one, or a newer one of the journal.
     pub(super) fn shows(&self, newest: &Secret) -> bool {
-        let Some(mirror) = &self.mirror else { return true };
+        let Some(mirror) = self.file_mirror() else { return true };
         let Ok(shown) = mirror.look(Patience::Some) else { return false };
         let state = self.store.peek().ok().flatten();
         shown.as_ref() == Some(newest) || Shown::beside(state.as_ref(), shown.as_ref()) == Shown::Newest
@@ -282,7 +224,7 @@ impl Opened {
 
     /// The reference that the mirror shows in the place of a token, if it shows one: then the journal alone keeps the token.
     pub(super) fn reference(&self) -> Option<Flaw> {
-        let shown = self.mirror.as_ref()?.look(Patience::Some).ok()?;
+        let shown = self.file_mirror()?.look(Patience::Some).ok()?;
         match Shown::beside(None, shown.as_ref()) {
             Shown::Reference(flaw) => Some(flaw),
             _ => None,
@@ -317,27 +259,43 @@ pub(super) fn named(error: &Error, words: &[(&str, &str)]) -> Error {
     error.clone().with_message(message)
 }
 
-fn typed(store: &StoreOption, state_dir: Option<&Path>) -> String {
-    let mut words = vec![store.option().to_owned()];
-    let mut add = |option: &str, value: Option<&OsStr>| {
-        if let Some(value) = value {
-            words.extend((!option.is_empty()).then(|| option.to_owned()));
-            words.push(word(value));
+/// The place that the options name.
+fn location(options: &StoreOptions) -> Result<Location> {
+    let StoreOptions { chosen, platform, name, env_key, state_dir } = options.clone();
+    let Some((flag, path)) = chosen else { return Ok(Location::Memory) };
+    let target = match flag.id {
+        FlagId::StateFile => return Ok(Location::Journal(path.unwrap_or_default())),
+        FlagId::Homebridge => {
+            let path = path.map_or_else(|| Surroundings::of_this_process().look(), Ok)?;
+            Target::Homebridge { path, platform, name }
+        }
+        _ => {
+            if env_key.as_ref().is_some_and(|key| Dotenv::new(key).is_err()) {
+                // It may be a token that was put in the wrong place, so it is not shown.
+                return Err(Error::invalid(format!(
+                    "--env-key is no name of a variable. Use letters, digits and _, as in {}.",
+                    Dotenv::KEY
+                )));
+            }
+            Target::Dotenv { path: path.unwrap_or_default(), key: env_key }
         }
     };
-    match store {
-        StoreOption::Journal(path) => add("", Some(path.as_os_str())),
-        StoreOption::Homebridge { path, platform, name } => {
-            add("", path.as_deref().map(Path::as_os_str));
-            add("--platform", platform.as_deref().map(OsStr::new));
-            add("--name", name.as_deref().map(OsStr::new));
-        }
-        StoreOption::Dotenv { path, key, .. } => {
-            add("", Some(path.as_os_str()));
-            add("--env-key", key.as_deref().map(OsStr::new));
+    Ok(Location::Mirror { target, state_path: state_dir })
+}
+
+/// The options as the user can type them again.
+fn typed(options: &StoreOptions) -> String {
+    let StoreOptions { chosen, platform, name, env_key, state_dir } = options;
+    let Some((flag, path)) = chosen else { return String::new() };
+    let mut words = vec![flag.long.to_owned()];
+    words.extend(path.as_deref().map(|path| word(path.as_os_str())));
+    let texts = [("--platform", platform), ("--name", name), ("--env-key", env_key)];
+    let texts = texts.map(|(option, value)| (option, value.as_deref().map(OsStr::new)));
+    for (option, value) in texts.into_iter().chain([("--state-dir", state_dir.as_deref().map(Path::as_os_str))]) {
+        if let Some(value) = value {
+            words.extend([option.to_owned(), word(value)]);
         }
     }
-    add("--state-dir", state_dir.map(Path::as_os_str));
     words.join(" ")
 }
 
@@ -437,6 +395,9 @@ fn home_in(passwd: &str, uid: &str) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::flags;
     use super::*;
     use crate::files::lock::Lock;
     use crate::mirror::Decision;
@@ -452,9 +413,8 @@ mod tests {
     fn kept_in(folder: &Path) -> Opened {
         let path = folder.join(".env");
         std::fs::write(&path, "A=1\nRING_REFRESH_TOKEN=the-token-of-this-test\n").unwrap();
-        let kind = Kind::Shown(Target::Dotenv { path, key: None });
-        let place = Place { kind, state_dir: None, typed: String::new() };
-        let opened = place.open(&"https://oauth.ring.com".into(), Purpose::Introduce).unwrap();
+        let location = Location::Mirror { target: Target::Dotenv { path, key: None }, state_path: None };
+        let opened = location.open(&"https://oauth.ring.com".into(), Disk::default(), Purpose::Introduce).unwrap();
         let mut guard = opened.store.try_lock().unwrap().unwrap();
         let mut state = guard.read().unwrap().state;
         state.take_over(RefreshToken::from_raw("the-token-of-this-test"), 1);
@@ -468,14 +428,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".env");
         let opened = kept_in(folder.path());
-        let mirror = opened.mirror.clone().unwrap();
+        let mirror = Arc::clone(opened.file_mirror().unwrap());
         let (announces, entered) = std::sync::mpsc::channel();
         let (lets_go, permission) = std::sync::mpsc::channel::<()>();
         std::thread::scope(|scope| {
             // Another process is in the mirror, so that the logout cannot clear it yet.
             let other = opened.clone();
             scope.spawn(move || {
-                other.mirror.unwrap().settle(&mut |_| {
+                other.file_mirror().unwrap().settle(&mut |_| {
                     announces.send(()).unwrap();
                     permission.recv().unwrap();
                     Ok(Decision::Leave)
@@ -596,10 +556,16 @@ mod tests {
 
     #[test]
     fn options_are_repeated_as_they_can_be_typed() {
-        let store = StoreOption::Homebridge { path: None, platform: None, name: Some("It's".into()) };
-        assert_eq!(typed(&store, None), r"--homebridge --name 'It'\''s'");
-        let store = StoreOption::Dotenv { option: "--dotenv", path: "a b/.env".into(), key: Some("K".into()) };
-        assert_eq!(typed(&store, Some(Path::new("/s"))), "--dotenv 'a b/.env' --env-key K --state-dir /s");
-        assert_eq!(typed(&StoreOption::Journal("/j.json".into()), None), "--state-file /j.json");
+        let store = |long: &str, path: Option<&str>| StoreOptions {
+            chosen: Some((flags::by_long(long).unwrap(), path.map(PathBuf::from))),
+            ..StoreOptions::default()
+        };
+        let block = StoreOptions { name: Some("It's".into()), ..store("homebridge", None) };
+        assert_eq!(typed(&block), r"--homebridge --name 'It'\''s'");
+        let (env_key, state_dir) = (Some("K".into()), Some("/s".into()));
+        let dotenv = StoreOptions { env_key, state_dir, ..store("dotenv", Some("a b/.env")) };
+        assert_eq!(typed(&dotenv), "--dotenv 'a b/.env' --env-key K --state-dir /s");
+        assert_eq!(typed(&store("state-file", Some("/j.json"))), "--state-file /j.json");
+        assert_eq!(typed(&StoreOptions::default()), "");
     }
 }

@@ -27,7 +27,7 @@ pub(super) async fn token(options: Options, output: Arc<Output>, runtime: Handle
     }
     // That one, in the last tenth of a lifetime, ends first.
     manager.close().await;
-    let auth = auth.map_err(|error| kept.place.in_our_words(error))?;
+    let auth = auth.map_err(|error| kept.chosen.in_our_words(error))?;
     let status = manager.status();
     let newest = manager.refresh_token().unwrap_or(auth.refresh_token);
     let outcome = kept.outcome(&status, &newest).await;

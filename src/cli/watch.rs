@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::Done;
-use super::args::{Options, StoreOption};
+use super::args::Options;
 use super::context::Keeping;
 use super::exec::{self, Told};
 use super::given_token::given_token;
@@ -74,7 +74,7 @@ pub(super) async fn watch(options: Options, output: Arc<Output>, runtime: Handle
     let watcher = Watcher { output: Arc::clone(&output), changed: Arc::clone(&changed) };
     let manager = kept.open_with(&options, &output, Arc::new(watcher), &runtime, given, true)?;
     let commands = Commands::default();
-    let secret_variable = options.store.as_ref().and_then(StoreOption::variable);
+    let secret_variable = options.store.env_key.as_deref();
     let running = async {
         let Some(line) = &options.exec else { return std::future::pending().await };
         while let Some(told) = commands.next().await {
@@ -91,7 +91,7 @@ pub(super) async fn watch(options: Options, output: Arc<Output>, runtime: Handle
             // Within a refresh the state passes through others, and comes back.
             manager.rested().await;
             let mut status = manager.status();
-            status.problem = status.problem.map(|error| kept.place.in_our_words(error));
+            status.problem = status.problem.map(|error| kept.chosen.in_our_words(error));
             let hardware_id = manager.hardware_id();
             if let Some(change) = seen.see(&status) {
                 show(&output, &status, hardware_id.as_deref());

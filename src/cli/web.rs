@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use super::args::{Options, WebOptions};
 use super::context::Keeping;
 use super::output::{Loudness, Output};
-use crate::mirror::{Purpose, Target};
+use crate::location::Location;
+use crate::mirror::Purpose;
 use crate::oauth::LoginFlow;
 use crate::{Result, Secret};
 
 /// What a command line with `--web` comes to.
-#[derive(Debug)]
 pub enum Begun {
     /// It is done, or refused. The exit code.
     Ended(u8),
@@ -19,10 +19,9 @@ pub enum Begun {
 }
 
 /// What `login --web` was asked for.
-#[derive(Debug)]
 pub struct WebLogin {
-    /// Where the token is to be kept; `None`: it is printed.
-    pub store: Option<PageStore>,
+    /// The place where the token is to be kept. From memory it is printed.
+    pub location: Location,
     /// The key with which the journal is sealed, as text.
     pub key: Option<Secret>,
     /// The file in which people look for the token.
@@ -57,15 +56,6 @@ pub struct WebLogin {
     pub verbose: bool,
 }
 
-/// Where the token is to be kept.
-#[derive(Debug)]
-pub enum PageStore {
-    /// In a journal.
-    Journal(PathBuf),
-    /// In a file among other things, with its journal in that folder.
-    Shown(Target, Option<PathBuf>),
-}
-
 /// Finds the store and makes sure that a login can be stored, before anybody is asked for a password.
 pub(super) async fn begin(options: &Options, page: WebOptions, output: &Output) -> Result<WebLogin> {
     let kept = Keeping::begin(options, Purpose::Introduce)?;
@@ -74,10 +64,10 @@ pub(super) async fn begin(options: &Options, page: WebOptions, output: &Output) 
     let (oauth_url, api_url) = kept.origins();
     let WebOptions { host, port, allowed_hosts, tls } = page;
     Ok(WebLogin {
-        store: kept.place.page_store(),
+        location: kept.chosen.location().clone(),
         key: kept.key_text()?,
-        path: kept.place.path().map(PathBuf::from),
-        changes: kept.place.changes(&planned),
+        path: kept.chosen.path().map(PathBuf::from),
+        changes: kept.chosen.changes(&planned),
         login_flow: match options.login_flow {
             LoginFlow::Auto => "auto",
             LoginFlow::Pkce => "pkce",

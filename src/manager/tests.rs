@@ -13,8 +13,9 @@ use crate::journal::Store;
 use crate::journal::state::{Access, Mark, Millis, Sent};
 use crate::journal::state::{Known, State};
 use crate::journal::{Begun, Found, Guard, JournalStore, MemoryStore, Notice, Stamp};
+use crate::location::Location;
 use crate::mirror::{Allowance, Follower, Patience};
-use crate::mirror::{CustomStore, Decide, Decision, Mirror, Place, Purpose, Settled, Settling, Target};
+use crate::mirror::{CustomStore, Decide, Decision, Mirror, Purpose, Settled, Settling, Target};
 use crate::oauth::{Endpoints, Grant, WireError};
 use crate::oauth::{LoginFlow, Refresh, RingOauth};
 use crate::task::BoxFuture;
@@ -1391,9 +1392,10 @@ async fn a_journal_that_is_put_back_does_not_take_the_newest_token_away() {
 
 /// A `.env` file and its journal.
 fn shown_in(folder: &std::path::Path) -> Bench {
-    let place = Place::Shown { target: Target::Dotenv { path: folder.join(".env"), key: None }, state_path: None };
-    let kept = place.open(ISSUER, Purpose::Follow).unwrap();
-    Bench { mirror: kept.mirror, ..Bench::on(kept.store) }
+    let target = Target::Dotenv { path: folder.join(".env"), key: None };
+    let location = Location::Mirror { target, state_path: None };
+    let opened = location.open(&ISSUER.into(), Disk::default(), Purpose::Follow).unwrap();
+    Bench { mirror: opened.mirror, ..Bench::on(opened.store) }
 }
 
 /// Every file in a folder and in those in it, with its text. A manager may be at work in it: a file that goes away between the
@@ -1776,9 +1778,9 @@ impl CustomStore for Fails {
 #[tokio::test(start_paused = true)]
 async fn a_program_that_cannot_save_is_waited_for_once_in_each_rotation_and_once_at_the_end() {
     let saves = Arc::new(AtomicUsize::new(0));
-    let place = Place::Custom { functions: Box::new(Fails(Arc::clone(&saves))), state_path: None };
-    let kept = place.open(ISSUER, Purpose::Follow).unwrap();
-    let bench = Bench { mirror: kept.mirror, ..Bench::on(kept.store) };
+    let location = Location::Custom { functions: Arc::new(Fails(Arc::clone(&saves))), state_path: None };
+    let opened = location.open(&ISSUER.into(), Disk::default(), Purpose::Follow).unwrap();
+    let bench = Bench { mirror: opened.mirror, ..Bench::on(opened.store) };
     let manager = bench.manager(Some("token-a-of-this-test"));
     tokio::time::sleep(SECOND).await;
     assert_eq!(saves.swap(0, Ordering::SeqCst), 1, "the token of the options");

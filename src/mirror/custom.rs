@@ -71,7 +71,7 @@ struct Known {
 
 /// A program's functions, called one at a time.
 pub struct Program {
-    functions: Box<dyn CustomStore>,
+    functions: Arc<dyn CustomStore>,
     known: Mutex<Known>,
     turns: Turns,
     replaces_journal: bool,
@@ -79,12 +79,12 @@ pub struct Program {
 
 impl Program {
     /// A program's functions in front of a journal.
-    pub fn before_a_journal(functions: Box<dyn CustomStore>) -> Arc<Self> {
+    pub fn before_a_journal(functions: Arc<dyn CustomStore>) -> Arc<Self> {
         Arc::new(Self { functions, known: Mutex::default(), turns: Turns::default(), replaces_journal: false })
     }
 
     /// A program's functions in the place of a journal, for tokens of that issuer, with the state beside them in memory.
-    pub fn without_a_journal(functions: Box<dyn CustomStore>, issuer: &str) -> (ProgramStore, Arc<Self>) {
+    pub fn without_a_journal(functions: Arc<dyn CustomStore>, issuer: &str) -> (ProgramStore, Arc<Self>) {
         let program = Self { functions, known: Mutex::default(), turns: Turns::default(), replaces_journal: true };
         (ProgramStore { memory: MemoryStore::new(issuer) }, Arc::new(program))
     }
@@ -373,7 +373,7 @@ mod tests {
 
     fn program() -> (Functions, Arc<Program>) {
         let functions = Functions::default();
-        let program = Program::before_a_journal(Box::new(functions.clone()));
+        let program = Program::before_a_journal(Arc::new(functions.clone()));
         (functions, program)
     }
 
@@ -516,7 +516,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_journal_nothing_blocks_and_the_program_makes_it_durable() {
-        let (store, program) = Program::without_a_journal(Box::new(Functions::default()), "https://oauth.ring.com");
+        let (store, program) = Program::without_a_journal(Arc::new(Functions::default()), "https://oauth.ring.com");
         assert!(store.is_durable() && store.is_in_memory() && program.replaces_journal());
     }
 }

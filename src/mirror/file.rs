@@ -39,22 +39,6 @@ impl FileMirror {
         Self { file: ForeignFile::new(given, state_path, of_lock, disk), format, purpose, sightings }
     }
 
-    /// Whether a token could be shown, as far as can be seen without showing one: for a login, before Ring sends a code.
-    /// Says what would be changed beyond the token.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Mirror::settle`].
-    pub fn dry_run(&self) -> Result<Introduced> {
-        let real = self.file.real()?;
-        let _lock = self.file.lock(&real)?;
-        let (text, _) = self.read_whole(&real, WHOLE_LOOKS)?;
-        let (new, introduced) =
-            self.format.introduce(text.as_deref(), &Secret::new("dry-run")).map_err(|unfit| self.unfit(&unfit))?;
-        self.file.dry_run(&real, text.as_deref(), &new).map_err(|error| self.file.failed("written", &error))?;
-        Ok(introduced)
-    }
-
     fn unfit(&self, unfit: &Unfit) -> Error {
         let code = match unfit {
             Unfit::Several { .. } => ErrorCode::InvalidArgument,
@@ -170,6 +154,16 @@ impl Mirror for FileMirror {
             Purpose::Introduce => self.dry_run().map(drop),
             Purpose::Follow => Ok(()),
         }
+    }
+
+    fn dry_run(&self) -> Result<Introduced> {
+        let real = self.file.real()?;
+        let _lock = self.file.lock(&real)?;
+        let (text, _) = self.read_whole(&real, WHOLE_LOOKS)?;
+        let (new, introduced) =
+            self.format.introduce(text.as_deref(), &Secret::new("dry-run")).map_err(|unfit| self.unfit(&unfit))?;
+        self.file.dry_run(&real, text.as_deref(), &new).map_err(|error| self.file.failed("written", &error))?;
+        Ok(introduced)
     }
 
     fn look(&self, patience: Patience) -> Result<Option<Secret>> {

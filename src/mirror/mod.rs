@@ -24,7 +24,8 @@ pub use dotenv::Dotenv;
 pub use file::FileMirror;
 pub use format::{Format, Introduced, Unfit};
 pub use homebridge::Homebridge;
-pub use target::{Kept, Place, Purpose, ShownPlace, Target};
+pub(crate) use target::state_folder;
+pub use target::{Purpose, Target};
 pub use turns::{Allowance, Turns};
 pub(crate) use which_journal::JOURNALS_FOLDER;
 pub use which_journal::Places;
@@ -80,6 +81,16 @@ pub trait Mirror: Send + Sync + 'static {
     /// As for [`Mirror::settle`].
     fn check_place(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// Checks, as far as that is possible without showing a token, that a token can be written here, and says what a login would
+    /// change beyond the token.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Mirror::settle`].
+    fn dry_run(&self) -> Result<Introduced> {
+        Ok(Introduced::default())
     }
 
     /// How the place is called in messages.

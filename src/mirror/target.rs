@@ -1,19 +1,16 @@
-//! Where a mirror that is a file lies, and where its journal does.
+//! The file of a mirror, and the place of the token in it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::which_journal::{Sightings, WhichJournal, not_found};
-use super::{CustomStore, Dotenv, FileMirror, Follower, Format, Homebridge, Mirror, Patience, Program, wanted};
+use super::{Dotenv, FileMirror, Format, Homebridge, Mirror, Patience, wanted};
 use crate::files::names::hidden_sibling;
 use crate::files::{Disk, check_text, resolve};
-use crate::journal::{Codec, JournalStore, KEY_BYTES, Key, MemoryStore, Store};
+use crate::journal::{Codec, JournalStore, KEY_BYTES, Key};
 use crate::{Error, ErrorCode, Result};
 
-/// The journal of a program's own code, in the folder that it names.
-const CUSTOM_JOURNAL: &str = "ring-auth.json";
-
-/// What a mirror is in.
+/// The file of a mirror, and the place of the token in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// A block of Homebridge's configuration.
@@ -55,6 +52,48 @@ impl Target {
         })
     }
 
+    /// Opens the file and finds its journal: in the given folder, or beside the file. Writes nothing yet. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` if the path cannot be the path of such a file, and if several blocks match; `STORE` if the path
+    /// cannot be followed.
+    pub(crate) fn open(
+        &self,
+        state_path: Option<&Path>,
+        codec: &Codec,
+        disk: Disk,
+        purpose: Purpose,
+    ) -> Result<(JournalStore, FileMirror)> {
+        let path = self.path();
+        let given = absolute(path)?;
+        check_file(path)?;
+        let real = resolve(&given).map_err(|error| not_found(&given, &error))?;
+        wanted::check(self, &given, &real, &disk)?;
+        let disk = if real.exists() {
+            disk.for_owner_of(&real)
+        } else {
+            disk.for_owner_of(real.parent().unwrap_or(Path::new("/")))
+        };
+        let state_path = state_path.map(state_folder).transpose()?;
+        let (format, named) = (self.format()?, self.named());
+        let sightings = Sightings::default();
+        let mirror =
+            FileMirror::new(given.clone(), format, state_path.clone(), disk.clone(), purpose, sightings.clone());
+        match mirror.look(Patience::None) {
+            Err(error) if error.code() == ErrorCode::InvalidArgument => return Err(error),
+            // The file cannot be read now. If there is a journal, it could be read once.
+            _ => {}
+        }
+        // The link to the file leads to another journal only if the journal lies beside the file.
+        let link = match &state_path {
+            None => (given.clone(), hidden_sibling(&given, "")),
+            Some(_) => (PathBuf::new(), PathBuf::new()),
+        };
+        let finder = WhichJournal::new(given, state_path, named, codec.clone(), disk.clone(), sightings);
+        Ok((JournalStore::found_by(Arc::new(finder), link, codec, disk)?, mirror))
+    }
+
     /// Its kind, and the place in the file as it was named.
     fn named(&self) -> Vec<String> {
         let words = match self {
@@ -91,132 +130,6 @@ pub enum Purpose {
     Introduce,
 }
 
-/// Where somebody wants a token to be kept.
-pub enum Place {
-    /// Nowhere but in memory.
-    Memory,
-    /// In a journal.
-    File(PathBuf),
-    /// In a file among other things, behind a journal.
-    Shown {
-        /// Where it is shown.
-        target: Target,
-        /// The journal's folder; beside the file where none is given.
-        state_path: Option<PathBuf>,
-    },
-    /// By a program's own code.
-    Custom {
-        /// Its functions.
-        functions: Box<dyn CustomStore>,
-        /// The journal's folder; without one there is no journal.
-        state_path: Option<PathBuf>,
-    },
-}
-
-/// The same, opened.
-pub struct Kept {
-    /// The truth.
-    pub store: Arc<dyn Store>,
-    /// What follows it.
-    pub mirror: Option<Follower>,
-}
-
-impl Place {
-    /// Opens it for tokens of that issuer. Nothing is written yet.
-    ///
-    /// # Errors
-    ///
-    /// As for [`ShownPlace::open`].
-    pub fn open(self, codec: impl Into<Codec>, purpose: Purpose) -> Result<Kept> {
-        let codec = &codec.into();
-        if matches!(self, Self::Memory | Self::Custom { state_path: None, .. }) && codec.has_key() {
-            return Err(Error::invalid(
-                "A key seals a journal, and this store has none: give it a statePath, or take the key away.",
-            ));
-        }
-        Ok(match self {
-            Self::Memory => Kept { store: Arc::new(MemoryStore::new(codec.issuer())), mirror: None },
-            Self::File(path) => {
-                Kept { store: Arc::new(JournalStore::open(path, codec, Disk::default())?), mirror: None }
-            }
-            Self::Shown { target, state_path } => {
-                let place = ShownPlace::open(&target, state_path.as_deref(), codec, Disk::default(), purpose)?;
-                Kept { store: Arc::new(place.journal), mirror: Some(Follower::Place(place.mirror)) }
-            }
-            Self::Custom { functions, state_path: None } => {
-                let (store, program) = Program::without_a_journal(functions, codec.issuer());
-                Kept { store: Arc::new(store), mirror: Some(Follower::Program(program)) }
-            }
-            Self::Custom { functions, state_path: Some(folder) } => {
-                check_folder(&folder)?;
-                let path = absolute(&folder)?.join(CUSTOM_JOURNAL);
-                let journal = JournalStore::open_in_state_folder(path, codec, Disk::default())?;
-                Kept { store: Arc::new(journal), mirror: Some(Follower::Program(Program::before_a_journal(functions))) }
-            }
-        })
-    }
-}
-
-/// A mirror that is a file, and its journal.
-pub struct ShownPlace {
-    /// The truth.
-    pub journal: JournalStore,
-    /// What follows it.
-    pub mirror: Arc<FileMirror>,
-}
-
-impl ShownPlace {
-    /// Finds the journal of a mirror: beside it, or in the folder given. Nothing is written.
-    ///
-    /// # Errors
-    ///
-    /// `INVALID_ARGUMENT` for what is no file's path, and where it is not clear which block is meant; `STORE` for a
-    /// path that cannot be followed.
-    pub fn open(
-        target: &Target,
-        state_path: Option<&Path>,
-        codec: impl Into<Codec>,
-        disk: Disk,
-        purpose: Purpose,
-    ) -> Result<Self> {
-        let codec = codec.into();
-        let path = target.path();
-        let given = absolute(path)?;
-        check_file(path)?;
-        let real = resolve(&given).map_err(|error| not_found(&given, &error))?;
-        wanted::check(target, &given, &real, &disk)?;
-        let disk = if real.exists() {
-            disk.for_owner_of(&real)
-        } else {
-            disk.for_owner_of(real.parent().unwrap_or(Path::new("/")))
-        };
-        let state_path = match state_path {
-            Some(folder) => {
-                check_folder(folder)?;
-                Some(absolute(folder)?)
-            }
-            None => None,
-        };
-        let (format, named) = (target.format()?, target.named());
-        let sightings = Sightings::default();
-        let mirror =
-            FileMirror::new(given.clone(), format, state_path.clone(), disk.clone(), purpose, sightings.clone());
-        match mirror.look(Patience::None) {
-            Err(error) if error.code() == ErrorCode::InvalidArgument => return Err(error),
-            // It cannot be looked at now. It was once, if there is a journal.
-            _ => {}
-        }
-        // The link to the file leads to another journal only if that lies beside the file.
-        let link = match &state_path {
-            None => (given.clone(), hidden_sibling(&given, "")),
-            Some(_) => (PathBuf::new(), PathBuf::new()),
-        };
-        let finder = WhichJournal::new(given, state_path, named, codec.clone(), disk.clone(), sightings);
-        let journal = JournalStore::found_by(Arc::new(finder), link, &codec, disk)?;
-        Ok(Self { journal, mirror: Arc::new(mirror) })
-    }
-}
-
 fn absolute(path: &Path) -> Result<PathBuf> {
     if path.as_os_str().is_empty() || path.as_os_str().as_encoded_bytes().contains(&0) {
         return Err(Error::invalid("A path of the store is empty or has a NUL in it. Give the path of a file."));
@@ -237,31 +150,47 @@ fn check_file(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn check_folder(path: &Path) -> Result<()> {
+/// The absolute path of a journal's folder.
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT` if it is a file, or cannot be a path.
+pub(crate) fn state_folder(path: &Path) -> Result<PathBuf> {
     if path.exists() && !path.is_dir() {
         return Err(Error::invalid(format!(
             "{} is a file. The state path is the folder in which the journal is kept.",
             path.display()
         )));
     }
-    Ok(())
+    absolute(path)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::Decision;
     use super::*;
-    use crate::journal::{Accepted, Guard, Offer, Origin};
+    use crate::journal::{Accepted, Guard, Offer, Origin, Store};
     use crate::token::RefreshToken;
 
     const FOLDER: &str = ".ring-auth";
     const ISSUER: &str = "https://oauth.ring.com";
 
-    fn open(folder: &Path, state_path: Option<&Path>) -> ShownPlace {
+    /// A mirror and its journal.
+    struct Place {
+        journal: JournalStore,
+        mirror: FileMirror,
+    }
+
+    fn opened(target: &Target, state_path: Option<&Path>, codec: &Codec, purpose: Purpose) -> Result<Place> {
+        let (journal, mirror) = target.open(state_path, codec, Disk::default(), purpose)?;
+        Ok(Place { journal, mirror })
+    }
+
+    fn open(folder: &Path, state_path: Option<&Path>) -> Place {
         let path = folder.join("config.json");
         std::fs::write(&path, r#"{"platforms":[{"platform":"Ring","refreshToken":"t"}]}"#).unwrap();
         let target = Target::Homebridge { path, platform: None, name: None };
-        ShownPlace::open(&target, state_path, ISSUER, Disk::default(), Purpose::Follow).unwrap()
+        opened(&target, state_path, &ISSUER.into(), Purpose::Follow).unwrap()
     }
 
     #[cfg(target_os = "linux")]
@@ -278,7 +207,7 @@ mod tests {
             std::fs::write(folder.path().join(OsStr::from_bytes(name)), "RING_REFRESH_TOKEN=t\n").unwrap();
             std::os::unix::fs::symlink(OsStr::from_bytes(name), &link).unwrap();
             let target = Target::Dotenv { path: link, key: None };
-            let place = ShownPlace::open(&target, None, ISSUER, Disk::default(), Purpose::Follow).unwrap();
+            let place = opened(&target, None, &ISSUER.into(), Purpose::Follow).unwrap();
             drop(place.journal.try_lock().unwrap().unwrap());
             place.mirror.settle(&mut |_| Ok(Decision::Show(Secret::new("u")))).unwrap();
             assert_eq!(std::fs::read(folder.path().join(OsStr::from_bytes(name))).unwrap(), b"RING_REFRESH_TOKEN=u\n");
@@ -298,7 +227,7 @@ mod tests {
         let token = RefreshToken::from_raw("token-of-the-options");
         let [one, two] = ["ONE", "TWO"].map(|key| {
             let target = Target::Dotenv { path: path.clone(), key: Some(key.to_owned()) };
-            let place = ShownPlace::open(&target, None, ISSUER, Disk::default(), Purpose::Follow).unwrap();
+            let place = opened(&target, None, &ISSUER.into(), Purpose::Follow).unwrap();
             place.journal.prefer(token.fingerprint());
             place.journal
         });
@@ -325,9 +254,9 @@ mod tests {
         let sealed = Codec::from(ISSUER).with_key(key.clone().into());
         let open = |key: &str, codec: &Codec| {
             let target = Target::Dotenv { path: path.clone(), key: Some(key.to_owned()) };
-            ShownPlace::open(&target, None, codec, Disk::default(), Purpose::Follow)
+            opened(&target, None, codec, Purpose::Follow)
         };
-        let write = |place: ShownPlace, token: &str| {
+        let write = |place: Place, token: &str| {
             let mut guard = place.journal.try_lock().unwrap().unwrap();
             let mut state = guard.read().unwrap().state;
             state.take_over(RefreshToken::from_raw(token), 1);
@@ -381,24 +310,17 @@ mod tests {
     }
 
     #[test]
-    fn a_key_needs_a_journal() {
-        let sealed = Codec::from(ISSUER).with_key(Key::new([7; KEY_BYTES]).into());
-        let error = Place::Memory.open(&sealed, Purpose::Follow).err().unwrap();
-        assert_eq!(error.code(), ErrorCode::InvalidArgument);
-    }
-
-    #[test]
     fn a_path_that_lost_its_bytes_on_the_way_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let lost = folder.path().join("a\u{fffd}/config.json");
         let target = Target::Homebridge { path: lost.clone(), platform: None, name: None };
-        let opened = ShownPlace::open(&target, None, ISSUER, Disk::default(), Purpose::Introduce);
+        let introduced = opened(&target, None, &ISSUER.into(), Purpose::Introduce);
         let other = open(folder.path(), None);
         drop(other);
         let target = Target::Homebridge { path: folder.path().join("config.json"), platform: None, name: None };
-        let elsewhere = ShownPlace::open(&target, Some(&lost), ISSUER, Disk::default(), Purpose::Follow);
+        let elsewhere = opened(&target, Some(&lost), &ISSUER.into(), Purpose::Follow);
         let journal = JournalStore::open(&lost, ISSUER, Disk::default());
-        for error in [opened.err(), elsewhere.err(), journal.err()] {
+        for error in [introduced.err(), elsewhere.err(), journal.err()] {
             let error = error.unwrap();
             assert_eq!(error.code(), ErrorCode::InvalidArgument);
             assert!(error.message().contains("not UTF-8"), "{error}");
@@ -408,10 +330,10 @@ mod tests {
 
     #[test]
     fn a_folder_of_our_own_is_kept_out_of_git_whoever_comes_first() {
-        let journal_first = |place: ShownPlace| drop(place.journal.try_lock().unwrap().unwrap());
-        let mirror_first = |place: ShownPlace| drop(place.mirror.settle(&mut |_| Ok(Decision::Leave)).unwrap());
-        let dry_run_first = |place: ShownPlace| drop(place.mirror.dry_run().unwrap());
-        for enter in [&journal_first as &dyn Fn(ShownPlace), &mirror_first, &dry_run_first] {
+        let journal_first = |place: Place| drop(place.journal.try_lock().unwrap().unwrap());
+        let mirror_first = |place: Place| drop(place.mirror.settle(&mut |_| Ok(Decision::Leave)).unwrap());
+        let rehearsal_first = |place: Place| drop(place.mirror.dry_run().unwrap());
+        for enter in [&journal_first as &dyn Fn(Place), &mirror_first, &rehearsal_first] {
             let beside = tempfile::tempdir().unwrap();
             enter(open(beside.path(), None));
             assert_eq!(std::fs::read(beside.path().join(FOLDER).join(".gitignore")).unwrap(), b"*\n");

@@ -19,8 +19,9 @@ use ring_auth::Secret;
 use ring_auth::files::Disk;
 use ring_auth::http::{Environment, HttpClient, HttpConfig};
 use ring_auth::journal::{Codec, JournalStore, KEY_BYTES, Key};
+use ring_auth::location::{Location, Opened};
 use ring_auth::manager::{Clock, Listener, Manager, Parts, Settings, SystemClock};
-use ring_auth::mirror::{Follower, Purpose, ShownPlace, Target};
+use ring_auth::mirror::{Purpose, Target};
 use ring_auth::oauth::{Endpoints, LoginFlow, Refresh, RingOauth};
 use tokio::runtime::Handle;
 
@@ -365,11 +366,12 @@ pub fn manager_of_config(
 ) -> Manager {
     let oauth = wire(url);
     let target = Target::Homebridge { path: config.to_owned(), platform: None, name: None };
-    let place =
-        ShownPlace::open(&target, None, codec(oauth.endpoints().issuer(), config), disk, Purpose::Follow).unwrap();
+    let location = Location::Mirror { target, state_path: None };
+    let codec = codec(oauth.endpoints().issuer(), config);
+    let Opened { store, mirror } = location.open(&codec, disk, Purpose::Follow).unwrap();
     let parts = Parts {
-        store: Arc::new(place.journal),
-        mirror: Some(Follower::Place(place.mirror)),
+        store,
+        mirror,
         refresh,
         oauth,
         clock: Arc::new(SystemClock::new()),

@@ -1,13 +1,14 @@
 //! The mirror, and what else stands in its file.
 
 use super::super::status;
-use super::super::store::{Opened, Place};
+use super::super::store::ChosenStore;
 use super::{Check, in_our_words};
 use crate::Secret;
 use crate::files::{Disk, platform, resolve};
 use crate::journal::state::{Known, State as Kept};
+use crate::location::Opened;
 use crate::manager::Shown;
-use crate::mirror::{Homebridge, Mirror, Patience, Places, Target};
+use crate::mirror::{Homebridge, Patience, Places, Target};
 use crate::token::RefreshToken;
 
 pub(super) const MIRROR: &str = "mirror";
@@ -15,23 +16,23 @@ pub(super) const SAME_TOKEN: &str = "same-token";
 pub(super) const KEEPER: &str = "keeper";
 
 /// The checks of this group. Blocks.
-pub(super) fn look(place: &Place, opened: &Opened, state: Option<&Kept>) -> Vec<Check> {
-    let (Some(target), Some(mirror)) = (place.target(), &opened.mirror) else {
+pub(super) fn look(chosen: &ChosenStore, opened: &Opened, state: Option<&Kept>) -> Vec<Check> {
+    let (Some(target), Some(mirror)) = (chosen.target(), opened.file_mirror()) else {
         return [MIRROR, SAME_TOKEN, KEEPER].map(|id| Check::skipped(id, "This store is a journal alone.")).into();
     };
     let looked = mirror.look(Patience::Some);
     let others = Others::of(target);
-    let shown = shown(place, target, &looked, &others, state);
+    let shown = shown(chosen, target, &looked, &others, state);
     let Ok(own) = &looked else {
         let skipped = |id| Check::skipped(id, "The file cannot be read: see mirror.");
         return vec![shown, skipped(SAME_TOKEN), skipped(KEEPER)];
     };
     let own = own.as_ref();
-    vec![shown, same_token(&others, own, state), keeper(place, target, &others, own, state)]
+    vec![shown, same_token(&others, own, state), keeper(chosen, target, &others, own, state)]
 }
 
 fn shown(
-    place: &Place,
+    chosen: &ChosenStore,
     target: &Target,
     looked: &crate::Result<Option<Secret>>,
     others: &Others,
@@ -51,14 +52,14 @@ fn shown(
         ),
         Ok(Shown::Nothing) if !others.has_own => {
             let check = Check::warning(MIRROR, format!("{name} has no place for the token yet."))
-                .and(&format!("A login makes it: ring-auth login {}", place.typed()));
+                .and(&format!("A login makes it: ring-auth login {}", chosen.typed()));
             match others.meant_by(target) {
                 blocks if blocks.is_empty() => check,
                 blocks => check.and(&format!("If one of these blocks is meant, correct --name: {blocks}.")),
             }
         }
         Ok(Shown::Nonsense(_)) => {
-            Check::warning(MIRROR, sentence).and(&format!("Replace it: ring-auth login {}", place.typed()))
+            Check::warning(MIRROR, sentence).and(&format!("Replace it: ring-auth login {}", chosen.typed()))
         }
         Ok(Shown::Nothing) if state.is_some_and(|state| state.family.is_some()) => {
             Check::warning(MIRROR, sentence).and("The next start or refresh writes it there.")
@@ -126,7 +127,7 @@ fn same_token(others: &Others, own: Option<&Secret>, state: Option<&Kept>) -> Ch
     )
 }
 
-fn keeper(place: &Place, target: &Target, others: &Others, own: Option<&Secret>, state: Option<&Kept>) -> Check {
+fn keeper(chosen: &ChosenStore, target: &Target, others: &Others, own: Option<&Secret>, state: Option<&Kept>) -> Check {
     let Target::Homebridge { platform, .. } = target else {
         return Check::skipped(KEEPER, "This store is no configuration of Homebridge.");
     };
@@ -139,7 +140,7 @@ fn keeper(place: &Place, target: &Target, others: &Others, own: Option<&Secret>,
     }
     let theirs =
         others.others.iter().find(|(place, _)| place.get(1).is_some_and(|platform| is_homebridge_ring(platform)));
-    let typed = place.typed();
+    let typed = chosen.typed();
     match theirs {
         None => Check::ok(KEEPER, "There is no block of homebridge-ring."),
         Some((theirs, Some(shown))) if is_same(shown, own, state) => Check::warning(

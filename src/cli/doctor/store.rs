@@ -10,7 +10,7 @@ use super::super::given_token;
 use super::super::keys;
 use super::super::secrets::Environment;
 use super::super::status::{self, Seen};
-use super::super::store::Place;
+use super::super::store::ChosenStore;
 use super::folder::{self, FILE_SYSTEM, FOLDER, SPACE, Trial};
 use super::mirror::{self, KEEPER, MIRROR, SAME_TOKEN};
 use super::{Check, in_our_words};
@@ -42,8 +42,8 @@ pub(super) struct Wanted {
 
 impl Wanted {
     pub(super) fn new(options: &Options, issuer: &str) -> Self {
-        let (store, state_dir, keys) = (options.store.clone(), options.state_dir.clone(), options.keys.clone());
-        Self { options: Options { store, state_dir, keys, ..Options::default() }, issuer: issuer.to_owned() }
+        let (store, keys) = (options.store.clone(), options.keys.clone());
+        Self { options: Options { store, keys, ..Options::default() }, issuer: issuer.to_owned() }
     }
 }
 
@@ -61,16 +61,16 @@ pub(super) struct Looked {
 /// Looks at the store. Blocks.
 pub(super) fn look(wanted: &Wanted) -> Looked {
     let Wanted { options, issuer } = wanted;
-    if options.store.is_none() {
+    if !options.store.is_given() {
         let sentence = "No store was named. Name it as for the other commands: --homebridge [PATH], --dotenv PATH or --state-file PATH.";
         return all_but(Check::skipped(STORE, sentence), "No store was named.");
     }
-    let opened = Place::find(options).and_then(|place| {
+    let opened = ChosenStore::find(&options.store).and_then(|chosen| {
         // With that purpose a file without a block is one that needs a login, and not one that cannot be used.
-        let opened = place.open(&keys::codec(options, issuer.clone())?, Purpose::Introduce)?;
-        Ok((place, opened))
+        let opened = chosen.open(&keys::codec(options, issuer.clone())?, Purpose::Introduce)?;
+        Ok((chosen, opened))
     });
-    let (place, opened) = match opened {
+    let (chosen, opened) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             let failed = Check::of(STORE, &in_our_words(&error));
@@ -90,11 +90,11 @@ pub(super) fn look(wanted: &Wanted) -> Looked {
         Err(error) => unusable(error, there.as_ref()),
     }];
     checks.push(lock(&real, &trial, state, &clock));
-    checks.push(folder::folder(&real, &trial, place.target()));
+    checks.push(folder::folder(&real, &trial, chosen.target()));
     checks.push(folder::space(&trial));
     checks.push(folder::file_system(&trial));
-    checks.extend(mirror::look(&place, &opened, state));
-    let (kept, why_not) = match status::look(&place, &opened, &clock) {
+    checks.extend(mirror::look(&chosen, &opened, state));
+    let (kept, why_not) = match status::look(&chosen, &opened, &clock) {
         Ok(seen) => (Some(with_token_file(seen)), String::new()),
         Err(_) if peeked.is_err() => (None, "The journal cannot be read.".to_owned()),
         Err(_) => (None, "The journal holds no token, and the file cannot be read.".to_owned()),

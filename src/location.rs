@@ -1,0 +1,119 @@
+//! The place where a token is kept, and the one function that opens it: for the library, the addon and the command line.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::files::Disk;
+use crate::journal::{Codec, JournalStore, MemoryStore, Store};
+use crate::mirror::{CustomStore, Follower, Mirror, Program, Purpose, Target, state_folder};
+use crate::{Error, Result};
+
+/// The name of the journal behind a program's own code, in the folder that the program names.
+const CUSTOM_JOURNAL: &str = "ring-auth.json";
+
+/// The place where a token is kept.
+#[derive(Clone)]
+pub enum Location {
+    /// The memory of the process, and no file.
+    Memory,
+    /// A journal.
+    Journal(PathBuf),
+    /// A file that shows the token among other things, behind a journal.
+    Mirror {
+        /// The file, and the place of the token in it.
+        target: Target,
+        /// The journal's folder. The default is a folder beside the file.
+        state_path: Option<PathBuf>,
+    },
+    /// A program's own code.
+    Custom {
+        /// The program's functions.
+        functions: Arc<dyn CustomStore>,
+        /// The journal's folder. Without one there is no journal.
+        state_path: Option<PathBuf>,
+    },
+}
+
+/// An opened location.
+#[derive(Clone)]
+pub struct Opened {
+    /// The state of the token: a journal, or memory.
+    pub store: Arc<dyn Store>,
+    /// The place that shows the token beside the store.
+    pub mirror: Option<Follower>,
+}
+
+impl Location {
+    /// Opens the location. Writes nothing yet. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` if a path cannot be the path of such a file, if several blocks of a file match, and for a key without a
+    /// journal. `STORE` if a path cannot be followed.
+    pub fn open(&self, codec: &Codec, disk: Disk, purpose: Purpose) -> Result<Opened> {
+        if matches!(self, Self::Memory | Self::Custom { state_path: None, .. }) && codec.has_key() {
+            return Err(Error::invalid(
+                "A key seals a journal, and this store has none: give it a statePath, or take the key away.",
+            ));
+        }
+        Ok(match self {
+            Self::Memory => Opened { store: Arc::new(MemoryStore::new(codec.issuer())), mirror: None },
+            Self::Journal(path) => Opened { store: Arc::new(JournalStore::open(path, codec, disk)?), mirror: None },
+            Self::Mirror { target, state_path } => {
+                let (journal, mirror) = target.open(state_path.as_deref(), codec, disk, purpose)?;
+                Opened { store: Arc::new(journal), mirror: Some(Follower::Place(Arc::new(mirror))) }
+            }
+            Self::Custom { functions, state_path: None } => {
+                let (store, program) = Program::without_a_journal(Arc::clone(functions), codec.issuer());
+                Opened { store: Arc::new(store), mirror: Some(Follower::Program(program)) }
+            }
+            Self::Custom { functions, state_path: Some(folder) } => {
+                let path = state_folder(folder)?.join(CUSTOM_JOURNAL);
+                let journal = JournalStore::open_in_state_folder(path, codec, disk)?;
+                let program = Program::before_a_journal(Arc::clone(functions));
+                Opened { store: Arc::new(journal), mirror: Some(Follower::Program(program)) }
+            }
+        })
+    }
+
+    /// The file in which people look for the token: the mirror, or else the journal.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Journal(path) => Some(path),
+            Self::Mirror { target, .. } => Some(target.path()),
+            Self::Memory | Self::Custom { .. } => None,
+        }
+    }
+
+    /// The mirror's file and the place of the token in it, if the mirror is a file.
+    pub fn target(&self) -> Option<&Target> {
+        match self {
+            Self::Mirror { target, .. } => Some(target),
+            Self::Memory | Self::Journal(_) | Self::Custom { .. } => None,
+        }
+    }
+}
+
+impl Opened {
+    /// The mirror, if it is a file.
+    pub fn file_mirror(&self) -> Option<&Arc<dyn Mirror>> {
+        match &self.mirror {
+            Some(Follower::Place(mirror)) => Some(mirror),
+            Some(Follower::Program(_)) | None => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorCode;
+    use crate::journal::{KEY_BYTES, Key};
+
+    #[test]
+    fn a_key_needs_a_journal() {
+        let sealed = Codec::from("https://oauth.ring.com").with_key(Key::new([7; KEY_BYTES]).into());
+        let error = Location::Memory.open(&sealed, Disk::default(), Purpose::Follow).err().unwrap();
+        assert_eq!(error.code(), ErrorCode::InvalidArgument);
+    }
+}
