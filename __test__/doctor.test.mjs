@@ -914,10 +914,12 @@ describe('doctor looks at the way to Ring', { concurrency: 4 }, () => {
     const urls = { RING_AUTH_OAUTH_URL: 'https://ring.invalid', RING_AUTH_API_URL: 'https://ring.invalid' }
     const refusing = await run(['doctor'], { env: { ...urls, https_proxy: proxy.url } })
     assert.equal(refusing.code, 5)
-    assert.equal(line(refusing, 'proxy'), `ok ${proxy.url}, from https_proxy.`)
+    // On Windows a variable has no case.
+    const name = process.platform === 'win32' ? 'HTTPS_PROXY' : 'https_proxy'
+    assert.equal(line(refusing, 'proxy'), `ok ${proxy.url}, from ${name}.`)
     assert.match(
-      line(refusing, 'oauth'),
-      /^failed Ring could not be reached\. .* The way leads through the proxy http:\S+ \(https_proxy\): look whether it runs, lets ring\.invalid through, and wants a user name and password\. \(NETWORK\)$/,
+      line(refusing, 'oauth').replace(`(${name})`, '(VARIABLE)'),
+      /^failed Ring could not be reached\. .* The way leads through the proxy http:\S+ \(VARIABLE\): look whether it runs, lets ring\.invalid through, and wants a user name and password\. \(NETWORK\)$/,
     )
     const socks = await run(['doctor'], { env: { ...urls, ALL_PROXY: 'socks5://user:s3cret@127.0.0.1:1' } })
     assert.equal(socks.code, 2)
@@ -998,7 +1000,7 @@ describe('doctor looks at the package', { concurrency: 4 }, () => {
     return { folder, script: join(own, 'bin', 'ring-auth.js') }
   }
 
-  const { failureRemedy, platformOf, thisHost } = createRequire(import.meta.url)('../lib/load.js')
+  const { failureRemedy, platformOf, thisHost, wordsOf } = createRequire(import.meta.url)('../lib/load.js')
   const platform = String(platformOf(thisHost()))
   const built = join(root, 'binding', `ring-auth.${platform}.node`)
 
@@ -1058,6 +1060,12 @@ describe('doctor looks at the package', { concurrency: 4 }, () => {
       const remedy = failureRemedy(words, join('node_modules', 'ring-auth-linux-x64-gnu'))
       assert.ok(sentence ? remedy.startsWith(sentence) : remedy === '', remedy)
     }
+  })
+
+  it('doctor prints what a loader says in one line, with a path as people write it', () => {
+    const said = '%1 is not a valid Win32 application.\r\n\\\\?\\C:\\Users\\me\\a.node'
+    assert.equal(wordsOf(new Error(said)), '%1 is not a valid Win32 application. C:\\Users\\me\\a.node')
+    assert.equal(wordsOf(`${said}\r\n`), wordsOf(new Error(said)))
   })
 
   it('doctor checks a package whose binary cannot be loaded', async (t) => {

@@ -86,7 +86,7 @@ function find(host) {
     // By its file: a program that Bun has compiled knows no folders outside of itself.
     return createRequire(manifest)(join(dirname(manifest), main))
   } catch (error) {
-    const words = error instanceof Error ? error.message : String(error)
+    const words = wordsOf(error)
     const advice = failureRemedy(words, dirname(manifest))
     throw loadError(
       'BINARY_FAILED',
@@ -94,6 +94,18 @@ function find(host) {
       error,
     )
   }
+}
+
+/**
+ * What an error says, in one line. On Windows the reason and the file are in a line each, and the path begins with `\\?\`.
+ * @param {unknown} error
+ */
+function wordsOf(error) {
+  const words = error instanceof Error ? error.message : String(error)
+  return words
+    .trim()
+    .replace(/\s*[\r\n]+\s*/g, ' ')
+    .replace(/\\\\\?\\(?=[a-z]:)/gi, '')
 }
 
 /** Whether this file's text stands in a bundle: then nothing of the package lies around it. */
@@ -346,4 +358,5 @@ module.exports = {
   reportWithoutNetwork,
   systemCaAskedBy,
   thisHost,
+  wordsOf,
 }
