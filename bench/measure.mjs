@@ -1,5 +1,5 @@
 // @ts-check
-// Medians of things that are measured in turn, so that whatever else the machine does hits all of them alike.
+// Medians of variants that are measured in turn, so that other load on the machine affects all of them alike.
 
 /** @param {readonly number[]} values */
 export function median(values) {
@@ -11,8 +11,8 @@ export function median(values) {
 }
 
 /**
- * Measures each variant once a round, beginning with another one in each, and gives what each round said. The rounds to
- * warm up count for nothing.
+ * Measures each variant once in each round, in another order each time, and returns the samples of all rounds. The rounds to
+ * warm up do not count.
  * @template {string} Name
  * @template T
  * @param {Record<Name, () => T | Promise<T>>} variants
@@ -35,7 +35,7 @@ export async function inTurn(variants, { rounds, warmUp }) {
 }
 
 /**
- * The median of each.
+ * The median of each variant.
  * @template {string} Name
  * @param {Record<Name, number[]>} samples
  */

@@ -8,10 +8,10 @@ import { fileURLToPath } from 'node:url'
 const pty = createRequire(import.meta.url)('@lydell/node-pty')
 const worker = join(dirname(fileURLToPath(import.meta.url)), 'worker.mjs')
 
-/** Only a broken program takes that long. */
+/** A time limit that only a broken program reaches. */
 const DEADLINE_MS = 300_000
 
-/** Nothing of whoever measures but what a program needs to start. @param {Record<string, string>} [more] */
+/** The environment of a measured process: only the variables that a program needs to start. @param {Record<string, string>} [more] */
 export function environment(more = {}) {
   const { PATH, HOME, SystemRoot } = process.env
   return /** @type {Record<string, string>} */ (
@@ -22,7 +22,7 @@ export function environment(more = {}) {
 }
 
 /**
- * How long a Node process takes from its start to its end, and what it printed.
+ * The time that a Node process takes from its start to its end, and its output.
  * @param {string[]} args
  */
 export function timeNode(args) {
@@ -38,7 +38,7 @@ export function timeNode(args) {
 }
 
 /**
- * How long a Node process in a terminal takes until a text is on its screen.
+ * The time that a Node process in a terminal takes until a text is on its screen.
  * @param {string[]} args
  * @param {string} text
  * @returns {Promise<number>}
@@ -58,7 +58,7 @@ export function timeToText(args, text) {
     })
     terminal.onExit(() => {
       clearTimeout(late)
-      // The last words of a process that ends by itself may come behind its end.
+      // The last output of a process that ends by itself may come after its end.
       setTimeout(
         () => (ms > 0 ? resolve(ms) : reject(new Error(`node ${args.join(' ')} does not say ${text}: ${screen}`))),
         50,
@@ -74,7 +74,7 @@ export function timeToText(args, text) {
  */
 
 /**
- * Starts one side as a process.
+ * Starts a worker for one of the two packages, as a process.
  * @param {'ours' | 'theirs'} side
  * @param {string} path of its package
  * @param {{ roots: string, under?: string[] }} how `under`: a program that starts it, with its arguments
@@ -86,7 +86,7 @@ export async function startWorker(side, path, { roots, under = [] }) {
     execPath: /** @type {string} */ (program),
     execArgv: [...programArgs, '--expose-gc'],
     env: environment({ NODE_EXTRA_CA_CERTS: roots }),
-    // Theirs says a lot about requests that fail.
+    // ring-client-api prints much about requests that fail.
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
   })
   /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */

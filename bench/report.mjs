@@ -4,7 +4,7 @@
 /** @typedef {'ms' | 'µs' | 's' | 'MiB' | 'KiB' | '/s' | 'requests' | 'packages' | 'calls'} Unit */
 
 /**
- * What the project asks of itself.
+ * The goals of the project.
  * @typedef {{ versus: 'bare' | 'theirs' | 'absolute', most: number }} Goal
  */
 
@@ -44,7 +44,7 @@ function shown(value, unit) {
 /** @param {number | undefined} value @param {number | undefined} of */
 const ratio = (value, of) => (value === undefined || !of ? '' : `${(value / of).toFixed(2)}x`)
 
-/** How a row stands to its goal. @param {Row} row */
+/** Whether a row meets its goal, and by how much it misses it. @param {Row} row */
 function judged({ goal, ours, bare, theirs, unit }) {
   if (!goal || ours === undefined) return ''
   const of = goal.versus === 'bare' ? bare : goal.versus === 'theirs' ? theirs : 1
@@ -103,7 +103,7 @@ const LONGEST = 520
 /** @param {string} text */
 const escaped = (text) => text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replaceAll('`', '')
 
-/** Two bars for each row that both have a figure in, each pair on a scale of its own. @param {readonly Row[]} rows */
+/** Two bars for each row in which both packages have a figure, each pair on a scale of its own. @param {readonly Row[]} rows */
 export function chart(rows) {
   let y = 62
   let group = ''

@@ -1,6 +1,6 @@
 // @ts-check
 // `npm run bench`: ring-auth and ring-client-api in the same run, taking turns. docs/performance.md says how to read it.
-//   --quick        a few samples of the addon that lies in binding/, whatever build it is, and nothing is written
+//   --quick        a few samples of the addon in binding/, of any build; nothing is written
 //   --out FOLDER   for the table and the chart; default: bench/results
 //   --json         the rows on standard output as well
 import { spawnSync } from 'node:child_process'
@@ -53,7 +53,7 @@ const QUICK = {
   watched: 2,
 }
 
-/** Managers that refresh at the same time, of all that there are. */
+/** The number of managers that refresh at the same time. */
 const AT_ONCE = 64
 
 const { values: options } = parseArgs({
@@ -66,7 +66,7 @@ if (!options.quick) for (const folder of [root, join(root, '__test__', 'real')])
 const built = options.quick ? join(root, 'binding') : join(here, 'build')
 if (!options.quick) buildRelease(built)
 
-// Below the clone, which lies on a disk: a system's folder for temporary files may be memory.
+// Below the clone, which is on a disk: a system's folder for temporary files may be in memory.
 const scratch = mkdtempSync(options.quick ? join(tmpdir(), 'ring-auth-bench-') : join(built, 'run-'))
 const memory = memoryFolder()
 /** @type {Servers | undefined} */
@@ -98,7 +98,7 @@ try {
   if (options.json) console.log(JSON.stringify({ about, rows }))
   else console.log(page)
 
-  /** A worker of a side. @param {typeof SIDES[number]} side @param {string[]} [under] */
+  /** A worker of one of the two packages. @param {typeof SIDES[number]} side @param {string[]} [under] */
   async function start(side, under) {
     const { roots } = /** @type {Servers} */ (servers)
     const worker = await startWorker(side, packages[side].path, { roots, ...(under && { under }) })
@@ -106,7 +106,7 @@ try {
     return worker
   }
 
-  /** One of each. */
+  /** One worker of each package. */
   async function both() {
     return { ours: await start('ours'), theirs: await start('theirs') }
   }
@@ -130,7 +130,7 @@ try {
     const kept = medians(await inTurn(variants, size.latency))
     const alone = (/** @type {() => Promise<number>} */ work) => async () => {
       servers.cutConnections()
-      // Until both have seen it.
+      // Until both packages have seen it.
       await new Promise((resolve) => setTimeout(resolve, 20))
       return work()
     }
@@ -272,7 +272,7 @@ try {
       const measured = async (/** @type {number} */ length, /** @type {boolean} */ refreshes) => {
         const worker = await start(side)
         const mint = (/** @type {number} */ count) => Array.from({ length: count }, () => plain.mint())
-        // What the first ones need is not theirs alone.
+        // The first managers also allocate memory that later ones share.
         await worker.ask('make', { url, tokens: mint(size.managersBefore), length })
         await worker.ask('refreshAll', { atOnce: AT_ONCE })
         const before = await worker.ask('rss')
@@ -360,7 +360,7 @@ try {
     ].filter(({ ours, theirs }) => ours !== undefined || theirs !== undefined)
   }
 
-  /** By strace, where there is one. @param {Servers} servers @returns {Promise<Row[]>} */
+  /** Rows from `strace`, if the system has it. @param {Servers} servers @returns {Promise<Row[]>} */
   async function storageCalls({ plain, plainUrl: url }) {
     if (process.platform !== 'linux' || spawnSync('strace', ['-V']).status !== 0) {
       log('no strace: storage calls are not counted')
@@ -400,7 +400,7 @@ try {
   for (const folder of [scratch, memory]) if (folder) rmSync(folder, { recursive: true, force: true })
 }
 
-/** Processes from their start. @param {string} ours @param {string} theirs @returns {Promise<Row[]>} */
+/** Rows of processes, measured from their start. @param {string} ours @param {string} theirs @returns {Promise<Row[]>} */
 async function starts(ours, theirs) {
   log('starts of processes')
   const cli = join(ours, 'bin', 'ring-auth.js')
@@ -433,7 +433,7 @@ async function starts(ours, theirs) {
   const screens = medians(
     await inTurn(
       {
-        // The least that Node can do to say something: its console alone would cost more than our prompt.
+        // The least that Node can do to write a word: its console alone would cost more than the prompt of ring-auth.
         bare: () => timeToText(['-e', "fs.writeSync(1, 'Email: ')"], 'Email: '),
         ours: () => timeToText([cli], 'Email: '),
         theirs: () => timeToText([theirCli], 'Email: '),
@@ -535,7 +535,7 @@ function sizes({ ours, theirs }) {
   ]
 }
 
-/** A folder in memory, where the system has one. */
+/** A folder in memory, if the system has one. */
 function memoryFolder() {
   try {
     return fileSystem('/dev/shm') === 'tmpfs' ? mkdtempSync('/dev/shm/ring-auth-bench-') : undefined

@@ -1,6 +1,6 @@
 // @ts-check
-// What both are measured against: a fake Ring behind TLS, and a plain one, on loopback. They live in the process that
-// measures, which does nothing else meanwhile.
+// The servers of the benchmark, on loopback: a fake Ring behind TLS, and a plain one. They run in the process that
+// measures, which does nothing else at that time.
 import { writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
@@ -24,10 +24,10 @@ export async function startServers(folder) {
   return {
     secure,
     plain,
-    /** The one behind TLS, by the name in its certificate. */
+    /** The URL of the fake Ring behind TLS, with the name in its certificate. */
     secureUrl: `https://localhost:${relay.port}`,
     plainUrl: plain.oauthUrl,
-    /** For NODE_EXTRA_CA_CERTS. */
+    /** The path for NODE_EXTRA_CA_CERTS. */
     roots,
     cutConnections: relay.cut,
     async close() {
@@ -42,7 +42,7 @@ export async function startServers(folder) {
 /** @typedef {Awaited<ReturnType<typeof startServers>>} Servers */
 
 /**
- * Carries bytes to a port, and can cut off everybody, as hours of silence would.
+ * Forwards bytes to a port, and can close all connections, as a server does after hours of silence.
  * @param {number} port
  */
 async function startRelay(port) {

@@ -1,5 +1,5 @@
 // @ts-check
-// Both packages as they are installed: ours with its files and its platform's package, theirs with all that it depends on.
+// Both packages as npm installs them: ring-auth with its files and its platform's package, ring-client-api with all its dependencies.
 import {
   copyFileSync,
   cpSync,
@@ -17,11 +17,11 @@ import { root, run } from '../scripts/setup.mjs'
 
 const { platformOf, thisHost } = createRequire(import.meta.url)('../lib/load.js')
 
-/** What `npm pack` adds to a package's `files`. */
+/** The files that `npm pack` adds to a package's `files`. */
 const ALWAYS = ['package.json', 'README.md', 'LICENSE']
 
 /**
- * Where a package lies, and all that was installed for it.
+ * The path of a package, and everything that was installed for it.
  * @typedef {object} Installed
  * @property {string} path
  * @property {number} packages
@@ -65,7 +65,7 @@ export function stageOurs(folder, built) {
 }
 
 /**
- * A package of the test-only ones, with all that it depends on and nothing else of what lies beside it.
+ * Copies a test-only package with all its dependencies, and nothing else from its `node_modules`.
  * @param {string} name
  * @returns {Installed}
  */
@@ -81,7 +81,7 @@ export function installedTheirs(name) {
     for (const dependency of Object.keys({ ...dependencies, ...optionalDependencies })) {
       const found = lookUp(folder, dependency)
       if (found) visit(found)
-      // Another platform's is not installed; anything else has to be.
+      // An optional package for another platform is not installed; any other dependency must be.
       else if (!(dependency in optionalDependencies)) throw new Error(`${dependency} is missing beside ${folder}`)
     }
   }
@@ -90,19 +90,19 @@ export function installedTheirs(name) {
 }
 
 /**
- * Where Node finds a package, seen from another one.
+ * The path at which Node finds a package from another one.
  * @param {string} from
  * @param {string} name
  */
 function lookUp(from, name) {
-  // Not asked for the name itself: `buffer` is a package as well as a part of Node, and for that one it has no paths.
+  // Not `require.resolve(name)`: `buffer` is a package and a part of Node, and for a part of Node there is no path.
   const paths = createRequire(join(from, 'package.json')).resolve.paths('a-package') ?? []
   return paths
     .map((path) => join(path, name))
     .find((folder) => folder.startsWith(root) && existsSync(join(folder, 'package.json')))
 }
 
-/** The bytes of a package's own files. @param {string} folder @returns {number} */
+/** The total size of a package's own files, in bytes. @param {string} folder @returns {number} */
 function sizeOf(folder) {
   return readdirSync(folder, { withFileTypes: true }).reduce((sum, entry) => {
     const path = join(folder, entry.name)

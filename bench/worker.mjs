@@ -1,5 +1,5 @@
 // @ts-check
-// One side, in a process of its own: it does what it is told over the channel to its parent, and says how long that took.
+// The worker for one of the two packages, a process of its own: it runs the commands of its parent, and answers with the time that each took.
 //   node worker.mjs ours|theirs PATH-OF-THE-PACKAGE
 import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
@@ -10,7 +10,7 @@ import { pathToFileURL } from 'node:url'
 /** @typedef {{ url: string, refreshToken?: string, path?: string, flow?: string, email?: string, password?: string }} Where */
 
 /**
- * A side's way to do the same thing.
+ * The operations that are measured, as one of the two packages does them.
  * @typedef {object} Keeper
  * @property {() => Promise<unknown>} refresh rotates now; done when the token is where it is kept
  * @property {() => Promise<unknown>} token the access token that is valid now
@@ -56,7 +56,7 @@ function ours(path) {
 async function theirs(path) {
   const { RingRestClient } = await import(pathToFileURL(join(path, 'lib', 'rest-client.js')).href)
   const undici = createRequire(join(path, 'package.json'))('undici')
-  // Ring's hosts are written into it: only they are changed. Its own agent stays, with the undici that it was made by.
+  // ring-client-api has Ring's hosts built in: only they are replaced. Its own agent stays, with the undici that has made it.
   let target = ''
   globalThis.fetch = /** @type {any} */ (
     (/** @type {string} */ url, /** @type {any} */ options) =>
@@ -72,7 +72,7 @@ async function theirs(path) {
         aim()
         const before = client.refreshToken
         await client.getAuth()
-        // As its pages show it: the old token is looked for in a file, and replaced.
+        // As ring-client-api's documentation shows it: the old token is searched in a file, and replaced.
         if (path)
           await writeFile(path, String(await readFile(path).catch(() => before)).replace(before, client.refreshToken))
       },
@@ -156,7 +156,7 @@ const commands = {
     const { request } = keeper(key)
     return failed(Array.from({ length: times }, () => request(path)))
   },
-  /** Makes managers, and tells how many bytes of memory that took. */
+  /** Makes managers, and returns how many bytes of memory they took. */
   async make({ url, tokens, length }) {
     collect()
     const before = process.memoryUsage.rss()
@@ -164,7 +164,7 @@ const commands = {
       many.push(open({ url, refreshToken: wrapped(token, length) }))
       if (i % 200 === 199) collect()
     }
-    // Ours have looked at their stores by the time that this is answered.
+    // ring-auth's managers have read their stores when this call resolves.
     await new Promise((resolve) => setTimeout(resolve, 500))
     collect()
     return process.memoryUsage.rss() - before
@@ -181,7 +181,7 @@ const commands = {
     collect()
     return process.memoryUsage.rss()
   },
-  /** A sign in the record of whoever watches the system's calls. */
+  /** Makes a system call that marks a place in the record of strace. */
   mark: async ({ path }) => existsSync(path),
 }
 

@@ -1,6 +1,6 @@
-// What a person sees, and the claims that have to hold.
+// The output of the demo, and the checks of its claims.
 
-/** A claim that did not hold: the demo ends with it, and with exit code 1. */
+/** A claim that did not hold. It ends the demo with exit code 1. */
 export class Broken extends Error {}
 
 let claims = 0
@@ -16,7 +16,7 @@ export function say(line) {
 }
 
 /**
- * Prints what was proved, or ends the demo.
+ * Prints a claim that holds, or ends the demo.
  * @param {boolean} holds
  * @param {string} sentence
  * @param {unknown} [found] What there was instead. No secrets.

@@ -1,4 +1,4 @@
-// `npm run demo`: the product at work with a simulated Ring. Each claim is checked against what that Ring has counted.
+// `npm run demo`: ring-auth with a simulated Ring. Each claim is compared with the counters of that Ring.
 import { statSync } from 'node:fs'
 import { build, install, root } from '../scripts/setup.mjs'
 import { Broken, claim, proved, say, step } from './report.mjs'
@@ -111,7 +111,7 @@ async function outage(script, ring) {
     (report) => report.failed,
     (report) => reports.push(report),
   )
-  // Calls at the very end may have been too late.
+  // The last calls may have been too late.
   const covered = reports.filter((report) => report.askedAt > outageAt && report.askedAt < expiresAt - 100)
   const calls = covered.reduce((sum, report) => sum + (report.served ?? 0), 0)
   claim(

@@ -1,9 +1,9 @@
-// Somebody's script: it keeps its token in a file, and asks for an access token before each use.
+// A user's script: it keeps its token in a file, and asks for an access token before each use.
 //
 //   node script.cjs watch FILE    asks again and again, until standard input ends
 //   node script.cjs rotate FILE   rotates once
 //
-// It reports to the demo with lines of JSON, in which no token is.
+// It reports to the demo with lines of JSON, which contain no token.
 'use strict'
 
 const { createHash } = require('node:crypto')
@@ -31,7 +31,7 @@ async function watch() {
     try {
       const auths = await Promise.all(Array.from({ length: CALLERS }, () => manager.getAuth()))
       const { expiresAt } = auths[0]
-      // One that ends this very moment says nothing about us.
+      // A token that expires at this moment is no failure of the manager.
       const answer = expiresAt - Date.now() > 500 ? await devices(auths[0]) : undefined
       tell({ askedAt, served: auths.length, expiresAt, answer })
     } catch (error) {
@@ -44,7 +44,7 @@ async function watch() {
 
 /** @param {import('ring-auth').Auth} auth */
 async function devices({ accessToken, hardwareId }) {
-  // Ring's edge refuses what does not look like its app.
+  // Ring's edge refuses clients that do not look like its app.
   const headers = {
     authorization: `Bearer ${accessToken}`,
     hardware_id: hardwareId,

@@ -1,4 +1,4 @@
-// The processes of the demo: the fake Ring, the command line, and scripts. Everything is waited for, nothing is timed.
+// The processes of the demo: the fake Ring, the command line, and scripts. The demo waits for conditions, never for times.
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,7 +9,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 export const EMAIL = 'me@example.com'
 export const PASSWORD = 'correct horse'
 
-/** One that goes away leaves nothing behind, however the demo ends. */
+/** The folder and the processes of the demo. It removes and ends them, in whatever way the demo ends. */
 export class Stage {
   folder = mkdtempSync(join(tmpdir(), 'ring-auth-demo-'))
   /** @type {Set<import('node:child_process').ChildProcess>} */
@@ -66,7 +66,7 @@ export class Stage {
   }
 }
 
-/** A process of ours. */
+/** A process that the demo has started. */
 export class Running {
   stderr = ''
   /** @type {string[]} */
@@ -78,7 +78,7 @@ export class Running {
     this.child = child
     this.startedAt = Date.now()
     child.stderr.setEncoding('utf8').on('data', (text) => (this.stderr += text))
-    // Whoever was killed reads no more.
+    // A process that was killed does not read any more.
     child.stdin.on('error', () => {})
     const reader = createInterface({ input: child.stdout })
     reader.on('line', (line) => {
@@ -122,7 +122,7 @@ export class Running {
   }
 
   /**
-   * The first report of a script that is what was waited for; each one before it goes to `seen`.
+   * Resolves with the first report of a script that is wanted. Each report before it goes to `seen`.
    * @param {(report: any) => boolean} wanted
    * @param {(report: any) => void} [seen]
    */
@@ -137,7 +137,7 @@ export class Running {
   }
 }
 
-/** The fake Ring, steered from outside. */
+/** The fake Ring, which the demo controls over HTTP. */
 class Ring {
   #process
 
@@ -192,7 +192,7 @@ class Ring {
     return requests.filter((/** @type {any} */ request) => request.grant === 'refresh_token')
   }
 
-  /** What the API says to an access token. @param {string} accessToken @param {string} hardwareId */
+  /** The answer of the API to an access token. @param {string} accessToken @param {string} hardwareId */
   async apiStatus(accessToken, hardwareId) {
     const headers = {
       authorization: `Bearer ${accessToken}`,
@@ -219,7 +219,7 @@ export function inner(wrapped) {
   return JSON.parse(Buffer.from(wrapped, 'base64').toString()).rt
 }
 
-/** Waits until it holds; the demo's deadline ends what never does. @param {() => boolean | Promise<boolean>} holds */
+/** Waits until a condition holds. The demo's deadline ends a wait for one that never does. @param {() => boolean | Promise<boolean>} holds */
 export async function until(holds) {
   while (!(await holds())) await pause(20)
 }

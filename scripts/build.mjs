@@ -1,5 +1,5 @@
 // @ts-check
-// `npm run build [-- OPTION …]`: builds the addon as it is released, for this machine, into binding/. The options are napi's.
+// `npm run build [-- OPTION …]`: builds the release addon for this machine into binding/. The options are those of napi.
 import { join } from 'node:path'
 import { root, run } from './setup.mjs'
 

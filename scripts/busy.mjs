@@ -1,6 +1,6 @@
 // @ts-check
-// `npm run test:busy [-- RUNS]`: the whole `npm test`, three times unless told otherwise, beside as many processes that burn a core as
-// there are cores. A test that passes here waits for conditions and not for times.
+// `npm run test:busy [-- RUNS]`: runs the whole `npm test` RUNS times (default: 3), beside one process per core that uses all of it.
+// A test that passes here waits for conditions and not for times.
 import { spawn, spawnSync } from 'node:child_process'
 import { availableParallelism } from 'node:os'
 import { root } from './setup.mjs'

@@ -1,9 +1,9 @@
 // @ts-check
-// `npm run test:nightly [-- NAME …]`: what takes too long for the gate, `.ci/run`. Each part runs, whatever became of the others.
+// `npm run test:nightly [-- NAME …]`: runs the tests that take too long for the gate, `.ci/run`. Each part runs, also if another one has failed.
 import { spawnSync } from 'node:child_process'
 import { root } from './setup.mjs'
 
-/** The parts, by their names: scripts of package.json. */
+/** The scripts of package.json for each part, by its name. */
 const PARTS = /** @type {Record<string, string[]>} */ ({
   soak: ['test:soak'],
   cross: ['build:cross', 'test:cross'],
@@ -20,7 +20,7 @@ if (unknown.length > 0) {
 const results = []
 for (const name of chosen.length > 0 ? chosen : Object.keys(PARTS)) {
   const begun = Date.now()
-  // A part's second script needs what its first one made.
+  // The second script of a part needs the result of its first one.
   const passed = PARTS[name]?.every((script) => {
     console.log(`\n=== ${name}: npm run ${script}`)
     const how = { cwd: root, stdio: /** @type {const} */ ('inherit'), shell: process.platform === 'win32' }

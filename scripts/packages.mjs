@@ -1,8 +1,8 @@
 // @ts-check
-// What is published: the main package, one for each platform, and ring-auth-cli.
-//   node scripts/packages.mjs create         writes npm/ anew, from package.json, LICENSE and the texts below
+// The packages that are published: the main package, one for each platform, and ring-auth-cli.
+//   node scripts/packages.mjs create         writes npm/ again, from package.json, LICENSE and the texts below
 //   node scripts/packages.mjs place [FROM]   copies each binary in FROM (by default binding/, where a build puts it) into npm/
-//   node scripts/packages.mjs pack TO        packs the packages in npm/, the platforms if they have their binary, and the main one
+//   node scripts/packages.mjs pack TO        packs the packages in npm/ (the platforms that have their binary) and the main one
 import { spawnSync } from 'node:child_process'
 import {
   copyFileSync,
@@ -47,7 +47,7 @@ function filesBelow(path) {
 
 /**
  * Writes the folders of npm/: each platform's, and ring-auth-cli. They are committed, and a test compares them with what this writes.
- * Binaries that lie there stay.
+ * Binaries in these folders stay.
  * @param {string} [folder] where npm/ is to be
  */
 export function create(folder = root) {
@@ -121,7 +121,7 @@ export function place(from, folder = root) {
 }
 
 /**
- * Packs what is in npm/: the platforms that have their binary, and ring-auth-cli.
+ * Packs the packages in npm/: the platforms that have their binary, and ring-auth-cli.
  * @param {string} destination
  * @param {string} [folder] where npm/ is
  */
@@ -151,7 +151,7 @@ export function packMain(destination) {
 }
 
 /**
- * Packs folders as `npm publish` does, and says where the tarballs are.
+ * Packs folders as `npm publish` does, and returns the paths of the tarballs.
  * @param {string[]} folders
  * @param {string} cwd
  * @param {string} destination

@@ -1,8 +1,8 @@
 // @ts-check
-// The last look at what is to be published, and its publishing:
-//   node scripts/release.mjs check FOLDER [TAG]         whether the tarballs are all there and each is what it says
-//   node scripts/release.mjs publish FOLDER [by-hand]   the platforms, the main package, ring-auth-cli; goes on where it was stopped.
-//                                                       By hand: without a provenance, which npm takes from a workflow alone
+// The last check of a release, and its publication:
+//   node scripts/release.mjs check FOLDER [TAG]         checks that all tarballs are there, and that each has the content that its name says
+//   node scripts/release.mjs publish FOLDER [by-hand]   publishes the platforms, the main package and ring-auth-cli, and continues if it was stopped.
+//                                                       by-hand: without a provenance, which npm accepts only from a workflow
 import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
@@ -11,13 +11,13 @@ import { CLI, PLATFORMS, binaryOf, publishedFiles, readJson } from './packages.m
 import { root } from './setup.mjs'
 import { unpack } from './tar.mjs'
 
-/** Where package.json says that an address is not known yet. */
+/** The placeholder in package.json for an address that is not known yet. */
 const PLACEHOLDER = 'https://example.invalid/'
 
 /** @typedef {{ path: string, manifest: any, files: Map<string, { bytes: Buffer }> }} Package */
 
 /**
- * Everything that is wrong with the tarballs of a folder.
+ * The problems of the tarballs in a folder.
  * @param {string} folder
  * @param {string} [tag] of the release
  * @returns {string[]}
@@ -42,7 +42,7 @@ export function problems(folder, tag) {
   if (!cli) wrong(`${CLI} is missing`)
   else if (cli.manifest.dependencies?.[name] !== version) wrong(`${CLI} does not depend on ${name} ${version}`)
   if (tag !== undefined) {
-    // npm compares the repository with where the workflow ran, and takes no provenance if they differ.
+    // npm compares the repository with that of the workflow, and accepts no provenance if they differ.
     const { homepage, bugs, repository } = readJson(join(root, 'package.json'))
     for (const [field, value] of Object.entries({ homepage, bugs, repository })) {
       if (JSON.stringify(value ?? PLACEHOLDER).includes(PLACEHOLDER))
@@ -102,14 +102,14 @@ export function systemOf(bytes) {
 }
 
 /**
- * Publishes what is not published yet, and stops at the first that fails.
+ * Publishes the packages that are not published yet, and stops at the first failure.
  * @param {string} folder
  * @param {boolean} isByHand
  */
 function publish(folder, isByHand) {
   const { name } = readJson(join(root, 'package.json'))
   const packages = read(folder)
-  // Somebody who installs one of them in between must find what it needs.
+  // A user who installs one of them in between must find all that it needs.
   for (const each of [...PLATFORMS.map((platform) => `${name}-${platform}`), name, CLI]) {
     const { path, manifest } = packages.get(each) ?? { path: '', manifest: {} }
     if (npm(['view', `${each}@${manifest.version}`, 'version'], 'pipe').stdout?.trim() === manifest.version) {

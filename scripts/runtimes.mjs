@@ -1,5 +1,5 @@
 // @ts-check
-// `npm run test:runtimes`: the packed package in Node 20 to 26, Bun and Deno, each as npm has it for Linux x64.
+// `npm run test:runtimes`: tests the packed package in Node 20 to 26, Bun and Deno, which are npm packages for Linux x64.
 import { join } from 'node:path'
 import { install, root, run, setUp } from './setup.mjs'
 

@@ -1,6 +1,6 @@
 // @ts-check
-// Brings a clone to where its tests can run: packages, the test-only packages, the addon. Does only what is missing or
-// older than its sources, so that it costs nothing the second time.
+// Prepares a clone for its tests: installs its packages and the test-only packages, and builds the addon. It does only what is missing or
+// older than its sources, so that a second run costs nothing.
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -12,7 +12,7 @@ const { platformOf, thisHost } = createRequire(import.meta.url)('../lib/load.js'
 export const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
 /**
- * Runs a command in the open, and ends with it where it fails.
+ * Runs a command with its output shown, and ends this process if the command fails.
  * @param {string} command
  * @param {string[]} args
  * @param {{ cwd?: string, env?: NodeJS.ProcessEnv }} [options]
@@ -23,7 +23,7 @@ export function run(command, args, options = {}) {
     cwd: options.cwd ?? root,
     env: { ...process.env, ...options.env },
     stdio: ['ignore', 'inherit', 'inherit'],
-    // There npm is a script, which needs one. Anything else does not, and could have a space in its path.
+    // On Windows npm is a script, which needs a shell. Other programs do not, and their paths may have spaces.
     shell: process.platform === 'win32' && command === 'npm',
   })
   if (error) throw error
@@ -41,7 +41,7 @@ export function install(folder) {
   const lock = join(folder, 'package-lock.json')
   const installed = join(folder, 'node_modules', '.package-lock.json')
   if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs) return
-  // No script of a test-only package is needed, and some of them download what is not.
+  // The tests need no install script of a package, and some of these scripts download files that the tests do not need.
   run('npm', ['ci', '--no-audit', '--no-fund', '--ignore-scripts'], { cwd: folder })
 }
 
@@ -66,7 +66,7 @@ function files(folder) {
   })
 }
 
-/** Everything that the tests need. */
+/** Prepares everything that the tests need. */
 export function setUp() {
   install(root)
   install(join(root, '__test__', 'real'))

@@ -1,5 +1,5 @@
 // @ts-check
-// `npm run test:soak`: the long suites, ten times as long as in `npm test`, and a million generated inputs.
+// `npm run test:soak`: runs the long suites ten times as long as `npm test` does, and a million generated inputs.
 import { run } from './setup.mjs'
 
 run(

@@ -1,5 +1,5 @@
 // @ts-check
-// Reads the tarballs that npm makes: short names, plain files.
+// Reads the tarballs that npm makes, which have short names and regular files only.
 import { readFileSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
 

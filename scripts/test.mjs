@@ -1,5 +1,5 @@
 // @ts-check
-// `npm test`: sets a clone up and runs every test there is, Rust first. With arguments: only those JavaScript tests.
+// `npm test`: prepares a clone and runs all tests, Rust first. With arguments, it runs only these JavaScript tests.
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { root, run, setUp } from './setup.mjs'
@@ -7,7 +7,7 @@ import { root, run, setUp } from './setup.mjs'
 const chosen = process.argv.slice(2)
 setUp()
 if (chosen.length === 0) {
-  // The suites print their figures.
+  // `--show-output`, because the suites print their figures.
   run('cargo', ['test', '--locked', '--package', 'ring-auth', '--package', 'ring-auth-access', '--', '--show-output'])
   run('npm', ['run', '--silent', 'typecheck'])
 }

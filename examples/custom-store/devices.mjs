@@ -1,16 +1,16 @@
 // @ts-check
-// A program that keeps the token where it keeps everything else: here a small JSON file, with you a database.
+// A program that keeps the token with its other data: here in a small JSON file, in your program in a database.
 //
 //   RING_REFRESH_TOKEN=eyJ… node devices.mjs      # the first time
 //   node devices.mjs                              # from then on
 //
-// With `statePath`, as here, the truth is a journal in that folder, which is written before a token is used. `save` shows
-// the newest token to your database, and may fail: that is said, and tried again. Old tokens are known as such, and
+// With `statePath`, as here, a journal in that folder holds the token. The manager writes it before it uses a token. `save` passes
+// the newest token to your database. If it fails, the manager logs that and tries again. The journal knows which tokens are old, and
 // several processes can share the folder.
 //
-// Without `statePath` there is nothing but your two functions. `load` is called before each request, `save` must be durable
-// when it resolves (a commit, an fsync), and nothing protects from a second process, or a crash between Ring's answer and
-// your commit. Only leave it out where a program has no disk of its own.
+// Without `statePath`, only your two functions keep the token. The manager calls `load` before each request, and the token must be durable
+// when `save` resolves (a commit, an fsync). Nothing protects against a second process, or against a crash between Ring's answer and
+// your commit. Leave it out only if a program has no disk of its own.
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { RingTokenManager } from 'ring-auth'
 
@@ -22,10 +22,10 @@ const manager = new RingTokenManager({
   refreshToken: process.env.RING_REFRESH_TOKEN,
   store: {
     load: () => read().ringRefreshToken,
-    // May be async. What it throws is logged, and it is called again later. Do not call the manager from in here.
+    // May be async. The manager logs an error, and calls this function again later. Do not call the manager from here.
     save(newRefreshToken) {
       const text = JSON.stringify({ ...read(), ringRefreshToken: newRefreshToken }, null, 2)
-      // In one go, so that nobody ever reads half of it; and for its owner only.
+      // Written beside the file and renamed, so that no program ever reads half a file; readable by its owner only.
       writeFileSync(`${DATABASE}.new`, `${text}\n`, { mode: 0o600, flush: true })
       renameSync(`${DATABASE}.new`, DATABASE)
     },
@@ -41,7 +41,7 @@ const response = await fetch('https://api.ring.com/clients_api/ring_devices', {
   headers: {
     authorization: `Bearer ${accessToken}`,
     hardware_id: hardwareId,
-    'user-agent': 'android:com.ringapp:3.113.0(70497080)', // Ring refuses what does not look like its app.
+    'user-agent': 'android:com.ringapp:3.113.0(70497080)', // Ring refuses clients that do not look like its app.
   },
 })
 if (!response.ok) throw new Error(`Ring's API answered ${response.status}.`)

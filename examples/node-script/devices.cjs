@@ -1,9 +1,9 @@
 // @ts-check
-// The names of your Ring devices, from CommonJS. As devices.mjs, but a token can be given for the first run:
+// Prints the names of your Ring devices, from CommonJS. It is like devices.mjs, but you can pass a token for the first run:
 //
 //   RING_REFRESH_TOKEN=eyJ… node devices.cjs
 //
-// Later runs know that one as old, and use the newest, which is in `ring-auth.json`.
+// Later runs recognise that token as an old one, and use the newest, which is in `ring-auth.json`.
 const { RingTokenManager } = require('ring-auth')
 
 const manager = new RingTokenManager({
@@ -17,7 +17,7 @@ async function main() {
     headers: {
       authorization: `Bearer ${accessToken}`,
       hardware_id: hardwareId,
-      'user-agent': 'android:com.ringapp:3.113.0(70497080)', // Ring refuses what does not look like its app.
+      'user-agent': 'android:com.ringapp:3.113.0(70497080)', // Ring refuses clients that do not look like its app.
     },
   })
   if (!response.ok) throw new Error(`Ring's API answered ${response.status}.`)

@@ -1,5 +1,5 @@
 // @ts-check
-// The names of your Ring devices, from an ES module. Get a token into `ring-auth.json` first, then run it as often as you like:
+// Prints the names of your Ring devices, from an ES module. Store a token in `ring-auth.json` first, then run this as often as you like:
 //
 //   npx ring-auth login --state-file ring-auth.json
 //   node devices.mjs
@@ -13,7 +13,7 @@ try {
     headers: {
       authorization: `Bearer ${accessToken}`,
       hardware_id: hardwareId,
-      'user-agent': 'android:com.ringapp:3.113.0(70497080)', // Ring refuses what does not look like its app.
+      'user-agent': 'android:com.ringapp:3.113.0(70497080)', // Ring refuses clients that do not look like its app.
     },
   })
   if (!response.ok) throw new Error(`Ring's API answered ${response.status}.`)

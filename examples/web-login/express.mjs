@@ -1,4 +1,4 @@
-// The login page in an Express application, behind the login that the application has already.
+// The login page in an Express application, behind the application's own login.
 
 import express from 'express'
 import { RingTokenManager } from 'ring-auth'
@@ -7,7 +7,7 @@ import { loginHandler } from 'ring-auth/web'
 const manager = new RingTokenManager({ store: { type: 'file', path: './ring-auth.json' } })
 const app = express()
 
-// Stands for the login of your application. The page has no protection of its own against strangers.
+// Stands for the login of your application. The page itself lets every visitor log in.
 app.use((request, response, next) => {
   const [scheme, value = ''] = (request.headers.authorization ?? '').split(' ')
   const isAdmin = Buffer.from(value, 'base64').toString() === `admin:${process.env.ADMIN_PASSWORD}`

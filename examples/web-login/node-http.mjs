@@ -1,4 +1,4 @@
-// The login page on a server of node:http, behind the login that the program has already.
+// The login page on a server of node:http, behind the program's own login.
 
 import { createServer } from 'node:http'
 import { RingTokenManager } from 'ring-auth'
@@ -8,7 +8,7 @@ const manager = new RingTokenManager({ store: { type: 'file', path: './ring-auth
 const ringLogin = loginHandler(manager)
 
 const server = createServer((request, response) => {
-  // The page has no protection of its own against strangers: your login comes first.
+  // The page itself lets every visitor log in: check your own login first.
   if (!isLoggedIn(request)) {
     response.writeHead(401, { 'www-authenticate': 'Basic realm="example"' }).end()
   } else if (request.url?.startsWith('/ring')) {

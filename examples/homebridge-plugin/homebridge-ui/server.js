@@ -1,4 +1,4 @@
-// The server of the login page in the settings of this plugin. This is all of it.
+// The server of the login page in the settings of this plugin. It needs no other code.
 import { serve } from 'ring-auth/homebridge-ui'
 
 serve({ platform: 'RingAuthExample' })
