@@ -1,10 +1,10 @@
 // @ts-check
 'use strict'
 
-const { createFace } = require('./lib/manager.js')
+const { createExports } = require('./lib/manager.js')
 const { load } = require('./lib/load.js')
 
-const { RingTokenManager, RingAuthError, parseRefreshToken } = createFace(load())
+const { RingTokenManager, RingAuthError, parseRefreshToken } = createExports(load())
 
 /**
  * Loaded when it is needed: most programs have no RingApi.

@@ -293,8 +293,8 @@ describe('docs/docker.md', () => {
         writeFileSync(
           script,
           `
-          import * as face from ${JSON.stringify(new URL('../index.js', import.meta.url).href)}
-          class RingTokenManager extends face.RingTokenManager {
+          import * as ours from ${JSON.stringify(new URL('../index.js', import.meta.url).href)}
+          class RingTokenManager extends ours.RingTokenManager {
             constructor(options) { super({ ...${JSON.stringify(options)}, ...options }) }
           }
           ${inside(source(), box)}
@@ -585,9 +585,9 @@ function installed(folder, ring) {
   writeFileSync(
     preload,
     `
-    const face = require('ring-auth')
+    const ours = require('ring-auth')
     const { RING_AUTH_OAUTH_URL: oauthUrl, RING_AUTH_API_URL: apiUrl } = process.env
-    face.RingTokenManager = class RingTokenManager extends face.RingTokenManager {
+    ours.RingTokenManager = class RingTokenManager extends ours.RingTokenManager {
       constructor(options) { super({ ...options, oauthUrl, apiUrl }) }
     }
   `,

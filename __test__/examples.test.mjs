@@ -52,9 +52,9 @@ async function install(t, name) {
   writeFileSync(
     preload,
     `
-    const face = require('ring-auth')
+    const ours = require('ring-auth')
     const { RING_AUTH_OAUTH_URL: oauthUrl, RING_AUTH_API_URL: apiUrl } = process.env
-    face.RingTokenManager = class RingTokenManager extends face.RingTokenManager {
+    ours.RingTokenManager = class RingTokenManager extends ours.RingTokenManager {
       constructor(options) { super({ ...options, oauthUrl, apiUrl }) }
     }
     const real = globalThis.fetch

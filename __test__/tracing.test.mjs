@@ -172,13 +172,13 @@ describe('while nobody has subscribed', () => {
       const { next } = addon.BindingEvents.prototype
       addon.BindingEvents.prototype.next = function () {
         const event = next.call(this)
-        if (event) kinds.add(event.kind)
+        if (event) kinds.add(event.type)
         return event
       }
-      const { createFace } = require('./lib/manager.js')
+      const { createExports } = require('./lib/manager.js')
       const run = async () => {
         kinds.clear()
-        const manager = new (createFace(addon).RingTokenManager)({ ...config.options, refreshToken: config.tokens.pop() })
+        const manager = new (createExports(addon).RingTokenManager)({ ...config.options, refreshToken: config.tokens.pop() })
         await manager.getAccessToken()
         await manager.refresh()
         await manager.close()

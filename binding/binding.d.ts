@@ -20,16 +20,16 @@ export declare class BindingManager {
   openApi(deviceName: string, listener: (arg: BindingApiAnswer) => void): BindingApi
   cachedAuth(): BindingAuth | null
   cachedAccessToken(): string | null
-  getAuth(): Promise<BindingOutcome>
-  refresh(force: boolean): Promise<BindingOutcome>
-  login(email: string, password: string, totpSecret?: string | undefined | null): Promise<BindingOutcome>
-  loginWithCode(email: string, password: string, code: string): Promise<BindingOutcome>
-  submitTwoFactorCode(code: string): Promise<BindingOutcome>
-  resendTwoFactorCode(): Promise<BindingOutcome>
-  waitForLogin(waiting: BindingWaiting): Promise<BindingOutcome>
+  getAuth(): Promise<BindingResult>
+  refresh(force: boolean): Promise<BindingResult>
+  login(email: string, password: string, totpSecret?: string | undefined | null): Promise<BindingResult>
+  loginWithCode(email: string, password: string, code: string): Promise<BindingResult>
+  submitTwoFactorCode(code: string): Promise<BindingResult>
+  resendTwoFactorCode(): Promise<BindingResult>
+  waitForLogin(waiting: BindingWaiting): Promise<BindingResult>
   invalidateAccessToken(accessToken: string): BindingError | null
-  setRefreshToken(token: string): Promise<BindingOutcome>
-  setPushCredentials(json?: string | undefined | null): Promise<BindingOutcome>
+  setRefreshToken(token: string): Promise<BindingResult>
+  setPushCredentials(json?: string | undefined | null): Promise<BindingResult>
   get refreshToken(): string | null
   get hardwareId(): string | null
   get status(): BindingStatus
@@ -50,15 +50,12 @@ export declare class BindingWaiting {
 }
 
 /** Prepares `login --web`: gives what the page's server needs, or the exit code if there is nothing to serve. */
-export declare function beginWebLogin(args: Array<string>): Promise<BindingWebLogin>
+export declare function beginWebLogin(args: Array<string>): Promise<BindingWebStart>
 
-/** What a program's own code answered. */
-export interface BindingAnswer {
-  /** From `load`. */
-  token?: string
-  /** If it failed. */
-  failed?: string
-}
+/** The answer of a program's own code. */
+export type BindingAnswer =
+  | { type: 'done'; token?: string }
+  | { type: 'failed'; message: string }
 
 /** What Ring answered. */
 export interface BindingApiAnswer {
@@ -82,7 +79,7 @@ export interface BindingAuth {
   expiresAt: number
   /** The newest refresh token, wrapped. */
   refreshToken: string
-  /** The device id. */
+  /** The hardware id. */
   hardwareId: string
 }
 
@@ -128,25 +125,14 @@ export interface BindingError {
   cause: string | null
 }
 
-/** Something that happened. */
-export interface BindingEvent {
-  /** The number that its manager was opened with. */
-  manager: number
-  /** `token`, `status`, `log`, `begun` and `ended` of a refresh, or `end`: it was the last one of this manager. */
-  kind: string
-  /** With `token`. */
-  oldRefreshToken: string | null
-  /** With `token`. */
-  newRefreshToken: string | null
-  /** With `status`. */
-  status: BindingStatus | null
-  /** With `log`. */
-  level: string | null
-  /** With `log`. */
-  message: string | null
-  /** With `begun` and `ended`. */
-  refresh: BindingRefresh | null
-}
+/** An event of one manager. `manager` is the number that the manager was opened with. */
+export type BindingEvent =
+  | { type: 'token'; manager: number; oldRefreshToken: string | null; newRefreshToken: string }
+  | { type: 'status'; manager: number; status: BindingStatus }
+  | { type: 'log'; manager: number; level: string; message: string }
+  | { type: 'begun'; manager: number; reason: string }
+  | { type: 'ended'; manager: number; refresh: BindingRefresh }
+  | { type: 'end'; manager: number }
 
 /** How many requests failed with a code. */
 export interface BindingFailures {
@@ -164,10 +150,10 @@ export interface BindingHeader {
   value: string
 }
 
-export interface BindingOpened {
-  error: BindingError | null
-  manager: BindingManager | null
-}
+/** The result of opening a manager. */
+export type BindingOpened =
+  | { type: 'failed'; error: BindingError }
+  | { type: 'manager'; manager: BindingManager }
 
 /** The options of a manager, their types checked by the face. */
 export interface BindingOptions {
@@ -177,6 +163,8 @@ export interface BindingOptions {
   refusesAtCalls?: boolean
   /** Absent for the memory store. */
   store?: BindingStore
+  /** The key with which the journal is sealed, as text. */
+  sealKey?: string
   /** For the hardware id. */
   systemId?: string
   /** The name in Control Center. */
@@ -195,17 +183,7 @@ export interface BindingOptions {
   autoRefresh?: boolean
 }
 
-/** What a call came to: an error, or what it was for. */
-export interface BindingOutcome {
-  /** If it failed. */
-  error: BindingError | null
-  /** From the calls that give one. */
-  auth: BindingAuth | null
-  /** From the calls of a login. */
-  step: BindingStep | null
-}
-
-/** A refresh, for who traces it. Only its reason is known when it begins. */
+/** A refresh that has ended, for the tracing channel. */
 export interface BindingRefresh {
   /** `needed`, `unasked`, `asked`, `forced` or `recover`. */
   reason: string
@@ -228,6 +206,13 @@ export interface BindingReply {
   /** The error is the manager's: there was no access token to ask with. */
   noToken: boolean
 }
+
+/** The result of a call of a manager. */
+export type BindingResult =
+  | { type: 'failed'; error: BindingError }
+  | { type: 'auth'; auth: BindingAuth }
+  | { type: 'step'; step: BindingStep }
+  | { type: 'done' }
 
 /** What a manager has done so far. */
 export interface BindingStats {
@@ -265,37 +250,23 @@ export interface BindingStep {
   twoFactor: BindingTwoFactor | null
 }
 
-/** Where the token is kept. */
-export interface BindingStore {
-  /** `file`, `homebridge`, `dotenv` or `custom`. */
-  kind: string
-  /** The journal, or the file that shows the token. */
-  path?: string
-  /** With `homebridge`. */
-  platform?: string
-  /** With `homebridge`. */
-  name?: string
-  /** With `dotenv`: the name of the variable, or a key. */
-  key?: string
-  /** The key with which the journal is sealed, as text. */
-  sealKey?: string
-  /** The folder of the journal, where it is not beside the file. */
-  statePath?: string
-  /** With `homebridge`: make the block if there is none, and take away what a token replaces. */
-  addBlock?: boolean
-}
+/**
+ * The place where the token is kept. Without one it is memory.
+ *
+ * `statePath` is the journal's folder: its default is a folder beside the file, and a `custom` store without it has no journal.
+ * `addBlock` says whether a login makes the block if there is none, and removes what the token replaces. `key` is the name of the
+ * variable, or the key of the journal.
+ */
+export type BindingStore =
+  | { type: 'file'; path: string }
+  | { type: 'homebridge'; path: string; platform?: string; name?: string; statePath?: string; addBlock: boolean }
+  | { type: 'dotenv'; path: string; key?: string; statePath?: string }
+  | { type: 'custom'; statePath?: string }
 
-/** What a token says of itself. */
-export interface BindingToken {
-  /** If it cannot be one. */
-  error: BindingError | null
-  /** Ring's own token. */
-  raw: string | null
-  /** The device id wrapped with it. */
-  hardwareId: string | null
-  /** Whether push credentials are wrapped with it. */
-  hasPushCredentials: boolean | null
-}
+/** The parts of a token: Ring's own token (`raw`), and what is wrapped with it. */
+export type BindingToken =
+  | { type: 'failed'; error: BindingError }
+  | { type: 'token'; raw: string; hardwareId: string | null; hasPushCredentials: boolean }
 
 /** A code that Ring waits for. */
 export interface BindingTwoFactor {
@@ -309,38 +280,43 @@ export interface BindingTwoFactor {
   prompt: string
 }
 
-/** What `login --web` comes to: an exit code, or what the page is to be served with. */
+/** The beginning of `login --web`. */
+export type BindingWebStart =
+  | { type: 'ended'; exitCode: number }
+  | { type: 'login'; login: BindingWebLogin }
+
+/** What the page of `login --web` is served with. */
 export interface BindingWebLogin {
-  /** If there is nothing to serve. */
-  exitCode?: number
-  /** Absent if the token is printed. */
-  store?: BindingStore
+  /** `null` if the token is printed. */
+  store: BindingStore | null
+  /** The key of the journal, as text. */
+  sealKey: string | null
   /** The file in which people look for the token. */
-  path?: string
+  path: string | null
   /** What the login changes beyond the token. */
   changes: Array<string>
   /** `auto`, `pkce` or `password`. */
-  loginFlow?: string
-  /** Instead of the default one. */
-  userAgent?: string
+  loginFlow: string
+  /** The user agent, if it is not the default one. */
+  userAgent: string | null
   /** For the hardware id. */
-  systemId?: string
+  systemId: string | null
   /** The name in Control Center. */
-  deviceName?: string
+  deviceName: string | null
   /** Ring's authentication server. */
-  oauthUrl?: string
+  oauthUrl: string
   /** Ring's API server. */
-  apiUrl?: string
+  apiUrl: string
   /** The address to listen on. */
-  host?: string
+  host: string | null
   /** The port; 0 for any free one. */
   port: number
   /** Further names of this machine. */
   allowedHosts: Array<string>
   /** The certificate's file. */
-  tlsCert?: string
+  tlsCert: string | null
   /** The file of its key. */
-  tlsKey?: string
+  tlsKey: string | null
   /** One JSON object at the end. */
   json: boolean
   /** Only failures are said. */

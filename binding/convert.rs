@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::types::{
-    BindingAuth, BindingError, BindingEvent, BindingFailures, BindingOutcome, BindingRefresh, BindingStats,
-    BindingStatus, BindingStep, BindingStore, BindingTwoFactor, BindingWebLogin,
+    BindingAuth, BindingError, BindingEvent, BindingFailures, BindingRefresh, BindingResult, BindingStats,
+    BindingStatus, BindingStep, BindingStore, BindingTwoFactor, BindingWebLogin, BindingWebStart,
 };
-use ring_auth::cli::Begun;
+use ring_auth::cli::{WebLogin, WebStart};
 use ring_auth::location::Location;
 use ring_auth::manager::{Auth, Ended, Event, Level, Stats, Status, Step};
 use ring_auth::mirror::Target;
@@ -94,25 +94,29 @@ impl From<TwoFactor> for BindingTwoFactor {
     }
 }
 
-impl From<Begun> for BindingWebLogin {
-    fn from(begun: Begun) -> Self {
-        let login = match begun {
-            Begun::Ended(code) => return Self { exit_code: Some(code.into()), ..Self::default() },
-            Begun::Login(login) => *login,
-        };
+impl From<WebStart> for BindingWebStart {
+    fn from(start: WebStart) -> Self {
+        match start {
+            WebStart::Ended(code) => Self::Ended { exit_code: code.into() },
+            WebStart::Login(login) => Self::Login { login: (*login).into() },
+        }
+    }
+}
+
+impl From<WebLogin> for BindingWebLogin {
+    fn from(login: WebLogin) -> Self {
         let (tls_cert, tls_key) = login.tls.map(|(certificate, key)| (text(&certificate), text(&key))).unzip();
         Self {
-            exit_code: None,
-            store: to_store(login.location)
-                .map(|store| BindingStore { seal_key: login.key.map(|key| key.expose().to_owned()), ..store }),
+            store: to_store(login.location),
+            seal_key: login.key.map(|key| key.expose().to_owned()),
             path: login.path.as_deref().map(text),
             changes: login.changes,
-            login_flow: Some(login.login_flow.to_owned()),
+            login_flow: login.login_flow.to_owned(),
             user_agent: login.user_agent,
             system_id: login.system_id,
             device_name: login.device_name,
-            oauth_url: Some(login.oauth_url),
-            api_url: Some(login.api_url),
+            oauth_url: login.oauth_url,
+            api_url: login.api_url,
             host: login.host,
             port: login.port.into(),
             allowed_hosts: login.allowed_hosts,
@@ -127,29 +131,16 @@ impl From<Begun> for BindingWebLogin {
 
 /// The store of the page's manager; `None` if the token is only printed.
 fn to_store(location: Location) -> Option<BindingStore> {
-    let of_kind = |kind: &str, path: &Path| BindingStore {
-        kind: kind.to_owned(),
-        path: Some(text(path)),
-        platform: None,
-        name: None,
-        key: None,
-        seal_key: None,
-        state_path: None,
-        add_block: None,
-    };
     let state_path = |folder: Option<PathBuf>| folder.as_deref().map(text);
     Some(match location {
         Location::Memory | Location::Custom { .. } => return None,
-        Location::Journal(path) => of_kind("file", &path),
-        Location::Mirror { target: Target::Homebridge { path, platform, name }, state_path: folder } => BindingStore {
-            platform,
-            name,
-            state_path: state_path(folder),
-            add_block: Some(true),
-            ..of_kind("homebridge", &path)
-        },
+        Location::Journal(path) => BindingStore::File { path: text(&path) },
+        Location::Mirror { target: Target::Homebridge { path, platform, name }, state_path: folder } => {
+            let (path, state_path) = (text(&path), state_path(folder));
+            BindingStore::Homebridge { path, platform, name, state_path, add_block: true }
+        }
         Location::Mirror { target: Target::Dotenv { path, key }, state_path: folder } => {
-            BindingStore { key, state_path: state_path(folder), ..of_kind("dotenv", &path) }
+            BindingStore::Dotenv { path: text(&path), key, state_path: state_path(folder) }
         }
     })
 }
@@ -158,15 +149,15 @@ fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// What happened to the manager of that number.
+/// An event of the manager with that number.
 pub(super) fn event(manager: f64, event: Event) -> BindingEvent {
     match event {
-        Event::Token { old, new } => BindingEvent {
+        Event::Token { old, new } => BindingEvent::Token {
+            manager,
             old_refresh_token: old.map(|token| token.expose().to_owned()),
-            new_refresh_token: Some(new.expose().to_owned()),
-            ..of_kind(manager, "token")
+            new_refresh_token: new.expose().to_owned(),
         },
-        Event::Status(status) => BindingEvent { status: Some(status.into()), ..of_kind(manager, "status") },
+        Event::Status(status) => BindingEvent::Status { manager, status: status.into() },
         Event::Log(level, message) => {
             let level = match level {
                 Level::Error => "error",
@@ -174,12 +165,9 @@ pub(super) fn event(manager: f64, event: Event) -> BindingEvent {
                 Level::Info => "info",
                 Level::Debug => "debug",
             };
-            BindingEvent { level: Some(level.to_owned()), message: Some(message), ..of_kind(manager, "log") }
+            BindingEvent::Log { manager, level: level.to_owned(), message }
         }
-        Event::Begun(reason) => {
-            let refresh = BindingRefresh { reason: reason.to_owned(), ..BindingRefresh::default() };
-            BindingEvent { refresh: Some(refresh), ..of_kind(manager, "begun") }
-        }
+        Event::Begun(reason) => BindingEvent::Begun { manager, reason: reason.to_owned() },
         Event::Ended(Ended { reason, requests, adopted, duration, error }) => {
             let refresh = BindingRefresh {
                 reason: reason.to_owned(),
@@ -188,46 +176,25 @@ pub(super) fn event(manager: f64, event: Event) -> BindingEvent {
                 duration_ms: milliseconds(duration),
                 error: error.map(Into::into),
             };
-            BindingEvent { refresh: Some(refresh), ..of_kind(manager, "ended") }
+            BindingEvent::Ended { manager, refresh }
         }
     }
 }
 
-/// Nothing more will happen to the manager of that number.
-pub(super) fn end(manager: f64) -> BindingEvent {
-    of_kind(manager, "end")
+pub(super) fn auth_result(result: Result<Auth>) -> BindingResult {
+    to_result(result.map(|auth| BindingResult::Auth { auth: auth.into() }))
 }
 
-fn of_kind(manager: f64, kind: &str) -> BindingEvent {
-    BindingEvent {
-        manager,
-        kind: kind.to_owned(),
-        old_refresh_token: None,
-        new_refresh_token: None,
-        status: None,
-        level: None,
-        message: None,
-        refresh: None,
-    }
+pub(super) fn step_result(result: Result<Step>) -> BindingResult {
+    to_result(result.map(|step| BindingResult::Step { step: step.into() }))
 }
 
-pub(super) fn auth_outcome(result: Result<Auth>) -> BindingOutcome {
-    outcome(result, |auth| BindingOutcome { auth: Some(auth.into()), ..BindingOutcome::default() })
+pub(super) fn empty_result(result: Result<()>) -> BindingResult {
+    to_result(result.map(|()| BindingResult::Done {}))
 }
 
-pub(super) fn step_outcome(result: Result<Step>) -> BindingOutcome {
-    outcome(result, |step| BindingOutcome { step: Some(step.into()), ..BindingOutcome::default() })
-}
-
-pub(super) fn empty_outcome(result: Result<()>) -> BindingOutcome {
-    outcome(result, |()| BindingOutcome::default())
-}
-
-fn outcome<T>(result: Result<T>, convert: impl FnOnce(T) -> BindingOutcome) -> BindingOutcome {
-    match result {
-        Ok(value) => convert(value),
-        Err(error) => BindingOutcome { error: Some(error.into()), ..BindingOutcome::default() },
-    }
+fn to_result(result: Result<BindingResult>) -> BindingResult {
+    result.unwrap_or_else(|error| BindingResult::Failed { error: error.into() })
 }
 
 #[allow(clippy::cast_precision_loss, reason = "JavaScript's numbers hold milliseconds exactly until the year 287396")]

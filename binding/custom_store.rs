@@ -42,17 +42,19 @@ impl JsKey {
     pub(super) fn into_asked(self) -> impl Fn() -> Settling<Option<Secret>> + Send + Sync + 'static {
         move || {
             let key = Arc::clone(&self.0);
-            Box::pin(async move { settle(key.call_async(())).await })
+            Box::pin(async move { answer_of(key.call_async(())).await })
         }
     }
 }
 
 /// What the program answered, or its own words for why it failed.
-async fn settle(called: impl Future<Output = napi::Result<Promise<BindingAnswer>>>) -> Result<Option<Secret>, Secret> {
+async fn answer_of(
+    called: impl Future<Output = napi::Result<Promise<BindingAnswer>>>,
+) -> Result<Option<Secret>, Secret> {
     let answered = async { called.await?.await };
     match answered.await {
-        Ok(BindingAnswer { failed: Some(words), .. }) => Err(words.into()),
-        Ok(BindingAnswer { token, .. }) => Ok(token.map(Secret::new)),
+        Ok(BindingAnswer::Failed { message }) => Err(message.into()),
+        Ok(BindingAnswer::Done { token }) => Ok(token.map(Secret::new)),
         Err(_) => Err("the program is ending".into()),
     }
 }
@@ -60,12 +62,12 @@ async fn settle(called: impl Future<Output = napi::Result<Promise<BindingAnswer>
 impl CustomStore for JsStore {
     fn load(&self) -> Settling<Option<Secret>> {
         let load = Arc::clone(&self.load);
-        Box::pin(async move { settle(load.call_async(())).await })
+        Box::pin(async move { answer_of(load.call_async(())).await })
     }
 
     fn save(&self, new: &Secret, old: Option<&Secret>) -> Settling<()> {
         let save = Arc::clone(&self.save);
         let change = BindingChange { new: new.expose().to_owned(), old: old.map(|old| old.expose().to_owned()) };
-        Box::pin(async move { settle(save.call_async(change)).await.map(drop) })
+        Box::pin(async move { answer_of(save.call_async(change)).await.map(drop) })
     }
 }

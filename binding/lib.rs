@@ -28,7 +28,7 @@ use napi_derive::{module_init, napi};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use convert::{auth_outcome, empty_outcome, step_outcome};
+use convert::{auth_result, empty_result, step_result};
 use custom_store::{JsKey, JsStore};
 use ring_auth::cli::StandardInput;
 use ring_auth::files::Disk;
@@ -44,8 +44,8 @@ use ring_auth::token::RefreshToken;
 use ring_auth::totp::Totp;
 use ring_auth::{BLOCKING_THREADS, Error, Result, Secret};
 use types::{
-    BindingAnswer, BindingAuth, BindingChange, BindingError, BindingEvent, BindingOptions, BindingOutcome,
-    BindingStats, BindingStatus, BindingStore, BindingToken, BindingWebLogin,
+    BindingAnswer, BindingAuth, BindingChange, BindingError, BindingEvent, BindingOptions, BindingResult, BindingStats,
+    BindingStatus, BindingStore, BindingToken, BindingWebStart,
 };
 
 /// How long the end of a process waits for an answer that is on its way to the disk.
@@ -134,14 +134,15 @@ impl Listener for Events {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        self.queue.push(convert::end(self.manager));
+        self.queue.push(BindingEvent::End { manager: self.manager });
     }
 }
 
-#[napi(object, object_from_js = false, use_nullable = true)]
-pub struct BindingOpened {
-    pub error: Option<BindingError>,
-    pub manager: Option<BindingManager>,
+/// The result of opening a manager.
+#[napi(discriminant_case = "lowercase", object_from_js = false)]
+pub enum BindingOpened {
+    Failed { error: BindingError },
+    Manager { manager: BindingManager },
 }
 
 /// Ends one call that waits for a login, so that it no longer keeps the process alive.
@@ -182,15 +183,15 @@ impl BindingManager {
     }
 
     #[napi]
-    pub fn get_auth(&self, env: Env) -> napi::Result<AsyncBlock<BindingOutcome>> {
+    pub fn get_auth(&self, env: Env) -> napi::Result<AsyncBlock<BindingResult>> {
         let manager = self.manager.clone();
-        promise(env, async move { auth_outcome(manager.auth().await) })
+        promise(env, async move { auth_result(manager.auth().await) })
     }
 
     #[napi]
-    pub fn refresh(&self, env: Env, force: bool) -> napi::Result<AsyncBlock<BindingOutcome>> {
+    pub fn refresh(&self, env: Env, force: bool) -> napi::Result<AsyncBlock<BindingResult>> {
         let manager = self.manager.clone();
-        promise(env, async move { auth_outcome(manager.refresh(force).await) })
+        promise(env, async move { auth_result(manager.refresh(force).await) })
     }
 
     #[napi]
@@ -200,12 +201,12 @@ impl BindingManager {
         email: String,
         password: String,
         totp_secret: Option<String>,
-    ) -> napi::Result<AsyncBlock<BindingOutcome>> {
+    ) -> napi::Result<AsyncBlock<BindingResult>> {
         let manager = self.manager.clone();
         let (email, password, totp_secret) = (Secret::new(email), Secret::new(password), totp_secret.map(Secret::new));
         promise(env, async move {
             let totp = totp_secret.map(|text| Totp::parse(text.expose(), "credentials.totpSecret")).transpose();
-            step_outcome(match totp {
+            step_result(match totp {
                 Ok(totp) => manager.login(Credentials { email, password, totp, device: Device::Kept }).await,
                 Err(error) => Err(error),
             })
@@ -219,32 +220,32 @@ impl BindingManager {
         email: String,
         password: String,
         code: String,
-    ) -> napi::Result<AsyncBlock<BindingOutcome>> {
+    ) -> napi::Result<AsyncBlock<BindingResult>> {
         let manager = self.manager.clone();
         let (email, password) = (Secret::new(email), Secret::new(password));
         let credentials = Credentials { email, password, totp: None, device: Device::Kept };
-        promise(env, async move { step_outcome(manager.login_with_code(credentials, Secret::new(code)).await) })
+        promise(env, async move { step_result(manager.login_with_code(credentials, Secret::new(code)).await) })
     }
 
     #[napi]
-    pub fn submit_two_factor_code(&self, env: Env, code: String) -> napi::Result<AsyncBlock<BindingOutcome>> {
+    pub fn submit_two_factor_code(&self, env: Env, code: String) -> napi::Result<AsyncBlock<BindingResult>> {
         let manager = self.manager.clone();
-        promise(env, async move { step_outcome(manager.submit_two_factor_code(Secret::new(code)).await) })
+        promise(env, async move { step_result(manager.submit_two_factor_code(Secret::new(code)).await) })
     }
 
     #[napi]
-    pub fn resend_two_factor_code(&self, env: Env) -> napi::Result<AsyncBlock<BindingOutcome>> {
+    pub fn resend_two_factor_code(&self, env: Env) -> napi::Result<AsyncBlock<BindingResult>> {
         let manager = self.manager.clone();
-        promise(env, async move { step_outcome(manager.resend_two_factor_code().await) })
+        promise(env, async move { step_result(manager.resend_two_factor_code().await) })
     }
 
     #[napi]
-    pub fn wait_for_login(&self, env: Env, waiting: &BindingWaiting) -> napi::Result<AsyncBlock<BindingOutcome>> {
+    pub fn wait_for_login(&self, env: Env, waiting: &BindingWaiting) -> napi::Result<AsyncBlock<BindingResult>> {
         let (manager, ended) = (self.manager.clone(), Arc::clone(&waiting.ended));
         promise(env, async move {
             tokio::select! {
-                result = manager.wait_for_login() => empty_outcome(result),
-                () = ended.notified() => BindingOutcome::default(),
+                result = manager.wait_for_login() => empty_result(result),
+                () = ended.notified() => BindingResult::Done {},
             }
         })
     }
@@ -255,13 +256,13 @@ impl BindingManager {
     }
 
     #[napi]
-    pub fn set_refresh_token(&self, env: Env, token: String) -> napi::Result<AsyncBlock<BindingOutcome>> {
+    pub fn set_refresh_token(&self, env: Env, token: String) -> napi::Result<AsyncBlock<BindingResult>> {
         let manager = self.manager.clone();
-        promise(env, async move { empty_outcome(manager.set_refresh_token(&token).await) })
+        promise(env, async move { empty_result(manager.set_refresh_token(&token).await) })
     }
 
     #[napi]
-    pub fn set_push_credentials(&self, env: Env, json: Option<String>) -> napi::Result<AsyncBlock<BindingOutcome>> {
+    pub fn set_push_credentials(&self, env: Env, json: Option<String>) -> napi::Result<AsyncBlock<BindingResult>> {
         let manager = self.manager.clone();
         promise(env, async move {
             let parsed = json.map(|json| serde_json::from_str(&json)).transpose();
@@ -271,7 +272,7 @@ impl BindingManager {
                     "The push credentials (pnc) cannot be kept: they are nested too deeply, or have half a character in them.",
                 )),
             };
-            empty_outcome(result)
+            empty_result(result)
         })
     }
 
@@ -322,22 +323,21 @@ pub fn open(
     Ok(match open_manager(options, events, functions, key, runtime) {
         Ok(manager) => {
             wait_at_the_end_of(env)?;
-            BindingOpened { error: None, manager: Some(BindingManager { manager }) }
+            BindingOpened::Manager { manager: BindingManager { manager } }
         }
-        Err(error) => BindingOpened { error: Some(error.into()), manager: None },
+        Err(error) => BindingOpened::Failed { error: error.into() },
     })
 }
 
 #[napi]
 pub fn parse_refresh_token(token: String) -> BindingToken {
     match RefreshToken::parse(&token) {
-        Ok(token) => BindingToken {
-            error: None,
-            raw: Some(token.raw()),
+        Ok(token) => BindingToken::Token {
+            raw: token.raw(),
             hardware_id: token.hardware_id().map(str::to_owned),
-            has_push_credentials: Some(token.has_push_credentials()),
+            has_push_credentials: token.has_push_credentials(),
         },
-        Err(error) => BindingToken { error: Some(error.into()), ..BindingToken::default() },
+        Err(error) => BindingToken::Failed { error: error.into() },
     }
 }
 
@@ -377,7 +377,7 @@ pub fn set_system_certificates(pem: Option<String>, problem: Option<String>) {
 
 /// Prepares `login --web`: gives what the page's server needs, or the exit code if there is nothing to serve.
 #[napi]
-pub fn begin_web_login(env: Env, args: Vec<String>) -> napi::Result<AsyncBlock<BindingWebLogin>> {
+pub fn begin_web_login(env: Env, args: Vec<String>) -> napi::Result<AsyncBlock<BindingWebStart>> {
     let args = args.into_iter().map(OsString::from).collect();
     promise(env, async move { ring_auth::cli::begin_web_login(args, Handle::current()).await.into() })
 }
@@ -426,23 +426,25 @@ fn wait_at_the_end_of(env: Env) -> napi::Result<()> {
     Ok(())
 }
 
+/// The place that a store of the options names; for a `.env` file perhaps with the key of its journal.
 fn to_location(store: BindingStore, functions: Option<JsStore>) -> Result<(Location, Option<Key>)> {
-    let BindingStore { kind, path, platform, name, key, seal_key, state_path, add_block: _ } = store;
-    let path = path.unwrap_or_default().into();
-    let state_path = state_path.map(Into::into);
-    let mut seal_key = seal_key.map(|text| Key::expect(&text, "options.store.key")).transpose()?;
-    let location = match (kind.as_str(), functions) {
-        ("file", _) => Ok(Location::Journal(path)),
-        ("homebridge", _) => Ok(Location::Mirror { target: Target::Homebridge { path, platform, name }, state_path }),
-        ("dotenv", _) => {
-            let (target, key) = Target::dotenv(path, key);
-            seal_key = seal_key.or(key);
-            Ok(Location::Mirror { target, state_path })
+    let mirror =
+        |target, state_path: Option<String>| Location::Mirror { target, state_path: state_path.map(Into::into) };
+    let location = match store {
+        BindingStore::File { path } => Location::Journal(path.into()),
+        BindingStore::Homebridge { path, platform, name, state_path, .. } => {
+            mirror(Target::Homebridge { path: path.into(), platform, name }, state_path)
         }
-        ("custom", Some(functions)) => Ok(Location::Custom { functions: Arc::new(functions), state_path }),
-        _ => Err(Error::invalid("There is no such store.")),
+        BindingStore::Dotenv { path, key, state_path } => {
+            let (target, key) = Target::dotenv(path.into(), key);
+            return Ok((mirror(target, state_path), key));
+        }
+        BindingStore::Custom { state_path } => {
+            let functions = functions.ok_or_else(|| Error::invalid("The store has no load and no save."))?;
+            Location::Custom { functions: Arc::new(functions), state_path: state_path.map(Into::into) }
+        }
     };
-    Ok((location?, seal_key))
+    Ok((location, None))
 }
 
 fn open_manager(
@@ -453,13 +455,16 @@ fn open_manager(
     runtime: Handle,
 ) -> Result<Manager> {
     let endpoints = Endpoints::parse(options.oauth_url.as_deref(), options.api_url.as_deref())?;
-    let adds_block = options.store.as_ref().and_then(|store| store.add_block).unwrap_or(false);
+    let adds_block = matches!(options.store, Some(BindingStore::Homebridge { add_block: true, .. }));
+    let given_key = options.seal_key.map(|text| Key::expect(&text, "options.store.key")).transpose()?;
     let (location, key) = match options.store {
         Some(store) => to_location(store, functions)?,
         None => (Location::Memory, None),
     };
-    let key =
-        key.map(KeySource::from).or_else(|| key_function.map(|key| key_of_program(key.into_asked(), runtime.clone())));
+    let key = given_key
+        .or(key)
+        .map(KeySource::from)
+        .or_else(|| key_function.map(|key| key_of_program(key.into_asked(), runtime.clone())));
     let purpose = if adds_block { Purpose::Introduce } else { Purpose::Follow };
     let codec = Codec::from(endpoints.issuer());
     let codec = match key {

@@ -35,7 +35,7 @@ pub struct BindingAuth {
     pub expires_at: f64,
     /// The newest refresh token, wrapped.
     pub refresh_token: String,
-    /// The device id.
+    /// The hardware id.
     pub hardware_id: String,
 }
 
@@ -76,30 +76,25 @@ pub struct BindingStatus {
     pub persisted: bool,
 }
 
-/// Something that happened.
-#[napi(object, use_nullable = true)]
-pub struct BindingEvent {
-    /// The number that its manager was opened with.
-    pub manager: f64,
-    /// `token`, `status`, `log`, `begun` and `ended` of a refresh, or `end`: it was the last one of this manager.
-    pub kind: String,
-    /// With `token`.
-    pub old_refresh_token: Option<String>,
-    /// With `token`.
-    pub new_refresh_token: Option<String>,
-    /// With `status`.
-    pub status: Option<BindingStatus>,
-    /// With `log`.
-    pub level: Option<String>,
-    /// With `log`.
-    pub message: Option<String>,
-    /// With `begun` and `ended`.
-    pub refresh: Option<BindingRefresh>,
+/// An event of one manager. `manager` is the number that the manager was opened with.
+#[napi(discriminant_case = "lowercase", object_from_js = false, use_nullable = true)]
+pub enum BindingEvent {
+    /// The refresh token has changed.
+    Token { manager: f64, old_refresh_token: Option<String>, new_refresh_token: String },
+    /// The status has changed.
+    Status { manager: f64, status: BindingStatus },
+    /// A line of the log.
+    Log { manager: f64, level: String, message: String },
+    /// A refresh has begun.
+    Begun { manager: f64, reason: String },
+    /// A refresh has ended.
+    Ended { manager: f64, refresh: BindingRefresh },
+    /// The manager has no further events.
+    End { manager: f64 },
 }
 
-/// A refresh, for who traces it. Only its reason is known when it begins.
-#[napi(object, use_nullable = true)]
-#[derive(Default)]
+/// A refresh that has ended, for the tracing channel.
+#[napi(object, object_from_js = false, use_nullable = true)]
 pub struct BindingRefresh {
     /// `needed`, `unasked`, `asked`, `forced` or `recover`.
     pub reason: String,
@@ -137,25 +132,27 @@ pub struct BindingFailures {
     pub count: f64,
 }
 
-/// Where the token is kept.
-#[napi(object)]
-pub struct BindingStore {
-    /// `file`, `homebridge`, `dotenv` or `custom`.
-    pub kind: String,
-    /// The journal, or the file that shows the token.
-    pub path: Option<String>,
-    /// With `homebridge`.
-    pub platform: Option<String>,
-    /// With `homebridge`.
-    pub name: Option<String>,
-    /// With `dotenv`: the name of the variable, or a key.
-    pub key: Option<String>,
-    /// The key with which the journal is sealed, as text.
-    pub seal_key: Option<String>,
-    /// The folder of the journal, where it is not beside the file.
-    pub state_path: Option<String>,
-    /// With `homebridge`: make the block if there is none, and take away what a token replaces.
-    pub add_block: Option<bool>,
+/// The place where the token is kept. Without one it is memory.
+///
+/// `statePath` is the journal's folder: its default is a folder beside the file, and a `custom` store without it has no journal.
+/// `addBlock` says whether a login makes the block if there is none, and removes what the token replaces. `key` is the name of the
+/// variable, or the key of the journal.
+#[napi(discriminant_case = "lowercase")]
+pub enum BindingStore {
+    /// A journal.
+    File { path: String },
+    /// A block of Homebridge's configuration.
+    Homebridge {
+        path: String,
+        platform: Option<String>,
+        name: Option<String>,
+        state_path: Option<String>,
+        add_block: bool,
+    },
+    /// A `.env` file.
+    Dotenv { path: String, key: Option<String>, state_path: Option<String> },
+    /// The program's own `load` and `save`.
+    Custom { state_path: Option<String> },
 }
 
 /// What a program's own `save` is given.
@@ -167,39 +164,48 @@ pub struct BindingChange {
     pub old: Option<String>,
 }
 
-/// What a program's own code answered.
-#[napi(object)]
-pub struct BindingAnswer {
-    /// From `load`.
-    pub token: Option<String>,
-    /// If it failed.
-    pub failed: Option<String>,
+/// The answer of a program's own code.
+#[napi(discriminant_case = "lowercase", object_to_js = false)]
+pub enum BindingAnswer {
+    /// The token from `load`, or the key.
+    Done { token: Option<String> },
+    /// The message of the error.
+    Failed { message: String },
 }
 
-/// What `login --web` comes to: an exit code, or what the page is to be served with.
-#[napi(object)]
-#[derive(Default)]
+/// The beginning of `login --web`.
+#[napi(discriminant_case = "lowercase", object_from_js = false)]
+#[allow(clippy::large_enum_variant, reason = "a process makes one of it")]
+pub enum BindingWebStart {
+    /// There is nothing to serve.
+    Ended { exit_code: u32 },
+    /// A page is to be served.
+    Login { login: BindingWebLogin },
+}
+
+/// What the page of `login --web` is served with.
+#[napi(object, object_from_js = false, use_nullable = true)]
 pub struct BindingWebLogin {
-    /// If there is nothing to serve.
-    pub exit_code: Option<u32>,
-    /// Absent if the token is printed.
+    /// `null` if the token is printed.
     pub store: Option<BindingStore>,
+    /// The key of the journal, as text.
+    pub seal_key: Option<String>,
     /// The file in which people look for the token.
     pub path: Option<String>,
     /// What the login changes beyond the token.
     pub changes: Vec<String>,
     /// `auto`, `pkce` or `password`.
-    pub login_flow: Option<String>,
-    /// Instead of the default one.
+    pub login_flow: String,
+    /// The user agent, if it is not the default one.
     pub user_agent: Option<String>,
     /// For the hardware id.
     pub system_id: Option<String>,
     /// The name in Control Center.
     pub device_name: Option<String>,
     /// Ring's authentication server.
-    pub oauth_url: Option<String>,
+    pub oauth_url: String,
     /// Ring's API server.
-    pub api_url: Option<String>,
+    pub api_url: String,
     /// The address to listen on.
     pub host: Option<String>,
     /// The port; 0 for any free one.
@@ -227,6 +233,8 @@ pub struct BindingOptions {
     pub refuses_at_calls: Option<bool>,
     /// Absent for the memory store.
     pub store: Option<BindingStore>,
+    /// The key with which the journal is sealed, as text.
+    pub seal_key: Option<String>,
     /// For the hardware id.
     pub system_id: Option<String>,
     /// The name in Control Center.
@@ -245,28 +253,24 @@ pub struct BindingOptions {
     pub auto_refresh: Option<bool>,
 }
 
-/// What a call came to: an error, or what it was for.
-#[napi(object, use_nullable = true)]
-#[derive(Default)]
-pub struct BindingOutcome {
-    /// If it failed.
-    pub error: Option<BindingError>,
-    /// From the calls that give one.
-    pub auth: Option<BindingAuth>,
-    /// From the calls of a login.
-    pub step: Option<BindingStep>,
+/// The result of a call of a manager.
+#[napi(discriminant_case = "lowercase", object_from_js = false)]
+pub enum BindingResult {
+    /// The call failed.
+    Failed { error: BindingError },
+    /// A call that gives an access token succeeded.
+    Auth { auth: BindingAuth },
+    /// A call of a login succeeded.
+    Step { step: BindingStep },
+    /// Another call succeeded.
+    Done {},
 }
 
-/// What a token says of itself.
-#[napi(object, use_nullable = true)]
-#[derive(Default)]
-pub struct BindingToken {
-    /// If it cannot be one.
-    pub error: Option<BindingError>,
-    /// Ring's own token.
-    pub raw: Option<String>,
-    /// The device id wrapped with it.
-    pub hardware_id: Option<String>,
-    /// Whether push credentials are wrapped with it.
-    pub has_push_credentials: Option<bool>,
+/// The parts of a token: Ring's own token (`raw`), and what is wrapped with it.
+#[napi(discriminant_case = "lowercase", object_from_js = false, use_nullable = true)]
+pub enum BindingToken {
+    /// The text cannot be a token.
+    Failed { error: BindingError },
+    /// The parts.
+    Token { raw: String, hardware_id: Option<String>, has_push_credentials: bool },
 }

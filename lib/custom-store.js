@@ -25,12 +25,17 @@ const TYPES = '"memory", "file", "homebridge" or "dotenv", or the store an objec
 
 const FIELDS = ['type', 'path', 'configPath', 'platform', 'name', 'key', 'envKey', 'statePath', 'addBlock']
 const KEY = '32 bytes as a Uint8Array, as base64 or as hexadecimal digits, or a function that returns them'
-const NONE = { store: undefined, caller: undefined }
+const NONE = { store: undefined, sealKey: undefined, custom: undefined }
 
 /**
- * The store as the native part takes it, and the functions that it calls.
+ * The store as the native part takes it, the key of its journal, and the functions that the native part calls. Each field is
+ * always there, so that none is read from a prototype.
+ * @typedef {{ store: BindingStore | undefined, sealKey: string | undefined, custom: CustomStore | undefined }} StoreOption
+ */
+
+/**
  * @param {unknown} value
- * @returns {{ store: BindingStore | undefined, caller: Caller | undefined }} both always there: nothing of it is read from a prototype
+ * @returns {StoreOption}
  */
 function storeOption(value) {
   if (value === undefined) return NONE
@@ -54,7 +59,7 @@ function storeOption(value) {
         ['platform', 'name', 'statePath'],
         ['addBlock', 'key'],
       )
-      return withKey(builtIn(type, { path, ...rest, ...(addBlock ? { addBlock } : {}) }), given.key)
+      return withKey(builtIn(type, { path, ...rest, addBlock }), given.key)
     }
     case 'dotenv': {
       const { key } = given
@@ -72,30 +77,32 @@ function storeOption(value) {
 }
 
 /**
- * A store of ours, as the native part takes it: without a prototype, from which it would read what is not there.
- * @param {string} kind
+ * A store without functions, as the native part takes it: without a prototype, from which an absent field would be read.
+ * @param {BindingStore['type']} type
  * @param {Record<string, string | boolean | undefined>} fields
- * @returns {{ store: BindingStore, caller: Caller | undefined }}
+ * @returns {StoreOption}
  */
-function builtIn(kind, fields) {
+function builtIn(type, fields) {
   /** @type {BindingStore} */
-  const store = Object.assign(Object.create(null), { kind }, fields)
-  return { store, caller: undefined }
+  const store = Object.assign(Object.create(null), { type }, fields)
+  return { store, sealKey: undefined, custom: undefined }
 }
 
 /**
- * The same store with its key, if there is one.
- * @param {{ store: BindingStore, caller: Caller | undefined }} option
- * @param {unknown} key
+ * Adds the key of the journal to a store.
+ * @param {StoreOption} option
+ * @param {unknown} key Undefined if there is none.
+ * @returns {StoreOption}
  */
-function withKey({ store, caller }, key) {
-  if (key === undefined) return { store, caller }
-  if (typeof key === 'function') return { store, caller: caller ?? new Caller({ key: /** @type {any} */ (key) }) }
-  const text = keyText(key)
-  if (text === undefined) throw wrongType('options.store.key', KEY, key)
-  // Whether a text is one is for the core to say.
-  store.sealKey = text
-  return { store, caller }
+function withKey(option, key) {
+  if (key === undefined) return option
+  if (typeof key === 'function') {
+    return { ...option, custom: option.custom ?? new CustomStore({ key: /** @type {any} */ (key) }) }
+  }
+  const sealKey = keyText(key)
+  if (sealKey === undefined) throw wrongType('options.store.key', KEY, key)
+  // The core decides whether the text is a key.
+  return { ...option, sealKey }
 }
 
 /**
@@ -145,7 +152,7 @@ function path(name, value) {
 
 /**
  * @param {any} store Read as it is: load and save may be methods of a class, and are called on it.
- * @returns {{ store: BindingStore, caller: Caller | undefined }}
+ * @returns {StoreOption}
  */
 function customStore(store) {
   const given = pick(store, ['load', 'save', 'statePath', 'key'])
@@ -157,12 +164,12 @@ function customStore(store) {
     throw invalid('options.store.key seals a journal: give options.store.statePath too, the folder for it')
   }
   const fields = statePath === undefined ? {} : { statePath: path('options.store.statePath', statePath) }
-  let caller = callers.get(store)
-  if (caller === undefined) {
-    caller = new Caller(store)
-    callers.set(store, caller)
+  let custom = customStores.get(store)
+  if (custom === undefined) {
+    custom = new CustomStore(store)
+    customStores.set(store, custom)
   }
-  return withKey({ ...builtIn('custom', fields), caller }, key)
+  return withKey({ ...builtIn('custom', fields), custom }, key)
 }
 
 /** The longest words of a program that are handed over, in characters. */
@@ -181,7 +188,7 @@ const unended = new Set()
  * Calls a program's own functions, one at a time, and knows what is called from inside them. The core of one manager calls one at
  * a time; a closed manager may have left behind a call that has not ended when the next one begins with the same store.
  */
-class Caller {
+class CustomStore {
   /** @type {AsyncLocalStorage<{ running: boolean }>} */
   #inside = new AsyncLocalStorage()
   /** Settled when the latest call has ended. */
@@ -203,19 +210,18 @@ class Caller {
 
   /** @type {(() => Promise<BindingAnswer>) | undefined} */
   load = async () => {
-    const answer = await this.#run(() => this.#store.load())
-    if (answer.failed !== undefined) return answered({ failed: answer.failed })
-    const { value } = answer
-    if (value === null || value === undefined) return answered({})
-    if (typeof value !== 'string') return answered({ failed: `load gave ${kindOf(value)}, not a string or null` })
-    return answered({ token: value })
+    const called = await this.#run(() => this.#store.load())
+    if (called.failed !== undefined) return failed(called.failed)
+    const { value } = called
+    if (value === null || value === undefined) return done()
+    return typeof value === 'string' ? done(value) : failed(`load gave ${kindOf(value)}, not a string or null`)
   }
   /** @type {((change: import('../binding/binding.js').BindingChange) => Promise<BindingAnswer>) | undefined} */
   save = async (change) => {
     const newToken = change.new
     const oldToken = change.old ?? undefined
-    const answer = await this.#run(() => this.#store.save(newToken, oldToken))
-    return answered(answer.failed === undefined ? {} : { failed: answer.failed })
+    const called = await this.#run(() => this.#store.save(newToken, oldToken))
+    return called.failed === undefined ? done() : failed(called.failed)
   }
 
   /** @type {(() => Promise<BindingAnswer>) | undefined} */
@@ -224,11 +230,11 @@ class Caller {
     const asked = this.#inside.run(scope, async () => this.#store.key())
     unended.add(asked)
     try {
-      // What is no key is refused as an argument, by the core.
-      return answered({ token: keyText(await asked) ?? '' })
+      // The core refuses, as an invalid argument, a text that is not a key.
+      return done(keyText(await asked) ?? '')
     } catch (error) {
-      // Its own words could hold the key.
-      return answered({ failed: describeThrown(error) })
+      // The error's own message could contain the key.
+      return failed(describeThrown(error))
     } finally {
       unended.delete(asked)
       scope.running = false
@@ -269,18 +275,27 @@ class Caller {
 }
 
 /**
- * The one caller of each store, for all managers that are given it.
- * @type {WeakMap<object, Caller>}
+ * The custom store of each object that a program gives as a store, for all managers that are given the object.
+ * @type {WeakMap<object, CustomStore>}
  */
-const callers = new WeakMap()
+const customStores = new WeakMap()
+
+// Answers as the native part takes them: without a prototype, from which an absent field would be read.
 
 /**
- * An answer as the native part takes it: without a prototype, from which it would read what is not there.
- * @param {BindingAnswer} answer
+ * @param {string} [token]
  * @returns {BindingAnswer}
  */
-function answered(answer) {
-  return Object.assign(Object.create(null), answer)
+function done(token) {
+  return Object.assign(Object.create(null), { type: 'done' }, token !== undefined && { token })
+}
+
+/**
+ * @param {string} message
+ * @returns {BindingAnswer}
+ */
+function failed(message) {
+  return Object.assign(Object.create(null), { type: 'failed', message })
 }
 
 /**
@@ -316,4 +331,4 @@ function wordsOfOne(error) {
   return typeof code === 'string' && !message.includes(code) ? `${message} (${code})` : message
 }
 
-module.exports = { Caller, storeOption }
+module.exports = { CustomStore, storeOption }

@@ -2,7 +2,7 @@
 'use strict'
 
 // The public face: it checks arguments, makes real errors of the data that crosses the boundary, and adds what a native
-// class cannot have (AbortSignal, observables, disposal). No logic of tokens is here. `createFace` takes the binding as
+// class cannot have (AbortSignal, observables, disposal). No logic of tokens is here. `createExports` takes the binding as
 // an argument, so that all of it can be tested without a binary.
 
 /** @typedef {import('../index.js').Auth} Auth */
@@ -11,7 +11,7 @@
 /** @typedef {import('../index.js').LoginStep} LoginStep */
 /** @typedef {import('../index.js').RefreshTokenUpdate} RefreshTokenUpdate */
 /** @typedef {import('../index.js').Status} Status */
-/** @typedef {InstanceType<typeof import('./custom-store.js').Caller>} Caller */
+/** @typedef {InstanceType<typeof import('./custom-store.js').CustomStore>} CustomStore */
 /** @typedef {InstanceType<typeof import('./observable.js').Subscriber>} Subscriber */
 
 // What crosses the boundary is declared by the build, in binding/binding.d.ts.
@@ -23,7 +23,7 @@
 /** @typedef {import('../binding/binding.js').BindingEvents} BindingEvents */
 /** @typedef {import('../binding/binding.js').BindingManager} BindingManager */
 /** @typedef {import('../binding/binding.js').BindingOptions} BindingOptions */
-/** @typedef {import('../binding/binding.js').BindingOutcome} BindingOutcome */
+/** @typedef {import('../binding/binding.js').BindingResult} BindingResult */
 /** @typedef {import('../binding/binding.js').BindingStatus} BindingStatus */
 
 /**
@@ -54,6 +54,7 @@ const abort = () => (abortModule ??= require('./abort.js'))
 let diagnosticsModule
 const diagnostics = () => (diagnosticsModule ??= require('node:diagnostics_channel'))
 const observable = () => (observableModule ??= require('./observable.js'))
+const tracing = () => (tracingModule ??= require('./tracing.js'))
 
 const CREDENTIALS = ['email', 'password', 'totpSecret']
 /** Of the tracing channel `ring-auth:refresh`, as Node names them. */
@@ -71,7 +72,7 @@ const INTERNALS = Symbol.for('ring-auth.internals')
  * What a manager's events need. It does not hold the manager, so that one that nobody uses any more can be collected
  * although the native part holds its listener.
  */
-class Hub {
+class ManagerEvents {
   /** @type {((entry: LogEntry) => unknown) | undefined} */
   logger
   /** @type {object | undefined} Keeps a manager alive that works unasked. */
@@ -96,35 +97,32 @@ class Hub {
    */
   receive(event) {
     try {
-      if (event.kind === 'token' && event.newRefreshToken != null) {
-        const update = toUpdate(event.newRefreshToken, event.oldRefreshToken)
-        this.lastUpdate = update
-        if (this.updateSubscribers !== undefined) observable().emit(this.updateSubscribers, update)
-      } else if (event.kind === 'status' && event.status != null) {
-        if (this.statusSubscribers !== undefined) observable().emit(this.statusSubscribers, toStatus(event.status))
-      } else if (event.kind === 'log' && event.message != null) {
-        this.log(/** @type {LogEntry['level']} */ (event.level ?? 'info'), event.message)
-      } else if (event.refresh != null) {
-        this.trace(event.kind, event.refresh)
+      switch (event.type) {
+        case 'token': {
+          const update = toUpdate(event.newRefreshToken, event.oldRefreshToken)
+          this.lastUpdate = update
+          if (this.updateSubscribers !== undefined) observable().emit(this.updateSubscribers, update)
+          break
+        }
+        case 'status':
+          if (this.statusSubscribers !== undefined) observable().emit(this.statusSubscribers, toStatus(event.status))
+          break
+        case 'log':
+          this.log(/** @type {LogEntry['level']} */ (event.level), event.message)
+          break
+        case 'begun':
+          // If the last subscriber has left, the next one is told of the whole refresh at its end.
+          this.refresh = hasSubscribers() ? tracing().begun(event.reason) : undefined
+          break
+        case 'ended': {
+          const begun = this.refresh
+          this.refresh = undefined
+          tracing().ended(begun, event.refresh)
+          break
+        }
       }
     } catch {
       // Nothing above throws by itself; an exotic value of a listener must not either.
-    }
-  }
-
-  /**
-   * @param {string} kind
-   * @param {import('../binding/binding.js').BindingRefresh} refresh
-   */
-  trace(kind, refresh) {
-    tracingModule ??= require('./tracing.js')
-    if (kind === 'begun') {
-      // If the last subscriber has left, the next one is told of the whole refresh at its end.
-      this.refresh = hasSubscribers() ? tracingModule.begun(refresh.reason) : undefined
-    } else {
-      const begun = this.refresh
-      this.refresh = undefined
-      tracingModule.ended(begun, refresh)
     }
   }
 
@@ -184,20 +182,21 @@ function toStats({ rotations, adopted, takeovers, failures, lastSuccessAt }) {
 }
 
 /**
- * @param {BindingOutcome} outcome
+ * @param {BindingResult} result
  * @returns {Auth}
  */
-function toAuth({ auth }) {
-  if (auth == null) throw internal()
-  return auth
+function toAuth(result) {
+  if (result.type !== 'auth') throw internal()
+  return result.auth
 }
 
 /**
- * @param {BindingOutcome} outcome
+ * @param {BindingResult} result
  * @returns {LoginStep}
  */
-function toStep({ step }) {
-  if (step == null) throw internal()
+function toStep(result) {
+  if (result.type !== 'step') throw internal()
+  const { step } = result
   if (step.twoFactor == null) return { authenticated: step.authenticated }
   const { method, destination, resendInSeconds, prompt } = step.twoFactor
   /** @type {any} */
@@ -217,27 +216,27 @@ function toStep({ step }) {
  * @param {Binding} binding
  * @returns {Pick<typeof import('../index.js'), 'RingTokenManager' | 'RingAuthError' | 'parseRefreshToken'>}
  */
-function createFace(binding) {
+function createExports(binding) {
   let hooked = false
   let opened = 0
   /** @type {BindingEvents | undefined} Made with the first manager, and shared: one for each would cost a kilobyte. */
   let events
   /**
-   * The hub of each manager that the native part still has, whether or not somebody here has it.
-   * @type {Map<number, Hub>}
+   * The events of each manager that the native part still has, whether or not a program still has the manager.
+   * @type {Map<number, ManagerEvents>}
    */
-  const hubs = new Map()
+  const eventsOf = new Map()
 
   /**
    * Tells of the oldest event that was not told of yet, if there is one. Here and not in a constructor: the native part
    * holds it, and with it all that is in reach, such as options with a token.
    */
-  function hear() {
+  function dispatchNext() {
     const event = events?.next()
     if (event == null) return false
     askWhetherTraced()
-    if (event.kind === 'end') hubs.delete(event.manager)
-    else hubs.get(event.manager)?.receive(event)
+    if (event.type === 'end') eventsOf.delete(event.manager)
+    else eventsOf.get(event.manager)?.receive(event)
     return true
   }
 
@@ -256,9 +255,9 @@ function createFace(binding) {
   }
 
   /** What happened before a call was done is heard of before its caller goes on. */
-  async function hearAll() {
+  async function dispatchAll() {
     // Who waits for one event may listen for the next.
-    while (hear()) await undefined
+    while (dispatchNext()) await undefined
   }
 
   /**
@@ -284,10 +283,10 @@ function createFace(binding) {
   class RingTokenManager {
     /** @type {BindingManager} */
     #native
-    /** @type {Caller | undefined} */
-    #caller
-    /** @type {Hub} */
-    #hub
+    /** @type {CustomStore | undefined} */
+    #custom
+    /** @type {ManagerEvents} */
+    #events
     /** @type {import('../index.js').Observable<RefreshTokenUpdate> | undefined} */
     #onRefreshTokenUpdated
     /** @type {import('../index.js').Observable<Status> | undefined} */
@@ -299,21 +298,20 @@ function createFace(binding) {
 
     /** @param {unknown} [given] */
     constructor(given) {
-      const { native, caller, logger } = options().managerOptions(given)
+      const { native, custom, logger } = options().managerOptions(given)
       const number = opened++
-      const { error, manager } = guard(() => {
-        events ??= new binding.BindingEvents(hear)
-        return binding.open(native, events, number, caller?.load, caller?.save, caller?.key)
+      const result = guard(() => {
+        events ??= new binding.BindingEvents(dispatchNext)
+        return binding.open(native, events, number, custom?.load, custom?.save, custom?.key)
       })
-      if (error != null) throw fromBinding(error)
-      if (manager == null) throw internal()
-      const hub = new Hub(logger)
+      if (result.type === 'failed') throw fromBinding(result.error)
+      const managerEvents = new ManagerEvents(logger)
       // Nothing is heard of before this turn of the event loop is over.
-      hubs.set(number, hub)
-      this.#native = manager
-      this.#caller = caller
-      this.#hub = hub
-      if (native.autoRefresh === true) hub.owner = this
+      eventsOf.set(number, managerEvents)
+      this.#native = result.manager
+      this.#custom = custom
+      this.#events = managerEvents
+      if (native.autoRefresh === true) managerEvents.owner = this
       holdProcessWhileBusy()
     }
 
@@ -342,7 +340,7 @@ function createFace(binding) {
     /** @param {unknown} [given] */
     async getAccessToken(given) {
       const signal = given === undefined ? undefined : options().callOptions(given, ['signal']).signal
-      this.#caller?.refuseInside()
+      this.#custom?.refuseInside()
       // The case of nearly every call, answered without a round trip to another thread.
       let cached
       try {
@@ -357,7 +355,7 @@ function createFace(binding) {
     /** @param {unknown} [given] */
     async getAuth(given) {
       const { signal } = options().callOptions(given, ['signal'])
-      this.#caller?.refuseInside()
+      this.#custom?.refuseInside()
       const cached = guard(() => this.#native.cachedAuth())
       if (cached != null) return cached
       return toAuth(await this.#ask((native) => this.#rotate(native), signal))
@@ -417,17 +415,17 @@ function createFace(binding) {
     }
 
     get onRefreshTokenUpdated() {
-      return (this.#onRefreshTokenUpdated ??= observable().makeObservable(this.#hub, 'onRefreshTokenUpdated'))
+      return (this.#onRefreshTokenUpdated ??= observable().makeObservable(this.#events, 'onRefreshTokenUpdated'))
     }
 
     get onStatus() {
-      return (this.#onStatus ??= observable().makeObservable(this.#hub, 'onStatus'))
+      return (this.#onStatus ??= observable().makeObservable(this.#events, 'onStatus'))
     }
 
     close() {
       try {
         // It would wait for the very function that calls it.
-        this.#caller?.refuseInside()
+        this.#custom?.refuseInside()
       } catch (error) {
         return Promise.reject(error)
       }
@@ -449,8 +447,8 @@ function createFace(binding) {
         loginWithCode: async (email, password, code) =>
           toStep(await this.#ask((native) => native.loginWithCode(email, password, code))),
         isAsked: () => this.#rotating > 0,
-        refuseInside: () => this.#caller?.refuseInside(),
-        log: (level, message) => void this.#hub.log(level, message),
+        refuseInside: () => this.#custom?.refuseInside(),
+        log: (level, message) => void this.#events.log(level, message),
       }
     }
 
@@ -472,11 +470,11 @@ function createFace(binding) {
     async #close() {
       try {
         await this.#native.close()
-        await hearAll()
+        await dispatchAll()
       } catch {
         throw internal()
       } finally {
-        this.#hub.owner = undefined
+        this.#events.owner = undefined
       }
     }
 
@@ -497,38 +495,38 @@ function createFace(binding) {
     /**
      * Makes a native call. Every error is made here, after an `await` of an async function, so that its stack leads
      * back to the caller's own.
-     * @param {(native: BindingManager) => Promise<BindingOutcome>} call
+     * @param {(native: BindingManager) => Promise<BindingResult>} call
      * @param {AbortSignal} [signal]
-     * @returns {Promise<BindingOutcome>}
+     * @returns {Promise<BindingResult>}
      */
     async #ask(call, signal) {
-      this.#caller?.refuseInside()
-      let outcome
+      this.#custom?.refuseInside()
+      let result
       try {
         askWhetherTraced()
         const called = call(this.#native)
-        outcome = signal === undefined ? await called : await abort().orAborted(called, signal)
-        await hearAll()
+        result = signal === undefined ? await called : await abort().orAborted(called, signal)
+        await dispatchAll()
       } catch {
         throw internal()
       }
-      if (typeof outcome === 'symbol') throw abort().aborted(/** @type {AbortSignal} */ (signal))
-      if (outcome.error != null) throw fromBinding(outcome.error)
-      return outcome
+      if (typeof result === 'symbol') throw abort().aborted(/** @type {AbortSignal} */ (signal))
+      if (result.type === 'failed') throw fromBinding(result.error)
+      return result
     }
   }
 
   /** @param {unknown} token */
   function parseRefreshToken(token) {
     const checked = nonEmpty('token', tokenText('token', token))
-    const { error, raw, hardwareId, hasPushCredentials } = guard(() => binding.parseRefreshToken(checked))
-    if (error != null) throw fromBinding(error)
-    if (raw == null) throw internal()
-    const parsed = { raw, hasPushCredentials: hasPushCredentials === true }
+    const result = guard(() => binding.parseRefreshToken(checked))
+    if (result.type === 'failed') throw fromBinding(result.error)
+    const { raw, hardwareId, hasPushCredentials } = result
+    const parsed = { raw, hasPushCredentials }
     return hardwareId == null ? parsed : { ...parsed, hardwareId }
   }
 
   return { RingTokenManager, RingAuthError, parseRefreshToken }
 }
 
-module.exports = { ASYNC_DISPOSE, Hub, INTERNALS, RingAuthError, createFace }
+module.exports = { ASYNC_DISPOSE, ManagerEvents, INTERNALS, RingAuthError, createExports }

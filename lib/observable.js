@@ -5,7 +5,7 @@
 // RxJS that programs use: `subscribe`, and `pipe` with the operators of the program's own RxJS, 6 or 7. An operator gets an
 // observable with `lift` and a subscriber with `add` and `remove`, and needs no more, so this package does not depend on RxJS.
 
-/** @typedef {InstanceType<typeof import('./manager.js').Hub>} Hub */
+/** @typedef {InstanceType<typeof import('./manager.js').ManagerEvents>} ManagerEvents */
 /** @typedef {{ unsubscribe(): void } | (() => void)} Teardown */
 /** @typedef {{ next(value: any): void, error(error?: unknown): void, complete(): void, isClosed(): boolean }} Listener */
 
@@ -166,7 +166,7 @@ class ReplaySubject extends Observable {
   }
 }
 
-/** An observable of a manager. Its hub emits the values. */
+/** An observable of a manager. Its events give the values. */
 class ManagerObservable extends Observable {
   /** @type {'onRefreshTokenUpdated' | 'onStatus'} */
   #name
@@ -174,15 +174,16 @@ class ManagerObservable extends Observable {
   #reportOne
 
   /**
-   * @param {Hub} hub
+   * @param {ManagerEvents} events
    * @param {'onRefreshTokenUpdated' | 'onStatus'} name
    */
-  constructor(hub, name) {
-    const report = reportOf(hub, name)
+  constructor(events, name) {
+    const report = reportOf(events, name)
     super((subscriber) => {
-      const set = name === 'onStatus' ? (hub.statusSubscribers ??= new Set()) : (hub.updateSubscribers ??= new Set())
+      const set =
+        name === 'onStatus' ? (events.statusSubscribers ??= new Set()) : (events.updateSubscribers ??= new Set())
       set.add(subscriber)
-      if (name === 'onRefreshTokenUpdated' && hub.lastUpdate !== undefined) subscriber.next(hub.lastUpdate)
+      if (name === 'onRefreshTokenUpdated' && events.lastUpdate !== undefined) subscriber.next(events.lastUpdate)
       return () => set.delete(subscriber)
     }, report)
     this.#name = name
@@ -216,24 +217,24 @@ class ManagerObservable extends Observable {
 
 /**
  * The report for the listeners of a manager. It does not show the thrown value: what a listener was doing with a token may be in it.
- * @param {Hub} hub
+ * @param {ManagerEvents} events
  * @param {string} name
  */
-function reportOf(hub, name) {
+function reportOf(events, name) {
   return (/** @type {unknown} */ error) => {
     const message = `A listener of ${name} failed (${describeThrown(error)}). It must handle its own errors: they are not shown here, because a token may be in them.`
-    if (!hub.log('error', message)) warnOnce(message)
+    if (!events.log('error', message)) warnOnce(message)
   }
 }
 
 /**
  * @template T
- * @param {Hub} hub
+ * @param {ManagerEvents} events
  * @param {'onRefreshTokenUpdated' | 'onStatus'} name
  * @returns {import('../index.js').Observable<T>} whose type always has `Symbol.observable`, as RxJS's own types do
  */
-function makeObservable(hub, name) {
-  return /** @type {any} */ (new ManagerObservable(hub, name))
+function makeObservable(events, name) {
+  return /** @type {any} */ (new ManagerObservable(events, name))
 }
 
 /**

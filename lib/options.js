@@ -5,7 +5,7 @@
 
 /** @typedef {import('../index.js').LogEntry} LogEntry */
 /** @typedef {import('../binding/binding.js').BindingOptions} BindingOptions */
-/** @typedef {InstanceType<typeof import('./custom-store.js').Caller>} Caller */
+/** @typedef {InstanceType<typeof import('./custom-store.js').CustomStore>} CustomStore */
 
 const { aborted, isAbortSignal } = require('./abort.js')
 const { isGiven, nonEmpty, optionalTokenText, properties, refuseUnknown, wrongType } = require('./checks.js')
@@ -35,7 +35,7 @@ const LOGIN_FLOWS = ['auto', 'pkce', 'password']
 
 /**
  * @param {unknown} options
- * @returns {{ native: BindingOptions, caller: Caller | undefined, logger: ((entry: LogEntry) => unknown) | undefined }}
+ * @returns {{ native: BindingOptions, custom: CustomStore | undefined, logger: ((entry: LogEntry) => unknown) | undefined }}
  */
 function managerOptions(options) {
   const given = properties('options', options === undefined ? {} : options, MANAGER_OPTIONS)
@@ -48,8 +48,9 @@ function managerOptions(options) {
     native.refreshToken = optionalTokenText('options.refreshToken', given.refreshToken)
   }
   if (/** @type {any} */ (given)[REFUSES_AT_CALLS] === true) native.refusesAtCalls = true
-  const { store, caller } = storeOption(given.store)
+  const { store, sealKey, custom } = storeOption(given.store)
   if (store !== undefined) native.store = store
+  if (sealKey !== undefined) native.sealKey = sealKey
   for (const key of /** @type {const} */ ([
     'systemId',
     'controlCenterDisplayName',
@@ -77,7 +78,7 @@ function managerOptions(options) {
     if (typeof autoRefresh !== 'boolean') throw wrongType('options.autoRefresh', 'a boolean', autoRefresh)
     native.autoRefresh = autoRefresh
   }
-  return { native, caller, logger: logger === undefined ? undefined : loggerFunction(logger) }
+  return { native, custom, logger: logger === undefined ? undefined : loggerFunction(logger) }
 }
 
 /**

@@ -26,8 +26,9 @@ const WORTH =
  * @returns {Promise<number>} The exit code.
  */
 async function run(addon, args) {
-  const login = await addon.beginWebLogin(args)
-  if (login.exitCode != null) return login.exitCode
+  const start = await addon.beginWebLogin(args)
+  if (start.type === 'ended') return start.exitCode
+  const { login } = start
   const say = (/** @type {string} */ text) => {
     if (!login.quiet) process.stderr.write(`${text}\n`)
   }
@@ -132,7 +133,7 @@ function print(result) {
 
 /** @param {WebLogin} login @returns {import('../../index.js').RingTokenManagerOptions} */
 function managerOptions(login) {
-  const { loginFlow, userAgent, systemId, deviceName, oauthUrl, apiUrl, store, quiet, verbose } = login
+  const { loginFlow, userAgent, systemId, deviceName, oauthUrl, apiUrl, store, sealKey, quiet, verbose } = login
   const levels = quiet ? ['error'] : verbose ? ['error', 'warn', 'info', 'debug'] : ['error', 'warn']
   /** @type {any} */
   const options = {
@@ -145,15 +146,23 @@ function managerOptions(login) {
     if (value != null) options[name] = value
   }
   if (deviceName != null) options.controlCenterDisplayName = deviceName
-  if (store != null) options.store = storeOf(store)
+  if (store != null) options.store = { ...storeOf(store), ...(sealKey != null && { key: sealKey }) }
   return options
 }
 
 /** @param {import('../../binding/binding.js').BindingStore} store */
-function storeOf({ kind, path, addBlock, key: envKey, sealKey: key, ...others }) {
-  const rest = Object.fromEntries(Object.entries({ ...others, envKey, key }).filter(([, value]) => value != null))
-  if (kind === 'homebridge') return { type: kind, configPath: path, addBlock: addBlock === true, ...rest }
-  return { type: kind, path, ...rest }
+function storeOf(store) {
+  const entries = Object.entries(store).filter(([, value]) => value != null)
+  const given = Object.fromEntries(entries)
+  if (store.type === 'homebridge') {
+    const { path: configPath, ...others } = given
+    return { configPath, ...others }
+  }
+  if (store.type === 'dotenv') {
+    const { key: envKey, ...others } = given
+    return envKey === undefined ? others : { envKey, ...others }
+  }
+  return given
 }
 
 /** @param {WebLogin} login */

@@ -2,7 +2,7 @@
 // `npm run test:wine`: the Rust library's tests, built for Windows, and then the JavaScript tests in Node for Windows, under Wine. What fails
 // there for a reason of Wine's own is in wine-list.mjs, with the reason, and so is each test file that is left out. The list is compared in
 // both directions: a failure that is not in it fails this command, and so does an entry that passed.
-// `npm run test:wine -- rust` or `-- javascript` runs one half, `-- face.test.mjs` these files of __test__/ alone.
+// `npm run test:wine -- rust` or `-- javascript` runs one half, `-- no-addon.test.mjs` these files of __test__/ alone.
 import { spawn, spawnSync } from 'node:child_process'
 import { closeSync, copyFileSync, existsSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -41,7 +41,7 @@ use output::Output;
 
 pub use doctor::end_doctor;
 pub use watch::end_watch;
-pub use web::{Begun, WebLogin};
+pub use web::{WebLogin, WebStart};
 
 /// What standard input is good for if it is not a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -86,19 +86,19 @@ fn has_token_file() -> bool {
 
 /// Prepares `login --web`, of which JavaScript serves the page: finds the store, makes sure that a login can be stored there,
 /// and says what was asked for. Any other command is run as by [`run`].
-pub async fn begin_web_login(args: Vec<OsString>, runtime: Handle) -> Begun {
+pub async fn begin_web_login(args: Vec<OsString>, runtime: Handle) -> WebStart {
     let json = args.iter().any(|arg| arg == "--json");
     let parsed = match args::parse(args, has_token_file()) {
         Ok(parsed) => parsed,
-        Err(error) => return Begun::Ended(Output::new(json, output::Loudness::Normal).fail(&error)),
+        Err(error) => return WebStart::Ended(Output::new(json, output::Loudness::Normal).fail(&error)),
     };
     let Some(page) = parsed.options.web.clone().filter(|_| parsed.action == Action::Login) else {
-        return Begun::Ended(run_parsed(parsed, None, runtime).await);
+        return WebStart::Ended(run_parsed(parsed, None, runtime).await);
     };
     let output = Arc::new(Output::new(parsed.options.json, parsed.options.loudness));
     match web::begin(&parsed.options, page, &output).await {
-        Ok(login) => Begun::Login(Box::new(login)),
-        Err(error) => Begun::Ended(output.fail(&error)),
+        Ok(login) => WebStart::Login(Box::new(login)),
+        Err(error) => WebStart::Ended(output.fail(&error)),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::oauth::LoginFlow;
 use crate::{Result, Secret};
 
 /// What a command line with `--web` comes to.
-pub enum Begun {
+pub enum WebStart {
     /// It is done, or refused. The exit code.
     Ended(u8),
     /// A page is to be served.

@@ -13,8 +13,8 @@ import { inspect } from 'node:util'
 
 const require = createRequire(import.meta.url)
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
-const facePath = join(root, 'lib', 'manager.js')
-const { createFace } = require(facePath)
+const managerPath = join(root, 'lib', 'manager.js')
+const { createExports } = require(managerPath)
 
 const SECRET = 'canary-7f3a'
 const AUTH = {
@@ -77,12 +77,12 @@ function fakeBinding() {
           events.waiting.push({ manager, ...event })
           events.listener()
         })
-        return fake.openResult ?? { manager: makeManager() }
+        return fake.openResult ?? { type: 'manager', manager: makeManager() }
       },
       /** @param {string} token */
       parseRefreshToken(token) {
         fake.calls.push(['parseRefreshToken', token])
-        return fake.answers['parseRefreshToken'] ?? { raw: token, hasPushCredentials: false }
+        return fake.answers['parseRefreshToken'] ?? { type: 'token', raw: token, hasPushCredentials: false }
       },
       isBusy: () => fake.busy,
       settled: async () => {
@@ -102,19 +102,19 @@ function fakeBinding() {
   }
 
   function makeManager() {
-    const step = async () => ({ step: { authenticated: true } })
+    const step = async () => ({ type: 'step', step: { authenticated: true } })
     return {
       cachedAuth: answer('cachedAuth', () => null),
       cachedAccessToken: answer('cachedAccessToken', () => null),
-      getAuth: answer('getAuth', async () => ({ auth: AUTH })),
-      refresh: answer('refresh', async () => ({ auth: AUTH })),
+      getAuth: answer('getAuth', async () => ({ type: 'auth', auth: AUTH })),
+      refresh: answer('refresh', async () => ({ type: 'auth', auth: AUTH })),
       login: answer('login', step),
       submitTwoFactorCode: answer('submitTwoFactorCode', step),
       resendTwoFactorCode: answer('resendTwoFactorCode', step),
       invalidateAccessToken: answer('invalidateAccessToken', () => null),
-      waitForLogin: answer('waitForLogin', async () => ({})),
-      setRefreshToken: answer('setRefreshToken', async () => ({})),
-      setPushCredentials: answer('setPushCredentials', async () => ({})),
+      waitForLogin: answer('waitForLogin', async () => ({ type: 'done' })),
+      setRefreshToken: answer('setRefreshToken', async () => ({ type: 'done' })),
+      setPushCredentials: answer('setPushCredentials', async () => ({ type: 'done' })),
       close: answer('close', async () => {}),
       get refreshToken() {
         return AUTH.refreshToken
@@ -145,7 +145,7 @@ let parseRefreshToken
 beforeEach(() => {
   listenersBefore = process.listeners('beforeExit')
   fake = fakeBinding()
-  ;({ RingTokenManager, RingAuthError, parseRefreshToken } = createFace(fake.binding))
+  ;({ RingTokenManager, RingAuthError, parseRefreshToken } = createExports(fake.binding))
 })
 
 // Each test makes a face of its own, with a listener of its own: not one of them may outlive its test.
@@ -193,7 +193,7 @@ describe('constructor', () => {
         'open',
         {
           refreshToken: 'token',
-          store: { kind: 'file', path: '/data/ring.json' },
+          store: { type: 'file', path: '/data/ring.json' },
           systemId: 'system',
           controlCenterDisplayName: 'name',
           userAgent: 'agent',
@@ -341,7 +341,10 @@ describe('constructor', () => {
   }
 
   it('the constructor throws the error of the native part', () => {
-    fake.openResult = { error: { code: 'STORE', message: 'Cannot read', transient: false, cause: 'EACCES' } }
+    fake.openResult = {
+      type: 'failed',
+      error: { code: 'STORE', message: 'Cannot read', transient: false, cause: 'EACCES' },
+    }
     assert.throws(
       () => new RingTokenManager(),
       (/** @type {any} */ error) =>
@@ -353,7 +356,7 @@ describe('constructor', () => {
 describe('RingAuthError', () => {
   /** @param {unknown} error @returns {Promise<any>} */
   async function failure(error) {
-    fake.answers.getAuth = async () => ({ error })
+    fake.answers.getAuth = async () => ({ type: 'failed', error })
     return new RingTokenManager().getAuth().then(assert.fail, (/** @type {unknown} */ caught) => caught)
   }
 
@@ -406,7 +409,7 @@ describe('RingAuthError', () => {
   it('a RingAuthError has the caller in its stack', async () => {
     fake.answers.getAuth = async () => {
       await tick()
-      return { error: FAILURE }
+      return { type: 'failed', error: FAILURE }
     }
     const manager = new RingTokenManager()
     /** @param {unknown} options */
@@ -561,7 +564,7 @@ describe('signal', () => {
     const one = manager.getAuth({ signal: controller.signal })
     controller.abort()
     await assert.rejects(one, { code: 'ABORTED' })
-    answer({ auth: AUTH })
+    answer({ type: 'auth', auth: AUTH })
     assert.deepEqual(await Promise.all(others), [AUTH, AUTH])
   })
 
@@ -590,7 +593,7 @@ describe('signal', () => {
       await Promise.all(Array.from({ length: 100 }, () => manager.getAuth({ signal })))
       assert.deepEqual({ listeners, added }, { listeners: 0, added: round })
     }
-    fake.answers.getAuth = async () => ({ error: FAILURE })
+    fake.answers.getAuth = async () => ({ type: 'failed', error: FAILURE })
     await Promise.allSettled(Array.from({ length: 100 }, () => manager.getAuth({ signal })))
     assert.equal(listeners, 0)
     await tick()
@@ -649,6 +652,7 @@ describe('login', () => {
 
   it('login returns the step without empty fields', async () => {
     fake.answers.login = async () => ({
+      type: 'step',
       step: {
         authenticated: false,
         twoFactor: { method: 'unknown', destination: null, resendInSeconds: undefined, prompt: 'Code' },
@@ -660,7 +664,7 @@ describe('login', () => {
       twoFactor: { method: 'unknown', prompt: 'Code' },
     })
     const twoFactor = { method: 'sms', destination: '+1xxxxxxxx89', resendInSeconds: 60, prompt: 'Code' }
-    fake.answers.resendTwoFactorCode = async () => ({ step: { authenticated: false, twoFactor } })
+    fake.answers.resendTwoFactorCode = async () => ({ type: 'step', step: { authenticated: false, twoFactor } })
     assert.deepEqual(await manager.resendTwoFactorCode(), { authenticated: false, twoFactor })
     assert.deepEqual(await manager.submitTwoFactorCode('012345'), { authenticated: true })
     assert.deepEqual(fake.calls.at(-1), ['submitTwoFactorCode', '012345'])
@@ -704,7 +708,7 @@ describe('setters', () => {
     ]) {
       await assert.rejects(manager.setRefreshToken(text), refusal(/^refreshToken is longer than 128 KiB/))
     }
-    fake.answers.setRefreshToken = async () => ({ error: FAILURE })
+    fake.answers.setRefreshToken = async () => ({ type: 'failed', error: FAILURE })
     await assert.rejects(manager.setRefreshToken('token'), { code: 'RATE_LIMITED' })
   })
 
@@ -758,8 +762,8 @@ describe('getters', () => {
 })
 
 describe('observables', () => {
-  const first = { kind: 'token', newRefreshToken: 'one' }
-  const second = { kind: 'token', oldRefreshToken: 'one', newRefreshToken: 'two' }
+  const first = { type: 'token', newRefreshToken: 'one' }
+  const second = { type: 'token', oldRefreshToken: 'one', newRefreshToken: 'two' }
 
   it('onRefreshTokenUpdated calls functions and observers, in order, and replays the last one', () => {
     const manager = new RingTokenManager()
@@ -804,7 +808,7 @@ describe('observables', () => {
     /** @type {any[]} */
     const seen = []
     /** @param {string} state */
-    const emit = (state) => fake.emit({ kind: 'status', status: { state, persisted: true, code: null } })
+    const emit = (state) => fake.emit({ type: 'status', status: { state, persisted: true, code: null } })
     emit('refreshing')
     manager.onStatus.subscribe((/** @type {any} */ value) => seen.push(value))
     emit('ready')
@@ -820,7 +824,7 @@ describe('observables', () => {
 
   it('the events of all managers come over one channel, and go to their own manager until its end', () => {
     const fake = fakeBinding()
-    const { RingTokenManager } = createFace(fake.binding)
+    const { RingTokenManager } = createExports(fake.binding)
     /** @type {unknown[]} */
     const seen = []
     for (const name of ['a', 'b']) {
@@ -830,11 +834,11 @@ describe('observables', () => {
     }
     assert.deepEqual([fake.listeners.length, fake.eventsMade], [2, 1])
     const [a, b] = fake.listeners
-    b?.({ kind: 'token', newRefreshToken: '1' })
-    a?.({ kind: 'token', newRefreshToken: '2' })
-    a?.({ kind: 'end' })
-    a?.({ kind: 'token', newRefreshToken: '3' })
-    b?.({ kind: 'token', newRefreshToken: '4' })
+    b?.({ type: 'token', newRefreshToken: '1' })
+    a?.({ type: 'token', newRefreshToken: '2' })
+    a?.({ type: 'end' })
+    a?.({ type: 'token', newRefreshToken: '3' })
+    b?.({ type: 'token', newRefreshToken: '4' })
     assert.deepEqual(seen, [
       ['b', '1'],
       ['a', '2'],
@@ -848,9 +852,9 @@ describe('observables', () => {
     const listener = () => count++
     const one = manager.onStatus.subscribe(listener)
     manager.onStatus.subscribe(listener)
-    fake.emit({ kind: 'status', status: { state: 'ready', persisted: true } })
+    fake.emit({ type: 'status', status: { state: 'ready', persisted: true } })
     one.unsubscribe()
-    fake.emit({ kind: 'status', status: { state: 'ready', persisted: true } })
+    fake.emit({ type: 'status', status: { state: 'ready', persisted: true } })
     assert.equal(count, 3)
   })
 
@@ -865,7 +869,7 @@ describe('observables', () => {
       other.unsubscribe()
     })
     other = manager.onStatus.subscribe(() => seen.push('other'))
-    fake.emit({ kind: 'status', status: { state: 'ready', persisted: true } })
+    fake.emit({ type: 'status', status: { state: 'ready', persisted: true } })
     assert.deepEqual(seen, ['first'])
   })
 
@@ -920,9 +924,9 @@ describe('observables', () => {
 
   it('a listener that fails without a logger is one warning of the process', async () => {
     const source = `
-      const { createFace } = require(${JSON.stringify(facePath)})
+      const { createExports } = require(${JSON.stringify(managerPath)})
       let emit
-      const { RingTokenManager } = createFace({
+      const { RingTokenManager } = createExports({
         BindingEvents: class {
           constructor(listener) { emit = (event) => { this.event = event; listener() } }
           next() { return this.event }
@@ -934,7 +938,7 @@ describe('observables', () => {
         manager.onStatus.subscribe(() => { throw new Error('${SECRET}') })
         manager.onStatus.subscribe(async () => { throw new Error('${SECRET}') })
       }
-      emit({ manager: 0, kind: 'status', status: { state: 'ready', persisted: true } })`
+      emit({ manager: 0, type: 'status', status: { state: 'ready', persisted: true } })`
     const { status, stderr } = spawnSync(process.execPath, ['-e', source], { encoding: 'utf8' })
     assert.equal(status, 0, stderr)
     assert.equal(stderr.match(/RingAuthWarning/g)?.length, 1, stderr)
@@ -965,18 +969,18 @@ describe('observables', () => {
       },
     }
     manager.onStatus.subscribe(subscriber)
-    fake.emit({ kind: 'status', status: { state: 'ready', persisted: true } })
-    fake.emit({ kind: 'status', status: { state: 'idle', persisted: true } })
+    fake.emit({ type: 'status', status: { state: 'ready', persisted: true } })
+    fake.emit({ type: 'status', status: { state: 'idle', persisted: true } })
     assert.equal(seen.length, 1)
   })
 
   it('unknown and broken events are ignored', () => {
     new RingTokenManager()
     for (const event of [
-      { kind: 'new' },
-      { kind: 'token' },
-      { kind: 'status' },
-      { kind: 'log' },
+      { type: 'new' },
+      { type: 'token' },
+      { type: 'status' },
+      { type: 'log' },
       {},
       null,
       undefined,
@@ -991,7 +995,7 @@ describe('logger', () => {
     /** @type {import('../index.js').LogEntry[]} */
     const log = []
     new RingTokenManager({ logger: (/** @type {import('../index.js').LogEntry} */ entry) => log.push(entry) })
-    fake.emit({ kind: 'log', level: 'warn', message: 'careful' })
+    fake.emit({ type: 'log', level: 'warn', message: 'careful' })
     assert.deepEqual(log, [{ level: 'warn', message: 'careful' }])
   })
 
@@ -1006,13 +1010,13 @@ describe('logger', () => {
         throw new Error('x')
       },
     })
-    fake.emit({ kind: 'log', level: 'warn', message: 'careful' })
+    fake.emit({ type: 'log', level: 'warn', message: 'careful' })
     await tick()
   })
 
   const LEVELS = /** @type {const} */ (['error', 'warn', 'info', 'debug'])
   const emitAll = () => {
-    for (const level of LEVELS) fake.emit({ kind: 'log', level, message: `${level} 100%s` })
+    for (const level of LEVELS) fake.emit({ type: 'log', level, message: `${level} 100%s` })
   }
   const ALL = LEVELS.map((level) => [level, `${level} 100%s`])
 
@@ -1109,7 +1113,7 @@ describe('logger', () => {
     manager.onStatus.subscribe(fail)
     const failures = () => {
       emitAll()
-      fake.emit({ kind: 'status', status: { state: 'ready', persisted: true } })
+      fake.emit({ type: 'status', status: { state: 'ready', persisted: true } })
     }
     failures()
     Object.assign(log, { error: undefined, warn: 7 })
@@ -1150,7 +1154,7 @@ describe('close', () => {
     const manager = new RingTokenManager()
     await manager.close()
     const error = { code: 'CLOSED', message: 'Closed', transient: false }
-    const closed = async () => ({ error })
+    const closed = async () => ({ type: 'failed', error })
     fake.answers = { getAuth: closed, login: closed, refresh: closed }
     await assert.rejects(manager.getAccessToken(), { code: 'CLOSED' })
     await assert.rejects(manager.getAuth(), { code: 'CLOSED' })
@@ -1162,7 +1166,7 @@ describe('close', () => {
 describe('parseRefreshToken', () => {
   it('parseRefreshToken returns the parts of a token', () => {
     assert.deepEqual(parseRefreshToken('token'), { raw: 'token', hasPushCredentials: false })
-    fake.answers.parseRefreshToken = { raw: 'r', hardwareId: 'h', hasPushCredentials: true }
+    fake.answers.parseRefreshToken = { type: 'token', raw: 'r', hardwareId: 'h', hasPushCredentials: true }
     assert.deepEqual(parseRefreshToken('token'), { raw: 'r', hardwareId: 'h', hasPushCredentials: true })
   })
 
@@ -1170,7 +1174,10 @@ describe('parseRefreshToken', () => {
     for (const bad of [undefined, null, 5, '', ' ', 'x'.repeat(140_000)]) {
       assert.throws(() => parseRefreshToken(bad), refusal(/^token /))
     }
-    fake.answers.parseRefreshToken = { error: { code: 'INVALID_ARGUMENT', message: 'Not a token', transient: false } }
+    fake.answers.parseRefreshToken = {
+      type: 'failed',
+      error: { code: 'INVALID_ARGUMENT', message: 'Not a token', transient: false },
+    }
     assert.throws(() => parseRefreshToken('token'), refusal(/^Not a token$/))
   })
 })
@@ -1178,7 +1185,7 @@ describe('parseRefreshToken', () => {
 describe('secrets', () => {
   it('secrets are in nothing that is printed', () => {
     const manager = new RingTokenManager({ refreshToken: `given-${SECRET}`, logger() {} })
-    fake.emit({ kind: 'token', newRefreshToken: SECRET })
+    fake.emit({ type: 'token', newRefreshToken: SECRET })
     manager.onRefreshTokenUpdated.subscribe(() => {})
     for (const value of [manager, manager.onRefreshTokenUpdated, manager.onStatus, { deep: { manager } }]) {
       const printed = [
@@ -1200,10 +1207,10 @@ describe('the process', () => {
   /** Runs a script with a binding that is busy as often as `busy` says. @param {number} busy */
   function run(busy) {
     const source = `
-      const { createFace } = require(${JSON.stringify(facePath)})
+      const { createExports } = require(${JSON.stringify(managerPath)})
       let busy = ${busy}
       let asked = 0
-      const { RingTokenManager } = createFace({
+      const { RingTokenManager } = createExports({
         BindingEvents: class {},
         open: () => ({ manager: {} }),
         isBusy: () => busy > 0,
@@ -1233,10 +1240,10 @@ describe('the process', () => {
 
   it('an idle manager without references can be collected, and one with autoRefresh after it is closed', () => {
     const source = `
-      const { createFace } = require(${JSON.stringify(facePath)})
+      const { createExports } = require(${JSON.stringify(managerPath)})
       let listener
-      const { RingTokenManager } = createFace({
-        BindingEvents: class { constructor(hear) { listener = hear } next() {} },
+      const { RingTokenManager } = createExports({
+        BindingEvents: class { constructor(dispatch) { listener = dispatch } next() {} },
         open: () => ({ manager: { close: async () => {} } }),
         isBusy: () => false, settled: async () => {},
       })
