@@ -145,7 +145,7 @@ export class RingTokenManager {
   /** The newest refresh token, wrapped as in ring-client-api; `null` if there is none. A secret. */
   readonly refreshToken: string | null
 
-  /** The device id, a UUID by which Ring knows this installation; `null` if there is none yet. */
+  /** The hardware id, a UUID by which Ring knows this installation; `null` if there is none yet. */
   readonly hardwareId: string | null
 
   /** The state of the manager, and the last problem if there is one. Holds no secret. */
@@ -191,7 +191,7 @@ export interface RingTokenManagerOptions {
   store?: Store | undefined
 
   /**
-   * The text from which the device id is derived if neither the token nor the store has one, as in ring-client-api.
+   * The text from which the hardware id is derived if neither the token nor the store has one, as in ring-client-api.
    * Default: the operating system's id of this machine.
    */
   systemId?: string | undefined
@@ -425,7 +425,7 @@ export interface Auth {
   expiresAt: number
   /** The newest refresh token, wrapped. */
   refreshToken: string
-  /** The device id, to be sent as the header `hardware_id`. */
+  /** The hardware id, to be sent as the header `hardware_id`. */
   hardwareId: string
 }
 
@@ -519,7 +519,7 @@ export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
  * - `TWO_FACTOR_RATE_LIMITED`: too many codes were requested. Transient.
  * - `REFRESH_TOKEN_REJECTED`: Ring no longer accepts the refresh token.
  * - `CLIENT_REJECTED`: Ring refuses the client id.
- * - `BLOCKED`: Ring's edge refuses this address, device id or `User-Agent`. Transient.
+ * - `BLOCKED`: Ring's edge refuses this address, hardware id or `User-Agent`. Transient.
  * - `RATE_LIMITED`: too many requests. Transient.
  * - `SERVER_ERROR`: Ring's server failed. Transient.
  * - `NETWORK`: no connection, or it was cut off. Transient.
@@ -612,7 +612,7 @@ export function parseRefreshToken(token: string): ParsedRefreshToken
 export interface ParsedRefreshToken {
   /** The inner token, as Ring issued it. A secret. */
   raw: string
-  /** The device id of the token; absent in a raw token. */
+  /** The hardware id of the token; absent in a raw token. */
   hardwareId?: string
   /** Whether the token holds push-notification credentials. */
   hasPushCredentials: boolean

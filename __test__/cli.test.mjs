@@ -716,7 +716,7 @@ describe('a journal', { concurrency: 4 }, () => {
     const text = await run(['status', '--state-file', journal], { ring })
     assert.equal(text.code, 0, text.stderr)
     assert.match(text.stdout, /State: +ready/)
-    assert.match(text.stdout, /Device id: +[0-9a-f-]{36}/)
+    assert.match(text.stdout, /Hardware id: +[0-9a-f-]{36}/)
     assert.match(text.stdout, /Token age: +\d+ /)
     assert.match(text.stdout, /Access token: valid for another 3 h/)
     const status = await run(['status', '--state-file', journal, '--json'], { ring })

@@ -7,7 +7,7 @@ use std::time::Duration;
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
 use super::flags::{self, Action, COMMANDS, Flag, FlagId};
-use super::output::Loudness;
+use super::output::Verbosity;
 use super::{StandardInput, suggest};
 use crate::oauth::LoginFlow;
 use crate::{Error, Result, Secret};
@@ -44,7 +44,7 @@ pub(super) struct Options {
     pub(super) refresh_token_stdin: bool,
     pub(super) web: Option<WebOptions>,
     pub(super) json: bool,
-    pub(super) loudness: Loudness,
+    pub(super) verbosity: Verbosity,
     /// Not an option: what the program that runs the command line knows of standard input.
     pub(super) input: StandardInput,
 }
@@ -244,8 +244,8 @@ impl Reader {
             FlagId::OnChange => options.on_change = true,
             FlagId::RefreshTokenStdin => options.refresh_token_stdin = true,
             FlagId::Json => options.json = true,
-            FlagId::Quiet => options.loudness = Loudness::Quiet,
-            FlagId::Verbose => options.loudness = Loudness::Verbose,
+            FlagId::Quiet => options.verbosity = Verbosity::Quiet,
+            FlagId::Verbose => options.verbosity = Verbosity::Verbose,
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use super::args::Options;
 use super::keys;
 use super::output::Output;
-use super::prompter::patiently;
+use super::prompter::with_progress;
 use super::secrets::Environment;
 use super::stdout;
 use super::store::{ChosenStore, named};
@@ -21,7 +21,7 @@ use crate::oauth::{Endpoints, Origin, RingOauth};
 use crate::{Error, ErrorCode, Secret, task};
 
 /// Where the token is kept, opened for one command.
-pub(super) struct Keeping {
+pub(super) struct Context {
     pub(super) chosen: ChosenStore,
     pub(super) opened: Opened,
     pub(super) endpoints: Endpoints,
@@ -30,17 +30,17 @@ pub(super) struct Keeping {
 
 /// What became of a token that is to be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum Saved {
     /// It is wherever it should be.
-    Kept,
+    Everywhere,
     /// It is in the journal, and not where people look for it.
     JournalOnly,
     /// It is not in the journal, and so nowhere that can be relied upon.
-    Unwritten,
+    Nowhere,
 }
 
-impl Keeping {
-    pub(super) fn begin(options: &Options, purpose: Purpose) -> crate::Result<Self> {
+impl Context {
+    pub(super) fn open(options: &Options, purpose: Purpose) -> crate::Result<Self> {
         let endpoints = endpoints()?;
         let chosen = ChosenStore::find(&options.store)?;
         let codec = keys::codec(options, endpoints.issuer())?;
@@ -62,8 +62,8 @@ impl Keeping {
     /// Makes sure that a login can be stored, and says what it will change beyond the token.
     pub(super) async fn dry_run(&self, output: &Output) -> crate::Result<Introduced> {
         let opened = self.opened.clone();
-        let (introduced, notices) = patiently(output, blocking(move || opened.dry_run())).await?;
-        tell(notices, output);
+        let (introduced, notices) = with_progress(output, blocking(move || opened.dry_run())).await?;
+        show_notices(notices, output);
         Ok(introduced)
     }
 
@@ -92,7 +92,7 @@ impl Keeping {
 
     /// Says what was changed of what was planned: also a login that fails can have brought an older token back to where
     /// it is shown.
-    pub(super) async fn tell_changes(&self, planned: Introduced, output: &Output) {
+    pub(super) async fn show_changes(&self, planned: Introduced, output: &Output) {
         if planned == Introduced::default() {
             return;
         }
@@ -137,18 +137,18 @@ impl Keeping {
         }
     }
 
-    pub(super) fn open(
+    pub(super) fn open_manager(
         &self,
         options: &Options,
         output: &Arc<Output>,
         runtime: &Handle,
         given: Option<Secret>,
     ) -> crate::Result<Manager> {
-        self.open_with(options, output, Arc::clone(output) as _, runtime, given, false)
+        self.open_manager_with(options, output, Arc::clone(output) as _, runtime, given, false)
     }
 
-    /// As [`Keeping::open`], for another listener, and perhaps to refresh without being asked.
-    pub(super) fn open_with(
+    /// As [`Context::open_manager`], for another listener, and perhaps to refresh without being asked.
+    pub(super) fn open_manager_with(
         &self,
         options: &Options,
         output: &Output,
@@ -186,16 +186,16 @@ impl Keeping {
         Manager::open(parts, settings)
     }
 
-    pub(super) async fn outcome(&self, status: &Status, newest: &Secret) -> Outcome {
+    pub(super) async fn saved(&self, status: &Status, newest: &Secret) -> Saved {
         let (opened, newest) = (self.opened.clone(), newest.clone());
         if !status.persisted {
-            return Outcome::Unwritten;
+            return Saved::Nowhere;
         }
         // Where nothing went wrong and it shows another one, somebody else has rotated since.
         if store_problem(status).is_none() || blocking(move || Ok(opened.shows(&newest))).await.unwrap_or(false) {
-            return Outcome::Kept;
+            return Saved::Everywhere;
         }
-        Outcome::JournalOnly
+        Saved::JournalOnly
     }
 
     /// Where people find the token: in the file, or in its journal alone if the file has a reference in its place.
@@ -213,14 +213,14 @@ impl Keeping {
     }
 
     /// Says where the token is, and where it is not.
-    pub(super) fn not_stored(&self, outcome: Outcome, status: &Status, what: &str, output: &Output) -> u8 {
+    pub(super) fn not_stored(&self, saved: Saved, status: &Status, what: &str, output: &Output) -> u8 {
         let file = self.chosen.path().map(|path| path.display().to_string()).unwrap_or_default();
         let journal = self.opened.store.name();
-        output.complain(&match outcome {
-            Outcome::JournalOnly => format!(
+        output.complain(&match saved {
+            Saved::JournalOnly => format!(
                 "ring-auth: {what}, and the new refresh token is in the journal {journal}, but could not be written into {file}. The next start or refresh writes it there, once that works."
             ),
-            Outcome::Kept | Outcome::Unwritten => {
+            Saved::Everywhere | Saved::Nowhere => {
                 let where_else = match self.opened.mirror {
                     Some(_) => "its journal does not have it",
                     None => "nothing else has it",
@@ -262,7 +262,7 @@ pub(super) async fn blocking<T: Send + 'static>(
     done.unwrap_or_else(|_| Err(Error::new(ErrorCode::Store, "The store was left half-way.")))
 }
 
-pub(super) fn tell(notices: Vec<Notice>, output: &Output) {
+pub(super) fn show_notices(notices: Vec<Notice>, output: &Output) {
     for Notice(sentence) in notices {
         output.say(&format!("ring-auth: {sentence}"));
     }

@@ -6,7 +6,7 @@ use super::Stop;
 use super::args::Options;
 use super::context::blocking;
 use super::output::Output;
-use super::prompter::{Person, token_of_stdin};
+use super::prompter::{Prompter, token_of_stdin};
 use super::secrets::{Environment, Named};
 use super::terminal::Question;
 use crate::token::RefreshToken;
@@ -22,9 +22,9 @@ pub(super) async fn given_token(options: &Options, output: &Arc<Output>) -> Resu
         if Environment::of_this_process().names_file(TOKEN) {
             return Err(Error::invalid(format!("{NAME} and {TOKEN}_FILE exclude each other: give one token.")).into());
         }
-        let person = Person::new(output, options.input.for_options());
-        let token = if person.is_there() {
-            person.ask(Question::hidden("Refresh token: "), "refresh token", NAME).await?
+        let prompter = Prompter::new(output, options.input.for_options());
+        let token = if prompter.has_person() {
+            prompter.ask(Question::hidden("Refresh token: "), "refresh token", NAME).await?
         } else {
             token_of_stdin(NAME).await?
         };

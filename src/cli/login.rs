@@ -7,9 +7,9 @@ use serde_json::json;
 use tokio::runtime::Handle;
 
 use super::args::Options;
-use super::context::{Keeping, Outcome, blocking};
+use super::context::{Context, Saved, blocking};
 use super::output::Output;
-use super::prompter::{Person, from_stdin, line_of_stdin, no_code};
+use super::prompter::{Prompter, from_stdin, line_of_stdin, no_code};
 use super::secrets::{self, Environment, Named};
 use super::terminal::Question;
 use super::{Done, Stop};
@@ -31,24 +31,24 @@ pub(super) async fn login(options: Options, output: Arc<Output>, runtime: Handle
         Ok((options, given))
     })
     .await?;
-    let kept = Keeping::begin(&options, Purpose::Introduce)?;
-    let planned = kept.dry_run(&output).await?;
-    let manager = kept.open(&options, &output, &runtime, None)?;
+    let context = Context::open(&options, Purpose::Introduce)?;
+    let planned = context.dry_run(&output).await?;
+    let manager = context.open_manager(&options, &output, &runtime, None)?;
     // With that option the lines of a pipe are the password and the code, and answer no question.
     let input = if options.password_stdin { options.input.for_options() } else { options.input };
-    let person = Person::new(&output, input);
-    if person.is_there() {
-        kept.try_output()?;
+    let prompter = Prompter::new(&output, input);
+    if prompter.has_person() {
+        context.try_output()?;
         output.say(
             "This gets a refresh token for ring-client-api, homebridge-ring and the like. Ring may send you a code.",
         );
-        if let Some(path) = kept.chosen.path() {
-            output.say(&format!("It will be kept in {}.", kept.stored_in(path).await));
+        if let Some(path) = context.chosen.path() {
+            output.say(&format!("It will be kept in {}.", context.stored_in(path).await));
         }
     }
-    let done = log_in(&kept, &manager, &options, given, &output, &person).await;
+    let done = log_in(&context, &manager, &options, given, &output, &prompter).await;
     // From here on Ctrl-C ends the program by itself.
-    drop(person);
+    drop(prompter);
     let expires_at = manager.cached_auth().map(|auth| auth.expires_at);
     // A rotation that an interruption came across is finished first, and the newest token is known only then.
     let closing = manager.close();
@@ -60,12 +60,12 @@ pub(super) async fn login(options: Options, output: Arc<Output>, runtime: Handle
         closing.await;
     }
     let code = match done {
-        Ok(()) => show_login(&kept, &manager, expires_at, &output).await,
+        Ok(()) => show_login(&context, &manager, expires_at, &output).await,
         Err(stop) => Err(stop),
     };
-    kept.tell_changes(planned, &output).await;
+    context.show_changes(planned, &output).await;
     let code = code?;
-    if code == 0 && kept.chosen.is_homebridge() {
+    if code == 0 && context.chosen.is_homebridge() {
         output.say("Restart Homebridge now: it reads its configuration only when it starts.");
     }
     Ok(code)
@@ -118,29 +118,30 @@ impl Given {
 }
 
 async fn log_in(
-    kept: &Keeping,
+    context: &Context,
     manager: &Manager,
     options: &Options,
     given: Given,
     output: &Arc<Output>,
-    person: &Person,
+    prompter: &Prompter,
 ) -> Result<(), Stop> {
     let email = if let Some(email) = given.email {
         email
     } else {
-        let typed = person.ask(Question::email("Email: "), "e-mail address", "--email or RING_EMAIL").await?;
+        let typed = prompter.ask(Question::email("Email: "), "e-mail address", "--email or RING_EMAIL").await?;
         Secret::new(typed.expose().trim())
     };
-    let lines = options.password_stdin && !person.is_there();
+    let lines = options.password_stdin && !prompter.has_person();
     let password = match given.password {
         Some(password) => password,
         None if lines => line_of_stdin("--password-stdin", "password").await?,
-        None => person.ask(Question::hidden("Password: "), "password", "--password-stdin or RING_PASSWORD").await?,
+        None => prompter.ask(Question::hidden("Password: "), "password", "--password-stdin or RING_PASSWORD").await?,
     };
     let device = if options.new_device { Device::New } else { Device::Kept };
     // A person may have taken minutes to type, and who reads standard output may be gone.
-    kept.try_output()?;
-    let mut step = person.patiently(manager.login(Credentials { email, password, totp: given.totp, device })).await?;
+    context.try_output()?;
+    let mut step =
+        prompter.interruptible(manager.login(Credentials { email, password, totp: given.totp, device })).await?;
     let mut given = given.code;
     let (mut announced, mut tries) = (false, 0);
     while let Step::TwoFactor(two_factor) = step {
@@ -149,16 +150,16 @@ async fn log_in(
             code
         } else {
             if !std::mem::replace(&mut announced, true) {
-                announce(&two_factor, output, person);
+                announce(&two_factor, output, prompter);
             }
-            if lines { from_stdin().await?.ok_or_else(no_code)? } else { person.code().await? }
+            if lines { from_stdin().await?.ok_or_else(no_code)? } else { prompter.code().await? }
         };
         let another = typed && wants_another(&code);
-        kept.try_output()?;
+        context.try_output()?;
         let answered = if another {
-            person.patiently(manager.resend_two_factor_code()).await
+            prompter.interruptible(manager.resend_two_factor_code()).await
         } else {
-            person.patiently(manager.submit_two_factor_code(code)).await
+            prompter.interruptible(manager.submit_two_factor_code(code)).await
         };
         step = match answered {
             Ok(Step::Authenticated) => return Ok(()),
@@ -170,7 +171,7 @@ async fn log_in(
                 Step::TwoFactor(two_factor)
             }
             Err(Stop::Failed(error))
-                if person.is_there() && manager.awaits_code() && may_ask_again(&error, another) =>
+                if prompter.has_person() && manager.awaits_code() && may_ask_again(&error, another) =>
             {
                 // What was not sent, or is for another code only, is no try.
                 if !another && error.code() != ErrorCode::InvalidArgument {
@@ -192,8 +193,8 @@ async fn log_in(
 }
 
 /// Says where the code is, and how to get another one.
-fn announce(two_factor: &TwoFactor, output: &Output, person: &Person) {
-    if !person.is_there() {
+fn announce(two_factor: &TwoFactor, output: &Output, prompter: &Prompter) {
+    if !prompter.has_person() {
         output.say(&two_factor.prompt);
         return;
     }
@@ -218,14 +219,14 @@ fn may_ask_again(error: &Error, another: bool) -> bool {
     }
 }
 
-async fn show_login(kept: &Keeping, manager: &Manager, expires_at: Option<Millis>, output: &Output) -> Done {
+async fn show_login(context: &Context, manager: &Manager, expires_at: Option<Millis>, output: &Output) -> Done {
     let Some(token) = manager.refresh_token() else {
         return Err(Error::new(ErrorCode::NoRefreshToken, "The login ended without a token.").into());
     };
     let status = manager.status();
-    let outcome = kept.outcome(&status, &token).await;
+    let saved = context.saved(&status, &token).await;
     let line = format!("\"refreshToken\": \"{}\"", token.expose());
-    let is_only_copy = outcome == Outcome::Unwritten;
+    let is_only_copy = saved == Saved::Nowhere;
     if output.is_json() {
         let result = json!({
             "refreshToken": token.expose(), "hardwareId": manager.hardware_id(),
@@ -233,7 +234,7 @@ async fn show_login(kept: &Keeping, manager: &Manager, expires_at: Option<Millis
         });
         output.token(&result.to_string(), is_only_copy);
     }
-    let Some(path) = kept.chosen.path() else {
+    let Some(path) = context.chosen.path() else {
         if output.ends_with_token() {
             output.say(WORTH);
         }
@@ -251,15 +252,15 @@ async fn show_login(kept: &Keeping, manager: &Manager, expires_at: Option<Millis
         }
         return Ok(0);
     };
-    if outcome == Outcome::Kept {
-        let place = kept.stored_in(path).await;
+    if saved == Saved::Everywhere {
+        let place = context.stored_in(path).await;
         output.say(&format!("Successfully logged in to Ring. The refresh token is stored in {place}."));
         return Ok(0);
     }
     if !output.is_json() {
         output.token(&line, is_only_copy);
     }
-    Ok(kept.not_stored(outcome, &status, "The login worked", output))
+    Ok(context.not_stored(saved, &status, "The login worked", output))
 }
 
 const WORTH: &str = "It is worth as much as your password: whoever has it can open your doors. Give it to one program \

@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::Done;
 use super::args::Options;
-use super::context::{Keeping, blocking, tell};
+use super::context::{Context, blocking, show_notices};
 use super::output::Output;
-use super::prompter::patiently;
+use super::prompter::with_progress;
 use super::store::Forgotten;
 use crate::mirror::Purpose;
 use crate::{Error, ErrorCode};
@@ -18,11 +18,11 @@ use crate::{Error, ErrorCode};
 const WAIT_FOR_LOCK: Duration = Duration::from_secs(60);
 
 pub(super) async fn logout(options: &Options, output: &Arc<Output>) -> Done {
-    let kept = Keeping::begin(options, Purpose::Introduce)?;
+    let context = Context::open(options, Purpose::Introduce)?;
     // Without a manager: one would first end the refresh that a killed process left behind.
-    let Forgotten { cleared } = patiently(output, forget(&kept)).await?;
+    let Forgotten { cleared } = with_progress(output, forget(&context)).await?;
     match cleared {
-        Ok(notices) => tell(notices, output),
+        Ok(notices) => show_notices(notices, output),
         Err(error) => {
             output.complain("The journal is forgotten, but the file still shows the token.");
             return Err(error.into());
@@ -31,7 +31,7 @@ pub(super) async fn logout(options: &Options, output: &Arc<Output>) -> Done {
     if output.is_json() {
         output.json(&json!({}));
     }
-    if kept.opened.mirror.is_some() {
+    if context.opened.mirror.is_some() {
         output.say("A program that is running keeps its token in memory: restart it.");
     }
     output.say(
@@ -42,11 +42,11 @@ pub(super) async fn logout(options: &Options, output: &Arc<Output>) -> Done {
 }
 
 /// Waits for the process that holds the journal's lock, then forgets the token.
-async fn forget(kept: &Keeping) -> crate::Result<Forgotten> {
+async fn forget(context: &Context) -> crate::Result<Forgotten> {
     // A holder refreshes, and releases the lock within that time.
     let limit = Instant::now() + WAIT_FOR_LOCK;
     loop {
-        let (opened, path) = (kept.opened.clone(), kept.chosen.path().map(ToOwned::to_owned));
+        let (opened, path) = (context.opened.clone(), context.chosen.path().map(ToOwned::to_owned));
         if let Some(forgotten) = blocking(move || opened.forget(path.as_deref())).await? {
             return Ok(forgotten);
         }
@@ -55,7 +55,7 @@ async fn forget(kept: &Keeping) -> crate::Result<Forgotten> {
                 ErrorCode::StoreLocked,
                 format!(
                     "Another process has been holding {} for longer than a refresh takes. Look for one that hangs.",
-                    kept.opened.store.name()
+                    context.opened.store.name()
                 ),
             ));
         }

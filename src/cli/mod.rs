@@ -75,7 +75,7 @@ pub async fn run(args: Vec<OsString>, input: StandardInput, surroundings: Option
             parsed.options.input = input;
             run_parsed(parsed, surroundings, runtime).await
         }
-        Err(error) => Output::new(json, output::Loudness::Normal).fail(&error),
+        Err(error) => Output::new(json, output::Verbosity::Normal).fail(&error),
     }
 }
 
@@ -90,13 +90,13 @@ pub async fn begin_web_login(args: Vec<OsString>, runtime: Handle) -> WebStart {
     let json = args.iter().any(|arg| arg == "--json");
     let parsed = match args::parse(args, has_token_file()) {
         Ok(parsed) => parsed,
-        Err(error) => return WebStart::Ended(Output::new(json, output::Loudness::Normal).fail(&error)),
+        Err(error) => return WebStart::Ended(Output::new(json, output::Verbosity::Normal).fail(&error)),
     };
     let Some(page) = parsed.options.web.clone().filter(|_| parsed.action == Action::Login) else {
         return WebStart::Ended(run_parsed(parsed, None, runtime).await);
     };
-    let output = Arc::new(Output::new(parsed.options.json, parsed.options.loudness));
-    match web::begin(&parsed.options, page, &output).await {
+    let output = Arc::new(Output::new(parsed.options.json, parsed.options.verbosity));
+    match web::prepare(&parsed.options, page, &output).await {
         Ok(login) => WebStart::Login(Box::new(login)),
         Err(error) => WebStart::Ended(output.fail(&error)),
     }
@@ -104,7 +104,7 @@ pub async fn begin_web_login(args: Vec<OsString>, runtime: Handle) -> WebStart {
 
 async fn run_parsed(parsed: Parsed, surroundings: Option<String>, runtime: Handle) -> u8 {
     let Parsed { action, word, options } = parsed;
-    let output = Output::new(options.json, options.loudness);
+    let output = Output::new(options.json, options.verbosity);
     let output = Arc::new(output.with_order_of_ring_client_api(options.input == StandardInput::Answers));
     let done = match action {
         Action::Help => {

@@ -13,7 +13,7 @@ use crate::manager::{Event, Level, Listener};
 
 /// How much is said on standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(super) enum Loudness {
+pub(super) enum Verbosity {
     /// Failures only.
     Quiet,
     /// What a person should know.
@@ -30,7 +30,7 @@ const CLEARED_LINE: &str = "\r\x1b[K";
 #[derive(Debug)]
 pub(super) struct Output {
     json: bool,
-    loudness: Loudness,
+    verbosity: Verbosity,
     /// Whether the terminal knows no escape sequences (`TERM=dumb`).
     is_dumb: bool,
     /// Whether questions go to standard output even if that is a pipe, and the token is the last line of all.
@@ -46,10 +46,10 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn new(json: bool, loudness: Loudness) -> Self {
+    pub(super) fn new(json: bool, verbosity: Verbosity) -> Self {
         Self {
             json,
-            loudness,
+            verbosity,
             is_dumb: std::env::var_os("TERM").is_some_and(|term| term == "dumb"),
             like_ring_client_api: false,
             waiting: Mutex::new(false),
@@ -74,7 +74,7 @@ impl Output {
     }
 
     pub(super) fn is_quiet(&self) -> bool {
-        self.loudness == Loudness::Quiet
+        self.verbosity == Verbosity::Quiet
     }
 
     /// A line of the result, on standard output.
@@ -126,7 +126,7 @@ impl Output {
 
     /// A line for people, on standard error.
     pub(super) fn say(&self, text: &str) {
-        if self.loudness >= Loudness::Normal {
+        if self.verbosity >= Verbosity::Normal {
             self.complain(text);
         }
     }
@@ -134,14 +134,14 @@ impl Output {
     /// A line on standard error that is never left out.
     pub(super) fn complain(&self, text: &str) {
         self.done_waiting();
-        tell(write_line(&mut io::stderr().lock(), text));
+        ignore(write_line(&mut io::stderr().lock(), text));
     }
 
     /// A line for the person in a dialogue: on standard output, as ring-client-api's CLI has it, unless that is not a
     /// terminal or is kept for JSON.
     pub(super) fn talk(&self, text: &str) {
         self.done_waiting();
-        tell(if self.talks_on_stdout() {
+        ignore(if self.talks_on_stdout() {
             write_line(&mut io::stdout().lock(), text)
         } else {
             write_line(&mut io::stderr().lock(), text)
@@ -151,7 +151,7 @@ impl Output {
     /// A question, without a line end.
     pub(super) fn ask(&self, prompt: &str) {
         self.done_waiting();
-        tell(if self.talks_on_stdout() {
+        ignore(if self.talks_on_stdout() {
             write_now(&mut io::stdout().lock(), prompt)
         } else {
             write_now(&mut io::stderr().lock(), prompt)
@@ -166,16 +166,16 @@ impl Output {
 
     /// Shows that something takes its time. On a terminal the next line takes its place.
     pub(super) fn wait(&self, text: &str) {
-        if self.loudness == Loudness::Quiet {
+        if self.verbosity == Verbosity::Quiet {
             return;
         }
         self.done_waiting();
         let mut stderr = io::stderr().lock();
         if stderr.is_terminal() && !self.is_dumb {
-            tell(write_now(&mut stderr, text));
+            ignore(write_now(&mut stderr, text));
             *lock(&self.waiting) = true;
         } else {
-            tell(write_line(&mut stderr, text));
+            ignore(write_line(&mut stderr, text));
         }
     }
 
@@ -200,7 +200,7 @@ impl Output {
         if !lock(&self.logged).starts_with(&line) {
             self.complain(&line);
         }
-        if let Some(cause) = error.cause().filter(|_| self.loudness >= Loudness::Normal) {
+        if let Some(cause) = error.cause().filter(|_| self.verbosity >= Verbosity::Normal) {
             self.complain(&format!("  because: {cause}"));
         }
     }
@@ -211,7 +211,7 @@ impl Output {
 
     fn done_waiting(&self) {
         if std::mem::take(&mut *lock(&self.waiting)) {
-            tell(write_now(&mut io::stderr().lock(), CLEARED_LINE));
+            ignore(write_now(&mut io::stderr().lock(), CLEARED_LINE));
         }
     }
 }
@@ -220,11 +220,11 @@ impl Listener for Output {
     fn on_event(&self, event: Event) {
         let Event::Log(level, message) = event else { return };
         let wanted = match level {
-            Level::Error => Loudness::Quiet,
-            Level::Warn => Loudness::Normal,
-            Level::Info | Level::Debug => Loudness::Verbose,
+            Level::Error => Verbosity::Quiet,
+            Level::Warn => Verbosity::Normal,
+            Level::Info | Level::Debug => Verbosity::Verbose,
         };
-        if self.loudness >= wanted {
+        if self.verbosity >= wanted {
             let line = format!("ring-auth: {message}");
             self.complain(&line);
             *lock(&self.logged) = line;
@@ -237,7 +237,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Whoever reads what is said to people may be gone: then there is nobody to tell.
-fn tell(_: io::Result<()>) {}
+fn ignore(_: io::Result<()>) {}
 
 fn write_line(to: &mut impl Write, text: &str) -> io::Result<()> {
     write_now(to, &format!("{text}\n"))

@@ -67,7 +67,7 @@ pub(super) fn no_code() -> Error {
 }
 
 /// Shows now and then that Ring is being waited for.
-pub(super) async fn patiently<T>(output: &Output, work: impl Future<Output = T>) -> T {
+pub(super) async fn with_progress<T>(output: &Output, work: impl Future<Output = T>) -> T {
     tokio::pin!(work);
     let (mut waited, mut step) = (Duration::ZERO, Duration::from_secs(1));
     loop {
@@ -81,21 +81,21 @@ pub(super) async fn patiently<T>(output: &Output, work: impl Future<Output = T>)
 }
 
 /// The person at the terminal, the program that answers in a person's place, or nobody.
-pub(super) struct Person {
+pub(super) struct Prompter {
     output: Arc<Output>,
     terminal: Option<Arc<Terminal>>,
     /// What standard input is good for without a terminal.
     input: StandardInput,
 }
 
-impl Person {
+impl Prompter {
     pub(super) fn new(output: &Arc<Output>, input: StandardInput) -> Self {
         // In mintty nothing hides what is typed, and the console that could is not the one that the person sees.
         let terminal = if input == StandardInput::Mintty { None } else { Terminal::open() };
         Self { output: Arc::clone(output), terminal: terminal.map(Arc::new), input }
     }
 
-    pub(super) fn is_there(&self) -> bool {
+    pub(super) fn has_person(&self) -> bool {
         self.terminal.is_some() || self.input == StandardInput::Answers
     }
 
@@ -147,8 +147,8 @@ impl Person {
     }
 
     /// Waits for Ring, and for Ctrl-C.
-    pub(super) async fn patiently<T>(&self, work: impl Future<Output = crate::Result<T>>) -> Result<T, Stop> {
-        let waiting = patiently(&self.output, work);
+    pub(super) async fn interruptible<T>(&self, work: impl Future<Output = crate::Result<T>>) -> Result<T, Stop> {
+        let waiting = with_progress(&self.output, work);
         let Some(terminal) = &self.terminal else { return Ok(waiting.await?) };
         tokio::pin!(waiting);
         loop {

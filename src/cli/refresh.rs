@@ -7,26 +7,26 @@ use tokio::runtime::Handle;
 
 use super::Done;
 use super::args::Options;
-use super::context::{Keeping, Outcome};
+use super::context::{Context, Saved};
 use super::given_token::given_token;
 use super::output::Output;
-use super::prompter::patiently;
+use super::prompter::with_progress;
 use crate::manager::Auth;
 use crate::mirror::Purpose;
 
 pub(super) async fn refresh(options: Options, output: Arc<Output>, runtime: Handle) -> Done {
     let given = given_token(&options, &output).await?;
-    let kept = Keeping::begin(&options, Purpose::Follow)?;
-    kept.look_first(given.is_some(), &output)?;
-    let manager = kept.open(&options, &output, &runtime, given)?;
-    kept.try_output()?;
-    let result = patiently(&output, manager.refresh(options.force)).await;
+    let context = Context::open(&options, Purpose::Follow)?;
+    context.look_first(given.is_some(), &output)?;
+    let manager = context.open_manager(&options, &output, &runtime, given)?;
+    context.try_output()?;
+    let result = with_progress(&output, manager.refresh(options.force)).await;
     manager.close().await;
     let Auth { refresh_token, hardware_id, expires_at, .. } =
-        result.map_err(|error| kept.chosen.in_our_words(error))?;
+        result.map_err(|error| context.chosen.in_our_words(error))?;
     let status = manager.status();
-    let outcome = kept.outcome(&status, &refresh_token).await;
-    let is_only_copy = outcome == Outcome::Unwritten;
+    let saved = context.saved(&status, &refresh_token).await;
+    let is_only_copy = saved == Saved::Nowhere;
     if output.is_json() {
         let result = json!({
             "refreshToken": refresh_token.expose(), "hardwareId": hardware_id, "expiresAt": expires_at,
@@ -36,15 +36,15 @@ pub(super) async fn refresh(options: Options, output: Arc<Output>, runtime: Hand
     } else if !status.persisted {
         output.token(refresh_token.expose(), is_only_copy);
     }
-    if kept.codec.is_changing() && outcome != Outcome::Unwritten {
-        kept.check_seal().await?;
+    if context.codec.is_changing() && saved != Saved::Nowhere {
+        context.check_seal().await?;
     }
-    Ok(match kept.chosen.path() {
+    Ok(match context.chosen.path() {
         None => 0,
-        Some(path) if outcome == Outcome::Kept => {
-            output.say(&format!("Rotated. The new refresh token is stored in {}.", kept.stored_in(path).await));
+        Some(path) if saved == Saved::Everywhere => {
+            output.say(&format!("Rotated. The new refresh token is stored in {}.", context.stored_in(path).await));
             0
         }
-        Some(_) => kept.not_stored(outcome, &status, "Rotated", &output),
+        Some(_) => context.not_stored(saved, &status, "Rotated", &output),
     })
 }

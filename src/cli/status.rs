@@ -184,7 +184,7 @@ fn show(output: &Output, report: &Report<'_>) {
         return;
     }
     let mut lines = vec![format!("State:        {}", status.phase.as_str())];
-    lines.push(format!("Device id:    {}", hardware_id.unwrap_or("not decided yet")));
+    lines.push(format!("Hardware id:  {}", hardware_id.unwrap_or("not decided yet")));
     if let Some(age) = age_seconds {
         lines.push(format!("Token age:    {}", duration(*age)));
     }

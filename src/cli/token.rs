@@ -7,18 +7,18 @@ use tokio::runtime::Handle;
 
 use super::Done;
 use super::args::Options;
-use super::context::{Keeping, Outcome};
+use super::context::{Context, Saved};
 use super::given_token::given_token;
 use super::output::Output;
-use super::prompter::patiently;
+use super::prompter::with_progress;
 use crate::mirror::Purpose;
 
 pub(super) async fn token(options: Options, output: Arc<Output>, runtime: Handle) -> Done {
     let given = given_token(&options, &output).await?;
-    let kept = Keeping::begin(&options, Purpose::Follow)?;
-    kept.look_first(given.is_some(), &output)?;
-    let manager = kept.open(&options, &output, &runtime, given)?;
-    let auth = patiently(&output, manager.auth()).await;
+    let context = Context::open(&options, Purpose::Follow)?;
+    context.look_first(given.is_some(), &output)?;
+    let manager = context.open_manager(&options, &output, &runtime, given)?;
+    let auth = with_progress(&output, manager.auth()).await;
     if let Ok(auth) = &auth
         && !output.is_json()
     {
@@ -27,12 +27,12 @@ pub(super) async fn token(options: Options, output: Arc<Output>, runtime: Handle
     }
     // That one, in the last tenth of a lifetime, ends first.
     manager.close().await;
-    let auth = auth.map_err(|error| kept.chosen.in_our_words(error))?;
+    let auth = auth.map_err(|error| context.chosen.in_our_words(error))?;
     let status = manager.status();
     let newest = manager.refresh_token().unwrap_or(auth.refresh_token);
-    let outcome = kept.outcome(&status, &newest).await;
+    let saved = context.saved(&status, &newest).await;
     let unstored = (!status.persisted).then_some(&newest);
-    let is_only_copy = outcome == Outcome::Unwritten;
+    let is_only_copy = saved == Saved::Nowhere;
     if output.is_json() {
         let mut result = json!({ "accessToken": auth.access_token.expose(), "expiresAt": auth.expires_at });
         if let Some(token) = unstored {
@@ -43,5 +43,5 @@ pub(super) async fn token(options: Options, output: Arc<Output>, runtime: Handle
         output.token(&format!("\"refreshToken\": \"{}\"", token.expose()), is_only_copy);
     }
     // With the journal written the access token is as good as any, and the log has said what is wrong with the file.
-    Ok(if unstored.is_some() { kept.not_stored(outcome, &status, "Rotated", &output) } else { 0 })
+    Ok(if unstored.is_some() { context.not_stored(saved, &status, "Rotated", &output) } else { 0 })
 }

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::Done;
 use super::args::Options;
-use super::context::Keeping;
+use super::context::Context;
 use super::exec::{self, Told};
 use super::given_token::given_token;
 use super::output::Output;
@@ -33,7 +33,7 @@ pub fn end_watch() -> bool {
 struct Ending(Arc<Notify>);
 
 impl Ending {
-    fn begin() -> Self {
+    fn register() -> Self {
         let ending = Arc::new(Notify::new());
         *lock(&ENDING) = Some(Arc::clone(&ending));
         Self(ending)
@@ -62,17 +62,17 @@ impl Listener for Watcher {
 }
 
 pub(super) async fn watch(options: Options, output: Arc<Output>, runtime: Handle) -> Done {
-    let ending = Ending::begin();
+    let ending = Ending::register();
     let given = given_token(&options, &output).await?;
-    let kept = Keeping::begin(&options, Purpose::Follow)?;
-    match kept.look_first(given.is_some(), &output) {
+    let context = Context::open(&options, Purpose::Follow)?;
+    match context.look_first(given.is_some(), &output) {
         // A login that is still to come is what the watch waits for.
         Err(error) if error.code() == ErrorCode::NoRefreshToken => {}
         looked => looked?,
     }
     let changed = Arc::new(Notify::new());
     let watcher = Watcher { output: Arc::clone(&output), changed: Arc::clone(&changed) };
-    let manager = kept.open_with(&options, &output, Arc::new(watcher), &runtime, given, true)?;
+    let manager = context.open_manager_with(&options, &output, Arc::new(watcher), &runtime, given, true)?;
     let commands = Commands::default();
     let secret_variable = options.store.env_key.as_deref();
     let running = async {
@@ -91,7 +91,7 @@ pub(super) async fn watch(options: Options, output: Arc<Output>, runtime: Handle
             // Within a refresh the state passes through others, and comes back.
             manager.rested().await;
             let mut status = manager.status();
-            status.problem = status.problem.map(|error| kept.chosen.in_our_words(error));
+            status.problem = status.problem.map(|error| context.chosen.in_our_words(error));
             let hardware_id = manager.hardware_id();
             if let Some(change) = seen.see(&status) {
                 show(&output, &status, hardware_id.as_deref());

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::args::{Options, WebOptions};
-use super::context::Keeping;
-use super::output::{Loudness, Output};
+use super::context::Context;
+use super::output::{Output, Verbosity};
 use crate::location::Location;
 use crate::mirror::Purpose;
 use crate::oauth::LoginFlow;
@@ -57,17 +57,17 @@ pub struct WebLogin {
 }
 
 /// Finds the store and makes sure that a login can be stored, before anybody is asked for a password.
-pub(super) async fn begin(options: &Options, page: WebOptions, output: &Output) -> Result<WebLogin> {
-    let kept = Keeping::begin(options, Purpose::Introduce)?;
-    let planned = kept.dry_run(output).await?;
-    kept.try_output()?;
-    let (oauth_url, api_url) = kept.origins();
+pub(super) async fn prepare(options: &Options, page: WebOptions, output: &Output) -> Result<WebLogin> {
+    let context = Context::open(options, Purpose::Introduce)?;
+    let planned = context.dry_run(output).await?;
+    context.try_output()?;
+    let (oauth_url, api_url) = context.origins();
     let WebOptions { host, port, allowed_hosts, tls } = page;
     Ok(WebLogin {
-        location: kept.chosen.location().clone(),
-        key: kept.key_text()?,
-        path: kept.chosen.path().map(PathBuf::from),
-        changes: kept.chosen.changes(&planned),
+        location: context.chosen.location().clone(),
+        key: context.key_text()?,
+        path: context.chosen.path().map(PathBuf::from),
+        changes: context.chosen.changes(&planned),
         login_flow: match options.login_flow {
             LoginFlow::Auto => "auto",
             LoginFlow::Pkce => "pkce",
@@ -83,7 +83,7 @@ pub(super) async fn begin(options: &Options, page: WebOptions, output: &Output) 
         allowed_hosts,
         tls,
         json: options.json,
-        quiet: options.loudness == Loudness::Quiet,
-        verbose: options.loudness == Loudness::Verbose,
+        quiet: options.verbosity == Verbosity::Quiet,
+        verbose: options.verbosity == Verbosity::Verbose,
     })
 }

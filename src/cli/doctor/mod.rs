@@ -22,7 +22,7 @@ use crate::{Error, ErrorCode};
 
 /// How long the store is waited for: on a mount whose server has gone, its storage calls never end. A lock is looked at for five
 /// seconds, and the command that prints a key may take ten.
-const PATIENCE: Duration = Duration::from_secs(20);
+const STORE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What one look at something came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,7 +167,7 @@ pub(super) async fn doctor(options: &Options, surroundings: Option<&str>, output
 }
 
 /// The checks of the store and of the journal, and the hardware id that is kept. A store that does not answer is not waited for any
-/// longer than [`PATIENCE`].
+/// longer than [`STORE_TIMEOUT`].
 async fn look_at_store(options: &Options, issuer: &str) -> (Vec<Check>, Option<String>) {
     let wanted = store::Wanted::new(options, issuer);
     let (done, looked) = oneshot::channel();
@@ -180,7 +180,7 @@ async fn look_at_store(options: &Options, issuer: &str) -> (Vec<Check>, Option<S
     };
     // No thread of the runtime: it would be waited for at the end of the process.
     let is_begun = std::thread::Builder::new().name("ring-auth-doctor".to_owned()).spawn(work).is_ok();
-    let looked = tokio::time::timeout(PATIENCE, looked).await;
+    let looked = tokio::time::timeout(STORE_TIMEOUT, looked).await;
     if let (true, Ok(Ok(looked))) = (is_begun, looked) {
         return looked;
     }

@@ -31,7 +31,7 @@ const LOCK: &str = "lock";
 pub(super) const AFTER_STORE: [&str; 7] = [LOCK, FOLDER, SPACE, FILE_SYSTEM, MIRROR, SAME_TOKEN, KEEPER];
 
 /// How long a lock that another process holds is looked at, and the wait between: a refresh has it for a moment.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// What is to be looked at.
@@ -204,7 +204,7 @@ fn lock(real: &Path, trial: &Trial, state: Option<&Kept>, clock: &SystemClock) -
     }
     let is_made_beside = matches!(&trial.done, Some(Ok(abilities)) if abilities.locks);
     let disk = Disk::default().or_for_owner_of(real);
-    let limit = Instant::now() + LOCK_PATIENCE;
+    let limit = Instant::now() + LOCK_TIMEOUT;
     loop {
         return match lock::look(&disk, real, is_made_beside) {
             Ok(Look::Free) => Check::ok(LOCK, "No other process holds it."),
@@ -241,7 +241,7 @@ fn held(real: &Path, state: Option<&Kept>, now: u64) -> Check {
             ErrorCode::StoreLocked,
             format!(
                 "Another process has held it for {} s and longer. Look for one that hangs (fuser -v {}.lock) and end it.",
-                LOCK_PATIENCE.as_secs(),
+                LOCK_TIMEOUT.as_secs(),
                 real.display()
             ),
         ),
