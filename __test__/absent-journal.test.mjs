@@ -1,6 +1,6 @@
 // @ts-check
-// A journal that goes away under a running manager is no logout: the manager keeps the token in memory and serves it, and Ring
-// sends nobody a code.
+// A journal that disappears while a manager runs is no logout: the manager keeps and returns the token in memory, and Ring
+// sends no code.
 // Needs the addon: npm run build:debug
 import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
@@ -30,7 +30,7 @@ import { canRun, mounts, needs } from './support/systems.mjs'
 
 const withoutGit = needs('git', () => canRun('git', ['--version']))
 
-/** A folder that git looks after, with a file in it that it does not know. @param {TestContext} t */
+/** A folder with a git repository, and a file in it that git does not track. @param {TestContext} t */
 function project(t) {
   const folder = tempDir(t)
   const git = (/** @type {string[]} */ ...args) => execFileSync('git', ['-C', folder, ...args], { stdio: 'pipe' })
@@ -41,7 +41,7 @@ function project(t) {
 }
 
 /**
- * How to run something in a mount namespace of its own, as this user may.
+ * The command that runs a program in a mount namespace of its own, as far as this user may.
  * @returns {string[] | undefined}
  */
 function namespace() {
@@ -187,7 +187,7 @@ describe('a journal that is gone without a logout', { concurrency: true }, () =>
           const { refreshToken } = await manager.refresh()
           const stored = readFileSync(path, 'utf8').includes(refreshToken)
           seen.push(['back', stored, manager.status.code ?? 'well', manager.status.persisted])
-          // What is written a second later, or at the end, is not written in the place of the volume.
+          // The writes of a second later, and of the end, do not go to the mount point of the volume either.
           run('umount', data)
           await manager.close()
           seen.push(['closed', readdirSync(data).join()])

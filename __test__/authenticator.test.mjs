@@ -1,5 +1,5 @@
 // @ts-check
-// A login that makes the authenticator's codes itself.
+// A login that computes the authenticator's codes itself.
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { inspect } from 'node:util'
@@ -37,15 +37,15 @@ describe("a login with an authenticator's secret", { concurrency: true }, () => 
     })
 
     it(`a login with an authenticator's secret by ${loginFlow} tries the next code once after a wrong one, and none twice`, async (t) => {
-      // A period of a few seconds, so that the next code is not long in coming.
+      // A period of a few seconds, so that the test need not wait long for the next code.
       const ring = await startRing(t, { ...withAuthenticator({ period: 10, digits: 8 }), totpCodeWorksOnce: true })
       const address = ring.totpAddress()
       const first = open(t, ring, { loginFlow })
       await first.manager.login({ ...CREDENTIALS, totpSecret: address })
-      // The code of this time step is used up, which this manager cannot know.
+      // The code of this time step was used before, which this manager cannot know.
       const second = open(t, ring, { loginFlow })
       assert.deepEqual(await second.manager.login({ ...CREDENTIALS, totpSecret: address }), { authenticated: true })
-      // Within one manager a code is not even tried a second time.
+      // One manager never sends a code a second time.
       const before = codesSent(ring).length
       ring.clearRequests()
       assert.deepEqual(await second.manager.login({ ...CREDENTIALS, totpSecret: address }), { authenticated: true })
@@ -69,7 +69,7 @@ describe("a login with an authenticator's secret", { concurrency: true }, () => 
       assert.notEqual(codes[0], codes[1])
       const shown = said() + error.stack + inspect(error)
       for (const hidden of [wrong, ...codes]) assert.ok(!shown.includes(String(hidden)), shown)
-      // The login still waits for the code of the person who has the right app.
+      // The login still waits for a code from a person with the right app.
       assert.deepEqual(await manager.submitTwoFactorCode(String(ring.codeFor())), { authenticated: true })
     })
 

@@ -1,5 +1,5 @@
 // @ts-check
-// What cannot be meant is refused at once, by its name, before anything is written or sent.
+// Invalid options and arguments are refused at once, by name, before anything is written or sent.
 import assert from 'node:assert/strict'
 import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,5 +1,5 @@
 // @ts-check
-// That the benchmarks still run and report: a few samples of the build that the tests use. What they measure is not judged here.
+// The benchmarks still run and report: a few samples of the build that the tests use. These tests do not judge the figures.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { readFileSync, readdirSync } from 'node:fs'

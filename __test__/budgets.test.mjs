@@ -1,6 +1,5 @@
 // @ts-check
-// What the package is made of, and how many threads it takes. What it weighs is looked at once it is built for release:
-// `npm run test:budgets`.
+// The dependencies of the package, and the number of its threads. `npm run test:budgets` checks its size after a release build.
 import assert from 'node:assert/strict'
 import { readFileSync, readdirSync } from 'node:fs'
 import { join, relative } from 'node:path'
@@ -29,7 +28,7 @@ function manifests(folder) {
   })
 }
 
-/** The crates of a Cargo.toml, but those that lie in the repository itself. @param {string} text */
+/** The crates of a Cargo.toml, except those of this repository. @param {string} text */
 function crates(text) {
   let inside = false
   return text.split('\n').flatMap((line) => {
@@ -40,7 +39,7 @@ function crates(text) {
 }
 
 /**
- * The packages of a package.json, by the names that they have in the registry, but this one itself.
+ * The packages of a package.json, by their names in the registry, except this package itself.
  * @param {Record<string, Record<string, string> | undefined>} manifest
  */
 function packages(manifest) {
@@ -56,7 +55,7 @@ describe('the budget', () => {
     const tables = read(join(root, 'docs', 'dependencies.md'))
       .split('\n')
       .filter((line) => line.startsWith('|'))
-    // The first cell names them, each with its version behind it.
+    // The first cell names the dependencies, each with its version after it.
     const named = new Set(
       tables.flatMap((line) => [...(line.split('|')[1] ?? '').matchAll(/`([^`]+)`/g)].map((found) => found[1])),
     )
@@ -96,7 +95,7 @@ describe('the budget', () => {
          return new RingTokenManager({ ...config.options, refreshToken, store })
        })
        await Promise.all(managers.map((manager) => manager.getAuth()))
-       // The threads that waited for the disk end soon after it.
+       // The threads that have waited for the disk end soon afterwards.
        for (let looks = 0; ours() > 1 && looks < 600; looks++) await setTimeout(50)
        say(String(ours()))
        await Promise.all(managers.map((manager) => manager.close()))

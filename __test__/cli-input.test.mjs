@@ -1,5 +1,5 @@
 // @ts-check
-// What keyboards, editors, shells and windows do to the answers of a person, before the command line gets them.
+// Changes that keyboards, editors, shells and windows make to a person's answers before the command line gets them.
 import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -140,7 +140,7 @@ describe('a window of Git Bash', () => {
     const { ring } = await setUp(t)
     const load = JSON.stringify(join(root, 'lib', 'load.js'))
     const source = `require(${load}).load().runCli(process.argv.slice(1), 'mintty').then((code) => { process.exitCode = code })`
-    // At a terminal, which mintty shows to programs of its own kind.
+    // At a terminal, which mintty is for programs of its own kind.
     const screen = new Screen(t, process.execPath, ['-e', source, '--', 'login', '--email', EMAIL], { ring })
     assert.equal(await screen.exits(), 3)
     assert.match(
@@ -159,7 +159,7 @@ describe('what standard input is good for', () => {
   it('standard input in a window of Git Bash, MSYS2 or Cygwin counts as a pipe with a person behind it', () => {
     for (const env of [{ TERM_PROGRAM: 'mintty' }, { MSYSTEM: 'MINGW64' }, { TERM: 'cygwin' }]) {
       assert.equal(input({ env }), 'mintty', JSON.stringify(env))
-      // With winpty, and with a console of Windows, it is no pipe. Other systems have real terminals there.
+      // With winpty, and with a console of Windows, standard input is no pipe. Other systems have real terminals.
       assert.equal(input({ env, isPipe: false }), undefined)
       assert.equal(input({ env, platform: 'linux' }), undefined)
     }

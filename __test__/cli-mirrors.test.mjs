@@ -1,5 +1,5 @@
 // @ts-check
-// The command line where people keep their tokens: Homebridge's config.json and .env files.
+// The command line with the files in which people keep their tokens: Homebridge's config.json and .env files.
 // Needs the addon: npm run build:debug
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
@@ -41,7 +41,7 @@ import { asLinuxRoot, asRoot, assertMode, modes, terminal } from './support/syst
 /** @param {FakeRing} ring */
 const wrapped = (ring) => wrap({ rt: ring.mint(), hid: 'b2c1f1de-6b0c-4d5e-9d56-1f5c8d1f8a11' })
 
-/** A configuration as people write it. @param {string} block what the Ring block has, or nothing for no such block */
+/** A configuration as people write it. @param {string} block the content of the Ring block; empty for no such block */
 const config = (block) => `{\r
 \t"bridge": { "name": "Home", "port": 51826.0 },\r
 \t"platforms": [\r
@@ -52,7 +52,7 @@ const config = (block) => `{\r
 const linked = (token) => config(`{ "platform": "Ring", "refreshToken": "${token}", "debug": true }`)
 
 /**
- * A file of each kind: how it is made, where its token is, what it is when that is another.
+ * A file of each kind: its text, the place of its token, and its text with another token.
  * @typedef {object} Kind
  * @property {string} name
  * @property {string} file
@@ -86,7 +86,7 @@ const KINDS = [
 ]
 
 /**
- * A file in a folder that is somebody's home, and a Ring.
+ * A file in a folder that is a user's home, and a fake Ring.
  * @param {TestContext} t
  * @param {Kind} kind
  * @param {(ring: FakeRing) => string | undefined} [text]
@@ -122,7 +122,7 @@ const held = (journal) => {
   return unwrap(current.token ?? current).rt
 }
 
-/** Every file of a folder, with what makes it that file. @param {string} folder */
+/** Every file of a folder, with its identity and its content. @param {string} folder */
 const snapshot = (folder) =>
   readdirSync(folder, { recursive: true })
     .map(String)
@@ -132,7 +132,7 @@ const snapshot = (folder) =>
       return `${name} ${mtimeMs} ${ino} ${size}`
     })
 
-/** Nothing in a folder has a text in it. @param {string} folder @param {string} secret */
+/** Checks that no file in a folder contains a text. @param {string} folder @param {string} secret */
 function nowhere(folder, secret) {
   for (const name of readdirSync(folder, { recursive: true }).map(String)) {
     const path = join(folder, name)
@@ -248,7 +248,7 @@ for (const kind of KINDS) {
       assert.equal(at.ring.counts.rotations, 1)
       const second = await at.run(['refresh'])
       assert.equal(second.code, 0, second.stderr)
-      // On a slow machine it says before that it waits.
+      // On a slow machine the command says before that it waits.
       assert.match(second.stderr, /^Rotated\. /m)
       assert.equal(at.ring.counts.rotations, 2)
       assert.equal(unwrap(at.shown()).rt, at.ring.newest())
@@ -413,7 +413,7 @@ for (const kind of KINDS) {
       nowhere(at.folder, token)
       nowhere(at.folder, CANARY)
       assert.equal((await at.run(['status'])).code, 3)
-      // There is nothing left to forget, and that is no failure; nor is anything made.
+      // A second logout has nothing to forget. That is no failure, and nothing is created.
       assert.equal((await at.run(['logout'])).code, 0)
       assert.equal(at.text(), kind.cleared)
       writeFileSync(at.path, kind.without)
@@ -467,7 +467,7 @@ for (const kind of KINDS) {
         const login = start([...LOGIN, ...how, ...at.options], { ring: at.ring })
         login.child.stdin.write(`${PASSWORD}\n`)
         await until(() => at.ring.codesSent, 'the code')
-        // Nobody may write it: that holds even for root.
+        // Not even root may write it.
         chmodSync(at.path, 0o444)
         login.child.stdin.end(`${at.ring.codeFor()}\n`)
         const done = await login.ended
@@ -544,7 +544,7 @@ describe('--homebridge', { concurrency: 4 }, () => {
     assert.equal(manager.refreshToken, at.shown())
     assert.equal((await at.run(['refresh', '--platform', 'Ring'])).code, 0)
     assert.equal((await at.run(['token', '--name', 'Front door'])).code, 0)
-    // A login while it runs: the plugin goes on with what that brought, and needs no restart.
+    // A login while the plugin runs: the plugin continues with the new token, and needs no restart.
     assert.equal((await at.run(LOGIN, { input: `${PASSWORD}\n` })).code, 0)
     const linked = at.shown()
     await manager.refresh()
@@ -603,7 +603,7 @@ describe('--homebridge', { concurrency: 4 }, () => {
     if (existsSync('/var/lib/homebridge/config.json') || existsSync('/homebridge/config.json'))
       return t.skip('this machine has a Homebridge')
     const { ring, folder } = await setUp(t)
-    // Windows has a name of its own for it.
+    // Windows has another name for this folder.
     const env = { HOME: folder, USERPROFILE: folder }
     const { message } = failure(await run(['login', '--homebridge', '--json'], { ring, env }), 'INVALID_ARGUMENT', 2)
     const ofUnix = modes ? [] : ['/var/lib/homebridge/config.json', '/homebridge/config.json']
@@ -673,14 +673,14 @@ describe('--env-file', { concurrency: 4 }, () => {
   })
 
   it('--env-file with a file that does not exist is handled by Node itself, before a question or a request', async (t) => {
-    // Should Node ever leave the arguments of a script alone, this and docs/cli.md may be forgotten.
+    // If Node ever leaves the arguments of a script alone, remove this test and the section in docs/cli.md.
     const at = await prepared(t, kind, () => undefined)
     const done = await run([...LOGIN, '--env-file', at.path], { ring: at.ring, input: `${PASSWORD}\n` })
     assert.equal(done.code, 9)
     assert.match(done.stderr, /node(\.exe)?: .*\.env: not found/)
     assert.equal(at.ring.requests.length, 0)
     assert.deepEqual(readdirSync(at.folder), [])
-    // The way out that starts a program the same everywhere: BusyBox has no `env -S`.
+    // The workaround that works on every system: BusyBox has no `env -S`.
     assert.match(readFileSync(bin, 'utf8'), /^#!\/usr\/bin\/env node\n/)
   })
 
@@ -694,7 +694,7 @@ describe('--env-file', { concurrency: 4 }, () => {
 describe('under sudo', { concurrency: 4 }, () => {
   const UID = 1234
 
-  /** Runs it as another user. @param {FakeRing} ring @param {string[]} args */
+  /** Runs the command line as another user. @param {FakeRing} ring @param {string[]} args */
   function as(ring, args) {
     const command = [`--regid=${UID}`, '--clear-groups', process.execPath, bin, ...args]
     return start(command, {
@@ -726,7 +726,7 @@ describe('under sudo', { concurrency: 4 }, () => {
       }
       assert.equal(unwrap(at.shown()).rt, at.ring.newest())
       assert.equal(held(at.journal()), at.ring.newest())
-      // And root again, with what they made.
+      // And root again, with the files of that user.
       assert.equal((await at.run(['refresh'])).code, 0)
       const last = await as(at.ring, ['refresh', ...at.options])
       assert.equal(last.code, 0, last.stderr)

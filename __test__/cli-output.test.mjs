@@ -1,5 +1,5 @@
 // @ts-check
-// The command line where standard output does not take the only copy of a token.
+// The command line with a standard output that does not take the only copy of a token.
 // Needs the addon: npm run build:debug
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
@@ -13,7 +13,7 @@ import { closedPipes, devices, mounts } from './support/systems.mjs'
 /** @typedef {import('./fake-ring/index.mjs').FakeRing} FakeRing */
 
 /**
- * The commands that print a token which exists nowhere else, with what they read from standard input.
+ * The commands that print a token which exists nowhere else, with their standard input.
  * @type {{ name: string, args: string[], input: (ring: FakeRing) => string, grant: 'password' | 'refresh_token' }[]}
  */
 const COMMANDS = [
@@ -21,7 +21,7 @@ const COMMANDS = [
   { name: 'refresh', args: ['refresh', '--refresh-token-stdin'], input: (ring) => ring.mint(), grant: 'refresh_token' },
 ]
 
-/** The token in what a person or a program is told. @param {string} text @returns {string} */
+/** The token in the output for a person or a program. @param {string} text @returns {string} */
 function tokenIn(text) {
   const word = text
     .match(/[A-Za-z0-9+/=._-]{40,}/g)
@@ -134,7 +134,7 @@ it('refresh into a file on a full disk sends nothing', {
   skip: mounts,
 }, async (t) => {
   const { ring, folder } = await setUp(t)
-  // A disk of 16 KiB, in a namespace of its own: root's in one of mounts, anybody else's in one of users, too.
+  // A disk of 16 KiB in a mount namespace of its own; other users than root need a user namespace too.
   const kinds = [['--mount'], ['--mount', '--user', '--map-root-user']]
   const namespace = kinds.find((kind) => spawnSync('unshare', [...kind, 'true']).status === 0)
   assert.ok(namespace, 'this machine lets nobody mount anything in a namespace of their own (unshare)')

@@ -1,5 +1,5 @@
 // @ts-check
-// A person at a terminal, and a signal that ends the program: the terminal is left as it was found.
+// A person at a terminal, and a signal that ends the program: the terminal is as before.
 // Needs the addon: npm run build:debug
 import { constants } from 'node:os'
 import { describe, it } from 'node:test'

@@ -1,5 +1,5 @@
 // @ts-check
-// The command line as people and scripts meet it: the real program, a real terminal, a fake Ring.
+// The command line as people and scripts use it: the real program, a real terminal, a fake Ring.
 // Needs the addon: npm run build:debug
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
@@ -50,7 +50,7 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 const FLOWS = { web: {}, legacy: { web: false } }
 
 /**
- * A login with pipes; the code, where one is needed, given as it is sent.
+ * A login with pipes. If a code is needed, the test answers with the one that the fake Ring has sent.
  * @param {FakeRing} ring
  * @param {string[]} [args]
  * @param {import('./support/cli.mjs').RunOptions & { password?: string }} [options]
@@ -123,7 +123,7 @@ describe('a person at a terminal', { concurrency: 4, skip: terminal }, () => {
       for (const settings of Object.values(FLOWS)) {
         const { ring } = await setUp(t, { ...settings, ...account('none', password) })
         const screen = Screen.login(t, ['--email', EMAIL], { ring })
-        // Corrected on the way: a character of several bytes is one, and Ctrl-U takes all.
+        // Corrections: a character of several bytes is one character, and Ctrl-U deletes the whole line.
         await screen.answers('Password: ', `wrong\x15x${password}é\x7f\x1b[A\x1b[3~\r`.replace('x', 'x\x7f'))
         await screen.sees('"refreshToken"')
         assert.equal(await screen.exits(), 0)
@@ -437,7 +437,7 @@ describe('login in a script', { concurrency: 4 }, () => {
     assert.equal(done.code, 0, done.stderr)
     assert.match(done.stdout, /^"refreshToken": "[^"\s]+"\n$/)
     assert.equal(done.stderr, '')
-    // An option wins over its variable.
+    // An option takes precedence over its variable.
     const option = await run(['--email', EMAIL, '--code', String(ring.codeFor())], {
       ring,
       env: { ...env, RING_EMAIL: 'x@y', RING_2FA_CODE: '000000' },
@@ -504,7 +504,7 @@ describe('login in a script', { concurrency: 4 }, () => {
       const login = start([...LOGIN, ...how, '--state-file', join(place, 'j')], { ring })
       login.child.stdin.write(`${PASSWORD}\n`)
       await until(() => ring.codesSent, 'the code')
-      // The login has proved by now that it can write; a file in the folder's place stops even root.
+      // By now the login has proved that it can write. A file in the place of the folder stops even root.
       renameSync(place, join(folder, 'away'))
       writeFileSync(place, '')
       login.child.stdin.end(`${ring.codeFor()}\n`)
@@ -567,11 +567,11 @@ describe('login in a script', { concurrency: 4 }, () => {
   it('a login in a script has the hardware id of --system-id or the journal, and a new one with --new-device', async (t) => {
     const { ring, journal } = await setUp(t, account('none'))
     const ids = () => [...new Set(ring.requests.map(({ headers }) => headers['hardware_id']).filter(Boolean))]
-    // As the uuid package makes it of ring-client-api's namespace.
+    // As the package uuid derives it from ring-client-api's namespace.
     const named = json(await logIn(ring, ['--json', '--state-file', journal, '--system-id', 'my-system']))
     assert.equal(named.hardwareId, '1fd67c26-1c8d-580d-adb2-768b61351a1d')
     assert.deepEqual(ids(), [named.hardwareId])
-    // Kept from then on, whatever the system is called.
+    // The journal keeps it from then on, also with another --system-id.
     const again = json(await logIn(ring, ['--json', '--state-file', journal, '--system-id', 'other']))
     assert.equal(again.hardwareId, named.hardwareId)
     ring.clearRequests()
@@ -702,7 +702,7 @@ describe('a journal', { concurrency: 4 }, () => {
     assert.equal(done.code, 0, done.stderr)
     assert.ok(ring.isAccessLive(done.stdout.trim()))
     assert.equal(newest(journal), ring.newest())
-    // The next time it is an old copy, as in a script that never changes; or there is none at all.
+    // The next time it is an old copy, as in a script that never changes; or standard input is empty.
     for (const input of [`${token}\n`, '\n']) {
       const again = await run(['token', '--state-file', journal, '--refresh-token-stdin'], { ring, input })
       assert.equal(again.stdout, done.stdout)
@@ -984,7 +984,7 @@ it('the next start of the command line finishes the rotation that a killed one b
   await until(() => ring.counts.rotations, 'the rotation')
   killed.child.kill('SIGKILL')
   await killed.ended
-  // To look at it, or to forget it, needs no request; a refresh does.
+  // Commands that read or forget the token need no request; a refresh does.
   const copy = `${journal}-copy`
   copyFileSync(journal, copy)
   assert.equal((await run(['status', '--state-file', journal], { ring })).code, 0)

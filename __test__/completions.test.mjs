@@ -1,6 +1,6 @@
 // @ts-check
-// The completions of the shells, in the shells themselves; the manual page, as `man` sets it; and that the help, the completions, the
-// page and docs/cli.md name the same options. All but the last come from one table in the program.
+// The completions in the shells themselves, and the manual page as `man` formats it. The help, the completions, the
+// manual page and docs/cli.md name the same options. All but docs/cli.md come from one table in the program.
 import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -25,7 +25,7 @@ const OPTIONS = [...HELP.matchAll(/^ +(--[a-z-]+)(?:, -\w)?((?: [A-Z]+| \[[A-Z]+
 /** The `skip` of a test that needs a program. @param {string} program */
 const withProgram = (program) => shell || needs(program, () => spawnSync(program, ['--version']).status === 0)
 
-/** An environment in which `ring-auth` is this one's. @param {TestContext} t */
+/** An environment in which `ring-auth` is the command of this tree. @param {TestContext} t */
 function environment(t) {
   const folder = tempDir(t)
   mkdirSync(join(folder, 'bin'))
@@ -80,7 +80,7 @@ describe('the completions', () => {
   it('the completions of zsh complete at its prompt', { skip: withProgram('zsh') }, async (t) => {
     const { env, folder } = environment(t)
     const screen = new Screen(t, 'zsh', ['-f', '-i'], { env, cwd: folder })
-    // Ctrl-X shows the line as it stands: zsh draws only what has changed of it.
+    // Ctrl-X prints the whole line: zsh itself draws only the changes.
     const show = `show() { print -r -- "[[$BUFFER]]" }; zle -N show; bindkey '^X' show`
     screen.pty.write(
       `autoload -U compinit; compinit -u -D; eval "$(ring-auth completions zsh)"; ${show}; echo re""ady\r`,
@@ -136,7 +136,7 @@ describe('the manual page', () => {
     const { stdout } = await run(['man'])
     const set = spawnSync('groff', ['-man', '-Tascii', '-P-c', '-ww', '-rLL=300n'], { input: stdout, encoding: 'utf8' })
     assert.deepEqual([set.status, set.stderr], [0, ''])
-    // What is set bold is printed twice, with a backspace between.
+    // Bold characters are printed twice, with a backspace between.
     // biome-ignore lint/suspicious/noControlCharactersInRegex: it is the backspace that is searched for
     const plain = set.stdout.replace(/.\u0008/g, '')
     for (const { usage } of OPTIONS) assert.ok(plain.includes(usage), usage)

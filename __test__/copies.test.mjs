@@ -8,7 +8,7 @@ import { describe, it } from 'node:test'
 import { account, failure, json, LOGIN, run, setUp } from './support/cli.mjs'
 import { PASSWORD, open, startRing, tempDir, wrap } from './support/index.mjs'
 
-/** How a project keeps its token: the option, the file, and what is in the file before the login. */
+/** How a project keeps its token: the option, the file, and the content of the file before the login. */
 const KINDS = [
   { option: '--state-file', file: 'ring-auth.json', before: undefined },
   { option: '--homebridge', file: 'config.json', before: '{"bridge": {}, "platforms": []}' },
@@ -30,7 +30,7 @@ describe('a project that was copied with its journal', { concurrency: 3 }, () =>
       cpSync(one, two, { recursive: true })
       const untouched = readFileSync(copy, 'utf8')
 
-      // A look at the copy changes nothing, and says nothing bad of it.
+      // `status` in the copy changes nothing and reports no problem.
       const looked = await at(copy, 'status')
       assert.deepEqual([looked.code, readFileSync(copy, 'utf8')], [0, untouched])
       assert.equal((await at(original, 'refresh')).code, 0)
@@ -49,7 +49,7 @@ describe('a project that was copied with its journal', { concurrency: 3 }, () =>
       assert.ok(message.includes(`ring-auth login ${option}`), message)
       assert.equal(ring.counts.stalePresentations, 0)
 
-      // A login there makes it a project of its own; a logout leaves the other one alone.
+      // A login there makes the copy a separate project, and a logout there leaves the original alone.
       assert.equal((await login(copy)).code, 0)
       for (const path of [copy, original, copy]) assert.equal((await at(path, 'refresh')).code, 0)
       assert.equal((await run(['logout', option, copy], { ring })).code, 0)
@@ -57,7 +57,7 @@ describe('a project that was copied with its journal', { concurrency: 3 }, () =>
       assert.equal(ring.counts.stalePresentations, 0)
       rmSync(two, { recursive: true })
 
-      // What is moved goes on where it is, and who was copied and rotated last is the one that goes on.
+      // A journal that was moved works at its new place, and of two copies the one that rotated keeps the token.
       cpSync(one, two, { recursive: true })
       assert.equal((await at(copy, 'refresh')).code, 0)
       failure(await at(original, 'refresh'), 'NO_REFRESH_TOKEN', 3)

@@ -6,10 +6,10 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { fileStore, open, rawOf, sleep, startRing, tempDir, until } from './support/index.mjs'
 
-/** How long a call may be held, with what a busy machine adds. */
+/** The longest delay of a call, with what a busy machine adds. */
 const HELD_MS = 15_000
 
-/** A program's own place for a token, whose calls a test can hold and end as it likes. */
+/** A program's own store, whose calls a test can delay and end. */
 class Program {
   /** @type {string | null} what it keeps */
   token
@@ -37,7 +37,7 @@ class Program {
     return this.#run('save', token, () => void (this.token = token))
   }
 
-  /** Lets go what hangs, and holds no more. */
+  /** Ends all calls that hang, and delays no more. */
   letGo() {
     this.holds = undefined
     for (const go of this.#held.splice(0)) go()

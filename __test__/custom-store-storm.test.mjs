@@ -1,7 +1,7 @@
 // @ts-check
-// Programs whose own load and save do everything that a program can do wrong, in any order, against a Ring that gives no grace and
-// revokes a family when a spent token comes: whatever they do, no two of them run at once, no call is held for long, no spent token is
-// sent, and in the end the program has the newest token, which works.
+// Programs whose own load and save do everything that a program can do wrong, in any order, with a Ring that gives no grace and
+// revokes a family when a spent token comes. In all cases no two calls of them run at once, no call of the manager waits for long, no
+// spent token is sent, and in the end the program has the newest token, which works.
 import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -22,10 +22,10 @@ import {
 /** @typedef {import('./support/chance.mjs').Chance} Chance */
 /** @typedef {import('../index.js').RingTokenManager} RingTokenManager */
 
-/** How long a call may be held, with what a busy machine adds. */
+/** The longest delay of a call, with what a busy machine adds. */
 const HELD_MS = 15_000
 
-/** What no program should throw. */
+/** Values that no program should throw. */
 const THROWN = [
   () => new Error('the database is away'),
   () => new TypeError('x is not a function', { cause: new Error('connect ECONNREFUSED') }),
@@ -40,7 +40,7 @@ const THROWN = [
   () => new AggregateError([new Error('one'), new Error('two')]),
 ]
 
-/** What no load should give. @type {(() => unknown)[]} */
+/** Values that no load should return. @type {(() => unknown)[]} */
 const GIVEN = [
   () => 5,
   () => ({}),
@@ -52,10 +52,10 @@ const GIVEN = [
   () => Buffer.from('x'),
 ]
 
-/** What a save may give, which nobody looks at. @type {(() => unknown)[]} */
+/** Values that a save may return, which the manager ignores. @type {(() => unknown)[]} */
 const IGNORED = [...GIVEN, () => 'text', () => null, () => ({ token: 'x', failed: 'y' })]
 
-/** A program's own place for a token, which misbehaves as chance will have it. */
+/** A program's own store, which misbehaves at random. */
 class Storm {
   calm = false
   running = 0
@@ -108,12 +108,12 @@ class Storm {
         throw thrown()
       },
       () => sleep(random.below(10)).then(() => Promise.reject(thrown())),
-      // It is done, and says that it is not.
+      // The token is saved, and the function reports a failure.
       () => {
         work()
         throw thrown()
       },
-      // A promise of somebody else's making, which settles more than once.
+      // A promise of another library, which settles more than once.
       () => ({
         /** @param {(value: unknown) => void} resolve @param {(error: unknown) => void} reject */
         // biome-ignore lint/suspicious/noThenProperty: it is what a program may give
@@ -201,7 +201,7 @@ describe('custom stores in a storm', { concurrency: 4 }, () => {
             const closing = manager.close()
             await attempt(closing)
             if (!journal && storm.token !== manager.refreshToken) {
-              // What is nowhere but in memory has to be saved before the manager goes.
+              // A token that is only in memory has to be saved before the manager ends.
               storm.calm = true
               manager = start()
               await attempt(manager.setRefreshToken(ring.mint()))
@@ -229,7 +229,7 @@ describe('custom stores in a storm', { concurrency: 4 }, () => {
         assert.equal(ring.counts.stalePresentations, 0)
         assert.ok(ring.isLive(rawOf(storm.token)))
         await manager.close()
-        // And nobody but the program is needed for the next start.
+        // And the next start needs only the program.
         await start().refresh()
         assert.equal(ring.counts.stalePresentations, 0)
       })
@@ -237,7 +237,7 @@ describe('custom stores in a storm', { concurrency: 4 }, () => {
   }
 })
 
-/** What the program of a child process does in its save, from the second on. @type {Record<string, string>} */
+/** The save of the program in a child process, from its second call on. @type {Record<string, string>} */
 const SAVES = {
   hangs: 'await new Promise(() => {})',
   'ends late': 'await new Promise((resolve) => setTimeout(resolve, 11_000)); keep(token)',

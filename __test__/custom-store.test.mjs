@@ -1,6 +1,6 @@
 // @ts-check
-// A program that keeps the token itself: its load and save are awaited, and what they do wrong costs nothing that can be
-// helped.
+// A program that keeps the token itself: the manager awaits its load and save, and loses nothing that it can save if they
+// fail.
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -21,7 +21,7 @@ import {
 } from './support/index.mjs'
 import { assertMode } from './support/systems.mjs'
 
-/** A program's own place for a token, with what was done to it. */
+/** A program's own store, with a record of its calls. */
 class Keeper {
   /** @type {string[]} */
   calls = []
@@ -229,7 +229,7 @@ describe('a custom store alone', { concurrency: true }, () => {
       await manager.getAccessToken()
       assert.equal(ring.counts.stalePresentations, 0)
       assert.equal(store.token, manager.refreshToken)
-      // One that the user has just given is used although the program cannot be asked.
+      // A token that the user has just given is used although `load` fails.
       store.onLoad = () => {
         throw new Error('down')
       }
@@ -293,7 +293,7 @@ describe('a custom store alone', { concurrency: true }, () => {
     )
     await later
     await manager.refresh()
-    // Another manager is another matter.
+    // Calls of another manager are allowed.
     const other = open(t, ring, { refreshToken: ring.mint() })
     store.onSave = async () => void (await other.manager.getAccessToken())
     await manager.refresh()
@@ -350,7 +350,7 @@ describe('a custom store alone', { concurrency: true }, () => {
       assert.equal(code, 0)
       return Date.now() - Number(stdout)
     }
-    // For a journal it waits five seconds, each time. A busy machine is not so slow five times in a row.
+    // With a journal, process.exit() waits five seconds each time. A busy machine is not so slow five times in a row.
     /** @type {number[]} */
     const took = []
     while (!took.some((ms) => ms < 4000) && took.length < 5) took.push(await exit())

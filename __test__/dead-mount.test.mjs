@@ -1,6 +1,6 @@
 // @ts-check
-// A file that never answers, as on a mount whose server has gone: a FIFO that nobody writes into. What waits for it must be neither the
-// runtime's only worker nor a refresh that has its mark.
+// A file that never answers, as on a mount whose server has gone: a FIFO without a writer. Neither the
+// runtime's only worker nor a refresh that has written its mark may wait for it.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
@@ -33,7 +33,7 @@ describe('a file of certificates that never answers', { skip: devices }, () => {
         const other = new RingTokenManager({ ...config, store: { type: 'memory' } })
         const began = Date.now()
         const first = manager.getAccessToken()
-        // The worker is free meanwhile.
+        // The worker is free during that time.
         await other.setRefreshToken('another-token-of-this-test')
         say('free')
         say('token ' + await first)

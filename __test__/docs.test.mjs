@@ -1,6 +1,6 @@
 // @ts-check
-// What the pages on stores, Homebridge, containers and migrating show is run, each snippet as it stands there: only the
-// servers and the folders are others. The last test fails where one was not.
+// Runs each snippet of the pages on stores, Homebridge, containers and migrating unchanged, except for the
+// servers and the folders. The last tests fail if a snippet was not run.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
@@ -34,19 +34,19 @@ import { mounts, shell as posix } from './support/systems.mjs'
 const PAGES = ['stores', 'homebridge', 'homebridge-plugins', 'docker', 'migrating']
 const CLI = join(root, 'bin', 'ring-auth.js')
 const HELP = spawnSync(process.execPath, [CLI, '--help'], { encoding: 'utf8' }).stdout
-/** What the documents name by a path of its own, each a folder of the test's. */
+/** The absolute paths in the documents. Each is a folder of the test. */
 const ABSOLUTE = ['/homebridge', '/data', '/state', '/srv/homebridge', '/var/lib/homebridge']
 
 const snippets = PAGES.flatMap((page) =>
   fenced(`docs/${page}.md`)
-    // Whole programs, and what to change in somebody else's: real/rest-client.test.mjs runs them beside ring-client-api.
+    // Not whole programs, and changes of another project: real/rest-client.test.mjs runs these beside ring-client-api.
     .filter(({ language, text }) => language !== 'diff' && !/^\/\/ [\w-]+\.mjs$/m.test(text.split('\n')[0] ?? '')),
 )
 
 /** @param {string} page @param {string} language @param {string[]} words */
 const snippet = (page, language, ...words) => take(snippets, `docs/${page}.md`, language, ...words)
 
-/** The paths of the documents, in a folder, in code: with slashes on every system. @param {string} source @param {string} folder */
+/** Code with the paths of the documents moved into a folder, with slashes on every system. @param {string} source @param {string} folder */
 function inside(source, folder) {
   const paths = new RegExp(String.raw`(?<=[\s'"=]|^)(?=(?:${ABSOLUTE.join('|')})(?:[/'"\s]|$))`, 'gm')
   return source.replace(paths, folder.replaceAll('\\', '/'))
@@ -66,7 +66,7 @@ function put(path, content) {
 }
 
 /**
- * Runs JavaScript as it is shown, with these names in scope, and gives back the manager that it makes, if it makes one.
+ * Runs JavaScript from a page, with these names in scope, and returns the manager that it makes, if it makes one.
  * @param {TestContext} t
  * @param {FakeRing} ring
  * @param {string} folder
@@ -75,7 +75,7 @@ function put(path, content) {
  * @returns {Promise<RingTokenManager>}
  */
 async function run(t, ring, folder, source, scope = {}) {
-  /** Each manager talks to the fake, and its relative paths lead into the folder. */
+  /** A manager that uses the fake Ring, and whose relative paths lead into the folder. */
   class Manager extends RingTokenManager {
     /** @param {any} options */
     constructor(options) {
@@ -224,7 +224,7 @@ describe('docs/homebridge-plugins.md', () => {
     assert.equal(readFileSync(join(folder, 'config.json'), 'utf8'), whole(one.token))
     assert.notEqual(rawOf(one.token), first)
 
-    // An old copy comes back, then something that cannot be a token, and then two blocks: what is thrown does not reach
+    // An old copy comes back, then a text that cannot be a token, and then two blocks: errors of the constructor do not reach
     // Homebridge.
     for (const odd of [first, 'two words', '']) {
       writeFileSync(join(folder, 'config.json'), whole(odd))
@@ -271,7 +271,7 @@ describe('docs/docker.md', () => {
       for (const { from } of volumes) if (!from.endsWith('.json')) mkdirSync(from, { recursive: true })
       if (configPath) writeFileSync(configPath, config(first))
 
-      // The container: a folder of its own each time, with what is mounted in it. Only what is mounted outlives it. Its paths
+      // The container: a new folder each time, with the mounts in it. Only the mounts outlive it. Its paths
       // are the same each time, as those of a container are.
       const boxes = tempDir(t)
       const start = async () => {
@@ -330,7 +330,7 @@ describe('docs/docker.md', () => {
       assert.equal(two.status.code, isReadOnly ? 'STORE' : undefined)
       if (configPath) assert.equal(rawOf(shownIn(configPath)), isReadOnly ? first : rawOf(two.refreshToken))
       if (configPath && !isReadOnly) {
-        // A backup of the file alone is known as old.
+        // A backup of the file alone is recognised as old.
         writeFileSync(configPath, config(first))
         assert.equal((await start()).refreshToken, two.refreshToken)
         assert.equal(shownIn(configPath), two.refreshToken)
@@ -474,7 +474,7 @@ describe('docs/migrating.md', () => {
 })
 
 describe('the commands in these pages', { skip: posix }, () => {
-  /** Where a person would have said nothing more; the answers of a test come from standard input. */
+  /** The commands that log in. A test answers their questions on standard input. */
   const logins = snippets.filter(
     ({ language, text }) => language === 'sh' && text.includes('ring-auth login --homebridge'),
   )
@@ -488,7 +488,7 @@ describe('the commands in these pages', { skip: posix }, () => {
       ]
       const path = join(folder, /--homebridge (\/\S+)/.exec(command)?.[1] ?? 'homebridge/config.json')
       put(path, config('', 'Other'))
-      // By itself it looks where Homebridge's own tools say that the storage path is.
+      // Without a path, the command uses the storage path that Homebridge's own variables name.
       const env = { EMAIL, UIX_STORAGE_PATH: dirname(path) }
       const bare = command.replace(/^(?:sudo|docker exec -it homebridge) /, '')
       const { code, stderr } = await shell(t, `${bare} --email "$EMAIL" --password-stdin`, folder, ring, {
@@ -559,11 +559,11 @@ describe('these pages', () => {
 })
 
 /**
- * The words for `unshare` with which this user may mount something.
+ * The options of `unshare` with which this user may mount something.
  * @returns {string[]}
  */
 function namespace() {
-  // Root in a namespace of mounts; anybody else in one of users, too.
+  // Root needs a mount namespace; other users need a user namespace too.
   const kinds = [['--mount'], ['--mount', '--user', '--map-root-user']]
   const works = kinds.find((kind) => spawnSync('unshare', [...kind, 'true']).status === 0)
   if (!works)
@@ -572,7 +572,7 @@ function namespace() {
 }
 
 /**
- * A folder in which `ring-auth` is installed as this tree is, only that Ring is the fake one: the snippets name none.
+ * A folder in which this tree is installed as `ring-auth`, with the fake Ring as the default, because the snippets name no server.
  * @param {string} folder
  * @param {FakeRing} ring
  * @returns {NodeJS.ProcessEnv}
@@ -595,14 +595,14 @@ function installed(folder, ring) {
   return { ...surroundings(folder, ring), NODE_OPTIONS: `--require ${JSON.stringify(preload)}` }
 }
 
-/** Nothing of whoever runs the tests. @param {string} folder @param {FakeRing} ring @returns {NodeJS.ProcessEnv} */
+/** An environment without the settings of the user who runs the tests. @param {string} folder @param {FakeRing} ring @returns {NodeJS.ProcessEnv} */
 function surroundings(folder, ring) {
   const { PATH, SystemRoot } = process.env
   return { PATH, SystemRoot, HOME: folder, RING_AUTH_OAUTH_URL: ring.oauthUrl, RING_AUTH_API_URL: ring.apiUrl }
 }
 
 /**
- * Runs a line as a shell does, in a folder where `npx ring-auth` is this tree's.
+ * Runs a line as a shell does, in a folder in which `npx ring-auth` is the command of this tree.
  * @param {TestContext} t
  * @param {string} line
  * @param {string} folder

@@ -1,5 +1,5 @@
 // @ts-check
-// `ring-auth doctor` in broken surroundings, each as real as this machine can make it: the line that it prints is the right one.
+// `ring-auth doctor` on broken systems, each as real as this machine can make it: it prints the right line.
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -56,19 +56,19 @@ const IDS = [
   'api',
 ]
 
-/** The line of one check, as its state and its words. @param {{ stdout: string, stderr: string }} run @param {string} id */
+/** The line of one check, as its state and its message. @param {{ stdout: string, stderr: string }} run @param {string} id */
 function line(run, id) {
   const found = run.stdout.split('\n').filter((line) => line.slice(9, 24).trim() === id)
   assert.equal(found.length, 1, `not one line of ${id}:\n${run.stdout}\n${run.stderr}`)
   return String(found[0]).replace(/ +/g, ' ').replace(` ${id} `, ' ')
 }
 
-/** That everything but these checks is well, or was not looked at. @param {Run} run @param {...string} but */
+/** Checks that all other checks are ok or skipped. @param {Run} run @param {...string} but */
 function elseWell(run, ...but) {
   for (const id of IDS.filter((id) => !but.includes(id))) assert.match(line(run, id), /^(ok|skipped) /)
 }
 
-/** A journal with a token, and what is needed to look at it. @param {TestContext} t */
+/** A journal with a token, and the arguments to check it. @param {TestContext} t */
 async function withJournal(t, settings = {}) {
   const { ring, folder, journal } = await setUp(t, settings)
   const input = ring.mint()
@@ -79,7 +79,7 @@ async function withJournal(t, settings = {}) {
 }
 
 /**
- * Runs it in a mount namespace, after a script of a shell that makes mounts.
+ * Runs the command in a mount namespace, after a shell script that makes mounts.
  * @param {string} script with `$1` for the folder
  * @param {string} folder
  * @param {string[]} args
@@ -413,11 +413,11 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
   })
 
   it('doctor checks a store on a mount whose server has gone', {
-    // Not each container may open it, and the gate runs in some: only this one test needs it.
+    // Not every container may open /dev/fuse, and the gate runs in some of them. Only this test needs it.
     skip: noMounts || (canRun('sh', ['-c', 'exec 3<>/dev/fuse']) ? false : 'this machine has no FUSE'),
   }, async (t) => {
     const { ring, folder, doctor } = await withJournal(t)
-    // A file system in user space, and nobody who answers for it.
+    // A file system in user space without a process that answers for it.
     const dead = 'exec 3<>/dev/fuse; mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 dead "$1"'
     const done = await mounted(dead, folder, doctor, { ring })
     assert.equal(done.code, 6, done.stdout + done.stderr)
@@ -494,7 +494,7 @@ describe('doctor looks at a mirror', { concurrency: 4 }, () => {
       'warning The same token, or one that it came from, stands in "Ring" "Theirs" as well. One token has one keeper: log in once for each of them.',
     )
     assert.deepEqual(everything(folder), before)
-    // Also once ours has been rotated: then theirs is one that ours came from.
+    // Also after our token was rotated: homebridge-ring's is then an old one of the same family.
     assert.equal((await run(['refresh', ...args], { ring })).code, 0)
     assert.match(
       line(await run(['doctor', ...args], { ring }), 'keeper'),

@@ -1,5 +1,5 @@
 // @ts-check
-// The drop-in with e-mail and password, and a store that fails: it never logs in for that, because Ring would send a code.
+// The drop-in with e-mail and password, and a store that fails: it never logs in because of that, since Ring would send a code.
 // Needs the addon: npm run build:debug
 import assert from 'node:assert/strict'
 import { cpSync, mkdirSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs'
@@ -51,7 +51,7 @@ async function journalAt(ring, path) {
   await manager.close()
 }
 
-/** Each way to ask for a token, and that none of them makes a login. @param {any} client @param {FakeRing} ring */
+/** Checks that no way to ask for a token makes a login. @param {any} client @param {FakeRing} ring */
 async function onlyFails(client, ring) {
   for (const ask of [
     () => client.getCurrentAuth(),
@@ -158,7 +158,7 @@ describe('the drop-in with e-mail and password', { concurrency: 4 }, () => {
     const { state, code, message } = client.manager.status
     assert.deepEqual([state, code, message?.includes(original)], ['needs-login', 'NO_REFRESH_TOKEN', true])
     nobodyLoggedIn(ring)
-    // A person who logs in there has a token for the copy alone.
+    // A login in the copy gives it a token of its own.
     await client.manager.setRefreshToken(ring.mint())
     await Promise.all([client.getAuth(), keeper.refresh()])
     await keeper.close()

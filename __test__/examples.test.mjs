@@ -1,5 +1,5 @@
 // @ts-check
-// Each example is run as it stands in its folder, through rotations, against the fake Ring. (The Homebridge plugin:
+// Runs each example unchanged in its folder, through rotations, against the fake Ring. (The Homebridge plugin:
 // real/homebridge.test.mjs, in a real Homebridge.)
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
@@ -35,7 +35,7 @@ import { assertMode, shell } from './support/systems.mjs'
 /** @typedef {import('node:test').TestContext} TestContext */
 
 /**
- * An example in a folder where `ring-auth` is installed as npm does it, only that Ring is the fake one: examples name none.
+ * An example in a folder in which `ring-auth` is installed as by npm, with the fake Ring as the default, because the examples name no server.
  * @param {TestContext} t
  * @param {string} name
  */
@@ -45,7 +45,7 @@ async function install(t, name) {
   cpSync(join(root, 'examples', name), folder, { recursive: true })
   mkdirSync(join(folder, 'node_modules', '.bin'), { recursive: true })
   linkPackage(root, join(folder, 'node_modules'), 'ring-auth')
-  // On Windows it is a script of npm's, and the example that calls it is for a POSIX shell.
+  // On Windows the command is a script of npm's, and the example that calls it is for a POSIX shell.
   if (!shell)
     symlinkSync(join('..', 'ring-auth', 'bin', 'ring-auth.js'), join(folder, 'node_modules', '.bin', 'ring-auth'))
   const preload = join(folder, 'node_modules', 'preload.cjs')
@@ -66,7 +66,7 @@ async function install(t, name) {
   `,
   )
   const { PATH, SystemRoot } = process.env
-  // Nothing of whoever runs the tests; npm needs a home.
+  // Without the settings of the user who runs the tests. npm needs a home.
   const environment = {
     PATH,
     SystemRoot,
@@ -80,7 +80,7 @@ async function install(t, name) {
     ring,
     folder,
     run,
-    /** A program that goes on. @param {string} script @param {Record<string, string>} env */
+    /** A program that keeps running. @param {string} script @param {Record<string, string>} env */
     start: (script, env) => {
       const args = ['--require', preload, '--unhandled-rejections=strict', script]
       const child = spawn(process.execPath, args, { cwd: folder, env: { ...environment, ...env } })
@@ -118,7 +118,7 @@ function finished(command, args, options) {
   })
 }
 
-/** Lets the access token get old, so that the next run has to rotate. @param {string} path the journal, or the folder that holds it */
+/** Makes the access token old, so that the next run has to rotate. @param {string} path the journal, or the folder that holds it */
 function grownOld(path) {
   const names = statSync(path).isDirectory() ? readdirSync(path).filter((name) => name.endsWith('.json')) : ['']
   assert.equal(names.length, 1, names.join())
@@ -183,10 +183,10 @@ describe('the examples', () => {
         const empty = await node(script)
         assert.equal(empty.code, 1)
         assert.match(empty.stderr, /^NO_REFRESH_TOKEN: .+\n$/)
-        // What `ring-auth login --state-file` leaves behind.
+        // The journal that `ring-auth login --state-file` leaves behind.
         listsTheDevices(await node('devices.cjs', { RING_REFRESH_TOKEN: given }))
       }
-      // The token of the environment gets old, and stays there.
+      // The token in the environment becomes old, and stays there.
       for (let i = 1; i <= 3; i++) {
         listsTheDevices(await node(script, script === 'devices.cjs' ? { RING_REFRESH_TOKEN: given } : {}))
         assert.equal(ring.counts.rotations, i)
@@ -300,7 +300,7 @@ describe('the examples', () => {
         ({ headers }) => headers['hardware_id'] !== undefined && /^curl/.test(headers['user-agent'] ?? '') === false,
       ),
     )
-    // Ring says no: the script says so, and prints nothing that could be taken for an answer.
+    // Ring rejects the token: the script reports that, and prints nothing that looks like an answer.
     ring.fault({ kind: 'status', path: '/clients_api/ring_devices', status: 500, body: 'oops' })
     const refused = await run('./devices.sh', [])
     assert.notEqual(refused.code, 0)

@@ -1,5 +1,5 @@
 // @ts-check
-// Keeps docs/failures.md honest: whatever it says is tested has a test of that name, in that file.
+// Checks docs/failures.md: each test that the page names exists in the file that it names.
 import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -37,7 +37,7 @@ function lines(page) {
 const literally = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
 
 /**
- * Whether a file has a test of that name: one that is run, not one that is commented out, ignored or skipped for good.
+ * Whether a file has a test of that name that is run: not one that is commented out, ignored or always skipped.
  * @param {string} source
  * @param {string} file
  * @param {string} name

@@ -1,5 +1,5 @@
 // @ts-check
-// Everything that can come instead of an answer. After all of it the token is there, the error has its name, and the next try succeeds.
+// Everything that can arrive instead of an answer. After each of these the token is kept, the error has the right code, and the next try succeeds.
 // The cases run at the same time, each with a Ring of its own, because a failing call takes its ten seconds.
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
@@ -24,7 +24,7 @@ const BODIES = {
 const NOT_TRANSIENT = new Set(['CLIENT_REJECTED', 'REFRESH_TOKEN_REJECTED'])
 
 /**
- * What a status means, by the contract's table.
+ * The code for a status.
  * @param {number} status
  * @param {string} kind
  * @returns {ErrorCode}
@@ -34,15 +34,15 @@ function expected(status, kind) {
   if (status === 403 || status === 406) return 'BLOCKED'
   if (status === 429) return 'RATE_LIMITED'
   if (status === 401 || status === 408 || status >= 500) return 'SERVER_ERROR'
-  // The 412 is Ring's own, whatever its body looks like.
+  // A 412 is Ring's own, with any body.
   return (kind === 'text' || kind === 'HTML') && status !== 412 ? 'BLOCKED' : 'PROTOCOL'
 }
 
-/** Little only where its end is what the test is about. @param {ErrorCode} code @param {number} little */
+/** A short time limit only if the test is about the time-out. @param {ErrorCode} code @param {number} little */
 const patience = (code, little) => (code === 'TIMEOUT' ? little : 10_000)
 
 /**
- * An outage of that kind until a call has failed; then Ring is well again, and so must the manager be.
+ * An outage of that kind until a call has failed. Then Ring works again, and the manager must recover.
  * @param {TestContext} t
  * @param {Omit<FaultSpec, 'times'>} spec
  * @param {ErrorCode} code
@@ -64,7 +64,7 @@ async function outage(t, spec, code, { graceMs = 0, requestTimeoutMs = 10_000 } 
     ring.tokenRequests.every((request) => request.form['refresh_token'] === given),
     'always the same token',
   )
-  // Within the cool-down nobody is bothered.
+  // A call during the cool-down makes no request.
   await failure(manager.getAccessToken(), code)
   assert.equal(ring.counts.tokenPosts, posts)
   assert.deepEqual(updates, [])
@@ -119,7 +119,7 @@ describe('an answer', { concurrency: true }, () => {
         assert.equal(error.httpStatus, status)
       })
       it(`an answer of ${status} with ${kind}, once, costs at most one call`, async (t) => {
-        // What is over in a moment is nobody's business; what only waiting cures is not repeated.
+        // The manager hides a failure that is over in a moment, and does not repeat a request that needs a longer wait.
         await once(t, spec, code, { recovers: !['BLOCKED', 'RATE_LIMITED'].includes(code) })
       })
     }

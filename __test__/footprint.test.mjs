@@ -1,5 +1,5 @@
 // @ts-check
-// What this package leaves alone: other programs' files, and whoever installs it.
+// What this package does not touch: files of other programs, and the system of the user who installs it.
 import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -44,7 +44,7 @@ describe('the footprint', () => {
       { dependencies: undefined, optionalDependencies: undefined },
     )
     for (const name of ['preinstall', 'postinstall', 'prepare']) assert.equal(scripts[name], undefined, name)
-    // What it does where is played in packages/install.test.mjs.
+    // packages/install.test.mjs runs it in each situation.
     assert.equal(scripts.install, 'node lib/install.js')
     const needed = ['lib/install.js', 'lib/load.js', 'lib/system-ca.js'].flatMap((name) => {
       const source = readFileSync(join(root, name), 'utf8')
@@ -59,7 +59,7 @@ describe('the footprint', () => {
       "'node:path'",
       "'node:tls'",
     ])
-    // A whole network module, for the certificates that Node has read from the system.
+    // The module node:tls, for the certificates that Node has read from the system.
     assert.match(
       readFileSync(join(root, 'lib', 'system-ca.js'), 'utf8'),
       /\{ getCACertificates \} = .*require\('node:tls'\)/,

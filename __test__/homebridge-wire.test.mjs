@@ -1,5 +1,5 @@
 // @ts-check
-// The login page's process inside Homebridge's UI, without the UI: its four messages, and what it answers when things are wrong.
+// The process of the login page inside Homebridge's UI, without the UI: its four messages, and its answers to problems.
 import assert from 'node:assert/strict'
 import { fork } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'

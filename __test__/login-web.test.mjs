@@ -24,7 +24,7 @@ const { loginHandler, serveLogin } = require('../lib/web/index.js')
 const { mount } = require('../lib/web/homebridge-ui.js')
 
 /**
- * One request, with headers as they are given.
+ * Sends one request, with exactly these headers.
  * @param {string} url
  * @param {{ method?: string, path?: string, headers?: Record<string, string | string[]>, body?: string | Buffer, ca?: string, setHost?: boolean }} [how]
  * @returns {Promise<{ status: number, headers: import('node:http').IncomingHttpHeaders, text: string }>}
@@ -142,11 +142,11 @@ describe('the server of the login page', () => {
       assert.ok(!JSON.stringify(headers).includes('canary'), what)
       assert.equal(headers['access-control-allow-origin'], undefined)
     }
-    // 8 KiB are read.
+    // The server reads 8 KiB.
     const whole = await ask(url, { ...login, body: `"${'x'.repeat(8 * 1024 - 2)}"` })
     assert.equal(whole.status, 200)
     assert.equal(JSON.parse(whole.text).error.code, 'INVALID_ARGUMENT')
-    // What no client library sends.
+    // Requests that no client library sends.
     const { port } = new URL(url)
     for (const hosts of ['Host: 127.0.0.1\r\nHost: localhost\r\n', 'Host: \r\n', '']) {
       const answer = await new Promise((resolve) => {
@@ -435,7 +435,7 @@ describe('ring-auth login --web', () => {
       () => secure.stderr,
     )
     assert.doesNotMatch(secure.stderr, /clear/)
-    // Where there are no signals, it is ended from outside.
+    // On a system without signals, the process is ended from outside.
     const ended = signals ? null : 130
     secure.child.kill('SIGINT')
     assert.equal((await secure.ended).code, ended)
@@ -521,7 +521,7 @@ describe('ring-auth login --web', () => {
 
 describe('ring-auth/homebridge-ui', () => {
   /**
-   * What the page of a dialogue asks, without the UI between.
+   * Sends the requests of the page in a dialogue, without the UI between.
    * @param {TestContext} t
    * @param {object[]} platforms
    * @param {import('./fake-ring/index.mjs').FakeRingOptions} [settings]
@@ -575,7 +575,7 @@ describe('docs/web-login.md', () => {
   const AsyncFunction = /** @type {any} */ (async () => {}).constructor
   /** @param {string} source @param {Record<string, unknown>} scope */
   const runs = (source, scope) => new AsyncFunction(...Object.keys(scope), source)(...Object.values(scope))
-  /** As if the package was installed. @param {string} name */
+  /** Loads a file of the package as if it were installed. @param {string} name */
   const requires = (name) =>
     name.startsWith('ring-auth/')
       ? require(`../lib/web/${name === 'ring-auth/web' ? 'index' : 'homebridge-ui'}.js`)

@@ -1,5 +1,5 @@
 // @ts-check
-// A logout beside running managers: what one process forgets, no other process brings back.
+// A logout beside running managers: no other process brings back the token that one process has forgotten.
 // Needs the addon: npm run build:debug
 import assert from 'node:assert/strict'
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs'

@@ -1,6 +1,6 @@
 // @ts-check
-// A token of Ring's own that is longer than what a person may hand over: its wrapper is shown, stored and given to programs, and each of
-// those may hand it over again.
+// A token from Ring that is longer than a text from a person may be: the manager shows its wrapper, stores it and passes it to programs, and
+// accepts it again from each of them.
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -47,7 +47,7 @@ describe('a token of 60 KiB from Ring', { concurrency: true }, () => {
       assert.ok(shown.length > 80_000)
       await manager.close()
       assert.equal(parseRefreshToken(shown).raw, rawOf(shown))
-      // What was shown is in the options of the next start, as in a program that saves it.
+      // The token is in the options of the next start, as in a program that saves it.
       const { manager: next } = open(t, ring, { refreshToken: shown, ...kept })
       await next.refresh()
       await next.setRefreshToken(String(next.refreshToken))

@@ -1,5 +1,5 @@
 // @ts-check
-// A manager in one process, with the memory store where the store does not matter: logins, calls, events, its end.
+// A manager in one process, with the memory store if the store does not matter: logins, calls, events, close.
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
@@ -98,11 +98,11 @@ describe('a login', { concurrency: true }, () => {
       assert.equal(ring.codesSent, 1)
       assert.deepEqual(steps[1], steps[0])
       assert.deepEqual(steps[2], steps[0])
-      // A code that is handed in twice, by a double click, is handed in once.
+      // A code that is submitted twice, by a double click, is sent once.
       const code = String(ring.codeFor(EMAIL))
       const done = await Promise.all([1, 2].map(() => manager.submitTwoFactorCode(code)))
       assert.deepEqual(done, [{ authenticated: true }, { authenticated: true }])
-      // One that was answered already is over: this is another.
+      // A login that was answered is over: this is another one.
       assert.ok((await manager.login(CREDENTIALS)).twoFactor)
       assert.equal(ring.codesSent, 2)
     })
@@ -290,7 +290,7 @@ describe('an access token', { concurrency: true }, () => {
     assert.equal(new Set(tokens).size, 1)
     assert.notEqual(tokens[0], refused)
     assert.ok(ring.isAccessLive(String(tokens[0])))
-    // Those who come late complain of a token that is gone already.
+    // Late callers report a token that was already replaced.
     manager.invalidateAccessToken(refused)
     assert.equal(await manager.getAccessToken(), tokens[0])
     assert.equal(ring.counts.tokenPosts, 2)
@@ -385,7 +385,7 @@ describe('refresh', { concurrency: true }, () => {
     ring.clearCounts()
     const error = await failure(manager.refresh(), 'REFRESH_TOKEN_REJECTED')
     assert.equal(error.transient, false)
-    // Two: it had never been accepted, so the answer that brought it may have been wrong, and the one before is tried.
+    // Two: the token was never accepted, so the answer that brought it may have been wrong, and the manager tries the one before.
     assert.equal(manager.status.state, 'needs-login')
     assert.equal(manager.status.code, 'REFRESH_TOKEN_REJECTED')
     for (let i = 0; i < 10; i++) await failure(manager.refresh(), 'REFRESH_TOKEN_REJECTED')

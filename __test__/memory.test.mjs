@@ -1,5 +1,5 @@
 // @ts-check
-// What a manager holds on to, and for how long. How many bytes that are is measured by bench/.
+// The objects that a manager keeps in memory, and for how long. bench/ measures their size.
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -12,14 +12,14 @@ describe('a manager', () => {
   it('a manager keeps the token that it was given out of JavaScript’s memory', async (t) => {
     const ring = await startRing(t)
     const path = join(tempDir(t), 'heap.heapsnapshot')
-    // Made where it is used, so that neither the script nor its environment has it in one piece.
+    // Composed in the script, so that neither its source nor its environment contains the whole token.
     const end = await runScript(
       t,
       `import { randomBytes } from 'node:crypto'
        import { writeHeapSnapshot } from 'node:v8'
        const secret = (name) => [name, randomBytes(16).toString('hex')].join('-')
        const { path, ...options } = config
-       // Functions and a turn of the event loop: what they had at hand is gone with them.
+       // Functions and a turn of the event loop release their local values.
        const make = () => { globalThis.manager = new RingTokenManager({ ...options, refreshToken: secret('canary') }) }
        const control = () => { globalThis.control = { refreshToken: secret('control') } }
        make()

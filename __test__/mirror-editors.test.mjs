@@ -1,6 +1,6 @@
 // @ts-check
-// Another program that changes config.json, or .env, at the same time as we do: an editor that replaces the file in one go
-// loses nothing to us; one that rewrites it in place never meets a file of ours that is not whole.
+// Another program that changes config.json or .env at the same time as the manager: an editor that replaces the file atomically
+// loses no change, and one that rewrites the file in place never reads half a file.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
@@ -11,9 +11,9 @@ import { exchange, inWine } from './support/systems.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 
-/** How often each side changes the file. What an editor in one go loses would be one change in many. */
+/** How often each side changes the file. If an editor lost a change, it would be one of many. */
 const TIMES = inWine ? { replace: 50, rewrite: 20 } : { replace: 1000, rewrite: 400 }
-/** What an editor needs to know of a kind of file: its beginning, its edits, and the token in it. */
+/** What an editor needs for a kind of file: its first text, its edits, and the token in it. */
 const KINDS = {
   'config.json': {
     store: (/** @type {string} */ path) => ({
@@ -26,7 +26,7 @@ const KINDS = {
     edits: (/** @type {string} */ text) => Object.keys(JSON.parse(text).edits).map(Number),
     token: (/** @type {string} */ text) => JSON.parse(text).platforms[0].refreshToken,
     rest: (/** @type {string} */ text) => ({ ...JSON.parse(text), edits: undefined, platforms: undefined }),
-    /** In the editor's process: the text with one change of its own more; throws on what does not parse. */
+    /** In the editor's process: the text with one more change of the editor. Throws if the text cannot be parsed. */
     change: `(text, n) => {
       const config = JSON.parse(text)
       if (config.bridge.pin !== '031-45-154' || config.platforms[0].refreshToken === '') throw new Error('not whole')
@@ -51,7 +51,7 @@ const KINDS = {
 }
 
 /**
- * An editor in a process of its own, which changes the file so many times.
+ * An editor in a process of its own, which changes the file a number of times.
  * @param {TestContext} t
  * @param {string} path
  * @param {{ change: string, has: string }} kind
@@ -70,8 +70,8 @@ function startEditor(t, path, { change, has }, how) {
     const step = () => {
       const before = readFileSync(path, 'utf8')
       const text = change(before, n + 1)
-      // Who replaces a file cannot do so only if it is still the one that was read. Ours can come right after the editor's, by the
-      // time of two system calls; then the editor's is put back. An editor that reads in between meets ours, and looks again.
+      // No program can replace a file on the condition that it is still the one that it read. The manager's file can replace the editor's
+      // for the time of two system calls; then the manager restores the editor's. An editor that reads in between sees the manager's, and reads again.
       if (${how === 'replace'} && n > 0 && !has(before, n)) {
         meetings += looks === 0
         looks += 1
@@ -79,7 +79,7 @@ function startEditor(t, path, { change, has }, how) {
         return setTimeout(step, 1)
       }
       looks = 0
-      // Some changes for each token that it sees, so that neither side is through before the other one.
+      // Some changes for each token that the editor sees, so that neither side ends before the other one.
       const seen = /ey[\\w+/=]{20,}/.exec(before)[0]
       if (seen !== token) [token, edits] = [seen, 0]
       if (edits++ > n % 3 && !isAlone) return setTimeout(step, 1)
@@ -94,7 +94,7 @@ function startEditor(t, path, { change, has }, how) {
         console.log(meetings)
         process.exit()
       }
-      // Sometimes at once, sometimes so that the other side comes in between.
+      // Sometimes at once, sometimes with a pause in which the other side writes.
       if (n % 4 === 0) setImmediate(step)
       else setTimeout(step, n % 7)
     }
@@ -124,7 +124,7 @@ function startEditor(t, path, { change, has }, how) {
 }
 
 /**
- * A manager and an editor that both change a file, so many times each.
+ * A manager and an editor that both change a file a number of times.
  * @param {TestContext} t
  * @param {keyof typeof KINDS} name
  * @param {'replace' | 'rewrite'} how
@@ -144,7 +144,7 @@ async function together(t, name, how) {
   for (; rotations < TIMES[how] || (!editor.hasEnded() && rotations < 2 * TIMES[how]); rotations++)
     await manager.refresh()
   await editor.finish()
-  // At the latest now: the editor may have written an old copy of ours last.
+  // The editor may have written an old copy last. The next rotation replaces it.
   await manager.refresh()
   await manager.close()
   const text = readFileSync(path, 'utf8')
@@ -172,7 +172,7 @@ describe('another writer of the same file', { concurrency: 4 }, () => {
     })
 
     it(`${name}: an editor that rewrites the file in place never reads half of it`, async (t) => {
-      // What it changes in the very moment of our change can be lost, but never the file.
+      // A change at the moment of the manager's write can be lost, but never the file.
       const edits = await together(t, name, 'rewrite')
       assert.equal(new Set(edits).size, edits.length)
     })

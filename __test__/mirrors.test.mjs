@@ -1,5 +1,5 @@
 // @ts-check
-// The stores that show the newest token where people look for it: Homebridge's config.json and .env files.
+// The stores that show the newest token in the files of other programs: Homebridge's config.json and .env files.
 import assert from 'node:assert/strict'
 import {
   chmodSync,
@@ -66,7 +66,7 @@ const KINDS = [
   },
 ]
 
-/** The token that a file of ours shows. @param {Kind} kind @param {string} path */
+/** The token that a file shows. @param {Kind} kind @param {string} path */
 function shown(kind, path) {
   const text = readFileSync(path, 'utf8')
   const [before, after] = kind.text('|').split('|')
@@ -74,7 +74,7 @@ function shown(kind, path) {
   return text.slice(String(before).length, text.length - String(after).length)
 }
 
-/** Replaces a file in one go, as careful programs do. @param {string} path @param {string} text */
+/** Replaces a file atomically, as careful programs do. @param {string} path @param {string} text */
 function save(path, text) {
   writeFileSync(`${path}.other`, text)
   replace(`${path}.other`, path)
@@ -94,12 +94,12 @@ async function used(t, kind, rotations = 2) {
   writeFileSync(path, kind.text(first), { mode: 0o640 })
   const store = kind.store(path)
   const { manager } = open(t, ring, { store })
-  const lineage = [first]
-  for (let i = 0; i < rotations; i++) lineage.push(String((await manager.refresh()).refreshToken))
+  const family = [first]
+  for (let i = 0; i < rotations; i++) family.push(String((await manager.refresh()).refreshToken))
   await manager.close()
   ring.clearCounts()
   ring.clearRequests()
-  return { ring, folder, path, store, lineage, newest: String(manager.refreshToken) }
+  return { ring, folder, path, store, family, newest: String(manager.refreshToken) }
 }
 
 const notRoot = asRoot()
@@ -134,8 +134,8 @@ for (const kind of KINDS) {
     })
 
     it(`${kind.name} shows an old copy at the start: the newest token is used, announced and shown again`, async (t) => {
-      const { ring, path, store, lineage, newest } = await used(t, kind, 4)
-      for (const ancestor of lineage.slice(0, -1)) {
+      const { ring, path, store, family, newest } = await used(t, kind, 4)
+      for (const ancestor of family.slice(0, -1)) {
         save(path, kind.text(ancestor))
         const { manager, updates } = open(t, ring, { store, refreshToken: ancestor })
         assert.equal(manager.refreshToken, newest)
@@ -148,17 +148,17 @@ for (const kind of KINDS) {
     })
 
     it(`${kind.name} shows an old token of the fallback, which is never sent`, async (t) => {
-      const { ring, path, store, lineage } = await used(t, kind)
+      const { ring, path, store, family } = await used(t, kind)
       await open(t, ring, { store }).manager.setRefreshToken(ring.mint())
-      for (const ancestor of lineage) {
+      for (const ancestor of family) {
         save(path, kind.text(ancestor))
         const { manager } = open(t, ring, { store, refreshToken: ancestor })
         const { refreshToken } = await manager.refresh()
         assert.equal(shown(kind, path), refreshToken)
-        assert.ok(!lineage.includes(refreshToken))
+        assert.ok(!family.includes(refreshToken))
         await manager.close()
       }
-      assert.ok(ring.tokenRequests.every(({ form }) => !lineage.map(rawOf).includes(String(form.refresh_token))))
+      assert.ok(ring.tokenRequests.every(({ form }) => !family.map(rawOf).includes(String(form.refresh_token))))
       assert.equal(ring.counts.stalePresentations, 0)
     })
 
@@ -182,9 +182,9 @@ for (const kind of KINDS) {
     })
 
     it(`${kind.name} shows an old copy again while the manager runs: it is never sent, and the next rotation replaces it`, async (t) => {
-      const { ring, path, store, lineage } = await used(t, kind)
+      const { ring, path, store, family } = await used(t, kind)
       const { manager } = open(t, ring, { store })
-      save(path, kind.text(String(lineage[0])))
+      save(path, kind.text(String(family[0])))
       const { refreshToken } = await manager.refresh()
       assert.equal(shown(kind, path), refreshToken)
       assert.equal(ring.counts.stalePresentations, 0)
@@ -192,17 +192,17 @@ for (const kind of KINDS) {
 
     it(`${kind.name} shows a token that was pasted before the start: it is used, with or without others in the options`, async (t) => {
       for (const option of ['none', 'an old one', 'another new one']) {
-        const { ring, path, store, lineage } = await used(t, kind)
+        const { ring, path, store, family } = await used(t, kind)
         const pasted = ring.mint()
         save(path, kind.text(pasted))
-        const given = { none: undefined, 'an old one': lineage[0], 'another new one': ring.mint() }[option]
+        const given = { none: undefined, 'an old one': family[0], 'another new one': ring.mint() }[option]
         const { manager } = open(t, ring, { store, refreshToken: given })
         assert.equal(rawOf(manager.refreshToken), pasted, option)
         await manager.getAccessToken()
         assert.equal(rawOf(ring.tokenRequests[0]?.form.refresh_token), pasted, option)
         assert.equal(shown(kind, path), manager.refreshToken)
         await manager.close()
-        // What was passed over is an old copy from now on.
+        // The token that was not used is an old copy from now on.
         const again = open(t, ring, { store, refreshToken: given })
         assert.equal(again.manager.refreshToken, manager.refreshToken, option)
         await again.manager.getAccessToken()
@@ -260,11 +260,11 @@ for (const kind of KINDS) {
     })
 
     it(`${kind.name} is read again after a write: an old copy that another program writes then is replaced without a rotation`, async (t) => {
-      const { ring, path, store, lineage } = await used(t, kind)
+      const { ring, path, store, family } = await used(t, kind)
       const { manager } = open(t, ring, { store })
       const { refreshToken } = await manager.refresh()
       // A settings page that had read the file before.
-      save(path, kind.text(String(lineage[0])))
+      save(path, kind.text(String(family[0])))
       await until(() => shown(kind, path) === refreshToken, 'put right')
       assert.equal(ring.counts.refreshes, 1)
     })
@@ -354,7 +354,7 @@ for (const kind of KINDS) {
         await until(() => shown(kind, path) === manager.refreshToken, 'the newest wrapper is shown again')
         await again.manager.close()
       }
-      // Another program wrote its own: that is taken over.
+      // Another program wrote its own push credentials: the manager takes them over.
       const three = wrap({ ...unwrap(manager.refreshToken), pnc: { fcm: { token: 'three' } } })
       save(path, kind.text(three))
       const third = open(t, ring, { store })
@@ -399,8 +399,8 @@ for (const kind of KINDS) {
     })
 
     it(`${kind.name} keeps the process alive until it is written, and no longer`, async (t) => {
-      const { ring, path, store, lineage, newest } = await used(t, kind)
-      save(path, kind.text(String(lineage[0])))
+      const { ring, path, store, family, newest } = await used(t, kind)
+      save(path, kind.text(String(family[0])))
       const mends = runScript(t, 'new RingTokenManager(config)', optionsFor(ring, { store }))
       assert.equal((await mends.ended).code, 0)
       assert.equal(shown(kind, path), newest)
@@ -453,9 +453,9 @@ describe('config.json alone', { concurrency: true }, () => {
 
   it('config.json has a block that gets another name together with an old copy from a settings page: nothing else changes', async (t) => {
     const kind = /** @type {Kind} */ (KINDS[0])
-    const { ring, folder, path, lineage, newest } = await used(t, kind)
+    const { ring, folder, path, family, newest } = await used(t, kind)
     const renamed = (/** @type {string} */ token) => kind.text(token).replace('"name":"Ring"', '"name":"Door"')
-    for (const token of [String(lineage[0]), newest]) {
+    for (const token of [String(family[0]), newest]) {
       save(path, renamed(token))
       for (const name of [undefined, 'Door']) {
         const { manager } = open(t, ring, { store: kind.store(path, name ? { name } : {}) })
@@ -465,7 +465,7 @@ describe('config.json alone', { concurrency: true }, () => {
       }
     }
     assert.equal(readdirSync(join(folder, '.ring-auth')).filter((name) => name.endsWith('.json')).length, 1)
-    // Another account's block beside it is another matter.
+    // The block of another account beside it has a journal of its own.
     const other = ring.mint()
     const [before, after] = renamed(newest).split('{"platform":"Ring"')
     save(path, `${before}{"platform":"Ring","name":"Other","refreshToken":"${other}"},{"platform":"Ring"${after}`)
@@ -608,7 +608,7 @@ describe('for another user', {
   const [uid, gid] = [4243, 4242]
   const kind = /** @type {Kind} */ (KINDS[0])
 
-  /** A folder of theirs with a config.json. @param {TestContext} t @param {Awaited<ReturnType<typeof startRing>>} ring */
+  /** A folder of another user with a config.json. @param {TestContext} t @param {Awaited<ReturnType<typeof startRing>>} ring */
   function theirs(t, ring) {
     const folder = tempDir(t)
     chownSync(folder, uid, gid)

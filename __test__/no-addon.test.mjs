@@ -1,6 +1,6 @@
 // @ts-check
-// The public face over a binding made by hand: what it checks, what it hands on, what it makes of what comes back.
-// No binary is needed.
+// The public classes over a binding made by hand: what they check, what they pass on, and what they make of the results.
+// These tests need no binary.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -33,7 +33,7 @@ const FAILURE = {
   retryAfterMs: 5000,
 }
 
-/** A binding whose manager answers what `answers` says, and which remembers how it was called. */
+/** A binding whose manager returns the values in `answers`, and which records its calls. */
 function fakeBinding() {
   const fake = {
     /** @type {any[][]} */
@@ -42,7 +42,7 @@ function fakeBinding() {
     answers: {},
     /** @type {((event: any) => void)[]} One for each manager, with the number that it was opened with. */
     listeners: [],
-    /** How often something was made that tells of events. */
+    /** The number of event channels that were made. */
     eventsMade: 0,
     /** @type {unknown} */
     openResult: undefined,
@@ -71,7 +71,7 @@ function fakeBinding() {
       },
       /** @param {unknown} options @param {{ waiting: any[], listener: () => void }} events @param {number} manager */
       open(options, events, manager) {
-        // The native part reads properties, and minds no prototype.
+        // The native part reads properties, and ignores prototypes.
         fake.calls.push(['open', structuredClone(options)])
         fake.listeners.push((event) => {
           events.waiting.push({ manager, ...event })
@@ -134,7 +134,7 @@ function fakeBinding() {
 let fake
 /** @type {Function[]} */
 let listenersBefore
-// Whoever writes JavaScript may pass anything, and here anything is passed.
+// Programs in JavaScript may pass anything, and so do these tests.
 /** @type {any} */
 let RingTokenManager
 /** @type {any} */
@@ -148,7 +148,7 @@ beforeEach(() => {
   ;({ RingTokenManager, RingAuthError, parseRefreshToken } = createExports(fake.binding))
 })
 
-// Each test makes a face of its own, with a listener of its own: not one of them may outlive its test.
+// Each test loads the public classes again, with process listeners of their own. None of them may outlive its test.
 afterEach(() => {
   for (const listener of process.listeners('beforeExit')) {
     if (!listenersBefore.includes(listener)) process.off('beforeExit', listener)
@@ -957,7 +957,7 @@ describe('observables', () => {
     } finally {
       delete symbols.observable
     }
-    // As firstValueFrom() does it: the subscriber closes itself, and nobody calls unsubscribe().
+    // As firstValueFrom() does it: the subscriber closes itself, and does not call unsubscribe().
     /** @type {any[]} */
     const seen = []
     const subscriber = {

@@ -1,5 +1,5 @@
 // @ts-check
-// Files of other programs at a path that a person named: refused in every way in, and left exactly as they are.
+// Files of other programs at a path that a person named: every command and the constructor refuse them, and leave them exactly as they are.
 // Needs the addon: npm run build:debug
 import assert from 'node:assert/strict'
 import { execFile, execFileSync } from 'node:child_process'
@@ -41,7 +41,7 @@ const PNG = Buffer.from(
 const CONFIG = '{\n  "bridge": {"name": "Homebridge"},\n  "platforms": [{"platform": "config"}]\n}\n'
 const JOURNAL = '{\n  "ring-auth-journal": "j.json",\n  "version": 1\n}\n'
 
-/** What lies at the path, what it is called, and what was probably meant: as the command line says it, and the library. */
+/** A file at the path, the words for it, and the option that was probably meant: in the command line and in the library. */
 const JOURNAL_KINDS = /** @type {const} */ ([
   ["Homebridge's config.json", CONFIG, ': did you mean --homebridge?', ": did you mean the store type 'homebridge'?"],
   ['a .env file', 'A=1\nRING_REFRESH_TOKEN=x\n', ': did you mean --dotenv?', ": did you mean the store type 'dotenv'?"],
@@ -91,7 +91,7 @@ const DOTENV_KINDS = /** @type {const} */ ([
   ['a journal of ring-auth', JOURNAL, ': did you mean --state-file?', ": did you mean the store type 'file'?"],
 ])
 
-/** Everything about a folder that a person could see. @param {string} folder @returns {unknown[]} */
+/** Everything that can be seen of a folder. @param {string} folder @returns {unknown[]} */
 function snapshot(folder) {
   return readdirSync(folder)
     .sort()
@@ -121,7 +121,7 @@ function commands(store) {
 }
 
 /**
- * Tries every command and the constructor, and finds the folder as it was.
+ * Tries every command and the constructor, and checks that the folder is as before.
  * @param {FakeRing} ring @param {string} folder @param {string[]} option @param {any} store @param {(words: 'cli' | 'library') => string} sentence
  */
 async function refusedEverywhere(ring, folder, option, store, sentence) {
@@ -146,7 +146,7 @@ async function refusedEverywhere(ring, folder, option, store, sentence) {
 
 /** @typedef {readonly [look: string, content: string | Buffer, cli: string, library: string]} Kind */
 
-/** Every content at one kind of path. @param {string} option @param {(path: string) => any} store @param {string} wanted @param {readonly Kind[]} kinds */
+/** Tests for every content at one kind of path. @param {string} option @param {(path: string) => any} store @param {string} wanted @param {readonly Kind[]} kinds */
 function refusesEach(option, store, wanted, kinds) {
   for (const [index, [look, content, cli, library]] of kinds.entries()) {
     it(`${option} refuses what looks like ${look} (${index}) in every command and in the constructor`, async (t) => {
@@ -439,7 +439,7 @@ describe('a path that does not exist', { concurrency: true }, () => {
       assert.equal(message, `${store[1]} does not exist. Check the path.`, store.join(' '))
       assert.deepEqual(readdirSync(folder), [], store.join(' '))
     }
-    // Nor is anything made beside a file that cannot be read.
+    // Nothing is created beside a file that cannot be read either.
     writeFileSync(beside, '{bridge: {}}')
     cliFailure(await run(['logout', '--homebridge', beside, '--json'], { ring }), 'STORE', 6)
     assert.deepEqual(readdirSync(folder), ['config.json'])

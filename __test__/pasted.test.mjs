@@ -1,5 +1,5 @@
 // @ts-check
-// Texts from people in the place of a refresh token: each kind, on each way in, and what Ring gets to see of it.
+// Texts from people in the place of a refresh token: each kind, in each place, and what is sent to Ring.
 import assert from 'node:assert/strict'
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -55,7 +55,7 @@ const DRESSES = {
   'blanks inside': (token) => `${token.slice(0, 30)}   ${token.slice(30)}`,
 }
 
-/** What cannot be a token, and the words that say why. @type {Record<string, [text: string, says: string]>} */
+/** Texts that cannot be a token, and the words that say why. @type {Record<string, [text: string, says: string]>} */
 const REFUSED = {
   'a wrapper that is cut off': [wrap({ rt: 'CANARY-of-a-token-0123456789' }).slice(0, 30), 'is cut off'],
   'a two-factor code': ['123456', 'looks like a code for the two-factor prompt'],
@@ -124,7 +124,7 @@ const MIRRORS = [
 ]
 
 /**
- * What is logged of tokens at these levels. The machine of a test may have something else to warn of, as a variable for certificates.
+ * The messages about tokens at these levels. The machine of a test may cause other warnings, for example about a variable for certificates.
  * @param {import('../index.js').LogEntry[]} log
  * @param {...string} levels
  */
@@ -169,7 +169,7 @@ describe('a dressed token', { concurrency: 4 }, () => {
     for (const [name, dress] of Object.entries(DRESSES)) {
       const raw = ring.mint()
       const input = dress(wrapped(ring, raw))
-      // One line is read.
+      // The command reads one line.
       if (/[\n\r]/.test(input)) continue
       const done = json(await run(['status', '--refresh-token-stdin', '--json'], { ring, input: `${input}\n` }))
       assert.equal(done.hardwareId, HID, name)
@@ -247,7 +247,7 @@ describe('what cannot be a token', { concurrency: 4 }, () => {
       assert.deepEqual(readdirSync(join(empty, '..')), [], name)
     }
     for (const [name, [text, says]] of Object.entries(NO_TOKENS)) {
-      // One run for each takes its time: `status` decides as the others do.
+      // A run of each command would take long: `status` decides as the others do.
       const done = await run(['status', '--refresh-token-stdin', '--json'], { ring, input: `${text}\n` })
       const { message } = cliFailure(done, 'INVALID_ARGUMENT', 2)
       assert.ok(
@@ -328,7 +328,7 @@ describe('what cannot be a token', { concurrency: 4 }, () => {
         assert.ok(message.includes(says), message)
         assert.deepEqual([first.manager.status.state, first.manager.status.code], ['needs-login', 'INVALID_ARGUMENT'])
         assert.equal(ring.counts.tokenPosts, posts)
-        // A token that comes later ends that.
+        // A later token ends that state.
         await first.manager.setRefreshToken(wrapped(ring))
         await first.manager.getAccessToken()
         assert.equal(first.manager.status.state, 'ready')

@@ -1,5 +1,5 @@
 // @ts-check
-// Paths that are no text: a program of Node.js gets U+FFFD for each byte that is not UTF-8, which names another file.
+// Paths that are not UTF-8: Node.js replaces each such byte by U+FFFD, which names another file.
 // Needs the addon: npm run build:debug
 import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
@@ -31,7 +31,7 @@ describe('a path that is not UTF-8', () => {
       { type: 'homebridge', configPath: lost },
       { type: 'dotenv', path: lost },
       { type: 'dotenv', path: join(here, '.env'), statePath: lost },
-      // A lone surrogate is no text either.
+      // A lone surrogate is no valid text either.
       { type: 'file', path: join(here, 'a\ud800.json') },
     ]
     for (const store of stores) {

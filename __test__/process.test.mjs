@@ -29,7 +29,7 @@ import { signals } from './support/systems.mjs'
 /** @typedef {import('node:test').TestContext} TestContext */
 
 /**
- * A Ring, a journal that is not there yet, and the options for both.
+ * A fake Ring, the path of a journal that does not exist yet, and the options for both.
  * @param {TestContext} t
  * @param {import('./fake-ring/index.mjs').FakeRingOptions} [settings]
  */
@@ -130,7 +130,7 @@ describe('a process', { concurrency: 4 }, () => {
 
   for (const [ending, statement, code, signal] of /** @type {const} */ ([
     ['process.exit()', 'process.exit(7)', 7, null],
-    // Where there are no signals, a program that ends itself by one ends with code 1.
+    // On a system without signals, a program that ends itself by one ends with code 1.
     ['SIGTERM', "process.kill(process.pid, 'SIGTERM')", ...(signals ? [1, null] : [null, 'SIGTERM'])],
     ['SIGKILL', "process.kill(process.pid, 'SIGKILL')", ...(signals ? [1, null] : [null, 'SIGKILL'])],
   ])) {
@@ -200,7 +200,7 @@ describe('a process', { concurrency: 4 }, () => {
     await until(() => where.ring.counts.rotations === 1, 'Ring rotates')
     child.process.kill('SIGKILL')
     await child.ended
-    // Nothing is asked of this one.
+    // This manager is not used.
     const { manager, updates } = open(t, where.ring, { store: fileStore(where.path) })
     await until(() => updates.length === 1, 'a rotation that nobody asked for')
     assert.equal(rawOf(manager.refreshToken), where.ring.newest())
@@ -249,7 +249,7 @@ describe('a process', { concurrency: 4 }, () => {
       t,
       `const managers = [];
        const manager = (options) => { const made = new RingTokenManager({ ...config, ...options }); managers.push(made); return made; };
-       // Failing unasked, failing beside, nobody there, given up, closed in mid-flight.
+       // Failures of an unasked refresh, of one in the background, of one without callers, of one that was given up, and of one that was closed.
        manager({ autoRefresh: true });
        manager({ autoRefresh: true, refreshToken: undefined, store: undefined });
        manager({ oauthUrl: 'http://127.0.0.1:1', store: undefined, autoRefresh: true });

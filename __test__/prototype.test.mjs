@@ -1,5 +1,5 @@
 // @ts-check
-// Another package of the program puts something on Object.prototype: nobody gave it to ring-auth, so nothing of it counts.
+// Another package of the program puts something on Object.prototype. The program has not passed it to ring-auth, so it does not count.
 // Each case runs in a process of its own, because everything in it sees what is put there.
 // Needs the addon: npm run build:debug
 import assert from 'node:assert/strict'
@@ -41,7 +41,7 @@ const PRELUDE = `
 `
 
 /**
- * Runs a script, and gives what it says.
+ * Runs a script, and returns its output.
  * @param {TestContext} t
  * @param {string} source
  * @param {object} config
@@ -53,7 +53,7 @@ async function said(t, source, config, env = process.env) {
   return stdout.trim()
 }
 
-/** A Ring, and one that nobody asked for. @param {TestContext} t */
+/** A fake Ring, and one that no request should reach. @param {TestContext} t */
 async function twoRings(t) {
   const ring = await startRing(t, { canary: CANARY })
   const evil = await startRing(t)
@@ -63,7 +63,7 @@ async function twoRings(t) {
 describe('what another package puts on Object.prototype', { concurrency: 2 }, () => {
   it('a property of Object.prototype is not the host that gets the refresh token', async (t) => {
     const { ring, evil } = await twoRings(t)
-    // What is meant for Ring ends at a proxy that lets nothing through.
+    // Requests for Ring end at a proxy that forwards nothing.
     const proxy = await startProxy(t, () => undefined)
     const env = { ...process.env, HTTPS_PROXY: proxy.url, NO_PROXY: '' }
     const source = `
@@ -114,7 +114,7 @@ describe('what another package puts on Object.prototype', { concurrency: 2 }, ()
         type: 'file', kind: 'file', path: config.evil, configPath: config.evil, statePath: config.evil, platform: 'Evil', name: 'Evil', key: 'EVIL',
         load: () => 'a token of somebody else', save: () => {}, token: 'a token of somebody else', failed: 'evil',
       }
-      /** A manager that is made and used while everybody has one of these things. */
+      /** A manager that is made and used while every object inherits one of these values. */
       const used = async (name, store) => {
         everybodyHas({ [name]: evil[name] })
         try {
@@ -151,7 +151,7 @@ describe('what another package puts on Object.prototype', { concurrency: 2 }, ()
           const outcome = await used(name, store)
           if (!outcome.startsWith('ey')) say(name + ' beside ' + kind + ': ' + outcome)
         }
-        // Half a store is none.
+        // Half a store does not count as a store.
         for (const store of [{}, { type: 'file' }, { type: 'dotenv' }, { save() {} }, { load() {} }]) {
           const outcome = await used(name, store)
           if (outcome !== 'INVALID_ARGUMENT') say(name + ' beside ' + Object.keys(store) + ': ' + outcome)
@@ -165,7 +165,7 @@ describe('what another package puts on Object.prototype', { concurrency: 2 }, ()
     const config = { options: optionsFor(ring, { systemId: undefined }), mine, evil, tokens }
     assert.equal(await said(t, source, config), 'done')
     assert.throws(() => readFileSync(evil), { code: 'ENOENT' })
-    // Nothing lies in a place that nobody gave.
+    // No file is in a place that the program has not passed.
     assert.equal(readJournal(`${mine}0`).issuer, ring.oauthUrl)
   })
 
@@ -246,14 +246,14 @@ describe('what another package puts on Object.prototype', { concurrency: 2 }, ()
     const { ring, folder } = await twoRings(t)
     const source = `
       const { RingRestClient } = require('ring-auth/rest-client')
-      // Not those that the classes of Node itself set on objects, and trip over.
+      // Not the names that Node's own classes set on objects, because Node itself would fail.
       const names = [
         'refreshToken', 'oauthUrl', 'apiUrl', 'store', 'systemId', 'kind', 'statePath', 'key', 'token', 'failed', 'newRefreshToken',
         'oldRefreshToken', 'accessToken', 'persisted', 'prompt', 'destination', 'retryAt', 'resendInSeconds', 'twoFactor', 'load', 'save',
       ]
       const things = Object.fromEntries(names.map((name) => [name, undefined]))
       for (const name of names) {
-        // As soon as it is set on an object that does not have it itself, this is called.
+        // Called when the property is set on an object that does not have it itself.
         const set = () => heardOf.push(name)
         Object.defineProperty(Object.prototype, name, { get: () => undefined, set, configurable: true })
       }

@@ -1,6 +1,6 @@
 // @ts-check
-// Proxies and foreign certificates as the environment names them, for a manager and for the command line, in processes of
-// their own. The proxy is on loopback and carries everything to a fake Ring beside it: nothing leaves this machine.
+// Proxies and foreign certificates that the environment names, for a manager and for the command line, in processes of
+// their own. The proxy is on loopback and forwards everything to a fake Ring: nothing leaves this machine.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { cpSync, existsSync, writeFileSync } from 'node:fs'
@@ -29,10 +29,10 @@ import { canRun, mounts, needs, systemCertificates } from './support/systems.mjs
 /** Whether a process can have a hosts file of its own. */
 const noMounts = mounts || needs('the right to make a mount namespace', () => canRun('unshare', ['-m', 'true']))
 
-/** A name that can never exist: whoever does not ask the proxy for it reaches nobody. */
+/** A name that can never exist: a request that does not go through the proxy fails. */
 const HOST = 'ring.invalid'
 
-/** Every variable that could lead somewhere else; each child gets those that its test is about. */
+/** All variables that could name a proxy or a certificate. Each child gets only those of its test. */
 const NAMES = [
   'http_proxy',
   'https_proxy',
@@ -215,7 +215,7 @@ describe('a proxy that cannot be used', { concurrency: 4 }, () => {
     const env = { ...clean, ALL_PROXY: 'socks5://127.0.0.1:1', NODE_EXTRA_CA_CERTS: roots }
     const end = await runScript(t, REFRESH, config, { env }).ended
     assert.ok(ring.isAccessLive(end.stdout.trim()), end.stdout + end.stderr)
-    // Nobody knows that name, and the proxy is not asked for it.
+    // The name cannot be resolved, and the proxy is not asked for it.
     const other = optionsFor(ring, { oauthUrl: `https://${HOST}`, refreshToken: ring.mint() })
     const out = { ...env, NO_PROXY: `example.com;${HOST};other.example` }
     assert.match((await runScript(t, REFRESH, other, { env: out }).ended).stdout, /^NETWORK Ring could not be reached/)
@@ -237,7 +237,7 @@ describe('a proxy that cannot be used', { concurrency: 4 }, () => {
 describe('a name server that blocks Ring', { skip: noMounts }, () => {
   for (const address of ['0.0.0.0', '127.0.0.1']) {
     it(`a name server that blocks Ring by answering ${address} is named, and no advice about certificates is given`, async (t) => {
-      // Something of this machine answers there, with a certificate that nobody trusts.
+      // A server of this machine answers there, with a certificate that is not trusted.
       const { ring, port } = await startTlsRing(t)
       const hosts = join(tempDir(t), 'hosts')
       writeFileSync(hosts, `127.0.0.1 localhost\n${address} oauth.ring.com api.ring.com\n`)
@@ -288,7 +288,7 @@ describe('the certificates of the system', { concurrency: 4 }, () => {
       const all = { ...clean, ...env, HTTPS_PROXY: proxy.url, SSL_CERT_DIR: folder }
       const end = await runCommand(able, [...nodeArgs, '-e', script], all)
       assert.ok(ring.isAccessLive(end.stdout.trim()), end.stdout + end.stderr)
-      // What is asked for in no way is not trusted.
+      // Without any of the settings, the certificates of the system are not trusted.
       const { SSL_CERT_DIR: _, ...none } = { ...all, NODE_USE_SYSTEM_CA: '0' }
       const not = await runCommand(able, ['-e', script], none)
       assert.match(not.stdout, /^NETWORK The server's certificate is not trusted/)
@@ -307,7 +307,7 @@ describe('the certificates of the system', { concurrency: 4 }, () => {
         await manager.refresh().catch((error) => say(error.code + ' ' + error.cause))
         await manager.close()
       `
-      // This Node does not know the option: it is given to the loader.
+      // This Node does not know the option: the test passes it to the loader.
       const { systemCaAskedBy } = createRequire(import.meta.url)('../lib/load.js')
       assert.equal(systemCaAskedBy({ env: more, execArgv: nodeArgs }), asked)
       assert.equal(

@@ -1,7 +1,7 @@
 // @ts-check
-// What the reference pages show is run as it stands there, against a fake Ring: docs/api.md, docs/cli.md and docs/errors.md, and the few
+// Runs each snippet of the reference pages unchanged, against a fake Ring: docs/api.md, docs/cli.md and docs/errors.md, and the few
 // snippets of other pages. (README.md: packages/readme.test.mjs; the pages on stores, Homebridge, containers and migrating:
-// docs.test.mjs.) The last tests fail where one was not run, and where the pages disagree with the code.
+// docs.test.mjs.) The last tests fail if a snippet was not run, or if the pages disagree with the code.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -49,12 +49,12 @@ const snippet = (page, language, ...words) => take(snippets, page, language, ...
 const AsyncFunction = /** @type {any} */ (async () => {}).constructor
 
 /**
- * Runs JavaScript as it is shown, with these names in scope, and gives back what it declared.
+ * Runs JavaScript from a page, with these names in scope, and returns the variables that it has declared.
  * @param {string} source
  * @param {Record<string, unknown>} scope
  */
 async function run(source, scope) {
-  // Imports belong to a module's top level: what they name is in the scope.
+  // Imports are only allowed at a module's top level. The scope has the names that they import.
   const body = source.replace(/^import .*$/gm, '')
   const declared = [...body.matchAll(/^(?:const|let) (?:(\w+)|\{ (.*) \})/gm)].flatMap(
     ([, one, several]) => one ?? several?.split(', '),
@@ -63,7 +63,7 @@ async function run(source, scope) {
 }
 
 /**
- * The class with which a snippet's managers talk to the fake, from a folder, and are closed with the test.
+ * The class for the managers of a snippet: they use the fake Ring and a folder, and are closed with the test.
  * @param {TestContext} t
  * @param {FakeRing} ring
  * @param {string} [folder]
@@ -227,7 +227,7 @@ describe('docs/api.md', () => {
 
   it('docs/api.md has a manager that closes by itself', async (t) => {
     const ring = await startRing(t)
-    // Newer than the oldest Node we run on: there it is done by hand what the words mean.
+    // `await using` is newer than the oldest supported Node, so the test does by hand what it means.
     const source = snippet(PAGE, 'js', 'await using')
     assert.match(source, /^await using manager = new RingTokenManager\(options\) \/\/ .*\n$/)
     const { manager } = await run(source.replace('await using', 'const'), {
@@ -314,7 +314,7 @@ describe('docs/errors.md', () => {
 describe('docs/cli.md', { skip: posix }, () => {
   const PAGE = 'docs/cli.md'
   const PERSON = { email: EMAIL, password: PASSWORD }
-  /** What these commands name by a path of its own, each a folder of the test's. */
+  /** The absolute paths in these commands. Each is a folder of the test. */
   const inside = (/** @type {string} */ line, /** @type {string} */ folder) =>
     line.replace(/(?<=\s)(?=\/(?:data|var)\/)/g, folder)
   const lines = (/** @type {string} */ source) =>
@@ -324,7 +324,7 @@ describe('docs/cli.md', { skip: posix }, () => {
       .filter((line) => line !== '')
 
   /**
-   * A home with the commands that the page takes for granted: this package's as if it was installed, others as far as they matter.
+   * A home with the commands that the page uses: that of this package, as if it were installed, and simple versions of others.
    * @param {TestContext} t
    * @param {Record<string, string>} [others]
    */
@@ -344,7 +344,7 @@ describe('docs/cli.md', { skip: posix }, () => {
     return {
       ring,
       folder,
-      /** With a person at the terminal. @param {string} line */
+      /** Runs a command with a person at the terminal. @param {string} line */
       login: (line) => logsIn(new Screen(t, 'sh', ['-c', inside(line, folder)], { env, cwd: folder }), ring, PERSON),
       /** @param {string} line */
       sh: (line) => {
@@ -465,7 +465,7 @@ describe('docs/cli.md', { skip: posix }, () => {
   })
 
   it('docs/cli.md has commands for a login without a person, a health check and a container that work', async (t) => {
-    // The code comes once it was sent.
+    // The code is written after Ring has sent it.
     const { ring, folder, login, sh } = await house(t, {
       pass: `echo '${PASSWORD}'`,
       'wait-for-the-code': 'until [ -s /data/code ]; do sleep 0.05; done; cat /data/code',
@@ -507,7 +507,7 @@ describe('the other pages', () => {
       for (const [, script] of text(page).matchAll(/`npm run ([\w:-]+)/g))
         assert.ok(scripts[String(script)], `${page}: ${script}`)
     }
-    // What CONTRIBUTING.md gives as an example, and what it says of these tests.
+    // The example in CONTRIBUTING.md, and its sentences about these tests.
     for (const [file] of text('CONTRIBUTING.md').matchAll(/__test__\/[\w/.-]+\.mjs/g))
       assert.ok(existsSync(join(root, file)), file)
   })
@@ -531,7 +531,7 @@ describe('the other pages', () => {
     assert.equal((await fetch(`${oauthUrl}/__fake/state`)).status, 200)
     assert.equal(pid, child.process.pid)
     child.process.kill('SIGTERM')
-    // Without signals it was ended from outside.
+    // On a system without signals, the process was ended from outside.
     assert.equal((await child.ended).code, signals ? null : 0)
   })
 })

@@ -1,5 +1,5 @@
 // @ts-check
-// The drop-in's own: what ring-client-api does not promise, or does not do. What both do is in real/rest-client.test.mjs.
+// Behaviour of the drop-in that ring-client-api does not promise or does not have. real/rest-client.test.mjs tests the common behaviour.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
@@ -271,7 +271,7 @@ describe('a request', () => {
     assert.equal(early.cause, 'why')
     assert.equal(ring.requests.filter(isRequest('/clients_api/x')).length, 0)
 
-    // While its own body is still to come.
+    // Before its own body has arrived.
     const signal = AbortSignal.timeout(50)
     await failure(
       client.request({ url: clientApi('x'), method: 'POST', body: new ReadableStream(), signal }),
@@ -292,7 +292,7 @@ describe('a request', () => {
       await request
       const after = ring.requests.length
       ring.clearFaults()
-      // Nobody goes on with it in secret: the next one finds the same count.
+      // No hidden request continues: the count is the same at the next one.
       await client.request({ url: deviceApi('y') })
       assert.equal(ring.requests.length, after + 1)
     }
@@ -304,7 +304,7 @@ describe('a request', () => {
     await client.getCurrentAuth()
     ring.fault({ kind: 'hang', path: '/clients_api/x', times: 2 })
     const error = await failure(client.request({ url: clientApi('x'), timeout: 100, allowNoResponse: true }), 'TIMEOUT')
-    // The token is fine, and nobody is to look for what is wrong with it.
+    // The token is valid, and the message must not blame it.
     assert.doesNotMatch(error.message, /oauth token/)
   })
 
@@ -365,7 +365,7 @@ describe('a login', () => {
       ]
       for (const call of calls) await failure(call, 'TWO_FACTOR_REQUIRED')
       await failure(client.request({ url: clientApi('x') }), 'TWO_FACTOR_REQUIRED')
-      // To ask for another one is allowed, but not so soon.
+      // A request for another code is allowed, but not so soon.
       await failure(client.getAuth(), 'TWO_FACTOR_REQUIRED')
       assert.equal(ring.codesSent, 1)
       await failure(client.getAuth('000000'), 'TWO_FACTOR_INVALID')
@@ -386,7 +386,7 @@ describe('a login', () => {
       assert.equal((await client.request({ url: deviceApi('x') })).path, '/devices/v1/x')
       assert.ok(ring.isAccessLive((await client.getCurrentAuth()).access_token))
       assert.ok(ring.isAccessLive((await client.getAuth()).access_token))
-      // The code still is one.
+      // The code is still valid.
       assert.ok(ring.isAccessLive((await client.getAuth(ring.codeFor())).access_token))
       ring.clearCounts()
     }
@@ -425,7 +425,7 @@ describe('a login', () => {
       const { client } = make(t, ring, { ...CREDENTIALS, loginFlow })
       await failure(client.getAuth(), 'TWO_FACTOR_REQUIRED')
       const { length } = ring.requests
-      // As long as Ring remembers the first one it is good, but nobody can tell how long that is.
+      // The first code is valid as long as Ring remembers it, but that time is unknown.
       await failure(client.getAuth(), 'TWO_FACTOR_REQUIRED')
       assert.ok(ring.requests.length > length)
       await failure(client.getCurrentAuth(), 'TWO_FACTOR_REQUIRED')

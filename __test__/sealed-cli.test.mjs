@@ -1,5 +1,5 @@
 // @ts-check
-// The command line on sealed journals: where the key comes from, how it changes, and what is said without it.
+// The command line with sealed journals: where the key comes from, how it changes, and what happens without it.
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { chmodSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
@@ -11,7 +11,7 @@ import { shell } from './support/systems.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 
-/** The bytes of each file of a folder but locks. @param {string} folder */
+/** The bytes of each file in a folder, except locks. @param {string} folder */
 const filesIn = (folder) =>
   Object.fromEntries(
     readdirSync(folder)
@@ -112,7 +112,7 @@ describe('the command line', { concurrency: true }, () => {
     assert.equal(forced.code, 0, forced.stderr)
     assert.equal((await run(['status', ...store], { ring })).code, 3)
     assert.deepEqual(Object.keys(filesIn(folder)), ['journal.json'])
-    // It is no way around the other rules.
+    // `--force` does not bypass the other rules.
     writeFileSync(journal, '{"bridge": {}}')
     failure(await run(['logout', ...store, '--force', '--key-file', key, '--json'], { ring }), 'INVALID_ARGUMENT', 2)
     assert.equal(readFileSync(journal, 'utf8'), '{"bridge": {}}')

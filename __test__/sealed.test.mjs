@@ -1,5 +1,5 @@
 // @ts-check
-// Sealed journals: who can read them, what a missing key says, and that no token lies anywhere in plain text.
+// Sealed journals: who can read them, what happens without the key, and that no file has a token in plain text.
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
@@ -26,7 +26,7 @@ function filesIn(folder) {
 }
 
 /**
- * The files in which a token lies, wrapped or not.
+ * The files that contain a token, wrapped or not.
  * @param {string} folder
  * @param {string[]} tokens
  */
@@ -243,7 +243,7 @@ describe('a key', { concurrency: true }, () => {
     }
     const [journal] = readdirSync(join(folder, '.ring-auth')).filter((name) => name.endsWith('.json'))
     assert.equal(JSON.parse(readFileSync(join(folder, '.ring-auth', String(journal)), 'utf8')).key, fingerprint(key))
-    // It may be a key with a mistake in it.
+    // The text may be a key with a mistake in it.
     const wrong = /** @type {Store} */ ({ type: 'dotenv', path, key: `${key.toString('base64')}cNaRy=` })
     assert.throws(
       () => open(t, ring, { store: wrong }),

@@ -51,7 +51,7 @@ function forms(secret) {
       const text = Buffer.concat([Buffer.alloc(offset), bytes])
         .toString(encoding)
         .replace(/=+$/, '')
-      // Without the characters that the neighbours have a part in.
+      // Without the characters that also depend on the neighbouring bytes.
       found.add(text.slice(Math.ceil((offset * 4) / 3), -1))
     }
   }
@@ -76,7 +76,7 @@ function assertClean(text, codes, where) {
 }
 
 /**
- * A manager whose every word is kept.
+ * A manager whose messages are all recorded.
  * @param {TestContext} t
  * @param {FakeRing} ring
  * @param {import('../index.js').RingTokenManagerOptions} options
@@ -224,7 +224,7 @@ describe('no secret is said', { concurrency: 12 }, () => {
       const auth = await manager.refresh()
       await manager.setPushCredentials({ fcm: { token: PUSH } })
       await attempt(manager.setRefreshToken(String(updates[0]?.newRefreshToken)))
-      // The canaries did travel.
+      // The secrets were really sent.
       assert.ok(auth.accessToken.includes(MINTED) && parseRefreshToken(auth.refreshToken).raw.includes(MINTED))
       assert.ok(readFileSync(path, 'utf8').includes(MINTED))
       if (loginFlow === 'pkce') assert.ok(ring.requests.some((request) => request.headers['cookie']?.includes(MINTED)))
@@ -308,7 +308,7 @@ describe('no secret is said', { concurrency: 12 }, () => {
     for (const name of /** @type {const} */ (['load', 'save'])) {
       it(`no secret is shown by a program whose own ${name} quotes tokens, ${journal ? 'with' : 'without'} a journal; the problem is reported`, async (t) => {
         const { ring } = await canaryRing(t)
-        // Nobody but the program knows this one.
+        // Only the program knows this secret.
         const unknown = ring.mint()
         const given = ring.mint()
         /** @type {string | null} */
@@ -362,7 +362,7 @@ describe('no secret is said', { concurrency: 12 }, () => {
           await until(() => String(manager.status.message).includes(`disk ${index} on fire`), 'said in the status')
           assert.equal(manager.status.code, 'STORE')
         }
-        // Where nothing else is known, the call fails, and says why as well.
+        // If there is no other token, the call fails with that reason as well.
         if (name === 'load') {
           const alone = eavesdrop(t, ring, { store: { load: store.load, save: store.save } })
           await alone.attempt(alone.manager.getAccessToken())

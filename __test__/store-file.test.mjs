@@ -1,5 +1,5 @@
 // @ts-check
-// The file store: what a start finds, what it makes of a token given beside it, and what a damaged file costs.
+// The file store: what a start finds, how it treats a given token, and what a damaged file costs.
 import assert from 'node:assert/strict'
 import {
   chownSync,
@@ -48,12 +48,12 @@ async function usedJournal(t, rotations = 1) {
   const path = join(tempDir(t), 'journal.json')
   const first = ring.mint()
   const { manager } = open(t, ring, { refreshToken: first, store: fileStore(path) })
-  const lineage = [first]
-  for (let i = 0; i < rotations; i++) lineage.push(rawOf((await manager.refresh()).refreshToken))
+  const family = [first]
+  for (let i = 0; i < rotations; i++) family.push(rawOf((await manager.refresh()).refreshToken))
   await manager.close()
   ring.clearCounts()
   ring.clearRequests()
-  return { ring, path, lineage, newest: String(manager.refreshToken), store: fileStore(path) }
+  return { ring, path, family, newest: String(manager.refreshToken), store: fileStore(path) }
 }
 
 describe('a journal', { concurrency: true }, () => {
@@ -79,8 +79,8 @@ describe('a journal', { concurrency: true }, () => {
   })
 
   it('a journal is newer than an old token in the options: that is never sent, and the newest one is announced', async (t) => {
-    const { ring, path, lineage, newest, store } = await usedJournal(t, 4)
-    for (const ancestor of lineage.slice(0, -1)) {
+    const { ring, path, family, newest, store } = await usedJournal(t, 4)
+    for (const ancestor of family.slice(0, -1)) {
       for (const given of [ancestor, wrap({ rt: ancestor, hid: '11111111-2222-4333-8444-555555555555' })]) {
         const { manager, updates } = open(t, ring, { refreshToken: given, store })
         assert.equal(manager.refreshToken, newest)
@@ -91,11 +91,11 @@ describe('a journal', { concurrency: true }, () => {
       }
     }
     age(path, 86_400_000)
-    const { manager } = open(t, ring, { refreshToken: String(lineage[0]), store })
+    const { manager } = open(t, ring, { refreshToken: String(family[0]), store })
     assert.ok(ring.isAccessLive(await manager.getAccessToken()))
     assert.deepEqual(
       ring.tokenRequests.map((request) => request.form['refresh_token']),
-      [lineage.at(-1)],
+      [family.at(-1)],
     )
     assert.equal(ring.counts.stalePresentations, 0)
   })
@@ -114,22 +114,22 @@ describe('a journal', { concurrency: true }, () => {
   })
 
   it('a journal knows every token of the fallback, and none of them is sent', async (t) => {
-    const { ring, lineage, store } = await usedJournal(t, 3)
+    const { ring, family, store } = await usedJournal(t, 3)
     const pasted = ring.mint()
     const first = open(t, ring, { refreshToken: pasted, store })
     await first.manager.refresh()
     await first.manager.close()
-    for (const given of lineage) {
+    for (const given of family) {
       const { manager } = open(t, ring, { refreshToken: given, store })
       await manager.refresh()
-      // By hand, its last one would be meant; the ones before it never are.
-      if (given !== lineage.at(-1)) await manager.setRefreshToken(given)
+      // A user may set the newest token of the fallback again, but never an older one.
+      if (given !== family.at(-1)) await manager.setRefreshToken(given)
       await manager.refresh()
       await manager.close()
     }
     const sent = ring.tokenRequests.map((request) => String(request.form['refresh_token']))
-    assert.equal(sent.length, 1 + 2 * lineage.length)
-    assert.ok(sent.every((token) => !lineage.includes(token)))
+    assert.equal(sent.length, 1 + 2 * family.length)
+    assert.ok(sent.every((token) => !family.includes(token)))
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
@@ -146,7 +146,7 @@ describe('a journal', { concurrency: true }, () => {
     assert.equal(updates.at(-1)?.newRefreshToken, manager.refreshToken)
     assert.match(said(), /rejected the refresh token that was given; the one before it is used again/)
     await manager.close()
-    // At the next start with the same options the dead one is known.
+    // The next start with the same options recognises the dead token.
     ring.clearRequests()
     const again = open(t, ring, { refreshToken: dead, store })
     assert.ok(ring.isAccessLive((await again.manager.refresh()).accessToken))
@@ -200,7 +200,7 @@ describe('a journal', { concurrency: true }, () => {
       new Set([hid]),
       'one device for Ring',
     )
-    // What would have been taken for it, had nothing been kept.
+    // Without the journal, another hardware id would be derived.
     const fresh = open(t, ring, { systemId: 'another machine', refreshToken: ring.mint() })
     assert.notEqual(fresh.manager.hardwareId, hid)
   })
@@ -360,7 +360,7 @@ describe('a journal', { concurrency: true }, () => {
     assert.ok(readdirSync(dir).includes('journal.json'))
   })
 
-  // Only who has a second group, or is root, can give a file another one.
+  // Only root, or a user with a second group, can change the group of a file.
   const groups =
     process.getuid?.() === 0 ? [4242] : (process.getgroups?.() ?? []).filter((group) => group !== process.getgid?.())
   const noGroup = modes || needs('a second group of this user', () => groups.length > 0)
@@ -395,10 +395,10 @@ describe('a journal', { concurrency: true }, () => {
   it('a journal that the system refuses to write is STORE: nothing is sent or changed, and it works again when it can be written', {
     skip: shell,
   }, async (t) => {
-    const { ring, path, lineage, store } = await usedJournal(t)
+    const { ring, path, family, store } = await usedJournal(t)
     age(path, 86_400_000)
     const before = readFileSync(path)
-    // Modes do not stop root. A limit on the size of files stops everybody, and the child proves that it does.
+    // Modes do not stop root. A limit on the size of files stops every user, and the child proves that it does.
     const end = await runScript(
       t,
       `import { writeFileSync } from 'node:fs';
@@ -425,7 +425,7 @@ describe('a journal', { concurrency: true }, () => {
     assert.ok(ring.isAccessLive(await manager.getAccessToken()))
     assert.deepEqual(
       ring.tokenRequests.map((request) => request.form['refresh_token']),
-      [lineage.at(-1)],
+      [family.at(-1)],
     )
   })
 
@@ -465,7 +465,7 @@ describe('a journal', { concurrency: true }, () => {
 })
 
 describe('a damaged journal', { concurrency: true }, () => {
-  /** What begins as a journal does. @param {Buffer} rest */
+  /** A text that begins as a journal does. @param {Buffer} rest */
   const signed = (rest) => Buffer.concat([Buffer.from('{\n  "ring-auth-journal": '), rest])
   /** @type {[string, (path: string) => void][]} */
   const damages = [

@@ -1,5 +1,5 @@
 // @ts-check
-// That tests say on which systems they hold in one place, with a reason, and that the gate skips none of them.
+// The rules for skipped tests are in one place, each with a reason, and the gate on Linux skips none.
 import assert from 'node:assert/strict'
 import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,5 +1,5 @@
 // @ts-check
-// When a refresh is made. Time passes by making a journal older, so that no test has to wait for it.
+// The times at which a refresh is made. The tests make a journal older, so that they need not wait.
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
@@ -23,7 +23,7 @@ const HOUR = 3_600_000
 const DAY = 24 * HOUR
 
 /**
- * A Ring, and a journal whose access token of an hour is so old.
+ * A fake Ring, and a journal whose access token of an hour has this age.
  * @param {TestContext} t
  * @param {number} ms
  */
@@ -95,7 +95,7 @@ describe('expires_in', { concurrency: true }, () => {
       const ring = await startRing(t, { expiresIn })
       const { manager, updates } = open(t, ring, { refreshToken: ring.mint(), autoRefresh: true })
       await until(() => updates.length > 0, 'the first refresh, which nobody asked for')
-      // Long enough for a loop that is busy to be seen.
+      // Long enough to see a busy loop.
       await new Promise((resolve) => setTimeout(resolve, 1500))
       assert.equal(ring.counts.tokenPosts, 1)
       await manager.close()
@@ -124,7 +124,7 @@ describe('an access token', { concurrency: true }, () => {
     const { ring, accessToken, store } = await agedJournal(t, 0.95 * HOUR)
     const hanging = ring.fault({ kind: 'hang', times: Infinity })
     const { manager } = open(t, ring, { store, requestTimeoutMs: 2000 })
-    // Nobody answers, and nobody has to wait.
+    // Ring does not answer, and the call does not wait.
     for (let i = 0; i < 200; i++) assert.equal(await manager.getAccessToken(), accessToken)
     await until(() => ring.counts.tokenPosts === 1, 'the refresh beside it')
     hanging.remove()

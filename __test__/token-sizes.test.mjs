@@ -1,6 +1,6 @@
 // @ts-check
 // Tokens of 300, 1,500 and 6,000 bytes: through rotations, lost and cut answers, a start that finds a mark, and a file that shows
-// them. What a disk makes of them is in tests/crash_points.rs.
+// them. tests/crash_points.rs tests what a crash leaves of them on the disk.
 // Needs the addon: npm run build:debug
 import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'

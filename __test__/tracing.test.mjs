@@ -1,5 +1,5 @@
 // @ts-check
-// Who watches from outside: the tracing channel and the numbers of a manager.
+// The tracing channel and the counters of a manager.
 import assert from 'node:assert/strict'
 import diagnostics, { tracingChannel } from 'node:diagnostics_channel'
 import { describe, it } from 'node:test'
@@ -116,7 +116,7 @@ describe('the tracing channel', () => {
     const other = open(t, ring, { refreshToken: ring.mint() }).manager
     await other.refresh()
     earlier.leave()
-    // The native part learns only at its next event that nobody listens: it still reports the beginning of this refresh.
+    // The native part learns only at its next event that there is no subscriber: it still reports the beginning of this refresh.
     /** @type {(value?: undefined) => void} */
     let answer = () => {}
     const held = new Promise((resolve) => (answer = resolve))
@@ -153,7 +153,7 @@ describe('the tracing channel', () => {
 describe('while nobody has subscribed', () => {
   it('without a subscriber no channel is made, nothing is published, and no event of a refresh crosses from the native part', async (t) => {
     const ring = await startRing(t)
-    // A process of its own: here others have subscribed.
+    // In a process of its own, because other tests have subscribed in this one.
     const source = `
       import { createRequire } from 'node:module'
       import diagnostics from 'node:diagnostics_channel'
@@ -248,7 +248,7 @@ describe('stats', () => {
     await manager.getAccessToken()
     assert.deepEqual([manager.stats.takeovers, manager.stats.rotations], [1, 1])
     assert.equal(ring.counts.stalePresentations, 0)
-    // Whether the start or the call was first: it is one refresh.
+    // It is one refresh, whether the start or the call came first.
     assert.ok(ends().length <= 1)
     assert.ok(diagnostics.hasSubscribers(`tracing:${CHANNEL}:asyncEnd`))
   })

@@ -1,5 +1,5 @@
 // @ts-check
-// docs/unattended.md: each of its snippets is run as it stands there, with a fake Ring and other folders.
+// Runs each snippet of docs/unattended.md unchanged, with a fake Ring and other folders.
 // Needs the addon: npm run build:debug
 import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -20,7 +20,7 @@ const snippets = fenced(PAGE)
 const snippet = (language, ...words) => take(snippets, PAGE, language, ...words)
 const AsyncFunction = /** @type {any} */ (async () => {}).constructor
 
-/** A fake Ring, and a folder in which the paths of the page and the programs that it names are. @param {TestContext} t @param {import('./fake-ring/index.mjs').FakeRingOptions} [settings] */
+/** A fake Ring, and a folder with the paths and the programs that the page names. @param {TestContext} t @param {import('./fake-ring/index.mjs').FakeRingOptions} [settings] */
 async function house(t, settings = account('totp')) {
   const { ring, folder } = await setUp(t, settings)
   const [programs, data, secrets] = ['bin', 'data', 'run/secrets'].map((name) => join(folder, name))
@@ -61,7 +61,7 @@ async function house(t, settings = account('totp')) {
     },
     /** Runs a line as a shell does. @param {string} line @param {Record<string, string>} [env] */
     shell: (line, env = {}) => {
-      // Away from the page's own address: the fake one must be the only Ring.
+      // Without the variables of the real environment: the fake one must be the only Ring.
       const all = { PATH: `${programs}:${process.env['PATH']}`, ...env }
       const running = start(['-c', inside(line)], { ring, env: all, command: '/bin/sh', script: '-e' })
       atEnd(t, 'manager', async () => {
@@ -85,7 +85,7 @@ describe('docs/unattended.md', { concurrency: 4, skip: posix }, () => {
     await logIn()
     const after = await shell(line).ended
     assert.equal(after.code, 0, after.stdout)
-    // The page explains each check, and no other one.
+    // The page explains each check, and no other.
     const explained =
       readFileSync(join(root, PAGE), 'utf8').split('## When it does not work')[1]?.split('\n## ')[0] ?? ''
     const rows = [...explained.matchAll(/^\| (`[a-z0-9`, -]+`) \|/gm)].map(([, ids = '']) =>
@@ -203,7 +203,7 @@ describe('docs/unattended.md', { concurrency: 4, skip: posix }, () => {
   it('docs/unattended.md: systemd, a login by its credentials, and the watch', async (t) => {
     const { ring, folder, shell, put, totp, said } = await house(t)
     const [watch, login] = [snippet('ini', '/ring-auth.service'), snippet('ini', '/ring-auth-login.service')]
-    // This machine may run no systemd: what it does with the units is done here.
+    // This machine may not run systemd: the test does what systemd would do with the units.
     const encrypted = snippet('sh', 'systemd-creds encrypt --name=ring-password')
     const credentials = valuesOf(login, 'LoadCredential(?:Encrypted)?').map((value) => value.split(':')[0])
     assert.deepEqual(credentials, ['ring-email', 'ring-password', 'ring-totp-secret'])
@@ -247,7 +247,7 @@ describe('docs/unattended.md', { concurrency: 4, skip: posix }, () => {
       assert.equal((await shell(check, env).ended).code, 0)
       watching.child.kill('SIGTERM')
       assert.equal((await watching.ended).code, 0)
-      // The container is made anew, and the secret in it is an old copy.
+      // The container is created again, and the secret in it is an old copy.
       const again = shell(`exec ${command}`, env)
       await until(() => again.stdout.includes('ready'), 'the watch again')
       again.child.kill('SIGTERM')

@@ -1,5 +1,5 @@
 // @ts-check
-// What services, containers and cron jobs need, with real processes.
+// Services, containers and cron jobs, with real processes.
 // Needs the addon: npm run build:debug
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
@@ -81,7 +81,7 @@ describe('status --max-age', { concurrency: 4 }, () => {
   })
 })
 
-/** Writes a file, and gives its path. @param {string} folder @param {string} name @param {string | Buffer} content */
+/** Writes a file, and returns its path. @param {string} folder @param {string} name @param {string | Buffer} content */
 function put(folder, name, content) {
   const path = join(folder, name)
   writeFileSync(path, content, { mode: 0o600 })
@@ -116,7 +116,7 @@ describe('secrets from files', { concurrency: 4 }, () => {
     const env = { CREDENTIALS_DIRECTORY: folder }
     const done = await run(login(journal), { ring, env })
     assert.equal(done.code, 0, done.stderr)
-    // Whatever else says it comes first.
+    // Every other source takes precedence.
     for (const [args, more, code] of /** @type {[string[], Record<string, string>, string][]} */ ([
       [['--email', 'other@example.com'], {}, 'INVALID_CREDENTIALS'],
       [[], { RING_PASSWORD: 'other' }, 'INVALID_CREDENTIALS'],
@@ -220,7 +220,7 @@ describe('secrets from files', { concurrency: 4 }, () => {
       const done = await run([...login(journal), '--totp-secret-file', path], { ring })
       assert.match(failure(done, 'INVALID_ARGUMENT', 2).message, says)
     }
-    // Somebody put the password where its file should be.
+    // A user has put the password in the place of the path of its file.
     const done = await run(login(journal), { ring, env: { RING_PASSWORD_FILE: PASSWORD } })
     assert.match(failure(done, 'INVALID_ARGUMENT', 2).message, /^RING_PASSWORD_FILE names a file, not shown here/)
     assert.equal(ring.requests.length, 0)
@@ -241,7 +241,7 @@ describe('secrets from files', { concurrency: 4 }, () => {
     assert.equal(ring.counts.rotations, 3)
     assert.equal(ring.counts.stalePresentations, 0)
     assert.equal(unwrap(readJournal(journal).current.token).rt, ring.newest())
-    // Once it is known, it brings no login that has to be made.
+    // A token that the journal knows does not replace a login that is needed.
     ring.revokeAll()
     assert.equal((await run(['refresh', ...store], { ring, env })).code, 4)
     assert.equal((await run(['status', ...store], { ring, env })).code, 3)

@@ -1,5 +1,5 @@
 // @ts-check
-// A login in another manager or process: who waits for it goes on, and a block of config.json is made for it.
+// A login in another manager or process: a waiting call resolves, and the login adds a missing block to config.json.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs'

@@ -55,12 +55,12 @@ const says = (watching, what) =>
 async function end(watching, signal = 'SIGTERM') {
   watching.child.kill(signal)
   const { code } = await watching.ended
-  // Without signals it was ended from outside.
+  // On a system without signals, the process was ended from outside.
   assert.equal(code, signals ? null : 0, watching.stderr)
   noSecret(watching.stdout + watching.stderr)
 }
 
-/** What each run of a command left in a folder, in their order. @param {string} folder */
+/** The files that the runs of a command left in a folder, in their order. @param {string} folder */
 const notes = (folder) =>
   readdirSync(folder)
     .sort()
@@ -73,7 +73,7 @@ function command(folder, script, ...args) {
   return [process.execPath, path, ...args].map((word) => `"${word}"`).join(' ')
 }
 
-/** A command that writes its environment down. @param {string} folder @param {string} told */
+/** A command that records its environment. @param {string} folder @param {string} told */
 const noting = (folder, told) =>
   command(
     folder,
@@ -243,7 +243,7 @@ describe('watch', { concurrency: 4 }, () => {
     )
     const watching = watch(['--exec', hanging])
     await until(() => connections.size === 2, 'its processes')
-    // Meanwhile the watch goes on, and the next command waits its turn.
+    // The watch continues during that time, and the next command waits for its turn.
     await logIn()
     await says(watching, 'ready')
     await says(watching, 'ring-auth: The command of --exec was still running after 30 s, and was ended.')

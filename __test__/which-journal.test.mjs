@@ -1,5 +1,5 @@
 // @ts-check
-// Which journal a mirror follows: blocks that show one token, that are swapped, that get a login or a logout of their own.
+// Which journal a mirror follows: blocks with one token, blocks that are swapped, and blocks with a login or a logout of their own.
 // Needs the addon: npm run build:debug
 import assert from 'node:assert/strict'
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
@@ -39,7 +39,7 @@ async function prepared(t, tokens) {
   return { ring, path, write, shown, journals, manager }
 }
 
-/** Nothing that was spent was ever sent. @param {Awaited<ReturnType<typeof setUp>>['ring']} ring */
+/** Checks that no spent token was sent. @param {Awaited<ReturnType<typeof setUp>>['ring']} ring */
 function assertNothingStale(ring) {
   assert.equal(ring.counts.stalePresentations, 0)
 }
@@ -75,7 +75,7 @@ describe('two blocks with one token', () => {
     const at = await prepared(t, () => ({ One: '', Two: '' }))
     const token = at.ring.mint()
     const [one, two] = [at.manager('One', token), at.manager('Two', token)]
-    // Whoever comes second finds the journal of the first one: a token in the options is enough for both.
+    // The second manager finds the journal of the first one: a token in the options is enough for both.
     await Promise.all([one.manager.refresh(), two.manager.refresh()])
     for (const { manager } of [one, two, one]) await manager.refresh()
     await Promise.all([one.manager.close(), two.manager.close()])

@@ -1,6 +1,6 @@
 // @ts-check
-// A whole pair of tokens is a grant, however its transfer ended. Ring rotates each time, gives no grace and revokes the family on reuse: what
-// is thrown away here locks the account out.
+// A whole pair of tokens is a grant, however its transfer ended. Ring rotates each time, gives no grace and revokes the family on reuse: a token
+// that is thrown away here locks the account out.
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -134,7 +134,7 @@ describe('a whole grant', () => {
       const { manager } = open(t, ring, options)
       gateway.spoil(spoil)
       await manager.getAccessToken()
-      // The next one proves that the token which came is the one that is kept.
+      // The next refresh proves that the manager has kept the token of this answer.
       gateway.spoil(spoil)
       await manager.refresh()
       await manager.refresh()
@@ -150,7 +150,7 @@ describe('a whole grant', () => {
       const ring = await startRing(t, { accounts: [{ email: EMAIL, password: PASSWORD, twoFactor: 'sms' }] })
       const gateway = await startGateway(t, ring)
       const { manager } = open(t, ring, { oauthUrl: gateway.oauthUrl, loginFlow: flow, requestTimeoutMs: HANG_MS })
-      // What asks for the code comes torn as well: the code is on its way, and no other one may be asked for.
+      // The answer that asks for the code is torn as well: the code is on its way, and the login must not ask for another one.
       gateway.spoilAt(flow === 'password' ? '/oauth/token' : '/oauth/v2/signin', ({ body }) =>
         answered('412 Precondition Failed', `content-length: ${body.length + 9}\r\n`, [body], 'reset'),
       )

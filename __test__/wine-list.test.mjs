@@ -1,6 +1,6 @@
 // @ts-check
-// That the list of what fails under Wine can be trusted without Wine: each entry names a test that exists and says why, each file that is
-// left out exists, and the list grows only together with this file. `npm run test:wine` holds that each entry fails, and that nothing else
+// Checks the list of failures under Wine without Wine: each entry names a test that exists and gives a reason, each file that is
+// left out exists, and the list grows only together with this file. `npm run test:wine` checks that each entry fails, and that no other test
 // does.
 import assert from 'node:assert/strict'
 import { existsSync, readFileSync, readdirSync } from 'node:fs'

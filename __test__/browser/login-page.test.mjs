@@ -64,7 +64,7 @@ describe('the login page', { skip: missing }, () => {
     assert.equal(await page.locator('input[type=email]').inputValue(), EMAIL)
     await isAccessible(page, 'code')
     await picture(page.locator('#ring-auth'), 'code')
-    // Loaded again, the first visitor is where the login is.
+    // If the first visitor loads the page again, it shows the step of the login.
     await page.reload()
     await code.waitFor()
     const digits = ring.codeFor() ?? ''
@@ -250,7 +250,7 @@ describe('the login page', { skip: missing }, () => {
     await other.page.getByText('These are not the characters').waitFor()
     await isAccessible(other.page, 'secret')
     await picture(other.page.locator('#ring-auth'), 'secret')
-    // As a phone's keyboard writes it.
+    // As the keyboard of a phone may write it.
     await field.fill(` ${secret.toLowerCase().replace('-', ' – ')} `)
     await field.press('Enter')
     await other.page.locator('input[type=email]').waitFor()
@@ -270,7 +270,7 @@ describe('the login page', { skip: missing }, () => {
   })
 
   /**
-   * The page in a window that has as much of Homebridge's UI as it needs.
+   * The page in a window with the parts of Homebridge's UI that it needs.
    * @param {import('playwright-core').Page} page
    * @param {object[]} config
    * @param {Record<string, object>} answers
@@ -294,7 +294,7 @@ describe('the login page', { skip: missing }, () => {
       },
       { code: program({ place: 'homebridge', platform: 'ExampleRing' }), config, answers },
     )
-    /** What Save would write, and how often it was saved. */
+    /** The configuration that Save would write, and the number of saves. */
     return () =>
       page.evaluate(() => {
         const { config, saved } = /** @type {any} */ (globalThis)
@@ -350,7 +350,7 @@ describe('the login page', { skip: missing }, () => {
 
   it('the login page reports a store that cannot be written before it asks Ring', async (t) => {
     const ring = await startRing(t)
-    // Its folder is a file.
+    // The journal's folder is a file.
     const path = join(tempDir(t), 'file')
     writeFileSync(path, '')
     const { manager } = open(t, ring, { store: fileStore(join(path, 'ring-auth.json')) })
@@ -367,7 +367,7 @@ describe('the login page', { skip: missing }, () => {
 
   it('the login page works on a server of node:http and in Express, behind their own login and a prefix', async (t) => {
     const { createServer } = await import('node:http')
-    // It brings no types of its own.
+    // The package has no types of its own.
     const { default: express } = await import(/** @type {string} */ ('express'))
     for (const kind of ['node:http', 'express']) {
       const ring = await startRing(t)
@@ -383,7 +383,7 @@ describe('the login page', { skip: missing }, () => {
       atEnd(t, 'server', () => void (server.close(), server.closeAllConnections()))
       const { port } = /** @type {import('node:net').AddressInfo} */ (server.address())
       const { page, complaints } = await openPage(t)
-      // Without its slash it leads to the one with it.
+      // The path without its slash redirects to the one with it.
       await page.goto(`http://127.0.0.1:${port}/ring`)
       assert.equal(page.url(), `http://127.0.0.1:${port}/ring/`)
       await account(page)

@@ -1,5 +1,5 @@
 // @ts-check
-// Debian's Chromium, driven by playwright-core, and what the pages of a test are looked at with.
+// Debian's Chromium, controlled by playwright-core, and checks of the pages of a test.
 import assert from 'node:assert/strict'
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -15,7 +15,7 @@ const { chromium } = await import('playwright-core')
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const CHROMIUM = process.env['CHROMIUM'] ?? '/usr/bin/chromium'
 
-/** Why no browser can be driven here, if none can. The gate insists on one. */
+/** The reason why no browser can be used here, if none can. The gate requires one. */
 export const missing = !existsSync(CHROMIUM) && `needs Chromium at ${CHROMIUM}, or where CHROMIUM says`
 if (missing && process.env['RING_AUTH_GATE']) throw new Error(`The gate ${missing}: \`apt-get install chromium\``)
 
@@ -38,7 +38,7 @@ const browser = missing
 after(() => browser?.close())
 
 /**
- * A page. What the browser complains of, CSP violations too, is in `complaints`.
+ * A page. `complaints` has the browser's errors, violations of the content security policy included.
  * @param {TestContext} t
  * @param {import('playwright-core').BrowserContextOptions} [options]
  */
@@ -53,7 +53,7 @@ export async function openPage(t, options = {}) {
   page.on('pageerror', (error) => complaints.push(String(error)))
   page.on('console', (message) => {
     const text = message.text()
-    // What the server refuses is shown on the page.
+    // The page shows the refusals of the server.
     if (message.type() === 'error' && !/Failed to load resource/.test(text)) complaints.push(text)
   })
   await context.addInitScript(() => {
@@ -65,7 +65,7 @@ export async function openPage(t, options = {}) {
 }
 
 /**
- * What axe-core finds serious in a page or a frame.
+ * The serious problems that axe-core finds in a page or a frame.
  * @param {Page | import('playwright-core').Frame} page
  * @param {string} step
  */
@@ -81,13 +81,13 @@ export async function isAccessible(page, step) {
   assert.deepEqual(found, [], step)
 }
 
-/** Nothing is wider than the window. @param {Page} page @param {string} step */
+/** Checks that nothing is wider than the window. @param {Page} page @param {string} step */
 export async function fits(page, step) {
   const [wide, window] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth])
   assert.ok(Number(wide) <= Number(window), `${step}: ${wide} > ${window}`)
 }
 
-/** Where screenshots go if somebody wants to see them. */
+/** The folder for screenshots, if `PICTURES` names one. */
 const pictures = process.env['PICTURES']
 
 /** @param {Page | import('playwright-core').Locator} what @param {string} name */

@@ -1,5 +1,5 @@
 // @ts-check
-// The installed package in a program that a bundler has made: with node_modules beside it, and without.
+// The installed package in a program that a bundler has made: with node_modules beside it, and without it.
 import assert from 'node:assert/strict'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -47,7 +47,7 @@ const ROLLUP = (/** @type {boolean} */ isExternal) => `
 `
 
 /**
- * How each is called, and what it makes.
+ * How each bundler is called, and what it makes.
  * @type {Record<string, { make: (there: Project, isExternal: boolean) => Promise<{ code: number | null, output: string }>, runs?: string[] }>}
  */
 const BUNDLERS = {
@@ -106,7 +106,7 @@ describe('bundled by', { concurrency: 2, skip: shell }, () => {
         ? there.run(join(folder, String(runs[0])), [], {})
         : there.run(process.execPath, [join(folder, 'dist', 'out.js')], {})
 
-    /** An app with its own version, which is nobody's business. @param {import('node:test').TestContext} t */
+    /** An app with a version of its own, which must not matter. @param {import('node:test').TestContext} t */
     const app = async (t) => {
       const there = project(t, packages, { name: 'app', version: '7.7.7' })
       await there.npm(['install', 'ring-auth'])
@@ -133,7 +133,7 @@ describe('bundled by', { concurrency: 2, skip: shell }, () => {
       t.after(() => rmSync(elsewhere, { recursive: true }))
       cpSync(there.path('dist'), join(elsewhere, 'dist'), { recursive: true })
       writeJson(join(elsewhere, 'package.json'), { name: 'app', version: '7.7.7' })
-      // Where it was made, the packages are not there any more either.
+      // The packages are gone from the folder of the build as well.
       rmSync(there.path('node_modules'), { recursive: true })
       const { stdout, output } = await run(there, elsewhere)
       assert.equal(

@@ -2,7 +2,7 @@
 // Accounts, codes, token families. No sockets and no timers here; the clock is settings.now().
 //
 // A token carries its family, its number in the family and a signature, so recognising a spent one needs no memory per token: what was
-// minted here verifies, and whatever is not the newest number of its family is spent. A hundred thousand rotations cost nothing.
+// minted here verifies, and every number of a family but the newest is spent. A hundred thousand rotations cost nothing.
 import { createHmac, randomBytes, randomInt } from 'node:crypto'
 
 /** @typedef {import('./settings.mjs').Settings} Settings */
@@ -177,14 +177,14 @@ export class Accounts {
       case 'totp':
         return { next_time_in_secs: wait, tsv_state: 'totp' }
       case 'email':
-        // The field keeps its name whatever the way: clients print `phone` for e-mail as well.
+        // The field has the same name for each method: clients print `phone` for e-mail as well.
         return { next_time_in_secs: wait, phone: account.email.replace(/^(.).*(?=@)/, '$1****'), tsv_state: 'email' }
       default:
         return { next_time_in_secs: wait, phone: account.phone, tsv_state: 'sms' }
     }
   }
 
-  /** What the QR code of the authenticator's set-up says. @param {Account} account */
+  /** The address in the QR code of the authenticator's set-up. @param {Account} account */
   totpAddress(account) {
     const { algorithm, digits, period } = account.totp
     const query = new URLSearchParams({ secret: base32(account.totpSecret), issuer: 'Ring', algorithm })

@@ -1,5 +1,5 @@
 // @ts-check
-// What travels between the parts of the fake: a decoded request in, an answer not yet sent out. Because an answer is plain data until the
+// The data between the parts of the fake: a decoded request comes in, and an answer that is not sent yet goes out. Because an answer is plain data until the
 // very end, a fault can change it, cut it or throw it away after the request was processed for real.
 import { STATUS_CODES } from 'node:http'
 
@@ -94,13 +94,13 @@ export function isUuid(value) {
 }
 
 /**
- * What the edge refuses before the application sees it.
+ * The requests that the edge refuses before the application sees them.
  * @param {Incoming} request
  * @param {import('./settings.mjs').Settings} settings
  * @returns {Answer | undefined}
  */
 export function edgeRefusal(request, settings) {
-  // ring-client-api sends its sessions without them, and has them taken.
+  // ring-client-api sends its sessions without them, and Ring accepts that.
   if (request.path === SESSION_PATH && !settings.sessionNeedsHeaders) return undefined
   const agent = request.headers['user-agent']
   if (!agent) return edgePage(403)

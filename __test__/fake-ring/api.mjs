@@ -30,7 +30,7 @@ export class Api {
   sessions = new Map()
   /** The mode of each location. @type {Map<string, string>} */
   #modes = new Map()
-  /** What PATCH /clients_api/device was given last. @type {any} */
+  /** The last body of PATCH /clients_api/device. @type {any} */
   pushRegistration = undefined
 
   /** @type {[RegExp, Record<string, (id: string, request: Incoming) => Answer>][]} */
@@ -42,7 +42,7 @@ export class Api {
       /^\/clients_api\/doorbots\/(\d+)\/health$/,
       { GET: (id) => json(200, { device_health: { id: Number(id), wifi_name: 'home' } }) },
     ],
-    // What ring-client-api does to hear of dings; answered with nothing.
+    // ring-client-api asks this for dings. The answer is empty.
     [/^\/clients_api\/doorbots\/(\d+)\/(?:motions_)?(?:un)?subscribe$/, { POST: () => nothing() }],
     [/^\/clients_api\/doorbots\/(\d+)\/(?:floodlight_light|siren)_(?:on|off)$/, { PUT: () => nothing() }],
     [
@@ -99,7 +99,7 @@ export class Api {
     if (!account) return json(401, { error: 'Unauthorized', status_code: 401 })
     if (request.path === SESSION_PATH) return this.#session(request, account.email)
     const hardwareId = request.headers['hardware_id'] ?? ''
-    // The other bases have never been seen to want one: ring-client-api would not make it.
+    // The other bases do not need a session, as far as is known: ring-client-api would not make one for them.
     if (
       this.#settings.requireSession &&
       request.path.startsWith('/clients_api/') &&

@@ -1,5 +1,5 @@
 // @ts-check
-// The fake as a process of its own: one line of JSON on standard output when it listens, talk on standard error.
+// The fake as a process of its own: it prints one line of JSON on standard output when it listens, and messages on standard error.
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { FakeRing } from './index.mjs'
@@ -26,7 +26,7 @@ function value(text) {
 }
 
 const settingNames = Object.keys(defaultSettings()).filter((name) => name !== 'now')
-// What is compared as text stays text, however much it looks like a number.
+// Values that are compared as text stay text, even if they look like numbers.
 const textual = new Set(['canary', 'csrf', 'csrfCookieName', 'csrfCookiePath', 'signinAnswer', 'userAgent'])
 const own = ['port', 'host', 'tls-key', 'tls-cert', 'email', 'password', 'two-factor', 'phone']
 

@@ -1,5 +1,5 @@
 // @ts-check
-// /__fake/*: what a test in the same process does by calling methods, for tests in other processes and for hands.
+// /__fake/*: the methods of the fake over HTTP, for tests in other processes and for use by hand.
 import { json, methodNotAllowed } from './answers.mjs'
 import { mergeSettings } from './settings.mjs'
 
@@ -17,7 +17,7 @@ export function control(ring, request) {
   /** @type {any} */
   let input = {}
   try {
-    // Whatever the content type: typed by hand with curl, nobody says one.
+    // Any content type: a person who uses curl may not send one.
     if (request.body !== '') input = JSON.parse(request.body)
     return json(200, run(ring, action, request, input) ?? { ok: true })
   } catch (error) {

@@ -67,5 +67,5 @@ export const DEVICES = {
   ],
 }
 
-/** A JPEG of nothing, with bytes that are no text. */
+/** An empty JPEG, with bytes that are not text. */
 export const PICTURE = Buffer.from('ffd8ffe000104a46494600010100000100010000ffdb0043000302ffd9', 'hex')

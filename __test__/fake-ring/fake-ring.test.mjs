@@ -1,5 +1,5 @@
 // @ts-check
-// The fake is only worth something while it refuses what Ring refuses. Each refusal and each fault is pinned down here.
+// The fake is only useful if it refuses what Ring refuses. These tests check each refusal and each fault.
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
@@ -54,7 +54,7 @@ function send(url, { method = 'GET', headers = {}, body, agent, timeoutMs = 120_
         resolve({ status: res.statusCode ?? 0, headers: res.headers, text, json })
       })
     })
-    // Not req.setTimeout: that one starts anew with every byte.
+    // Not req.setTimeout, which starts again with every byte.
     const timer = setTimeout(() => req.destroy(new Error('timed out')), timeoutMs)
     req.on('close', () => clearTimeout(timer))
     req.on('error', reject)
@@ -228,7 +228,7 @@ describe('/oauth/token', () => {
         },
       )
       assert.equal((await api(ring, reply.json.access_token)).status, 200)
-      // One cannot stand in for the other.
+      // One value cannot replace the other.
       assert.equal((await api(ring, reply.json.refresh_token)).status, 401)
       assert.equal((await refresh(ring, reply.json.access_token)).json.error, 'invalid_grant')
       assert.equal(ring.counts.rotations, 1)

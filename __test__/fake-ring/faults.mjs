@@ -1,5 +1,5 @@
 // @ts-check
-// Which request goes wrong, and how. Sending the wrong thing is wire.mjs' work.
+// Which request fails, and how. wire.mjs sends the wrong bytes.
 
 /** @typedef {'refresh_token'|'password'|'authorization_code'} Grant */
 

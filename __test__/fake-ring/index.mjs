@@ -1,5 +1,5 @@
 // @ts-check
-// A Ring that exists only on this machine: what is known of Ring's authentication, as strictly as it is known. See README.md.
+// A Ring that exists only on this machine, with all that is known about Ring's authentication, as strict as that is known. See README.md.
 import { createServer as createHttpServer } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import { isIP } from 'node:net'
@@ -119,7 +119,7 @@ export class FakeRing {
     return this.accounts.codeFor(this.accounts.get(email))
   }
 
-  /** What the QR code of an authenticator's set-up says, with its secret. @param {string} [email] */
+  /** The address in the QR code of an authenticator's set-up, with its secret. @param {string} [email] */
   totpAddress(email) {
     return this.accounts.totpAddress(this.accounts.get(email))
   }
@@ -138,7 +138,7 @@ export class FakeRing {
     return this.accounts.login(this.accounts.get(email), how.hardwareId).refreshToken
   }
 
-  /** The same with its access token. @param {string} [email] @param {{hardwareId?: string | undefined}} [how] */
+  /** A refresh token of a new family, with its access token. @param {string} [email] @param {{hardwareId?: string | undefined}} [how] */
   mintPair(email, how = {}) {
     return this.accounts.login(this.accounts.get(email), how.hardwareId)
   }
@@ -177,7 +177,7 @@ export class FakeRing {
     this.accounts.revokeAll(this.accounts.get(email))
   }
 
-  /** As for a user: every token dies. @param {string} email @param {string} password */
+  /** Changes the password as a user does: every token dies. @param {string} email @param {string} password */
   changePassword(email, password) {
     const account = this.accounts.get(email)
     account.password = password
@@ -189,7 +189,7 @@ export class FakeRing {
     return this.#api.sessions
   }
 
-  /** What a device has registered for push notifications last. */
+  /** The last data that a device has registered for push notifications. */
   get pushRegistration() {
     return this.#api.pushRegistration
   }
@@ -207,7 +207,7 @@ export class FakeRing {
   }
 
   clearCounts() {
-    // The same object: the parts hold on to it.
+    // The same object, because the parts keep it.
     Object.assign(this.counts, zeroCounts())
   }
 

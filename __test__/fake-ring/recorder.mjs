@@ -1,6 +1,6 @@
 // @ts-check
-// Everything that arrived. A stress run records a hundred thousand requests, so header strings are shared and what can be derived is
-// derived when it is looked at.
+// A record of all requests. A stress run makes a hundred thousand, so header strings are shared, and derived values are
+// computed when they are read.
 import { parseBody } from './answers.mjs'
 
 /** @type {Map<string, string>} */

@@ -1,5 +1,5 @@
 // @ts-check
-// Every knob of the fake in one place, with the default each one has and why.
+// All settings of the fake in one place, each with its default and the reason for it.
 
 /**
  * How an account answers the first login request.
@@ -19,7 +19,7 @@
 /** @typedef {{ algorithm: 'SHA1'|'SHA256'|'SHA512', digits: number, period: number }} TotpKind */
 
 /**
- * Where the redirect to another origin happens: the first authorize, the answer to the sign-in,
+ * The step that redirects to another origin: the first authorize, the answer to the sign-in,
  * the `redirect_url` of 2fa/verify, or the final authorize (then with the real code and state).
  * @typedef {{at: 'start'|'signin'|'verify'|'callback', url: string}} ForeignRedirect
  */
@@ -131,7 +131,7 @@ export function mergeSettings(settings, patch) {
     if (name === 'canary' && !(typeof value === 'string' && /^[\w-]*$/.test(value))) {
       throw new TypeError('fake ring: a canary consists of letters, digits, _ and -')
     }
-    // An undefined option counts as left out, except where undefined itself means something.
+    // An undefined option counts as absent, except if undefined itself means something.
     if (value === undefined && name !== 'expiresIn' && name !== 'foreignRedirect') continue
     Object.assign(settings, { [name]: value })
   }

@@ -90,7 +90,7 @@ export class WebFlow {
   }
 
   /**
-   * A code is gone once it was presented, whatever came with it.
+   * A code is gone after a request has presented it, also if the rest of that request was wrong.
    * @param {Record<string, string>} form
    * @returns {Account | undefined}
    */
@@ -126,7 +126,7 @@ export class WebFlow {
 
     const cookieMode = csrf === 'cookie'
     const random = canary + randomBytes(24).toString('base64url')
-    // In the page the token has characters which need escaping there and encoding in a form; in a cookie how to escape them is anybody's guess.
+    // In the page the token has characters which need escaping there and encoding in a form; for a cookie there is no common rule for escaping.
     const csrfToken = cookieMode ? random : `${random}+/&'=`
     /** @type {WebSession} */
     const session = {
@@ -194,7 +194,7 @@ export class WebFlow {
     }
     if (this.#settings.signinAnswer === 'redirect-2fa')
       return redirect(this.#target('signin', '/oauth/v2/2fa'), headers)
-    // Without any of the fields only the status is left to say it.
+    // Without any of the fields only the status says it.
     if (this.#settings.signinAnswer === 'other-status-json' && Object.keys(challenge).length > 0) {
       return json(this.#settings.signinOtherStatus, challenge, headers)
     }
@@ -243,7 +243,7 @@ export class WebFlow {
   }
 
   /**
-   * What both forms are checked for before anything is looked at.
+   * The checks of both forms that come before all others.
    * @param {Incoming} request
    * @returns {WebSession | Answer}
    */

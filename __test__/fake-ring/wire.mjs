@@ -1,5 +1,5 @@
 // @ts-check
-// Answers and faults, put on the socket. What a normal answer would be is decided elsewhere.
+// Writes answers and faults to the socket. Other files decide what a normal answer is.
 import { STATUS_CODES } from 'node:http'
 
 /** @typedef {import('./answers.mjs').Answer} Answer */
@@ -26,7 +26,7 @@ export function deliver(delivery) {
   const answer = () => delivery.process()
   if (!fault) {
     const ready = answer()
-    // Never in the same breath: two requests that arrive together are to be seen as two at once.
+    // Never synchronously: two requests that arrive together have to count as two at once.
     if (delivery.latencyMs > 0) return later(() => send(delivery, ready), delivery.latencyMs)
     setImmediate(() => send(delivery, ready))
     return

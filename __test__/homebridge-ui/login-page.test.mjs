@@ -27,7 +27,7 @@ const modules = join(dirname(fileURLToPath(import.meta.url)), 'node_modules')
 const PLATFORM = 'RingAuthExample'
 const PLUGIN = 'homebridge-ring-auth-example'
 const CANARY = 'cNaRy7f3a'
-/** What must be nowhere but at Ring. */
+/** The secrets that only Ring may get. */
 const CANARY_EMAIL = 'canary.person@example.com'
 const CANARY_PASSWORD = 'canary horse battery'
 const newerNode =
@@ -83,10 +83,10 @@ async function world(t, ui, { blocks = [], settings, kind = 'module', withUrls =
     advertiser: 'ciao',
   }
   writeFileSync(configPath, JSON.stringify({ bridge, accessories: [], platforms: [ownBlock, ...own] }, null, 4))
-  // With a user there is no setup wizard; nobody has to log in all the same.
+  // With a user in it there is no setup wizard, and no login is needed.
   const user = { id: 1, username: 'admin', name: 'Administrator', hashedPassword: '00', salt: '00', admin: true }
   writeFileSync(join(storage, 'auth.json'), JSON.stringify([user]))
-  // Nothing of whoever runs the tests.
+  // Without the settings of the user who runs the tests.
   const env = { PATH: process.env['PATH'], HOME: folder, UIX_INSECURE_MODE: '1', NO_UPDATE_NOTIFIER: '1' }
   const script = join(modules, ui.folder, 'dist', 'bin', 'standalone.js')
   const child = spawn(ui.node, [script, '-U', storage, '-P', plugins], {
@@ -107,7 +107,7 @@ async function world(t, ui, { blocks = [], settings, kind = 'module', withUrls =
   )
   assert.equal(child.exitCode, null, log)
   const url = `http://127.0.0.1:${port}`
-  // Its log says so a moment too early.
+  // Its log reports that a moment too early.
   while (!(await fetch(url).catch(() => undefined))?.ok) await sleep(50)
   const { page, complaints } = await openPage(t, { viewport: { width: 1000, height: 900 } })
   return {
@@ -129,7 +129,7 @@ async function world(t, ui, { blocks = [], settings, kind = 'module', withUrls =
 
 /** @typedef {Awaited<ReturnType<typeof world>>} World */
 
-/** Opens the plugin's dialogue, and gives the frame of its page. @param {World} world */
+/** Opens the plugin's dialogue, and returns the frame of its page. @param {World} world */
 async function openDialogue({ page, url }) {
   await page.goto(`${url}/plugins`)
   const card = page.locator('app-plugin-card', { hasText: 'Ring Auth Example' })
@@ -147,7 +147,7 @@ async function account(frame) {
   await frame.locator('button[type=submit]').click()
 }
 
-/** Neither the log nor a file has a secret. @param {World} world @param {string[]} codes */
+/** Checks that neither the log nor a file has a secret. @param {World} world @param {string[]} codes */
 function keepsSecrets({ log, storage }, codes) {
   for (const secret of [CANARY, CANARY_EMAIL, CANARY_PASSWORD, ...codes])
     assert.ok(!log().includes(secret), `log: ${secret}`)
@@ -199,7 +199,7 @@ for (const ui of UIS) {
       const newest = () => all.ring.newest(CANARY_EMAIL)
       const raw = () => parseRefreshToken(all.block()[0].refreshToken).raw
       assert.equal(raw(), newest())
-      // What the dialogue's own Save writes is the new token too.
+      // The dialogue's own Save writes the new token too.
       await all.page.locator('.modal-footer').getByRole('button', { name: /save/i }).click()
       await all.page.locator('iframe').waitFor({ state: 'detached' })
       assert.equal(raw(), newest())

@@ -1,5 +1,5 @@
 // @ts-check
-// Installs, as people make and break them. Where the loader finds nothing it names a command: the tests run that, word for word,
+// Installs, as people make and break them. If the loader finds no binary, it names a command: the tests run that command unchanged,
 // and then the package has to load.
 import assert from 'node:assert/strict'
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -24,7 +24,7 @@ import { asLinuxRoot, canRun, needs, only } from '../support/systems.mjs'
 /** @typedef {{ platform: string, arch: string, machine: string, libc?: 'glibc' | 'musl' }} Host */
 
 const { libcOf, platformOf } = createRequire(import.meta.url)('../../lib/load.js')
-/** What makes npm install for another system than this. */
+/** The settings with which npm installs for another system. */
 const ELSEWHERE =
   process.platform === 'darwin' ? ['--os=linux', '--cpu=x64', '--libc=glibc'] : ['--os=darwin', '--cpu=arm64']
 const OTHER = process.platform === 'darwin' ? 'ring-auth-linux-x64-gnu' : 'ring-auth-darwin-arm64'
@@ -41,7 +41,7 @@ before(async () => {
     { name: PLUGIN, version: '1.0.0', dependencies: { 'ring-auth': VERSION } },
     { name: LIBRARY, version: '1.0.0', dependencies: { 'ring-auth': VERSION } },
     { name: PACKAGE, version: '0.0.1' },
-    // The real one's commands, without what it depends on; npm's homebridge-ring has it below itself.
+    // The commands of the real package, without its dependencies. homebridge-ring on npm depends on it.
     {
       name: 'ring-client-api',
       version: '14.3.0',
@@ -53,7 +53,7 @@ before(async () => {
 after(() => packages.end())
 
 /**
- * What comes of loading the package in a project: nothing, if it loads.
+ * The error of loading the package in a project, if there is one.
  * @param {Project} there
  * @param {{ folder?: string, host?: Host }} [how] `folder`: of the package; `host`: instead of the real one
  * @returns {Promise<{ code: string, message: string, cause?: string } | undefined>}
@@ -71,7 +71,7 @@ async function failing(there, { folder = 'node_modules/ring-auth', host } = {}) 
 }
 
 /**
- * Runs the command that a message names, where it says.
+ * Runs the command that a message names, in the folder that it names.
  * @param {Project} there
  * @param {string} message
  * @param {NodeJS.ProcessEnv} [env]
@@ -85,7 +85,7 @@ async function mend(there, message, env = {}) {
 }
 
 /**
- * The package has to be missing for a reason, and the command has to bring it.
+ * Checks that the message gives the reason why the package is missing, and that its command installs it.
  * @param {Project} there
  * @param {RegExp} reason
  * @param {string} command
@@ -97,13 +97,13 @@ async function missingThenMended(there, reason, command, how) {
   assert.ok(error.message.startsWith(`ring-auth ${VERSION} needs the package ${PACKAGE} on this system`), error.message)
   assert.match(error.message, reason)
   assert.equal(await mend(there, error.message), command)
-  // A plugin that has brought its own may now share that of the project.
+  // A plugin that has brought its own copy may now share that of the project.
   const after = how?.folder && existsSync(there.path(how.folder)) ? how : {}
   assert.equal(await failing(there, after), undefined)
 }
 
 /**
- * A binary that needs a C library which does not exist yet.
+ * Makes a binary that needs a C library which does not exist yet.
  * @param {Buffer} bytes
  */
 function needingNewer(bytes) {
@@ -173,7 +173,7 @@ describe('an install', () => {
   it('an install by a lock file that knows another system alone is fixed by the command of the message', async (t) => {
     const there = project(t, packages)
     await there.npm(['install', 'ring-auth'])
-    // As npm 10 wrote it where node_modules was there and the lock file was not.
+    // As npm 10 wrote it if there was node_modules and no lock file.
     const lock = readJson(there.path('package-lock.json'))
     for (const path of Object.keys(lock.packages))
       if (/ring-auth-/.test(path) && !path.endsWith(OTHER)) delete lock.packages[path]
@@ -241,7 +241,7 @@ describe('an install', () => {
     )
     const refused = await there.run('npx', ['ring-auth-cli', '--nonsense'])
     assert.equal(refused.code, 2, refused.output)
-    // Word for word, where nothing is installed.
+    // The command unchanged, in a folder in which nothing is installed.
     const empty = project(t, packages)
     const fetched = await empty.run('npx', ['ring-auth-cli', '--version'], { env: { npm_config_yes: 'true' } })
     assert.deepEqual(
@@ -253,8 +253,8 @@ describe('an install', () => {
 
   it('an install with pnpm loads after its script is decided on, and is fixed by the command of the message', async (t) => {
     const there = project(t, packages)
-    // As pnpm 11 is by default, it ends with an error where a dependency has a script that nobody allowed or refused.
-    // What the page says to decide is what it is decided by.
+    // As pnpm 11 does by default, it ends with an error if a dependency has a script that was neither allowed nor refused.
+    // The decision is the one that docs/packages.md shows.
     writeFileSync(
       there.path('pnpm-workspace.yaml'),
       `strictDepBuilds: true\n${take(fenced('docs/packages.md'), 'docs/packages.md', 'yaml', 'allowBuilds')}`,
@@ -292,7 +292,7 @@ describe('the loader', () => {
     )
     await mend(there, error.message, { npm_config_os: 'linux', npm_config_cpu: 'arm64', npm_config_libc: 'musl' })
     assert.deepEqual(there.installed(), ['ring-auth', 'ring-auth-linux-arm64-musl'])
-    // The stand-in is found, and is no binary.
+    // The loader finds the stand-in, which is no binary.
     assert.equal((await failing(there, { host }))?.code, 'BINARY_FAILED')
   })
 
@@ -351,7 +351,7 @@ describe('the loader', () => {
     rmSync(binary)
     const gone = await failing(there)
     assert.deepEqual({ code: gone?.code, cause: gone?.cause }, { code: 'BINARY_FAILED', cause: 'MODULE_NOT_FOUND' })
-    // The one of a clone comes first, and its failure is nobody else's.
+    // The binary of a clone comes first, and the loader does not replace it if it fails.
     const clone = there.path('node_modules', 'ring-auth', 'binding')
     mkdirSync(clone)
     writeFileSync(join(clone, binaryOf(PACKAGE.replace('ring-auth-', ''))), 'nor is this')
@@ -448,7 +448,7 @@ describe('the loader', () => {
     assert.equal(program('/lib/ld-linux-armhf.so.3'), 'glibc')
     assert.equal(program('/lib64/ld-linux-x86-64.so.2'), 'glibc')
     assert.equal(program('/nix/store/abc-musl-1.2/lib/ld-musl-x86_64.so.1'), 'musl')
-    // A program without one, or that cannot be read: what this process says of itself.
+    // A program that names no dynamic loader, or cannot be read: the loader asks Node's report.
     assert.equal(program('nothing'), own)
     assert.equal(libcOf(there.path('nowhere')), own)
   })
@@ -456,7 +456,7 @@ describe('the loader', () => {
 
 describe('a bundle of Homebridge', () => {
   /**
-   * As homebridge/plugins makes it: by `npm install --ignore-scripts`, with what only that install needed taken out.
+   * Makes a bundle as homebridge/plugins does: by `npm install --ignore-scripts`, without the files that only that install needs.
    * @param {Project} there
    * @param {string[]} system
    */
@@ -477,7 +477,7 @@ describe('a bundle of Homebridge', () => {
     rmSync(there.path('bundle'), { recursive: true })
   }
 
-  /** As its UI installs one: unpacked, then rebuilt. @param {Project} there */
+  /** Installs a bundle as Homebridge's UI does: unpacks it, then rebuilds it. @param {Project} there */
   async function unpackAndRebuild(there) {
     mkdirSync(there.path('node_modules'))
     const unpacked = await there.run('tar', ['-C', 'node_modules', '-xmf', 'bundle.tar.gz'])
@@ -505,7 +505,7 @@ describe('a bundle of Homebridge', () => {
     assert.deepEqual(said, [
       `ring-auth: no binary for ${process.platform} ${process.arch} can be loaded (BINARY_MISSING), and only a regular install brings one.`,
     ])
-    // Homebridge's UI takes the plugin away again, then asks npm.
+    // Homebridge's UI removes the plugin again, then installs it with npm.
     rmSync(there.path('node_modules', PLUGIN), { recursive: true })
     await there.npm(['install', '--save', `${PLUGIN}@1.0.0`])
     assert.equal(await failing(there), undefined)
@@ -530,7 +530,7 @@ describe('the install script', () => {
     for (const command of [['install', 'ring-auth'], ['ci'], ['install'], ['update']]) {
       const { output } = await there.npm([...command, '--omit=optional', '--foreground-scripts'])
       assert.doesNotMatch(output, /ring-auth: /)
-      // Where there was something to install the script did run.
+      // The script has run if there was something to install.
       if (command.includes('ring-auth') || command.includes('ci')) assert.match(output, /node lib\/install\.js/)
     }
     assert.deepEqual(there.installed(), ['ring-auth'])

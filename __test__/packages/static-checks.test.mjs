@@ -1,5 +1,5 @@
 // @ts-check
-// What is checked of a published binary without running it. Each binary here is made for its test, and wrong in one thing.
+// The checks of a published binary that do not run it. Each binary here is made for its test, with one defect.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -32,7 +32,7 @@ exports:
 ...
 `
 
-/** Of Zig's list for musl. */
+/** A part of Zig's list for musl. */
 const MUSL_LIST = `#ifdef PTR64
 #define WEAK64 .weak
 .globl free
@@ -227,7 +227,7 @@ describe('a macOS binary fails', () => {
     const twice = macho()
     for (const at of [4500, 8200]) twice[at] = (twice[at] ?? 0) ^ 1
     const longer = Buffer.concat([macho(), Buffer.alloc(1)])
-    // Where the signature begins, and in it the list of hashes, behind 20 bytes.
+    // The beginning of the signature, and of the list of hashes in it, after 20 bytes.
     const at = (/** @type {Buffer} */ bytes) => bytes.indexOf(Buffer.from('fade0cc0', 'hex'))
     const spoiled = (/** @type {(bytes: Buffer, at: number) => void} */ spoil) => {
       const bytes = macho()

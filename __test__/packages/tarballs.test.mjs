@@ -1,5 +1,5 @@
 // @ts-check
-// What would be published, file by file.
+// The packages that would be published, file by file.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { cpSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
@@ -104,7 +104,7 @@ describe('the tarballs', () => {
   it('the tarball of ring-auth-cli runs the command of the main package', () => {
     const files = unpack(packages.cli)
     assert.deepEqual([...files.keys()].sort(), ['LICENSE', 'README.md', 'bin/ring-auth-cli.js', 'package.json'])
-    // npm takes the mode of the file, and Windows has none. Whoever installs the package gets a command all the same.
+    // npm takes the mode of the file, and Windows has none. An install makes the command executable all the same.
     if (!modes) assert.equal((files.get('bin/ring-auth-cli.js')?.mode ?? 0) & 0o111, 0o111)
     const { name, version, dependencies, bin } = manifestOf(packages.cli)
     assert.deepEqual(
@@ -119,7 +119,7 @@ describe('the tarballs', () => {
   })
 
   it('the tarballs are those of the targets that are built', () => {
-    // The names that napi-rs derives of the targets in package.json, and those that the loader looks for.
+    // The names that napi-rs derives from the targets in package.json, and those that the loader looks for.
     const { parseTriple } = createRequire(import.meta.url)('@napi-rs/cli')
     /** @type {string[]} */
     const targets = readJson(join(root, 'package.json')).napi.targets

@@ -1,6 +1,6 @@
 // @ts-check
 // A RingApi that is attached while a refresh of its own is on the wire: its own code reads back what it has written, and the
-// token that it gets is the one that everybody goes on with. Ring gives no grace here, and revokes a family on reuse.
+// token that it gets is the one that all continue with. Ring gives no grace here, and revokes a family on reuse.
 import assert from 'node:assert/strict'
 import { after, describe, it } from 'node:test'
 import { attachToRingApi } from '../../index.js'
@@ -48,7 +48,7 @@ async function attachInFlight(t, begin, { sameTick = false } = {}) {
 
 /** @typedef {Awaited<ReturnType<typeof attachInFlight>>} Flight */
 
-/** Everybody has the newest token, each was announced once, and none was sent twice. @param {Flight} flight */
+/** Checks that both sides have the newest token, that each token was announced once, and that none was sent twice. @param {Flight} flight */
 async function isAdopted({ ring, given, client, updates, manager, first }) {
   await client.request({ url: PROFILE })
   assert.equal(rawOf(manager.refreshToken), ring.newest())
@@ -64,7 +64,7 @@ async function isAdopted({ ring, given, client, updates, manager, first }) {
   assert.deepEqual([ring.counts.stalePresentations, ring.counts.invalidGrants], [0, 0])
 }
 
-/** How a refresh of its own is begun. @type {Record<string, (client: any) => Promise<any>>} */
+/** The ways in which a RingApi begins a refresh of its own. @type {Record<string, (client: any) => Promise<any>>} */
 const BEGUN = {
   'getCurrentAuth()': (client) => client.getCurrentAuth(),
   'refreshAuth()': (client) => client.refreshAuth(),
@@ -73,7 +73,7 @@ const BEGUN = {
 }
 
 /**
- * What is done while the answer is held, for each field that attaching replaces; gives what is to be waited for afterwards.
+ * The use of each field that attaching replaces, while the answer is held back. Returns a promise to wait for afterwards.
  * @type {Record<string, (flight: Flight) => unknown>}
  */
 const MEANWHILE = {
@@ -174,7 +174,7 @@ describe('attachToRingApi while a refresh of the RingApi is on the wire', () => 
     release()
     await own
     await client.getCurrentAuth()
-    // Slow enough for both to be on the wire together.
+    // Slow enough for both requests to be under way at the same time.
     ring.settings.latencyMs = 100
     const asked = manager.refresh()
     attachment.detach()
@@ -196,14 +196,14 @@ describe('attachToRingApi while a refresh of the RingApi is on the wire', () => 
   it('the token that a late failure of the RingApi empties is that of the manager again', async (t) => {
     const flight = await attachInFlight(t, (client) => client.getAuth())
     const { client, manager, given } = flight
-    // As its getAuth() does after an answer that it does not understand, before and after the adoption.
+    // As the RingApi's getAuth() does after an answer that it does not understand, before and after the adoption.
     for (let i = 0; i < 2; i++) {
       client.refreshToken = undefined
       client.authConfig = undefined
       await until(() => client.refreshToken === manager.refreshToken, 'the token of the manager')
       assert.equal(client.authConfig.rt, rawOf(given))
     }
-    // A part of what it writes for a new token, by somebody else.
+    // A part of the fields that it writes for a new token, by other code.
     client.authConfig = { rt: 'a token that nobody has' }
     await until(() => client.authConfig.rt === rawOf(given), 'the token of the manager')
     flight.release()

@@ -20,7 +20,7 @@ if (!existsSync(theirs)) {
   throw new Error(`ring-client-api is not installed in ${here}: run \`npm ci --ignore-scripts\` there (npm test does).`)
 }
 
-/** Ours, as npm installs it: a package beside ring-auth, and a link to its command. @param {TestContext} t */
+/** Our ring-auth-cli as npm installs it: a package beside ring-auth, and a link to its command. @param {TestContext} t */
 function ours(t) {
   const modules = join(tempDir(t), 'node_modules')
   mkdirSync(join(modules, '.bin'), { recursive: true })
@@ -58,7 +58,7 @@ async function drive(t, script, env, answers) {
   return { code, stdout, stderr }
 }
 
-/** What a script sees, without what the two word differently and without the token. @param {string} stdout */
+/** The output that a script sees, without the lines that differ between the two and without the token. @param {string} stdout */
 const dialogue = (stdout) =>
   stdout
     .replace(/^This CLI will provide you .*\n/, '')

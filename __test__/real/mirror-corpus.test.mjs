@@ -1,6 +1,6 @@
 // @ts-check
-// Odd config.json and .env files, through a real rotation: every byte stays but the token, and those who read such files
-// (JSON.parse, as Homebridge does, and the package dotenv) find it.
+// Odd config.json and .env files, through a real rotation: every byte but the token stays, and other readers of such files
+// (JSON.parse, as in Homebridge, and the package dotenv) find the token.
 import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -17,13 +17,13 @@ const { parse } = /** @type {{ parse(text: Buffer): Record<string, string> }} */
 
 const FILES = inWine ? 30 : 600
 const SEED = 20_261_123
-/** Several at a time: each waits for the disk. */
+/** The number of files at a time: each waits for the disk. */
 const AT_ONCE = 4
 
 /** @typedef {import('../../index.js').Store} Store */
 
 /**
- * Lets a manager rotate with each file as its store.
+ * Makes a manager rotate with each file as its store.
  * @param {import('node:test').TestContext} t
  * @param {(n: number) => { text: string, hasKey: boolean, name: string, store(path: string): Store, read(bytes: Buffer): unknown }} make
  */
@@ -35,7 +35,7 @@ async function roundTrip(t, make) {
   const one = async (/** @type {number} */ n) => {
     const { text, hasKey, name, store, read } = make(n)
     const given = ring.mint(EMAIL)
-    // Of several, each in a folder of its own; removed one by one, to keep the folder small.
+    // Each file is in a folder of its own, and is removed when it is done, to keep the folder small.
     const path = join(folder, `${n}`, name)
     mkdirSync(join(folder, `${n}`))
     const parts = text.split(TOKEN)

@@ -1,9 +1,9 @@
 // @ts-check
-// config.json and .env files as nobody would write them, but as somebody has: texts with a token somewhere in them.
+// Unusual config.json and .env files: texts with a token somewhere in them.
 
 /** @typedef {import('../support/chance.mjs').Chance} Chance */
 
-/** Stands where the token is. No text has it anywhere else. */
+/** The placeholder of the token. No text contains it anywhere else. */
 export const TOKEN = '@THE TOKEN@'
 
 // ---- config.json
@@ -235,7 +235,7 @@ export function oddEnv(chance) {
   const hasKey = chance.is(0.85)
   const lines = chance.some(0, 8, () => line(chance, key))
   if (hasKey) {
-    // An earlier one counts for nobody.
+    // Readers ignore an earlier one.
     if (chance.is(0.25))
       lines.splice(chance.below(lines.length + 1), 0, `${key}=${chance.pick(['', 'an-earlier-one', '"quoted"'])}`)
     const last = Math.max(...lines.keys(), -1) + 1

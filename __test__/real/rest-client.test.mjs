@@ -1,5 +1,5 @@
 // @ts-check
-// What ring-client-api expects of its own rest client, in our words, of both: its class and ours, on the same fake Ring, under
+// The behaviour that ring-client-api expects of its rest client, tested for its class and for ours, on the same fake Ring, under
 // Ring's own names. And what each of them sends, field by field.
 import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -94,7 +94,7 @@ for (const side of SIDES) {
       const ring = await startNamedRing(t)
       const client = make(t, side, credentials)
       await assert.rejects(client.getCurrentAuth())
-      // Asked once more, it sends no other code.
+      // A second call sends no other code.
       await assert.rejects(client.getCurrentAuth(), (error) => says(error, NEEDS_CODE))
       const auth = await client.getAuth(ring.codeFor())
       assert.equal(ring.codesSent, 1)
@@ -324,7 +324,7 @@ for (const side of SIDES) {
 
     it(`the rest client of ${side.name} waits for a device that is busy and for an edge that waited in vain`, async (t) => {
       const ring = await startNamedRing(t)
-      // Ours waits five seconds for real; its longer waits are turned by hand in src/api/tests.rs.
+      // Our client really waits five seconds here. src/api/tests.rs tests the longer waits with a clock of its own.
       const waits = hurry(t)
       const client = make(t, side, { refreshToken: ring.mint() })
       ring.fault({ kind: 'status', path: '/devices/v1/x', status: 504 })
@@ -426,7 +426,7 @@ const ANY = {
 /** @type {Differences} */
 const FORM = { 'content-type': ['application/json', 'application/x-www-form-urlencoded'], 'content-length': [/./, /./] }
 /**
- * What differs on the wire, by the kind of request. Each has its line in docs/migrating.md.
+ * The differences on the wire, by the kind of request. Each has its line in docs/migrating.md.
  * @type {Record<string, Differences>}
  */
 const DIFFERENCES = {
@@ -492,7 +492,7 @@ describe('what the one and the other send', () => {
         seen.add(name)
         assert.ok(page.includes(`\`${name}\``), `docs/migrating.md says nothing of ${name}`)
       }
-      // The bodies: the same fields with the same values, in whatever encoding.
+      // The bodies have the same fields with the same values, in any encoding.
       const fields = (/** @type {any} */ form) =>
         Object.fromEntries(Object.entries(form).map(([name, value]) => [name, withoutTokens(name, value)]))
       assert.deepEqual(fields(other[i].form), fields(request.form), line(request))
@@ -515,7 +515,7 @@ describe('the login page of homebridge-ring', () => {
   it('the login page of homebridge-ring works with our client in place of theirs, with either login', async (t) => {
     for (const loginFlow of /** @type {const} */ (['auto', 'password'])) {
       const ring = await startNamedRing(t)
-      // Its two handlers, with the import changed.
+      // The two handlers of homebridge-ring, with the import changed.
       /** @type {any} */
       let restClient
       const sendCode = async (/** @type {{ email: string, password: string }} */ { email, password }) => {

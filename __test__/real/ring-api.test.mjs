@@ -1,6 +1,6 @@
 // @ts-check
-// A real RingApi with cameras, locations and a session, through what happens in a house: alone, and attached to a manager. The
-// token requests of each are counted, and printed as a table at the end.
+// A real RingApi with cameras, locations and a session, in all the events of a real installation: alone, and attached to a manager. The
+// tests count the token requests of each, and print them as a table at the end.
 import assert from 'node:assert/strict'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -34,7 +34,7 @@ const table = new Map()
 after(() => theirs.util.clearTimeouts())
 
 /**
- * A RingApi on this Ring, its push receiver left out: that one asks Google.
+ * A RingApi for this fake Ring, without its push receiver, which would send requests to Google.
  * @param {TestContext} t
  * @param {string} refreshToken
  * @param {Record<string, unknown>} [options]
@@ -47,14 +47,14 @@ function makeApi(t, refreshToken, options = {}) {
   ringApi.onRefreshTokenUpdated.subscribe((/** @type {any} */ update) => updates.push(update))
   t.after(() => {
     ringApi.disconnect()
-    // It leaves these where it has no locations yet, and they would keep this process for hours.
+    // The RingApi leaves these timers if it has no locations yet, and they would keep this process alive for hours.
     ringApi.restClient.clearTimeouts()
   })
   return { ringApi, updates }
 }
 
 /**
- * The same, attached to a manager with a store.
+ * A RingApi that is attached to a manager with a store.
  * @param {TestContext} t
  * @param {string} refreshToken
  * @param {{ path?: string, apiOptions?: Record<string, unknown> }} [how]
@@ -79,7 +79,7 @@ function make(t, side, refreshToken) {
   return side === 'ring-auth' ? makeAttached(t, refreshToken) : { ...makeApi(t, refreshToken), said: [] }
 }
 
-/** Ends a rejected promise's wait, and tells whether it was one. @param {Promise<unknown>[]} calls */
+/** The number of rejected calls. @param {Promise<unknown>[]} calls */
 async function failures(calls) {
   return (await Promise.allSettled(calls)).filter((outcome) => outcome.status === 'rejected').length
 }
@@ -266,7 +266,7 @@ describe('a RingApi, alone and attached', () => {
   )
 
   scenario('a restart with the token of the first day', {}, async (side, ring, _ringApi, t) => {
-    // Nobody has saved what came since: config.json was read-only, or the process was killed too early.
+    // No program has saved the later tokens: config.json was read-only, or the process was killed too early.
     const given = ring.mint()
     const path = join(tempDir(t), 'journal.json')
     let failed = 0
@@ -320,7 +320,7 @@ describe('attachToRingApi', () => {
     await ringApi.restClient.refreshAuth()
     await ringApi.restClient.refreshSession()
     await ringApi.getLocations()
-    // Ours are forms, theirs are JSON.
+    // Our requests are forms, those of ring-client-api are JSON.
     for (const request of ring.tokenRequests)
       assert.equal(request.headers['content-type'], 'application/x-www-form-urlencoded')
     assert.equal(ring.counts.tokenPosts, 2)
@@ -376,12 +376,12 @@ describe('attachToRingApi', () => {
     const token = ringApi.restClient.refreshToken
     attachment.detach()
     await manager.close()
-    // Alone, with the token that we wrote.
+    // Alone, with the token that our manager wrote.
     const alone = makeApi(t, token)
     assert.deepEqual(alone.ringApi.restClient._internalOnly_pushNotificationCredentials, other)
     await alone.ringApi.getProfile()
     alone.ringApi.restClient._internalOnly_pushNotificationCredentials = pnc
-    // And attached again, with the token that it wrote.
+    // And attached again, with the token that the RingApi wrote.
     const again = makeAttached(t, alone.ringApi.restClient.refreshToken, { path })
     assert.deepEqual(again.ringApi.restClient._internalOnly_pushNotificationCredentials, pnc)
     await again.ringApi.getProfile()
@@ -525,7 +525,7 @@ describe('attachToRingApi', () => {
       await ringApi.getProfile()
       assert.equal(rawOf(ringApi.restClient.refreshToken), ring.newest())
       assert.equal(ring.counts.stalePresentations, 0)
-      // Whoever writes each over the one before has the newest.
+      // A subscriber that overwrites each token with the next one has the newest.
       for (const [i, update] of updates.slice(1).entries()) {
         assert.equal(update.oldRefreshToken, updates[i]?.newRefreshToken)
       }
@@ -579,7 +579,7 @@ describe('attachToRingApi', () => {
         'INVALID_ARGUMENT',
       )
     }
-    // What was refused is as it was.
+    // A RingApi that was refused is unchanged.
     assert.equal((await ringApi.getProfile()).profile.first_name, 'Person')
   })
 
@@ -593,7 +593,7 @@ describe('attachToRingApi', () => {
       () => ring.requests.some((request) => request.path === '/clients_api/x' && request.status === 504),
       'a 504',
     )
-    // Whether the wait has begun cannot be seen from here: so it is ended until it ends.
+    // The test cannot see whether the wait has begun, so it ends the wait repeatedly until it is over.
     const timer = setInterval(() => ringApi.disconnect(), 50)
     t.after(() => clearInterval(timer))
     await waiting

@@ -1,6 +1,6 @@
 // @ts-check
-// The real ring-client-api and this package, each on the same fake Ring under Ring's own names: a proxy on loopback carries
-// what is meant for them to the fake, over TLS with a certificate of the test's own. Nothing leaves this machine.
+// The real ring-client-api and this package, both with the same fake Ring under Ring's own names: a proxy on loopback forwards
+// their requests to the fake, over TLS with a certificate of the test. Nothing leaves this machine.
 import assert from 'node:assert/strict'
 import { existsSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -19,7 +19,7 @@ if (!existsSync(join(modules, 'ring-client-api', 'lib'))) {
   throw new Error(`ring-client-api is not installed in ${here}: run \`npm ci --ignore-scripts\` there (npm test does).`)
 }
 
-// By names that no type checker follows, and not resolved before they are known to be there.
+// By names that no type checker follows, and not resolved before the tests know that they exist.
 /** @param {string} path @returns {Promise<any>} */
 const load = (path) => import(pathToFileURL(join(modules, path)).href)
 export const theirs = {
@@ -36,7 +36,7 @@ export const HOSTS = ['oauth.ring.com', 'api.ring.com', 'app-snaps.ring.com', 'p
 const PROXY_NAMES = ['http_proxy', 'https_proxy', 'all_proxy', 'no_proxy', 'ssl_cert_file', 'node_extra_ca_certs']
 
 /**
- * A fake Ring that answers to Ring's own names, for this package and for ring-client-api alike.
+ * A fake Ring under Ring's own names, for this package and for ring-client-api.
  * @param {TestContext} t
  * @param {import('../fake-ring/index.mjs').FakeRingOptions} [options]
  */
@@ -47,11 +47,11 @@ export async function startNamedRing(t, options = {}) {
   writeFileSync(roots, cert)
   const proxy = await startTunnel(t, Number(new URL(ring.oauthUrl).port))
 
-  // Ours reads the environment of its process.
+  // ring-auth reads the environment of its process.
   const before = { ...process.env }
   for (const name of Object.keys(process.env)) if (PROXY_NAMES.includes(name.toLowerCase())) delete process.env[name]
   Object.assign(process.env, { HTTPS_PROXY: proxy, NODE_EXTRA_CA_CERTS: roots })
-  // Theirs gives its own agent to the global fetch.
+  // ring-client-api passes its own agent to the global fetch.
   const fetch = globalThis.fetch
   const dispatcher = new undici.ProxyAgent({ uri: proxy, requestTls: { ca: cert } })
   globalThis.fetch = /** @type {any} */ (
@@ -85,7 +85,7 @@ async function startTunnel(t, port) {
 }
 
 /**
- * Makes the waits of ring-client-api (5 s, 20 s, 200 s) pass at once, and tells how long they would have been.
+ * Makes the waits of ring-client-api (5 s, 20 s, 200 s) pass at once, and records their lengths.
  * @param {TestContext} t
  */
 export function hurry(t) {

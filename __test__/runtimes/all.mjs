@@ -1,5 +1,5 @@
 // @ts-check
-// Every runtime that npm has for Linux x64: `npm run test:runtimes`.
+// Tests every runtime that npm has for Linux x64: `npm run test:runtimes`.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { cpSync, mkdirSync, readdirSync } from 'node:fs'

@@ -1,5 +1,5 @@
 // @ts-check
-// `npm run test:budgets`, after `npm run build`: what an install weighs, on this platform.
+// `npm run test:budgets`, after `npm run build`: the size of an install on this platform.
 import assert from 'node:assert/strict'
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 
 export const ENTRY = 'napi_register_module_v1'
 
-/** Grows as it is written to, and knows where each part came to lie. */
+/** A buffer that grows as it is written, and knows the offset of each part. */
 class Writer {
   bytes = Buffer.alloc(0)
 
@@ -16,7 +16,7 @@ class Writer {
   }
 }
 
-/** Texts, each ended by a zero, and where each begins. @param {string[]} texts */
+/** Texts, each ended by a zero, and the offset of each. @param {string[]} texts */
 function textTable(texts) {
   const places = /** @type {Record<string, number>} */ ({})
   let content = '\0'

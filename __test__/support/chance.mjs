@@ -1,5 +1,5 @@
 // @ts-check
-// Chance that comes out the same at every run.
+// Random numbers that are the same at every run.
 
 /** @param {number} seed */
 export function chance(seed) {
@@ -18,7 +18,7 @@ export function chance(seed) {
     is: (share) => next() < share,
     /** @template T @param {readonly T[]} from @returns {T} */
     pick: (from) => /** @type {T} */ (from[below(from.length)]),
-    /** So many of something. @template T @param {number} atLeast @param {number} atMost @param {() => T} make */
+    /** An array with a random number of values. @template T @param {number} atLeast @param {number} atMost @param {() => T} make */
     some: (atLeast, atMost, make) => Array.from({ length: atLeast + below(atMost - atLeast + 1) }, make),
   }
 }

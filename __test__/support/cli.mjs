@@ -12,7 +12,7 @@ const pty = createRequire(import.meta.url)('@lydell/node-pty')
 
 export const bin = join(root, 'bin', 'ring-auth.js')
 
-/** In every token and cookie that the fake Ring mints. */
+/** A text in every token and cookie that the fake Ring mints. */
 export const CANARY = 'cNaRy7f3a'
 export const LOGIN = ['login', '--email', EMAIL, '--password-stdin']
 
@@ -34,7 +34,7 @@ export const LOGIN = ['login', '--email', EMAIL, '--password-stdin']
  */
 
 /**
- * A program with pipes. `code` and `signal` are there once it has ended.
+ * A program with pipes. `code` and `signal` are set when it has ended.
  * @typedef {object} Run
  * @property {import('node:child_process').ChildProcess & { stdin: import('node:stream').Writable }} child
  * @property {string} stdout
@@ -44,7 +44,7 @@ export const LOGIN = ['login', '--email', EMAIL, '--password-stdin']
  * @property {Promise<Run>} ended
  */
 
-/** A fake Ring and a folder, both gone after the test. @param {TestContext} t @param {FakeRingOptions} [settings] */
+/** A fake Ring and a folder, which both end with the test. @param {TestContext} t @param {FakeRingOptions} [settings] */
 export async function setUp(t, settings = {}) {
   const ring = await startRing(t, { canary: CANARY, ...settings })
   const folder = tempDir(t)
@@ -56,7 +56,7 @@ export function account(twoFactor, password = PASSWORD) {
   return { accounts: [{ email: EMAIL, password, twoFactor, phone: '+1xxxxxxxx89' }] }
 }
 
-/** Nothing of whoever runs the tests but what a program needs to start. @param {FakeRing} [ring] @param {Env} [extra] */
+/** The environment of a program: of the user's own variables only those that it needs to start. @param {FakeRing} [ring] @param {Env} [extra] */
 export function environment(ring, extra = {}) {
   const { PATH, HOME, SystemRoot } = process.env
   const servers = ring && { RING_AUTH_OAUTH_URL: ring.oauthUrl, RING_AUTH_API_URL: ring.apiUrl }
@@ -64,7 +64,7 @@ export function environment(ring, extra = {}) {
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
 }
 
-/** Starts it with pipes. @param {string[]} args @param {RunOptions} [options] @returns {Run} */
+/** Starts the command line with pipes. @param {string[]} args @param {RunOptions} [options] @returns {Run} */
 export function start(args, { ring, env, stdin = 'pipe', command = process.execPath, script = bin, cwd } = {}) {
   const child = /** @type {import('node:child_process').ChildProcessWithoutNullStreams} */ (
     spawn(command, [script, ...args], { env: environment(ring, env), stdio: [stdin, 'pipe', 'pipe'], cwd })
@@ -87,7 +87,7 @@ export function start(args, { ring, env, stdin = 'pipe', command = process.execP
   return run
 }
 
-/** Runs it with pipes. No run ever shows a secret on standard error. @param {string[]} args @param {RunOptions} [options] */
+/** Runs the command line with pipes, and checks that standard error shows no secret. @param {string[]} args @param {RunOptions} [options] */
 export async function run(args, options = {}) {
   const run = start(args, options)
   if (options.input !== null) run.child.stdin?.end(options.input ?? '')
@@ -104,13 +104,13 @@ export function noSecret(text, ...more) {
   for (const secret of [CANARY, PASSWORD, ...more]) assert.ok(!text.includes(secret), `a secret is in:\n${text}`)
 }
 
-/** What one JSON line on standard output says. @param {Run} run @returns {any} */
+/** The value of the one line of JSON on standard output. @param {Run} run @returns {any} */
 export function json(run) {
   assert.match(run.stdout, /^[^\n]+\n$/, `not one line: ${run.stdout}\n${run.stderr}`)
   return JSON.parse(run.stdout)
 }
 
-/** The failure in JSON, whose shape never changes. @param {Run} run @param {string} code @param {number} exit */
+/** The failure in JSON. Checks its shape, which never changes. @param {Run} run @param {string} code @param {number} exit */
 export function failure(run, code, exit) {
   assert.equal(run.code, exit, run.stderr)
   const result = json(run)
@@ -123,8 +123,8 @@ export function failure(run, code, exit) {
 }
 
 /**
- * Holds a terminal open until its program has ended and what it wrote was read: Linux can lose the last line if the last process
- * that has the terminal ends right behind it.
+ * Keeps a terminal open until its program has ended and its output was read: Linux can lose the last line if the last process
+ * that has the terminal ends right after it.
  * @param {import('@lydell/node-pty').IPty} terminal
  */
 function holdOpen(terminal) {
@@ -164,7 +164,7 @@ export class Screen {
     return new Screen(t, process.execPath, [bin, ...args], options)
   }
 
-  /** Waits for a text behind the one that was waited for last. @param {string | RegExp} what */
+  /** Waits for a text after the one that was waited for last. @param {string | RegExp} what */
   async sees(what) {
     await until(
       () => {
@@ -179,7 +179,7 @@ export class Screen {
     )
   }
 
-  /** `text` may be a function, for what is known only once the prompt is there. @param {string | RegExp} prompt @param {string | (() => string)} text */
+  /** Answers a prompt. `text` may be a function, for a text that is known only after the prompt. @param {string | RegExp} prompt @param {string | (() => string)} text */
   async answers(prompt, text) {
     await this.sees(prompt)
     this.pty.write(typeof text === 'function' ? text() : text)
@@ -197,7 +197,7 @@ export class Screen {
   }
 }
 
-/** The same behind a shell, which says afterwards what became of the program and of the terminal. */
+/** A program in a shell at a terminal. The shell reports afterwards how the program ended, and the state of the terminal. */
 export class ShellScreen extends Screen {
   /** @param {TestContext} t @param {string} folder @param {string[]} args @param {RunOptions} [options] */
   constructor(t, folder, args, options) {
@@ -208,7 +208,7 @@ export class ShellScreen extends Screen {
     this.after = after
   }
 
-  /** The program's own id. */
+  /** The process id of the program. */
   async child() {
     return until(() => childrenOf(this.pty.pid).find((id) => commandLineOf(id).includes('ring-auth')), 'the program')
   }

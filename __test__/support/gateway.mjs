@@ -1,6 +1,6 @@
 // @ts-check
-// A gateway in front of a fake Ring that spoils the answers of the token endpoint on their way: Ring has processed the request, and the
-// bytes that arrive are the test's.
+// A gateway in front of a fake Ring that changes the answers of the token endpoint: Ring has processed the request, and the
+// test decides which bytes arrive.
 import { once } from 'node:events'
 import { createServer, request as httpRequest } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
@@ -13,7 +13,7 @@ import { atEnd } from './index.mjs'
  */
 
 /**
- * What arrives in place of Ring's own bytes.
+ * The bytes that arrive in place of Ring's own.
  * @typedef {object} Spoiled
  * @property {(string | Buffer)[]} parts written one after the other, each in a segment of its own
  * @property {'fin' | 'reset' | 'hang' | 'destroy'} end `destroy`: under TLS, the connection ends without a close_notify
@@ -21,7 +21,7 @@ import { atEnd } from './index.mjs'
 
 /** @typedef {(answer: RingAnswer) => Spoiled} Spoil */
 
-/** How long a part has the wire for itself, so that the next one is another segment. */
+/** The pause after a part, so that the next one is another segment. */
 const SEGMENT_MS = 25
 
 /**
@@ -80,7 +80,7 @@ export async function startGateway(t, ring, tls) {
 function ask(ring, incoming, body) {
   return new Promise((resolve, reject) => {
     const { host: _, ...headers } = incoming.headers
-    // Ring asks where a form was filled in.
+    // Ring checks the origin of a form.
     for (const name of /** @type {const} */ (['origin', 'referer'])) {
       if (headers[name]) headers[name] = headers[name].replace(/^https?:\/\/[^/]+/, ring.oauthUrl)
     }

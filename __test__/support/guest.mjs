@@ -1,6 +1,6 @@
 // @ts-check
-// What a project does with the installed package, on whatever runtime runs it: `guest.mjs SCENARIO`, its settings in the
-// environment. It uses nothing but what every runtime has, and says what the host of the test has to know on standard output.
+// A project that uses the installed package, on any runtime: `guest.mjs SCENARIO`, with its settings in the
+// environment. It uses only what every runtime has, and reports to the host of the test on standard output.
 import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -122,7 +122,7 @@ const scenarios = {
     assert.equal(typeof manager[Symbol.asyncDispose], 'function')
   },
 
-  /** Nobody waits for it, and nobody closes it: the process has to stay until it is written, and then to end. */
+  /** A rotation that is not awaited, with a manager that is not closed: the process has to stay until the token is written, and then to end. */
   ends() {
     void new RingTokenManager({ ...options, store }).refresh()
   },
@@ -134,7 +134,7 @@ const scenarios = {
     await sleep(60_000)
   },
 
-  /** Killed while it waits for the answer. */
+  /** A process that is killed while it waits for the answer. */
   async hangs() {
     await new RingTokenManager({ ...options, store }).refresh()
   },
@@ -159,7 +159,7 @@ const scenarios = {
     await scenarios['resumes']?.()
   },
 
-  /** Two plugins, each with its own copy, on one file. */
+  /** Two plugins with one file, each with its own copy of the package. */
   async copies() {
     const other = createRequire(more.copy)('ring-auth')
     assert.notEqual(other.RingTokenManager, RingTokenManager)

@@ -1,5 +1,5 @@
 // @ts-check
-// What the tests through the built addon share. Nothing here waits for a fixed time: it waits for things to happen.
+// Helpers of the tests that use the built addon. They wait for conditions, never for a fixed time.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -31,8 +31,8 @@ export const PATIENCE_MS = inWine ? 240_000 : 120_000
 const ends = new WeakMap()
 
 /**
- * What a test has to take down: first its servers, so that nobody waits for them, then its managers, then the folders
- * that those may still write into.
+ * What a test has to end: first its servers, so that no manager waits for them, then its managers, then the folders
+ * into which those may still write.
  * @param {{ after(end: () => void | Promise<void>): unknown }} t a test, or what stands for a suite
  * @param {'server' | 'manager' | 'folder'} kind
  * @param {() => unknown} end
@@ -60,7 +60,7 @@ export function atEnd(t, kind, end) {
 }
 
 /**
- * A Ring that ends with the test, and that must have made no mistake of its own.
+ * A fake Ring that ends with the test. The test fails if the fake has made a mistake of its own.
  * @param {TestContext} t
  * @param {import('../fake-ring/index.mjs').FakeRingOptions} [options]
  */
@@ -79,13 +79,13 @@ export async function startRing(t, options) {
  */
 export function tempDir(t) {
   const dir = mkdtempSync(join(tmpdir(), 'ring-auth-test-'))
-  // On Windows a name is there for as long as the file is open anywhere, if only in Wine's server.
+  // On Windows a name exists as long as the file is open in any process, even if only in Wine's server.
   atEnd(t, 'folder', () => rmSync(dir, { recursive: true, force: true, maxRetries: 20 }))
   return dir
 }
 
 /**
- * A manager against a fake Ring, with all that it says. It is closed with the test.
+ * A manager with a fake Ring, and all its messages and events. It is closed with the test.
  * @param {TestContext} t
  * @param {{ oauthUrl: string, apiUrl: string }} ring
  * @param {ManagerOptions} [options]
@@ -111,7 +111,7 @@ export function open(t, ring, options = {}) {
   return { manager, log, updates, statuses, said: () => log.map((entry) => entry.message).join('\n') }
 }
 
-/** A port below those that the system gives away by itself, which nobody listens on. */
+/** A port on which no server listens, below those that the system assigns by itself. */
 export async function freePort() {
   for (;;) {
     const port = 20_000 + Math.floor(Math.random() * 10_000)
@@ -128,7 +128,7 @@ export async function freePort() {
 export const fileStore = (path) => ({ type: 'file', path })
 
 /**
- * Waits until something holds.
+ * Waits until a condition holds.
  * @template T
  * @param {() => T} condition
  * @param {string | (() => string)} what
@@ -145,7 +145,7 @@ export async function until(condition, what) {
 }
 
 /**
- * The error that a promise rejects with, which must be one of ours with this code.
+ * The error of a promise, which must be a RingAuthError with this code.
  * @param {Promise<unknown> | (() => unknown)} call
  * @param {ErrorCode} code
  * @returns {Promise<RingAuthError>}
@@ -194,7 +194,7 @@ export function editJournal(path, change) {
  * @param {any} journal
  */
 export function writeJournal(path, { digest: _, ...journal }) {
-  // The digest is taken of everything before it.
+  // The digest covers everything before it.
   const text = `${JSON.stringify(journal, null, 2).slice(0, -2)},\n`
   const sum = createHash('sha256').update(text).digest('hex').slice(0, 32)
   writeFileSync(path, `${text}  "digest": "${sum}"\n}\n`, { mode: 0o600 })
@@ -265,7 +265,7 @@ export function age(path, ms) {
 }
 
 /**
- * An outage that costs a failing call no waiting: Ring asks for more patience than a call has.
+ * An outage in which a failing call does not wait: Ring's Retry-After is longer than a call waits.
  * @type {import('../fake-ring/faults.mjs').FaultSpec}
  */
 export const OUTAGE = { kind: 'status', status: 503, times: Infinity, headers: { 'retry-after': '3600' } }
@@ -320,7 +320,7 @@ export function runProcess(t, args, { limit, ...how }) {
   let stderr = ''
   child.stdout.setEncoding('utf8').on('data', (chunk) => (stdout += chunk))
   child.stderr.setEncoding('utf8').on('data', (chunk) => (stderr += chunk))
-  // The end of a process while it is being told something is what some tests are about.
+  // Some tests end a process while they write to it.
   child.stdin.on('error', () => {})
   const hung = setTimeout(() => {
     stderr += '\n[the test lost its patience and killed it]'

@@ -81,7 +81,7 @@ export async function publish(others = [], built = []) {
 }
 
 /**
- * An empty project, whose package managers know nothing of this machine's settings.
+ * An empty project, whose package managers do not see this machine's settings.
  * @param {{ after(end: () => void): unknown }} t
  * @param {{ url: string, folder: string }} packages
  * @param {object | null} [manifest] null: an empty folder
@@ -97,7 +97,7 @@ export function project(t, packages, manifest = {}) {
     )
     writeFileSync(join(folder, '.npmrc'), `registry=${packages.url}\n`)
   }
-  // What npm tells its scripts is not for another npm.
+  // The variables that npm sets for its scripts are not for another npm.
   const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(npm|pnpm)_/i.test(name)))
   const env = {
     ...clean,
@@ -156,7 +156,7 @@ export function project(t, packages, manifest = {}) {
     return ended
   }
 
-  /** The packages that npm has put into node_modules. */
+  /** The packages in node_modules. */
   const installed = () =>
     Object.keys(readJson(join(folder, 'node_modules', '.package-lock.json')).packages).map((path) =>
       path.replace(/^.*node_modules\//, ''),

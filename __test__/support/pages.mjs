@@ -1,5 +1,5 @@
 // @ts-check
-// The documents: their snippets, what they link to, and their tables.
+// The documents: their snippets, their links and their tables.
 import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -9,7 +9,7 @@ const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 
 /** @typedef {{ page: string, language: string, text: string, isRun: boolean }} Snippet */
 
-/** A file of this tree. @param {string} name */
+/** The text of a file of this tree. @param {string} name */
 export const text = (name) => readFileSync(join(root, name), 'utf8')
 
 /** The fenced blocks of a page, in its order, also those within a list. @param {string} page @returns {Snippet[]} */
@@ -23,7 +23,7 @@ export function fenced(page) {
 }
 
 /**
- * Takes the snippet of a page that has these words in it, to be run. There must be just one.
+ * Returns the snippet of a page that contains these words, and records that it is run. There must be exactly one.
  * @param {Snippet[]} snippets
  * @param {string} page
  * @param {string} language
@@ -52,10 +52,10 @@ export function rows(text) {
   return [...text.matchAll(/^\| (.*) \|$/gm)].map(([, row = '']) => row.split(' | '))
 }
 
-/** What stands between backquotes. @param {string} text */
+/** The texts between backquotes. @param {string} text */
 export const quoted = (text) => [...text.matchAll(/`([^`\n]+)`/g)].map(([, word]) => /** @type {string} */ (word))
 
-/** Each link of a page has to lead somewhere in this tree, or out of it. @param {string} page */
+/** Checks that each link of a page leads to a file or heading of this tree, or out of it. @param {string} page */
 export function assertLinks(page) {
   for (const link of links(text(page))) {
     const [path = '', anchor] = link.split('#')
@@ -65,7 +65,7 @@ export function assertLinks(page) {
   }
 }
 
-/** What a page links to in this tree. @param {string} page */
+/** The links of a page into this tree. @param {string} page */
 function links(page) {
   const prose = page.replace(/^( *)```[^]*?^\1```$/gm, '').replace(/`[^`\n]*`/g, '')
   return [...prose.matchAll(/\]\(([^)\s]+)\)/g)]
@@ -73,7 +73,7 @@ function links(page) {
     .filter((link) => !link.includes('://'))
 }
 
-/** Its headings, as links name them. @param {string} page */
+/** The headings of a page, as links name them. @param {string} page */
 function anchors(page) {
   return [...page.replace(/^```[^]*?^```$/gm, '').matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
     heading

@@ -1,9 +1,9 @@
 // @ts-check
-// As much of Homebridge as the plugins in the documents need: one that starts them and stops them, as a script.
+// The part of Homebridge that the plugins in the documents need, as a script that starts and stops them.
 
 /**
  * A script that starts the plugin in `./plugin.cjs` with its block of `./config.json`, waits until it has a token or has
- * said what is wrong, and stops it. It prints what there is to see, as one line of JSON.
+ * reported a problem, and stops it. It prints the result as one line of JSON.
  */
 export const HOMEBRIDGE = `
   const { EventEmitter } = require('node:events')

@@ -4,8 +4,8 @@ import { connect, createServer } from 'node:net'
 import { atEnd } from './index.mjs'
 
 /**
- * Keeps the first line of all that it is asked for, and carries each tunnel to a port on loopback, whatever name it was asked
- * for. Where there is no port for a line, it refuses.
+ * Records the first line of each request, and forwards each tunnel to a port on loopback, for every requested name. It
+ * refuses a line for which it has no port.
  * @param {{ after(end: () => void | Promise<void>): unknown }} t
  * @param {(line: string) => number | undefined} portFor
  */

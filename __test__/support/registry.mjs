@@ -1,6 +1,6 @@
 // @ts-check
-// A package registry on loopback that has nothing but the tarballs it was given: what `npm install ring-auth` will meet once
-// it is published.
+// A package registry on loopback with only the given tarballs: as the real registry will be for `npm install ring-auth` after
+// the package is published.
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -65,7 +65,7 @@ function packument(manifests, name, origin) {
     .map(({ dist, ...manifest }) => ({ ...manifest, dist: { ...dist, tarball: `${origin}/-/${dist.tarball}` } }))
   const newest = versions.at(-1)
   if (!newest) return
-  // Long ago: some package managers refuse what was published only now.
+  // A date in the past: some package managers refuse packages that were published only now.
   const then = '2020-01-01T00:00:00.000Z'
   return {
     name,

@@ -1,6 +1,6 @@
 // @ts-check
-// ring.com on loopback, for programs that must not know of it: a fake Ring that has a certificate for Ring's names, and an environment
-// that leads there, by a proxy and by a root that is trusted.
+// ring.com on loopback, for programs that must not know that it is a fake: a fake Ring with a certificate for Ring's names, and an environment
+// that leads to it, by a proxy and by a trusted root certificate.
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -29,7 +29,7 @@ export async function startRingCom(t, settings) {
   const proxy = await startProxy(t, () => port)
   const roots = join(folder, 'roots.pem')
   writeFileSync(roots, cert)
-  // Node's fetch asks no proxy unless it is told to, and the oldest Node here cannot be told: for it the names lead to
+  // Node's fetch uses no proxy by default, and the oldest Node here has no setting for it: for that Node the names lead to
   // loopback, as a hosts file could do it. Nothing else of TLS is touched.
   const hosts = join(folder, 'hosts.cjs')
   writeFileSync(
@@ -51,15 +51,15 @@ export async function startRingCom(t, settings) {
   )
   return {
     ring,
-    /** What a program needs to take it for ring.com. @type {NodeJS.ProcessEnv} */
+    /** The environment in which a program takes the fake for ring.com. @type {NodeJS.ProcessEnv} */
     env: { ...none, HTTPS_PROXY: proxy.url, NO_PROXY: '127.0.0.1', NODE_EXTRA_CA_CERTS: roots, CURL_CA_BUNDLE: roots },
-    /** The same for Node's own fetch. @type {NodeJS.ProcessEnv} */
+    /** The environment for Node's own fetch. @type {NodeJS.ProcessEnv} */
     fetchEnv: { NODE_OPTIONS: `--require ${JSON.stringify(hosts)}` },
   }
 }
 
 /**
- * What a person does at the terminal, from the first question to the end.
+ * Answers the questions of a login at the terminal, as a person does.
  * @param {import('./cli.mjs').Screen} screen
  * @param {FakeRing} ring
  * @param {{ email: string, password: string }} person
@@ -73,7 +73,7 @@ export async function logsIn(screen, ring, { email, password }) {
 }
 
 /**
- * That a dialogue was the one that a page shows, line by line, but for the code, and for the token, whose beginning is shown.
+ * Checks that a dialogue is the one that a page shows, line by line, except for the code, and for the token, of which the page shows the beginning.
  * @param {string} text
  * @param {string} shown
  * @returns {string} the token

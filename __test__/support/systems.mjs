@@ -1,6 +1,6 @@
 // @ts-check
-// On which systems a test holds. Each test that does not hold on all of them takes its `skip` from here, with the reason and with what
-// takes its place elsewhere. In the gate, on Linux, nothing is skipped: what a machine lacks there is an error.
+// The systems on which a test can run. Each test that cannot run on all of them takes its `skip` from here, with the reason and with
+// its replacement elsewhere. In the gate, on Linux, no test is skipped: a missing tool is an error there.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { lstatSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs'
@@ -10,14 +10,14 @@ import { join } from 'node:path'
 /** @typedef {'linux' | 'unix'} On Linux alone, or also macOS and its like: everything but Windows */
 /** @typedef {{ platform: string, gate: boolean }} Here */
 
-/** Whether the tests run in Wine, where everything takes many times as long. */
+/** Whether the tests run in Wine, in which everything takes many times as long. */
 export const inWine = Boolean(process.env['RING_AUTH_WINE'])
 
 /** @type {Here} */
 const here = { platform: process.platform, gate: Boolean(process.env['RING_AUTH_GATE']) }
 
 /**
- * The `skip` of a test that holds on some systems: false there.
+ * The `skip` of a test that can run on some systems: false there.
  * @param {On} on
  * @param {string} because why it does not hold elsewhere
  * @param {string} instead what is tested there in its place
@@ -30,7 +30,7 @@ export function only(on, because, instead, { platform } = here) {
 }
 
 /**
- * The `skip` of a test that needs what not every machine has: false if it is there.
+ * The `skip` of a test that needs a tool that not every machine has: false if the machine has it.
  * @param {string} what
  * @param {() => boolean} isThere
  * @param {Here} [where]
@@ -42,89 +42,89 @@ export function needs(what, isThere, { platform, gate } = here) {
   return `this machine lacks ${what}`
 }
 
-/** Of the modes of files. */
+/** For tests about the modes of files. */
 export const modes = only(
   'unix',
   'Windows has access lists in place of modes',
   'src/journal/file/tests.rs and access/lib.rs look at the lists',
 )
 
-/** Of a file that its mode keeps from being written: a read-only file is another thing on Windows, and root may write it. */
+/** For tests with a file whose mode forbids writing: on Windows a read-only file is something else, and root may write it. */
 export const readOnly = only(
   'unix',
   'on Windows a file that is read-only cannot be replaced or removed either',
   'the tests of faults in src/mirror/file.rs, by errors of the disk that are made up',
 )
 
-/** Of what a POSIX shell does. */
+/** For tests that need a POSIX shell. */
 export const shell = only('unix', 'it runs a POSIX shell', 'the same program is run without a shell by the other tests')
 
-/** Of signals. */
+/** For tests that send signals. */
 export const signals = only(
   'unix',
   'Windows has no signals, and a program that is ended from outside says nothing of how',
   'the tests of a process that is killed or ends by itself',
 )
 
-/** Of all the signals that end a program. */
+/** For tests about all signals that end a program. */
 export const linuxSignals = only(
   'linux',
   'which signals there are, and which of them end a program, is another matter on each system',
   'the tests of Ctrl-C and of SIGTERM in cli.test.mjs and watch.test.mjs',
 )
 
-/** Of the certificates of the system. */
+/** For tests about the certificates of the system. */
 export const systemCertificates = only(
   'linux',
   'elsewhere Node takes them from a key chain or a registry, which a test does not change',
   'the test of certificates that cannot be read, with a Node that is made up',
 )
 
-/** Of a program that is ended with all that it has started. */
+/** For tests that end a program with all processes that it has started. */
 export const groups = only(
   'unix',
   'it ends a group of processes by a signal',
   'mirrors.test.mjs, and for the page homebridge-wire.test.mjs',
 )
 
-/** Of files that change places. */
+/** For tests that exchange two files atomically. */
 export const exchange = only(
   'unix',
   'Windows has no call by which two files change places',
   'the tests in src/files/foreign/tests.rs of a last look before the rename',
 )
 
-/** Of devices with a path. */
+/** For tests with devices that have a path. */
 export const devices = only('unix', 'Windows has no such device', 'the tests of pipes, and src/cli/stdout.rs')
 
-/** Of a pipe that has no reader. */
+/** For tests with a pipe without a reader. */
 export const closedPipes = only(
   'unix',
   'Windows does not say before a write whether a pipe has a reader',
   'the tests of a pipe that is closed during the request',
 )
 
-/** Of what is seen through /proc. */
+/** For tests that read /proc. */
 export const proc = only('linux', 'it looks into /proc', 'nothing, as no other system shows it to a program')
 
-/** Of namespaces and mounts. */
+/** For tests that need namespaces and mounts. */
 export const mounts = only('linux', 'it makes a mount namespace', 'the tests of a folder that is renamed or removed')
 
-/** Of names that are no text. */
+/** For tests with file names that are not UTF-8. */
 export const rawNames = only(
   'linux',
   'other systems refuse such names themselves',
   'the tests of U+FFFD in a path in src/files',
 )
 
-/** Of a terminal: the package that makes one is tried once. */
+/** For tests that need a terminal: the package that makes one is tried once. */
 export const terminal = only(
   'unix',
   'it types into a terminal of Unix, and reads its escape sequences',
   'the same commands without a terminal',
 )
 
-/** Of symbolic links: on Windows they need a right of their own. */
+/** For tests with symbolic links, which need a special right on Windows. */
 export const links = () =>
   needs('the right to make symbolic links', () => {
     const folder = mkdtempSync(join(tmpdir(), 'ring-auth-links-'))
@@ -138,12 +138,12 @@ export const links = () =>
     }
   })
 
-/** Of files of other users. */
+/** For tests with files of other users. */
 export const asRoot = () =>
   only('unix', 'Windows has no root', 'nothing, as files are given to nobody there') ||
   needs('the rights of root', () => process.getuid?.() === 0)
 
-/** Of what root does for another user by the means of Linux. */
+/** For tests in which root works for another user, with calls of Linux. */
 export const asLinuxRoot = () =>
   only('linux', 'it becomes another user with setpriv', 'the tests as root of the files alone') || asRoot()
 
@@ -181,8 +181,8 @@ const ps = (args) => spawnSync('ps', args, { encoding: 'utf8' }).stdout.trim()
 const numbers = (text) => text.split(' ').filter(Boolean).map(Number)
 
 /**
- * Holds that a file or folder is its owner's alone, or has another mode. Where there are no modes it has to be there; the access lists
- * are looked at by the tests in src/journal/file/tests.rs.
+ * Checks that only its owner can use a file or folder, or that it has another mode. On a system without modes it has to exist; the tests in
+ * src/journal/file/tests.rs check the access lists.
  * @param {string} path
  * @param {number} mode
  */
