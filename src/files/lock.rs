@@ -32,11 +32,15 @@ impl Lock {
             Named::StandIn(named) => (named, true),
             Named::Busy => return Ok(None),
         };
-        match take_itself(disk, file, has_stand_in)? {
-            Itself::Taken(itself) => Ok(Some(Self { files: [Some(named), Some(itself)] })),
-            Itself::NotNeeded => Ok(Some(Self { files: [Some(named), None] })),
-            Itself::Busy => Ok(None),
-        }
+        let mut lock = Self { files: [Some(named), None] };
+        Ok(match take_itself(disk, file, has_stand_in)? {
+            Itself::Taken(itself) => {
+                lock.files[1] = Some(itself);
+                Some(lock)
+            }
+            Itself::NotNeeded => Some(lock),
+            Itself::Busy => None,
+        })
     }
 
     /// Locks the file that took the place of the one that was locked: from now on somebody can mount that one, or give it a
@@ -204,9 +208,11 @@ fn take_itself(disk: &Disk, path: &Path, has_stand_in: bool) -> Result<Itself> {
             Err(error) => return Err(failed(error)),
         }
         if !platform::is_still_at(&file, path).map_err(failed)? {
+            release(Some(file));
             continue;
         }
         if platform::is_left_over(&file, path).map_err(failed)? {
+            release(Some(file));
             return Err(left_over(path));
         }
         return Ok(Itself::Taken(file));
@@ -237,6 +243,7 @@ fn take(disk: &Disk, path: &Path, open: impl Fn() -> io::Result<File>) -> Result
         if platform::is_still_at(&file, path).map_err(Trouble::Unmakeable)? {
             return Ok(Some(file));
         }
+        release(Some(file));
     }
     Ok(None)
 }
@@ -285,6 +292,49 @@ mod tests {
         drop(held);
         assert!(Lock::try_take(&Disk::default(), &file).unwrap().is_some());
         drop(inherited);
+    }
+
+    /// Has the file of each lock that is taken as well, as a fork has it until the child's own program begins.
+    #[cfg(target_os = "linux")]
+    #[derive(Default)]
+    struct Inherits(std::sync::Mutex<Vec<std::os::fd::OwnedFd>>);
+
+    #[cfg(target_os = "linux")]
+    impl Probe for Inherits {
+        fn at(&self, call: &'static str, path: &Path, moment: Moment) -> io::Result<()> {
+            if (call, moment) != ("lock", Moment::After) || path.extension().is_none_or(|ending| ending != "lock") {
+                return Ok(());
+            }
+            let this = rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty())?;
+            for entry in std::fs::read_dir("/proc/self/fd")?.flatten() {
+                let number = entry.file_name().to_string_lossy().parse::<i32>();
+                if let (Ok(number), true) = (number, std::fs::read_link(entry.path()).is_ok_and(|file| file == path)) {
+                    let flags = rustix::process::PidfdGetfdFlags::empty();
+                    self.0.lock().unwrap().push(rustix::process::pidfd_getfd(&this, number, flags)?);
+                }
+            }
+            Ok(())
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_lock_that_is_given_up_ends_also_while_a_child_that_is_being_started_has_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = platform::canonicalize(folder.path()).unwrap().join("j.json");
+        std::fs::write(&file, "").unwrap();
+        let busy = File::open(&file).unwrap();
+        assert!(busy.try_lock().is_ok());
+        let inherits = Arc::new(Inherits::default());
+        let disk = Disk::with_probe(Arc::clone(&inherits) as Arc<dyn Probe>);
+        match Lock::try_take_with_file(&disk, &file) {
+            Ok(taken) => assert!(taken.is_none()),
+            Err(error) => return println!("LEFT OUT: this system lets no process have a file twice: {error}"),
+        }
+        assert!(!inherits.0.lock().unwrap().is_empty());
+        assert!(Lock::try_take(&Disk::default(), &file).unwrap().is_some(), "the lock that is named after the file");
+        drop(busy);
+        assert!(Lock::try_take_with_file(&Disk::default(), &file).unwrap().is_some());
     }
 
     #[test]
