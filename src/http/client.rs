@@ -460,12 +460,18 @@ mod tests {
     #[tokio::test]
     async fn transports_are_shared() {
         let url = Url::parse("https://transports.invalid").unwrap();
-        for timeout in [11_000, 12_000] {
-            client(timeout, environment("transports.invalid".to_owned())).prepare(&url).await.unwrap();
-        }
         let ours = shared(environment("transports.invalid".to_owned()));
-        let transports = TRANSPORTS.lock().unwrap();
-        assert_eq!(transports.iter().filter(|(key, _)| Arc::ptr_eq(&key.environment, &ours)).count(), 1);
-        assert!(transports.len() <= TRANSPORTS_KEPT);
+        loop {
+            for timeout in [11_000, 12_000] {
+                client(timeout, environment("transports.invalid".to_owned())).prepare(&url).await.unwrap();
+            }
+            let transports = TRANSPORTS.lock().unwrap();
+            assert!(transports.len() <= TRANSPORTS_KEPT);
+            match transports.iter().filter(|(key, _)| Arc::ptr_eq(&key.environment, &ours)).count() {
+                // Those of other tests have taken its place meanwhile.
+                0 => {}
+                count => return assert_eq!(count, 1),
+            }
+        }
     }
 }

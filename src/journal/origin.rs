@@ -808,7 +808,7 @@ mod tests {
         let began = Instant::now();
         let notices = rotate(&two, "b").unwrap();
         assert!(notices.len() == 1 && notices[0].contains("holds the lock there"), "{notices:?}");
-        assert!(began.elapsed() < PATIENCE * 10);
+        assert!(began.elapsed() < PATIENCE * 60, "only a hang takes so long");
         drop(held);
         // One that leaves in time is no reason for doubt.
         let (_folder, one, two) = copied();

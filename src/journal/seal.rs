@@ -367,7 +367,8 @@ mod tests {
         let lines: Vec<&str> = shown.lines().filter(|line| line.starts_with("    ")).collect();
         let swapped = shown.replacen(lines[1], "#", 1).replacen(lines[2], lines[1], 1).replacen('#', lines[2], 1);
         assert_eq!(opened(swapped.as_bytes(), &key(1)), "{\n}\n");
-        let changed = shown.replacen(&lines[1][5..9], if &lines[1][5..9] == "AAAA" { "BBBB" } else { "AAAA" }, 1);
+        let other = if &lines[1][5..9] == "AAAA" { "BBBB" } else { "AAAA" };
+        let changed = shown.replacen(lines[1], &format!("{}{other}{}", &lines[1][..5], &lines[1][9..]), 1);
         assert_eq!(opened(changed.as_bytes(), &key(1)), "{\n  \"other\": 1\n}\n");
         assert!(Sealed::read(changed.as_bytes()).unwrap().unwrap().hides_everything());
     }

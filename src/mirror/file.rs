@@ -343,16 +343,26 @@ mod tests {
 
     #[test]
     fn an_editor_in_the_middle_of_writing_is_waited_for() {
+        /// Goes on writing once half of the file was read a few times.
+        struct Slow(PathBuf, Mutex<u32>);
+        impl Probe for Slow {
+            fn at(&self, call: &'static str, path: &Path, moment: Moment) -> io::Result<()> {
+                if (call, moment) == ("read", Moment::After) && path.ends_with("config.json") {
+                    let mut reads = self.1.lock().unwrap();
+                    *reads += 1;
+                    if *reads == 3 {
+                        std::fs::write(&self.0, config(OLD)).unwrap();
+                    }
+                }
+                Ok(())
+            }
+        }
         let (folder, path) = begin();
         let whole = config(OLD);
         std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-        let ends = path.clone();
-        let editor = std::thread::spawn(move || {
-            sleep(LOOK * 2);
-            std::fs::write(ends, whole).unwrap();
-        });
-        show(&mirror(folder.path(), Disk::default()), "new").unwrap();
-        editor.join().unwrap();
+        let editor = Arc::new(Slow(path.clone(), Mutex::default()));
+        show(&mirror(folder.path(), Disk::with_probe(Arc::clone(&editor) as Arc<dyn Probe>)), "new").unwrap();
+        assert!(*editor.1.lock().unwrap() > 3);
         assert_eq!(text(&path), config("new"));
     }
 
@@ -466,7 +476,10 @@ mod tests {
                 std::thread::spawn(move || {
                     let mirror = mirror(&folder, Disk::default());
                     for turn in 0..25 {
-                        show(&mirror, &format!("token-{who}-{turn}")).unwrap();
+                        // Nobody has a right to be the next one, and each gives up after a while.
+                        while let Err(error) = show(&mirror, &format!("token-{who}-{turn}")) {
+                            assert_eq!(error.code(), ErrorCode::StoreLocked, "{error}");
+                        }
                     }
                 })
             })
