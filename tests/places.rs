@@ -328,15 +328,16 @@ fn a_container_waits_for_the_one_that_was_stopped_in_the_middle_of_a_write() {
         let shared = folder.path().join("j.json");
         let token = ring.first_token();
         let job = Job { ring: &ring, journal: &shared, token: &token, rounds: 2, without_locks: false };
-        ring.account().latency = Duration::from_millis(300);
+        // The mark of the second request stays for as long as there is no answer.
+        ring.account().holds_from = Some(2);
         let mut first = Started::new(plain("nice"), &job);
         first.go();
-        let marked = loop {
-            match std::fs::read_to_string(&shared) {
-                Ok(text) if ring.account().refreshes == 2 && text.contains("\"mark\": {") => break text,
-                _ => std::thread::sleep(Duration::from_millis(1)),
-            }
-        };
+        while ring.account().refreshes < 2 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let marked = std::fs::read_to_string(&shared).unwrap();
+        assert!(marked.contains("\"mark\": {"), "{marked}");
+        ring.account().holds_from = None;
         assert_eq!(first.failures(), "");
         let whole = std::fs::read_to_string(&shared).unwrap();
         let journals = ["one", "two"].map(|name| {
@@ -490,8 +491,8 @@ fn a_link_that_is_retargeted_in_mid_request_costs_no_token() {
             let running = open(Some(token));
             running.refresh(false).await.unwrap();
             activity::settled().await;
-            ring.account().latency = Duration::from_millis(400);
             let requests = ring.account().requests;
+            ring.account().holds_from = Some(requests + 1);
             let refresh = tokio::spawn({
                 let running = running.clone();
                 async move { running.refresh(false).await.map(drop) }
@@ -502,10 +503,14 @@ fn a_link_that_is_retargeted_in_mid_request_costs_no_token() {
             copy_folder(&former, &copy);
             retarget(&link, &format!("copy/{name}"));
             let started = open(None);
-            let result = started.refresh(false).await;
+            // The answer comes while the new manager waits.
+            let answers = async {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                ring.account().holds_from = None;
+            };
+            let (result, ()) = tokio::join!(started.refresh(false), answers);
             assert!(result.is_ok(), "config: {is_config} {:?}, {:?}", result.err(), ring.account());
             refresh.await.unwrap().unwrap();
-            ring.account().latency = Duration::ZERO;
             for manager in [&running, &started, &running] {
                 manager.refresh(false).await.unwrap();
             }

@@ -23,11 +23,13 @@ const CALLERS: usize = 50;
 const ROTATIONS: u32 = 100;
 const KILLS: usize = 100;
 const FEWER_KILLS: usize = 40;
+/// How many there are at least while processes are killed.
+const FEWEST_REFRESHES: u32 = 20;
 const FEWER_PROCESSES: usize = 6;
 const FEWER_ROTATIONS: u32 = 40;
 const RETARGETS: u32 = 20;
 /// Only so that a run that hangs ends at all.
-const FAR_TOO_LONG: Duration = Duration::from_secs(240);
+const FAR_TOO_LONG: Duration = Duration::from_secs(900);
 
 struct Nobody;
 
@@ -159,7 +161,9 @@ fn with_processes_killed_all_the_time_a_sealed_journal_stays_sealed_and_no_token
 
 fn kill_all_the_time(processes: usize, kills: usize, sealed: bool) {
     let ring = Ring::start();
-    short_lived(&ring, Duration::from_secs(10));
+    // Ring gives its answer again for the token of the request that was lost, and for none before it.
+    short_lived(&ring, Duration::from_secs(60));
+    ring.account().only_last = true;
     let folder = support::folder(sealed);
     let journal = folder.path().join("journal.json");
     let token = ring.first_token();
@@ -173,7 +177,7 @@ fn kill_all_the_time(processes: usize, kills: usize, sealed: bool) {
         killed.wait().unwrap();
     }
     let before = ring.account().refreshes;
-    wait_until("a rotation after the last kill", || ring.account().refreshes > before);
+    wait_until("a rotation after the last kill", || ring.account().refreshes > before.max(FEWEST_REFRESHES));
     let (calls, failed) = children.into_iter().map(end).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
     let account = ring.account();
     println!(
@@ -182,7 +186,7 @@ fn kill_all_the_time(processes: usize, kills: usize, sealed: bool) {
     );
     assert_eq!((account.stale, failed), (0, 0));
     assert!(!account.revoked, "the account is still alive");
-    assert!(account.refreshes > 20);
+    assert!(account.refreshes > FEWEST_REFRESHES);
     assert_eq!(support::showing(folder.path()).is_empty(), sealed);
 }
 

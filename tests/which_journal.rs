@@ -579,7 +579,9 @@ fn killed_at_every_step_of_a_start_the_other_place_and_the_next_start_go_on() {
     for step in (chance.below(4)..steps).step_by(4) {
         ring.account().grace = Duration::ZERO;
         let file = place(step + 1);
-        assert_eq!(run(&file, "ONE", 0, Some(step)), None, "step {step} of {steps} was never reached");
+        // A run can take fewer steps than the one that counted them, and ends in good order then.
+        let all = run(&file, "ONE", 0, Some(step));
+        assert!(all.is_none_or(|all| all <= step), "step {step} of {steps} was passed over");
         // An answer may have been lost with the process.
         ring.account().grace = GRACE;
         use_place(&ring, &file, "TWO", None, 1);

@@ -42,6 +42,8 @@ pub struct Account {
     pub revoked: bool,
     /// How long an answer is on its way, after the token was rotated.
     pub latency: Duration,
+    /// The request from which on answers are kept back, for as long as this is set.
+    pub holds_from: Option<u32>,
     /// What the answer says of the access token's lifetime, in seconds.
     pub expires_in: f64,
     pub most_at_once: u32,
@@ -70,6 +72,7 @@ impl Ring {
             stale: 0,
             revoked: false,
             latency: Duration::ZERO,
+            holds_from: None,
             expires_in: 3600.0,
             most_at_once: 0,
             rotations: 0,
@@ -142,7 +145,7 @@ fn answer(stream: TcpStream, shared: &Mutex<Account>) -> std::io::Result<()> {
         .find_map(|(key, value)| (key == "refresh_token").then(|| value.into_owned()))
         .unwrap_or_default();
     let account = || shared.lock().unwrap_or_else(PoisonError::into_inner);
-    let ((status, mut text), fault, latency) = {
+    let ((status, mut text), fault, latency, number) = {
         let mut account = account();
         account.at_once += 1;
         account.requests += 1;
@@ -154,9 +157,12 @@ fn answer(stream: TcpStream, shared: &Mutex<Account>) -> std::io::Result<()> {
             Some(Fault::Portal) => (OK, "<html>sign in to this network</html>".to_owned()),
             Some(Fault::CutAfter | Fault::BadGateway | Fault::Truncated) | None => account.refresh(&token),
         };
-        (answer, fault, account.latency)
+        (answer, fault, account.latency, account.requests)
     };
     thread::sleep(latency);
+    while account().holds_from.is_some_and(|from| from <= number) {
+        thread::sleep(Duration::from_millis(1));
+    }
     account().at_once -= 1;
     let status = match fault {
         Some(Fault::CutBefore | Fault::CutAfter) => return Ok(()),
@@ -396,6 +402,17 @@ pub fn copy_folder(from: &Path, to: &Path) {
             copy_folder(&entry.path(), &there);
         } else {
             std::fs::copy(entry.path(), there).unwrap();
+        }
+    }
+}
+
+/// Copies a folder of files in which a process is at work: a file that has gone since the folder was read is not in the copy.
+pub fn copy_folder_in_use(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        match std::fs::copy(entry.path(), to.join(entry.file_name())) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            copied => drop(copied.unwrap()),
         }
     }
 }
