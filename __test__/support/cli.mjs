@@ -39,6 +39,7 @@ export const LOGIN = ['login', '--email', EMAIL, '--password-stdin']
  * @property {import('node:child_process').ChildProcess & { stdin: import('node:stream').Writable }} child
  * @property {string} stdout
  * @property {string} stderr
+ * @property {string[]} waits what `run` has taken out of `stderr`: that Ring is being waited for
  * @property {number | null} [code]
  * @property {NodeJS.Signals | null} [signal]
  * @property {Promise<Run>} ended
@@ -69,7 +70,7 @@ export function start(args, { ring, env, stdin = 'pipe', command = process.execP
   const child = /** @type {import('node:child_process').ChildProcessWithoutNullStreams} */ (
     spawn(command, [script, ...args], { env: environment(ring, env), stdio: [stdin, 'pipe', 'pipe'], cwd })
   )
-  const run = /** @type {Run} */ ({ child, stdout: '', stderr: '' })
+  const run = /** @type {Run} */ ({ child, stdout: '', stderr: '', waits: /** @type {string[]} */ ([]) })
   child.stdin?.on('error', () => {})
   child.stdout.setEncoding('utf8').on('data', (text) => (run.stdout += text))
   child.stderr.setEncoding('utf8').on('data', (text) => (run.stderr += text))
@@ -87,12 +88,20 @@ export function start(args, { ring, env, stdin = 'pipe', command = process.execP
   return run
 }
 
-/** Runs the command line with pipes, and checks that standard error shows no secret. @param {string[]} args @param {RunOptions} [options] */
+/**
+ * Runs the command line with pipes, and checks that standard error shows no secret. On a machine that is busy any of them may say that it waits.
+ * @param {string[]} args
+ * @param {RunOptions} [options]
+ */
 export async function run(args, options = {}) {
   const run = start(args, options)
   if (options.input !== null) run.child.stdin?.end(options.input ?? '')
   await run.ended
   noSecret(run.stderr)
+  run.stderr = run.stderr.replace(/^Waiting for Ring … \d+ s\n/gm, (line) => {
+    run.waits.push(line)
+    return ''
+  })
   return run
 }
 
