@@ -19,6 +19,11 @@ const withAuthenticator = (totp) => ({
 /** @param {FakeRing} ring */
 const secretOf = (ring) => String(new URL(ring.totpAddress()).searchParams.get('secret'))
 
+/** That none of them is shown. A code may be a part of a longer number. @param {string} shown @param {unknown[]} all */
+function hides(shown, all) {
+  for (const hidden of all) assert.doesNotMatch(shown, new RegExp(`(?<!\\d)${hidden}(?!\\d)`))
+}
+
 /** The codes that reached Ring, in their order. @param {FakeRing} ring */
 const codesSent = (ring) =>
   ring.requests.map(({ form, headers }) => form['2fa_code'] ?? headers['2fa-code']).filter((code) => code)
@@ -33,7 +38,7 @@ describe("a login with an authenticator's secret", { concurrency: true }, () => 
       assert.ok(ring.isAccessLive(await manager.getAccessToken()))
       assert.equal(codesSent(ring).length, 1)
       const shown = said() + inspect(manager, { depth: 9 }) + JSON.stringify(manager)
-      for (const hidden of [secret, ...codesSent(ring)]) assert.ok(!shown.includes(String(hidden)), shown)
+      hides(shown, [secret, ...codesSent(ring)])
     })
 
     it(`a login with an authenticator's secret by ${loginFlow} tries the next code once after a wrong one, and none twice`, async (t) => {
@@ -68,7 +73,7 @@ describe("a login with an authenticator's secret", { concurrency: true }, () => 
       assert.equal(codes.length, 2)
       assert.notEqual(codes[0], codes[1])
       const shown = said() + error.stack + inspect(error)
-      for (const hidden of [wrong, ...codes]) assert.ok(!shown.includes(String(hidden)), shown)
+      hides(shown, [wrong, ...codes])
       // The login still waits for a code from a person with the right app.
       assert.deepEqual(await manager.submitTwoFactorCode(String(ring.codeFor())), { authenticated: true })
     })
