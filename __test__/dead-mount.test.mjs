@@ -25,7 +25,7 @@ describe('a file of certificates that never answers', { skip: devices }, () => {
         oauthUrl: ring.oauthUrl.replace('127.0.0.1', host),
         refreshToken: ring.mint(),
         store: fileStore(path),
-        requestTimeoutMs: 20_000,
+        requestTimeoutMs: 60_000,
       })
       const script = `
         const manager = new RingTokenManager(config)
@@ -48,7 +48,7 @@ describe('a file of certificates that never answers', { skip: devices }, () => {
       assert.equal(child.code, 0, child.stderr)
       assert.match(child.stdout, /^free\ntoken \S+\ntook \d+\nclosed\n$/)
       const took = Number(/took (\d+)/.exec(child.stdout)?.[1])
-      assert.ok(took < 20_000, `${took} ms`)
+      assert.ok(took < 60_000, `${took} ms`)
       assert.deepEqual([ring.counts.rotations, ring.counts.stalePresentations], [3, 0])
       assert.equal(rawOf(readJournal(path).current.token), ring.newest())
       assert.equal(readJournal(path).mark, null)

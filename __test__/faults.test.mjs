@@ -265,10 +265,10 @@ describe('a connection', { concurrency: true }, () => {
   ]
   for (const [what, spec, code] of before) {
     it(`a connection ${what} is ${code}: the same token is sent again, and the next try succeeds`, async (t) => {
-      await outage(t, spec, code, { requestTimeoutMs: patience(code, 1000) })
+      await outage(t, spec, code, { requestTimeoutMs: patience(code, 4000) })
     })
     it(`a connection ${what}, once, is no failure for callers: the same token is sent again at once`, async (t) => {
-      const { ring, given } = await once(t, spec, code, { requestTimeoutMs: patience(code, 3000), recovers: true })
+      const { ring, given } = await once(t, spec, code, { requestTimeoutMs: patience(code, 6000), recovers: true })
       assert.deepEqual(
         ring.tokenRequests.slice(0, 2).map((request) => request.form['refresh_token']),
         [given, given],
@@ -310,8 +310,8 @@ describe('a connection', { concurrency: true }, () => {
   for (const [what, spec, code] of after) {
     it(`a connection ${what} sends the same token again at once, within Ring's grace: the account lives`, async (t) => {
       const { ring, given } = await once(t, spec, code, {
-        graceMs: 10_000,
-        requestTimeoutMs: patience(code, 3000),
+        graceMs: 60_000,
+        requestTimeoutMs: patience(code, 6000),
         recovers: true,
       })
       const [first, second, third] = ring.tokenRequests
@@ -322,7 +322,7 @@ describe('a connection', { concurrency: true }, () => {
       assert.ok(ring.inspect(given).spent)
     })
     it(`a connection ${what}, every time, is ${code}, and the token is kept`, async (t) => {
-      await outage(t, spec, code, { graceMs: Infinity, requestTimeoutMs: patience(code, 1000) })
+      await outage(t, spec, code, { graceMs: Infinity, requestTimeoutMs: patience(code, 4000) })
     })
   }
 

@@ -1251,7 +1251,10 @@ describe('the process', () => {
       const idle = weak(false), open = weak(true), closed = weak(true)
       ;(async () => {
         await closed.deref().close()
-        for (let i = 0; i < 3; i++) { await new Promise((resolve) => setTimeout(resolve, 10)); gc() }
+        for (let i = 0; i < 500 && (idle.deref() || closed.deref()); i++) {
+          await new Promise((resolve) => setTimeout(resolve, 10))
+          gc()
+        }
         console.log([idle, open, closed].map((ref) => ref.deref() !== undefined).join())
         void listener
       })()`

@@ -406,17 +406,19 @@ describe('many at once on one journal', { concurrency: false }, () => {
 
   it('eight processes of twenty callers each send nothing stale, and all succeed, without any grace', async (t) => {
     const { ring, path, config } = await ringAndPath(t, { expiresIn: 0.2, latencyMs: 5 })
+    const enough = `${path}-enough`
     const children = Array.from({ length: 8 }, () =>
       runScript(
         t,
-        `const manager = new RingTokenManager(config);
+        `import { existsSync } from 'node:fs';
+         const manager = new RingTokenManager(config.options);
          say('ready');
          await heard('go');
          const until = Date.now() + 3000;
          let calls = 0;
          const failed = [];
          await Promise.all(Array.from({ length: 20 }, async (_, i) => {
-           while (Date.now() < until) {
+           while (Date.now() < until || !existsSync(config.enough)) {
              try {
                const auth = i % 10 === 0 ? await manager.refresh() : await manager.getAuth();
                if (i === 1 && Math.random() < 0.1) manager.invalidateAccessToken(auth.accessToken);
@@ -430,11 +432,16 @@ describe('many at once on one journal', { concurrency: false }, () => {
          }));
          await manager.close();
          say(JSON.stringify({ calls, failed }));`,
-        config,
+        { options: config, enough },
       ),
     )
     await until(() => children.every((child) => child.stdout().includes('ready')), 'all have started')
     for (const child of children) child.say('go')
+    await until(
+      () => ring.counts.rotations > 8 || children.some(({ process }) => process.exitCode !== null),
+      'rotations',
+    )
+    writeFileSync(enough, '')
     const ends = await Promise.all(children.map((child) => child.ended))
     let calls = 0
     for (const end of ends) {

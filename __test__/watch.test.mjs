@@ -265,10 +265,15 @@ describe('watch', { concurrency: 4 }, () => {
   it('Ctrl-C at a terminal ends watch, and does not interrupt its command', { skip: terminal }, async (t) => {
     const { ring, folder, store } = await house(t)
     const done = join(folder, 'done')
-    const command = `trap 'echo interrupted > ${done}' INT; echo begun; sleep 1; [ -e ${done} ] || echo whole > ${done}`
+    const goes = join(folder, 'goes')
+    const waits = `until [ -e ${goes} ]; do sleep 0.05; done`
+    const command = `trap 'echo interrupted > ${done}' INT; echo begun; ${waits}; [ -e ${done} ] || echo whole > ${done}`
     const screen = Screen.login(t, ['watch', ...store, '--exec', command], { ring })
     await screen.sees('needs-login')
     await screen.answers('begun', '\x03')
+    // The terminal shows it and tells the processes at the same time. The command has two seconds from then on.
+    await screen.sees('^C')
+    writeFileSync(goes, '')
     assert.equal(await screen.exits(), 0)
     assert.equal(readFileSync(done, 'utf8'), 'whole\n')
   })

@@ -13,7 +13,7 @@ import { startGateway } from './support/gateway.mjs'
 /** @typedef {import('./support/gateway.mjs').Spoil} Spoil */
 
 const JSON_TYPE = 'content-type: application/json\r\n'
-const HANG_MS = 1_500
+const HANG_MS = 60_000
 
 /** @param {string} status @param {string} headers @param {(string | Buffer)[]} body @param {'fin' | 'reset' | 'hang'} [end] */
 const answered = (status, headers, body, end = 'fin') => ({

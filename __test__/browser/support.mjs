@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { after } from 'node:test'
-import { atEnd, root } from '../support/index.mjs'
+import { PATIENCE_MS, atEnd, root } from '../support/index.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
 /** @typedef {import('playwright-core').Page} Page */
@@ -25,6 +25,7 @@ const browser = missing
   : await chromium.launch({
       executablePath: CHROMIUM,
       headless: true,
+      timeout: PATIENCE_MS,
       args: [
         '--no-sandbox',
         '--disable-gpu',
@@ -47,7 +48,7 @@ export async function openPage(t, options = {}) {
   const context = await browser.newContext({ viewport: { width: 900, height: 800 }, locale: 'en-GB', ...options })
   atEnd(t, 'server', () => context.close())
   const page = await context.newPage()
-  page.setDefaultTimeout(30_000)
+  page.setDefaultTimeout(PATIENCE_MS)
   /** @type {string[]} */
   const complaints = []
   page.on('pageerror', (error) => complaints.push(String(error)))

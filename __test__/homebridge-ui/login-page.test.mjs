@@ -236,7 +236,7 @@ for (const ui of UIS) {
         () => /Added Front Door/.test(running.output),
         () => running.output,
       )
-      assert.ok(performance.now() - said < 20_000, `${performance.now() - said} ms`)
+      assert.ok(performance.now() - said < 60_000, `${performance.now() - said} ms`)
       assert.equal(running.child.exitCode, null)
       assert.equal(all.ring.counts.stalePresentations, 0)
       assert.equal(parseRefreshToken(all.block()[0].refreshToken).raw, all.ring.newest(CANARY_EMAIL))
@@ -246,7 +246,8 @@ for (const ui of UIS) {
     it(`${ui.name}: the page says, after the dialogue was closed in the middle, that a code was sent, and asks for no other yet`, async (t) => {
       const all = await world(t, ui, {
         blocks: [{ platform: PLATFORM, name: 'Ring' }],
-        settings: { nextTimeInSecs: 8 },
+        // Long enough for a browser on a busy machine to get from the first code to the second request for one.
+        settings: { nextTimeInSecs: 40 },
       })
       let frame = await openDialogue(all)
       await account(frame)
