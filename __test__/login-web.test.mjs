@@ -207,19 +207,13 @@ describe('the server of the login page', () => {
   })
 
   it('the server of the login page asks Ring for at most five codes in a run, new logins included, one login at a time', async (t) => {
-    const { ring, url } = await serve(t, {}, { nextTimeInSecs: 0, maxCodesPerWindow: 100, latencyMs: 50 })
+    const { ring, url } = await serve(t, {}, { nextTimeInSecs: 0, maxCodesPerWindow: 100, latencyMs: 500 })
     const known = await session(url)
     const step = async (/** @type {string} */ name, body = {}) => JSON.parse((await post(url, name, body, known)).text)
-    const [first, ...others] = await Promise.all([
-      step('login', ACCOUNT),
-      step('login', ACCOUNT),
-      step('login', ACCOUNT),
-    ])
-    assert.equal(first.step, 'code')
-    assert.deepEqual(
-      others.map(({ error }) => error.code),
-      ['BUSY', 'BUSY'],
-    )
+    const answers = await Promise.all([step('login', ACCOUNT), step('login', ACCOUNT), step('login', ACCOUNT)])
+    // Three connections: any of the three may arrive first.
+    assert.deepEqual(answers.map(({ error, step }) => error?.code ?? step).sort(), ['BUSY', 'BUSY', 'code'])
+    ring.settings.latencyMs = 0
     assert.equal(ring.codesSent, 1)
     for (let i = 2; i <= 4; i++) assert.equal((await step('resend')).error, undefined)
     assert.equal((await step('cancel')).step, 'account')

@@ -41,7 +41,7 @@ describe('a token', { concurrency: true }, () => {
 
     for (const [what, spec] of LOSSES) {
       it(`a token of ${bytes} bytes survives ${what}, within Ring's grace`, async (t) => {
-        const ring = await startRing(t, { canary, graceMs: 10_000 })
+        const ring = await startRing(t, { canary, graceMs: 60_000 })
         const path = join(tempDir(t), '.env')
         writeFileSync(path, `RING_REFRESH_TOKEN=${wrap({ rt: ring.mint() })}\n`)
         const { manager } = open(t, ring, { store: { type: 'dotenv', path } })

@@ -128,7 +128,7 @@ describe('the login page', { skip: missing }, () => {
   })
 
   it('the login page sends another code when Ring allows it, and not before', async (t) => {
-    const { ring, page } = await visit(t, { nextTimeInSecs: 5 })
+    const { ring, page } = await visit(t, { nextTimeInSecs: 20 })
     await account(page)
     const again = page.getByRole('button', { name: 'Send another code' })
     await again.waitFor()

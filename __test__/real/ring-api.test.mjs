@@ -256,7 +256,7 @@ describe('a RingApi, alone and attached', () => {
 
   scenario(
     'the answer to a rotation is lost, and Ring forgives it',
-    { graceMs: 10_000 },
+    { graceMs: 60_000 },
     async (side, ring, ringApi) => {
       ring.expireAccessTokens()
       ring.fault({ kind: 'reset-after', grant: 'refresh_token' })
