@@ -488,15 +488,7 @@ fn open_manager(
         Some("password") => LoginFlow::Password,
         Some(_) => return Err(Error::invalid("loginFlow has to be 'auto', 'pkce' or 'password'.")),
     };
-    let parts = Parts {
-        store,
-        mirror,
-        refresh: Arc::clone(&oauth) as Arc<_>,
-        oauth,
-        clock: SystemClock::shared(),
-        listener: Arc::new(listener),
-        runtime,
-    };
+    let parts = Parts { store, mirror, oauth, clock: SystemClock::shared(), listener: Arc::new(listener), runtime };
     let settings = Settings {
         refresh_token: options.refresh_token.map(Secret::new),
         refuses_at_calls: options.refuses_at_calls.unwrap_or(false),

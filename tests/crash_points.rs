@@ -22,7 +22,7 @@ use std::time::Duration;
 use ring_auth::BoxFuture;
 use ring_auth::files::{Disk, Moment, Probe};
 use ring_auth::manager::{Event, Listener, SystemClock, activity};
-use ring_auth::oauth::{Grant, Refresh, RingOauth, WireError};
+use ring_auth::oauth::{Endpoints, Grant, Login, LoginRequest, OauthClient, RingOauth, WireError};
 use ring_auth::{ErrorCode, Secret};
 use support::{Chance, Ring};
 
@@ -157,7 +157,7 @@ struct Wire {
     steps: Arc<Steps>,
 }
 
-impl Refresh for Wire {
+impl OauthClient for Wire {
     fn refresh<'a>(&'a self, token: &'a Secret, id: &'a str) -> BoxFuture<'a, Result<Grant, WireError>> {
         Box::pin(async move {
             self.steps.step("request".to_owned());
@@ -166,6 +166,18 @@ impl Refresh for Wire {
             self.steps.step("answer".to_owned());
             answer
         })
+    }
+
+    fn login(self: Arc<Self>, request: LoginRequest) -> Login {
+        Arc::clone(&self.oauth).login(request)
+    }
+
+    fn endpoints(&self) -> &Endpoints {
+        self.oauth.endpoints()
+    }
+
+    fn user_agent(&self) -> &str {
+        self.oauth.user_agent()
     }
 }
 
@@ -185,9 +197,9 @@ async fn manager(url: &str, path: &Path, token: &str, steps: &Arc<Steps>) -> rin
     let wire = Arc::new(Wire { oauth: support::wire(url), steps: Arc::clone(steps) });
     let heard = Arc::new(Heard(Arc::clone(steps)));
     if !is_config(path) {
-        return support::manager(url, path, Some(token.to_owned()), disk, wire, heard);
+        return support::manager(path, Some(token.to_owned()), disk, wire, heard);
     }
-    let manager = support::manager_of_config(url, path, disk, wire, heard);
+    let manager = support::manager_of_config(path, disk, wire, heard);
     // Its first look at the mirror, so that each run takes the same steps.
     activity::settled().await;
     manager
@@ -489,7 +501,7 @@ fn rotate_plain(ring: &Ring, journal: &Path, token: &str) {
         let codec = wire.endpoints().issuer().into();
         let clock = Arc::new(SystemClock::new());
         let (token, disk) = (Some(token.to_owned()), Disk::default());
-        let manager = support::manager_with_codec(&ring.url, journal, token, disk, wire, heard, clock, codec);
+        let manager = support::manager_with_codec(journal, token, disk, wire, heard, clock, codec);
         manager.refresh(false).await.unwrap();
         manager.close().await;
     });

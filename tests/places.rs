@@ -70,7 +70,7 @@ fn child() {
         println!("READY");
         let _ = io::stdin().read(&mut [0]);
         let token = Some(token).filter(|token| !token.is_empty());
-        let manager = support::manager(&url, &journal, token, disk, support::wire(&url), Arc::new(Quiet));
+        let manager = support::manager(&journal, token, disk, support::wire(&url), Arc::new(Quiet));
         let mut failures = Vec::new();
         for _ in 0..rounds {
             if let Err(error) = manager.refresh(false).await {
@@ -197,7 +197,7 @@ fn assert_never_two(ring: &Ring) {
 }
 
 fn open(ring: &Ring, journal: &Path, token: Option<String>) -> Manager {
-    support::manager(&ring.url, journal, token, Disk::default(), support::wire(&ring.url), Arc::new(Quiet))
+    support::manager(journal, token, Disk::default(), support::wire(&ring.url), Arc::new(Quiet))
 }
 
 #[test]
@@ -416,7 +416,7 @@ fn a_link_that_is_retargeted_to_a_copy_while_a_manager_runs_costs_no_token() {
 
 /// A manager of a `config.json`.
 fn open_config(ring: &Ring, config: &Path) -> Manager {
-    support::manager_of_config(&ring.url, config, Disk::default(), support::wire(&ring.url), Arc::new(Quiet))
+    support::manager_of_config(config, Disk::default(), support::wire(&ring.url), Arc::new(Quiet))
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn child() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
         let disk = Disk::default();
-        let manager = support::manager(&url, &journal, Some(token), disk, support::wire(&url), Arc::new(Nobody));
+        let manager = support::manager(&journal, Some(token), disk, support::wire(&url), Arc::new(Nobody));
         let callers: Vec<_> = (0..CALLERS)
             .map(|_| {
                 let (manager, stop) = (manager.clone(), Arc::clone(&stop));

@@ -90,7 +90,7 @@ fn thousands_of_rotations_with_faults_lose_nothing() {
         let clock = Arc::new(CompressedClock(Arc::clone(&clock)));
         let wire = support::wire(&ring.url);
         let token = Some(token.clone());
-        support::manager_with_clock(&ring.url, &journal, token, Disk::default(), wire, Arc::new(Nobody), clock)
+        support::manager_with_clock(&journal, token, Disk::default(), wire, Arc::new(Nobody), clock)
     };
     let mut errors = BTreeMap::new();
     let began = Instant::now();

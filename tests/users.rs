@@ -101,9 +101,9 @@ fn manager_of(ring: &Ring, file: &Path) -> Manager {
     };
     let location = Location::Mirror { target, state_path: None };
     let Opened { store, mirror } = location.open(&issuer.into(), Disk::default(), Purpose::Follow).unwrap();
-    let (refresh, clock) = (Arc::clone(&oauth), Arc::new(SystemClock::new()));
+    let clock = Arc::new(SystemClock::new());
     let runtime = tokio::runtime::Handle::current();
-    support::with_parts(Parts { store, mirror, refresh, oauth, clock, listener: Arc::new(Quiet), runtime }, None)
+    support::with_parts(Parts { store, mirror, oauth, clock, listener: Arc::new(Quiet), runtime }, None)
 }
 
 /// Rotates the token in a file, or in a journal, several times.
@@ -112,7 +112,7 @@ fn rotate(ring: &Ring, file: &Path, token: &str) {
     runtime.block_on(async {
         let manager = if file.ends_with("journal.json") {
             let (token, wire) = (Some(token.to_owned()), support::wire(&ring.url));
-            support::manager(&ring.url, file, token, Disk::default(), wire, Arc::new(Quiet))
+            support::manager(file, token, Disk::default(), wire, Arc::new(Quiet))
         } else {
             manager_of(ring, file)
         };

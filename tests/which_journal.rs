@@ -60,7 +60,6 @@ fn try_open(
     let parts = Parts {
         store,
         mirror,
-        refresh: oauth.clone(),
         oauth,
         clock: Arc::new(SystemClock::new()),
         listener: heard.clone(),

@@ -5,7 +5,7 @@ use crate::http::{Headers, HttpFailure};
 use crate::journal::MemoryStore;
 use crate::journal::state::Millis;
 use crate::manager::{Event, Parts, Settings};
-use crate::oauth::{Endpoints, Grant, LoginFlow, Refresh, RingOauth, WireError};
+use crate::oauth::{Endpoints, Grant, Login, LoginFlow, LoginRequest, OauthClient, RingOauth, WireError};
 use crate::task::BoxFuture;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -37,15 +37,15 @@ impl Clock for HandClock {
 }
 
 /// Rotates, or is out of order.
-#[derive(Default)]
 struct Wire {
     refreshes: AtomicUsize,
     trouble: Mutex<Option<ErrorCode>>,
     /// Gives the same access token each time.
     is_stubborn: AtomicBool,
+    oauth: Arc<RingOauth>,
 }
 
-impl Refresh for Wire {
+impl OauthClient for Wire {
     fn refresh<'a>(&'a self, token: &'a Secret, _id: &'a str) -> BoxFuture<'a, Result<Grant, WireError>> {
         Box::pin(async move {
             tokio::time::sleep(SECOND / 10).await;
@@ -65,6 +65,18 @@ impl Refresh for Wire {
                 lifetime: 4 * HOUR,
             })
         })
+    }
+
+    fn login(self: Arc<Self>, request: LoginRequest) -> Login {
+        Arc::clone(&self.oauth).login(request)
+    }
+
+    fn endpoints(&self) -> &Endpoints {
+        self.oauth.endpoints()
+    }
+
+    fn user_agent(&self) -> &str {
+        self.oauth.user_agent()
     }
 }
 
@@ -156,15 +168,20 @@ struct Rig {
 fn rig() -> Rig {
     let start = tokio::time::Instant::now();
     let ring = Arc::new(Ring { respond: Mutex::new(Box::new(|_, _| ok("{}"))), sent: Mutex::default(), start });
-    let wire = Arc::new(Wire::default());
     let clock = Arc::new(HandClock { start, shift: AtomicI64::new(0) });
     let heard = Arc::new(Heard::default());
     let endpoints = Endpoints::parse(None, None).unwrap();
     let http: Arc<dyn Http> = Arc::clone(&ring) as _;
-    let parts = Parts {
-        store: Arc::new(MemoryStore::new(endpoints.issuer())),
-        refresh: Arc::clone(&wire) as _,
+    let store = Arc::new(MemoryStore::new(endpoints.issuer()));
+    let wire = Arc::new(Wire {
+        refreshes: AtomicUsize::new(0),
+        trouble: Mutex::default(),
+        is_stubborn: AtomicBool::new(false),
         oauth: Arc::new(RingOauth::new(Arc::clone(&http), endpoints, None).unwrap()),
+    });
+    let parts = Parts {
+        store,
+        oauth: Arc::clone(&wire) as _,
         clock: Arc::clone(&clock) as _,
         listener: Arc::clone(&heard) as _,
         mirror: None,

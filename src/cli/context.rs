@@ -168,7 +168,6 @@ impl Context {
         let parts = Parts {
             store: Arc::clone(&self.opened.store),
             mirror: self.opened.mirror.clone(),
-            refresh: Arc::clone(&oauth) as Arc<_>,
             oauth,
             clock: Arc::new(SystemClock::new()),
             listener,

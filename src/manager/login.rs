@@ -87,7 +87,7 @@ impl Inner {
             hardware_id: hardware_id.clone(),
             device_name: self.settings.device_name.clone(),
         };
-        let login = Login::new(Arc::clone(&self.parts.oauth), request);
+        let login = Arc::clone(&self.parts.oauth).login(request);
         let mut waiting = Box::new(Waiting { login, hardware_id });
         let step = if let Some(code) = code {
             waiting.login.start_with_code(&code).await

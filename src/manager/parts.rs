@@ -10,7 +10,7 @@ use super::events::Listener;
 use crate::Secret;
 use crate::journal::Store;
 use crate::mirror::Follower;
-use crate::oauth::{LoginFlow, Refresh, RingOauth};
+use crate::oauth::{LoginFlow, OauthClient};
 
 /// What a manager is given. It has no way to any of these but this one.
 pub struct Parts {
@@ -18,10 +18,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Where else the newest token is shown.
     pub mirror: Option<Follower>,
-    /// What sends a refresh.
-    pub refresh: Arc<dyn Refresh>,
-    /// What a login is made with.
-    pub oauth: Arc<RingOauth>,
+    /// The client of Ring's authentication server.
+    pub oauth: Arc<dyn OauthClient>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
     /// Who hears of what happens.

@@ -263,7 +263,7 @@ impl Inner {
         let mut takes_over = found.is_some();
         let mut starts = found.as_ref().map_or(0, |mark| mark.starts.saturating_add(1));
         // Whatever takes its time is done before the mark: a mark says that Ring may have got the token.
-        if let Err(error) = self.parts.refresh.prepare().await {
+        if let Err(error) = self.parts.oauth.prepare().await {
             // Nothing was sent, and no wait would change that: there is neither a mark nor a cool-down. The next start can act on a
             // mark that was there before.
             transaction.leave().await;
@@ -362,7 +362,7 @@ impl Inner {
         loop {
             tries.count();
             let asked_at = clock.wall();
-            let answer = self.parts.refresh.refresh(raw, hardware_id).await;
+            let answer = self.parts.oauth.refresh(raw, hardware_id).await;
             // From here on the answer is on its way to the disk.
             let write = self.begin_write();
             let failure = match answer {

@@ -16,8 +16,7 @@ use crate::journal::{Begun, Found, Guard, JournalStore, MemoryStore, Notice, Sta
 use crate::location::Location;
 use crate::mirror::{Allowance, Follower, Patience};
 use crate::mirror::{CustomStore, Decide, Decision, Mirror, Purpose, Settled, Settling, Target};
-use crate::oauth::{Endpoints, Grant, WireError};
-use crate::oauth::{LoginFlow, Refresh, RingOauth};
+use crate::oauth::{Endpoints, Grant, Login, LoginFlow, LoginRequest, OauthClient, RingOauth, WireError};
 use crate::task::BoxFuture;
 use crate::token::Fingerprint;
 use crate::token::RefreshToken;
@@ -79,6 +78,8 @@ struct Wire {
     prepares: Mutex<Duration>,
     /// Why no request can be made at all.
     misconfigured: Mutex<Option<Error>>,
+    /// For logins, which nothing answers.
+    oauth: Arc<RingOauth>,
 }
 
 impl Wire {
@@ -101,7 +102,7 @@ impl Wire {
     }
 }
 
-impl Refresh for Wire {
+impl OauthClient for Wire {
     fn prepare(&self) -> BoxFuture<'_, Result<()>> {
         let takes = *self.prepares.lock().unwrap();
         Box::pin(async move {
@@ -129,6 +130,18 @@ impl Refresh for Wire {
                 })
             })
         })
+    }
+
+    fn login(self: Arc<Self>, request: LoginRequest) -> Login {
+        Arc::clone(&self.oauth).login(request)
+    }
+
+    fn endpoints(&self) -> &Endpoints {
+        self.oauth.endpoints()
+    }
+
+    fn user_agent(&self) -> &str {
+        self.oauth.user_agent()
     }
 }
 
@@ -391,6 +404,7 @@ impl Bench {
                 takes: Duration::from_millis(50),
                 prepares: Mutex::default(),
                 misconfigured: Mutex::default(),
+                oauth: Arc::new(RingOauth::new(Arc::new(NoHttp), Endpoints::parse(None, None).unwrap(), None).unwrap()),
             }),
             clock: Arc::new(HandClock { start: tokio::time::Instant::now(), shift: AtomicI64::new(0) }),
             heard: Arc::default(),
@@ -407,12 +421,10 @@ impl Bench {
     }
 
     fn try_manager(&self, token: Option<&str>, auto_refresh: bool) -> Result<Manager> {
-        let endpoints = Endpoints::parse(None, None).unwrap();
         let parts = Parts {
             store: Arc::clone(&self.store),
             mirror: self.mirror.clone(),
-            refresh: Arc::clone(&self.wire) as Arc<_>,
-            oauth: Arc::new(RingOauth::new(Arc::new(NoHttp), endpoints, None).unwrap()),
+            oauth: Arc::clone(&self.wire) as Arc<_>,
             clock: Arc::clone(&self.clock) as Arc<_>,
             listener: Arc::clone(&self.heard) as Arc<_>,
             runtime: Handle::current(),

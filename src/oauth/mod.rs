@@ -169,8 +169,8 @@ impl From<HttpFailure> for WireError {
     }
 }
 
-/// The one request that the life of a token needs. The manager knows the wire by this alone.
-pub trait Refresh: Send + Sync + 'static {
+/// The client of Ring's authentication server. The manager and the API client know [`RingOauth`] by this alone.
+pub trait OauthClient: Send + Sync + 'static {
     /// Sends the refresh token once and says what Ring answered. Never retries by itself.
     fn refresh<'a>(
         &'a self,
@@ -184,6 +184,15 @@ pub trait Refresh: Send + Sync + 'static {
     fn prepare(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(std::future::ready(Ok(())))
     }
+
+    /// A login that has sent nothing yet.
+    fn login(self: Arc<Self>, request: LoginRequest) -> Login;
+
+    /// Where Ring is.
+    fn endpoints(&self) -> &Endpoints;
+
+    /// The value of the `User-Agent` header.
+    fn user_agent(&self) -> &str;
 }
 
 const TOKEN_PATH: &str = "/oauth/token";

@@ -1,10 +1,15 @@
 //! The refresh grant: one refresh token in, the next one out.
 
-use super::{CLIENT_ID, Grant, GrantKind, Refresh, RingOauth, SCOPE, TOKEN_PATH, TokenAnswer, WireError};
+use std::sync::Arc;
+
+use super::{
+    CLIENT_ID, Endpoints, Grant, GrantKind, Login, LoginRequest, OauthClient, RingOauth, SCOPE, TOKEN_PATH,
+    TokenAnswer, WireError,
+};
 use crate::task::BoxFuture;
 use crate::{Error, ErrorCode, Result, Secret};
 
-impl Refresh for RingOauth {
+impl OauthClient for RingOauth {
     fn refresh<'a>(
         &'a self,
         refresh_token: &'a Secret,
@@ -27,6 +32,18 @@ impl Refresh for RingOauth {
     fn prepare(&self) -> BoxFuture<'_, Result<()>> {
         let url = self.endpoints.oauth.url(TOKEN_PATH);
         Box::pin(async move { self.http.prepare(&url).await.map_err(|failure| failure.to_error()) })
+    }
+
+    fn login(self: Arc<Self>, request: LoginRequest) -> Login {
+        Login::new(self, request)
+    }
+
+    fn endpoints(&self) -> &Endpoints {
+        Self::endpoints(self)
+    }
+
+    fn user_agent(&self) -> &str {
+        Self::user_agent(self)
     }
 }
 

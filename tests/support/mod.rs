@@ -22,7 +22,7 @@ use ring_auth::journal::{Codec, JournalStore, KEY_BYTES, Key};
 use ring_auth::location::{Location, Opened};
 use ring_auth::manager::{Clock, Listener, Manager, Parts, Settings, SystemClock};
 use ring_auth::mirror::{Purpose, Target};
-use ring_auth::oauth::{Endpoints, LoginFlow, Refresh, RingOauth};
+use ring_auth::oauth::{Endpoints, LoginFlow, OauthClient, RingOauth};
 use tokio::runtime::Handle;
 
 /// A token endpoint on loopback: every token works once, a used one for the grace longer, and whoever presents one after
@@ -318,72 +318,59 @@ pub fn showing(folder: &Path) -> Vec<String> {
 
 /// A manager with a journal, as the addon makes one.
 pub fn manager(
-    url: &str,
     journal: &Path,
     token: Option<String>,
     disk: Disk,
-    refresh: Arc<dyn Refresh>,
+    oauth: Arc<dyn OauthClient>,
     listener: Arc<dyn Listener>,
 ) -> Manager {
-    manager_with_clock(url, journal, token, disk, refresh, listener, Arc::new(SystemClock::new()))
+    manager_with_clock(journal, token, disk, oauth, listener, Arc::new(SystemClock::new()))
 }
 
 /// The same, by a clock of one's own.
 pub fn manager_with_clock(
-    url: &str,
     journal: &Path,
     token: Option<String>,
     disk: Disk,
-    refresh: Arc<dyn Refresh>,
+    oauth: Arc<dyn OauthClient>,
     listener: Arc<dyn Listener>,
     clock: Arc<dyn Clock>,
 ) -> Manager {
-    let codec = codec(wire(url).endpoints().issuer(), journal);
-    manager_with_codec(url, journal, token, disk, refresh, listener, clock, codec)
+    let codec = codec(oauth.endpoints().issuer(), journal);
+    manager_with_codec(journal, token, disk, oauth, listener, clock, codec)
 }
 
 /// The same, for a journal that is read and written in another way than its path says.
 #[allow(clippy::too_many_arguments, reason = "each is a part of a manager")]
 pub fn manager_with_codec(
-    url: &str,
     journal: &Path,
     token: Option<String>,
     disk: Disk,
-    refresh: Arc<dyn Refresh>,
+    oauth: Arc<dyn OauthClient>,
     listener: Arc<dyn Listener>,
     clock: Arc<dyn Clock>,
     codec: Codec,
 ) -> Manager {
-    let oauth = wire(url);
     let store = JournalStore::open(journal, codec, disk).unwrap();
     with_parts(
-        Parts { store: Arc::new(store), mirror: None, refresh, oauth, clock, listener, runtime: Handle::current() },
+        Parts { store: Arc::new(store), mirror: None, oauth, clock, listener, runtime: Handle::current() },
         token,
     )
 }
 
 /// A manager with a journal behind a `config.json`, as the addon makes one.
 pub fn manager_of_config(
-    url: &str,
     config: &Path,
     disk: Disk,
-    refresh: Arc<dyn Refresh>,
+    oauth: Arc<dyn OauthClient>,
     listener: Arc<dyn Listener>,
 ) -> Manager {
-    let oauth = wire(url);
     let target = Target::Homebridge { path: config.to_owned(), platform: None, name: None };
     let location = Location::Mirror { target, state_path: None };
     let codec = codec(oauth.endpoints().issuer(), config);
     let Opened { store, mirror } = location.open(&codec, disk, Purpose::Follow).unwrap();
-    let parts = Parts {
-        store,
-        mirror,
-        refresh,
-        oauth,
-        clock: Arc::new(SystemClock::new()),
-        listener,
-        runtime: Handle::current(),
-    };
+    let parts =
+        Parts { store, mirror, oauth, clock: Arc::new(SystemClock::new()), listener, runtime: Handle::current() };
     with_parts(parts, None)
 }
 
