@@ -59,9 +59,6 @@ impl Manager {
         let is_volatile = found.as_ref().is_some_and(|state| state.volatile);
         if let Some(state) = &found {
             snapshot.adopt(state, parts.clock.as_ref());
-            if is_volatile {
-                snapshot.set_persisted(false);
-            }
         }
         let shown = match looked {
             Some(Ok(shown)) => shown,
@@ -82,7 +79,7 @@ impl Manager {
         let read_shown = read(shown.as_ref(), found.as_deref());
         let flaw_shown = read_shown.flaw();
         let token_shown = read_shown.token();
-        let beside = if snapshot.account.newest.is_some() || token_shown.is_some() {
+        let beside = if snapshot.account().newest.is_some() || token_shown.is_some() {
             Beside::AToken
         } else if trouble.is_some()
             || snapshot.mirror.problem.is_some()
@@ -98,12 +95,11 @@ impl Manager {
         let pasted = [&token_shown, &given].into_iter().flatten().find(|token| looked_up(token) == Known::Unknown);
         if let Some(token) = pasted {
             snapshot.show_pasted(token);
-            snapshot.set_persisted(false);
         }
         let known_to_caller = settings.refresh_token.take().filter(|_| given.is_some()).or(shown);
         let theirs = given.as_ref().or(token_shown.as_ref());
         let is_behind = theirs.is_some_and(|theirs| {
-            snapshot.account.newest.as_ref().map(RefreshToken::fingerprint) != Some(theirs.fingerprint())
+            snapshot.account().newest.as_ref().map(RefreshToken::fingerprint) != Some(theirs.fingerprint())
         });
         let mut replaced = None;
         if is_behind {
@@ -180,7 +176,7 @@ impl Manager {
     pub fn invalidate_access_token(&self, access_token: &str) -> Result<()> {
         let mut snapshot = self.inner.snapshot();
         snapshot.check_open()?;
-        let at_hand = snapshot.account.access.as_ref().is_some_and(|access| access.token.expose() == access_token);
+        let at_hand = snapshot.account().access.as_ref().is_some_and(|access| access.token.expose() == access_token);
         if at_hand && snapshot.demand.invalidation == Invalidation::None {
             snapshot.demand.invalidation = Invalidation::Made;
         }
@@ -190,7 +186,7 @@ impl Manager {
     /// The user linked the account again: this token is used from now on, unless it is an old copy.
     pub fn set_refresh_token<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            let known = self.inner.snapshot().account.known.clone();
+            let known = self.inner.snapshot().account().known.clone();
             self.inner.set_refresh_token(pasted::token(token, known.as_deref())?).await
         })
     }
@@ -250,12 +246,12 @@ impl Manager {
 
     /// The newest token, wrapped.
     pub fn refresh_token(&self) -> Option<Secret> {
-        self.inner.snapshot().account.newest.as_ref().map(RefreshToken::wrapped)
+        self.inner.snapshot().account().newest.as_ref().map(RefreshToken::wrapped)
     }
 
     /// The device id, once it is decided.
     pub fn hardware_id(&self) -> Option<String> {
-        self.inner.snapshot().account.hardware_id.as_deref().map(str::to_owned)
+        self.inner.snapshot().account().hardware_id.as_deref().map(str::to_owned)
     }
 
     /// How the token does.
@@ -306,7 +302,7 @@ impl Inner {
     fn cached_auth(self: &Arc<Self>) -> Option<Auth> {
         let (newest, hardware_id) = {
             let snapshot = self.snapshot();
-            (snapshot.account.newest.clone()?, snapshot.account.hardware_id.clone()?)
+            (snapshot.account().newest.clone()?, snapshot.account().hardware_id.clone()?)
         };
         self.cached(|access| access.auth(&newest, &hardware_id))
     }
@@ -326,7 +322,7 @@ impl Inner {
         if snapshot.demand.invalidation == Invalidation::Granted {
             return None;
         }
-        let access = snapshot.account.access.as_ref().filter(|access| !access.is_expired(clock))?;
+        let access = snapshot.account().access.as_ref().filter(|access| !access.is_expired(clock))?;
         let near_its_end = access.is_near_its_end(clock);
         let taken = take(access);
         if near_its_end && snapshot.may_refresh_unasked(clock) {

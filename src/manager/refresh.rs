@@ -113,10 +113,10 @@ impl Inner {
             }
             let complained_of = snapshot.demand.invalidation != Invalidation::None;
             let before = Before {
-                token: snapshot.account.newest.as_ref().map(crate::token::RefreshToken::fingerprint),
-                access: snapshot.account.access.as_deref().cloned(),
+                token: snapshot.account().newest.as_ref().map(crate::token::RefreshToken::fingerprint),
+                access: snapshot.account().access.as_deref().cloned(),
                 is_useless: complained_of
-                    || snapshot.account.access.as_ref().is_some_and(|access| access.is_near_its_end(clock)),
+                    || snapshot.account().access.as_ref().is_some_and(|access| access.is_near_its_end(clock)),
             };
             let (ended, flight) = watch::channel(None);
             snapshot.flight =
@@ -457,19 +457,19 @@ impl Inner {
     fn until_due(&self) -> Duration {
         let clock = self.parts.clock.as_ref();
         let snapshot = self.snapshot();
-        if snapshot.account.newest.is_none()
+        if snapshot.account().newest.is_none()
             || snapshot.status(clock).problem.as_ref().map(Error::code) == Some(ErrorCode::RefreshTokenRejected)
         {
             return LONGEST_NAP;
         }
         let now = clock.wall();
-        let cooling = snapshot.account.cool_down.as_ref().and_then(|cool_down| cool_down.until(now));
+        let cooling = snapshot.account().cool_down.as_ref().and_then(|cool_down| cool_down.until(now));
         let cooling = cooling.map_or(Duration::ZERO, |until| Duration::from_millis(until - now));
-        if snapshot.account.cool_down.is_some() {
+        if snapshot.account().cool_down.is_some() {
             // What failed is tried again when its cool-down is over, as the status says.
             return cooling.min(LONGEST_NAP);
         }
-        let near = snapshot.account.access.as_ref().map_or(Duration::ZERO, |access| access.until_near_its_end(clock));
+        let near = snapshot.account().access.as_ref().map_or(Duration::ZERO, |access| access.until_near_its_end(clock));
         near.max(snapshot.until_unasked(clock)).min(LONGEST_NAP)
     }
 }

@@ -181,7 +181,7 @@ impl Inner {
 
     async fn reconcile_place(&self, mirror: Arc<dyn Mirror>, unwritten: Option<State>, allowance: &Allowance) -> Look {
         let store = Arc::clone(&self.parts.store);
-        let known = self.snapshot().account.known.clone();
+        let known = self.snapshot().account().known.clone();
         let name = mirror.name();
         let work = move || {
             let mut found = None;
@@ -229,7 +229,7 @@ impl Inner {
         // Again if there is something newer to show after a save: a program may take its time.
         for _ in 0..ROUNDS {
             let kept = if unwritten.is_some() { unwritten.clone() } else { self.peek().await?.map(Stored::into_state) };
-            let state = or_known(kept, self.snapshot().account.known.as_deref());
+            let state = or_known(kept, self.snapshot().account().known.as_deref());
             let (decision, is) = decide(state.as_ref(), shown.as_ref());
             // What it showed before a save is what a person should hear of.
             if found.is_none_or(|found| found.flaw().is_none()) {

@@ -2184,6 +2184,44 @@ async fn who_writes_in_spite_of_the_lock_is_never_written_over() {
 }
 
 #[tokio::test]
+async fn states_that_went_apart_are_merged_and_written_before_they_are_known() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(kept_in(folder.path()).await);
+    let path = folder.path().join("j.json");
+    let probe = Arc::new(Intruder { before: AtomicUsize::new(0), writes: Mutex::default() });
+    let disk = Disk::with_probe(Arc::clone(&probe) as Arc<dyn Probe>);
+    let bench = Bench::on(Arc::new(JournalStore::open(&path, ISSUER, disk).unwrap()));
+    bench.clock.follow_the_system();
+    let manager = bench.manager(None);
+    let (theirs, now) = (path.clone(), bench.clock.wall());
+    // Another process has read the journal before its last rotation, and writes the other answer to the token from before it.
+    *probe.writes.lock().unwrap() = Some(Box::new(move || {
+        let other = tempfile::tempdir().unwrap();
+        let there = other.path().join("j.json");
+        std::fs::copy(&theirs, &there).unwrap();
+        let store = JournalStore::open(&there, ISSUER, Disk::default()).unwrap();
+        let mut guard = store.try_lock().unwrap().unwrap();
+        let mut state = guard.read().unwrap().state;
+        state.place = platform::canonicalize(&there).ok();
+        let current = state.fingerprint();
+        state.known.retain(|known| Some(*known) != current);
+        let family = state.family.as_mut().unwrap();
+        family.current = family.previous.take().unwrap();
+        state.rotated(Sent::Current, "theirs", "h", access_called("theirs", now));
+        guard.commit(&mut state).unwrap();
+        std::fs::copy(&there, &theirs).unwrap();
+    }));
+    probe.before.store(2, Ordering::SeqCst);
+    let auth = manager.refresh(false).await.unwrap();
+    assert_eq!((auth.access_token.expose(), bench.wire.sent().len()), ("theirs", 0));
+    let state = bench.state();
+    assert_eq!(state.current().unwrap().token.raw(), "theirs");
+    let fallback = state.fallback.map(|fallback| fallback.current.token.raw());
+    assert_eq!(fallback.as_deref(), Some("token-a-of-this-test++"), "the answer that this process knew is not lost");
+    assert!(manager.status().persisted);
+}
+
+#[tokio::test]
 async fn a_start_that_finds_the_newest_state_in_a_volatile_place_writes_it_to_the_journal() {
     struct ReadOnly(AtomicBool);
     impl Probe for ReadOnly {

@@ -6,10 +6,11 @@ use std::time::Duration;
 use super::inner::{Inner, broken};
 use super::pending::{Pending, Slot};
 use super::snapshot::{Given, closed};
+use super::stored::Stored;
 use super::transaction::{KeptIn, Transaction};
 use crate::journal::merge::Outcome;
 use crate::journal::state::{Known, State};
-use crate::journal::{Found, Guard, Origin};
+use crate::journal::{Guard, Notice, Origin};
 use crate::manager::events::Level;
 use crate::manager::policy;
 use crate::mirror::{Allowance, Follower};
@@ -59,17 +60,18 @@ impl Inner {
             return Err(closed());
         }
         if let Some(mut pending) = slot.take() {
-            self.take_over_shown_instead(&mut pending, allowance).await;
+            self.take_over_shown_instead(&mut pending.state, allowance).await;
             self.write_pending(pending, &mut slot, allowance).await;
         }
         if let Some(pending) = slot.take() {
-            let Pending { guard, state } = *pending;
+            let Pending { guard, state, adopted: read } = *pending;
             // Still not written. What is known is in memory, and nobody else may go on from the disk.
             let allowance = Arc::clone(allowance);
             let guard = Some(guard);
             let mut transaction = Transaction {
                 inner: self,
                 state,
+                read,
                 changed: false,
                 pending: true,
                 overtaken: 0,
@@ -112,8 +114,8 @@ impl Inner {
         allowance: &Arc<Allowance>,
     ) -> Result<Transaction<'a>> {
         let mut shown = self.look_into_mirror(allowance).await;
-        let (guard, found) = match self.lock_and_read(patience).await {
-            Ok(transaction) => transaction,
+        let (guard, read, notices) = match self.lock_and_read(patience).await {
+            Ok(read) => read,
             Err(error) => {
                 // Another program's file in the place of the journal is a matter of the store as well.
                 if matches!(error.code(), ErrorCode::Store | ErrorCode::InvalidArgument) {
@@ -122,8 +124,8 @@ impl Inner {
                 return Err(error);
             }
         };
-        self.tell_once(found.notices);
-        let is_new = |token: &RefreshToken| found.state.recognise(token.fingerprint()) == Known::Unknown;
+        self.tell_once(notices);
+        let is_new = |token: &RefreshToken| read.recognise(token.fingerprint()) == Known::Unknown;
         if !self.parts.store.is_in_memory() && shown.as_ref().is_some_and(is_new) {
             // Another process may have forgotten the account or logged in to another one during the wait. Only what the
             // mirror shows now, under the lock, can be a paste.
@@ -134,7 +136,8 @@ impl Inner {
         }
         let mut transaction = Transaction {
             inner: self,
-            state: found.state,
+            state: State::clone(&read),
+            read,
             changed: false,
             pending: false,
             overtaken: 0,
@@ -172,12 +175,12 @@ impl Inner {
                 ),
             );
             transaction.restore(&known);
-            self.update(|snapshot, _| snapshot.set_persisted(false));
+            self.update(|snapshot, _| snapshot.is_to_be_written_again());
         }
         if transaction.state.volatile {
             // It is written to the journal as soon as that is possible, whether or not anything else changes.
             transaction.changed = true;
-            self.update(|snapshot, _| snapshot.set_persisted(false));
+            self.update(|snapshot, _| snapshot.is_to_be_written_again());
         }
         Ok(transaction)
     }
@@ -189,11 +192,11 @@ impl Inner {
         known
     }
 
-    async fn lock_and_read(&self, patience: Patience) -> Result<(Box<dyn Guard>, Found)> {
+    async fn lock_and_read(&self, patience: Patience) -> Result<(Box<dyn Guard>, Stored, Vec<Notice>)> {
         let guard = self.lock(patience).await?;
-        let (guard, found) = self.blocking(guard, |guard| guard.read()).await;
-        match found {
-            Ok(found) => Ok((guard, found)),
+        let (guard, read) = self.blocking(guard, |guard| Stored::read_locked(guard.as_mut())).await;
+        match read {
+            Ok((read, notices)) => Ok((guard, read, notices)),
             Err(error) => {
                 self.release(guard).await;
                 Err(error)
@@ -255,9 +258,13 @@ impl Transaction<'_> {
                 return Ok(kept_in);
             }
         }
-        if !self.pending && !self.changed && self.inner.snapshot().offered.given.is_none() {
-            // What is known here is what was just read.
-            self.inner.snapshot().set_persisted(self.inner.parts.store.is_durable());
+        let is_settled = {
+            let snapshot = self.inner.snapshot();
+            snapshot.offered.given.is_some() || snapshot.is_persisted()
+        };
+        if !self.pending && !is_settled && self.inner.parts.store.is_durable() {
+            // What could be lost until now is in the journal.
+            self.adopt_read();
         }
         Ok(KeptIn::Here)
     }

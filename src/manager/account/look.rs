@@ -31,7 +31,7 @@ impl Inner {
                         snapshot.announce(shown.clone());
                     }
                 });
-                let known = self.snapshot().account.known.clone();
+                let known = self.snapshot().account().known.clone();
                 let read = read(shown.as_ref(), known.as_deref());
                 self.note_flaw(read.flaw());
                 read.token()

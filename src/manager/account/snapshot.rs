@@ -162,6 +162,8 @@ pub(in crate::manager) struct Account {
     pub(in crate::manager) cool_down: Option<Box<CoolDown>>,
     /// What the store held when it was last read or written: its journal may go away while this manager runs.
     pub(in crate::manager) known: Option<Arc<State>>,
+    /// Whether a restart of the computer can lose `known`: it could not be written, or its journal is gone.
+    is_unwritten: bool,
 }
 
 /// What the options brought.
@@ -216,10 +218,11 @@ pub(in crate::manager) enum Lifecycle {
 
 /// What a manager knows without looking into the store.
 pub(in crate::manager) struct Snapshot {
-    pub(in crate::manager) account: Account,
+    account: Account,
     /// What is wrong with the store, until it is right again.
     pub(in crate::manager) store_problem: Option<Error>,
-    persisted: bool,
+    /// Whether what the store holds outlives the process.
+    is_durable: bool,
     pub(in crate::manager) mirror: MirrorSync,
     pub(in crate::manager) offered: Offered,
     pub(in crate::manager) login: LoginState,
@@ -234,11 +237,11 @@ pub(in crate::manager) struct Snapshot {
 }
 
 impl Snapshot {
-    pub(in crate::manager) fn new(durable: bool) -> Self {
+    pub(in crate::manager) fn new(is_durable: bool) -> Self {
         Self {
             account: Account::default(),
             store_problem: None,
-            persisted: durable,
+            is_durable,
             mirror: MirrorSync::default(),
             offered: Offered::default(),
             login: LoginState::default(),
@@ -253,6 +256,11 @@ impl Snapshot {
             heard: Heard::default(),
             lifecycle: Lifecycle::Open,
         }
+    }
+
+    /// What is known of the account. Only [`Snapshot::adopt`] and the two methods that show a token before it is stored change it.
+    pub(in crate::manager) fn account(&self) -> &Account {
+        &self.account
     }
 
     pub(in crate::manager) fn is_closing(&self) -> bool {
@@ -280,7 +288,11 @@ impl Snapshot {
     }
 
     /// Takes over what the store holds.
-    pub(in crate::manager) fn adopt(&mut self, state: &Stored, clock: &dyn Clock) {
+    pub(in crate::manager) fn adopt(&mut self, stored: &Stored, clock: &dyn Clock) {
+        self.know(stored.share(), stored.is_unwritten(), clock);
+    }
+
+    fn know(&mut self, state: Arc<State>, is_unwritten: bool, clock: &dyn Clock) {
         let fingerprint = |token: &RefreshToken| token.fingerprint();
         let rotated =
             self.account.newest.as_ref().map(fingerprint) != state.current().map(|stored| fingerprint(&stored.token));
@@ -289,7 +301,7 @@ impl Snapshot {
         self.account.moved = state.moved.as_deref().map(Arc::from);
         self.account.cool_down = state.cool_down.clone().map(Box::new);
         self.account.hardware_id = state.hardware_id.as_deref().map(Arc::from);
-        self.account.known = Some(Arc::new(State::clone(state)));
+        self.account.is_unwritten = is_unwritten;
         let same = !rotated
             && match (&state.access, &self.account.access) {
                 (Some(new), Some(old)) => old.is(new) && LiveAccess::new(new, clock).is_some(),
@@ -300,6 +312,21 @@ impl Snapshot {
             self.account.access = state.access.as_ref().and_then(|access| LiveAccess::new(access, clock)).map(Box::new);
             self.demand.invalidation = Invalidation::None;
         }
+        self.account.known = Some(state);
+    }
+
+    /// The journal does not hold what is known any more, or only a place does that a restart of the computer may empty. The next
+    /// write makes it durable again.
+    pub(in crate::manager) fn is_to_be_written_again(&mut self) {
+        self.account.is_unwritten = true;
+    }
+
+    /// Whether what is shown is in a journal as well.
+    pub(in crate::manager) fn is_persisted(&self) -> bool {
+        let known = self.account.known.as_ref().and_then(|known| known.current());
+        self.is_durable
+            && !self.account.is_unwritten
+            && self.account.newest.as_ref() == known.map(|stored| &stored.token)
     }
 
     /// Shows a token that was just pasted, until it has been looked up under the lock.
@@ -320,7 +347,6 @@ impl Snapshot {
         self.account.hardware_id = Some(login.hardware_id.as_str().into());
         self.account.access = LiveAccess::new(&login.access, clock).map(Box::new);
         self.offered.given = Some(Given { token: login.token.clone(), by_login: Some(login) });
-        self.persisted = false;
         self.store_problem = Some(problem);
     }
 
@@ -380,13 +406,9 @@ impl Snapshot {
         Stats { last_success_at: self.account.known.as_ref().and_then(|known| known.last_success_at), ..counts }
     }
 
-    pub(in crate::manager) fn set_persisted(&mut self, persisted: bool) {
-        self.persisted = persisted;
-    }
-
     /// Whether the newest state is unwritten already, for the same reason.
     pub(in crate::manager) fn is_unwritten_because_of(&self, error: &Error) -> bool {
-        !self.persisted && self.store_problem.as_ref().map(Error::message) == Some(error.message())
+        !self.is_persisted() && self.store_problem.as_ref().map(Error::message) == Some(error.message())
     }
 
     pub(in crate::manager) fn check_open(&self) -> Result<()> {
@@ -468,7 +490,7 @@ impl Snapshot {
             phase,
             retry_at: until.filter(|_| phase == Phase::Waiting),
             problem: problem.or_else(|| self.store_problem.clone()).or_else(|| self.mirror.error().cloned()),
-            persisted: self.persisted,
+            persisted: self.is_persisted(),
         }
     }
 
@@ -515,9 +537,9 @@ impl Snapshot {
 
 /// How a token does by what a store holds, without a manager and without a request.
 pub fn inspect(state: Option<&State>, clock: &dyn Clock) -> Status {
-    let mut snapshot = Snapshot::new(state.is_some_and(|state| !state.volatile));
+    let mut snapshot = Snapshot::new(state.is_some());
     if let Some(state) = state {
-        snapshot.adopt(&Stored::new(state.clone()), clock);
+        snapshot.know(Arc::new(state.clone()), state.volatile, clock);
     }
     snapshot.status(clock)
 }

@@ -1,29 +1,110 @@
-//! The proof that a state may be known.
+//! The proof that a state may become known: it was read from the store, or the store was asked to write it.
 
 use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::Result;
-use crate::journal::Store;
-use crate::journal::state::State;
+use crate::journal::state::{Millis, State};
+use crate::journal::{self, Guard, Notice, Offer, Store};
 
-/// A state as the store holds it; or one that could not be written in any way and is kept in memory, with the lock.
+/// A state that came from the store; or one that the store could not write in any way, kept in memory with the lock.
 ///
-/// A snapshot takes over nothing else. Outside of this room a state becomes a `Stored` only by being read.
+/// A snapshot adopts nothing else, and no code outside of this file can make one from a state.
 #[derive(Debug, Clone)]
-pub(in crate::manager) struct Stored(State);
+pub(in crate::manager) struct Stored {
+    state: Arc<State>,
+    /// Whether a restart of the computer can lose it.
+    is_unwritten: bool,
+}
+
+/// The result of a write before a request.
+pub(super) enum Begun {
+    /// The state is durable.
+    Ready(Stored, Vec<Notice>),
+    /// Nothing was written, because another process wrote since the state was read: this is its state.
+    Overtaken(Stored),
+}
+
+/// The result of offering a token from outside to the store.
+pub(super) enum Accepted {
+    /// The token is the current one of the state that was passed. `Stored` is that state if it is durable.
+    Here(Option<Stored>, Vec<Notice>),
+    /// Nothing was changed: another journal of the folder knows the token.
+    Elsewhere,
+}
 
 impl Stored {
-    pub(super) fn new(state: State) -> Self {
-        Self(state)
+    fn read(state: State) -> Self {
+        Self { is_unwritten: state.volatile, state: Arc::new(state) }
     }
 
     /// Reads what the store holds now, without the lock.
     pub(in crate::manager) fn peek(store: &dyn Store) -> Result<Option<Self>> {
-        Ok(store.peek()?.map(Self))
+        Ok(store.peek()?.map(Self::read))
+    }
+
+    /// Reads what the store holds, with the lock.
+    pub(super) fn read_locked(guard: &mut dyn Guard) -> Result<(Self, Vec<Notice>)> {
+        guard.read().map(|found| (Self::read(found.state), found.notices))
+    }
+
+    /// Writes a state before a request, with space reserved for the answer.
+    pub(super) fn begin(guard: &mut dyn Guard, state: &mut State) -> Result<Begun> {
+        Ok(match guard.begin(state)? {
+            journal::Begun::Ready(notices) => {
+                state.volatile = false;
+                Begun::Ready(Self::read(state.clone()), notices)
+            }
+            journal::Begun::Overtaken(theirs) => Begun::Overtaken(Self::read(*theirs)),
+        })
+    }
+
+    /// Writes a state. If that fails, the state that comes back is in memory only.
+    pub(super) fn commit(guard: &mut dyn Guard, mut state: State) -> (Self, Result<Vec<Notice>>) {
+        let result = guard.commit(&mut state);
+        (Self { state: Arc::new(state), is_unwritten: result.is_err() }, result)
+    }
+
+    /// Offers a token from outside to the store.
+    pub(super) fn accept(guard: &mut dyn Guard, state: &mut State, offer: Offer<'_>) -> Result<Accepted> {
+        Ok(match guard.accept(state, offer)? {
+            journal::Accepted::Here { written, notices } => {
+                Accepted::Here(written.then(|| Self::read(state.clone())), notices)
+            }
+            journal::Accepted::Elsewhere => Accepted::Elsewhere,
+        })
+    }
+
+    /// Makes the store forget everything. Returns what it holds then: that the account was logged out.
+    pub(super) fn forget(guard: &mut dyn Guard, issuer: String, now: Millis) -> Result<(Self, Vec<Notice>)> {
+        guard.forget().map(|notices| (Self::read(State::logged_out(issuer, now)), notices))
+    }
+
+    /// This state after its `save` failed, which alone would have made it durable.
+    pub(super) fn unwritten(self) -> Self {
+        Self { is_unwritten: true, ..self }
+    }
+
+    /// This state with the path of the copy that was found to use its token. The store looks for that copy at each claim, so it
+    /// does not matter whether the path is written.
+    pub(super) fn moved_to(&self, path: PathBuf) -> Self {
+        let state = State { moved: Some(path), ..State::clone(&self.state) };
+        Self { state: Arc::new(state), is_unwritten: self.is_unwritten }
+    }
+
+    /// The state, to be kept beside others that have it.
+    pub(super) fn share(&self) -> Arc<State> {
+        Arc::clone(&self.state)
+    }
+
+    /// Whether a restart of the computer can lose this state.
+    pub(super) fn is_unwritten(&self) -> bool {
+        self.is_unwritten
     }
 
     pub(in crate::manager) fn into_state(self) -> State {
-        self.0
+        Arc::unwrap_or_clone(self.state)
     }
 }
 
@@ -31,6 +112,6 @@ impl Deref for Stored {
     type Target = State;
 
     fn deref(&self) -> &State {
-        &self.0
+        &self.state
     }
 }

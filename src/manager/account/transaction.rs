@@ -9,10 +9,10 @@ use super::flight::Stage;
 use super::inner::{Inner, broken};
 use super::pending::{Pending, Slot};
 use super::snapshot::closed;
-use super::stored::Stored;
+use super::stored::{Accepted, Begun, Stored};
 use crate::journal::merge::{Outcome, merge};
 use crate::journal::state::{AfterRejection, Known, Mark, Millis, Sent, State, millis};
-use crate::journal::{Accepted, Begun, Claim, Guard, Offer, Origin};
+use crate::journal::{Claim, Guard, Offer, Origin};
 use crate::manager::events::Level;
 use crate::manager::policy;
 use crate::mirror::{Allowance, Follower};
@@ -26,6 +26,8 @@ use crate::{Error, ErrorCode, Result, task};
 pub(in crate::manager) struct Transaction<'a> {
     pub(super) inner: &'a Arc<Inner>,
     pub(super) state: State,
+    /// What the store held when it was last read or written by this transaction.
+    pub(super) read: Stored,
     /// Whether the caller's own token changed it, which is not written yet.
     pub(super) changed: bool,
     /// Whether it was never written: it must not be forgotten, and nobody else may go on from the disk.
@@ -116,7 +118,7 @@ impl Transaction<'_> {
     pub(in crate::manager) async fn abandon(mut self) {
         let Some(guard) = self.guard.take() else { return };
         if self.pending {
-            *self.slot = Some(Box::new(Pending { guard, state: self.state }));
+            *self.slot = Some(Box::new(Pending { guard, state: self.state, adopted: self.read }));
         } else {
             self.inner.release(guard).await;
         }
@@ -125,14 +127,16 @@ impl Transaction<'_> {
     /// Forgets everything there is, and takes the token out of the mirror before anybody else comes in. Says how that went.
     pub(in crate::manager) async fn erase(mut self, clear: impl Future<Output = Result<()>>) -> Result<Result<()>> {
         let Some(guard) = self.guard.take() else { return Err(closed()) };
-        let (guard, result) = self.inner.blocking(guard, |guard| guard.forget()).await;
+        let (issuer, now) = (self.state.issuer, self.inner.parts.clock.wall());
+        let (guard, result) =
+            self.inner.blocking(guard, move |guard| Stored::forget(guard.as_mut(), issuer, now)).await;
         let cleared = match &result {
             Ok(_) => clear.await,
             Err(_) => Ok(()),
         };
         self.inner.release(guard).await;
-        self.inner.tell(result?);
-        let emptied = Stored::new(State::logged_out(self.state.issuer, self.inner.parts.clock.wall()));
+        let (emptied, notices) = result?;
+        self.inner.tell(notices);
         self.inner.update(|snapshot, clock| {
             snapshot.offered.given = None;
             snapshot.adopt(&emptied, clock);
@@ -140,10 +144,10 @@ impl Transaction<'_> {
         Ok(cleared)
     }
 
-    /// What was read is known from now on. What was merged into it is not, until it is written.
+    /// Adopts what was read, unless something was merged into it: that is adopted after it was written.
     pub(in crate::manager) fn adopt_read(&self) {
         if !self.changed {
-            self.inner.adopt(&Stored::new(self.state.clone()));
+            self.inner.adopt(&self.read);
         }
     }
 
@@ -156,9 +160,8 @@ impl Transaction<'_> {
 
     async fn write(mut self) {
         let Some(guard) = self.guard.take() else { return };
-        let pending = Box::new(Pending { guard, state: self.state });
         self.inner.snapshot().offered.given = None;
-        if !self.inner.write_pending(pending, &mut self.slot, &self.allowance).await {
+        if !self.inner.write_state(guard, self.state, &mut self.slot, &self.allowance).await {
             self.inner.keep_writing();
         }
     }
@@ -204,16 +207,20 @@ impl Transaction<'_> {
         let (guard, (state, accepted)) = self
             .inner
             .blocking(guard, move |guard| {
-                let accepted = guard.accept(&mut state, Offer { token: &token, origin, now });
+                let offer = Offer { token: &token, origin, now };
+                let accepted = Stored::accept(guard.as_mut(), &mut state, offer);
                 (state, accepted)
             })
             .await;
         match accepted {
-            Ok(Accepted::Here { written, notices }) => {
+            Ok(Accepted::Here(stored, notices)) => {
                 self.guard = Some(guard);
                 self.state = state;
-                self.changed = !written;
-                self.inner.snapshot().mirror.due |= written;
+                self.changed = stored.is_none();
+                self.inner.snapshot().mirror.due |= stored.is_some();
+                if let Some(stored) = stored {
+                    self.read = stored;
+                }
                 self.inner.tell(notices);
                 Ok(KeptIn::Here)
             }
@@ -241,7 +248,7 @@ impl Transaction<'_> {
                     Purpose::Refresh => guard.claim(&mut state),
                     Purpose::Login => Ok(Claim::Here(Vec::new())),
                 };
-                let result = matches!(claimed, Ok(Claim::Here(_))).then(|| guard.begin(&mut state));
+                let result = matches!(claimed, Ok(Claim::Here(_))).then(|| Stored::begin(guard.as_mut(), &mut state));
                 (state, claimed, result)
             })
             .await;
@@ -255,6 +262,7 @@ impl Transaction<'_> {
             }
             Ok(Claim::Elsewhere(path)) => {
                 self.state.mark = None;
+                self.read = self.read.moved_to(path.clone());
                 return Ok(Start::Elsewhere(path));
             }
             // Nothing is wrong with the store.
@@ -271,7 +279,10 @@ impl Transaction<'_> {
                     ),
                 );
                 self.state.mark = None;
-                self.state.merge(*theirs);
+                self.state.merge(State::clone(&theirs));
+                // What is known from here on is their state. The merged one is written first.
+                self.changed |= self.state != *theirs;
+                self.read = theirs;
                 self.overtaken += 1;
                 let now = self.inner.parts.clock.wall();
                 let is_at_work = self.state.mark.as_ref().is_some_and(|mark| mark.deadline > now);
@@ -286,20 +297,17 @@ impl Transaction<'_> {
                 }
                 Ok(Start::Overtaken)
             }
-            Ok(Begun::Ready(notices)) => {
-                self.state.volatile = false;
+            Ok(Begun::Ready(written, notices)) => {
                 self.inner.tell(notices);
-                self.pending = false;
-                // What was merged is durable by now.
-                let merged = std::mem::take(&mut self.changed).then(|| Stored::new(self.state.clone()));
-                let durable = self.inner.parts.store.is_durable();
+                self.read = written;
+                // What was merged, or could not be written before, is durable by now.
+                let is_news = std::mem::take(&mut self.changed) | std::mem::take(&mut self.pending);
                 self.inner.update(|snapshot, clock| {
-                    if let Some(merged) = &merged {
-                        snapshot.adopt(merged, clock);
+                    if is_news {
+                        snapshot.adopt(&self.read, clock);
                     }
                     snapshot.offered.given = None;
                     snapshot.store_problem = None;
-                    snapshot.set_persisted(durable);
                 });
                 Ok(Start::Ready)
             }
@@ -319,46 +327,40 @@ impl Inner {
 
     /// Without a journal, what could not be saved is saved where another token may have been put meanwhile: that one is used
     /// then, and the other kept aside. Not when the manager is closed, where a `load` that hangs would leave no time to save.
-    pub(super) async fn take_over_shown_instead(&self, pending: &mut Pending, allowance: &Allowance) {
+    pub(super) async fn take_over_shown_instead(&self, state: &mut State, allowance: &Allowance) {
         if self.parts.store.needs_the_program()
             && let Some(shown) = self.look_into_mirror(allowance).await
-            && pending.state.recognise(shown.fingerprint()) == Known::Unknown
+            && state.recognise(shown.fingerprint()) == Known::Unknown
         {
             self.log(
                 Level::Info,
                 "The refresh token from the store's own load is a new one: it is used from now on, and the one before is kept aside.",
             );
-            pending.state.take_over(shown, self.parts.clock.wall());
+            state.take_over(shown, self.parts.clock.wall());
         }
     }
 
-    /// Tries to write what is pending, and takes it over into the snapshot as it is by then. If it still cannot be written, it is
-    /// pending again. Says whether it is written.
+    /// Tries to write what is pending. Returns whether it is written.
     pub(super) async fn write_pending(&self, pending: Box<Pending>, slot: &mut Slot, allowance: &Allowance) -> bool {
-        let Pending { guard, mut state } = *pending;
+        let Pending { guard, state, .. } = *pending;
+        self.write_state(guard, state, slot, allowance).await
+    }
+
+    /// Writes a state and adopts it as it is then. If it cannot be written, it is pending. Returns whether it is written.
+    async fn write_state(&self, guard: Box<dyn Guard>, state: State, slot: &mut Slot, allowance: &Allowance) -> bool {
         // Not even the end of the process comes between.
         let _write = self.begin_write();
-        let (guard, (state, result)) = self
-            .blocking(guard, move |guard| {
-                let result = guard.commit(&mut state);
-                (state, result)
-            })
-            .await;
+        let (guard, (mut stored, result)) =
+            self.blocking(guard, move |guard| Stored::commit(guard.as_mut(), state)).await;
         let result = match result {
-            Ok(notices) => self.save_without_a_journal(&state, allowance).await.map(|()| notices),
+            Ok(notices) => self.save_without_a_journal(&stored, allowance).await.map(|()| notices),
             failed => failed,
         };
-        let stored = Stored::new(state);
-        let is_written = match result {
+        let problem = match result {
             Ok(notices) => {
                 self.tell(notices);
-                let durable = self.parts.store.is_durable();
-                self.update(|snapshot, _| {
-                    snapshot.set_persisted(durable);
-                    snapshot.store_problem = None;
-                });
                 self.release(guard).await;
-                true
+                None
             }
             Err(error) => {
                 let place = match guard.stand_in() {
@@ -371,15 +373,14 @@ impl Inner {
                 if !self.snapshot().is_unwritten_because_of(&error) {
                     self.log(Level::Error, format!("{error}"));
                 }
-                self.update(|snapshot, _| {
-                    snapshot.set_persisted(false);
-                    snapshot.store_problem = Some(error);
-                });
-                *slot = Some(Box::new(Pending { guard, state: State::clone(&stored) }));
-                false
+                stored = stored.unwritten();
+                *slot = Some(Box::new(Pending { guard, state: State::clone(&stored), adopted: stored.clone() }));
+                Some(error)
             }
         };
+        let is_written = problem.is_none();
         self.update(|snapshot, clock| {
+            snapshot.store_problem = problem;
             // Whoever writes is alone in the store: a request that was under way has ended.
             snapshot.set_stage(Stage::Deciding);
             snapshot.adopt(&stored, clock);
@@ -433,7 +434,7 @@ impl Inner {
                 }
                 let written = match slot.take() {
                     Some(mut pending) => {
-                        inner.take_over_shown_instead(&mut pending, &allowance).await;
+                        inner.take_over_shown_instead(&mut pending.state, &allowance).await;
                         inner.write_pending(pending, &mut slot, &allowance).await
                     }
                     None => true,
