@@ -4,17 +4,22 @@
 //! are injected through [`Parts`]. Everything that changes the journal runs in a task of its own, so that a caller who goes away takes
 //! nothing with it.
 //!
-//! Each file imports only from those below it:
+//! Each file uses only files in lines below its own, by an import or by a method of `Inner`. No struct has more than twelve fields
+//! or two booleans. A test, `__test__/architecture.test.mjs`, reads this table and checks both.
 //!
 //! ```text
-//!  handle                                  the manager as its callers have it
-//!  edit   login                            what a person changes
-//!  refresh   watch                         what time changes
-//!  sync                                    the mirror follows the journal
-//!  account/ enter, transaction, look       who may change what is kept
-//!  account/ inner, snapshot, flight        what is known of it
-//!  parts, events, steps, shown, status           what is given, told and shown
-//!  activity, authenticator, clock, policy, stats
+//!  handle                                      the manager as its callers have it
+//!  edit, login                                 what a user changes
+//!  refresh                                     what time changes
+//!  sync, watch                                 the mirror follows the journal; another process logs in
+//!  account/ enter                              the way into the store
+//!  account/ transaction                        the right to change what is kept
+//!  account/ look                               what the mirror shows
+//!  account/ inner                              what all of these share
+//!  parts, account/ snapshot                    what a manager is given, and what it knows
+//!  account/ flight, mirror_sync, pending       parts of what it knows
+//!  events, account/ stored                     what it reports, and what it may adopt
+//!  activity, authenticator, clock, policy, shown, stats, status, steps
 //! ```
 
 mod account;
