@@ -12,7 +12,7 @@ import { binaryOf } from '../packages.mjs'
 import { root, setUp } from '../setup.mjs'
 import { need } from './fetch.mjs'
 import { environment, toolchain } from './toolchain.mjs'
-import { JAVASCRIPT, LEFT_OUT, RUST } from './wine-list.mjs'
+import { ALL_SKIPPED, JAVASCRIPT, LEFT_OUT, RUST } from './wine-list.mjs'
 import { onPath, windowsNodes, wineServer } from './wine.mjs'
 
 const TARGET = 'x86_64-pc-windows-gnullvm'
@@ -104,6 +104,11 @@ async function testJavaScript(files) {
     for (const of of /** @type {const} */ (['pass', 'fail', 'skip'])) counts[of] += count(of)
     if (!hasEnded) problems.push(`${file} did not end:\n${said.slice(-2000)}`)
     compare(results, JAVASCRIPT[file] ?? {}, `${file}: `)
+    const isAllSkipped = count('pass') + count('fail') === 0
+    if (hasEnded && isAllSkipped !== file in ALL_SKIPPED)
+      problems.push(
+        `${file}: ${isAllSkipped ? 'each test was skipped, and the list' : 'a test ran, and the list'} says otherwise`,
+      )
   }
   const sum = `${counts.pass} passed, ${counts.fail} failed, ${counts.skip} skipped`
   console.log(`${files.length} JavaScript files: ${sum}; ${Object.keys(LEFT_OUT).length} files are left out`)

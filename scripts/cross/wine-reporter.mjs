@@ -12,9 +12,11 @@ export default async function* report(events) {
       yield `${JSON.stringify({ ended: true })}\n`
     if (type !== 'test:pass' && type !== 'test:fail') continue
     const error = data.details.error
-    // A suite, or a test with tests in it, is told by those. It counts by itself where one of its hooks fails.
-    if (type === 'test:pass' ? data.details.type === 'suite' : error?.failureType === 'subtestsFailed') continue
     const skipped = data.skip !== undefined && data.skip !== false
+    // A suite, or a test with tests in it, is told by those. It counts by itself if it is skipped, or if one of its hooks fails.
+    const isToldByOthers =
+      type === 'test:pass' ? data.details.type === 'suite' && !skipped : error?.failureType === 'subtestsFailed'
+    if (isToldByOthers) continue
     const outcome = skipped ? 'skip' : type === 'test:pass' ? 'pass' : 'fail'
     const reason = error ? String(error.cause?.stack ?? error.cause ?? error.message) : undefined
     yield `${JSON.stringify({ name: data.name, outcome, reason })}\n`
