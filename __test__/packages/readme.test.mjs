@@ -366,7 +366,7 @@ describe('what README.md says', () => {
       quoted(system).map((platform) => ({ platform, ...how(what, /(?<=Node [\d, and]*)\b(\d+)\b/g) })),
     )
     const ran = rows(section('docs/releasing.md', '### What was built and run')).flatMap(
-      ([platforms = '', , , on = '']) =>
+      ([platforms = '', , on = '']) =>
         quoted(platforms).map((platform) => ({ platform, ...how(on, /(?<=Node [\d., and]*)\b(\d+)\.\d+\.\d+/g) })),
     )
     const sorted = (/** @type {{ platform: string }[]} */ all) =>
