@@ -66,7 +66,7 @@ core(
 
 describe('TypeScript', () => {
   for (const kind of ['nodenext', 'bundler', 'browser']) {
-    it(`finds the types of the installed package with the settings of ${kind}`, async (t) => {
+    it(`TypeScript finds the types of the installed package with the settings of ${kind}`, async (t) => {
       const there = project(t, packages)
       await there.npm(['install', 'ring-auth'])
       const types = join(root, '__test__', 'types')

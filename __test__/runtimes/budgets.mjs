@@ -23,7 +23,7 @@ function sizeOf(folder) {
 }
 
 describe('the budget of an install', () => {
-  it('is three packages and 4 MiB, and for the addon 3.5 MiB and what reads function names', async (t) => {
+  it('an install has at most three packages and 4 MiB, and the addon 3.5 MiB and the reader of function names', async (t) => {
     const packages = await publish()
     t.after(() => packages.end())
     const { installed, npm, path } = project(t, packages)

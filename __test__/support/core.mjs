@@ -91,11 +91,11 @@ export function core(runtime, packages) {
       return said
     }
 
-    it('has its names, in CommonJS and in ES modules', async (t) => {
+    it(`${runtime.name}: the package has its names, in CommonJS and in ES modules`, async (t) => {
       well(await guest('names', await setUp(t)))
     })
 
-    it('logs in with a code', async (t) => {
+    it(`${runtime.name}: a manager logs in with a code`, async (t) => {
       const where = await setUp(t)
       const codeFile = join(where.folder, 'code')
       const onOutput = (/** @type {string} */ text) =>
@@ -109,7 +109,7 @@ export function core(runtime, packages) {
       assert.equal(where.ring.codesSent, 1)
     })
 
-    it('rotates, tells, and keeps it in the file', async (t) => {
+    it(`${runtime.name}: a manager rotates, emits the new token, and keeps it in the file`, async (t) => {
       const where = await setUp(t)
       well(await guest('rotate', where))
       assert.equal(where.ring.counts.rotations, 6)
@@ -117,7 +117,7 @@ export function core(runtime, packages) {
       assert.equal(where.stored(), where.ring.newest())
     })
 
-    it('fails with codes', async (t) => {
+    it(`${runtime.name}: calls fail with codes`, async (t) => {
       const where = await setUp(t)
       const server = createServer().listen(0, '127.0.0.1')
       await new Promise((resolve) => server.once('listening', resolve))
@@ -126,20 +126,20 @@ export function core(runtime, packages) {
       well(await guest('errors', where, { more: { credentials: CREDENTIALS, nowhere: `http://127.0.0.1:${port}` } }))
     })
 
-    it('closes after what was under way', async (t) => {
+    it(`${runtime.name}: close waits for what is under way`, async (t) => {
       const where = await setUp(t)
       well(await guest('close', where))
       assert.equal(where.stored(), where.ring.newest())
     })
 
-    it('ends by itself, and not before a rotation is written', async (t) => {
+    it(`${runtime.name}: a process ends by itself, and not before a rotation is written`, async (t) => {
       const where = await setUp(t, { latencyMs: 300 })
       well(await guest('ends', where))
       assert.equal(where.ring.counts.rotations, 1)
       assert.equal(where.stored(), where.ring.newest())
     })
 
-    it('that exits at the event has written it', async (t) => {
+    it(`${runtime.name}: a process that exits at the event has written the token`, async (t) => {
       const where = await setUp(t)
       const { code, output } = await guest('exits', where)
       assert.equal(code, 7, output)
@@ -150,7 +150,7 @@ export function core(runtime, packages) {
       ['before Ring rotated', { kind: 'hang' }, 0],
       ['after Ring rotated', { kind: 'hang-after' }, 1],
     ])) {
-      it(`killed in mid-refresh ${when} goes on at the next start`, async (t) => {
+      it(`${runtime.name}: a process killed in mid-refresh ${when} continues at the next start`, async (t) => {
         const where = await setUp(t, { graceMs: Infinity })
         where.ring.fault(fault)
         const kill = new AbortController()
@@ -167,14 +167,14 @@ export function core(runtime, packages) {
       })
     }
 
-    it('works in worker threads, several on one file', async (t) => {
+    it(`${runtime.name}: managers work in worker threads, several on one file`, async (t) => {
       const where = await setUp(t)
       well(await guest('worker', where))
       assert.equal(where.ring.counts.maxConcurrentRefreshes, 1)
       assert.equal(where.ring.counts.rotations, 1)
     })
 
-    it('works in two copies in one process, on one file', async (t) => {
+    it(`${runtime.name}: two copies of the package in one process work on one file`, async (t) => {
       const where = await setUp(t)
       mkdirSync(join(where.folder, 'copy'))
       cpSync(there.path('node_modules'), join(where.folder, 'copy', 'node_modules'), {
