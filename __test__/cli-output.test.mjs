@@ -137,7 +137,7 @@ it('refresh into a file on a full disk sends nothing', {
   // A disk of 16 KiB in a mount namespace of its own; other users than root need a user namespace too.
   const kinds = [['--mount'], ['--mount', '--user', '--map-root-user']]
   const namespace = kinds.find((kind) => spawnSync('unshare', [...kind, 'true']).status === 0)
-  assert.ok(namespace, 'this machine lets nobody mount anything in a namespace of their own (unshare)')
+  assert.ok(namespace, 'this machine does not let this user mount anything in a namespace (unshare)')
   const script = `mount -t tmpfs -o size=16k none '${folder}' && exec "$0" "$@" > '${join(folder, 'output')}'`
   const args = [...namespace, 'sh', '-c', script, process.execPath, bin, 'refresh', '--refresh-token-stdin']
   const done = start('unshare', args, { ring })

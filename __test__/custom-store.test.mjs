@@ -162,7 +162,7 @@ describe('a custom store alone', { concurrency: true }, () => {
     assert.notEqual(store.token, auth.refreshToken)
     assert.ok(
       !said().includes(auth.refreshToken) && !inspect(manager).includes(auth.refreshToken),
-      'no token in what is said',
+      'no token in the messages',
     )
     assert.ok(log.some(({ level }) => level === 'error'))
     store.onSave = undefined

@@ -195,7 +195,7 @@ describe('docs/stores.md', () => {
     await manager.refresh()
     writeFileSync(path, '{ "platforms": [')
     await manager.refresh()
-    await until(() => said.length > 0, 'it is said')
+    await until(() => said.length > 0, 'the warning')
     assert.match(String(said[0]), /^The token is safe, but not where people look for it: .*not valid JSON/)
   })
 })
@@ -436,7 +436,7 @@ describe('docs/migrating.md', () => {
     })
     // The second of two rotations comes before the first one was written, or only the last one is replayed.
     listeners[0]?.({ oldRefreshToken: 'between', newRefreshToken: 'newest' })
-    assert.equal(shownIn(path), first, 'nothing is found, and nothing is said')
+    assert.equal(shownIn(path), first, 'nothing is found, and nothing is reported')
 
     /** @type {string[]} */
     const said = []
@@ -567,7 +567,9 @@ function namespace() {
   const kinds = [['--mount'], ['--mount', '--user', '--map-root-user']]
   const works = kinds.find((kind) => spawnSync('unshare', [...kind, 'true']).status === 0)
   if (!works)
-    throw new Error('This machine lets nobody mount anything in a namespace of their own (unshare): as root it would.')
+    throw new Error(
+      'This machine does not let this user mount anything in a namespace (unshare). Run the tests as root.',
+    )
   return works
 }
 

@@ -401,8 +401,8 @@ for (const kind of KINDS) {
     it(`${kind.name} keeps the process alive until it is written, and no longer`, async (t) => {
       const { ring, path, store, family, newest } = await used(t, kind)
       save(path, kind.text(String(family[0])))
-      const mends = runScript(t, 'new RingTokenManager(config)', optionsFor(ring, { store }))
-      assert.equal((await mends.ended).code, 0)
+      const restores = runScript(t, 'new RingTokenManager(config)', optionsFor(ring, { store }))
+      assert.equal((await restores.ended).code, 0)
       assert.equal(shown(kind, path), newest)
       const rotates = runScript(t, 'new RingTokenManager(config).refresh()', optionsFor(ring, { store }))
       assert.equal((await rotates.ended).code, 0)

@@ -202,7 +202,7 @@ describe('a process', { concurrency: 4 }, () => {
     await child.ended
     // This manager is not used.
     const { manager, updates } = open(t, where.ring, { store: fileStore(where.path) })
-    await until(() => updates.length === 1, 'a rotation that nobody asked for')
+    await until(() => updates.length === 1, 'an unasked rotation')
     assert.equal(rawOf(manager.refreshToken), where.ring.newest())
     assert.deepEqual(
       where.ring.tokenRequests.map((request) => request.form['refresh_token']),
@@ -470,7 +470,7 @@ describe('many at once on one journal', { concurrency: false }, () => {
     let done = false
     const waiting = manager.getAccessToken().finally(() => (done = true))
     await sleep(200)
-    assert.equal(done, false, 'nobody goes on unlocked')
+    assert.equal(done, false, 'no process continues without the lock')
     assert.equal(where.ring.counts.refreshes, 1)
     holder.process.kill('SIGKILL')
     assert.ok(where.ring.isAccessLive(await waiting))

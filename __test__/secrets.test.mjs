@@ -193,7 +193,7 @@ const FAULTS = [
   ['a Retry-After of nonsense', () => ({ kind: 'status', status: 429, headers: { 'retry-after': MINTED } })],
 ]
 
-describe('no secret is said', { concurrency: 12 }, () => {
+describe('no secret is shown', { concurrency: 12 }, () => {
   it('the search for secrets finds one that is there', () => {
     for (const text of [
       `token ${MINTED}`,

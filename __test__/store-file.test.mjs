@@ -303,7 +303,7 @@ describe('a journal', { concurrency: true }, () => {
     await failure(manager.login({ email: 'person@example.com', password: 'correct horse' }), 'STORE')
     await until(
       () => log.some((entry) => entry.level === 'error' && /later version/.test(entry.message)),
-      'it is said at once',
+      'reported at once',
     )
     await manager.close()
     assert.equal(error.transient, false)

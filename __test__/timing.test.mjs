@@ -94,7 +94,7 @@ describe('expires_in', { concurrency: true }, () => {
     it(`expires_in of ${expiresIn} makes no busy loop of autoRefresh`, async (t) => {
       const ring = await startRing(t, { expiresIn })
       const { manager, updates } = open(t, ring, { refreshToken: ring.mint(), autoRefresh: true })
-      await until(() => updates.length > 0, 'the first refresh, which nobody asked for')
+      await until(() => updates.length > 0, 'the first refresh, which is unasked')
       // Long enough to see a busy loop.
       await new Promise((resolve) => setTimeout(resolve, 1500))
       assert.equal(ring.counts.tokenPosts, 1)
@@ -236,10 +236,7 @@ describe('autoRefresh', { concurrency: true }, () => {
   it('autoRefresh refreshes ahead of expiry without being asked, once', async (t) => {
     const { ring, accessToken, store } = await agedJournal(t, 0.95 * HOUR)
     const { manager } = open(t, ring, { store, autoRefresh: true })
-    await until(
-      () => ring.counts.rotations === 1 && manager.status.state === 'ready',
-      'a rotation that nobody asked for',
-    )
+    await until(() => ring.counts.rotations === 1 && manager.status.state === 'ready', 'an unasked rotation')
     assert.notEqual(await manager.getAccessToken(), accessToken)
     assert.equal(ring.counts.tokenPosts, 1)
   })

@@ -103,7 +103,7 @@ describe('the tracing channel', () => {
     // It has ended, or it would be the one that is heard.
     await until(
       () => manager.stats.rotations > 0 && manager.status.state !== 'refreshing',
-      'a rotation before anybody listens',
+      'a rotation before the first subscriber',
     )
     const { ends, names } = listen(t)
     const before = ring.counts.rotations
@@ -127,7 +127,7 @@ describe('the tracing channel', () => {
     ring.fault({ kind: 'delay-before', until: held })
     const before = ring.counts.refreshes
     open(t, ring, { refreshToken: ring.mint(), autoRefresh: true })
-    await until(() => ring.counts.refreshes > before, 'a request that nobody asked for')
+    await until(() => ring.counts.refreshes > before, 'an unasked request')
     const { ends, names } = listen(t)
     await other.setPushCredentials(null) // At a call the native part learns of the new subscriber.
     answer()
@@ -154,7 +154,7 @@ describe('the tracing channel', () => {
   })
 })
 
-describe('while nobody has subscribed', () => {
+describe('without a subscriber', () => {
   it('without a subscriber no channel is made, nothing is published, and no event of a refresh crosses from the native part', async (t) => {
     const ring = await startRing(t)
     // In a process of its own, because other tests have subscribed in this one.
@@ -203,7 +203,7 @@ describe('while nobody has subscribed', () => {
     assert.equal(code, 0, stderr)
     const { quiet, traced } = JSON.parse(stdout)
     assert.deepEqual(quiet, ['log status token', 0, 0])
-    assert.deepEqual(traced, ['begun ended log status token', 1, 1], 'the same looks see it once somebody has')
+    assert.deepEqual(traced, ['begun ended log status token', 1, 1], 'the same checks see it with a subscriber')
   })
 })
 

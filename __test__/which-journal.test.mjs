@@ -127,7 +127,7 @@ describe('two blocks with one token', () => {
     assert.equal(status.code, 3, status.stdout)
     await Promise.all([one.manager.close(), two.manager.close()])
     assertNothingStale(at.ring)
-    assert.equal(at.shown().Two, undefined, 'nobody brings it back')
+    assert.equal(at.shown().Two, undefined, 'no process brings it back')
     assert.equal(unwrap(String(at.shown().One)).rt, at.ring.newest())
   })
 

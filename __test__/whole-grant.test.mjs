@@ -64,7 +64,7 @@ const CASES = {
   'with two lengths': ({ body }) => answered('200 OK', `content-length: 7\r\n${sized(body)}`, [body]),
   'with a length that is no number': ({ body }) => answered('200 OK', 'content-length: many\r\n', [body]),
   'said to be chunked and not': ({ body }) => answered('200 OK', 'transfer-encoding: chunked\r\n', [body]),
-  'in a chunk that is said to be shorter': ({ body }) =>
+  'in a chunk whose length is too short': ({ body }) =>
     answered('200 OK', 'transfer-encoding: chunked\r\n', ['10\r\n', body, '\r\n0\r\n\r\n']),
   'chunked in HTTP/1.0': ({ body }) => ({
     parts: [`HTTP/1.0 200 OK\r\n${JSON_TYPE}transfer-encoding: chunked\r\n\r\n`, chunk(body), '0\r\n\r\n'],

@@ -101,7 +101,7 @@ const many = []
 /** @param {string} key */
 function keeper(key) {
   const found = keepers.get(key)
-  if (!found) throw new Error(`nobody keeps ${key}`)
+  if (!found) throw new Error(`there is no keeper ${key}`)
   return found
 }
 

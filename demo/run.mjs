@@ -50,7 +50,7 @@ async function logIn(stage, ring) {
   )
 }
 
-/** @param {Stage} stage @param {Ring} ring @returns The script, which goes on. */
+/** @param {Stage} stage @param {Ring} ring @returns The script, which keeps running. */
 async function rotations(stage, ring) {
   step('2. Rotations in a script (access tokens live for 2 seconds, ten calls at a time)')
   const before = await ring.counts()

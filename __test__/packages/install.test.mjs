@@ -76,7 +76,7 @@ async function failing(there, { folder = 'node_modules/ring-auth', host } = {}) 
  * @param {string} message
  * @param {NodeJS.ProcessEnv} [env]
  */
-async function mend(there, message, env = {}) {
+async function fix(there, message, env = {}) {
   const [, where, command] = /To fix it, run(?: in (.+?))?: (.+)$/.exec(message) ?? assert.fail(message)
   if (where) assert.equal(where, there.folder)
   const { code, output } = await there.run(`${command}`, [], { shell: true, env })
@@ -96,7 +96,7 @@ async function missingThenMended(there, reason, command, how) {
   assert.equal(error?.code, 'BINARY_MISSING', JSON.stringify(error))
   assert.ok(error.message.startsWith(`ring-auth ${VERSION} needs the package ${PACKAGE} on this system`), error.message)
   assert.match(error.message, reason)
-  assert.equal(await mend(there, error.message), command)
+  assert.equal(await fix(there, error.message), command)
   // A plugin that has brought its own copy may now share that of the project.
   const after = how?.folder && existsSync(there.path(how.folder)) ? how : {}
   assert.equal(await failing(there, after), undefined)
@@ -201,7 +201,7 @@ describe('an install', () => {
       process.platform === 'win32' ? 'everybody/node_modules/ring-auth' : 'everybody/lib/node_modules/ring-auth'
     const error = await failing(there, { folder })
     assert.equal(error?.code, 'BINARY_MISSING')
-    assert.equal(await mend(there, error.message, env), `npm install --global ring-auth@${VERSION} --include=optional`)
+    assert.equal(await fix(there, error.message, env), `npm install --global ring-auth@${VERSION} --include=optional`)
     assert.equal(await failing(there, { folder }), undefined)
   })
 
@@ -290,7 +290,7 @@ describe('the loader', () => {
       error.message,
       /needs the package ring-auth-linux-arm64-musl .* has ring-auth-linux-arm64-gnu: .* This system has musl, as Alpine does, not glibc\./,
     )
-    await mend(there, error.message, { npm_config_os: 'linux', npm_config_cpu: 'arm64', npm_config_libc: 'musl' })
+    await fix(there, error.message, { npm_config_os: 'linux', npm_config_cpu: 'arm64', npm_config_libc: 'musl' })
     assert.deepEqual(there.installed(), ['ring-auth', 'ring-auth-linux-arm64-musl'])
     // The loader finds the stand-in, which is no binary.
     assert.equal((await failing(there, { host }))?.code, 'BINARY_FAILED')
@@ -430,7 +430,7 @@ describe('the loader', () => {
       error.message,
       new RegExp(`^ring-auth ${VERSION} found ${PACKAGE} 0\\.0\\.1 in .+, but the two must have the same version\\.`),
     )
-    await mend(there, error.message)
+    await fix(there, error.message)
     assert.equal(await failing(there), undefined)
   })
 

@@ -216,7 +216,7 @@ describe(PAGE, { skip: posix }, () => {
       const pasted = ring.mint(PERSON.email)
       writeFileSync(configPath(), whole(pasted))
       assert.equal((await shows(pasted, start())).length, 1, 'the logger is wired')
-      assert.ok(ring.inspect(pasted).spent, 'one that somebody pastes is used')
+      assert.ok(ring.inspect(pasted).spent, 'a pasted token is used')
     })
   }
 

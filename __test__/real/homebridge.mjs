@@ -181,7 +181,7 @@ class World {
   }
 
   /** Waits until config.json is whole and its token is the newest, and live. @param {string} [ancestor] of this family */
-  async mended(ancestor = this.given) {
+  async updated(ancestor = this.given) {
     const text = await until(
       () => {
         const { newest } = this.ring.inspect(ancestor)
@@ -208,7 +208,7 @@ class World {
   async calm(ancestor) {
     this.ring.settings.expiresIn = 14_400
     await this.rotations(1)
-    return this.mended(ancestor)
+    return this.updated(ancestor)
   }
 
   /** Starts Homebridge. @param {{ wrap?: string[] }} [how] */

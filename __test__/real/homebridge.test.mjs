@@ -18,25 +18,25 @@ for (const version of VERSIONS) {
       const first = home.start()
       await first.says(/is running on port/)
       await home.rotations(3)
-      await home.mended()
+      await home.updated()
       assert.match(first.output, /Added Front Door\./)
       const { mode } = statSync(home.configPath)
 
       await first.stop()
-      const stopped = await home.mended()
+      const stopped = await home.updated()
       await sleep(0)
       assert.equal(home.token(), stopped, 'nothing is rotated after the end')
 
       const second = home.start()
       await home.rotations(2)
-      await home.mended()
+      await home.updated()
       await second.kill()
 
       const third = home.start()
       await home.rotations(1)
-      await home.mended()
+      await home.updated()
       await third.stop()
-      await home.mended()
+      await home.updated()
       assert.equal(statSync(home.configPath).mode, mode)
       assert.equal(home.ring.counts.graceUses, 0)
       for (const { output } of [first, second, third])
@@ -46,7 +46,7 @@ for (const version of VERSIONS) {
     it(`the plugin in ${version.name} leaves its journal in a folder that git ignores, and nothing else`, async (t) => {
       const home = await world(t, version)
       await (await home.start().says(/Added Front Door/)).stop()
-      await home.mended()
+      await home.updated()
       const names = footprint(home)
       assert.equal(names.filter((name) => name.endsWith('.json')).length, 1, names.join())
       assert.deepEqual(
@@ -77,9 +77,9 @@ for (const version of VERSIONS) {
       }
       const last = home.start()
       await home.rotations(1)
-      await home.mended()
+      await home.updated()
       await last.stop()
-      await home.mended()
+      await home.updated()
     })
 
     it(`the plugin in ${version.name} survives SIGKILL in the middle of a rotation, whether Ring has rotated or not`, async (t) => {
@@ -94,24 +94,24 @@ for (const version of VERSIONS) {
       }
       home.start()
       await home.rotations(2)
-      await home.mended()
+      await home.updated()
       await home.last?.stop()
-      await home.mended()
+      await home.updated()
     })
 
     it(`the plugin in ${version.name} knows an old token that came back, while stopped and while running`, async (t) => {
       const home = await world(t, version)
       await (await home.start().says(/is running on port/)).stop()
-      const backup = await home.mended()
+      const backup = await home.updated()
       home.start()
       await home.rotations(2)
       await home.last?.stop()
-      assert.notEqual(await home.mended(), backup)
+      assert.notEqual(await home.updated(), backup)
 
       home.put(backup)
       const homebridge = home.start()
       await homebridge.says(/is running on port/)
-      await home.mended()
+      await home.updated()
       for (const [old, write] of /** @type {const} */ ([
         [backup, 'put'],
         [home.given, 'replace'],
@@ -120,32 +120,32 @@ for (const version of VERSIONS) {
         await home.rotations(1)
         home[write](old)
         await home.rotations(1)
-        await home.mended()
+        await home.updated()
       }
       await homebridge.stop()
-      await home.mended()
+      await home.updated()
       assert.equal(home.ring.counts.invalidGrants, 0)
     })
 
     it(`the plugin in ${version.name} knows its old tokens under another name too`, async (t) => {
       const home = await world(t, version)
       await (await home.start().says(/Added Front Door/)).stop()
-      await home.mended()
+      await home.updated()
       // A settings page that was open all the time saves the name that was changed, and its own copy of the token.
       home.template = home.template.replace(/("name" : )".*?"/, '$1"Renamed"')
       home.put(home.given)
       const homebridge = await home.start().says(/\[Renamed\]/)
       await home.rotations(1)
-      await home.mended()
+      await home.updated()
       await homebridge.stop()
-      await home.mended()
+      await home.updated()
       assert.equal(footprint(home).filter((name) => name.endsWith('.json')).length, 1)
     })
 
     it(`the plugin in ${version.name} takes a new token that was pasted, while stopped and while running`, async (t) => {
       const home = await world(t, version)
       await (await home.start().says(/Added Front Door/)).stop()
-      await home.mended()
+      await home.updated()
       const stopped = home.ring.mint(EMAIL)
       home.put(stopped)
       const homebridge = home.start()
@@ -221,7 +221,7 @@ for (const version of VERSIONS) {
       }
       await home.calm()
       await homebridge.stop()
-      await home.mended()
+      await home.updated()
     })
 
     it(`the plugin in ${version.name} never shows half a file to a settings page that rewrites it in place`, async (t) => {
@@ -244,26 +244,26 @@ for (const version of VERSIONS) {
       // If one program writes in place while another one replaces the file, one of them may lose its change, but never a part of it.
       home.template = home.template.replace(/"saved" :\d+/, `"saved" :${readSaved(home.configPath)}`)
       await homebridge.stop()
-      await home.mended()
+      await home.updated()
     })
 
     it(`the plugin in ${version.name} works in a child bridge, and beside one that outlives its parent`, async (t) => {
       const home = await world(t, version, { block: { _bridge: { username: '0E:00:00:00:00:02', port: 0 } } })
       const homebridge = home.start()
       await home.rotations(2)
-      await home.mended()
+      await home.updated()
       assert.match(homebridge.output, /child bridge/i)
       await homebridge.stop()
-      await home.mended()
+      await home.updated()
 
       const second = home.start()
       await home.rotations(1)
       second.child.kill('SIGKILL')
       home.start()
       await home.rotations(3)
-      await home.mended()
+      await home.updated()
       await home.last?.stop()
-      await home.mended()
+      await home.updated()
     })
 
     /** @type {[string, (path: string) => void, (path: string) => void, (path: string) => string[]][]} */
@@ -288,9 +288,9 @@ for (const version of VERSIONS) {
         // The token in it is old by now, and must not be sent.
         allow(home.configPath)
         const again = home.start()
-        await home.mended()
+        await home.updated()
         await again.stop()
-        await home.mended()
+        await home.updated()
         assert.equal(home.ring.counts.invalidGrants, 0)
       })
     }
@@ -301,15 +301,15 @@ for (const version of VERSIONS) {
       const home = await world(t, version)
       // Homebridge makes folders of its own at its first start.
       await (await home.start().says(/Added Front Door/)).stop()
-      await home.mended()
+      await home.updated()
       chmodSync(home.storage, 0o555)
       atEnd(t, 'manager', () => chmodSync(home.storage, 0o755))
       const { ino } = statSync(home.configPath)
       const homebridge = home.start({ wrap: bound() })
       await home.rotations(3)
-      await home.mended()
+      await home.updated()
       await homebridge.stop()
-      await home.mended()
+      await home.updated()
       assert.equal(statSync(home.configPath).ino, ino)
     })
 
@@ -320,9 +320,9 @@ for (const version of VERSIONS) {
       const { ino } = statSync(home.configPath)
       const homebridge = home.start({ wrap: bindMount(home.configPath) })
       await home.rotations(3)
-      await home.mended()
+      await home.updated()
       await homebridge.stop()
-      await home.mended()
+      await home.updated()
       assert.equal(statSync(home.configPath).ino, ino, 'it was replaced, so it was not mounted')
       assert.match(homebridge.output, /written in place/)
       // The backup that existed during the write is gone again.
@@ -341,7 +341,7 @@ const beside = ({ storage }) => readdirSync(storage).filter((name) => name.inclu
 /** Waits until a token that was pasted is used, and config.json shows what it became. @param {World} home @param {string} pasted */
 async function used(home, pasted) {
   await until(() => home.ring.inspect(pasted).spent, `the use of the pasted token\n${home.last?.output}`)
-  await home.mended(pasted)
+  await home.updated(pasted)
 }
 
 /** @param {string} path @returns {number} */

@@ -8,7 +8,7 @@ export const urls: string[] = [clientApi('a'), deviceApi('b'), commandsApi('c'),
 client.noSuchMethod()
 // @ts-expect-error: a number is no URL
 void client.request({ url: 7 })
-// @ts-expect-error: an option that nobody has
+// @ts-expect-error: an unknown option
 new RingRestClient({ refreshToken: 'x', noSuchOption: 1 })
 
 export async function use(): Promise<number> {
