@@ -7,11 +7,11 @@ const { load } = require('./lib/load.js')
 const { RingTokenManager, RingAuthError, parseRefreshToken } = createExports(load())
 
 /**
- * Loaded when it is needed: most programs have no RingApi.
+ * The function that attaches a RingApi. Its file is read at the first call, because most programs have no RingApi.
  * @type {typeof import('./index.js').attachToRingApi}
  */
 const attachToRingApi = (ringApi, manager) =>
   require('./lib/ring-client-api/attach.js').attachToRingApi(ringApi, manager)
 
-// Written as a literal: this is how Node finds the names for `import { RingTokenManager } from 'ring-auth'`.
+// A literal, because Node finds the names for `import { RingTokenManager } from 'ring-auth'` in it.
 module.exports = { RingTokenManager, RingAuthError, attachToRingApi, parseRefreshToken }

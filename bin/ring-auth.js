@@ -4,7 +4,7 @@ const isDoctor = isCommand('doctor')
 const addon = loaded()
 const kind = kindOf(0)
 
-// A terminal is a device. Asking node:tty whether it is one costs 2 ms at every start, and any other device has nothing to restore.
+// A terminal is a device. Loading node:tty to recognise it costs 2 ms at each start, and other devices have nothing to restore.
 if (kind?.isCharacterDevice()) require('../lib/signals.js').beforeDeadlySignals(addon.restoreTerminal)
 
 if (args.includes('watch')) require('../lib/signals.js').onEnd(addon.endWatch)
@@ -19,14 +19,14 @@ running.then((code) => {
   process.exitCode = code
 })
 
-/** Whether a word is the command, and not the value of an option. @param {string} word */
+/** Whether a word is the command and not the value of an option. @param {string} word */
 function isCommand(word) {
   const before = args[args.indexOf(word) - 1] ?? ''
   const hasNoValue = !before.startsWith('-') || /^--(json|quiet|verbose|homebridge)$|^-[qv]$|=/.test(before)
   return args.includes(word) && hasNoValue
 }
 
-/** The addon. Whoever types a command wants a sentence, and not where in the program it was thrown. */
+/** The addon. If it cannot be loaded, the user gets a sentence and not a stack. */
 function loaded() {
   try {
     return require('../lib/load.js').load()
@@ -39,7 +39,7 @@ function loaded() {
   }
 }
 
-/** What standard input is good for. The file costs half a millisecond, and most starts do not need it. */
+/** The purpose of standard input. Most starts do not need the file, which costs half a millisecond. */
 function input() {
   const { platform, env } = process
   const command = process.argv[1] ?? ''

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict'
 
-// AbortSignal: handled here and not by the native part, whose calls go on when their caller is gone.
+// AbortSignal. It is handled here and not in the native part, whose calls continue after an abort.
 
 const { RingAuthError } = require('./errors.js')
 
@@ -30,7 +30,7 @@ function aborted(signal) {
 }
 
 /**
- * The calls that wait on each signal. One listener serves them all: Node warns of a leak from the eleventh on.
+ * The calls that wait for each signal. One listener serves all of them: Node warns about a leak from the eleventh listener on.
  * @type {WeakMap<AbortSignal, { waiting: Set<() => void>, listener: () => void }>}
  */
 const signals = new WeakMap()
@@ -38,7 +38,7 @@ const signals = new WeakMap()
 /**
  * @param {AbortSignal} signal
  * @param {() => void} callback
- * @returns {() => void} Takes the callback away again.
+ * @returns {() => void} Removes the callback.
  */
 function onAbort(signal, callback) {
   let entry = signals.get(signal)
@@ -62,8 +62,8 @@ function onAbort(signal, callback) {
 }
 
 /**
- * The result of a native call, or `ABORTED` as soon as the signal says so: the native call then goes on, and what
- * comes of it is dropped.
+ * The result of a native call, or `ABORTED` as soon as the signal is aborted. The native call then continues, and its result
+ * is dropped.
  * @template T
  * @param {Promise<T>} call
  * @param {AbortSignal | undefined} signal
@@ -73,7 +73,7 @@ function orAborted(call, signal) {
   if (signal === undefined) return call
   return new Promise((resolve, reject) => {
     let done = () => {}
-    // First of all, so that a failure of the call is handled even if a foreign signal cannot be listened to.
+    // This comes first, so that a failure of the call is handled even if `onAbort` throws for a signal of another library.
     call.then(
       (value) => {
         done()

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict'
 
-// Checks of arguments. What is refused is named, and its kind; its value is never shown, because it may be a secret.
+// Checks of arguments. A message names the argument and its type. It never shows the value, which may be a secret.
 
 const { invalid } = require('./errors.js')
 
@@ -9,7 +9,7 @@ const MAX_TEXT_BYTES = 128 * 1024
 const MAX_WRAPPER_BYTES = 256 * 1024
 
 /**
- * What a value is, for a message that must not show the value itself.
+ * The type of a value, for a message that must not show the value itself.
  * @param {unknown} value
  */
 function kindOf(value) {
@@ -28,15 +28,15 @@ function wrongType(name, expected, value) {
 }
 
 /**
- * Whether an object has a property itself or from a class of its own. What it has from `Object.prototype` its caller did not
- * give: any other package of the program can put something there.
+ * Whether an object has a property itself or from its class. A property of `Object.prototype` does not count: any package of the
+ * program can put one there.
  * @param {object} value
  * @param {string} key
  */
 function isGiven(value, key) {
   for (let at = value; at !== null; at = Object.getPrototypeOf(at)) {
     const parent = Object.getPrototypeOf(at)
-    // Object.prototype, also that of another realm. A null prototype alone is not enough: a caller can make that, too.
+    // Object.prototype, also that of another realm. A null prototype alone does not prove it: a program can make such an object.
     if (parent === null && Object.hasOwn(at, 'isPrototypeOf') && Object.hasOwn(at, 'hasOwnProperty')) return false
     if (Object.hasOwn(at, key)) return true
   }
@@ -44,10 +44,10 @@ function isGiven(value, key) {
 }
 
 /**
- * The properties with these names that an object has itself or from a class of its own, each read once.
+ * The properties with these names that an object has itself or from its class, each read once.
  * @param {object} value
  * @param {readonly string[]} names
- * @returns {Record<string, any>} without a prototype: what was not given is undefined
+ * @returns {Record<string, any>} An object without a prototype, so that a property that was not given is undefined.
  */
 function pick(value, names) {
   const found = Object.create(null)
@@ -56,11 +56,11 @@ function pick(value, names) {
 }
 
 /**
- * What an argument gives, each property read once: all that it has itself, and the known ones of its class.
+ * The properties of an argument, each read once: all that it has itself, and the known ones of its class.
  * @param {string} name
  * @param {unknown} value
  * @param {readonly string[]} known
- * @returns {Record<string, unknown>} without a prototype: what was not given is undefined
+ * @returns {Record<string, unknown>} An object without a prototype, so that a property that was not given is undefined.
  */
 function properties(name, value, known) {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw wrongType(name, 'an object', value)
@@ -94,8 +94,8 @@ function refuseUnknown(name, given, known) {
 }
 
 /**
- * The known name that was probably meant: one with at most two typing errors, or one that contains what was given. The command
- * line has the same in src/cli/suggest.rs.
+ * The known name that was probably meant: one with at most two typing errors, or one that contains the given name. The command
+ * line has the same rule in src/cli/suggest.rs.
  * @param {string} given
  * @param {string[]} known
  */
@@ -152,14 +152,15 @@ function nonEmpty(name, value) {
 function tokenText(name, value) {
   if (typeof value !== 'string') throw wrongType(name, 'a string', value)
   const length = Buffer.byteLength(value)
-  // The wrapper of a token that Ring gave may be longer than a text from a person: the core looks at what is in it.
+  // The wrapper of a token from Ring may be longer than a text from a person. The core checks its content.
   if (length > MAX_WRAPPER_BYTES || (length > MAX_TEXT_BYTES && !isWrapper(value)))
     throw invalid(`${name} is longer than 128 KiB: this is not a refresh token`)
   return value
 }
 
 /**
- * The same for an option, which the core ignores if the store holds a token: of a text that is too long it gets enough to see that.
+ * A text in an option that may be a refresh token. The core ignores it if the store holds a token. A text that is too long is cut
+ * to a length at which the core still sees that it is too long.
  * @param {string} name
  * @param {unknown} value
  * @returns {string}
@@ -193,13 +194,13 @@ function jsonObject(name, value) {
   } catch {
     throw invalid(`${name} cannot be written as JSON: it has a cycle, a BigInt or a toJSON that fails`)
   }
-  // A toJSON may turn an object into anything: a Date becomes a string.
+  // A toJSON may convert an object to another type: a Date becomes a string.
   if (typeof json !== 'string' || !json.startsWith('{')) throw invalid(`${name} must be an object in JSON too`)
   return json
 }
 
 /**
- * What was thrown, for a message that must not show the value itself.
+ * The type of a thrown value, for a message that must not show the value itself.
  * @param {any} error
  */
 function describeThrown(error) {

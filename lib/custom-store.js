@@ -1,7 +1,7 @@
 // @ts-check
 'use strict'
 
-// The `store` option: where the token is kept, and the functions of those who keep it, or its key, themselves.
+// The `store` option: the place where the token is kept, and the functions of a program that keeps the token or its key itself.
 
 const { AsyncLocalStorage } = require('node:async_hooks')
 const { isUint8Array } = require('node:util/types')
@@ -106,7 +106,7 @@ function withKey(option, key) {
 }
 
 /**
- * A key as text; undefined for what cannot be one.
+ * A key as text; undefined if the value cannot be a key.
  * @param {unknown} key
  */
 function keyText(key) {
@@ -172,21 +172,22 @@ function customStore(store) {
   return withKey({ ...builtIn('custom', fields), custom }, key)
 }
 
-/** The longest words of a program that are handed over, in characters. */
+/** The longest error message of a program that is passed on, in characters. */
 const LONGEST_WORDS = 10_000
-/** How many errors that caused one another are told of. */
+/** The number of causes of an error whose messages are passed on. */
 const MOST_CAUSES = 3
 
 /**
- * The calls that have not ended. A promise that never settles is held by nobody else: once it was collected, the core would take the
- * call for one that the end of the program had cut off, and call again.
+ * The calls that have not ended. Nothing else holds a promise that never settles. If it were collected, the core would assume that
+ * the end of the program had cut the call off, and call again.
  * @type {Set<Promise<unknown>>}
  */
 const unended = new Set()
 
 /**
- * Calls a program's own functions, one at a time, and knows what is called from inside them. The core of one manager calls one at
- * a time; a closed manager may have left behind a call that has not ended when the next one begins with the same store.
+ * The functions of a program that keeps its token or its key itself. Calls them one at a time, and recognises calls from inside
+ * them. The core of one manager makes one call at a time, but a call of a closed manager may still run when the next manager begins
+ * with the same store.
  */
 class CustomStore {
   /** @type {AsyncLocalStorage<{ running: boolean }>} */
@@ -206,7 +207,7 @@ class CustomStore {
     if (typeof this.#store.key !== 'function') this.key = undefined
   }
 
-  // Fields, which are defined: what is assigned would go to a setter on Object.prototype.
+  // Fields are defined. An assignment would go to a setter on Object.prototype.
 
   /** @type {(() => Promise<BindingAnswer>) | undefined} */
   load = async () => {
@@ -241,7 +242,7 @@ class CustomStore {
     }
   }
 
-  /** The manager waits for the function that runs: a call from inside it would wait for itself. */
+  /** Throws inside a running function: the manager waits for that function, so a call from inside it would wait for itself. */
   refuseInside() {
     if (this.#inside.getStore()?.running === true) {
       throw invalid('The manager cannot be called from inside its own load, save or key, which it is waiting for')
@@ -299,25 +300,25 @@ function failed(message) {
 }
 
 /**
- * What an error says, and the errors that caused it. A token may be quoted in it: the core takes those out.
+ * The message of an error and of its causes. A token may be quoted in them: the core removes it.
  * @param {unknown} error
  */
 function words(error) {
   /** @type {string[]} */
-  const said = []
+  const messages = []
   try {
-    for (let cause = /** @type {any} */ (error); cause != null && said.length < MOST_CAUSES; cause = cause.cause) {
+    for (let cause = /** @type {any} */ (error); cause != null && messages.length < MOST_CAUSES; cause = cause.cause) {
       const sentence = wordsOfOne(cause)
-      // Many an error repeats the message of its cause.
-      if (!said.some((former) => former.includes(sentence))) said.push(sentence)
+      // Many errors repeat the message of their cause.
+      if (!messages.some((former) => former.includes(sentence))) messages.push(sentence)
       else break
       if (typeof cause !== 'object') break
     }
   } catch {
-    // A getter that throws: what was said until then has to do.
+    // A getter threw: the messages so far are used.
   }
-  const text = said.join(': ') || 'it threw something that is no error'
-  // Not in the middle of a word, of which the rest could not be recognised as a token.
+  const text = messages.join(': ') || 'it threw something that is no error'
+  // Not in the middle of a word: the rest of a token could not be recognised.
   return text.length <= LONGEST_WORDS ? text : text.slice(0, LONGEST_WORDS).replace(/\S*$/, '…')
 }
 

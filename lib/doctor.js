@@ -1,17 +1,17 @@
 // @ts-check
 'use strict'
 
-// What `ring-auth doctor` cannot see from the core: the runtime, the C library, other copies of the package; and what it says if there
-// is no core to be run. Read for that command alone.
+// The parts of `ring-auth doctor` that need JavaScript: the runtime, the C library, other copies of the package, and the output if
+// the core cannot be loaded. Only that command reads this file.
 
 const { existsSync, readFileSync, readdirSync, realpathSync } = require('node:fs')
 const { basename, dirname, join } = require('node:path')
 const { VERSION, libcOf, platformOf, reportWithoutNetwork, thisHost } = require('./load.js')
 
-/** The most folders of packages that are looked into. */
+/** The largest number of `node_modules` folders that are searched. */
 const MOST_FOLDERS = 20_000
 
-/** The checks of the core, in their order: none of them is made without it. */
+/** The checks of the core, in their order. Without the core they are skipped. */
 const CHECKS = [
   'copies',
   'store',
@@ -37,7 +37,7 @@ const CHECKS = [
   'api',
 ]
 
-/** What the core is told, as JSON. */
+/** What the core needs to know of the runtime and the package, as JSON. */
 function surroundings() {
   const own = dirname(__dirname)
   return JSON.stringify({
@@ -51,14 +51,14 @@ function surroundings() {
   })
 }
 
-/** The program that runs this, with its version. @param {Record<string, string | undefined>} versions */
+/** The runtime and its version. @param {Record<string, string | undefined>} versions */
 function runtime(versions = process.versions) {
   if (versions['bun']) return `Bun ${versions['bun']}`
   if (versions['deno']) return `Deno ${versions['deno']}`
   return `Node.js ${versions['node']}`
 }
 
-/** The C library and, if it says so, its version. */
+/** The C library and, if it is known, its version. */
 function libc() {
   if (process.platform !== 'linux') return undefined
   const name = libcOf(process.execPath)
@@ -67,7 +67,7 @@ function libc() {
 }
 
 /**
- * The other folders with this package in the trees of some folders.
+ * The other folders with this package, searched from some folders.
  * @param {string} own
  * @param {string[]} starts
  */
@@ -100,7 +100,7 @@ function otherCopies(own, starts) {
   return [...found.values()]
 }
 
-/** A folder and those that it is in. @param {string} folder @returns {string[]} */
+/** A folder and its parents. @param {string} folder @returns {string[]} */
 function ancestors(folder) {
   const parent = dirname(folder)
   return parent === folder ? [folder] : [folder, ...ancestors(parent)]
@@ -135,9 +135,9 @@ function versionIn(folder) {
 }
 
 /**
- * What the command says if the binary cannot be loaded: that, and that nothing else was looked at. The exit code is 1.
+ * The output of the command if the binary cannot be loaded: this failure, and all other checks as skipped. The exit code is 1.
  * @param {readonly string[]} args
- * @param {{ code: string, message: string }} error why
+ * @param {{ code: string, message: string }} error
  */
 function withoutBinary(args, { code, message }) {
   const rest = CHECKS.map((id) => ({ id, state: 'skipped', message: 'This check needs the binary.' }))

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict'
 
-// The one class of errors, and how what crosses the boundary becomes one.
+// The class of all errors, and the conversion of errors that cross the boundary.
 
 /** @typedef {import('../index.js').ErrorCode} ErrorCode */
 /** @typedef {import('../binding/binding.js').BindingError} BindingError */
@@ -18,21 +18,21 @@ class RingAuthError extends Error {
    * @param {ErrorDetails} [details]
    */
   constructor(code, message, details) {
-    // Without a prototype: what is not given must not come from Object.prototype.
+    // Without a prototype: a field that is not given must not be read from Object.prototype.
     const { transient = false, httpStatus, retryAfterMs, cause } = Object.assign(Object.create(null), details)
     super(message, cause == null ? undefined : { cause })
     /** @readonly */
     this.code = code
     /** @readonly */
     this.transient = transient
-    // Only where they apply, so no fields of the class.
+    // Not fields of the class, because they exist only if they apply.
     if (httpStatus != null) Object.assign(this, { httpStatus })
     if (retryAfterMs != null) Object.assign(this, { retryAfterMs })
   }
 
   /**
-   * Every plugin can have its own copy of this package: an error of any of them is one of ours. A subclass keeps the
-   * ordinary meaning.
+   * Each plugin can have its own copy of this package: errors of all copies are instances of this class. For a subclass
+   * `instanceof` has its usual meaning.
    * @override
    * @param {any} value
    */
@@ -57,8 +57,8 @@ function invalid(message) {
 }
 
 /**
- * The native part threw instead of answering with data: a bug in it. Its own words are left out, because a panic can
- * quote the text it stumbled over.
+ * The error for a native call that threw instead of returning data, which is a bug. The original message is left out, because
+ * the message of a panic can quote a secret.
  */
 function internal() {
   return new RingAuthError('PROTOCOL', 'The native part of ring-auth failed without a reason. Please report this.', {

@@ -1,9 +1,9 @@
 // @ts-check
 'use strict'
 
-// Run by npm, and changes nothing. Only where `npm rebuild` is asked to put right a node_modules that was made on another system,
-// as the Homebridge UI does with its bundles, does it fail when the binary for this one is not there: a rebuild cannot bring
-// it, and whoever asked goes on to a regular install, which does.
+// The install script, which npm runs. It changes nothing. It fails only in `npm rebuild`, if the binary for this system is missing:
+// the Homebridge UI runs that command for a node_modules of another system. A rebuild cannot bring the binary, and after a failure
+// the UI runs a regular install, which can.
 
 const { existsSync } = require('node:fs')
 const { join } = require('node:path')

@@ -1,21 +1,21 @@
 // @ts-check
 'use strict'
 
-// Finds the addon for this platform: the one that a clone built, else the one in the platform's own package. If there is
-// none it looks for the reason, and says what fixes it. A bundler may have put this file into a program of somebody else's.
+// Finds the addon for this platform: the one that a clone built, or the one in the platform package. If there is none, the error
+// says why and what fixes it. A bundler may have put this file into another program.
 
 const { closeSync, existsSync, openSync, readFileSync, readSync } = require('node:fs')
 const { createRequire } = require('node:module')
 const { dirname, join, sep } = require('node:path')
 
-/** That of package.json, which is not there in a bundle: one that is found from there is somebody else's. A test compares the two. */
+/** The version in package.json. A bundle has no package.json of this package, so it is written here too. A test compares the two. */
 const VERSION = '0.1.0'
 
 /** @typedef {typeof import('../binding/binding.js')} Addon */
 /** @typedef {'BINARY_MISSING' | 'BINARY_MISMATCH' | 'BINARY_FAILED' | 'PLATFORM_UNSUPPORTED'} LoadErrorCode */
 
 /**
- * Where the addon is to run.
+ * The system on which the addon is to run.
  * @typedef {object} Host
  * @property {string} platform as `process.platform`
  * @property {string} arch as `process.arch`
@@ -23,7 +23,7 @@ const VERSION = '0.1.0'
  * @property {'glibc' | 'musl' | undefined} libc on Linux
  */
 
-/** Those that have a package, `ring-auth-` and this. */
+/** The systems with a platform package, whose name is `ring-auth-` and this word. */
 const PLATFORMS = [
   'darwin-arm64',
   'darwin-x64',
@@ -37,7 +37,7 @@ const PLATFORMS = [
 ]
 
 /**
- * The addon, with the certificates of the system if Node is to use them.
+ * Loads the addon, and passes it the certificates of the system if Node is to use them.
  * @param {Host} [host]
  * @returns {Addon}
  */
@@ -49,7 +49,7 @@ function load(host = thisHost()) {
 }
 
 /**
- * What tells Node to trust the certificates of the system, if something does.
+ * The setting that tells Node to trust the certificates of the system, if there is one.
  * @param {{ env: NodeJS.ProcessEnv, execArgv: readonly string[] }} process
  */
 function systemCaAskedBy({ env, execArgv }) {
@@ -67,7 +67,7 @@ function find(host) {
   const platform = platformOf(host)
   const bundled = isBundled()
   const built = bundled ? '' : join(__dirname, '..', 'binding', `ring-auth.${platform}.node`)
-  // Not by the plain `require`: a bundler would take that for its own.
+  // Not with the plain `require`, which a bundler would replace.
   if (platform && built && existsSync(built)) return createRequire(built)(built)
   if (!platform) throw unsupported(host)
 
@@ -83,7 +83,7 @@ function find(host) {
     )
   }
   try {
-    // By its file: a program that Bun has compiled knows no folders outside of itself.
+    // With its file name: a program that Bun has compiled cannot look up folders outside of itself.
     return createRequire(manifest)(join(dirname(manifest), main))
   } catch (error) {
     const words = wordsOf(error)
@@ -97,7 +97,7 @@ function find(host) {
 }
 
 /**
- * What an error says, in one line. On Windows the reason and the file are in a line each, and the path begins with `\\?\`.
+ * The message of an error, in one line. On Windows it has a line for the reason and a line for the file, whose path begins with `\\?\`.
  * @param {unknown} error
  */
 function wordsOf(error) {
@@ -108,7 +108,7 @@ function wordsOf(error) {
     .replace(/\\\\\?\\(?=[a-z]:)/gi, '')
 }
 
-/** Whether this file's text stands in a bundle: then nothing of the package lies around it. */
+/** Whether this code runs in a bundle, without the other files of the package around it. */
 function isBundled() {
   return (
     typeof __filename !== 'string' ||
@@ -118,8 +118,8 @@ function isBundled() {
 }
 
 /**
- * Where a file of a package is. A bundle is looked at from where it is itself, from the script that was started, and from the
- * program: `bun build --compile` makes one of its own.
+ * The path of a file of a package. For a bundle it is searched from the bundle, from the started script, and from the program, which
+ * is the bundle itself after `bun build --compile`.
  * @param {string} request
  * @param {boolean} bundled
  */
@@ -131,7 +131,7 @@ function resolve(request, bundled) {
     try {
       return createRequire(place).resolve(request)
     } catch (error) {
-      // Anything but its absence is not to be explained away. What a bundler says of a place is not Node's.
+      // Any error but the absence of the package is thrown. The errors of a bundle are not Node's, so there they are ignored.
       if (!bundled && /** @type {NodeJS.ErrnoException} */ (error).code !== 'MODULE_NOT_FOUND') throw error
     }
   }
@@ -150,16 +150,16 @@ function missingBeside(name) {
 }
 
 /**
- * What helps against the reason that a system gave for not loading a binary, if it is a known one.
+ * The fix for the reason that the system gave for not loading a binary, if the reason is known.
  * @param {string} words
- * @param {string} folder of the binary
+ * @param {string} folder The folder of the binary.
  */
 function failureRemedy(words, folder) {
   const needed = /version [`'"]?(GLIBC_[\d.]+)'? not found/.exec(words)
   if (needed) {
     return `The C library of this system is older than that: it needs ${needed[1]?.replace('GLIBC_', 'glibc ')} or later, so use a newer version of the system, or a newer base image.`
   }
-  // A loader names the C library that it does not find.
+  // The loader of the system names the C library that it does not find.
   const foreign = /libc\.musl-|ld-musl-/.test(words)
     ? 'musl'
     : /ld-linux-[^ ]*\.so|libc\.so\.6/.test(words)
@@ -168,7 +168,7 @@ function failureRemedy(words, folder) {
   if (foreign && /cannot open shared object file|Error loading shared library/.test(words)) {
     return `The binary is for systems with ${foreign}, and this one does not have it: node_modules was copied from another system. ${isBundled() ? 'Install it again.' : remedy(folder.split(sep).at(-1) ?? '', VERSION)}`
   }
-  // A file that its reader may not open is another matter.
+  // A file that this user may not open has another fix.
   if (/cannot open shared object file/.test(words)) return ''
   if (/failed to map segment|Operation not permitted|Permission denied/.test(words)) {
     return `The system does not allow code from ${folder}: look whether its file system is mounted with noexec (findmnt --target ${folder}), and install it on one that is not, or mount it with exec.`
@@ -182,11 +182,11 @@ function failureRemedy(words, folder) {
 }
 
 /**
- * The platform's name, if there is a package for it.
+ * The name of the platform, if there is a package for it.
  * @param {Host} host
  */
 function platformOf({ platform, arch, machine, libc }) {
-  // The package for 32-bit ARM is for ARMv7; a first Raspberry Pi or a Zero has less.
+  // The package for 32-bit ARM needs ARMv7. The first Raspberry Pi and the Zero have ARMv6.
   const abi = { linux: linuxAbi(arch, libc), win32: '-msvc' }[platform] ?? ''
   const name = `${platform}-${arch}${abi}`
   return PLATFORMS.includes(name) && machine !== 'armv6l' ? name : undefined
@@ -210,8 +210,8 @@ function thisHost() {
 }
 
 /**
- * The C library that a program was linked with: its loader's path stands near the beginning of its file. Where it does not,
- * Node's own report knows.
+ * The C library that a program was linked with. The path of its loader is near the beginning of its file. If it is not there,
+ * Node's report tells.
  * @param {string} program
  * @returns {'glibc' | 'musl'}
  */
@@ -225,7 +225,7 @@ function libcOf(program) {
   return musl ? 'musl' : 'glibc'
 }
 
-/** What Node says of this process. Its part about the network is left out: it looks up the name of each address, which can take minutes. */
+/** Node's report of this process, without its part about the network, which looks up the name of each address and can take minutes. */
 function reportWithoutNetwork() {
   /** @type {any} */
   const { report } = process
@@ -266,7 +266,7 @@ function unsupported({ platform, arch, machine, libc }) {
 
 /**
  * @param {Host} host
- * @param {string} name of the package that is not there
+ * @param {string} name The missing package.
  * @param {string} version
  */
 function missing(host, name, version) {
@@ -278,7 +278,7 @@ function missing(host, name, version) {
 }
 
 /**
- * Why a package is not there, as far as what is there tells.
+ * The reason why a package is missing, as far as the installed files tell.
  * @param {Host} host
  * @param {string} name
  */
@@ -307,7 +307,7 @@ function cause({ libc }, name) {
 }
 
 /**
- * What brings a package, word for word.
+ * The command that installs a package.
  * @param {string} name
  * @param {string} version
  */
@@ -325,11 +325,11 @@ function remedy(name, version) {
   if ('ring-auth' in { ...dependencies, ...devDependencies, ...optionalDependencies }) {
     return run(`npm install ring-auth@${version} --include=optional`)
   }
-  // Somebody else's dependency: the project's own list stays as it is.
+  // The package is a dependency of another package, so the project's package.json stays as it is.
   return run(`npm install --no-save ${name}@${version}`)
 }
 
-/** Whose node_modules this is in: the project, and the Homebridge plugin that has brought its own. */
+/** The project whose node_modules this is in, and the Homebridge plugin that has its own copy. */
 function place() {
   const [project = '', ...packages] = __dirname.split(`${sep}node_modules${sep}`)
   const [first = ''] = packages

@@ -1,9 +1,9 @@
 // @ts-check
 'use strict'
 
-// The public face: it checks arguments, makes real errors of the data that crosses the boundary, and adds what a native
-// class cannot have (AbortSignal, observables, disposal). No logic of tokens is here. `createExports` takes the binding as
-// an argument, so that all of it can be tested without a binary.
+// The public class. It checks arguments, converts the data that crosses the boundary to errors, and adds AbortSignal, observables and
+// disposal, which a native class cannot have. It has no logic of tokens. `createExports` takes the binding as an argument, so that
+// all of it can be tested without a binary.
 
 /** @typedef {import('../index.js').Auth} Auth */
 /** @typedef {import('../index.js').ErrorCode} ErrorCode */
@@ -14,7 +14,7 @@
 /** @typedef {InstanceType<typeof import('./custom-store.js').CustomStore>} CustomStore */
 /** @typedef {InstanceType<typeof import('./observable.js').Subscriber>} Subscriber */
 
-// What crosses the boundary is declared by the build, in binding/binding.d.ts.
+// The build declares the types that cross the boundary, in binding/binding.d.ts.
 
 /** @typedef {typeof import('../binding/binding.js')} Binding */
 /** @typedef {import('../binding/binding.js').BindingApi} BindingApi */
@@ -27,18 +27,18 @@
 /** @typedef {import('../binding/binding.js').BindingStatus} BindingStatus */
 
 /**
- * What the drop-in for ring-client-api needs of a manager beyond its public face.
+ * The part of a manager that is not public, for the drop-in for ring-client-api.
  * @typedef Internals
  * @property {(deviceName: string, listener: (answer: BindingApiAnswer) => void) => BindingApi} openApi
  * @property {(email: string, password: string, code: string) => Promise<LoginStep>} loginWithCode
- * @property {() => boolean} isAsked Whether a call has not ended that may rotate.
- * @property {() => void} refuseInside Throws inside a store's own save, where waiting for the manager would be for ever.
+ * @property {() => boolean} isAsked Whether a call that may rotate has not ended.
+ * @property {() => void} refuseInside Throws inside a store's own save, which would wait for the manager forever.
  * @property {(level: LogEntry['level'], message: string) => void} log
  */
 const { RingAuthError, fromBinding, guard, ignoreRejection, internal, invalid } = require('./errors.js')
 const { jsonObject, nonEmpty, properties, tokenText, wrongType } = require('./checks.js')
 
-// Each file costs every program half a millisecond at its start. These three are read when they are first needed, once.
+// Each file costs every program half a millisecond at its start. These files are read when they are first needed.
 
 /** @type {typeof import('./options.js') | undefined} */
 let optionsModule
@@ -57,25 +57,25 @@ const observable = () => (observableModule ??= require('./observable.js'))
 const tracing = () => (tracingModule ??= require('./tracing.js'))
 
 const CREDENTIALS = ['email', 'password', 'totpSecret']
-/** Of the tracing channel `ring-auth:refresh`, as Node names them. */
+/** The channels of the tracing channel `ring-auth:refresh`, as Node names them. */
 const CHANNELS = ['start', 'end', 'asyncStart', 'asyncEnd', 'error'].map((name) => `tracing:ring-auth:refresh:${name}`)
 const hasSubscribers = () => CHANNELS.some((name) => diagnostics().hasSubscribers(name))
 const INSPECT = Symbol.for('nodejs.util.inspect.custom')
 /** @type {typeof Symbol.asyncDispose} */
 const ASYNC_DISPOSE = Symbol.asyncDispose ?? /** @type {any} */ (Symbol.for('Symbol.asyncDispose'))
-/** Known to every copy of this package: a manager of one may be attached by another. */
+/** The key of {@link Internals} in every copy of this package: one copy may attach a manager of another. */
 const INTERNALS = Symbol.for('ring-auth.internals')
 
 // ---- events
 
 /**
- * What a manager's events need. It does not hold the manager, so that one that nobody uses any more can be collected
- * although the native part holds its listener.
+ * The events of one manager. It does not hold the manager, so that an unused manager can be collected although the native part
+ * holds its listener.
  */
 class ManagerEvents {
   /** @type {((entry: LogEntry) => unknown) | undefined} */
   logger
-  /** @type {object | undefined} Keeps a manager alive that works unasked. */
+  /** @type {object | undefined} Keeps a manager with `autoRefresh` alive. */
   owner
   /** @type {RefreshTokenUpdate | undefined} */
   lastUpdate
@@ -83,7 +83,7 @@ class ManagerEvents {
   updateSubscribers
   /** @type {Set<Subscriber> | undefined} */
   statusSubscribers
-  /** @type {object | undefined} The refresh under way, for who traces it. */
+  /** @type {object | undefined} The refresh under way, for the tracing channel. */
   refresh
 
   /** @param {((entry: LogEntry) => unknown) | undefined} logger */
@@ -92,7 +92,7 @@ class ManagerEvents {
   }
 
   /**
-   * Called by the native part, where a throw would end the process.
+   * Handles an event of the native part. Never throws, because that would end the process.
    * @param {BindingEvent} event
    */
   receive(event) {
@@ -111,7 +111,7 @@ class ManagerEvents {
           this.log(/** @type {LogEntry['level']} */ (event.level), event.message)
           break
         case 'begun':
-          // If the last subscriber has left, the next one is told of the whole refresh at its end.
+          // If there is no subscriber now, a later one gets the whole refresh at its end.
           this.refresh = hasSubscribers() ? tracing().begun(event.reason) : undefined
           break
         case 'ended': {
@@ -122,7 +122,7 @@ class ManagerEvents {
         }
       }
     } catch {
-      // Nothing above throws by itself; an exotic value of a listener must not either.
+      // Nothing above throws by itself, but a value that a listener has changed may.
     }
   }
 
@@ -137,15 +137,15 @@ class ManagerEvents {
     try {
       ignoreRejection(logger({ level, message }), () => {})
     } catch {
-      // A logger that fails has nowhere to say so.
+      // There is no place to report a failure of the logger.
     }
     return true
   }
 }
 
-// ---- what comes back
+// ---- results
 
-// Fields that do not apply are left out, not undefined: that is what the types say under exactOptionalPropertyTypes.
+// Fields that do not apply are absent, not undefined, as the types require under exactOptionalPropertyTypes.
 
 /**
  * @param {string} newRefreshToken
@@ -212,14 +212,14 @@ function toStep(result) {
 // ---- the manager
 
 /**
- * The public face over a binding.
+ * Makes the public class over a binding.
  * @param {Binding} binding
  * @returns {Pick<typeof import('../index.js'), 'RingTokenManager' | 'RingAuthError' | 'parseRefreshToken'>}
  */
 function createExports(binding) {
   let hooked = false
   let opened = 0
-  /** @type {BindingEvents | undefined} Made with the first manager, and shared: one for each would cost a kilobyte. */
+  /** @type {BindingEvents | undefined} Made with the first manager and shared: one for each manager would cost a kilobyte. */
   let events
   /**
    * The events of each manager that the native part still has, whether or not a program still has the manager.
@@ -228,8 +228,8 @@ function createExports(binding) {
   const eventsOf = new Map()
 
   /**
-   * Tells of the oldest event that was not told of yet, if there is one. Here and not in a constructor: the native part
-   * holds it, and with it all that is in reach, such as options with a token.
+   * Passes the oldest waiting event to its manager. Returns false if there is none. This function is not in a constructor: the
+   * native part holds it, and with it everything in its scope, such as options with a token.
    */
   function dispatchNext() {
     const event = events?.next()
@@ -244,8 +244,8 @@ function createExports(binding) {
   let isTraced = false
 
   /**
-   * Tells the native part whether anybody has subscribed to the tracing channel. Node says nothing when somebody does, so it is
-   * asked at each call that may refresh, and at each event: one comes before each request.
+   * Tells the native part whether the tracing channel has a subscriber. Node does not report new subscribers, so this function
+   * looks at each call that may refresh and at each event: an event comes before each request.
    */
   function askWhetherTraced() {
     const wanted = hasSubscribers()
@@ -254,15 +254,15 @@ function createExports(binding) {
     events?.trace(wanted)
   }
 
-  /** What happened before a call was done is heard of before its caller goes on. */
+  /** Passes on all events that came before the end of a call, before its caller continues. */
   async function dispatchAll() {
-    // Who waits for one event may listen for the next.
+    // A program that waits for one event may subscribe to the next.
     while (dispatchNext()) await undefined
   }
 
   /**
-   * Keeps a process that has nothing else to do alive until a rotation under way is on disk. One listener serves every
-   * manager; process.exit() does not come here, the native part waits by itself then.
+   * Keeps a process that has nothing else to do alive until a rotation under way is on disk. One listener serves all managers.
+   * At process.exit() the native part waits instead.
    */
   function holdProcessWhileBusy() {
     if (hooked) return
@@ -272,7 +272,7 @@ function createExports(binding) {
       try {
         if (gaveUp || !binding.isBusy()) return
         await binding.settled()
-        // Node asks again after this. What is busy after its bounded wait must not be waited for a second time.
+        // Node emits the event again after this. If the core is still busy after its bounded wait, it is not waited for again.
         gaveUp = binding.isBusy()
       } catch {
         gaveUp = true
@@ -293,7 +293,7 @@ function createExports(binding) {
     #onStatus
     /** @type {Promise<void> | undefined} */
     #closing
-    /** How many calls that may rotate have not ended. */
+    /** The number of calls that may rotate and have not ended. */
     #rotating = 0
 
     /** @param {unknown} [given] */
@@ -306,7 +306,7 @@ function createExports(binding) {
       })
       if (result.type === 'failed') throw fromBinding(result.error)
       const managerEvents = new ManagerEvents(logger)
-      // Nothing is heard of before this turn of the event loop is over.
+      // No event comes before this turn of the event loop is over.
       eventsOf.set(number, managerEvents)
       this.#native = result.manager
       this.#custom = custom
@@ -341,7 +341,7 @@ function createExports(binding) {
     async getAccessToken(given) {
       const signal = given === undefined ? undefined : options().callOptions(given, ['signal']).signal
       this.#custom?.refuseInside()
-      // The case of nearly every call, answered without a round trip to another thread.
+      // Nearly every call ends here, without a round trip to another thread.
       let cached
       try {
         cached = this.#native.cachedAccessToken()
@@ -424,7 +424,7 @@ function createExports(binding) {
 
     close() {
       try {
-        // It would wait for the very function that calls it.
+        // It would wait for the function that calls it.
         this.#custom?.refuseInside()
       } catch (error) {
         return Promise.reject(error)
@@ -479,7 +479,7 @@ function createExports(binding) {
     }
 
     /**
-     * A call that may rotate. It is counted until it has ended, whether or not its caller still waits for it.
+     * Makes a call that may rotate. It is counted until it has ended, even if its caller does not wait for it any more.
      * @param {BindingManager} native
      * @param {boolean} [force] for a refresh
      */
@@ -493,8 +493,8 @@ function createExports(binding) {
     }
 
     /**
-     * Makes a native call. Every error is made here, after an `await` of an async function, so that its stack leads
-     * back to the caller's own.
+     * Makes a native call. Each error is made here, after an `await` in an async function, so that its stack leads to the caller's
+     * code.
      * @param {(native: BindingManager) => Promise<BindingResult>} call
      * @param {AbortSignal} [signal]
      * @returns {Promise<BindingResult>}

@@ -40,7 +40,7 @@ const LOGIN_FLOWS = ['auto', 'pkce', 'password']
 function managerOptions(options) {
   const given = properties('options', options === undefined ? {} : options, MANAGER_OPTIONS)
   refuseUnknown('options', given, MANAGER_OPTIONS)
-  // The native part reads each field, and would read what is not there from a prototype.
+  // The native part reads each field, and would read an absent one from a prototype.
   /** @type {BindingOptions} */
   const native = Object.create(null)
 
@@ -68,7 +68,7 @@ function managerOptions(options) {
   }
   if (requestTimeoutMs !== undefined) {
     if (typeof requestTimeoutMs !== 'number') throw wrongType('options.requestTimeoutMs', 'a number', requestTimeoutMs)
-    // Written so that NaN fails it too.
+    // In this form NaN is refused too.
     if (!(requestTimeoutMs >= 1 && requestTimeoutMs <= MAX_TIMEOUT_MS)) {
       throw invalid(`options.requestTimeoutMs must be from 1 to ${MAX_TIMEOUT_MS} milliseconds`)
     }
@@ -99,7 +99,7 @@ function loggerFunction(logger) {
     throw invalid('options.logger cannot be read: one of its properties threw an error')
   }
   if (missing === undefined) {
-    // Each method is looked up at each message: pino replaces them when its level changes. The caller catches what this throws.
+    // The method is looked up for each message: pino replaces its methods when its level changes. The caller catches errors.
     return ({ level, message }) => (isGiven(target, level) ? target[level]?.(message) : undefined)
   }
   if (typeof logger === 'function') return /** @type {(entry: LogEntry) => unknown} */ (logger)
@@ -107,7 +107,7 @@ function loggerFunction(logger) {
 }
 
 /**
- * Checks the options of one call, and rejects it at once when its signal has been aborted already.
+ * Checks the options of one call. Throws `ABORTED` if its signal is already aborted.
  * @param {unknown} options
  * @param {string[]} known
  * @returns {{ force: boolean, signal: AbortSignal | undefined }}

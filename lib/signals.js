@@ -1,12 +1,12 @@
 // @ts-check
 'use strict'
 
-// Signals that end the command line: while a person types, Node restores the terminal for SIGINT and SIGTERM alone, `watch` ends
-// by itself, and `doctor` removes its files.
+// Signals that end the command line. Before that, the terminal of a dialogue is restored (Node does so for SIGINT and SIGTERM only),
+// `watch` ends its work, and `doctor` removes its files.
 
 /**
- * The signals that end a process unless it handles them. Not those of a fault, after which no JavaScript may run, and not
- * those that Node uses itself. A system that does not know one of them ignores it.
+ * The signals that end a process unless it handles them, without those of a fault, after which no JavaScript may run, and without
+ * those that Node uses itself. Signals that the system does not know are left out.
  * @type {NodeJS.Signals[]}
  */
 const DEADLY = [
@@ -24,7 +24,7 @@ const DEADLY = [
 ]
 
 /**
- * Calls a function before any of these signals ends the process. The process ends by that signal all the same.
+ * Calls a function before one of these signals ends the process. The process still ends by that signal.
  * @param {() => void} restore
  */
 function beforeDeadlySignals(restore) {
@@ -32,15 +32,15 @@ function beforeDeadlySignals(restore) {
   for (const signal of DEADLY.filter((name) => name in signals)) {
     process.once(signal, () => {
       restore()
-      // Without a listener the signal does what it does to any process.
+      // The listener is gone now, so the signal ends the process.
       process.kill(process.pid, signal)
     })
   }
 }
 
 /**
- * Calls a function at the first SIGINT or SIGTERM. If there is nothing to end, and at the second one, the signal does what it does
- * to any process.
+ * Calls a function at the first SIGINT or SIGTERM. If the function returns false, and at the second signal, the signal ends the
+ * process.
  * @param {() => boolean} end
  */
 function onEnd(end) {

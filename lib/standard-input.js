@@ -1,7 +1,7 @@
 // @ts-check
 'use strict'
 
-// What standard input is good for, as far as the core cannot see it.
+// The purpose of standard input, as far as the core cannot see it.
 
 /**
  * @typedef {object} Input
@@ -12,7 +12,7 @@
  */
 
 /**
- * `mintty`: a pipe with a person behind it. `answers`: a pipe may answer all questions. Undefined: neither.
+ * `mintty` if a person types at the other end of a pipe, `answers` if a pipe may answer all questions, otherwise undefined.
  * @param {Input} input
  * @returns {'mintty' | 'answers' | undefined}
  */
@@ -22,7 +22,8 @@ function standardInput({ platform, command, env, isPipe }) {
 }
 
 /**
- * Whether a window of Git Bash, MSYS2 or Cygwin started this. With a console of Windows in it, standard input is not a pipe.
+ * Whether this was started in a window of Git Bash, MSYS2 or Cygwin. If that window runs a console of Windows, standard input is
+ * not a pipe.
  * @param {NodeJS.ProcessEnv} env
  */
 function isMintty(env) {
@@ -30,7 +31,7 @@ function isMintty(env) {
 }
 
 /**
- * Whether the command has the name of the one of ring-client-api, which programs drive with pipes.
+ * Whether the command has the name of ring-client-api's command, which programs drive with pipes.
  * @param {string} command
  */
 function isCli(command) {

@@ -1,14 +1,14 @@
 // @ts-check
 'use strict'
 
-// The certificates of the system. Each system keeps them in its own way, and Node can read them: the core gets them from it.
+// The certificates of the system. Each system keeps them in another way. Node can read them, and the core gets them from Node.
 
 /** @typedef {typeof import('../binding/binding.js')} Addon */
 
 /**
- * Hands the certificates of the system to the addon, or says why there are none.
+ * Passes the certificates of the system to the addon, or the reason why they cannot be read.
  * @param {Pick<Addon, 'setSystemCertificates'>} addon
- * @param {string} asked what asks for them, as `askedBy` says
+ * @param {string} asked The setting that asks for them, from `askedBy`.
  */
 function lend(addon, asked) {
   const { getCACertificates } = /** @type {any} */ (require('node:tls'))

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict'
 
-// The tracing channel `ring-auth:refresh`. This file is read once somebody has subscribed to it.
+// The tracing channel `ring-auth:refresh`. This file is read when the first subscriber exists.
 
 /** @typedef {import('../binding/binding.js').BindingRefresh} BindingRefresh */
 
@@ -13,7 +13,8 @@ const channel = tracingChannel('ring-auth:refresh')
 const nothing = () => {}
 
 /**
- * A refresh has begun. As for `tracePromise`, `end` is the end of the call that began it, and `asyncEnd` is its own.
+ * Publishes the beginning of a refresh. As with `tracePromise`, `end` is the end of the call that began it, and `asyncEnd` is the
+ * end of the refresh.
  * @param {string} reason
  */
 function begun(reason) {
@@ -24,8 +25,8 @@ function begun(reason) {
 }
 
 /**
- * A refresh has ended.
- * @param {object | undefined} given what {@link begun} gave; undefined if nobody had subscribed then
+ * Publishes the end of a refresh.
+ * @param {object | undefined} given The result of {@link begun}; undefined if there was no subscriber then.
  * @param {BindingRefresh} refresh
  */
 function ended(given, { reason, requests, adopted, durationMs, error }) {

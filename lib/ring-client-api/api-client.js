@@ -1,7 +1,7 @@
 // @ts-check
 'use strict'
 
-// Requests to Ring's API as ring-client-api's callers make them, over the native core: rest-client.js and attach.js share it.
+// Requests to Ring's API in the form of ring-client-api, over the native core. rest-client.js and attach.js share this file.
 
 const { ABORTED, aborted, isAbortSignal, orAborted } = require('../abort.js')
 const { pick, properties, wrongType } = require('../checks.js')
@@ -30,11 +30,11 @@ const REQUEST_OPTIONS = [
   'signal',
 ]
 
-/** The errors of requests that had an access token. @type {WeakSet<object>} */
+/** The errors of requests that were sent with an access token. @type {WeakSet<object>} */
 const ofTheApi = new WeakSet()
 
 /**
- * The part of a manager that is not public. One of another copy of this package has it too.
+ * The part of a manager that is not public. The manager may be one of another copy of this package.
  * @param {any} manager
  * @returns {Internals}
  */
@@ -52,7 +52,7 @@ class ApiClient {
 
   /**
    * @param {Internals} internals
-   * @param {string} deviceName What a session calls this device.
+   * @param {string} deviceName The name of this device in a session.
    * @param {(session: any) => void} onSession
    */
   constructor(internals, deviceName, onSession) {
@@ -154,7 +154,7 @@ async function toCall(given) {
   if (json) {
     bytes = Buffer.from(toJson(json))
   } else if (body != null) {
-    // Whatever fetch takes as a body, with the type that it gives it.
+    // Any body that fetch takes, with the content type that fetch gives it.
     try {
       const wrapped = new Response(/** @type {any} */ (body))
       const type = wrapped.headers.get('content-type')
@@ -200,8 +200,8 @@ function toJson(value) {
 }
 
 /**
- * The answer, or the error that it is. That one has the answer as `response`, as in ring-client-api; it is not shown when the
- * error is printed, because anything can be in it.
+ * Returns the answer of a request, or throws its error. The error has the answer as `response`, as in ring-client-api. The property
+ * is not enumerable, so that a printed error does not show the answer, which can contain anything.
  * @param {BindingReply} reply
  * @returns {BindingApiAnswer}
  */
@@ -221,7 +221,7 @@ function finished({ error, answer, noToken }) {
 }
 
 /**
- * Whether an error says nothing of the login: the request had an access token.
+ * Whether an error is one of the API and not of the login: the request was sent with an access token.
  * @param {any} error
  */
 function isOfTheApi(error) {
@@ -251,7 +251,7 @@ function toHeaders({ headers }) {
     try {
       all.append(name, value)
     } catch {
-      // One that cannot be a header is nobody's loss.
+      // A header that `Headers` refuses is left out.
     }
   }
   return all
@@ -268,14 +268,14 @@ function parsed(body) {
 }
 
 /**
- * With the names of the wire, as ring-client-api gives it.
+ * An access token with the field names of the wire, as in ring-client-api.
  * @param {Auth} auth
  */
 function toWire({ accessToken, expiresAt, refreshToken, scope, tokenType }) {
   const left = Math.ceil((expiresAt - Date.now()) / 1000)
   return {
     access_token: accessToken,
-    // A day is the longest lifetime: beyond it one of the clocks is wrong.
+    // The longest lifetime is a day. If more is left, one of the clocks is wrong.
     expires_in: Math.min(Math.max(left, 0), DAY_S),
     refresh_token: refreshToken,
     scope,
@@ -284,7 +284,7 @@ function toWire({ accessToken, expiresAt, refreshToken, scope, tokenType }) {
 }
 
 /**
- * What a wrapped token holds, `undefined` for a raw one.
+ * The content of a wrapped token; `undefined` for a raw one.
  * @param {string | null | undefined} token
  * @returns {any}
  */
@@ -298,15 +298,15 @@ function unwrapped(token) {
 }
 
 /**
- * Tells subscribers of each newer token, in the chain that they know. The manager's own events come a moment after the call
- * that caused them; as in ring-client-api, a program hears of a token before it can use what came with it.
+ * Reports each newer token to subscribers, each with the token that they know as the old one. The manager's own events come a moment
+ * after the call that caused them. As in ring-client-api, a program gets a token before the result that came with it.
  */
 class Announcer {
   /** @type {any} */
   #manager
   /** @type {(update: { oldRefreshToken?: string, newRefreshToken: string }) => void} */
   #emit
-  /** The newest one that the subscribers know, and the same one as the manager shows it. */
+  /** The newest token that the subscribers know, as they know it and as the manager shows it. */
   /** @type {string | undefined} */
   #shown
   /** @type {string | undefined} */
@@ -314,7 +314,7 @@ class Announcer {
 
   /**
    * @param {any} manager
-   * @param {string | undefined} given The token that the program has begun with.
+   * @param {string | undefined} given The token with which the program has begun.
    * @param {(update: { oldRefreshToken?: string, newRefreshToken: string }) => void} emit
    */
   constructor(manager, given, emit) {
@@ -323,13 +323,14 @@ class Announcer {
     this.knows(given)
   }
 
-  /** The subscribers know this one already. @param {string | undefined} token */
+  /** Records a token that the subscribers already know. @param {string | undefined} token */
   knows(token) {
     const newest = this.#manager.refreshToken ?? undefined
     this.#shown = token ?? newest
     this.#known = token === undefined || inner(token) === inner(newest) ? newest : token
   }
 
+  /** Reports the manager's newest token, if the subscribers do not know it. */
   news() {
     const newest = this.#manager.refreshToken
     if (newest === null || newest === this.#known) return
@@ -342,7 +343,7 @@ class Announcer {
   }
 
   /**
-   * The token as the program knows it: as it was given, until there is a newer one.
+   * The token as the program knows it: in its given form, until there is a newer one.
    * @returns {string | undefined}
    */
   get shown() {
@@ -351,7 +352,7 @@ class Announcer {
   }
 
   /**
-   * What a call comes to, told after the news that it brought.
+   * The result of a call, after the subscribers have got the token that came with it.
    * @template T
    * @param {Promise<T>} call
    * @returns {Promise<T>}
@@ -372,7 +373,7 @@ function inner(token) {
 }
 
 /**
- * Push credentials as a property: what was set is there at once, and in the token as soon as it is stored.
+ * Push credentials as a property. A new value can be read at once, and is in the token as soon as the token is stored.
  */
 class PushCredentials {
   /** @type {any} */

@@ -1,8 +1,8 @@
 // @ts-check
 'use strict'
 
-// A real RingApi, whose rest client gets its tokens and its answers from a manager. That object is changed in place: every
-// camera and location holds it, and its subjects are those that they have subscribed to.
+// A RingApi of ring-client-api whose rest client gets its tokens and answers from a manager. The rest client is changed in place,
+// because every camera and location holds it and has subscribed to its subjects.
 
 const { ABORTED, aborted, isAbortSignal, orAborted } = require('../abort.js')
 const { pick, wrongType } = require('../checks.js')
@@ -10,7 +10,7 @@ const { invalid } = require('../errors.js')
 const { parseRefreshToken } = require('../../index.js')
 const { Announcer, ApiClient, PushCredentials, internalsOf, toWire, unwrapped } = require('./api-client.js')
 
-/** What the rest client of ring-client-api 14 has. Where one of these is missing, it is of another version. */
+/** Methods and fields of the rest client of ring-client-api 14. If one is missing, the rest client is of another version. */
 const METHODS = ['getAuth', 'getCurrentAuth', 'getSession', 'request', 'clearTimeouts', 'refreshAuth', 'refreshSession']
 const FIELDS = ['refreshToken', 'authConfig', 'hardwareIdPromise', 'timeouts', 'sessionPromise', '_authPromise']
 const API_VERSION = 11
@@ -378,7 +378,7 @@ class Attachment {
 }
 
 /**
- * The rest client of a RingApi, if it is one that is known.
+ * The rest client of a RingApi. Throws if it is not of a known version.
  * @param {any} ringApi
  */
 function knownClient(ringApi) {
@@ -387,7 +387,7 @@ function knownClient(ringApi) {
   const client = ringApi.restClient
   if (typeof client !== 'object' || client === null) throw unknownVersion('restClient')
   for (const name of METHODS) if (typeof client[name] !== 'function') throw unknownVersion(`restClient.${name}`)
-  // Its fields are defined even where they are undefined.
+  // A field exists even if its value is undefined.
   for (const name of FIELDS) if (!(name in client)) throw unknownVersion(`restClient.${name}`)
   for (const name of ['onRefreshTokenUpdated', 'onSession']) {
     const { next, subscribe } = client[name] ?? {}
@@ -403,7 +403,8 @@ function knownClient(ringApi) {
 }
 
 /**
- * Whether the token that it has came from a request of its own: it has announced it, and its access token may be gone by now.
+ * Whether the token of a rest client came from a rotation of its own: then it has announced the token. Its access token may have
+ * expired since.
  * @param {any} client
  */
 function hasRotated(client) {
@@ -415,7 +416,7 @@ function hasRotated(client) {
 }
 
 /**
- * Says that a text of the RingApi cannot be a token, if it cannot: the manager's own token is used.
+ * Logs a warning if the text in the RingApi cannot be a token. The manager's own token is used then.
  * @param {import('../manager.js').Internals} internals
  * @param {string} text
  */
@@ -444,7 +445,7 @@ function unknownVersion(missing) {
 }
 
 /**
- * A promise that nobody has to wait for.
+ * A promise whose rejection counts as handled.
  * @template T
  * @param {Promise<T>} promise
  */

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict'
 
-// The drop-in for `ring-client-api/rest-client`: its names, its messages and its ways, on top of RingTokenManager.
+// The drop-in for `ring-client-api/rest-client`: its names, messages and behaviour, on top of RingTokenManager.
 
 const { pick, describeThrown, properties, wrongType } = require('../checks.js')
 const { RingAuthError } = require('../errors.js')
@@ -17,7 +17,7 @@ const API_VERSION = 11
 const DEVICE_NAME = 'ring-client-api'
 const WIKI = 'https://github.com/dgreif/ring/wiki/Refresh-Tokens'
 
-// The sentences that programs made for ring-client-api look for, blanks included.
+// The messages that programs for ring-client-api search for, spaces included.
 const NEEDS_CODE = `Your Ring account is configured to use 2-factor authentication (2fa).  See ${WIKI} for details.`
 const NO_TOKEN = `Refresh token is not valid.  Unable to authenticate with Ring servers.  See ${WIKI}`
 const WRONG_CODE = 'Verification Code is invalid or expired'
@@ -68,7 +68,7 @@ class RingRestClient {
   /** @type {Promise<unknown> | undefined} */
   #login
   #waitsForCode = false
-  /** What the credentials were refused with: they are not sent again unasked. @type {Error | undefined} */
+  /** The error with which Ring refused the credentials. They are not sent again by themselves. @type {Error | undefined} */
   #refused
 
   /** @param {any} authOptions */
@@ -79,7 +79,7 @@ class RingRestClient {
     // Without a prototype: a setter on Object.prototype would get the token.
     const options = Object.assign(Object.create(null), { controlCenterDisplayName: name })
     for (const key of MANAGER_OPTIONS) {
-      // An empty one is none, as a settings page leaves it.
+      // A settings page may leave an empty text, which is no token.
       if (given[key] != null && given[key] !== '') options[key] = given[key]
     }
     if (email != null && email !== '') {
@@ -87,7 +87,7 @@ class RingRestClient {
       if (typeof password !== 'string') throw wrongType('options.password', 'a string', password)
       this.#credentials = { email, password }
     }
-    // As in ring-client-api, the constructor takes any text: what cannot be a token is refused by the first call.
+    // As in ring-client-api, the constructor takes any text. The first call refuses a text that cannot be a token.
     options[REFUSES_AT_CALLS] = true
     this.#manager = new RingTokenManager(options)
     this.#internals = internalsOf(this.#manager)
@@ -109,7 +109,7 @@ class RingRestClient {
     this.#manager.onRefreshTokenUpdated.subscribe(() => news.news())
   }
 
-  /** The manager behind this client: its status, its events. */
+  /** The manager of this client, for its status and its events. */
   get manager() {
     return this.#manager
   }
@@ -127,7 +127,7 @@ class RingRestClient {
   }
 
   /**
-   * Makes a token request: rotates, or logs in where there is no token, or hands in a code.
+   * Makes a token request: rotates the token, or logs in if there is none, or submits a code.
    * @param {string} [twoFactorAuthCode]
    */
   async getAuth(twoFactorAuthCode) {
@@ -149,7 +149,7 @@ class RingRestClient {
     return this.#withToken(async () => toWire(await this.#manager.getAuth()))
   }
 
-  /** The access token at hand and all that belongs to it. Makes a token request only where one is needed. */
+  /** The current access token and the values that belong to it. Makes a token request only if one is needed. */
   async getCurrentAuth() {
     return this.#withToken(async () => toWire(await this.#manager.getAuth()))
   }
@@ -167,7 +167,7 @@ class RingRestClient {
     this.#api.clear()
   }
 
-  /** Ends this client and its manager. Waits for a rotation under way. */
+  /** Closes this client and its manager. Waits for a rotation under way. */
   async close() {
     this.#api.close()
     await this.#manager.close()
@@ -179,14 +179,14 @@ class RingRestClient {
 
   // ---- logging in
 
-  /** A token that came meanwhile, by the manager or another process, is as good as the code that was waited for. */
+  /** Whether a login is needed. It is not if a token came in the meantime, through the manager or another process. */
   #needsLogin() {
     return this.#credentials !== undefined && this.#manager.status.state === 'needs-login' && !this.#isCopied()
   }
 
   /**
-   * Whether the journal was copied and the copy uses the token. A person decides then which of the two goes on: a login of each copy
-   * that somebody made of a project would be a device of its own for Ring, and a code that nobody asked for.
+   * Whether the journal was copied and the copy uses the token. Then the user decides which of the two continues. A login for each
+   * copy of a project would add a device at Ring and cause a code that the user did not ask for.
    */
   #isCopied() {
     const { state, code } = this.#manager.status
@@ -199,7 +199,7 @@ class RingRestClient {
   }
 
   /**
-   * Does what needs a token, after a login where there is none.
+   * Runs a function that needs a token, after a login if there is no token.
    * @template T
    * @param {() => Promise<T>} work
    * @returns {Promise<T>}
@@ -217,7 +217,7 @@ class RingRestClient {
     }
   }
 
-  /** One login for all who need one, and no second code while the first one is awaited. */
+  /** Logs in. All calls share one login, and no second code is requested while the first one is awaited. */
   async #logIn() {
     if (this.#refused !== undefined) throw this.#refused
     if (this.#waitsForCode) throw this.#needsCode()
@@ -241,7 +241,7 @@ class RingRestClient {
     )
   }
 
-  /** Where Ring sends no other one yet, the one that it has sent is still to be entered. */
+  /** Requests another code. If Ring does not send another one yet, the user can still enter the first one. */
   async #askForAnotherCode() {
     await this.#step(async () => {
       try {
@@ -249,7 +249,7 @@ class RingRestClient {
       } catch (error) {
         const { code, httpStatus } = /** @type {any} */ (error)
         const credentials = this.#credentials
-        // An app makes its own codes, and Ring may have forgotten this login by now.
+        // An authenticator app needs no other code, and Ring may have forgotten this login by now.
         if (code === 'INVALID_ARGUMENT' && credentials !== undefined) return this.#manager.login(credentials)
         throw code === 'TWO_FACTOR_RATE_LIMITED' && httpStatus === undefined ? this.#needsCode() : error
       }
@@ -284,7 +284,7 @@ class RingRestClient {
   }
 
   /**
-   * The same error, with the message that callers of ring-client-api look for.
+   * Gives an error the message for which programs for ring-client-api search.
    * @param {any} error
    */
   #inTheirWords(error) {
@@ -316,7 +316,7 @@ class RingRestClient {
   }
 }
 
-/** Whether a program may replace this text by a newer token. @param {any} text */
+/** Whether a program may replace this text with a newer token. @param {any} text */
 function canBeToken(text) {
   try {
     parseRefreshToken(text)

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict'
 
-// `ring-auth login --web`. The addon understands the arguments and finds the store; here the page is served.
+// `ring-auth login --web`. The addon parses the arguments and finds the store. This file serves the page.
 
 /** @typedef {import('../../binding/binding.js').BindingWebLogin} WebLogin */
 /** @typedef {import('../../index.js').RingTokenManager} RingTokenManager */
@@ -121,7 +121,7 @@ function failed(login, error) {
   return EXITS[code] ?? 1
 }
 
-/** As every command does. @param {string} code @param {string} message @param {boolean} [transient] */
+/** Prints a failure as one JSON object, as every command does. @param {string} code @param {string} message @param {boolean} [transient] */
 function printError(code, message, transient = false) {
   print({ error: { code, message, transient, retryAfterMs: null } })
 }
@@ -182,7 +182,7 @@ function certificate({ tlsCert, tlsKey }) {
   }
 }
 
-/** Whether what is sent to a host stays on this machine. A name may lead anywhere, also one that begins with 127. @param {string} host */
+/** Whether data for a host stays on this machine. A name may lead anywhere, even if it begins with 127. @param {string} host */
 function isLoopback(host) {
   return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'))
 }

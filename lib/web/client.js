@@ -1,7 +1,7 @@
 // @ts-check
 'use strict'
 
-// The page itself, as it runs in a browser. It is sent as text: nothing here may use what is outside of this function.
+// The program of the page, which runs in a browser. It is sent as text, so this function uses nothing from outside of it.
 
 /** @typedef {import('./flow.js').Answer} Answer */
 /** @typedef {import('./texts.js').Texts} Texts */
@@ -13,7 +13,7 @@
 function ringAuthPage(settings) {
   const RIGHT_TO_LEFT = ['ar', 'dv', 'fa', 'he', 'ps', 'ur', 'yi']
   const SESSION = 'ring-auth.session'
-  /** Homebridge's UI never answers on some versions. */
+  /** How long to wait for Homebridge's UI, some versions of which never answer. */
   const SAVE_MS = 5000
   const isHomebridge = settings.place === 'homebridge'
   const homebridge = /** @type {any} */ (globalThis).homebridge
@@ -89,7 +89,7 @@ function ringAuthPage(settings) {
     return element('button', { type, class: `ra-button ra-${kind} btn btn-${kind}` }, text)
   }
 
-  // ---- what stands on the page from the beginning
+  // ---- the fixed parts of the page
 
   const heading = element('h1', { class: 'ra-title', tabindex: '-1' })
   const live = element('div', { role: 'status', class: 'ra-status', dir: 'auto' })
@@ -112,7 +112,7 @@ function ringAuthPage(settings) {
   }
 
   /**
-   * Sends a form once, however often it is submitted.
+   * Sends a form once, even if it is submitted several times.
    * @param {HTMLFormElement} form
    * @param {() => Promise<void>} work
    */
@@ -235,7 +235,7 @@ function ringAuthPage(settings) {
     if (answer.error === undefined) (email === '' ? account : secret).input.focus({ preventScroll: true })
   }
 
-  /** Asks which block is meant if there are several. */
+  /** Lets the user choose a block if there are several. */
   function blockChoice() {
     if (blocks.length < 2) return undefined
     const id = `ra-${++unique}`
@@ -334,19 +334,19 @@ function ringAuthPage(settings) {
     code.input.focus({ preventScroll: true })
   }
 
-  /** The step that is shown; what comes of a mistake stays on it. */
+  /** The step on the page. A mistake does not leave it. */
   let shown = ''
 
   /**
-   * Shows what the server answered.
+   * Shows the answer of the server.
    * @param {Answer} answer
    * @param {string} [email]
    * @param {string} [block]
-   * @param {(code: string, text: string) => boolean} [onError] Says a mistake beside its field, if it has one.
+   * @param {(code: string, text: string) => boolean} [onError] Shows a mistake beside its field. Returns false if the mistake has no field.
    */
   async function go(answer, email = '', block, onError) {
     const { step, error } = answer
-    // A page that was loaded once more does not know which block was chosen.
+    // A page that was loaded again does not know the chosen block.
     block = answer.block ?? block
     if (step === 'done') return doneStep(answer, block)
     const stays = step === shown && error !== undefined
@@ -369,7 +369,7 @@ function ringAuthPage(settings) {
     shown = 'done'
     show(texts.title)
     if (!isHomebridge) sessionStorage.removeItem(SESSION)
-    // Also if it was not stored: the dialogue's copy is then the one place that has it.
+    // Also if the token was not stored: then only the dialogue's copy has it.
     const isSaved = answer.refreshToken === undefined || (await putIntoDialogue(answer.refreshToken, block))
     if (answer.error !== undefined) {
       say(
@@ -387,7 +387,7 @@ function ringAuthPage(settings) {
   }
 
   /**
-   * Puts the token into the dialogue's copy of the block, which its Save button writes, and saves it.
+   * Writes the token into the dialogue's copy of the block, which the Save button writes, and saves it.
    * @param {string} refreshToken
    * @param {string | undefined} block
    */
@@ -396,7 +396,7 @@ function ringAuthPage(settings) {
       const all = await homebridge.getPluginConfig()
       const own = all.filter((/** @type {any} */ one) => isOurs(one))
       const target = block === undefined ? own[0] : own.find((/** @type {any} */ one) => nameOf(one) === block)
-      // Never into another block: two of them would rotate one token.
+      // Never into another block: two blocks would rotate one token.
       if (target === undefined && own.length > 0) return false
       if (target === undefined) all.push({ platform: settings.platform, name: settings.platform, refreshToken })
       else {
@@ -424,7 +424,7 @@ function ringAuthPage(settings) {
 
   /** @param {string} secret */
   async function exchange(secret) {
-    // A phone makes another dash of it, which no header may have.
+    // A phone may replace the dash with another one, which no header may contain.
     const plain = secret.replace(/[^0-9A-Za-z]/g, '')
     const response = await fetch('api/session', {
       method: 'POST',
@@ -501,7 +501,7 @@ function ringAuthPage(settings) {
     }
     if (settings.needsSecret !== true) return go(await ask('status'))
     const secret = location.hash.slice(1)
-    // It must neither stay in the history nor be used again when the page is loaded once more.
+    // The secret must not stay in the history, nor be used again when the page is loaded again.
     if (secret !== '') history.replaceState(null, '', location.pathname + location.search)
     if (sessionStorage.getItem(SESSION) !== null) {
       try {

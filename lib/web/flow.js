@@ -1,22 +1,22 @@
 // @ts-check
 'use strict'
 
-// The login as a page sees it: steps and errors as data, and Ring's limits. It knows neither HTTP nor Homebridge.
+// The login for a page: steps and errors as data, and Ring's limits. This file does not depend on HTTP or Homebridge.
 
 /** @typedef {import('../../index.js').LoginStep} LoginStep */
 /** @typedef {import('../../index.js').RingTokenManager} RingTokenManager */
 
 /**
- * What a page is answered with.
+ * An answer to the page.
  * @typedef {object} Answer
  * @property {'account' | 'code' | 'done'} step
  * @property {string} [block] With `code` and `done`: the block that was chosen, if one was.
  * @property {string} [email] With `code`: the account, so that password managers see both.
  * @property {string} [prompt] With `code`: Ring's question as an English sentence.
- * @property {'sms' | 'email' | 'totp' | 'unknown'} [method] With `code`.
- * @property {string} [destination] With `code`: where the code was sent, as Ring masks it.
- * @property {number} [resendInSeconds] How long until another code may be asked for.
- * @property {boolean} [canResend] With `code`.
+ * @property {'sms' | 'email' | 'totp' | 'unknown'} [method] With `code`: how the code was sent.
+ * @property {string} [destination] With `code`: the address to which the code was sent, masked by Ring.
+ * @property {number} [resendInSeconds] Seconds until another code may be requested.
+ * @property {boolean} [canResend] With `code`: whether another code can be requested.
  * @property {SentBefore} [sentBefore] With `account`: a code that belongs to a login that is over.
  * @property {{ code: string, message: string, seconds?: number }} [error]
  * @property {string} [refreshToken] With `done`, inside Homebridge's UI alone.
@@ -27,7 +27,7 @@
  * @typedef {object} SentBefore
  * @property {string} [destination]
  * @property {number} at Milliseconds since the epoch.
- * @property {number} until From when on another code may be asked for.
+ * @property {number} until The time from which on another code may be requested.
  */
 
 /**
@@ -35,16 +35,16 @@
  * @property {(block: string | undefined) => RingTokenManager} open Gives the manager that logs in.
  * @property {boolean} [printsToken] The program prints a token that could not be stored.
  * @property {() => SentBefore | undefined} [readSent] Looks for a code of an earlier process.
- * @property {(sent: SentBefore | undefined) => void} [keepSent] Keeps it for a later one.
- * @property {(answer: Answer) => void} [onDone] Called before the page hears of it.
+ * @property {(sent: SentBefore | undefined) => void} [keepSent] Keeps a code for a later process.
+ * @property {(answer: Answer) => void} [onDone] Called before the page gets the answer.
  */
 
-/** Ring allows few codes. Further ones are refused here. */
+/** Ring allows few codes. This file refuses further ones. */
 const MOST_CODES = 5
 const MOST_TRIES = 3
-/** How long Ring makes people wait for another code, if it does not say so itself. */
+/** The wait for another code if Ring's answer has none. */
 const USUAL_WAIT_S = 60
-/** After these Ring has sent no code. */
+/** The errors after which Ring has sent no code. */
 const NO_CODE_SENT = [
   'INVALID_ARGUMENT',
   'INVALID_CREDENTIALS',
@@ -79,7 +79,7 @@ class LoginFlow {
     return this.#isDone
   }
 
-  /** Where the login stands. No request is made. @returns {Answer} */
+  /** The current step of the login. Makes no request. @returns {Answer} */
   status() {
     const block = this.#block === undefined ? {} : { block: this.#block }
     if (this.#isDone) return { step: 'done', ...block }
@@ -115,7 +115,7 @@ class LoginFlow {
       }
       const sent = this.#sentBefore()
       if (sent !== undefined) return this.#tooSoon(Math.ceil((sent.until - Date.now()) / 1000))
-      // From a page that does not know of the login that waits for its code, such as one that was loaded meanwhile.
+      // The page does not know of the login that waits for its code: it was loaded in the meantime, for example.
       const seconds = this.#waiting?.twoFactor.method === 'totp' ? 0 : this.#secondsUntilResend()
       if (seconds > 0) return this.#tooSoon(seconds)
       if (this.#codes >= MOST_CODES) return this.#tooMany()
@@ -126,7 +126,7 @@ class LoginFlow {
   }
 
   /**
-   * Hands in the code.
+   * Submits the code.
    * @param {unknown} body `{ code }`
    * @returns {Promise<Answer>}
    */
@@ -141,7 +141,7 @@ class LoginFlow {
     })
   }
 
-  /** Asks for another code. @returns {Promise<Answer>} */
+  /** Requests another code. @returns {Promise<Answer>} */
   resend() {
     return this.#alone(async () => {
       if (this.#isDone) return this.status()
@@ -162,7 +162,7 @@ class LoginFlow {
   }
 
   /**
-   * One step at a time: a second request while Ring has not answered the first is refused.
+   * Runs one step at a time. Refuses a second request while Ring has not answered the first one.
    * @param {() => Promise<Answer>} work
    * @returns {Promise<Answer>}
    */
@@ -202,7 +202,7 @@ class LoginFlow {
       else this.#keepSent(step.twoFactor.destination, wait)
       return this.status()
     }
-    // An account without a second factor: Ring has sent no code.
+    // The account has no second factor, so Ring has sent no code.
     if (this.#waiting === undefined) this.#codes--
     return this.#done(manager)
   }
@@ -230,7 +230,7 @@ class LoginFlow {
         this.#waiting = undefined
         return this.#refused('TOO_MANY_TRIES', 'The code was wrong three times.')
       }
-      // The core says so of a login that does not wait any more.
+      // The core reports this if the login does not wait for a code any more.
       if (code === 'INVALID_CREDENTIALS') this.#waiting = undefined
     }
     return this.#refused(code, message)
@@ -282,7 +282,7 @@ function name(block) {
 }
 
 /**
- * An error as data. One of the loader says that the addon is missing.
+ * An error as data. An error of the loader means that the addon is missing.
  * @param {unknown} error
  * @returns {{ code: string, message: string }}
  */

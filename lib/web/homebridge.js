@@ -1,7 +1,7 @@
 // @ts-check
 'use strict'
 
-// The page inside Homebridge's own UI. The UI forks this process when its dialogue opens, and ends it when that closes.
+// The page inside Homebridge's own UI. The UI forks this process when its dialogue opens, and ends it when the dialogue closes.
 
 const { mkdirSync, readFileSync, realpathSync, rmSync, writeFileSync } = require('node:fs')
 const { dirname, join } = require('node:path')
@@ -12,11 +12,11 @@ const { dirname, join } = require('node:path')
 /** @typedef {(body: unknown) => unknown} Handler */
 
 const KNOWN = ['platform', 'statePath', 'key', 'managerOptions', 'texts', 'schemaForm']
-/** How long the end of the dialogue waits for a login that is being stored. */
+/** How long the end of the process waits for a login that is being stored. */
 const LAST_WRITES_MS = 5000
 
 /**
- * Answers the requests of the page, on a server that the plugin has already.
+ * Answers the requests of the page on the plugin's own UI server.
  * @param {{ onRequest(path: string, handler: Handler): void }} server
  * @param {any} options
  * @returns {() => Promise<void>} Ends the login that is under way.
@@ -53,7 +53,7 @@ function mount(server, options) {
       return require('./page.js').program({ place: 'homebridge', platform, schemaForm: schemaForm !== false }, texts)
     },
     status: () => {
-      // Says at once that the addon is missing, and not only after a password.
+      // If the addon is missing, the user learns it now, and not after typing a password.
       require('../../index.js')
       return open().status()
     },
@@ -77,7 +77,7 @@ function mount(server, options) {
 }
 
 /**
- * Serves the page over the UI's own wire: four messages between it and this process.
+ * Serves the page over the UI's own protocol: four messages between the UI and this process.
  * @param {any} options
  */
 function serve(options) {
@@ -103,7 +103,7 @@ function serve(options) {
   }
   process.on('disconnect', leave)
   process.on('SIGTERM', leave)
-  // Until this is said the UI shows nothing but a spinner.
+  // Until this message the UI shows only a spinner.
   send({ action: 'ready', payload: { server: true } })
 }
 
@@ -115,7 +115,7 @@ function isDone(answer) {
 /** @param {string} name @param {unknown} error */
 function failed(name, error) {
   const { code, message } = require('./flow.js').described(error)
-  // The page cannot be shown without its program: a program that says what is wrong is sent in its place.
+  // The page needs its program. If it cannot be read, a program that shows the error is sent instead.
   if (name === 'page') {
     const text = JSON.stringify(`ring-auth: ${message}`).replaceAll('<', '\\u003c')
     return `document.getElementById('ring-auth').textContent = ${text}`
@@ -155,7 +155,7 @@ function noteOf({ statePath }) {
   try {
     file = realpathSync(file)
   } catch {
-    // The store says what is wrong with it.
+    // The store reports its own failures.
   }
   return join(statePath ?? join(dirname(file), '.ring-auth'), 'login-page.json')
 }
@@ -165,7 +165,7 @@ function readNote(file) {
   try {
     const { destination, at, until } = JSON.parse(readFileSync(file, 'utf8'))
     if (typeof at !== 'number' || typeof until !== 'number') return undefined
-    // The clock was set back since then: `until` would keep people from logging in for as long.
+    // The clock was set back since the code was sent. `until` would prevent a login for that time.
     if (at > Date.now()) return undefined
     return typeof destination === 'string' ? { destination, at, until } : { at, until }
   } catch {
@@ -173,14 +173,14 @@ function readNote(file) {
   }
 }
 
-/** Holds no secret: where the code went, as Ring masks it. @param {string} file @param {SentBefore | undefined} sent */
+/** Writes the note of a sent code. It contains no secret: Ring masks the address. @param {string} file @param {SentBefore | undefined} sent */
 function keepNote(file, sent) {
   try {
     if (sent === undefined) return rmSync(file, { force: true })
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
     writeFileSync(file, JSON.stringify(sent), { mode: 0o600 })
   } catch {
-    // Without the note the next dialogue does not know of the code, which costs at most another one.
+    // Without the note the next dialogue does not know of the code and may request another one.
   }
 }
 

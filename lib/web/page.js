@@ -13,13 +13,13 @@ const { languageOf, textsWith } = require('./texts.js')
  * @typedef {object} PageSettings
  * @property {'web' | 'homebridge'} place
  * @property {Record<string, Texts>} table
- * @property {boolean} [needsSecret] The first visitor has to show the secret of the link.
+ * @property {boolean} [needsSecret] Whether the first visitor has to send the secret of the link.
  * @property {string} [platform]
  * @property {boolean} [schemaForm]
- * @property {string} [style] Rules for Homebridge's UI, which has the rest already.
+ * @property {string} [style] With `homebridge`: the rules that Homebridge's UI does not have.
  */
 
-/** In Homebridge's UI, which has colours, buttons and inputs of its own. */
+/** The rules in Homebridge's UI, which has its own colours, buttons and inputs. */
 const LAYOUT = `
 .ra-title { font-size: 1.4rem; }
 .ra-title:focus { outline: none; }
@@ -81,7 +81,7 @@ let client
 function program(settings, texts) {
   client ??= readFileSync(join(__dirname, 'client.js'), 'utf8')
   const style = settings.place === 'homebridge' ? LAYOUT : undefined
-  // Inside of a script element nothing may look like its end.
+  // The text must not contain the end of a script element.
   const json = JSON.stringify({ ...settings, table: textsWith(texts), style }).replaceAll('<', '\\u003c')
   return `(() => {\n${client}\nringAuthPage(${json})\n})()\n`
 }

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict'
 
-// The page over HTTP: on a server of our own, or on somebody else's behind its own login.
+// The page over HTTP: on a server of its own, or as a handler on the program's server, behind that server's login.
 
 const { createHash, randomBytes, randomInt, timingSafeEqual } = require('node:crypto')
 const { isIP } = require('node:net')
@@ -21,7 +21,7 @@ const BODY_MS = 10_000
 const IDLE_MS = 10 * 60_000
 const RUN_MS = 15 * 60_000
 const MOST_WRONG_SECRETS = 5
-/** Capitals and digits that are not taken for one another: 32 of them, so eight are 40 bits. */
+/** 32 capitals and digits that are not mistaken for one another. Eight of them are 40 bits. */
 const ALPHABET = 'ABCDEFGHJKLMNPQRSTUVWXYZ23456789'
 const HEADERS = {
   'content-security-policy':
@@ -36,7 +36,7 @@ const HANDLER_OPTIONS = ['texts']
 const SERVER_OPTIONS = ['host', 'port', 'allowedHosts', 'tls', 'signal', 'texts', 'printsToken']
 const STEPS = ['status', 'login', 'code', 'resend', 'cancel']
 
-/** A request that is refused: its status is all that the browser hears. */
+/** A refused request. The browser gets the status and nothing else. */
 class Refusal extends Error {
   /** @param {number} status */
   constructor(status) {
@@ -46,20 +46,20 @@ class Refusal extends Error {
 }
 
 /**
- * What differs between the two ways to serve the page.
+ * The differences between the two ways to serve the page.
  * @typedef {object} Site
  * @property {InstanceType<typeof LoginFlow>} flow
  * @property {OwnTexts | undefined} texts
  * @property {boolean} needsSecret
  * @property {boolean} redirects Whether an address without a slash at its end leads to the one with it.
  * @property {(request: IncomingMessage) => void} check Throws a `Refusal`.
- * @property {'https' | undefined} scheme If the page has one only.
+ * @property {'https' | undefined} scheme The scheme, if the page has only one.
  * @property {(secret: string) => { status: number, session?: string }} exchange
  * @property {(request: IncomingMessage) => boolean} isKnown Whether the session is the one of the first visitor.
  */
 
 /**
- * Answers one request. Nothing of it is logged or repeated.
+ * Answers one request. Logs and repeats nothing of it.
  * @param {Site} site
  * @param {IncomingMessage & { originalUrl?: string, body?: unknown }} request
  * @param {ServerResponse} response
@@ -143,7 +143,7 @@ function send(response, status, type, text) {
 
 /** @param {ServerResponse} response @param {number} status */
 function refuse(response, status) {
-  // What is left of the body is not read.
+  // The rest of the body is not read.
   if (!response.headersSent) response.setHeader('connection', 'close')
   send(response, status, 'text/plain; charset=utf-8', '')
 }
@@ -166,7 +166,7 @@ function checkOrigin(request, scheme) {
   const host = String(request.headers.host).toLowerCase()
   const own = scheme === undefined ? [`http://${host}`, `https://${host}`] : [`${scheme}://${host}`]
   const written = origin.toLowerCase()
-  // A browser leaves out the scheme's usual port; the header Host may have it.
+  // A browser leaves out the usual port of the scheme. The header Host may contain it.
   const short = own.map((url) => (URL.canParse(url) ? new URL(url).origin : url))
   if (!own.includes(written) && !short.includes(written)) throw new Refusal(403)
   const site = request.headers['sec-fetch-site']
@@ -179,7 +179,7 @@ function checkOrigin(request, scheme) {
  */
 async function bodyOf(request) {
   if (Number(request.headers['content-length'] ?? 0) > MOST_BYTES) throw new Refusal(413)
-  // A framework may have read it already, with a limit of its own.
+  // A framework may have read the body already, with its own limit.
   if (request.readableEnded && typeof request.body === 'object') {
     if (Buffer.byteLength(JSON.stringify(request.body)) > MOST_BYTES) throw new Refusal(413)
     return request.body
@@ -224,7 +224,7 @@ function checkedManager(manager) {
 }
 
 /**
- * The login page as a handler of somebody's own server. It has no secret of its own: it stands behind that server's login.
+ * The login page as a handler for a program's own server. It has no secret: it relies on that server's login.
  * @param {unknown} manager
  * @param {unknown} [options]
  * @returns {(request: IncomingMessage, response: ServerResponse) => void}
@@ -246,14 +246,14 @@ function loginHandler(manager, options) {
     isKnown: () => true,
   })
   return (request, response) => {
-    // A program may need several logins in its life: each visit after one begins a run of its own.
+    // A program may need several logins: a visit after a login begins another one.
     if (site === undefined || (site.flow.isDone && known.status.state === 'needs-login')) site = open()
     void answer(site, request, response)
   }
 }
 
 /**
- * Serves the login page on a server of its own, until somebody has logged in.
+ * Serves the login page on a server of its own, until a login has succeeded.
  * @param {unknown} manager
  * @param {unknown} [options]
  * @returns {Promise<{ url: string, done: Promise<void>, close(): Promise<void> }>}
@@ -315,14 +315,14 @@ async function serveLogin(manager, options) {
       { .../** @type {object} */ (tls ?? {}), ...limits },
       (/** @type {IncomingMessage} */ request, /** @type {ServerResponse} */ response) => {
         clearTimeout(idle)
-        // The server keeps the process alive, and its timers do not: a request may still come while it closes.
+        // The server keeps the process alive, but its timers do not: a request may still come while it closes.
         idle = setTimeout(() => end(late(10)), IDLE_MS).unref()
         response.once('close', () => {
           // The page has its answer.
           if (finished) end()
         })
         void answer(site, request, response).then(() => {
-          // The visitor has gone before the answer: the event above came too early.
+          // The visitor left before the answer, so the event above came too early.
           if (finished && response.destroyed) end()
         })
       },
@@ -351,21 +351,21 @@ async function serveLogin(manager, options) {
         clearTimeout(total)
         clearTimeout(idle)
         abort?.removeEventListener('abort', onAbort)
-        // What was answered is flushed first, and what is being answered gets a moment.
+        // Finished answers are flushed first, and an answer under way gets a moment.
         closing = new Promise((closed) => {
           server.close(() => closed())
           server.closeIdleConnections()
-          // `closeAllConnections` does not know of one whose TLS handshake has not ended.
+          // `closeAllConnections` does not close a connection whose TLS handshake has not ended.
           setTimeout(() => {
             for (const socket of sockets) socket.destroy()
           }, 500).unref()
         })
-        // Whatever ended the server: a login that is done is done, and its token must not be lost.
+        // If the login has succeeded, its token must not be lost, even if the server ended for another reason.
         closing.then(() => (error === undefined || finished ? resolve() : reject(error)))
       }
     })
   )
-  // Who does not wait for it need not handle its failure.
+  // A program that does not wait for it does not have to handle its rejection.
   done.catch(() => {})
   const onAbort = () =>
     end(new RingAuthError('ABORTED', 'The call was aborted by its signal', { cause: abort?.reason }))
@@ -385,7 +385,7 @@ async function serveLogin(manager, options) {
 }
 
 /**
- * A certificate or a key that cannot be used is an argument that cannot be used.
+ * The error for a certificate or a key that cannot be used: `INVALID_ARGUMENT`.
  * @param {() => import('node:http').Server} create
  */
 function serverWith(create) {
@@ -411,7 +411,7 @@ function ended(code, message) {
 function late(minutes) {
   return ended(
     'NO_REFRESH_TOKEN',
-    `The login page was closed: nobody logged in within ${minutes} minutes. Start it again`,
+    `The login page was closed, because there was no login within ${minutes} minutes. Start it again`,
   )
 }
 
@@ -426,14 +426,14 @@ function unusable(error, host, port) {
   )
 }
 
-/** Takes the same time for every wrong text. @param {string} given @param {string} expected */
+/** Compares two texts in a time that does not depend on their content. @param {string} given @param {string} expected */
 function isSame(given, expected) {
   const digest = (/** @type {string} */ text) => createHash('sha256').update(text).digest()
   return timingSafeEqual(digest(given), digest(expected))
 }
 
 /**
- * An address, or a name that a stranger's web page cannot have.
+ * Whether a host is an address or a name that the web page of an attacker cannot have.
  * @param {string} header
  * @param {string[]} allowed
  */
