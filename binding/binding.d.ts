@@ -280,11 +280,6 @@ export interface BindingTwoFactor {
   prompt: string
 }
 
-/** The beginning of `login --web`. */
-export type BindingWebStart =
-  | { type: 'ended'; exitCode: number }
-  | { type: 'login'; login: BindingWebLogin }
-
 /** What the page of `login --web` is served with. */
 export interface BindingWebLogin {
   /** `null` if the token is printed. */
@@ -324,6 +319,11 @@ export interface BindingWebLogin {
   /** More is said. */
   verbose: boolean
 }
+
+/** The beginning of `login --web`. */
+export type BindingWebStart =
+  | { type: 'ended'; exitCode: number }
+  | { type: 'login'; login: BindingWebLogin }
 
 /** Removes the files that `doctor` has made, before a signal ends the process. */
 export declare function endDoctor(): void
