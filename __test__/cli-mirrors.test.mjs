@@ -327,7 +327,7 @@ for (const kind of KINDS) {
       assert.equal((await at.run(['refresh'])).code, 0)
       /** @type {[string, string, string, RegExp][]} */
       const cases = [
-        [kind.with_(old), 'old', 'ready', /an old copy; it is put right/],
+        [kind.with_(old), 'old', 'ready', /an old copy; the next start or refresh replaces it/],
         [kind.with_(wrapped(at.ring)), 'new', 'ready', /pasted/],
         [kind.with_(''), 'nothing', 'ready', /no token/],
         [kind.with_('not a token'), 'nonsense', 'ready', /cannot be a token/],

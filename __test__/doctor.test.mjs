@@ -279,7 +279,7 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
     assert.equal(done.code, 3)
     assert.match(
       line(done, 'store'),
-      /^warning The journal \S+ is damaged, and there is no whole copy of it\. The next start keeps the damaged one beside it and begins anew\.$/,
+      /^warning The journal \S+ is damaged, and there is no whole copy of it\. The next start moves it aside and makes a new journal\.$/,
     )
     assert.equal(readFileSync(journal, 'utf8'), whole.slice(0, 60))
   })
@@ -302,7 +302,7 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
     assert.equal(done.code, 0)
     assert.equal(
       line(done, 'store'),
-      `warning The journal ${journal} can be used by every user of this machine (mode 0644). The next write takes that away; until then: chmod 600 ${journal}`,
+      `warning The journal ${journal} can be used by every user of this machine (mode 0644). The next write corrects the mode; until then: chmod 600 ${journal}`,
     )
   })
 
@@ -381,7 +381,7 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
     assert.equal(done.code, 6, done.stdout)
     assert.match(
       line(done, 'space'),
-      /^failed No more files can be made in \S+: its file system has no inodes left \(df -i\)\. Remove files that nobody needs\. \(STORE\)$/,
+      /^failed No more files can be made in \S+: its file system has no inodes left \(df -i\)\. Remove files that are not needed\. \(STORE\)$/,
     )
   })
 
@@ -423,7 +423,7 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
     assert.equal(done.code, 6, done.stdout + done.stderr)
     assert.equal(
       line(done, 'store'),
-      'failed The file system of the store does not answer. Look whether its server or drive has gone (mount, dmesg). (STORE)',
+      'failed The file system of the store does not answer. Check whether its server or drive is gone (mount, dmesg). (STORE)',
     )
     assert.equal(line(done, 'journal'), 'skipped The store does not answer.')
     assert.match(line(done, 'oauth'), /^ok /)
@@ -442,7 +442,7 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
     assert.equal(done.code, 6)
     assert.equal(
       line(done, 'lock'),
-      `failed Another process has held it for 5 s and longer. Look for one that hangs (fuser -v ${journal}.lock) and end it. (STORE_LOCKED)`,
+      `failed Another process has held it for 5 s and longer. Look for a process that hangs (fuser -v ${journal}.lock) and end it. (STORE_LOCKED)`,
     )
   })
 
@@ -491,7 +491,7 @@ describe('doctor looks at a mirror', { concurrency: 4 }, () => {
     )
     assert.equal(
       line(done, 'same-token'),
-      'warning The same token, or one that it came from, stands in "Ring" "Theirs" as well. One token has one keeper: log in once for each of them.',
+      'warning The same token, or an older one of its family, is also in "Ring" "Theirs". One token has one keeper: log in once for each of them.',
     )
     assert.deepEqual(everything(folder), before)
     // Also after our token was rotated: homebridge-ring's is then an old one of the same family.
@@ -563,10 +563,7 @@ describe('doctor looks at a mirror', { concurrency: 4 }, () => {
     assert.equal((await run(['refresh', ...args], { ring })).code, 0)
     assert.match(line(await run(['doctor', ...args], { ring }), 'mirror'), /^ok \S+ shows the newest token\.$/)
     for (const [text, sentence] of /** @type {[string, RegExp][]} */ ([
-      [
-        `RING_REFRESH_TOKEN=${old}\n`,
-        /^warning \S+ shows an old copy; it is put right at the next start or refresh\.$/,
-      ],
+      [`RING_REFRESH_TOKEN=${old}\n`, /^warning \S+ shows an old copy; the next start or refresh replaces it\.$/],
       ['RING_REFRESH_TOKEN=\n', /^warning \S+ shows no token\. The next start or refresh writes it there\.$/],
       [
         'RING_REFRESH_TOKEN=123456\n',
@@ -919,7 +916,7 @@ describe('doctor looks at the way to Ring', { concurrency: 4 }, () => {
     assert.equal(line(refusing, 'proxy'), `ok ${proxy.url}, from ${name}.`)
     assert.match(
       line(refusing, 'oauth').replace(`(${name})`, '(VARIABLE)'),
-      /^failed Ring could not be reached\. .* The way leads through the proxy http:\S+ \(VARIABLE\): look whether it runs, lets ring\.invalid through, and wants a user name and password\. \(NETWORK\)$/,
+      /^failed Ring could not be reached\. .* The connection goes through the proxy http:\S+ \(VARIABLE\): check whether it runs, allows ring\.invalid, and needs a user name and a password\. \(NETWORK\)$/,
     )
     const socks = await run(['doctor'], { env: { ...urls, ALL_PROXY: 'socks5://user:s3cret@127.0.0.1:1' } })
     assert.equal(socks.code, 2)

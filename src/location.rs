@@ -53,7 +53,7 @@ impl Location {
     pub fn open(&self, codec: &Codec, disk: Disk, purpose: Purpose) -> Result<Opened> {
         if matches!(self, Self::Memory | Self::Custom { state_path: None, .. }) && codec.has_key() {
             return Err(Error::invalid(
-                "A key seals a journal, and this store has none: give it a statePath, or take the key away.",
+                "A key seals a journal, and this store has none: give it a statePath, or remove the key.",
             ));
         }
         Ok(match self {

@@ -17,7 +17,7 @@ const EXITS = /** @type {Record<string, number>} */ ({
 })
 const INTERRUPTED = 130
 const WORTH =
-  'It is worth as much as your password: whoever has it can open your doors. Give it to one program only, which replaces it at every use; for a second program log in once more.'
+  'It is worth as much as your password: anyone who has it can open your doors. Give it to one program only, which replaces it at every use. For a second program, log in again.'
 
 /**
  * Runs a command line that has `--web` in it.

@@ -1,4 +1,4 @@
-//! What was asked for.
+//! The parser of the arguments.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::{Error, Result, Secret};
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) action: Action,
-    /// The word behind the command, which it needs: the shell of `completions`.
+    /// The word after the command: the shell of `completions`.
     pub(super) word: Option<String>,
     pub(super) options: Options,
 }
@@ -26,7 +26,7 @@ pub(super) struct Options {
     pub(super) email: Option<String>,
     pub(super) password_stdin: bool,
     pub(super) code: Option<Secret>,
-    /// The file with what the authenticator app was set up with.
+    /// The file with the secret of the authenticator app.
     pub(super) totp_secret_file: Option<PathBuf>,
     pub(super) store: StoreOptions,
     pub(super) keys: KeyOptions,
@@ -36,7 +36,7 @@ pub(super) struct Options {
     pub(super) device_name: Option<String>,
     pub(super) new_device: bool,
     pub(super) force: bool,
-    /// How old the last success may be before `status` counts it as an outage.
+    /// The age of the last success from which `status` reports an outage.
     pub(super) max_age: Option<Duration>,
     /// The command that `watch` runs.
     pub(super) exec: Option<String>,
@@ -45,21 +45,21 @@ pub(super) struct Options {
     pub(super) web: Option<WebOptions>,
     pub(super) json: bool,
     pub(super) verbosity: Verbosity,
-    /// Not an option: what the program that runs the command line knows of standard input.
+    /// The purpose of standard input. Not an option: the program that runs the command line sets it.
     pub(super) input: StandardInput,
 }
 
-/// Where the page of `login --web` is served.
+/// The options of the page of `login --web`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct WebOptions {
     pub(super) host: Option<String>,
     pub(super) port: u16,
     pub(super) allowed_hosts: Vec<String>,
-    /// Certificate and key.
+    /// The files with the certificate and its key.
     pub(super) tls: Option<(PathBuf, PathBuf)>,
 }
 
-/// What belongs to the page, until all options were seen.
+/// The options of the page, until all options are read.
 #[derive(Default)]
 struct PageOptions {
     is_wanted: bool,
@@ -84,21 +84,21 @@ impl PageOptions {
     }
 }
 
-/// What is said of the key of the journal.
+/// The options for the key of the journal.
 #[derive(Debug, Clone, Default)]
 pub(super) struct KeyOptions {
-    /// The file with it.
+    /// The file with the key.
     pub(super) file: Option<PathBuf>,
-    /// The command that prints it.
+    /// The command that prints the key.
     pub(super) command: Option<String>,
-    /// The file with the one that takes its place.
+    /// The file with the key that replaces it.
     pub(super) new_file: Option<PathBuf>,
     pub(super) unseal: bool,
-    /// Whether a journal is forgotten even if its key is not there.
+    /// Whether `logout` forgets a journal whose key is lost.
     pub(super) forgets_sealed: bool,
 }
 
-/// Takes the value of an option that may be there once.
+/// Takes the value of an option that may be given once.
 fn once<T>(place: &mut Option<T>, value: T, name: &str) -> Result<()> {
     if place.is_some() {
         return Err(Error::invalid(format!("{name} is given twice. A journal has one key.")));
@@ -140,23 +140,23 @@ impl StoreOptions {
     }
 }
 
-/// What has been read of the arguments so far.
+/// The arguments that have been read so far.
 #[derive(Default)]
 struct Reader {
     options: Options,
     page: PageOptions,
     action: Option<Action>,
-    /// The word behind `completions`.
+    /// The word after `completions`.
     word: Option<String>,
     shown: Option<Action>,
     given: Vec<&'static Flag>,
 }
 
-/// Understands the arguments. `has_token_file`: a variable names a file with a token to begin with.
+/// Parses the arguments. `has_token_file` says whether a variable names a file with a token to begin with.
 ///
 /// # Errors
 ///
-/// `INVALID_ARGUMENT`, which names the argument but never shows what may be a secret.
+/// `INVALID_ARGUMENT`. The message names the argument, but never shows a value that may be a secret.
 pub(super) fn parse(args: Vec<OsString>, has_token_file: bool) -> Result<Parsed> {
     let mut parser = lexopt::Parser::from_args(args);
     let mut reader = Reader::default();
@@ -272,7 +272,7 @@ impl Reader {
     }
 }
 
-/// Refuses an option that belongs to another command, or that means nothing beside the others.
+/// Refuses an option that belongs to another command, or that has no meaning with the other options.
 fn check_flags(action: Action, given: &[&'static Flag]) -> Result<()> {
     let is_given = |id: &FlagId| given.iter().any(|flag| flag.id == *id);
     for flag in given {
@@ -294,7 +294,7 @@ fn check_flags(action: Action, given: &[&'static Flag]) -> Result<()> {
     Ok(())
 }
 
-/// Words as a sentence lists them.
+/// Joins words with commas and `and`.
 fn listed(words: &[&str]) -> String {
     match words {
         [others @ .., last] if !others.is_empty() => format!("{} and {last}", others.join(", ")),
@@ -327,8 +327,8 @@ fn check_store(action: Action, options: &Options, has_token_file: bool) -> Resul
     Ok(())
 }
 
-/// The next word, unless it is an option or a command: `--homebridge login` names no file. A file that is called like a
-/// command is `./login`.
+/// The next word, unless it is an option or a command: `--homebridge login` names no file. To name a file with the name of a
+/// command, a user writes `./login`.
 fn homebridge_path(parser: &mut lexopt::Parser) -> Result<Option<PathBuf>> {
     let is_path = |word: &OsStr| !word.as_encoded_bytes().starts_with(b"-") && flags::command(word).is_none();
     let value = match parser.optional_value() {
@@ -336,7 +336,7 @@ fn homebridge_path(parser: &mut lexopt::Parser) -> Result<Option<PathBuf>> {
         None => parser.try_raw_args().and_then(|mut rest| rest.next_if(is_path)),
     };
     match value {
-        // A variable of a script that was never set is no reason to look elsewhere.
+        // The variable of a script may be empty by mistake: then no other place is searched.
         Some(empty) if empty.is_empty() => {
             Err(Error::invalid("The path behind --homebridge is empty. Give one, or take the empty word away."))
         }
@@ -350,7 +350,7 @@ fn path(parser: &mut lexopt::Parser, name: &str) -> Result<PathBuf> {
 }
 
 fn no_command(word: &str) -> Error {
-    // Anything else may be a token, a code or a password that was put in the wrong place.
+    // Anything else may be a token, a code or a password in the wrong place, so it is not shown.
     let looks_like_one = word.len() <= 12 && word.bytes().all(|byte| byte.is_ascii_lowercase());
     let shown = if looks_like_one && !word.is_empty() { format!(" {word}") } else { String::new() };
     if let Some(near) = suggest::nearest(word, COMMANDS.iter().map(|command| command.name)) {
@@ -367,7 +367,7 @@ fn text(parser: &mut lexopt::Parser, name: &str) -> Result<String> {
     if value.is_empty() { Err(needs_value(name)) } else { Ok(value) }
 }
 
-/// A code given beforehand. One that cannot be one is refused before Ring sends anybody another.
+/// A code from an option or a variable. A text that cannot be a code is refused before Ring sends another code.
 pub(super) fn code(text: &str, name: &str) -> Result<Secret> {
     let fits = |c: char| c.is_ascii_graphic() || c.is_whitespace() || matches!(c, '\u{2010}'..='\u{2015}');
     if text.len() > 64 || !text.chars().all(fits) || !text.chars().any(|c| c.is_ascii_alphanumeric()) {
@@ -399,7 +399,7 @@ fn needs_value(name: &str) -> Error {
 fn usage(error: &lexopt::Error) -> Error {
     use lexopt::Error as E;
     match error {
-        // The name of an option is no secret; a value stuck to one may be.
+        // The name of an option is not a secret, but a value that is attached to it may be.
         E::UnexpectedOption(name) => {
             let near =
                 suggest::nearest(name.trim_start_matches('-'), flags::names()).filter(|_| name.starts_with("--"));
@@ -434,9 +434,9 @@ mod tests {
         assert!(refused("--statefile x").contains("Did you mean --state-file?"));
         assert!(refused("--enviroment x").ends_with("There is no option --enviroment. See ring-auth --help."));
         assert_eq!(refused("-x"), "There is no option -x. See ring-auth --help.");
-        // Nothing of what may be a secret is repeated.
+        // A message repeats nothing that may be a secret.
         assert!(refused("l0gin").contains("did you mean login?") && !refused("l0gin").contains("l0gin"));
-        // What is suggested is there.
+        // Each suggested option exists.
         let all: Vec<_> = flags::names().collect();
         assert!(all.contains(&"homebridge") && all.contains(&"version") && all.len() > 25, "{all:?}");
         for option in all {
@@ -461,7 +461,7 @@ mod tests {
         let Parsed { action, options, .. } = parsed("watch --state-file j --exec notify --on-change").unwrap();
         assert_eq!((action, options.exec.as_deref(), options.on_change), (Action::Watch, Some("notify"), true));
         assert!(refused("token --state-file j --exec notify").contains("--exec is for watch only"));
-        // Without a store it looks at the rest.
+        // Without a store `doctor` makes its other checks.
         assert_eq!(parsed("doctor --json").unwrap().action, Action::Doctor);
         assert!(refused("doctor --refresh-token-stdin").contains("--refresh-token-stdin is for token"));
         assert!(refused("status --state-file j --on-change").contains("--on-change is for watch only"));
@@ -609,7 +609,7 @@ mod tests {
         ] {
             assert_eq!(homebridge(line), (action, path.map(PathBuf::from)), "{line}");
         }
-        // Never a file by accident.
+        // A command is never taken for a file.
         assert!(refused("login --homebridge token").contains("word too many"));
         for empty in [vec!["--homebridge="], vec!["--homebridge", ""]] {
             let error = parse(empty.into_iter().map(OsString::from).collect(), false).unwrap_err();

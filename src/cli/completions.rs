@@ -34,7 +34,7 @@ fn kind(flag: &Flag) -> Option<Kind> {
     }
 }
 
-/// Bash 3.2, as macOS has it, and later. Where it says nothing, readline completes file names.
+/// The script for bash 3.2, which macOS has, and later. If it offers nothing, readline completes file names.
 fn bash() -> String {
     let mut script = String::from(
         "# Completions of ring-auth for bash. In ~/.bashrc: eval \"$(ring-auth completions bash)\"\n\
@@ -88,7 +88,7 @@ fn zsh() -> String {
                 Some(Kind::Folder) => ":folder:_files -/".to_owned(),
                 Some(Kind::Words(words)) => format!(":value:({})", words.join(" ")),
             };
-            // A value that may be left out has a second colon.
+            // Two colons mark a value that may be left out.
             let maybe = if matches!(flag.value, Value::Optional(..)) { ":" } else { "" };
             let _ = writeln!(script, "      '{}[{}]{maybe}{action}'", flag.long, zsh_text(flag.help));
         }

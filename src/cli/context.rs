@@ -20,7 +20,7 @@ use crate::mirror::{Introduced, Patience, Purpose};
 use crate::oauth::{Endpoints, Origin, RingOauth};
 use crate::{Error, ErrorCode, Secret, task};
 
-/// Where the token is kept, opened for one command.
+/// The opened store of one command, with everything that the command needs for it.
 pub(super) struct Context {
     pub(super) chosen: ChosenStore,
     pub(super) opened: Opened,
@@ -28,14 +28,14 @@ pub(super) struct Context {
     pub(super) codec: Codec,
 }
 
-/// What became of a token that is to be kept.
+/// The places in which a token was stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Saved {
-    /// It is wherever it should be.
+    /// In the journal, and in the file that shows it.
     Everywhere,
-    /// It is in the journal, and not where people look for it.
+    /// In the journal, but not in the file that shows it.
     JournalOnly,
-    /// It is not in the journal, and so nowhere that can be relied upon.
+    /// Not in the journal, so not durably.
     Nowhere,
 }
 
@@ -45,8 +45,8 @@ impl Context {
         let chosen = ChosenStore::find(&options.store)?;
         let codec = keys::codec(options, endpoints.issuer())?;
         let opened = chosen.open(&codec, purpose)?;
-        // A manager would hope that the disk is well again by the time it is needed; here that is now. And the journal
-        // of another issuer, or of a later version, is not ours to change.
+        // A manager would wait until the store works again, but a command needs it now. And the journal of another issuer, or of a
+        // later version, must not be changed.
         match opened.store.peek() {
             Err(error) if error.code() == ErrorCode::Store && options.keys.forgets_sealed => {}
             peeked => drop(peeked?),
@@ -54,12 +54,12 @@ impl Context {
         Ok(Self { chosen, opened, endpoints, codec })
     }
 
-    /// Makes sure that standard output can take a token that is kept nowhere else.
+    /// Checks that standard output can take a token that is kept nowhere else.
     pub(super) fn try_output(&self) -> crate::Result<()> {
         if self.chosen.path().is_some() { Ok(()) } else { stdout::try_out() }
     }
 
-    /// Makes sure that a login can be stored, and says what it will change beyond the token.
+    /// Checks that a login can be stored. Returns what the login will change beyond the token.
     pub(super) async fn dry_run(&self, output: &Output) -> crate::Result<Introduced> {
         let opened = self.opened.clone();
         let (introduced, notices) = with_progress(output, blocking(move || opened.dry_run())).await?;
@@ -72,7 +72,7 @@ impl Context {
         self.codec.key_text()
     }
 
-    /// Whether the journal is sealed as it was asked for: another process can have refreshed the token in between.
+    /// Checks that the journal is sealed as the options say: another process may have refreshed the token in between.
     pub(super) async fn check_seal(&self) -> crate::Result<()> {
         let (codec, path) = (self.codec.clone(), self.opened.store.name());
         let is_done = blocking(move || Ok(std::fs::read(path).is_ok_and(|bytes| codec.has_changed(&bytes)))).await?;
@@ -90,8 +90,7 @@ impl Context {
         (self.endpoints.oauth.ascii(), self.endpoints.api.ascii())
     }
 
-    /// Says what was changed of what was planned: also a login that fails can have brought an older token back to where
-    /// it is shown.
+    /// Shows which planned changes were made. A login that fails can change the file too, if it brings an older token back.
     pub(super) async fn show_changes(&self, planned: Introduced, output: &Output) {
         if planned == Introduced::default() {
             return;
@@ -105,13 +104,17 @@ impl Context {
         }
     }
 
-    /// Before a token is used: whether there is one, and whose it may be.
+    /// Checks, before a token is used, that there is one, and warns if another program may rotate it.
+    ///
+    /// # Errors
+    ///
+    /// `NO_REFRESH_TOKEN` if there is no token.
     pub(super) fn look_first(&self, is_given: bool, output: &Output) -> crate::Result<()> {
         let Some(path) = self.chosen.path().filter(|_| self.opened.mirror.is_some()) else { return Ok(()) };
         if self.opened.held()?.is_some() {
             return Ok(());
         }
-        // With that purpose a file without a block is one without a token, and not one that cannot be used.
+        // With this purpose a file without a block counts as a file without a token. With the other one it cannot be opened.
         let opened = self.chosen.open(&self.codec, Purpose::Introduce)?;
         let Some(mirror) = opened.file_mirror() else { return Ok(()) };
         match mirror.look(Patience::Some) {
@@ -131,7 +134,7 @@ impl Context {
                 Ok(())
             }
             Ok(None) if !is_given => Err(self.chosen.nothing_yet()),
-            // Where there is no file, the newest token would have no place to be shown.
+            // Without the file, the newest token could not be shown.
             Err(error) if !is_given || !path.exists() => Err(error),
             _ => Ok(()),
         }
@@ -147,7 +150,7 @@ impl Context {
         self.open_manager_with(options, output, Arc::clone(output) as _, runtime, given, false)
     }
 
-    /// As [`Context::open_manager`], for another listener, and perhaps to refresh without being asked.
+    /// Opens a manager with another listener than the output, and perhaps one that refreshes by itself.
     pub(super) fn open_manager_with(
         &self,
         options: &Options,
@@ -190,14 +193,14 @@ impl Context {
         if !status.persisted {
             return Saved::Nowhere;
         }
-        // Where nothing went wrong and it shows another one, somebody else has rotated since.
+        // If there was no problem and the file shows another token, another process has rotated since.
         if store_problem(status).is_none() || blocking(move || Ok(opened.shows(&newest))).await.unwrap_or(false) {
             return Saved::Everywhere;
         }
         Saved::JournalOnly
     }
 
-    /// Where people find the token: in the file, or in its journal alone if the file has a reference in its place.
+    /// The place where people find the token: the file, or only its journal if the file has a reference in place of the token.
     pub(super) async fn stored_in(&self, path: &Path) -> String {
         let opened = self.opened.clone();
         match blocking(move || Ok(opened.reference())).await {
@@ -211,7 +214,7 @@ impl Context {
         }
     }
 
-    /// Says where the token is, and where it is not.
+    /// Says where the token is stored and where it is not. Returns the exit code.
     pub(super) fn not_stored(&self, saved: Saved, status: &Status, what: &str, output: &Output) -> u8 {
         let file = self.chosen.path().map(|path| path.display().to_string()).unwrap_or_default();
         let journal = self.opened.store.name();
@@ -253,12 +256,12 @@ pub(super) fn endpoints() -> crate::Result<Endpoints> {
     })
 }
 
-/// Does what waits for a disk, or for somebody else's lock.
+/// Runs work that waits for a disk, or for a lock of another process.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> crate::Result<T> + Send + 'static,
 ) -> crate::Result<T> {
     let done = task::spawn_blocking(work).await;
-    done.unwrap_or_else(|_| Err(Error::new(ErrorCode::Store, "The store was left half-way.")))
+    done.unwrap_or_else(|_| Err(Error::new(ErrorCode::Store, "The work on the store ended before its result.")))
 }
 
 pub(super) fn show_notices(notices: Vec<Notice>, output: &Output) {

@@ -13,14 +13,14 @@ use crate::manager::Status;
 
 /// How long a command may take.
 const LONGEST: Duration = Duration::from_secs(30);
-/// How long it may still take once the watch has ended.
+/// How long a command may still take after the end of the watch.
 const GRACE: Duration = Duration::from_secs(2);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
-/// How long a command may take for what it prints, and how much that may be.
+/// How long a command whose output is read may take, and the largest output.
 const LONGEST_FOR_OUTPUT: Duration = Duration::from_secs(10);
 const MOST_OUTPUT: u64 = 64 * 1024;
 
-/// What a command is told, in its environment.
+/// The information that a command gets, in its environment.
 #[derive(Debug)]
 pub(super) struct Told {
     variables: [(&'static str, String); 4],
@@ -59,7 +59,7 @@ impl Ended {
 ///
 /// # Errors
 ///
-/// A sentence on what went wrong, which does not show the command: there may be a secret in it.
+/// A sentence that says what went wrong. It does not show the command, which may contain a secret.
 pub(super) async fn run(
     line: &str,
     secret_variable: Option<&str>,
@@ -70,7 +70,7 @@ pub(super) async fn run(
     let mut command = shell(line);
     hide_secrets(&mut command, secret_variable);
     command.envs(told.variables.iter().map(|(name, value)| (name, value)));
-    // Standard output is for the states alone.
+    // Standard output is only for the states.
     let (output, errors) = if quiet { (Stdio::null(), Stdio::null()) } else { (standard_error(), Stdio::inherit()) };
     command.stdin(Stdio::null()).stdout(output).stderr(errors);
     let mut child = command.spawn().map_err(|error| format!("The command of --exec could not be started: {error}."))?;
@@ -90,7 +90,7 @@ pub(super) async fn run(
         let is_late = asked_to_end.is_some_and(|at| at.elapsed() >= GRACE);
         if is_late || began.elapsed() >= LONGEST {
             end_group(&mut child);
-            // A process that waits for a dead mount does not end even so.
+            // A process that waits for a dead mount does not end even then.
             let ended_at = Instant::now();
             while matches!(child.try_wait(), Ok(None)) && ended_at.elapsed() < GRACE {
                 tokio::time::sleep(BETWEEN_LOOKS).await;
@@ -106,17 +106,17 @@ pub(super) async fn run(
     status.map_or(Ok(()), |status| succeeded(status, "--exec"))
 }
 
-/// Runs a command for what it prints, without a shell if the line needs none, and ends it if that takes too long. Blocks.
+/// Runs a command and returns its output. Uses no shell if the line needs none, and ends a command that takes too long. Blocks.
 ///
 /// # Errors
 ///
-/// A sentence on what went wrong, which shows neither the command nor its output.
+/// A sentence that says what went wrong. It shows neither the command nor its output.
 pub(super) fn output(line: &str, option: &str, secret_variable: Option<&str>) -> Result<Vec<u8>, String> {
     let start = |mut command: Command| {
         hide_secrets(&mut command, secret_variable);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
     };
-    // What cannot be started directly may be a builtin or a script without a first line that names its shell.
+    // A command that cannot be started directly may be a builtin, or a script whose first line does not name its shell.
     let child = match direct(line).map(start) {
         Some(Ok(child)) => Ok(child),
         Some(Err(_)) | None => start(shell(line)),
@@ -124,11 +124,11 @@ pub(super) fn output(line: &str, option: &str, secret_variable: Option<&str>) ->
     let mut child = child.map_err(|error| format!("The command of {option} could not be started: {error}."))?;
     let (printed, output) = mpsc::channel();
     let mut from = child.stdout.take();
-    // It ends with the command, or with the last process that the command left behind.
+    // The output ends with the command, or with the last process that the command left behind.
     thread::spawn(move || {
         let mut bytes = Vec::new();
         let read = from.as_mut().map_or(Ok(0), |from| from.take(MOST_OUTPUT + 1).read_to_end(&mut bytes));
-        // Nobody may be waiting any more. The pipe is closed after that: what still prints is ended by it.
+        // The receiver may be gone. Then the pipe is closed, which ends a command that still prints.
         let _ = printed.send(read.map(|_| bytes));
     });
     let started = Instant::now();
@@ -157,7 +157,7 @@ pub(super) fn output(line: &str, option: &str, secret_variable: Option<&str>) ->
     bytes.map_err(|error| format!("The output of the command of {option} cannot be read: {error}."))
 }
 
-/// A line that means the same without a shell: words, none of which a shell would change.
+/// The command of a line that means the same without a shell, because a shell would change none of its words.
 fn direct(line: &str) -> Option<Command> {
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@= \t".contains(c) || (cfg!(windows) && c == '\\');
     let mut words = line.split_whitespace();
@@ -186,7 +186,7 @@ fn hide_secrets(command: &mut Command, secret_variable: Option<&str>) {
     }
 }
 
-/// Whether a variable of this process may hold a secret, or lead to one. The addresses of other servers do not.
+/// Whether a variable of this process may contain a secret or the path of one. The addresses of other servers do not.
 fn may_be_secret(name: &OsStr, secret_variable: Option<&str>) -> bool {
     let name = name.to_string_lossy().to_ascii_uppercase();
     let is_address = matches!(&*name, "RING_AUTH_OAUTH_URL" | "RING_AUTH_API_URL");
@@ -214,7 +214,7 @@ fn standard_error() -> Stdio {
     io::stderr().as_fd().try_clone_to_owned().map_or_else(|_| Stdio::null(), Stdio::from)
 }
 
-/// Whether a process of the command's group is left. Its number cannot be given to another group meanwhile.
+/// Whether a process of the command's group is left. As long as one is, the number cannot belong to another group.
 #[cfg(unix)]
 fn group_lives(child: &Child) -> bool {
     group(child).is_some_and(|group| rustix::process::test_kill_process_group(group).is_ok())
@@ -223,7 +223,7 @@ fn group_lives(child: &Child) -> bool {
 #[cfg(unix)]
 fn end_group(child: &mut Child) {
     if let Some(group) = group(child) {
-        // A group that has just ended needs no end.
+        // The group may have ended by itself in the meantime.
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     }
 }
@@ -242,7 +242,7 @@ fn in_its_group(command: Command) -> Command {
 fn shell(line: &str) -> Command {
     use std::os::windows::process::CommandExt;
     let mut command = Command::new("cmd");
-    // The shell reads its line itself, with rules of its own.
+    // The shell parses the line itself, with its own rules.
     command.arg("/D").arg("/S").arg("/C").raw_arg(format!("\"{line}\""));
     command
 }
@@ -253,7 +253,7 @@ fn standard_error() -> Stdio {
     io::stderr().as_handle().try_clone_to_owned().map_or_else(|_| Stdio::null(), Stdio::from)
 }
 
-/// There are no groups: what the command began is found as long as the command itself is there.
+/// Windows has no process groups: the processes that a command started are found as long as the command itself runs.
 #[cfg(windows)]
 fn group_lives(_: &Child) -> bool {
     false

@@ -1,5 +1,5 @@
-//! The commands and the options of the command line, as tables: what is parsed, the help, the completions of the shells and the
-//! manual page all come from here.
+//! The commands and the options of the command line, as tables. The parser, the help, the completions of the shells and the
+//! manual page are made from them.
 
 use std::ffi::OsStr;
 
@@ -10,7 +10,7 @@ pub(super) struct Command {
     pub(super) name: &'static str,
     /// The shells, of which `completions` needs one; empty for the other commands.
     pub(super) shells: &'static [&'static str],
-    /// Whether it tells of the program, and has nothing to do with a token.
+    /// Whether the command is about the program and not about a token.
     pub(super) is_about_itself: bool,
     pub(super) help: &'static str,
 }
@@ -44,7 +44,7 @@ impl Command {
         Self { action, name, shells, is_about_itself: true, help }
     }
 
-    /// How the help shows it.
+    /// The command as the help shows it.
     pub(super) fn usage(&self) -> String {
         if self.shells.is_empty() { self.name.to_owned() } else { format!("{} SHELL", self.name) }
     }
@@ -55,8 +55,12 @@ pub(super) static COMMANDS: &[Command] = &[
     Command::new(Action::Token, "token", "print a valid access token; rotate only if needed"),
     Command::new(Action::Refresh, "refresh", "rotate now and store the new token"),
     Command::new(Action::Status, "status", "show what is stored, without the network and without secrets"),
-    Command::new(Action::Watch, "watch", "keep the token fresh, and run a command when a person is needed"),
-    Command::new(Action::Doctor, "doctor", "say why it does not work here; change nothing, and send no secret"),
+    Command::new(Action::Watch, "watch", "keep the token fresh, and run a command when a login is needed"),
+    Command::new(
+        Action::Doctor,
+        "doctor",
+        "find out why ring-auth does not work here; change nothing and send no secret",
+    ),
     Command::new(Action::Logout, "logout", "forget the token"),
     Command::about_itself(
         Action::Completions,
@@ -68,7 +72,7 @@ pub(super) static COMMANDS: &[Command] = &[
     Command::about_itself(Action::Help, "help", &[], "show this help"),
 ];
 
-/// The shells that there are completions for.
+/// The shells that have completions.
 pub(super) const SHELLS: &[&str] = &["bash", "zsh", "fish", "powershell"];
 
 /// Identifies an option.
@@ -117,15 +121,15 @@ pub(super) enum FlagId {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Flag {
     pub(super) id: FlagId,
-    /// With its dashes.
+    /// The long name, with its dashes.
     pub(super) long: &'static str,
     pub(super) short: Option<char>,
     pub(super) value: Value,
-    /// The commands that take it; all of them if there is none here.
+    /// The commands that take the option. If the list is empty, all commands take it.
     pub(super) commands: &'static [Action],
-    /// Another option without which it means nothing.
+    /// The options of which one must be given too.
     pub(super) goes_with: Option<GoesWith>,
-    /// Whether it answers what the page of `login --web` asks for, so that the two exclude each other.
+    /// Whether the page of `login --web` asks for this value, so that the option excludes `--web`.
     pub(super) is_asked_by_page: bool,
     pub(super) help: &'static str,
 }
@@ -134,13 +138,13 @@ pub(super) struct Flag {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Value {
     None,
-    /// Its placeholder in the help, and what it is.
+    /// A value that must be given: its placeholder in the help, and its kind.
     Needed(&'static str, Kind),
-    /// The same, and it may be left out.
+    /// A value that may be left out: its placeholder in the help, and its kind.
     Optional(&'static str, Kind),
 }
 
-/// What a value is, for the completions.
+/// The kind of a value, for the completions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
@@ -149,11 +153,11 @@ pub(super) enum Kind {
     Words(&'static [&'static str]),
 }
 
-/// The options of which one is needed beside another one.
+/// The options of which one must be given beside another option.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct GoesWith {
     pub(super) one_of: &'static [FlagId],
-    /// How a message names them.
+    /// Their names in a message.
     pub(super) names: &'static str,
 }
 
@@ -189,14 +193,14 @@ impl Flag {
         self
     }
 
-    /// Whether a command takes it, also by the option that it goes with.
+    /// Whether a command takes the option, and an option that it needs.
     pub(super) fn is_taken_by(&self, action: Action) -> bool {
         let takes = |flag: &Flag| flag.commands.is_empty() || flag.commands.contains(&action);
         let with = self.goes_with.as_ref().map_or(&[] as &[FlagId], |with| with.one_of);
         takes(self) && (with.is_empty() || all().any(|flag| with.contains(&flag.id) && takes(flag)))
     }
 
-    /// How the help shows it: with its short form and with the placeholder of its value.
+    /// The option as the help shows it: with its short form and the placeholder of its value.
     pub(super) fn usage(&self) -> String {
         let short = self.short.map(|short| format!(", -{short}")).unwrap_or_default();
         match self.value {
@@ -241,7 +245,7 @@ pub(super) static SECTIONS: &[Section] = &[
             )
             .with(HOMEBRIDGE, "--homebridge"),
             Flag::new(FlagId::Dotenv, "--dotenv", FILE, "a .env file"),
-            Flag::new(FlagId::EnvFile, "--env-file", FILE, "the same, for a file that exists"),
+            Flag::new(FlagId::EnvFile, "--env-file", FILE, "a .env file that exists"),
             Flag::new(
                 FlagId::EnvKey,
                 "--env-key",
@@ -276,7 +280,7 @@ pub(super) static SECTIONS: &[Section] = &[
                 "seal the journal with the key in this file: 32 bytes, also as base64 or hex; or RING_AUTH_KEY_FILE",
             )
             .with(STORES.0, STORES.1),
-            Flag::new(FlagId::KeyCommand, "--key-command", text("CMD"), "the same with the key that this command prints")
+            Flag::new(FlagId::KeyCommand, "--key-command", text("CMD"), "seal the journal with the key that this command prints")
                 .with(STORES.0, STORES.1),
             Flag::new(FlagId::NewKeyFile, "--new-key-file", FILE, "refresh: seal the journal with this key from now on")
                 .only(&[Action::Refresh])
@@ -305,7 +309,7 @@ pub(super) static SECTIONS: &[Section] = &[
                 FlagId::TotpSecretFile,
                 "--totp-secret-file",
                 FILE,
-                "the secret that an authenticator app was set up with; or RING_TOTP_SECRET",
+                "the file with the secret of the authenticator app; or RING_TOTP_SECRET",
             )
             .only(LOGIN)
             .asked_by_page(),
@@ -324,10 +328,10 @@ pub(super) static SECTIONS: &[Section] = &[
                 text("ID"),
                 "derive the hardware id from this instead of from the machine",
             ),
-            Flag::new(FlagId::NewDevice, "--new-device", Value::None, "be a new device, if the old one is blocked")
+            Flag::new(FlagId::NewDevice, "--new-device", Value::None, "log in as a new device, if Ring blocks the old one")
                 .only(LOGIN)
                 .asked_by_page(),
-            Flag::new(FlagId::UserAgent, "--user-agent", text("UA"), "another app string, if this one is blocked"),
+            Flag::new(FlagId::UserAgent, "--user-agent", text("UA"), "another User-Agent, if Ring blocks the default one"),
         ],
     },
     Section {
@@ -373,7 +377,7 @@ pub(super) static SECTIONS: &[Section] = &[
                 FlagId::MaxAge,
                 "--max-age",
                 text("AGE"),
-                "exit code 5 if the last success is older than that: 90s, 15m, 26h or 3d",
+                "exit code 5 if the last success is older than AGE: 90s, 15m, 26h or 3d",
             )
             .only(&[Action::Status]),
         ],
@@ -381,9 +385,9 @@ pub(super) static SECTIONS: &[Section] = &[
     Section {
         title: "For watch:",
         flags: &[
-            Flag::new(FlagId::Exec, "--exec", text("CMD"), "run this when a person is needed, and when that is over")
+            Flag::new(FlagId::Exec, "--exec", text("CMD"), "run this command when a login is needed, and when it is no longer needed")
                 .only(&[Action::Watch]),
-            Flag::new(FlagId::OnChange, "--on-change", Value::None, "with --exec: run it at every change of the state")
+            Flag::new(FlagId::OnChange, "--on-change", Value::None, "with --exec: run the command at each change of the state")
                 .only(&[Action::Watch])
                 .with(&[FlagId::Exec], "--exec"),
         ],
@@ -408,13 +412,13 @@ pub(super) static SECTIONS: &[Section] = &[
 /// The environment variables that the help explains.
 pub(super) const ENVIRONMENT: &str = "\
 RING_EMAIL, RING_PASSWORD, RING_2FA_CODE and RING_TOTP_SECRET have a second form with _FILE, which names a file with
-the value; RING_REFRESH_TOKEN_FILE names one with a token to begin with. The credentials ring-email, ring-password,
-ring-totp-secret and ring-auth-key of systemd are the last resort.
-HTTPS_PROXY, NO_PROXY, NODE_EXTRA_CA_CERTS, SSL_CERT_FILE, SSL_CERT_DIR and NODE_USE_SYSTEM_CA are honoured.
+the value; RING_REFRESH_TOKEN_FILE names a file with a token to begin with. If none of them is set, the credentials
+ring-email, ring-password, ring-totp-secret and ring-auth-key of systemd are used.
+HTTPS_PROXY, NO_PROXY, NODE_EXTRA_CA_CERTS, SSL_CERT_FILE, SSL_CERT_DIR and NODE_USE_SYSTEM_CA are used.
 RING_AUTH_OAUTH_URL and RING_AUTH_API_URL name other servers, for tests and gateways.
 ";
 
-/// The exit codes, with what they mean.
+/// The exit codes and their meanings.
 pub(super) static EXIT_CODES: &[(u8, &str)] = &[
     (0, "done"),
     (2, "wrong usage"),

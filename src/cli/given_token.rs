@@ -1,4 +1,4 @@
-//! The token that a command begins with.
+//! The token with which a command begins.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use super::terminal::Question;
 use crate::token::RefreshToken;
 use crate::{Error, Secret};
 
-/// The variable of a token, which with `_FILE` names a file with one.
+/// The variable of a token. With `_FILE` it names a file with a token.
 pub(super) const TOKEN: &str = "RING_REFRESH_TOKEN";
 
-/// The token to begin with, from standard input or from the file that a variable names.
+/// The token with which a command begins, from standard input or from the file that a variable names.
 pub(super) async fn given_token(options: &Options, output: &Arc<Output>) -> Result<Option<Secret>, Stop> {
     const NAME: &str = "--refresh-token-stdin";
     let (token, name) = if options.refresh_token_stdin {
@@ -31,14 +31,14 @@ pub(super) async fn given_token(options: &Options, output: &Arc<Output>) -> Resu
         (token, NAME.to_owned())
     } else {
         match blocking(|| Environment::of_this_process().file(TOKEN)).await? {
-            // A stale variable must not stop a healthy journal: the manager looks at the text beside what the journal holds.
+            // An outdated variable must not stop a working journal: the manager compares the text with the journal.
             Some(Named { value, .. }) if options.store.is_given() => return Ok(Some(value)),
             Some(Named { value, name }) => (value, name),
             None => return Ok(None),
         }
     };
-    // With a store an empty text is an old copy like any other, and what is wrong with a text in a variable's file matters only if the
-    // store has no token: the manager decides that.
+    // With a store, an empty text counts as an old copy, and an invalid text in the file of a variable matters only if the store has no
+    // token. The manager decides that.
     let is_typed = options.refresh_token_stdin && !token.expose().trim().is_empty();
     if !options.store.is_given() || is_typed {
         RefreshToken::parse(token.expose())

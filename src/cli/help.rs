@@ -1,4 +1,4 @@
-//! What `--help` shows.
+//! The text of `--help`.
 
 use super::flags::{COMMANDS, ENVIRONMENT, EXIT_CODES, FlagId, SECTIONS};
 
@@ -19,7 +19,7 @@ pub(super) fn text() -> String {
         text.push('\n');
         text.push_str(section.title);
         text.push('\n');
-        // There the options of a store stand below it.
+        // In that section the options of a store stand below the store.
         let lists_stores = section.flags.iter().any(|flag| flag.id == FlagId::StateFile);
         for flag in section.flags {
             let indent = if lists_stores && flag.goes_with.is_some() { "      " } else { "  " };
@@ -46,7 +46,7 @@ fn entry(text: &mut String, left: &str, column: usize, right: &str) {
     wrapped(text, right, used.max(column - 2) + 2, column);
 }
 
-/// Adds words, of which the first line begins at one column and the others at another.
+/// Adds words. The first line begins at one column, the others at another one.
 fn wrapped(text: &mut String, words: &str, first: usize, others: usize) {
     let mut at = first;
     for (index, word) in words.split(' ').enumerate() {

@@ -7,19 +7,19 @@ use crate::{Error, ErrorCode, Result, Secret};
 /// The longest line that is read: the longest wrapper of a token.
 pub(super) const LONGEST: usize = crate::token::MAX_WRAPPER_BYTES;
 
-/// Takes away what an editor or a shell put around a value: a byte order mark before it, line ends behind it. Spaces stay, because
-/// they can belong to a password.
+/// Removes the byte order mark before a value and the line ends behind it, which editors and shells add. Spaces stay, because they
+/// can belong to a password.
 pub(super) fn without_line_end(text: &str) -> &str {
     text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n'])
 }
 
 /// Reads one line, without a byte order mark before it and without its end. Blocks. `None` if no line is left.
 ///
-/// Byte by byte, so that what follows stays for the next reader.
+/// Reads byte by byte, so that the following text stays for the next reader.
 ///
 /// # Errors
 ///
-/// `INVALID_ARGUMENT` for a line that is not text or far too long.
+/// `INVALID_ARGUMENT` if the line is not text or is far too long.
 pub(super) fn read_line(from: &mut impl Read) -> Result<Option<Secret>> {
     let mut line = Vec::new();
     let mut byte = [0];
@@ -35,7 +35,7 @@ pub(super) fn read_line(from: &mut impl Read) -> Result<Option<Secret>> {
             }
             Ok(_) => line.push(byte[0]),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            // Whoever shares the pipe made it so that it does not wait.
+            // Another process that shares the pipe has made it non-blocking.
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                 std::thread::sleep(std::time::Duration::from_millis(10));
             }

@@ -8,16 +8,15 @@ use super::secrets::{self, Environment};
 use crate::journal::{Codec, Key, KeySource};
 use crate::{Error, ErrorCode, Result};
 
-/// The variable that with `_FILE` names a file with the key. There is none for the key itself.
+/// The variable that with `_FILE` names a file with the key. No variable contains the key itself.
 const NAME: &str = "RING_AUTH_KEY";
 const CREDENTIAL: &str = "ring-auth-key";
 
-/// How the journal of a command is read and written. A file with a key is read at once, a command is run when the key is
-/// needed. Blocks.
+/// The codec of the journal of a command. A key file is read at once, a key command is run when the key is needed. Blocks.
 ///
 /// # Errors
 ///
-/// `INVALID_ARGUMENT` for a file that is no key's.
+/// `INVALID_ARGUMENT` if the file does not contain a key.
 pub(super) fn codec(options: &Options, issuer: String) -> Result<Codec> {
     let codec = Codec::from(issuer);
     if !options.store.is_given() {

@@ -1,4 +1,4 @@
-//! `login`: asks for what is needed, gets a token and stores it.
+//! `login`: asks for the credentials, gets a token and stores it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +20,12 @@ use crate::oauth::{TwoFactor, TwoFactorMethod};
 use crate::totp::Totp;
 use crate::{Error, ErrorCode, Secret};
 
-/// What ends within that time needs no explanation.
+/// The time after which a wait for the end of a rotation is explained.
 const SOON: Duration = Duration::from_millis(300);
 const CODE_TRIES: u32 = 3;
 
 pub(super) async fn login(options: Options, output: Arc<Output>, runtime: Handle) -> Done {
-    // Nothing is asked of a person before it is clear that the rest can work.
+    // The user is asked only after the checks of everything else.
     let (options, given) = blocking(move || {
         let given = Given::new(&options)?;
         Ok((options, given))
@@ -34,7 +34,7 @@ pub(super) async fn login(options: Options, output: Arc<Output>, runtime: Handle
     let context = Context::open(&options, Purpose::Introduce)?;
     let planned = context.dry_run(&output).await?;
     let manager = context.open_manager(&options, &output, &runtime, None)?;
-    // With that option the lines of a pipe are the password and the code, and answer no question.
+    // With --password-stdin the lines of a pipe are the password and the code, and answer no question.
     let input = if options.password_stdin { options.input.for_options() } else { options.input };
     let prompter = Prompter::new(&output, input);
     if prompter.has_person() {
@@ -47,10 +47,10 @@ pub(super) async fn login(options: Options, output: Arc<Output>, runtime: Handle
         }
     }
     let done = log_in(&context, &manager, &options, given, &output, &prompter).await;
-    // From here on Ctrl-C ends the program by itself.
+    // From here on Ctrl-C ends the program at once.
     drop(prompter);
     let expires_at = manager.cached_auth().map(|auth| auth.expires_at);
-    // A rotation that an interruption came across is finished first, and the newest token is known only then.
+    // A rotation that was under way at an interruption is finished first. Only then the newest token is known.
     let closing = manager.close();
     tokio::pin!(closing);
     if tokio::time::timeout(SOON, &mut closing).await.is_err() {
@@ -71,7 +71,7 @@ pub(super) async fn login(options: Options, output: Arc<Output>, runtime: Handle
     Ok(code)
 }
 
-/// What a login need not ask for.
+/// The values for which a login does not have to ask.
 struct Given {
     email: Option<Secret>,
     password: Option<Secret>,
@@ -80,7 +80,7 @@ struct Given {
 }
 
 impl Given {
-    /// Reads what no option gives, and what is needed. Blocks.
+    /// Reads the values that no option gives from variables, files and credentials. Blocks.
     fn new(options: &Options) -> crate::Result<Self> {
         let environment = Environment::of_this_process();
         let find = |name: &str, credential| environment.find(name, credential)?.map(Named::non_empty).transpose();
@@ -101,7 +101,7 @@ impl Given {
                 None => None,
             },
         };
-        // A code that is given is for this very login.
+        // A given code is for this login, so the secret of the authenticator is not read.
         let secret = match &options.totp_secret_file {
             _ if code.is_some() => None,
             Some(path) => Some(secrets::read(path, "--totp-secret-file")?.non_empty()?),
@@ -138,7 +138,7 @@ async fn log_in(
         None => prompter.ask(Question::hidden("Password: "), "password", "--password-stdin or RING_PASSWORD").await?,
     };
     let device = if options.new_device { Device::New } else { Device::Kept };
-    // A person may have taken minutes to type, and who reads standard output may be gone.
+    // The user may have typed for minutes, and the reader of standard output may be gone.
     context.try_output()?;
     let mut step =
         prompter.interruptible(manager.login(Credentials { email, password, totp: given.totp, device })).await?;
@@ -173,7 +173,7 @@ async fn log_in(
             Err(Stop::Failed(error))
                 if prompter.has_person() && manager.awaits_code() && may_ask_again(&error, another) =>
             {
-                // What was not sent, or is for another code only, is no try.
+                // A code that was not sent, and a request for another code, do not count as tries.
                 if !another && error.code() != ErrorCode::InvalidArgument {
                     tries += 1;
                     if tries >= CODE_TRIES {
@@ -192,7 +192,7 @@ async fn log_in(
     Ok(())
 }
 
-/// Says where the code is, and how to get another one.
+/// Tells the user where the code is, and how to get another one.
 fn announce(two_factor: &TwoFactor, output: &Output, prompter: &Prompter) {
     if !prompter.has_person() {
         output.say(&two_factor.prompt);
@@ -210,7 +210,7 @@ fn wants_another(code: &Secret) -> bool {
     code.expose().trim().eq_ignore_ascii_case("resend")
 }
 
-/// A slip of the finger, a bad connection, or a second code that Ring does not send: the login still waits.
+/// Whether the login still waits after an error: a wrong code, a bad connection, or another code that Ring does not send.
 fn may_ask_again(error: &Error, another: bool) -> bool {
     match error.code() {
         ErrorCode::TwoFactorInvalid | ErrorCode::InvalidArgument => true,
@@ -247,7 +247,7 @@ async fn show_login(context: &Context, manager: &Manager, expires_at: Option<Mil
             output.token(&text, is_only_copy);
         }
         if !output.ends_with_token() {
-            // A blank line keeps the two apart at a terminal, and is no part of standard output.
+            // An empty line separates the two on a terminal. It is not part of standard output.
             output.say(&format!("\n{WORTH}"));
         }
         return Ok(0);
@@ -263,5 +263,5 @@ async fn show_login(context: &Context, manager: &Manager, expires_at: Option<Mil
     Ok(context.not_stored(saved, &status, "The login worked", output))
 }
 
-const WORTH: &str = "It is worth as much as your password: whoever has it can open your doors. Give it to one program \
-                     only, which replaces it at every use; for a second program log in once more.";
+const WORTH: &str = "It is worth as much as your password: anyone who has it can open your doors. Give it to one \
+                     program only, which replaces it at every use. For a second program, log in again.";

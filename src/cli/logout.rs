@@ -14,12 +14,12 @@ use super::store::Forgotten;
 use crate::mirror::Purpose;
 use crate::{Error, ErrorCode};
 
-/// Longer than any refresh.
+/// How long to wait for the lock of the journal: longer than any refresh.
 const WAIT_FOR_LOCK: Duration = Duration::from_secs(60);
 
 pub(super) async fn logout(options: &Options, output: &Arc<Output>) -> Done {
     let context = Context::open(options, Purpose::Introduce)?;
-    // Without a manager: one would first end the refresh that a killed process left behind.
+    // No manager is opened, because it would first repeat the refresh of a process that was killed.
     let Forgotten { cleared } = with_progress(output, forget(&context)).await?;
     match cleared {
         Ok(notices) => show_notices(notices, output),
@@ -43,7 +43,7 @@ pub(super) async fn logout(options: &Options, output: &Arc<Output>) -> Done {
 
 /// Waits for the process that holds the journal's lock, then forgets the token.
 async fn forget(context: &Context) -> crate::Result<Forgotten> {
-    // A holder refreshes, and releases the lock within that time.
+    // A process that refreshes releases the lock within that time.
     let limit = Instant::now() + WAIT_FOR_LOCK;
     loop {
         let (opened, path) = (context.opened.clone(), context.chosen.path().map(ToOwned::to_owned));
@@ -54,7 +54,7 @@ async fn forget(context: &Context) -> crate::Result<Forgotten> {
             return Err(Error::new(
                 ErrorCode::StoreLocked,
                 format!(
-                    "Another process has been holding {} for longer than a refresh takes. Look for one that hangs.",
+                    "Another process has been holding {} for longer than a refresh takes. Look for a process that hangs.",
                     context.opened.store.name()
                 ),
             ));

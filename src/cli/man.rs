@@ -34,12 +34,12 @@ pub(super) fn page() -> String {
     page
 }
 
-/// A text in which no dash becomes a hyphen, which nobody could copy.
+/// Escapes a text, so that no dash becomes a hyphen, which could not be copied.
 fn escaped(text: &str) -> String {
     text.replace('\\', "\\e").replace('-', "\\-")
 }
 
-/// The same as a line of its own: one that begins with a dot or an apostrophe would be a request.
+/// Escapes a text for a line of its own: a dot or an apostrophe at its beginning would make it a request.
 fn line(text: &str) -> String {
     let text = escaped(text);
     if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }

@@ -1,7 +1,7 @@
 //! The command line: `ring-auth [login|token|refresh|status|watch|doctor|logout|completions|man]`.
 //!
-//! The result goes to standard output, everything for people to standard error, so that a script can take the first and
-//! a person still sees the second. It never waits for somebody who is not there.
+//! The result goes to standard output and everything for people to standard error, so that a script can take the first and a person
+//! still sees the second. The command line asks no question that cannot be answered.
 
 mod args;
 mod completions;
@@ -43,31 +43,32 @@ pub use doctor::end_doctor;
 pub use watch::end_watch;
 pub use web::{WebLogin, WebStart};
 
-/// What standard input is good for if it is not a terminal.
+/// The purpose of standard input if it is not a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StandardInput {
-    /// For what an option such as `--password-stdin` takes from it. No question is asked there.
+    /// The value of an option such as `--password-stdin`. No question is asked.
     #[default]
     Options,
-    /// For the answers to all questions: ring-client-api's command of the name `ring-auth-cli` can be driven by pipes.
+    /// The answers to all questions: programs drive ring-client-api's command `ring-auth-cli` with pipes.
     Answers,
-    /// It is a pipe with a person behind it: mintty, the window of Git Bash, gives one to Windows programs.
+    /// A pipe at whose other end a person types: mintty, the window of Git Bash, gives such a pipe to Windows programs.
     Mintty,
 }
 
 impl StandardInput {
-    /// The same for a command whose lines of standard input answer no question.
+    /// The purpose for a command whose lines of standard input answer no question.
     fn for_options(self) -> Self {
         if self == Self::Answers { Self::Options } else { self }
     }
 }
 
-/// Runs the command line with its arguments, without the program's name, and says what to exit with.
+/// Runs the command line with its arguments, without the program's name. Returns the exit code.
 ///
 /// Reads `RING_EMAIL`, `RING_PASSWORD`, `RING_2FA_CODE`, `RING_TOTP_SECRET`, the files that these with `_FILE`,
 /// `RING_REFRESH_TOKEN_FILE` and `RING_AUTH_KEY_FILE` name, the credentials of systemd, `RING_AUTH_OAUTH_URL` and
-/// `RING_AUTH_API_URL`; and what says where Homebridge's configuration is: `UIX_CONFIG_PATH`, `UIX_STORAGE_PATH`, the homes of this user and of sudo's.
-/// `surroundings` is for `doctor`: what JavaScript knows of the runtime and the package, as JSON.
+/// `RING_AUTH_API_URL`. To find Homebridge's configuration it reads `UIX_CONFIG_PATH`, `UIX_STORAGE_PATH`, and the homes of this user and of
+/// the user that called sudo.
+/// `surroundings`, for `doctor`, is what JavaScript knows of the runtime and the package, as JSON.
 pub async fn run(args: Vec<OsString>, input: StandardInput, surroundings: Option<String>, runtime: Handle) -> u8 {
     let json = args.iter().any(|arg| arg == "--json");
     match args::parse(args, has_token_file()) {
@@ -84,8 +85,8 @@ fn has_token_file() -> bool {
     secrets::Environment::of_this_process().names_file(given_token::TOKEN)
 }
 
-/// Prepares `login --web`, of which JavaScript serves the page: finds the store, makes sure that a login can be stored there,
-/// and says what was asked for. Any other command is run as by [`run`].
+/// Prepares `login --web`, whose page JavaScript serves: finds the store, checks that a login can be stored there, and returns the
+/// options. Runs any other command as [`run`] does.
 pub async fn begin_web_login(args: Vec<OsString>, runtime: Handle) -> WebStart {
     let json = args.iter().any(|arg| arg == "--json");
     let parsed = match args::parse(args, has_token_file()) {
@@ -146,19 +147,19 @@ async fn run_parsed(parsed: Parsed, surroundings: Option<String>, runtime: Handl
     }
 }
 
-/// Gives the terminal back as it was before a dialogue, if there is one. For a program that a signal is about to end: the
-/// shell that goes on would otherwise show no keys.
+/// Restores the terminal after a dialogue, if there is one. A program calls it before a signal ends it: otherwise the shell would not
+/// show typed keys.
 pub fn restore_terminal() {
     terminal::restore();
 }
 
-/// What a shell says of a program that was stopped with Ctrl-C.
+/// The exit code that a shell gives to a program that was ended with Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
-/// What a command comes to: the code to exit with.
+/// The result of a command: its exit code.
 type Done = Result<u8, Stop>;
 
-/// Why a command ends before its end.
+/// The reason why a command ends early.
 #[derive(Debug)]
 enum Stop {
     Failed(Error),

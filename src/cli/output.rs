@@ -1,4 +1,4 @@
-//! Where the words go.
+//! Standard output and standard error.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,35 +11,35 @@ use super::store::with_our_options;
 use crate::Error;
 use crate::manager::{Event, Level, Listener};
 
-/// How much is said on standard error.
+/// How much is written to standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) enum Verbosity {
-    /// Failures only.
+    /// Only failures.
     Quiet,
-    /// What a person should know.
+    /// Also what the user should know.
     #[default]
     Normal,
-    /// How it happened.
+    /// Also the steps on the way.
     Verbose,
 }
 
-/// Takes what stands on the terminal's line away.
+/// The escape sequence that clears the current line of the terminal.
 const CLEARED_LINE: &str = "\r\x1b[K";
 
-/// Standard output and standard error, each with its purpose.
+/// Standard output for results, and standard error for people.
 #[derive(Debug)]
 pub(super) struct Output {
     json: bool,
     verbosity: Verbosity,
-    /// Whether the terminal knows no escape sequences (`TERM=dumb`).
+    /// Whether the terminal has no escape sequences (`TERM=dumb`).
     is_dumb: bool,
-    /// Whether questions go to standard output even if that is a pipe, and the token is the last line of all.
+    /// Whether questions go to standard output even if it is a pipe, and the token is the last line.
     like_ring_client_api: bool,
-    /// Whether standard error shows something that the next line has to make room for.
+    /// Whether standard error shows a text that the next line has to replace.
     waiting: Mutex<bool>,
-    /// The last line of the log, which a failure need not say again.
+    /// The last line of the log, which a failure does not repeat.
     logged: Mutex<String>,
-    /// Why standard output did not take the result.
+    /// The error with which standard output refused the result.
     unwritten: Mutex<Option<io::Error>>,
     /// Whether standard error has the only copy of a token.
     rescued: AtomicBool,
@@ -59,8 +59,8 @@ impl Output {
         }
     }
 
-    /// For programs that were written for the command of ring-client-api: questions go to standard output even if that is a pipe
-    /// (unless it is kept for JSON), and the token is the last line of all.
+    /// Sets the order of output that programs for ring-client-api's command expect: questions go to standard output even if it is a
+    /// pipe (unless it is reserved for JSON), and the token is the last line.
     pub(super) fn with_order_of_ring_client_api(self, like_ring_client_api: bool) -> Self {
         Self { like_ring_client_api, ..self }
     }
@@ -77,7 +77,7 @@ impl Output {
         self.verbosity == Verbosity::Quiet
     }
 
-    /// A line of the result, on standard output.
+    /// Writes a line of the result to standard output.
     pub(super) fn result(&self, text: &str) {
         self.done_waiting();
         if let Err(error) = write_line(&mut io::stdout().lock(), text) {
@@ -85,8 +85,8 @@ impl Output {
         }
     }
 
-    /// A line of the result with a refresh token. If the token exists nowhere else and standard output does not take it,
-    /// standard error gets it.
+    /// Writes a line of the result with a refresh token. If the token exists nowhere else and standard output does not take it,
+    /// writes it to standard error.
     pub(super) fn token(&self, text: &str, is_only_copy: bool) {
         if !is_only_copy {
             return self.result(text);
@@ -105,13 +105,13 @@ impl Output {
         self.rescued.load(Ordering::Relaxed)
     }
 
-    /// What to exit with after a command that came to its end with this code.
+    /// The exit code of a command that ended with this code: another one if its result could not be written.
     pub(super) fn finish(&self, code: u8) -> u8 {
         if self.has_rescued() {
             return code.max(1);
         }
         let Some(error) = lock(&self.unwritten).take() else { return code };
-        // A reader that closes its pipe early has seen enough.
+        // A reader that closes its pipe early does not need the rest.
         if error.kind() == io::ErrorKind::BrokenPipe {
             return code;
         }
@@ -119,26 +119,26 @@ impl Output {
         code.max(1)
     }
 
-    /// The result as one JSON object, on standard output.
+    /// Writes the result as one JSON object to standard output.
     pub(super) fn json(&self, value: &Value) {
         self.result(&value.to_string());
     }
 
-    /// A line for people, on standard error.
+    /// Writes a line for people to standard error, unless `--quiet` is given.
     pub(super) fn say(&self, text: &str) {
         if self.verbosity >= Verbosity::Normal {
             self.complain(text);
         }
     }
 
-    /// A line on standard error that is never left out.
+    /// Writes a line to standard error that is never left out.
     pub(super) fn complain(&self, text: &str) {
         self.done_waiting();
         ignore(write_line(&mut io::stderr().lock(), text));
     }
 
-    /// A line for the person in a dialogue: on standard output, as ring-client-api's CLI has it, unless that is not a
-    /// terminal or is kept for JSON.
+    /// Writes a line of a dialogue. It goes to standard output, as in ring-client-api's CLI, unless that is not a terminal or is
+    /// reserved for JSON.
     pub(super) fn talk(&self, text: &str) {
         self.done_waiting();
         ignore(if self.talks_on_stdout() {
@@ -148,7 +148,7 @@ impl Output {
         });
     }
 
-    /// A question, without a line end.
+    /// Writes a question, without a line end.
     pub(super) fn ask(&self, prompt: &str) {
         self.done_waiting();
         ignore(if self.talks_on_stdout() {
@@ -158,13 +158,13 @@ impl Output {
         });
     }
 
-    /// What goes before a line that takes the place of the one on the terminal. A dumb terminal gets a new line.
+    /// The text before a line that replaces the current one on the terminal. A dumb terminal gets a new line.
     #[cfg_attr(not(unix), allow(dead_code, reason = "a console shows what is typed by itself"))]
     pub(super) fn start_of_line(&self) -> &'static str {
         if self.is_dumb { "\n" } else { CLEARED_LINE }
     }
 
-    /// Shows that something takes its time. On a terminal the next line takes its place.
+    /// Shows that the command waits. On a terminal the next line replaces this text.
     pub(super) fn wait(&self, text: &str) {
         if self.verbosity == Verbosity::Quiet {
             return;
@@ -179,7 +179,7 @@ impl Output {
         }
     }
 
-    /// Says what went wrong, and what to exit with.
+    /// Reports an error. Returns the exit code.
     pub(super) fn fail(&self, error: &Error) -> u8 {
         let error = &with_our_options(error);
         if self.json {
@@ -194,7 +194,7 @@ impl Output {
         error.code().exit_code()
     }
 
-    /// Says on standard error what went wrong, unless the log did so just now.
+    /// Writes an error to standard error, unless it was the last line of the log.
     pub(super) fn explain(&self, error: &Error) {
         let line = format!("ring-auth: {error}");
         if !lock(&self.logged).starts_with(&line) {
@@ -236,7 +236,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whoever reads what is said to people may be gone: then there is nobody to tell.
+/// Ignores a failure to write to people: the reader is gone.
 fn ignore(_: io::Result<()>) {}
 
 fn write_line(to: &mut impl Write, text: &str) -> io::Result<()> {
@@ -252,7 +252,7 @@ fn write_now(to: &mut impl Write, text: &str) -> io::Result<()> {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => rest = &rest[written..],
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Whoever shares the pipe made it so that it does not wait.
+            // Another process that shares the pipe has made it non-blocking.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(Duration::from_millis(10)),
             Err(error) => return Err(error),
         }

@@ -1,4 +1,4 @@
-//! Whoever is asked: the person at the terminal, or the program behind standard input.
+//! Questions to the user at the terminal, or to the program at the other end of standard input.
 
 use std::io;
 use std::sync::Arc;
@@ -10,13 +10,17 @@ use super::{StandardInput, Stop, input};
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Secret, task};
 
-/// How long a script may take to find the code in somebody's mailbox.
+/// How long a script may take to find the code in a mailbox.
 const WAIT_FOR_LINE: Duration = Duration::from_secs(600);
-/// How long the lines after a first one that is no token are waited for.
+/// How long to wait for further lines if the first one is not a token.
 const WAIT_FOR_REST: Duration = Duration::from_secs(3);
 const EMPTY_TRIES: u32 = 3;
 
-/// A line that has to be there.
+/// Reads a line from standard input.
+///
+/// # Errors
+///
+/// `NO_REFRESH_TOKEN` if there is none, `INVALID_ARGUMENT` for an empty password.
 pub(super) async fn line_of_stdin(option: &str, what: &str) -> Result<Secret, Stop> {
     let line = from_stdin().await?.ok_or_else(|| {
         Error::new(ErrorCode::NoRefreshToken, format!("{option}: standard input ended before the {what} came."))
@@ -27,8 +31,8 @@ pub(super) async fn line_of_stdin(option: &str, what: &str) -> Result<Secret, St
     Ok(line)
 }
 
-/// A token on standard input: one line, or all of them if the first one alone is none. A tool may have broken the lines of a
-/// token, or have written a blank line before it.
+/// Reads a token from standard input: one line, or all lines if the first one is not a token. A tool may have split a token into
+/// lines, or have written an empty line before it.
 pub(super) async fn token_of_stdin(option: &str) -> Result<Secret, Stop> {
     let first = line_of_stdin(option, "refresh token").await?;
     if RefreshToken::parse(first.expose()).is_ok() {
@@ -44,13 +48,13 @@ pub(super) async fn token_of_stdin(option: &str) -> Result<Secret, Stop> {
         }
         Ok(())
     };
-    // Whoever keeps it open after a wrong line still hears of that.
+    // A program that keeps standard input open after a wrong line still gets the error.
     tokio::time::timeout(WAIT_FOR_REST, rest).await.unwrap_or(Ok::<(), Stop>(()))?;
     Ok(Secret::new(text))
 }
 
 pub(super) async fn from_stdin() -> Result<Option<Secret>, Stop> {
-    // A thread of its own, not the runtime's: nobody can be made to write, and the program must still be able to end.
+    // A thread of its own, not one of the runtime: a writer may never write, and the program must still be able to end.
     let (told, line) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         let _ = told.send(input::read_line(&mut io::stdin()));
@@ -66,7 +70,7 @@ pub(super) fn no_code() -> Error {
     )
 }
 
-/// Shows now and then that Ring is being waited for.
+/// Waits for work, and shows after a while that it takes its time.
 pub(super) async fn with_progress<T>(output: &Output, work: impl Future<Output = T>) -> T {
     tokio::pin!(work);
     let (mut waited, mut step) = (Duration::ZERO, Duration::from_secs(1));
@@ -80,7 +84,7 @@ pub(super) async fn with_progress<T>(output: &Output, work: impl Future<Output =
     }
 }
 
-/// The person at the terminal, the program that answers in a person's place, or nobody.
+/// Asks the user at the terminal, or a program that answers in the user's place, if there is one.
 pub(super) struct Prompter {
     output: Arc<Output>,
     terminal: Option<Arc<Terminal>>,
@@ -99,12 +103,12 @@ impl Prompter {
         self.terminal.is_some() || self.input == StandardInput::Answers
     }
 
-    /// Asks for something that cannot be empty.
+    /// Asks for a value that must not be empty.
     pub(super) async fn ask(&self, question: Question, what: &str, instead: &str) -> Result<Secret, Stop> {
         for _ in 0..EMPTY_TRIES {
             match self.read(question).await {
                 Some(Answer::Line(line)) => {
-                    // Spaces are nothing, except in a password.
+                    // Spaces alone count as empty, except in a password.
                     let nothing = line.expose().trim().is_empty() && (question.echo == Echo::Shown || line.is_empty());
                     if !nothing {
                         return Ok(line);
@@ -128,7 +132,7 @@ impl Prompter {
         }
     }
 
-    /// `None` if nobody is there.
+    /// Asks a question. Returns `None` if there is neither a terminal nor a program that answers.
     async fn read(&self, question: Question) -> Option<Answer> {
         let output = Arc::clone(&self.output);
         let Some(terminal) = self.terminal.clone() else {
@@ -146,7 +150,7 @@ impl Prompter {
         }
     }
 
-    /// Waits for Ring, and for Ctrl-C.
+    /// Waits for work, and ends the wait at Ctrl-C.
     pub(super) async fn interruptible<T>(&self, work: impl Future<Output = crate::Result<T>>) -> Result<T, Stop> {
         let waiting = with_progress(&self.output, work);
         let Some(terminal) = &self.terminal else { return Ok(waiting.await?) };
@@ -157,7 +161,7 @@ impl Prompter {
             tokio::pin!(watch);
             tokio::select! {
                 done = &mut waiting => {
-                    // The keys pressed until then belong to the next question; Ctrl-C counts unless all is done.
+                    // Keys that were pressed until now belong to the next question. Ctrl-C counts only if the work has failed.
                     if watch.await.unwrap_or(false) && done.is_err() {
                         return Err(Stop::Interrupted);
                     }

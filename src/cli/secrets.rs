@@ -1,5 +1,5 @@
-//! Values that a command is given beforehand: by a variable, by the file that a variable names, or as a credential of
-//! systemd. Each is read only if the command needs it.
+//! Values from the environment of a command: from a variable, from the file that a variable names, or from a credential of systemd.
+//! Each is read only if the command needs it.
 
 use std::ffi::OsString;
 use std::io::{self, Read};
@@ -20,13 +20,13 @@ pub(super) struct Environment<'a> {
 
 #[cfg(test)]
 impl<'a> Environment<'a> {
-    /// One of a test.
+    /// The environment of a test.
     pub(super) fn of(variable: &'a dyn Fn(&str) -> Option<OsString>) -> Self {
         Self { variable }
     }
 }
 
-/// A value, and what to call it in a message.
+/// A value, and its name in a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Named {
     pub(super) value: Secret,
@@ -40,7 +40,7 @@ impl Environment<'static> {
 }
 
 impl Environment<'_> {
-    /// The value of a variable, without a byte order mark and the line end behind it. An empty one is none.
+    /// The value of a variable, without a byte order mark and line ends. An empty value counts as none.
     pub(super) fn variable(&self, name: &str) -> Result<Option<Secret>> {
         let Some(value) = (self.variable)(name) else { return Ok(None) };
         let value = value.into_string().map_err(|_| Error::invalid(format!("{name} is not valid UTF-8.")))?;
@@ -102,7 +102,7 @@ fn file_of(name: &str) -> String {
     format!("{name}_FILE")
 }
 
-/// The content of a file, without a byte order mark and the line end behind it. `option` is what named the file. Blocks.
+/// The content of a file, without a byte order mark and line ends. `option` is the option that names the file. Blocks.
 ///
 /// # Errors
 ///
@@ -124,7 +124,7 @@ pub(super) fn read_bytes(path: &Path, option: &str) -> Result<(Vec<u8>, String)>
     let name = if looks_like_path(path) {
         format!("{option} names {}, which", path.display())
     } else {
-        // Somebody may have put the secret where its file should be.
+        // The user may have given the secret in place of its file.
         format!("{option} names a file, not shown here because its name could be the secret itself, which")
     };
     let unreadable = |error: io::Error| match error.kind() {
@@ -133,7 +133,7 @@ pub(super) fn read_bytes(path: &Path, option: &str) -> Result<(Vec<u8>, String)>
         }
         _ => Error::invalid(format!("{name} cannot be read. Check its owner and mode.")).with_cause(error),
     };
-    // Before it is opened: a FIFO waits for its writer then, and a device may do anything.
+    // The check comes before the file is opened: a FIFO would wait for its writer, and a device may do anything.
     let kind = path.metadata().map_err(unreadable)?.file_type();
     if !kind.is_file() {
         let kind = if kind.is_dir() { "a folder" } else { "a device, a FIFO or a socket" };
@@ -148,7 +148,7 @@ pub(super) fn read_bytes(path: &Path, option: &str) -> Result<(Vec<u8>, String)>
 }
 
 impl Named {
-    /// The value, unless there is nothing in the file.
+    /// The value. An error if the file is empty.
     pub(super) fn non_empty(self) -> Result<Self> {
         if self.value.expose().trim().is_empty() {
             return Err(Error::invalid(format!("{} names a file in which there is nothing.", self.name)));

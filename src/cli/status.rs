@@ -1,4 +1,4 @@
-//! What is stored, for people and for health checks: nothing is sent, and nothing is written.
+//! `status`: shows what is stored, for people and health checks. Sends and writes nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::mirror::{Patience, Purpose};
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode};
 
-/// What is known of a token.
+/// The information that `status` shows.
 struct Report<'a> {
     status: Status,
     hardware_id: Option<&'a str>,
@@ -29,7 +29,7 @@ struct Report<'a> {
     files: Option<Files>,
 }
 
-/// Where it was looked for, where it is in a file among other things.
+/// The file that shows the token, and its journal.
 struct Files {
     path: String,
     journal: String,
@@ -49,12 +49,12 @@ pub(super) async fn status(options: &Options, output: &Arc<Output>) -> Done {
     }
     let clock = SystemClock::new();
     let chosen = ChosenStore::find(&options.store)?;
-    // With that purpose a file without a block is one that needs a login, and not one that cannot be used.
+    // With this purpose a file without a block counts as one that needs a login. With the other one it cannot be opened.
     let opened = chosen.open(&keys::codec(options, endpoints()?.issuer())?, Purpose::Introduce)?;
     let Seen { state, mut status, shown, mut pasted } = look(&chosen, &opened, &clock)?;
     let files = opened.file_mirror().zip(shown);
     let files = files.map(|(mirror, shown)| Files { path: mirror.name(), journal: opened.store.name(), shown });
-    // A program that has such a file begins with its token, unless the journal knows it.
+    // A program that gets this token file begins with its token, unless the journal knows the token.
     if status.phase == Phase::NeedsLogin
         && let Some(token) = given_token(options, output).await?
         && let Ok(token) = RefreshToken::parse(token.expose())
@@ -85,7 +85,7 @@ pub(super) async fn status(options: &Options, output: &Arc<Output>) -> Done {
     Ok(0)
 }
 
-/// What is kept in a place, and how it does.
+/// The stored state of a token, its status, and the mirror.
 pub(super) struct Seen {
     pub(super) state: Option<State>,
     pub(super) status: Status,
@@ -95,14 +95,14 @@ pub(super) struct Seen {
     pub(super) pasted: Option<RefreshToken>,
 }
 
-/// Looks at what is kept, without a lock. Blocks.
+/// Reads the store and the mirror, without a lock. Blocks.
 ///
 /// # Errors
 ///
 /// As for [`Store::peek`](crate::journal::Store::peek); and as for [`Mirror::look`] if the journal holds no token.
 pub(super) fn look(chosen: &ChosenStore, opened: &Opened, clock: &dyn Clock) -> Result<Seen, Error> {
-    // Nothing is locked, and the file follows the journal: in this order a rotation in between makes the token in the
-    // file an old copy, and never one that was pasted.
+    // Nothing is locked, and the file follows the journal. In this order a rotation in between makes the token in the file an old copy,
+    // and never a pasted one.
     let looked = opened.file_mirror().map(|mirror| mirror.look(Patience::Some));
     let state = opened.store.peek()?;
     let mut status = inspect(state.as_ref(), clock);
@@ -112,7 +112,7 @@ pub(super) fn look(chosen: &ChosenStore, opened: &Opened, clock: &dyn Clock) -> 
     if let Err(error) = &looked
         && is_empty
     {
-        // It may well have a token: nobody can say that there is none.
+        // The file may show a token, so the command cannot report that there is none.
         return Err(error.clone());
     }
     let mut pasted = None;
@@ -127,18 +127,18 @@ pub(super) fn look(chosen: &ChosenStore, opened: &Opened, clock: &dyn Clock) -> 
         status.problem = Some(chosen.nothing_but(flaw));
     }
     if pasted.is_some() && status.phase == Phase::NeedsLogin {
-        // Whoever starts next uses that one.
+        // The next start uses the pasted token.
         status = Status { phase: Phase::Idle, problem: None, retry_at: None, persisted: false };
     }
     Ok(Seen { state, status, shown: Some(shown), pasted })
 }
 
-/// Whether the last success lies further back than that. None at all does; one in the future counts as now.
+/// Whether the last success is older than the maximal age. No success counts as too old, and one in the future as now.
 fn is_too_old(last_success_at: Option<Millis>, now: Millis, max_age: Duration) -> bool {
     last_success_at.is_none_or(|at| now.saturating_sub(at) > millis(max_age))
 }
 
-/// As for requests: a token's own id wins.
+/// The hardware id that requests have: that of the token, if it has one.
 pub(super) fn hardware_id<'a>(state: Option<&'a State>, pasted: Option<&'a RefreshToken>) -> Option<&'a str> {
     let current = state.and_then(|state| state.current()).map(|stored| &stored.token);
     current
@@ -147,14 +147,14 @@ pub(super) fn hardware_id<'a>(state: Option<&'a State>, pasted: Option<&'a Refre
         .or_else(|| state.and_then(|state| state.hardware_id.as_deref()))
 }
 
-/// What a file shows, in a word for programs and a sentence for people.
+/// What a file shows, as a word for programs and as a sentence for people.
 pub(super) fn shows(shown: &Result<Shown, Error>) -> (&'static str, String) {
     match shown {
         Ok(Shown::Newest) => ("newest", "the newest token".into()),
         Ok(Shown::Nothing) => ("nothing", "no token".into()),
         Ok(Shown::Nonsense(flaw)) => ("nonsense", format!("something that cannot be a token: it {}", flaw.reason())),
         Ok(Shown::Reference(flaw)) => ("reference", format!("a value that is left alone: it {}", flaw.reason())),
-        Ok(Shown::Old) => ("old", "an old copy; it is put right at the next start or refresh".into()),
+        Ok(Shown::Old) => ("old", "an old copy; the next start or refresh replaces it".into()),
         Ok(Shown::New) => ("new", "a token that was pasted; it is used from the next start or refresh on".into()),
         Err(error) => ("unreadable", error.message().to_owned()),
     }

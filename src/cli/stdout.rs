@@ -1,20 +1,20 @@
-//! Whether standard output takes what is about to be written, as far as can be known without writing anything.
+//! A check whether standard output can take a result, without writing anything.
 
 use std::io;
 
 use crate::{Error, ErrorCode, Result};
 
-/// How much room a file needs for a result: a token has some 1500 bytes, and may have more.
+/// The free space that a file needs for a result: a token has about 1500 bytes, and may have more.
 #[cfg(unix)]
 const ROOM: u64 = crate::token::MAX_WRAPPER_BYTES as u64;
 
-/// Tries standard output without writing anything. To be called before the request that brings a token which is kept
-/// nowhere else: afterwards the one before it is spent.
+/// Checks standard output without writing anything. Call it before a request whose new token is kept nowhere else: that request
+/// spends the former token.
 ///
 /// # Errors
 ///
-/// `ABORTED` for a closed pipe, a terminal that hung up and a full disk; and for the null device, which takes everything
-/// and keeps nothing. Node opens that one for a program whose standard output is closed.
+/// `ABORTED` for a closed pipe, a terminal that has hung up, a full disk, and the null device, which keeps nothing. Node opens the
+/// null device for a program whose standard output is closed.
 pub(super) fn try_out() -> Result<()> {
     try_out_here().map_err(|error| {
         Error::new(
@@ -39,7 +39,7 @@ fn try_out_here() -> io::Result<()> {
         FileType::CharacterDevice if rustix::fs::stat("/dev/null").is_ok_and(|null| null.st_rdev == stat.st_rdev) => {
             return Err(io::Error::other("it is the null device, which keeps nothing"));
         }
-        // An empty write reaches no reader, so it cannot tell that there is none.
+        // An empty write does not reach a reader, so it does not show that there is none.
         FileType::Fifo | FileType::Socket => {
             let mut fds = [PollFd::new(&stdout, PollFlags::OUT)];
             poll(&mut fds, Some(&Timespec::default()))?;
@@ -48,11 +48,11 @@ fn try_out_here() -> io::Result<()> {
             }
         }
         FileType::RegularFile => {
-            // A file system that counts no blocks cannot say how many are free.
+            // Some file systems count no blocks.
             if let Ok(disk) = fstatvfs(&stdout)
                 && disk.f_blocks > 0
             {
-                // Some blocks are kept for root.
+                // Some blocks are reserved for root.
                 let free = if platform::is_root() { disk.f_bfree } else { disk.f_bavail };
                 if free.saturating_mul(disk.f_frsize) < ROOM {
                     return Err(io::ErrorKind::StorageFull.into());
@@ -62,7 +62,7 @@ fn try_out_here() -> io::Result<()> {
         _ => {}
     }
     match rustix::io::write(&stdout, &[]) {
-        // A pipe that does not wait: it takes the result later.
+        // The pipe is full and non-blocking: it takes the result later.
         Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(()),
         written => Ok(written.map(drop)?),
     }

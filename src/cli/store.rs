@@ -15,7 +15,7 @@ use crate::mirror::{Dotenv, Homebridge, Introduced, Patience, Purpose, Target};
 use crate::pasted::Flaw;
 use crate::{Error, ErrorCode, Result, Secret};
 
-/// What Homebridge's file is called, wherever it lies.
+/// The name of Homebridge's configuration file.
 const CONFIG: &str = "config.json";
 
 /// The store that the options choose.
@@ -25,10 +25,10 @@ pub(super) struct ChosenStore {
     typed: String,
 }
 
-/// What a logout came to, once the journal is forgotten.
+/// The result of a logout whose journal is forgotten.
 #[derive(Debug)]
 pub(super) struct Forgotten {
-    /// What a person should hear of the mirror, or why it still shows the token.
+    /// The notices about the mirror for the user, or the reason why the mirror still shows the token.
     pub(super) cleared: Result<Vec<Notice>>,
 }
 
@@ -76,7 +76,7 @@ impl ChosenStore {
         matches!(self.target(), Some(Target::Homebridge { .. }))
     }
 
-    /// Says what was changed beyond the token.
+    /// Sentences about the changes beyond the token.
     pub(super) fn changes(&self, made: &Introduced) -> Vec<String> {
         let mut sentences = Vec::new();
         if let Some(target) = self.target().filter(|_| made.added) {
@@ -97,7 +97,7 @@ impl ChosenStore {
         sentences
     }
 
-    /// A failure whose way out is another command: that one, as it is typed here.
+    /// Adds to an error the command that fixes it, with the options of this store.
     pub(super) fn in_our_words(&self, error: Error) -> Error {
         match (self.path(), error.code()) {
             (Some(_), ErrorCode::NoRefreshToken) if error.message().starts_with(ELSEWHERE) => {
@@ -113,14 +113,14 @@ impl ChosenStore {
         }
     }
 
-    /// There is none but a text that cannot be one.
+    /// The error if the file has a text in place of the token that cannot be one.
     pub(super) fn nothing_but(&self, flaw: Flaw) -> Error {
         let error = flaw.nothing_in(&self.path().unwrap_or(Path::new("")).display().to_string());
         let message = format!("{} Or get one with: ring-auth login {}", error.message(), self.typed);
         error.with_message(message)
     }
 
-    /// There is none, and how to get one.
+    /// The error if there is no token yet.
     pub(super) fn nothing_yet(&self) -> Error {
         let path = self.path().unwrap_or(Path::new("")).display();
         Error::new(
@@ -132,22 +132,20 @@ impl ChosenStore {
 
 /// What the commands do with an opened store.
 impl Opened {
-    /// Whether a token could be stored, before anybody is asked for anything. Says what would be changed beyond the
-    /// token, and what a person should hear.
-    ///
-    /// Blocks.
+    /// Checks, before the user is asked for anything, that a token can be stored. Returns what a login would change beyond the token, and
+    /// notices for the user. Blocks.
     pub(super) fn dry_run(&self) -> Result<(Introduced, Vec<Notice>)> {
         let Some(mirror) = self.file_mirror() else { return Ok((Introduced::default(), Vec::new())) };
-        // What cannot even be read is seen before anything is made beside it.
+        // A file that cannot be read is reported before anything is created beside it.
         mirror.look(Patience::Some)?;
         let mut notices = Vec::new();
         let guard = self.store.try_lock()?;
         let introduced = mirror.dry_run()?;
-        // Whoever is in there writes, so it can be written.
+        // If another process holds the lock, it writes the journal, so the journal can be written.
         if let Some(mut guard) = guard {
             let mut found = guard.read()?;
             notices.extend(found.notices);
-            // Another process that is faster writes as well, so it can be written.
+            // If another process has written in the meantime, the journal can be written.
             if let Begun::Ready(more) = guard.begin(&mut found.state)? {
                 notices.extend(more);
             }
@@ -155,11 +153,11 @@ impl Opened {
         Ok((introduced, notices))
     }
 
-    /// Forgets the token in the journal and takes it out of the mirror, in one critical section: until the mirror shows no
-    /// token, this process holds the lock of the journal. Another process that enters the journal sees either both or
-    /// neither; with the journal alone forgotten, it would take the token in the mirror for one that was just pasted.
+    /// Forgets the token in the journal and removes it from the mirror, in one critical section: this process holds the lock of the
+    /// journal until the mirror shows no token. Another process that takes the lock sees both changes or none. If only the journal were
+    /// forgotten, it would take the token in the mirror for a pasted one.
     ///
-    /// `None` while another process holds the journal's lock; then nothing was changed. Blocks.
+    /// Returns `None`, and changes nothing, if another process holds the journal's lock. Blocks.
     ///
     /// # Errors
     ///
@@ -174,7 +172,7 @@ impl Opened {
         }
         let mirror = self.file_mirror().filter(|_| path.is_some_and(Path::exists));
         if let Some(mirror) = mirror {
-            // What cannot even be read is seen before anything is made beside it.
+            // A file that cannot be read is reported before anything is created beside it.
             mirror.look(Patience::Some)?;
         }
         let Some(mut guard) = self.store.try_lock()? else { return Ok(None) };
@@ -182,10 +180,10 @@ impl Opened {
             let notices = guard.forget()?;
             return Ok(Some(Forgotten { cleared: Ok(notices) }));
         };
-        // A file that cannot be read cannot be cleared, and half a logout is none.
+        // A file that cannot be read cannot be cleared, and then the journal must not be forgotten.
         mirror.look(Patience::Some)?;
-        // The mirror's lock comes second, as everywhere. Another process writes the mirror with what the journal holds
-        // then, so the journal goes first: from then on nobody puts the token back.
+        // The mirror's lock comes second, as everywhere. Another process writes into the mirror what the journal holds at that moment. So
+        // the journal is forgotten first: from then on no process writes the token back.
         let mut forgotten = None;
         let mut forget_then_clear = |shown: Option<&Secret>| {
             let shown = Shown::beside(None, shown);
@@ -195,7 +193,7 @@ impl Opened {
             Ok(shown.cleared())
         };
         let cleared = mirror.settle(&mut forget_then_clear).and_then(|settled| {
-            // The former version of the file stays beside it until the next look, and has the token in it.
+            // The former version of the file, which contains the token, stays beside it until the next look.
             mirror.settle(&mut forget_then_clear)?;
             Ok(settled.notices)
         });
@@ -208,13 +206,13 @@ impl Opened {
         }
     }
 
-    /// Whether a journal may be there, or may have been there: a manager that still runs has to learn of a logout.
+    /// Whether there may be a journal, or may have been one: a manager that still runs has to notice the logout.
     fn has_folder_of_journal(&self) -> bool {
         let name = self.store.name();
         !matches!(Path::new(&name).parent().map(Path::try_exists), Some(Ok(false)))
     }
 
-    /// Whether the mirror, where there is one, shows the newest token: that one, or a newer one of the journal.
+    /// Whether the mirror shows this token or a newer one of the journal. True if there is no mirror.
     pub(super) fn shows(&self, newest: &Secret) -> bool {
         let Some(mirror) = self.file_mirror() else { return true };
         let Ok(shown) = mirror.look(Patience::Some) else { return false };
@@ -222,7 +220,7 @@ impl Opened {
         shown.as_ref() == Some(newest) || Shown::beside(state.as_ref(), shown.as_ref()) == Shown::Newest
     }
 
-    /// The reference that the mirror shows in the place of a token, if it shows one: then the journal alone keeps the token.
+    /// The reference that the mirror has in place of a token, if it has one. Then only the journal keeps the token.
     pub(super) fn reference(&self) -> Option<Flaw> {
         let shown = self.file_mirror()?.look(Patience::Some).ok()?;
         match Shown::beside(None, shown.as_ref()) {
@@ -231,13 +229,13 @@ impl Opened {
         }
     }
 
-    /// What is kept now; `None` where no token is.
+    /// The stored state; `None` if it has no token.
     pub(super) fn held(&self) -> Result<Option<State>> {
         Ok(self.store.peek()?.filter(|state| state.family.is_some()))
     }
 }
 
-/// The same failure, with stores as the command line calls them.
+/// An error in which the stores have the names of the command line's options.
 pub(super) fn with_our_options(error: &Error) -> Error {
     named(
         error,
@@ -252,7 +250,7 @@ pub(super) fn with_our_options(error: &Error) -> Error {
     )
 }
 
-/// The same failure, of options as they are called here.
+/// An error in which some words are replaced, such as names of options.
 pub(super) fn named(error: &Error, words: &[(&str, &str)]) -> Error {
     let message =
         words.iter().fold(error.message().to_owned(), |message, (theirs, ours)| message.replace(theirs, ours));
@@ -299,21 +297,21 @@ fn typed(options: &StoreOptions) -> String {
     words.join(" ")
 }
 
-/// A word as a shell takes it.
+/// A word, quoted for a shell if it needs quotes.
 fn word(value: &OsStr) -> String {
     let text = value.to_string_lossy();
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%~\\".contains(c);
     if text.chars().all(is_plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
-/// What says where Homebridge's configuration lies, where nobody does.
+/// The environment in which Homebridge's configuration is searched if no path is given.
 #[derive(Debug, Default)]
 struct Surroundings {
-    /// What Homebridge's own tools (`hb-service`, and the terminal of its UI) say to the programs that they start.
+    /// The path that Homebridge's own tools (`hb-service`, and the terminal of its UI) give to the programs that they start.
     config: Option<PathBuf>,
     storage: Option<PathBuf>,
     homes: Vec<PathBuf>,
-    /// Where its packages and images keep it.
+    /// The folders that Homebridge's packages and images use.
     storages: Vec<PathBuf>,
 }
 
@@ -322,8 +320,8 @@ impl Surroundings {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let storages: &[&str] = if cfg!(unix) { &["/var/lib/homebridge", "/homebridge"] } else { &[] };
         let mut homes = Vec::from_iter(std::env::home_dir().filter(|home| home.is_absolute()));
-        // Under sudo it is the home of whoever called it that people mean, if there is such a file. Only root is told by
-        // sudo, and whatever is found is written for its owner.
+        // Under sudo the home of the calling user is searched too. sudo names that user only to root, and a file that is found is written
+        // for its owner.
         if platform::is_root() {
             let passwd = || std::fs::read_to_string("/etc/passwd").unwrap_or_default();
             let of_passwd = || home_in(&passwd(), &std::env::var("SUDO_UID").ok()?);
@@ -353,7 +351,7 @@ impl Surroundings {
         let mut places: Vec<PathBuf> = homes.chain(self.storages).map(|folder| folder.join(CONFIG)).collect();
         let mut seen = Vec::new();
         places.retain(|path| {
-            // In Homebridge's image two of them lead to one file.
+            // In Homebridge's image two of these paths lead to one file.
             let real = platform::canonicalize(path).unwrap_or_else(|_| path.clone());
             let is_new = !seen.contains(&real);
             seen.push(real);
@@ -374,7 +372,7 @@ impl Surroundings {
     }
 }
 
-/// What this user may not look at counts too: it may well be the right one.
+/// Whether there is a file. A file that this user may not read counts too: it may be the right one.
 fn is_there(path: &Path) -> bool {
     match std::fs::metadata(path) {
         Ok(_) => true,
@@ -432,7 +430,7 @@ mod tests {
         let (announces, entered) = std::sync::mpsc::channel();
         let (lets_go, permission) = std::sync::mpsc::channel::<()>();
         std::thread::scope(|scope| {
-            // Another process is in the mirror, so that the logout cannot clear it yet.
+            // Another process holds the mirror's lock, so the logout cannot clear the mirror yet.
             let other = opened.clone();
             scope.spawn(move || {
                 other.file_mirror().unwrap().settle(&mut |_| {
@@ -449,11 +447,11 @@ mod tests {
                     }
                 }
             });
-            // And one more looks into the journal all the time, as a manager that waits for its lock does.
+            // A third process tries the journal's lock all the time, as a manager that waits for it does.
             let mut lets_go = Some(lets_go);
             while !logout.is_finished() {
                 let Some(mut guard) = opened.store.try_lock().unwrap() else {
-                    // The logout is in the journal: now it may go on to the mirror.
+                    // The logout holds the journal's lock: now it may take the mirror's.
                     if let Some(lets_go) = lets_go.take() {
                         lets_go.send(()).unwrap();
                     }
@@ -467,7 +465,7 @@ mod tests {
                     drop(lets_go.take());
                 }
                 assert!(!would_come_back, "the token in the mirror passes for a paste");
-                // The logout has its turn.
+                // This gives the logout a turn.
                 std::thread::sleep(std::time::Duration::from_millis(5));
             }
             assert_eq!(logout.join().unwrap().cleared.unwrap(), []);
@@ -481,7 +479,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".env");
         let opened = kept_in(folder.path());
-        // Another process stays in the mirror for longer than anybody waits.
+        // Another process holds the mirror's lock for longer than the logout waits.
         let lock = Lock::try_take(&Disk::default(), &folder.path().join(".ring-auth").join(".env")).unwrap().unwrap();
         assert_eq!(opened.forget(Some(&path)).unwrap_err().code(), ErrorCode::StoreLocked);
         assert!(opened.held().unwrap().is_some());
@@ -510,7 +508,7 @@ mod tests {
         assert!(several.message().contains(&*packaged.to_string_lossy()), "{several}");
         std::fs::remove_file(&packaged).unwrap();
         assert_eq!(around().look().unwrap(), own);
-        // sudo may keep the home, and then both are the same.
+        // sudo may keep the home, so that both are the same.
         let twice = Surroundings { homes: vec![home.clone(), home.clone()], ..Default::default() };
         assert_eq!(twice.look().unwrap(), own);
     }
@@ -536,7 +534,7 @@ mod tests {
         let around = || Surroundings { homes: vec![home.clone()], ..Default::default() };
         assert_eq!(Surroundings { config: Some(said.clone()), ..around() }.look().unwrap(), said);
         assert_eq!(Surroundings { storage: Some(storage), ..around() }.look().unwrap(), said);
-        // Nothing else is taken instead.
+        // No other place is searched.
         let gone = folder.path().join("gone");
         let error = Surroundings { config: Some(gone.clone()), ..around() }.look().unwrap_err();
         assert!(error.message().contains("UIX_CONFIG_PATH") && error.message().contains("gone"), "{error}");

@@ -1,7 +1,7 @@
-//! What was probably meant by a misspelt word.
+//! Suggestions for a misspelt word.
 
-/// The known word that is nearest to the given one: with one typing error in a word of up to five letters, two in a longer one. A
-/// letter that is missing, added, replaced or swapped with the next one is an error. `lib/checks.js` does the same.
+/// The known word that is nearest to the given one, with at most one typing error in a word of up to five letters and two in a longer
+/// one. A typing error is a missing, added or replaced letter, or two swapped ones. `lib/checks.js` has the same rule.
 pub(super) fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let given = given.to_ascii_lowercase();
     if given.len() > LONGEST {
@@ -14,10 +14,10 @@ pub(super) fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>)
         .map(|(_, word)| word)
 }
 
-/// Longer than any word that is known.
+/// A length that no known word has.
 const LONGEST: usize = 40;
 
-/// How many typing errors lie between two words.
+/// The number of typing errors between two words.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     let mut before: Vec<usize> = Vec::new();

@@ -1,38 +1,38 @@
-//! A person at a terminal: lines read with or without showing them, and Ctrl-C at any time.
+//! The terminal of the user: reads lines, shown or hidden, and Ctrl-C at any time.
 //!
-//! While a dialogue lasts the terminal gives every key as it is pressed, Ctrl-C and Ctrl-Z included, so that it can be
-//! put back in order before the program ends or stops. A program that is ended by a signal calls [`restore`] first; Node
-//! itself does the same for SIGINT and SIGTERM.
+//! During a dialogue the terminal passes on each key at once, Ctrl-C and Ctrl-Z included, so that this module can restore the
+//! terminal before the program ends or stops. Before a signal ends the program, it calls [`restore`]; for SIGINT and SIGTERM Node
+//! restores the terminal itself.
 
 use super::output::Output;
 use crate::Secret;
 
-/// What a person answered.
+/// The user's answer to a question.
 #[derive(Debug)]
 pub(super) enum Answer {
     Line(Secret),
-    /// A line that is not UTF-8: Ring could not be sent what was meant.
+    /// A line that is not UTF-8, which cannot be sent to Ring.
     NotText,
-    /// Ctrl-D, or the terminal is gone.
+    /// Ctrl-D, or the end of the terminal.
     End,
     /// Ctrl-C, or Ctrl-\.
     Interrupted,
 }
 
-/// Whether what is typed is seen.
+/// Whether the typed text is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Echo {
     Shown,
     Hidden,
 }
 
-/// A question to a person.
+/// A question to the user.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Question {
     pub(super) prompt: &'static str,
     pub(super) echo: Echo,
-    /// A TAB behind an e-mail address ends the answer: password managers type the address, TAB and the password. What follows is for
-    /// the next question, which does not show it.
+    /// Whether a TAB after an e-mail address ends the answer: password managers type the address, TAB and the password. The text after
+    /// it answers the next question, which does not show it.
     pub(super) ends_at_tab: bool,
 }
 
@@ -45,12 +45,12 @@ impl Question {
         Self { prompt, echo: Echo::Hidden, ends_at_tab: false }
     }
 
-    /// For an e-mail address.
+    /// A question for an e-mail address.
     pub(super) const fn email(prompt: &'static str) -> Self {
         Self { prompt, echo: Echo::Shown, ends_at_tab: true }
     }
 
-    /// Whether a TAB behind that text ends the answer.
+    /// Whether a TAB after that text ends the answer.
     fn ends_behind(&self, typed: &[u8]) -> bool {
         self.ends_at_tab && typed.contains(&b'@')
     }
@@ -80,31 +80,30 @@ mod unix {
     const CTRL_BACKSLASH: u8 = 28;
     const DELETE: u8 = 127;
 
-    /// The modes of the terminal before the dialogue, for as long as one lasts: a signal that ends the program restores
-    /// them from another thread.
+    /// The modes of the terminal before the dialogue, during a dialogue. Before a signal ends the program, another thread restores them.
     static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
     fn before() -> MutexGuard<'static, Option<Termios>> {
         BEFORE.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the terminal the modes back that it had before the dialogue. The dialogue does not change them again.
+    /// Restores the modes of the terminal before the dialogue. The dialogue does not change them again.
     pub(in crate::cli) fn restore() {
         if let Some(before) = before().take() {
-            // Half a password that is still on its way is not for the shell.
+            // A partly typed password must not reach the shell.
             let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &before);
         }
     }
 
-    /// A terminal in our hands until it is dropped.
+    /// The terminal in the mode of a dialogue, until it is dropped.
     pub(in crate::cli) struct Terminal {
         ours: Termios,
-        /// Keys that were pressed while nobody asked.
+        /// Keys that were pressed between two questions.
         keys: Mutex<VecDeque<u8>>,
     }
 
     impl Terminal {
-        /// Standard input, if a person sits there.
+        /// Standard input, if it is a terminal.
         pub(in crate::cli) fn open() -> Option<Self> {
             let stdin = io::stdin();
             if !stdin.is_terminal() {
@@ -113,7 +112,7 @@ mod unix {
             let mut before = before();
             let found = tcgetattr(&stdin).ok()?;
             let mut ours = found.clone();
-            // Without ISIG no key ends or stops the program before the terminal is put back in order.
+            // Without ISIG no key ends or stops the program before the terminal is restored.
             ours.local_modes -=
                 LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG | LocalModes::IEXTEN;
             ours.special_codes[SpecialCodeIndex::VMIN] = 1;
@@ -128,7 +127,7 @@ mod unix {
             let Question { prompt, echo, .. } = question;
             output.ask(prompt);
             let mut line: Vec<u8> = Vec::new();
-            // How much of it is seen: a character is shown when its last byte is there.
+            // The number of shown bytes: a character is shown when its last byte is there.
             let mut seen = 0;
             loop {
                 let Some(key) = self.key(None) else {
@@ -147,7 +146,7 @@ mod unix {
                         return Answer::End;
                     }
                     CTRL_H | DELETE => {
-                        // One character, however many bytes it has.
+                        // One character, which may have several bytes.
                         while line.pop().is_some_and(|byte| byte & 0xC0 == 0x80) {}
                         seen = redraw(output, prompt, &line, echo);
                     }
@@ -177,13 +176,13 @@ mod unix {
             String::from_utf8(line).map_or(Answer::NotText, |line| Answer::Line(Secret::new(line)))
         }
 
-        /// Whether Ctrl-C was pressed. Blocks for that long.
+        /// Whether Ctrl-C is pressed within that time. Blocks.
         pub(in crate::cli) fn interrupted_within(&self, time: Duration) -> bool {
             if !ready(Some(time)) {
                 return false;
             }
             match read() {
-                // Without a terminal the person is gone as well.
+                // If the terminal has ended, the user is gone too.
                 Some(CTRL_C | CTRL_BACKSLASH) | None => true,
                 Some(CTRL_Z) => {
                     self.suspend();
@@ -205,13 +204,13 @@ mod unix {
             self.keys.lock().unwrap_or_else(PoisonError::into_inner)
         }
 
-        /// Stops the program as Ctrl-Z does elsewhere, and goes on when it is told to.
+        /// Stops the program as Ctrl-Z usually does. Continues the dialogue when the program is continued.
         fn suspend(&self) {
             if let Some(before) = &*before() {
                 let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
             }
             let _ = kill_current_process_group(Signal::TSTP);
-            // The stop may reach this thread a moment later; only then may the terminal be ours again.
+            // The stop may reach this thread a moment later. The mode of the dialogue must be set after that.
             std::thread::sleep(Duration::from_millis(100));
             let before = before();
             if before.is_some() {
@@ -219,12 +218,12 @@ mod unix {
             }
         }
 
-        /// An arrow key or the like: nothing of it is text.
+        /// Skips the rest of an escape sequence, such as an arrow key, which contains no text.
         fn skip_sequence(&self) {
             let soon = Some(Duration::from_millis(20));
             match self.key(soon) {
                 Some(b'[' | b'O') => {}
-                // A key of its own after Escape, such as Enter.
+                // A separate key after Escape, such as Enter.
                 Some(control @ 0..=31) => return self.keys().push_front(control),
                 _ => return,
             }
@@ -242,7 +241,7 @@ mod unix {
         }
     }
 
-    /// Whether there is something to read. `None` waits for ever.
+    /// Whether there is a key to read within a time. `None` waits forever.
     fn ready(within: Option<Duration>) -> bool {
         let stdin = io::stdin();
         let mut fds = [PollFd::new(&stdin, PollFlags::IN)];
@@ -261,14 +260,14 @@ mod unix {
         loop {
             match rustix::io::read(io::stdin(), &mut byte) {
                 Err(Errno::INTR) => {}
-                // Whoever shares the terminal made it so, and took the key.
+                // Another process that shares the terminal has made it non-blocking, and has taken the key.
                 Err(Errno::AGAIN) => _ = ready(None),
                 read => return (read == Ok(1)).then_some(byte[0]),
             }
         }
     }
 
-    /// Shows the line again, and says how much of it is seen then.
+    /// Shows the line again. Returns the number of shown bytes.
     fn redraw(output: &Output, prompt: &str, line: &[u8], echo: Echo) -> usize {
         if echo == Echo::Shown {
             output.ask(&format!("{}{prompt}{}", output.start_of_line(), String::from_utf8_lossy(line)));
@@ -281,7 +280,7 @@ mod unix {
 pub(super) use unix::{Terminal, restore};
 
 #[cfg(not(unix))]
-#[allow(clippy::unused_self, reason = "the same shape as on the systems where a terminal has a state")]
+#[allow(clippy::unused_self, reason = "the interface is that of the systems whose terminals have a state")]
 mod other {
     use std::io::{self, IsTerminal};
     use std::sync::{Mutex, PoisonError};
@@ -289,17 +288,17 @@ mod other {
 
     use super::{Answer, Echo, Output, Question, Secret};
 
-    /// Nothing to do: Node puts a console back in order.
+    /// Does nothing: Node restores a console.
     pub(in crate::cli) fn restore() {}
 
-    /// A console. Ctrl-C ends the program there, and Node puts the console back in order.
+    /// A console. Ctrl-C ends the program there, and Node restores the console.
     pub(in crate::cli) struct Terminal {
-        /// What was typed behind the TAB that ended an answer.
+        /// The text after the TAB that ended an answer.
         rest: Mutex<Option<Secret>>,
     }
 
     impl Terminal {
-        /// Standard input, if a person sits there.
+        /// Standard input, if it is a terminal.
         pub(in crate::cli) fn open() -> Option<Self> {
             io::stdin().is_terminal().then(|| Self { rest: Mutex::new(None) })
         }
@@ -338,7 +337,7 @@ mod other {
             }
         }
 
-        /// Never by a key.
+        /// Waits. No key interrupts a console.
         pub(in crate::cli) fn interrupted_within(&self, time: Duration) -> bool {
             std::thread::sleep(time);
             false

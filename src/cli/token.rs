@@ -22,10 +22,10 @@ pub(super) async fn token(options: Options, output: Arc<Output>, runtime: Handle
     if let Ok(auth) = &auth
         && !output.is_json()
     {
-        // Whoever reads it need not wait for a refresh beside it.
+        // The reader does not have to wait for a refresh in the background.
         output.result(auth.access_token.expose());
     }
-    // That one, in the last tenth of a lifetime, ends first.
+    // In the last tenth of the lifetime there may be such a refresh: `close` waits for it.
     manager.close().await;
     let auth = auth.map_err(|error| context.chosen.in_our_words(error))?;
     let status = manager.status();
@@ -42,6 +42,6 @@ pub(super) async fn token(options: Options, output: Arc<Output>, runtime: Handle
     } else if let Some(token) = unstored {
         output.token(&format!("\"refreshToken\": \"{}\"", token.expose()), is_only_copy);
     }
-    // With the journal written the access token is as good as any, and the log has said what is wrong with the file.
+    // If the journal is written, the access token is valid, and a problem with the file is in the log.
     Ok(if unstored.is_some() { context.not_stored(saved, &status, "Rotated", &output) } else { 0 })
 }

@@ -1,4 +1,4 @@
-//! `watch`: keeps a token fresh, says how it does, and tells a command when a person is needed.
+//! `watch`: keeps a token fresh, prints its state, and runs a command when the user is needed.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,10 +17,10 @@ use crate::manager::{Event, Listener, Phase, Status};
 use crate::mirror::Purpose;
 use crate::{Error, ErrorCode};
 
-/// How to end the watch of this process, while there is one.
+/// The means to end the watch of this process, if there is one.
 static ENDING: Mutex<Option<Arc<Notify>>> = Mutex::new(None);
 
-/// Ends `watch` as soon as a rotation under way is stored. Says whether there is one to end.
+/// Ends `watch` as soon as a rotation under way is stored. Returns whether there is a watch to end.
 pub fn end_watch() -> bool {
     let ending = lock(&ENDING);
     if let Some(ending) = &*ending {
@@ -29,7 +29,7 @@ pub fn end_watch() -> bool {
     ending.is_some()
 }
 
-/// The time in which the watch of this process can be ended.
+/// The time in which the watch of this process can be ended, from `register` until it is dropped.
 struct Ending(Arc<Notify>);
 
 impl Ending {
@@ -46,7 +46,7 @@ impl Drop for Ending {
     }
 }
 
-/// Prints the log as every command does, and wakes the watch at each change of the status.
+/// The listener of the watch: prints the log as every command does, and wakes the watch at each change of the status.
 struct Watcher {
     output: Arc<Output>,
     changed: Arc<Notify>,
@@ -66,7 +66,7 @@ pub(super) async fn watch(options: Options, output: Arc<Output>, runtime: Handle
     let given = given_token(&options, &output).await?;
     let context = Context::open(&options, Purpose::Follow)?;
     match context.look_first(given.is_some(), &output) {
-        // A login that is still to come is what the watch waits for.
+        // The watch waits for the login that is missing.
         Err(error) if error.code() == ErrorCode::NoRefreshToken => {}
         looked => looked?,
     }
@@ -84,11 +84,11 @@ pub(super) async fn watch(options: Options, output: Arc<Output>, runtime: Handle
         }
     };
     let watching = async {
-        // What there is to say at the start is known once Ring was asked, if there is something to ask.
+        // The first status is known after the first request, if one is needed.
         let _ = manager.auth().await;
         let mut seen = Changes::default();
         loop {
-            // Within a refresh the state passes through others, and comes back.
+            // During a refresh the state changes and comes back, so only the status after it counts.
             manager.rested().await;
             let mut status = manager.status();
             status.problem = status.problem.map(|error| context.chosen.in_our_words(error));
@@ -117,7 +117,7 @@ pub(super) async fn watch(options: Options, output: Arc<Output>, runtime: Handle
     Ok(0)
 }
 
-/// The commands that are still to run, one after another.
+/// The commands that wait to be run, one after another.
 #[derive(Default)]
 struct Commands {
     waiting: Mutex<VecDeque<Told>>,
@@ -151,16 +151,16 @@ impl Commands {
     }
 }
 
-/// What a new status is.
+/// The kind of a change of the status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Change {
     /// Another state, or another problem.
     State,
-    /// A person is needed now, or no longer.
+    /// The user is needed now, or is no longer needed.
     Edge,
 }
 
-/// The states that were seen so far.
+/// The last status, to which the next one is compared.
 #[derive(Default)]
 struct Changes {
     last: Option<(Phase, Option<ErrorCode>)>,
@@ -168,7 +168,7 @@ struct Changes {
 }
 
 impl Changes {
-    /// What a status is after those before it; `None` if it is nothing new.
+    /// The kind of change that a status is; `None` if it is no change.
     fn see(&mut self, status: &Status) -> Option<Change> {
         let problem = status.problem.as_ref().map(Error::code);
         let seen = (status.phase, problem);
@@ -177,7 +177,7 @@ impl Changes {
         }
         let needs_person = match status.phase {
             Phase::NeedsLogin => true,
-            // A store that cannot be read does not say whether somebody has logged in.
+            // A store that cannot be read does not show whether there was a login.
             Phase::Idle if problem.is_some() => self.needs_person,
             _ => false,
         };

@@ -1,4 +1,4 @@
-//! `login --web`: what JavaScript needs to know to serve the page.
+//! `login --web`: the information with which JavaScript serves the page.
 
 use std::path::PathBuf;
 
@@ -10,17 +10,17 @@ use crate::mirror::Purpose;
 use crate::oauth::LoginFlow;
 use crate::{Result, Secret};
 
-/// What a command line with `--web` comes to.
+/// The start of a command line with `--web`.
 pub enum WebStart {
-    /// It is done, or refused. The exit code.
+    /// The command has ended. Its exit code.
     Ended(u8),
     /// A page is to be served.
     Login(Box<WebLogin>),
 }
 
-/// What `login --web` was asked for.
+/// The options of `login --web`, and the store.
 pub struct WebLogin {
-    /// The place where the token is to be kept. From memory it is printed.
+    /// The place where the token is kept. If it is memory, the token is printed.
     pub location: Location,
     /// The key with which the journal is sealed, as text.
     pub key: Option<Secret>,
@@ -30,9 +30,9 @@ pub struct WebLogin {
     pub changes: Vec<String>,
     /// `auto`, `pkce` or `password`.
     pub login_flow: &'static str,
-    /// Instead of the default one.
+    /// The user agent, if it is not the default one.
     pub user_agent: Option<String>,
-    /// For the hardware id.
+    /// The text from which the hardware id is derived.
     pub system_id: Option<String>,
     /// The name in Ring's Control Center.
     pub device_name: Option<String>,
@@ -46,17 +46,17 @@ pub struct WebLogin {
     pub port: u16,
     /// Further names of this machine.
     pub allowed_hosts: Vec<String>,
-    /// Certificate and key.
+    /// The files with the certificate and its key.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// One JSON object at the end.
+    /// Whether the result is one JSON object.
     pub json: bool,
-    /// Only failures are said.
+    /// Whether only failures are shown.
     pub quiet: bool,
-    /// More is said.
+    /// Whether more is shown.
     pub verbose: bool,
 }
 
-/// Finds the store and makes sure that a login can be stored, before anybody is asked for a password.
+/// Finds the store, and checks that a login can be stored before the user types a password.
 pub(super) async fn prepare(options: &Options, page: WebOptions, output: &Output) -> Result<WebLogin> {
     let context = Context::open(options, Purpose::Introduce)?;
     let planned = context.dry_run(output).await?;

@@ -1,4 +1,4 @@
-//! The journal's folder: what can be done there, what is free, and the file system.
+//! The checks of the journal's folder: permissions, free space and file system.
 
 use std::fs::Metadata;
 use std::io;
@@ -16,21 +16,21 @@ pub(super) const FOLDER: &str = "folder";
 pub(super) const SPACE: &str = "space";
 pub(super) const FILE_SYSTEM: &str = "file-system";
 
-/// Less than this is a warning: a journal with its copies has some hundred kilobytes after years, but a disk with so little left is
-/// soon full.
+/// The free space below which there is a warning. After years a journal with its copies has some hundred kilobytes, but a disk with
+/// so little free space is soon full.
 const LITTLE_SPACE: u64 = 1024 * 1024;
 const FEW_FILES: u64 = 16;
 
-/// Room for an answer, beside what the journal holds.
+/// The space for an answer, beside that of the journal.
 const ROOM: usize = 64 * 1024;
 
-/// What was found out by a trial in the journal's folder.
+/// The result of a trial in the journal's folder.
 pub(super) struct Trial {
     pub(super) folder: PathBuf,
-    /// What the folder can do; `None` if it is not there.
+    /// The abilities of the folder; `None` if it does not exist.
     pub(super) done: Option<Result<Abilities, Failed>>,
     volume: Option<Volume>,
-    /// Whether the journal is there and may be written where it is.
+    /// Whether the journal exists and can be written in place.
     can_write_in_place: bool,
 }
 
@@ -46,7 +46,7 @@ impl Trial {
         Self { folder, done, volume, can_write_in_place }
     }
 
-    /// Why there is no room, if there is none.
+    /// The failure for lack of space, if there is one.
     pub(super) fn is_full(&self) -> Option<&Failed> {
         let failed = self.done.as_ref()?.as_ref().err()?;
         matches!(failed.error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded).then_some(failed)
@@ -68,7 +68,7 @@ pub(super) fn folder(real: &Path, trial: &Trial, target: Option<&Target>) -> Che
     }
 }
 
-/// The folder of a mirror, which has to do the same, if that is another one and something is wrong with it.
+/// The check of a mirror's folder, if it is another folder and the trial fails there.
 fn folder_of_mirror(target: &Target, journals: &Path) -> Option<Check> {
     let path = target.path();
     let mirror = resolve(path).ok()?;
@@ -87,7 +87,7 @@ fn folder_of_mirror(target: &Target, journals: &Path) -> Option<Check> {
     })
 }
 
-/// A folder that can do what a rotation needs.
+/// The check of a folder with the abilities that a rotation needs.
 fn able(real: &Path, folder: &Path, abilities: Abilities) -> Check {
     if platform::is_mounted_alone(real) {
         return Check::warning(
@@ -106,7 +106,7 @@ fn able(real: &Path, folder: &Path, abilities: Abilities) -> Check {
     Check::ok(FOLDER, format!("In {} files can be made, synced, renamed {exchange}.", folder.display()))
 }
 
-/// A folder that is made with the journal.
+/// The check of a folder that does not exist yet.
 fn absent_folder(folder: &Path) -> Check {
     let name = folder.display();
     let nearest = folder.ancestors().skip(1).find(|folder| std::fs::symlink_metadata(folder).is_ok());
@@ -139,7 +139,7 @@ fn absent_folder(folder: &Path) -> Check {
     }
 }
 
-/// A folder that cannot do what a rotation needs.
+/// The check of a folder without the abilities that a rotation needs.
 fn refused(trial: &Trial, failed: &Failed) -> Check {
     let Failed { what, error } = failed;
     let sentence = format!("In {} a file cannot be {what}: {error}. {}", trial.folder.display(), remedy(error));
@@ -158,10 +158,10 @@ pub(super) fn space(trial: &Trial) -> Check {
         let full = |sentence: String| Check::failed(SPACE, ErrorCode::Store, sentence);
         let free = volume.and_then(|volume| volume.free_bytes).map(size);
         return if failed.error.kind() == io::ErrorKind::QuotaExceeded {
-            full(format!("The quota of this user is used up in {folder}. Remove files, or have it raised."))
+            full(format!("The quota of this user is used up in {folder}. Remove files, or have the quota raised."))
         } else if failed.what == "made" && volume.is_some_and(|volume| volume.free_files == Some(0)) {
             full(format!(
-                "No more files can be made in {folder}: its file system has no inodes left (df -i). Remove files that nobody needs."
+                "No more files can be made in {folder}: its file system has no inodes left (df -i). Remove files that are not needed."
             ))
         } else {
             full(format!(
@@ -171,10 +171,10 @@ pub(super) fn space(trial: &Trial) -> Check {
         };
     }
     let Some(Volume { free_bytes, free_files, .. }) = volume else {
-        return Check::skipped(SPACE, "The file system does not say what is free.");
+        return Check::skipped(SPACE, "The file system does not report its free space.");
     };
     let Some(bytes) = *free_bytes else {
-        return Check::skipped(SPACE, "What is free is not asked on this system.");
+        return Check::skipped(SPACE, "The free space cannot be read on this system.");
     };
     if bytes < LITTLE_SPACE {
         return Check::warning(
@@ -185,7 +185,9 @@ pub(super) fn space(trial: &Trial) -> Check {
     match *free_files {
         Some(files) if files < FEW_FILES => Check::warning(
             SPACE,
-            format!("Only {files} more files can be made in {folder} (inodes, df -i). Remove files that nobody needs."),
+            format!(
+                "Only {files} more files can be made in {folder} (inodes, df -i). Remove files that are not needed."
+            ),
         ),
         Some(files) => Check::ok(SPACE, format!("{} and {files} inodes are free.", size(bytes))),
         None => Check::ok(SPACE, format!("{} are free.", size(bytes))),
@@ -208,7 +210,7 @@ fn size(bytes: u64) -> String {
 
 pub(super) fn file_system(trial: &Trial) -> Check {
     let Some(volume) = &trial.volume else {
-        return Check::skipped(FILE_SYSTEM, "The file system cannot be asked what it is.");
+        return Check::skipped(FILE_SYSTEM, "The type of the file system cannot be read.");
     };
     kind(volume, &trial.folder)
 }

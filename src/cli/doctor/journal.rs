@@ -1,4 +1,4 @@
-//! What the journal says.
+//! The checks of the journal's content.
 
 use super::super::status::{Seen, duration, hardware_id};
 use super::Check;
@@ -16,10 +16,10 @@ const SEALED: &str = "sealed";
 /// The checks of this group, in their order.
 pub(super) const IDS: [&str; 5] = [JOURNAL, LAST_SUCCESS, COOL_DOWN, HARDWARE_ID, SEALED];
 
-/// `kept` is what was read; without it, `why_not` says why.
+/// Makes the checks of this group. `kept` is the state that was read. If there is none, `why_not` is the reason.
 pub(super) fn look(kept: Option<Seen>, why_not: &str, sealed: Option<&SealedWith>) -> Vec<Check> {
     let Some(Seen { state, status, pasted, .. }) = kept else {
-        // It can be seen without the key.
+        // The seal can be read without the key.
         let is_known = |id: &str| id == SEALED && sealed.is_some();
         return IDS.map(|id| if is_known(id) { seal(sealed) } else { Check::skipped(id, why_not) }).into();
     };
@@ -34,16 +34,16 @@ pub(super) fn look(kept: Option<Seen>, why_not: &str, sealed: Option<&SealedWith
     ]
 }
 
-/// Whether the token can be read by whoever can read the journal.
+/// The check whether the journal is sealed.
 fn seal(sealed: Option<&SealedWith>) -> Check {
     match sealed {
-        None => Check::ok(SEALED, "No: who can read the journal can read the token."),
+        None => Check::ok(SEALED, "No: a user who can read the journal can read the token."),
         Some(SealedWith { fingerprint: None, .. }) => Check::ok(SEALED, "Yes."),
         Some(SealedWith { fingerprint: Some(key), .. }) => Check::ok(SEALED, format!("Yes, with the key {key}.")),
     }
 }
 
-/// The hardware id that requests have.
+/// The hardware id of requests.
 pub(super) fn hardware_id_of(seen: &Seen) -> Option<&str> {
     hardware_id(seen.state.as_ref(), seen.pasted.as_ref())
 }
@@ -79,7 +79,7 @@ fn last_success(state: Option<&State>, now: Millis) -> Check {
     }
 }
 
-/// Clocks of two machines on one journal differ by a little.
+/// The difference that the clocks of two machines may have.
 const AHEAD: Millis = 60_000;
 
 fn cool_down(state: Option<&State>, now: Millis) -> Check {
@@ -135,7 +135,7 @@ mod tests {
             check.line(),
             "failed   cool-down       No request is made for another 15 min 0 s. Failed refreshes in a row: 3. The last failure: Ring's edge refuses this machine. To try at once: ring-auth refresh --force (BLOCKED)"
         );
-        // Over, also if it began in the future.
+        // A cool-down is over, and one that began in the future counts as over.
         for now in [1_000 + 900_000, 999] {
             assert_eq!(cool_down(Some(&state), now).state, CheckState::Ok);
         }

@@ -1,4 +1,4 @@
-//! The mirror, and what else stands in its file.
+//! The checks of the mirror and of other tokens in its file.
 
 use super::super::status;
 use super::super::store::ChosenStore;
@@ -15,10 +15,10 @@ pub(super) const MIRROR: &str = "mirror";
 pub(super) const SAME_TOKEN: &str = "same-token";
 pub(super) const KEEPER: &str = "keeper";
 
-/// The checks of this group. Blocks.
+/// Makes the checks of this group. Blocks.
 pub(super) fn look(chosen: &ChosenStore, opened: &Opened, state: Option<&Kept>) -> Vec<Check> {
     let (Some(target), Some(mirror)) = (chosen.target(), opened.file_mirror()) else {
-        return [MIRROR, SAME_TOKEN, KEEPER].map(|id| Check::skipped(id, "This store is a journal alone.")).into();
+        return [MIRROR, SAME_TOKEN, KEEPER].map(|id| Check::skipped(id, "This store is only a journal.")).into();
     };
     let looked = mirror.look(Patience::Some);
     let others = Others::of(target);
@@ -69,10 +69,10 @@ fn shown(
     }
 }
 
-/// The other places of a file in which a token may stand.
+/// The other places in the file that may contain a token.
 struct Others {
     others: Vec<(Vec<String>, Option<Secret>)>,
-    /// Whether the mirror's own place is there.
+    /// Whether the mirror's own place exists.
     has_own: bool,
 }
 
@@ -84,7 +84,7 @@ impl Others {
         Self { others, has_own: own.is_some() }
     }
 
-    /// The blocks that somebody can mean whose `--name` no block has.
+    /// The blocks that the user may mean if no block has the `--name`.
     fn meant_by(&self, target: &Target) -> String {
         let Target::Homebridge { platform, name: Some(_), .. } = target else { return String::new() };
         let platform = platform.as_deref().unwrap_or(Homebridge::PLATFORM);
@@ -93,7 +93,7 @@ impl Others {
     }
 }
 
-/// Whether two texts are one token, or tokens of one family as far as the journal knows it.
+/// Whether two texts are the same token, or tokens of the same family as far as the journal knows it.
 fn is_same(one: &Secret, own: Option<&Secret>, state: Option<&Kept>) -> bool {
     let Ok(token) = RefreshToken::parse(one.expose()) else { return false };
     let own = own.and_then(|own| RefreshToken::parse(own.expose()).ok());
@@ -101,7 +101,7 @@ fn is_same(one: &Secret, own: Option<&Secret>, state: Option<&Kept>) -> bool {
         || state.is_some_and(|state| state.recognise(token.fingerprint()) != Known::Unknown)
 }
 
-/// How a place is called: what tells it from others of its kind.
+/// The name of a place: the words that distinguish it from others of its kind.
 fn called(place: &[String]) -> String {
     let words: Vec<_> =
         place.iter().skip(1).map(|word| format!("{:?}", word.chars().take(60).collect::<String>())).collect();
@@ -121,7 +121,7 @@ fn same_token(others: &Others, own: Option<&Secret>, state: Option<&Kept>) -> Ch
     Check::warning(
         SAME_TOKEN,
         format!(
-            "The same token, or one that it came from, stands in {} as well. One token has one keeper: log in once for each of them.",
+            "The same token, or an older one of its family, is also in {}. One token has one keeper: log in once for each of them.",
             same.join(", ")
         ),
     )
@@ -163,7 +163,7 @@ fn keeper(chosen: &ChosenStore, target: &Target, others: &Others, own: Option<&S
     }
 }
 
-/// As Homebridge takes it: the platform, or the plugin, a dot and the platform.
+/// Whether a block is one of homebridge-ring. Homebridge takes the platform, or the plugin, a dot and the platform.
 fn is_homebridge_ring(platform: &str) -> bool {
     platform == Homebridge::PLATFORM || platform == "homebridge-ring.Ring"
 }

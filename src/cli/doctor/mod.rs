@@ -1,4 +1,4 @@
-//! `doctor`: says why it does not work here. It sends no credential and no token, and leaves everything as it was.
+//! `doctor`: finds out why ring-auth does not work here. It sends no credentials and no token, and changes nothing.
 
 mod folder;
 mod journal;
@@ -20,34 +20,34 @@ use super::output::Output;
 use crate::files::trial;
 use crate::{Error, ErrorCode};
 
-/// How long the store is waited for: on a mount whose server has gone, its storage calls never end. A lock is looked at for five
-/// seconds, and the command that prints a key may take ten.
+/// How long to wait for the store: on a mount whose server is gone, storage calls never end. The check of the lock takes up to five
+/// seconds, and a command that prints a key up to ten.
 const STORE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What one look at something came to.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Check {
     id: &'static str,
     state: State,
-    /// A sentence or two: what was found, and what to do.
+    /// One or two sentences: the finding, and what to do.
     message: String,
-    /// Why it failed.
+    /// The code of the failure.
     code: Option<Code>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Ok,
-    /// Something that can become a problem, or is none for everybody.
+    /// Something that can become a problem, or is a problem only for some users.
     Warning,
-    /// It does not work as long as this is so.
+    /// Something that prevents a rotation.
     Failed,
-    /// It was not looked at.
+    /// The check was not made.
     Skipped,
 }
 
 impl State {
-    /// Which of two states matters more.
+    /// The weight of the state: the higher one of two matters more.
     fn weight(self) -> u8 {
         match self {
             Self::Ok => 0,
@@ -67,11 +67,11 @@ impl State {
     }
 }
 
-/// The name of a failure.
+/// The code of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Code {
     Core(ErrorCode),
-    /// One of those with which `require` fails.
+    /// A code with which `require` fails.
     Binary(&'static str),
 }
 
@@ -112,7 +112,7 @@ impl Check {
         Self { code: Some(Code::Core(code)), ..Self::new(id, State::Failed, message) }
     }
 
-    /// A failure in its own words, with what the system said of it.
+    /// A failed check with the message and the cause of an error.
     fn of(id: &'static str, error: &Error) -> Self {
         let cause = error.cause().map(|cause| format!(" ({cause})")).unwrap_or_default();
         Self::failed(id, error.code(), format!("{}{cause}", error.message()))
@@ -127,7 +127,7 @@ impl Check {
         self
     }
 
-    /// That one of two which matters more; the first one if both matter the same.
+    /// The check that matters more; `self` if both matter the same.
     fn or_worse(self, other: Self) -> Self {
         if other.state.weight() > self.state.weight() { other } else { self }
     }
@@ -146,12 +146,12 @@ impl Check {
     }
 }
 
-/// A failure with stores as the command line calls them.
+/// An error in which the stores have the names of the command line's options.
 fn in_our_words(error: &Error) -> Error {
     super::store::with_our_options(error)
 }
 
-/// Removes what a trial has made, before a signal ends the process.
+/// Removes the files of a trial, before a signal ends the process.
 pub fn end_doctor() {
     trial::end();
 }
@@ -166,8 +166,7 @@ pub(super) async fn doctor(options: &Options, surroundings: Option<&str>, output
     Ok(report.end())
 }
 
-/// The checks of the store and of the journal, and the hardware id that is kept. A store that does not answer is not waited for any
-/// longer than [`STORE_TIMEOUT`].
+/// Makes the checks of the store and of the journal, and returns the stored hardware id too. Waits at most [`STORE_TIMEOUT`].
 async fn look_at_store(options: &Options, issuer: &str) -> (Vec<Check>, Option<String>) {
     let wanted = store::Wanted::new(options, issuer);
     let (done, looked) = oneshot::channel();
@@ -178,21 +177,21 @@ async fn look_at_store(options: &Options, issuer: &str) -> (Vec<Check>, Option<S
         checks.extend(journal::look(looked.kept, &looked.why_not, looked.sealed.as_ref()));
         drop(done.send((checks, hardware_id)));
     };
-    // No thread of the runtime: it would be waited for at the end of the process.
+    // Not a thread of the runtime, which the end of the process would wait for.
     let is_begun = std::thread::Builder::new().name("ring-auth-doctor".to_owned()).spawn(work).is_ok();
     let looked = tokio::time::timeout(STORE_TIMEOUT, looked).await;
     if let (true, Ok(Ok(looked))) = (is_begun, looked) {
         return looked;
     }
     let sentence =
-        "The file system of the store does not answer. Look whether its server or drive has gone (mount, dmesg).";
+        "The file system of the store does not answer. Check whether its server or drive is gone (mount, dmesg).";
     let rest = "The store does not answer.";
     let mut checks = vec![Check::failed(store::STORE, ErrorCode::Store, sentence)];
     checks.extend(store::AFTER_STORE.into_iter().chain(journal::IDS).map(|id| Check::skipped(id, rest)));
     (checks, None)
 }
 
-/// What was looked at so far. For a person each line is printed when it is known.
+/// The checks so far. Without `--json` each line is printed as soon as it is known.
 struct Report<'a> {
     output: &'a Output,
     checks: Vec<Check>,
@@ -208,7 +207,7 @@ impl Report<'_> {
         self.checks.extend(checks);
     }
 
-    /// What to exit with: the code of the first failure.
+    /// Prints the end of the report. Returns the exit code: that of the first failure.
     fn end(self) -> u8 {
         let Self { output, checks } = self;
         if output.is_json() {

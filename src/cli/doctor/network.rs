@@ -1,4 +1,5 @@
-//! The way to Ring: clock, names, addresses, proxy, certificates, and what Ring's edge says to a request without a token.
+//! The checks of the way to Ring: clock, names, addresses, proxy, certificates, and the answer of Ring's edge to a request without a
+//! token.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -27,30 +28,32 @@ const TLS: &str = "tls";
 const OAUTH: &str = "oauth";
 const API: &str = "api";
 
-/// How long the system is waited for that resolves a name, a connection, and an answer.
+/// How long to wait for the resolution of a name, for a connection, and for an answer.
 const RESOLVE: Duration = Duration::from_secs(10);
 const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(15);
 
-/// How far a clock may be off: codes of an authenticator live for half a minute, and nothing else needs it to the minute.
+/// How wrong a clock may be. Codes of an authenticator are valid for half a minute. Nothing else needs a clock that is right to the
+/// minute.
 const SLIGHTLY_OFF: u64 = 20;
 const WRONG: u64 = 5 * 60;
 
-/// One of Ring's servers, and what was found out about the way to it.
+/// One of Ring's servers, and the findings about the way to it.
 struct Server {
     id: &'static str,
     url: Url,
     host: String,
     way: Way,
-    /// `None` if a proxy resolves its name.
+    /// `None` if a proxy resolves the name.
     addresses: Option<io::Result<Vec<SocketAddr>>>,
     certificate: Option<std::result::Result<Option<Certificate>, HttpFailure>>,
-    /// `None` if it was not asked.
+    /// `None` if no request was made.
     answer: Option<std::result::Result<Answer, HttpFailure>>,
     asked_at: SystemTime,
 }
 
-/// `hardware_id` is the one that is kept. Ring's edge refuses requests without one, so that a made-up one is sent where none is kept.
+/// Makes the checks of this group. `hardware_id` is the stored one. Ring's edge refuses requests without a hardware id, so an invented
+/// one is sent if none is stored.
 pub(super) async fn look(options: &Options, endpoints: &Endpoints, hardware_id: Option<&str>) -> Result<Vec<Check>> {
     let config = HttpConfig { timeout: ANSWER, ..HttpConfig::default() };
     let environment = config.environment.clone();
@@ -89,7 +92,7 @@ pub(super) async fn look(options: &Options, endpoints: &Endpoints, hardware_id: 
 }
 
 impl Server {
-    /// Resolves its name, looks at its certificate and asks for its front page, as far as the step before lets it. Boxed: this is
+    /// Resolves the name, reads the certificate and requests the front page. Each step needs the one before. Boxed, so that it is
     /// compiled once for both servers.
     fn visit<'a>(&'a mut self, client: &'a HttpClient, headers: [(&'static str, &'a str); 2]) -> BoxFuture<'a, ()> {
         Box::pin(async move {
@@ -125,13 +128,13 @@ impl Server {
         self.url.port_or_known_default().unwrap_or(443)
     }
 
-    /// Whether its certificate is from one of the public authorities: then an answer is its own, and nothing else's.
+    /// Whether the certificate is from a public authority: then the answer comes from the server itself.
     fn is_itself(&self) -> bool {
         matches!(&self.certificate, Some(Ok(Some(certificate))) if certificate.is_public)
     }
 }
 
-/// `GET /`, with what every request to Ring has, and without a token.
+/// Requests `/` with the headers that each request to Ring has, and without a token.
 fn front_page(url: &Url, headers: [(&'static str, &str); 2]) -> Request {
     Request {
         method: Method::Get,
@@ -144,7 +147,7 @@ fn front_page(url: &Url, headers: [(&'static str, &str); 2]) -> Request {
     }
 }
 
-/// The clock of this machine, by what the first server says that has answered; or by a certificate that is not valid at this time.
+/// The check of this machine's clock, by the first answer with a date, or by a certificate that is not valid at this time.
 fn clock(servers: &[Server]) -> Check {
     for server in servers {
         let date = server.answer.as_ref().and_then(|answer| answer.as_ref().ok()?.headers.first("date"));
@@ -191,7 +194,7 @@ fn compare_clock(theirs: u64, ours: u64) -> Check {
     }
 }
 
-/// A time as people read it.
+/// A time for people.
 fn utc(seconds: u64) -> String {
     // Days since the first of March of the year 0, so that a leap day is the last of its year.
     let days = seconds / 86_400 + 719_468;
@@ -260,7 +263,7 @@ fn is_number(host: &str) -> bool {
     host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok()
 }
 
-/// An address of a network at home or in an office.
+/// Whether an address belongs to a local network.
 fn is_private(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => address.is_private() || address.is_link_local(),
@@ -268,15 +271,15 @@ fn is_private(address: IpAddr) -> bool {
     }
 }
 
-/// What came of a connection by one family of addresses.
+/// The result of a connection with one family of addresses.
 enum Reached {
-    /// It has none of that family.
+    /// The server has no address of that family.
     NoAddress,
     Yes(SocketAddr),
     No(SocketAddr, io::Error),
 }
 
-/// The two families, by connections to the first server that send nothing.
+/// The checks of the two families, by connections to the first server that send nothing.
 async fn families(server: &Server) -> [Check; 2] {
     if server.is_proxied() {
         return [IPV4, IPV6].map(|id| Check::skipped(id, "The proxy makes the connection."));
@@ -405,7 +408,7 @@ fn issued(host: &str, certificate: &Certificate) -> Check {
     }
 }
 
-/// What a server answered to a request without a token.
+/// The check of the answer to a request without a token.
 fn edge(server: &Server) -> Check {
     let Server { id, host, answer, .. } = server;
     let Some(answer) = answer else { return not_asked(server) };
@@ -415,13 +418,13 @@ fn edge(server: &Server) -> Check {
     }
 }
 
-/// Why a server has not answered.
+/// The check of a server that has not answered.
 fn unreachable(server: &Server, failure: &HttpFailure) -> Check {
     let Server { id, host, way, .. } = server;
     let check = Check::of(id, &failure.to_error());
     match way {
         Way::Proxy { variable, address } => check.and(&format!(
-            "The way leads through the proxy {address} ({variable}): look whether it runs, lets {host} through, and wants a user name and password."
+            "The connection goes through the proxy {address} ({variable}): check whether it runs, allows {host}, and needs a user name and a password."
         )),
         _ => check,
     }
@@ -441,7 +444,7 @@ fn not_asked(server: &Server) -> Check {
     }
 }
 
-/// `is_itself`: a public authority vouches for the server, so that nothing else can have answered.
+/// `is_itself` says that the server has a certificate of a public authority, so that nothing else can have answered.
 fn front(id: &'static str, host: &str, answer: &Answer, is_itself: bool) -> Check {
     let Answer { status, headers, body, url } = answer;
     let portal = |what: &str| {
@@ -460,7 +463,7 @@ fn front(id: &'static str, host: &str, answer: &Answer, is_itself: bool) -> Chec
         return Check::failed(
             id,
             ErrorCode::Network,
-            "The proxy wants a user name and a password: write them into HTTPS_PROXY (http://user:password@host:port).",
+            "The proxy needs a user name and a password: write them into HTTPS_PROXY (http://user:password@host:port).",
         );
     }
     if !is_itself {
@@ -486,13 +489,13 @@ fn front(id: &'static str, host: &str, answer: &Answer, is_itself: bool) -> Chec
     }
 }
 
-/// Whether a redirect stays with the server, or with Ring.
+/// Whether a redirect leads to the server itself or to Ring.
 fn is_at_home(from: &Url, to: &Url) -> bool {
     let is_rings = to.scheme() == "https" && is_rings_name(to.host_str().unwrap_or_default());
     is_rings || to.host_str() == from.host_str()
 }
 
-/// The origin of a URL: the rest of it may name a person.
+/// The origin of a URL. The rest may contain personal data.
 fn shown(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
@@ -655,7 +658,7 @@ mod tests {
             assert!(portal.message.contains(words) && !portal.message.contains("canary"), "{portal:?}");
             assert_eq!(front(OAUTH, "oauth.ring.com", &given, true).state, State::Ok);
         }
-        // Whoever vouches for it.
+        // Whichever authority has issued the certificate.
         assert_eq!(front(OAUTH, "oauth.ring.com", &answer(511, &html, "<html>"), true).state, State::Failed);
         for (status, headers, body) in [
             (200, &[][..], "{}"),
@@ -668,7 +671,7 @@ mod tests {
             let check = front(OAUTH, "oauth.ring.com", &answer(status, headers, body), false);
             assert_eq!(check.state, State::Ok, "{check:?}");
         }
-        // Not Ring's, although it begins so.
+        // Not a host of Ring's, although its name begins like one.
         let near = answer(302, &[("location", "https://ring.com.example/")], "");
         assert_eq!(front(OAUTH, "oauth.ring.com", &near, false).state, State::Failed);
     }

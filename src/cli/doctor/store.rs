@@ -27,14 +27,14 @@ use crate::{Error, ErrorCode};
 pub(super) const STORE: &str = "store";
 const LOCK: &str = "lock";
 
-/// The checks of this group behind the first one, in their order.
+/// The checks of this group after the first one, in their order.
 pub(super) const AFTER_STORE: [&str; 7] = [LOCK, FOLDER, SPACE, FILE_SYSTEM, MIRROR, SAME_TOKEN, KEEPER];
 
-/// How long a lock that another process holds is looked at, and the wait between: a refresh has it for a moment.
+/// How long to try a lock that another process holds, and the wait between two tries: a refresh holds it for a moment.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(100);
 
-/// What is to be looked at.
+/// The store to be checked.
 pub(super) struct Wanted {
     options: Options,
     issuer: String,
@@ -47,18 +47,18 @@ impl Wanted {
     }
 }
 
-/// What came of it.
+/// The result of the checks of a store.
 pub(super) struct Looked {
     pub(super) checks: Vec<Check>,
-    /// What is kept.
+    /// The stored state.
     pub(super) kept: Option<Seen>,
-    /// Why that is not known, if it is not.
+    /// The reason why the state is not known, if it is not.
     pub(super) why_not: String,
-    /// With which key the journal is sealed, which can be seen without the key.
+    /// The seal of the journal, which can be read without the key.
     pub(super) sealed: Option<SealedWith>,
 }
 
-/// Looks at the store. Blocks.
+/// Checks the store. Blocks.
 pub(super) fn look(wanted: &Wanted) -> Looked {
     let Wanted { options, issuer } = wanted;
     if !options.store.is_given() {
@@ -66,7 +66,7 @@ pub(super) fn look(wanted: &Wanted) -> Looked {
         return all_but(Check::skipped(STORE, sentence), "No store was named.");
     }
     let opened = ChosenStore::find(&options.store).and_then(|chosen| {
-        // With that purpose a file without a block is one that needs a login, and not one that cannot be used.
+        // With this purpose a file without a block counts as one that needs a login. With the other one it cannot be opened.
         let opened = chosen.open(&keys::codec(options, issuer.clone())?, Purpose::Introduce)?;
         Ok((chosen, opened))
     });
@@ -79,7 +79,7 @@ pub(super) fn look(wanted: &Wanted) -> Looked {
     };
     let clock = SystemClock::new();
     let peeked = opened.store.peek();
-    // The mirror follows the journal, whose path may have been found by what the mirror shows.
+    // The path of the journal may have been found by the token in the mirror.
     let journal = PathBuf::from(opened.store.name());
     let real = resolve(&journal).unwrap_or_else(|_| journal.clone());
     let there = std::fs::metadata(&real).ok();
@@ -103,13 +103,13 @@ pub(super) fn look(wanted: &Wanted) -> Looked {
     Looked { checks, kept, why_not, sealed }
 }
 
-/// That check, and none of those behind it.
+/// The first check, and the others of the group as skipped.
 fn all_but(first: Check, why_not: &str) -> Looked {
     let rest = AFTER_STORE.map(|id| Check::skipped(id, why_not));
     Looked { checks: [first].into_iter().chain(rest).collect(), kept: None, why_not: why_not.to_owned(), sealed: None }
 }
 
-/// A program that names a file with a token begins with that one.
+/// Adds the token of the file that a variable names: a program with this variable begins with that token.
 fn with_token_file(mut seen: Seen) -> Seen {
     if seen.status.phase != Phase::NeedsLogin {
         return seen;
@@ -126,7 +126,7 @@ fn with_token_file(mut seen: Seen) -> Seen {
     seen
 }
 
-/// The journal's file, which was read, or is not there.
+/// The check of a journal file that was read or does not exist.
 fn file(journal: &Path, there: Option<&Metadata>, is_read: bool) -> Check {
     let name = journal.display();
     let Some(there) = there else {
@@ -139,7 +139,7 @@ fn file(journal: &Path, there: Option<&Metadata>, is_read: bool) -> Check {
         return Check::warning(
             STORE,
             format!(
-                "The journal {name} is damaged, and there is no whole copy of it. The next start keeps the damaged one beside it and begins anew."
+                "The journal {name} is damaged, and there is no whole copy of it. The next start moves it aside and makes a new journal."
             ),
         );
     }
@@ -149,7 +149,7 @@ fn file(journal: &Path, there: Option<&Metadata>, is_read: bool) -> Check {
     owned(&name.to_string(), holder)
 }
 
-/// The owner and the mode of a journal that can be read.
+/// The check of the owner and the mode of a journal that can be read.
 fn owned(name: &str, holder: Holder) -> Check {
     let Holder { owner, user, mode } = holder;
     let whose = if owner == user { "this user".to_owned() } else { format!("user {owner}") };
@@ -157,7 +157,7 @@ fn owned(name: &str, holder: Holder) -> Check {
         return Check::warning(
             STORE,
             format!(
-                "The journal {name} belongs to {whose}, and this process runs as user {user}. Run ring-auth as the user of the program that uses the token, or give the file to it (chown)."
+                "The journal {name} belongs to {whose}, and this process runs as user {user}. Run ring-auth as the user of the program that uses the token, or give the file to that user (chown)."
             ),
         );
     }
@@ -165,7 +165,7 @@ fn owned(name: &str, holder: Holder) -> Check {
         return Check::warning(
             STORE,
             format!(
-                "The journal {name} can be used by every user of this machine (mode {mode:04o}). The next write takes that away; until then: chmod 600 {name}"
+                "The journal {name} can be used by every user of this machine (mode {mode:04o}). The next write corrects the mode; until then: chmod 600 {name}"
             ),
         );
     }
@@ -180,7 +180,7 @@ fn owned(name: &str, holder: Holder) -> Check {
     )
 }
 
-/// A journal that cannot be read, or is none.
+/// The check of a file that cannot be read, or is not a journal.
 fn unusable(error: &Error, there: Option<&Metadata>) -> Check {
     let check = Check::of(STORE, &in_our_words(error));
     let holder = there.and_then(platform::holder).filter(|holder| error.code() == ErrorCode::Store && holder.user != 0);
@@ -225,7 +225,7 @@ fn lock(real: &Path, trial: &Trial, state: Option<&Kept>, clock: &SystemClock) -
     }
 }
 
-/// A lock that another process has held for longer than a look.
+/// The check of a lock that another process has held during all tries.
 fn held(real: &Path, state: Option<&Kept>, now: u64) -> Check {
     let deadline = state.and_then(|state| state.mark.as_ref()).map(|mark| mark.deadline).filter(|end| *end > now);
     match deadline {
@@ -240,7 +240,7 @@ fn held(real: &Path, state: Option<&Kept>, now: u64) -> Check {
             LOCK,
             ErrorCode::StoreLocked,
             format!(
-                "Another process has held it for {} s and longer. Look for one that hangs (fuser -v {}.lock) and end it.",
+                "Another process has held it for {} s and longer. Look for a process that hangs (fuser -v {}.lock) and end it.",
                 LOCK_TIMEOUT.as_secs(),
                 real.display()
             ),

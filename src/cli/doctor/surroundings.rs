@@ -1,4 +1,4 @@
-//! What this runs on: the binary, the runtime, the C library, and other copies of the package.
+//! The checks of the binary, the runtime, the C library and other copies of the package.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ const COPIES: &str = "copies";
 /// The oldest version of Node.js that is supported.
 const OLDEST_NODE: u32 = 20;
 
-/// `surroundings` is what JavaScript knows, as JSON.
+/// Makes the checks of this group. `surroundings` is what JavaScript knows, as JSON.
 pub(super) fn look(surroundings: Option<&str>) -> Vec<Check> {
     let known: Value = surroundings.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     vec![binary(&known), copies(&known)]
@@ -53,7 +53,7 @@ fn binary(known: &Value) -> Check {
 
 fn copies(known: &Value) -> Check {
     let Some(copies) = known["copies"].as_array() else {
-        return Check::skipped(COPIES, "The folders of the package were not looked at.");
+        return Check::skipped(COPIES, "The folders of the package were not searched.");
     };
     if copies.is_empty() {
         return Check::ok(COPIES, "There is no second copy of the package here.");
