@@ -19,32 +19,32 @@ use ring_auth::{Error, ErrorCode, Result};
 /// A header.
 #[napi(object)]
 pub struct BindingHeader {
-    /// In lower case where it comes from a server.
+    /// The name, in lower case if it comes from a server.
     pub name: String,
     /// The value.
     pub value: String,
 }
 
-/// A request, its types checked by the face.
+/// A request. `lib/` has checked its types.
 #[napi(object, object_to_js = false)]
 pub struct BindingCall {
-    /// Where it goes.
+    /// The URL.
     pub url: String,
-    /// In upper case.
+    /// The method, in upper case.
     pub method: String,
-    /// Of the caller's own.
+    /// The headers of the caller.
     pub headers: Vec<BindingHeader>,
-    /// What it carries.
+    /// The body.
     pub body: Option<Buffer>,
-    /// For one exchange.
+    /// The time limit for one exchange.
     pub timeout_ms: Option<f64>,
-    /// Whether it is sent once only.
+    /// Whether the request is sent only once.
     pub allow_no_response: bool,
     /// Whether redirects are followed.
     pub follow_redirects: bool,
 }
 
-/// What Ring answered.
+/// An answer of Ring.
 #[napi(object, object_from_js = false)]
 pub struct BindingApiAnswer {
     /// The HTTP status.
@@ -55,14 +55,14 @@ pub struct BindingApiAnswer {
     pub body: Buffer,
 }
 
-/// What a request came to: an error, an answer, or an answer that is an error.
+/// The result of a request: an error, an answer, or an error with the answer that it came from.
 #[napi(object, object_from_js = false, use_nullable = true)]
 pub struct BindingReply {
-    /// If it failed.
+    /// The error, if the request failed.
     pub error: Option<BindingError>,
-    /// If there was one.
+    /// The answer, if there was one.
     pub answer: Option<BindingApiAnswer>,
-    /// The error is the manager's: there was no access token to ask with.
+    /// Whether the error is the manager's: there was no access token for the request.
     pub no_token: bool,
 }
 
@@ -94,7 +94,7 @@ struct Sessions(SessionListener);
 
 impl Listener for Sessions {
     fn on_session(&self, answer: &Answer) {
-        // An environment that is going takes no more of them, and needs none.
+        // An environment that ends takes no more sessions, and needs none.
         let _ = self.0.call(answer.clone().into(), ThreadsafeFunctionCallMode::NonBlocking);
     }
 }
@@ -147,7 +147,7 @@ impl BindingApi {
     }
 }
 
-/// A request that can be given up.
+/// A request that can be aborted.
 #[napi]
 pub struct BindingRequest {
     api: Api,

@@ -8,10 +8,10 @@ export declare class BindingApi {
   close(): void
 }
 
-/** What tells JavaScript of the events of any number of managers. */
+/** Passes the events of any number of managers to JavaScript. */
 export declare class BindingEvents {
   constructor(listener: () => void)
-  /** Says whether the events of each refresh are wanted from now on. */
+  /** Sets whether there are events of each refresh from now on. */
   trace(wanted: boolean): void
   next(): BindingEvent | null
 }
@@ -37,19 +37,19 @@ export declare class BindingManager {
   close(): Promise<undefined>
 }
 
-/** A request that can be given up. */
+/** A request that can be aborted. */
 export declare class BindingRequest {
   reply(): Promise<BindingReply>
   abort(): void
 }
 
-/** Ends one call that waits for a login, so that it no longer keeps the process alive. */
+/** The means to end one call that waits for a login, so that it no longer keeps the process alive. */
 export declare class BindingWaiting {
   constructor()
   end(): void
 }
 
-/** Prepares `login --web`: gives what the page's server needs, or the exit code if there is nothing to serve. */
+/** Prepares `login --web`. Resolves with the options of the page, or with the exit code if there is nothing to serve. */
 export declare function beginWebLogin(args: Array<string>): Promise<BindingWebStart>
 
 /** The answer of a program's own code. */
@@ -57,7 +57,7 @@ export type BindingAnswer =
   | { type: 'done'; token?: string }
   | { type: 'failed'; message: string }
 
-/** What Ring answered. */
+/** An answer of Ring. */
 export interface BindingApiAnswer {
   /** The HTTP status. */
   status: number
@@ -67,9 +67,9 @@ export interface BindingApiAnswer {
   body: Buffer
 }
 
-/** A valid access token and all that belongs to it. */
+/** A valid access token and the values that belong to it. */
 export interface BindingAuth {
-  /** For the `Authorization` header. */
+  /** The token for the `Authorization` header. */
   accessToken: string
   /** `Bearer`. */
   tokenType: string
@@ -83,45 +83,45 @@ export interface BindingAuth {
   hardwareId: string
 }
 
-/** A request, its types checked by the face. */
+/** A request. `lib/` has checked its types. */
 export interface BindingCall {
-  /** Where it goes. */
+  /** The URL. */
   url: string
-  /** In upper case. */
+  /** The method, in upper case. */
   method: string
-  /** Of the caller's own. */
+  /** The headers of the caller. */
   headers: Array<BindingHeader>
-  /** What it carries. */
+  /** The body. */
   body?: Buffer
-  /** For one exchange. */
+  /** The time limit for one exchange. */
   timeoutMs?: number
-  /** Whether it is sent once only. */
+  /** Whether the request is sent only once. */
   allowNoResponse: boolean
   /** Whether redirects are followed. */
   followRedirects: boolean
 }
 
-/** What a program's own `save` is given. */
+/** The arguments of a program's own `save`. */
 export interface BindingChange {
   /** The newest token. */
   new: string
-  /** The one that the program had. */
+  /** The token that the program had before. */
   old: string | null
 }
 
-/** An error as data: the face makes a `RingAuthError` of it. */
+/** An error as data. `lib/errors.js` makes a `RingAuthError` of it. */
 export interface BindingError {
-  /** One of the codes. */
+  /** The code. */
   code: string
-  /** The sentence. */
+  /** The message. */
   message: string
-  /** Whether the same call can succeed later by itself. */
+  /** Whether the same call can succeed later without any action. */
   transient: boolean
-  /** The HTTP status of the answer behind it. */
+  /** The HTTP status of the answer. */
   httpStatus: number | null
-  /** How long to wait. */
+  /** The time to wait. */
   retryAfterMs: number | null
-  /** What the system said. */
+  /** The message of the system. */
   cause: string | null
 }
 
@@ -134,17 +134,17 @@ export type BindingEvent =
   | { type: 'ended'; manager: number; refresh: BindingRefresh }
   | { type: 'end'; manager: number }
 
-/** How many requests failed with a code. */
+/** The number of requests that failed with a code. */
 export interface BindingFailures {
   /** The code. */
   code: string
-  /** How many. */
+  /** The number. */
   count: number
 }
 
 /** A header. */
 export interface BindingHeader {
-  /** In lower case where it comes from a server. */
+  /** The name, in lower case if it comes from a server. */
   name: string
   /** The value. */
   value: string
@@ -155,31 +155,31 @@ export type BindingOpened =
   | { type: 'failed'; error: BindingError }
   | { type: 'manager'; manager: BindingManager }
 
-/** The options of a manager, their types checked by the face. */
+/** The options of a manager. `lib/options.js` has checked their types. */
 export interface BindingOptions {
-  /** Wrapped or raw. */
+  /** A refresh token, wrapped or raw. */
   refreshToken?: string
-  /** Whether a text in its place that is no token is refused by the first call, and not by the constructor. */
+  /** Whether the first call, and not the constructor, refuses a text that is not a token. */
   refusesAtCalls?: boolean
   /** Absent for the memory store. */
   store?: BindingStore
   /** The key with which the journal is sealed, as text. */
   sealKey?: string
-  /** For the hardware id. */
+  /** The text from which the hardware id is derived. */
   systemId?: string
-  /** The name in Control Center. */
+  /** The name of the device in Ring's Control Center. */
   controlCenterDisplayName?: string
   /** `auto`, `pkce` or `password`. */
   loginFlow?: string
-  /** Instead of the default one. */
+  /** The user agent, if it is not the default one. */
   userAgent?: string
-  /** Instead of Ring's. */
+  /** The origin of the authentication server, if it is not Ring's. */
   oauthUrl?: string
-  /** Instead of Ring's. */
+  /** The origin of the API server, if it is not Ring's. */
   apiUrl?: string
-  /** For one request. */
+  /** The time limit for one request. */
   requestTimeoutMs?: number
-  /** Ahead of expiry, unasked. */
+  /** Whether the manager refreshes by itself ahead of expiry. */
   autoRefresh?: boolean
 }
 
@@ -187,23 +187,23 @@ export interface BindingOptions {
 export interface BindingRefresh {
   /** `needed`, `unasked`, `asked`, `forced` or `recover`. */
   reason: string
-  /** How many requests it made. */
+  /** The number of requests. */
   requests: number
-  /** Whether another process or manager had rotated. */
+  /** Whether it used the rotation of another process or manager. */
   adopted: boolean
-  /** How long it took. */
+  /** The duration. */
   durationMs: number
-  /** If it failed. */
+  /** The error, if it failed. */
   error: BindingError | null
 }
 
-/** What a request came to: an error, an answer, or an answer that is an error. */
+/** The result of a request: an error, an answer, or an error with the answer that it came from. */
 export interface BindingReply {
-  /** If it failed. */
+  /** The error, if the request failed. */
   error: BindingError | null
-  /** If there was one. */
+  /** The answer, if there was one. */
   answer: BindingApiAnswer | null
-  /** The error is the manager's: there was no access token to ask with. */
+  /** Whether the error is the manager's: there was no access token for the request. */
   noToken: boolean
 }
 
@@ -214,7 +214,7 @@ export type BindingResult =
   | { type: 'step'; step: BindingStep }
   | { type: 'done' }
 
-/** What a manager has done so far. */
+/** The counters of a manager. */
 export interface BindingStats {
   /** Refreshes to which Ring gave new tokens. */
   rotations: number
@@ -224,25 +224,25 @@ export interface BindingStats {
   takeovers: number
   /** Requests that failed. */
   failures: Array<BindingFailures>
-  /** When Ring last accepted something of the account. */
+  /** The time when Ring last accepted a token or a login of the account. */
   lastSuccessAt: number | null
 }
 
-/** How a token does. */
+/** The state of the token. */
 export interface BindingStatus {
-  /** In a word. */
+  /** The state as one word. */
   state: string
-  /** What is wrong. */
+  /** The code of the problem. */
   code: string | null
-  /** In a sentence. */
+  /** The message of the problem. */
   message: string | null
-  /** When it is tried again, in milliseconds since 1970. */
+  /** The time of the next try, in milliseconds since 1970. */
   retryAt: number | null
-  /** Whether it is in a journal too. */
+  /** Whether the newest token is stored durably. */
   persisted: boolean
 }
 
-/** What a login has come to. */
+/** A step of a login. */
 export interface BindingStep {
   /** Whether there is a token now. */
   authenticated: boolean
@@ -272,11 +272,11 @@ export type BindingToken =
 export interface BindingTwoFactor {
   /** `sms`, `email`, `totp` or `unknown`. */
   method: string
-  /** Where it was sent, masked. */
+  /** The address to which it was sent, masked by Ring. */
   destination: string | null
-  /** How long to wait before asking for another. */
+  /** The time to wait before another code can be requested. */
   resendInSeconds: number | null
-  /** What to ask the person. */
+  /** The question to the user. */
   prompt: string
 }
 
@@ -288,15 +288,15 @@ export interface BindingWebLogin {
   sealKey: string | null
   /** The file in which people look for the token. */
   path: string | null
-  /** What the login changes beyond the token. */
+  /** Sentences about the changes beyond the token. */
   changes: Array<string>
   /** `auto`, `pkce` or `password`. */
   loginFlow: string
   /** The user agent, if it is not the default one. */
   userAgent: string | null
-  /** For the hardware id. */
+  /** The text from which the hardware id is derived. */
   systemId: string | null
-  /** The name in Control Center. */
+  /** The name of the device in Ring's Control Center. */
   deviceName: string | null
   /** Ring's authentication server. */
   oauthUrl: string
@@ -312,11 +312,11 @@ export interface BindingWebLogin {
   tlsCert: string | null
   /** The file of its key. */
   tlsKey: string | null
-  /** One JSON object at the end. */
+  /** Whether the result is one JSON object. */
   json: boolean
-  /** Only failures are said. */
+  /** Whether only failures are shown. */
   quiet: boolean
-  /** More is said. */
+  /** Whether more is shown. */
   verbose: boolean
 }
 
@@ -328,7 +328,7 @@ export type BindingWebStart =
 /** Removes the files that `doctor` has made, before a signal ends the process. */
 export declare function endDoctor(): void
 
-/** Ends `watch` as soon as a rotation under way is stored. Says whether there is one to end. */
+/** Ends `watch` as soon as a rotation under way is stored. Returns whether there is a watch to end. */
 export declare function endWatch(): boolean
 
 export declare function isBusy(): boolean
@@ -337,16 +337,13 @@ export declare function open(options: BindingOptions, events: BindingEvents, num
 
 export declare function parseRefreshToken(token: string): BindingToken
 
-/** Gives the terminal back as it was before a dialogue of the command line, before a signal ends the process. */
+/** Restores the terminal after a dialogue of the command line, before a signal ends the process. */
 export declare function restoreTerminal(): void
 
-/**
- * Runs the command line. `input` is what `lib/standard-input.js` says of standard input, `surroundings` what `lib/doctor.js` says
- * of the runtime and the package.
- */
+/** Runs the command line. `input` is the result of `lib/standard-input.js`, `surroundings` that of `lib/doctor.js`. */
 export declare function runCli(args: Array<string>, input?: string | undefined | null, surroundings?: string | undefined | null): Promise<number>
 
-/** Hands over the roots of the system that Node read (PEM), or why it has none. For all managers that are made afterwards. */
+/** Sets the certificates of the system that Node has read (PEM), or the reason why there are none, for all later managers. */
 export declare function setSystemCertificates(pem?: string | undefined | null, problem?: string | undefined | null): void
 
 export declare function settled(): Promise<undefined>

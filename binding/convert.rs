@@ -1,4 +1,4 @@
-//! From the core's types to the shapes that cross the boundary.
+//! Conversions from the core's types to those that cross the boundary.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A program's own `load`, `save` and `key`, called on JavaScript's thread.
+//! The functions `load`, `save` and `key` of a program, which run on JavaScript's thread.
 
 use std::sync::Arc;
 
@@ -23,14 +23,14 @@ impl JsStore {
         load: &Function<'_, (), Promise<BindingAnswer>>,
         save: &Function<'_, BindingChange, Promise<BindingAnswer>>,
     ) -> napi::Result<Self> {
-        // Weak: neither of them keeps the process alive.
+        // Weak, so that neither of them keeps the process alive.
         let load = load.build_threadsafe_function().callee_handled::<false>().weak::<true>().build()?;
         let save = save.build_threadsafe_function().callee_handled::<false>().weak::<true>().build()?;
         Ok(Self { load: Arc::new(load), save: Arc::new(save) })
     }
 }
 
-/// The function that gives the key of a store.
+/// The function of a program that returns the key of a store.
 pub(super) struct JsKey(Arc<JsLoad>);
 
 impl JsKey {
@@ -38,7 +38,7 @@ impl JsKey {
         Ok(Self(Arc::new(key.build_threadsafe_function().callee_handled::<false>().weak::<true>().build()?)))
     }
 
-    /// Asks for it.
+    /// A function that calls the program's function.
     pub(super) fn into_asked(self) -> impl Fn() -> Settling<Option<Secret>> + Send + Sync + 'static {
         move || {
             let key = Arc::clone(&self.0);
@@ -47,7 +47,7 @@ impl JsKey {
     }
 }
 
-/// What the program answered, or its own words for why it failed.
+/// The answer of the program, or the message of its error.
 async fn answer_of(
     called: impl Future<Output = napi::Result<Promise<BindingAnswer>>>,
 ) -> Result<Option<Secret>, Secret> {

@@ -1,6 +1,6 @@
-//! The addon: shapes and conversions. What there is to decide is decided in the core or in `lib/manager.js`.
+//! The addon: types that cross the boundary, and conversions. Decisions are made in the core and in `lib/`.
 
-// The macros of napi-rs write unsafe code and undocumented items; nothing here does.
+// The macros of napi-rs write unsafe code and undocumented items. This code does not.
 #![allow(missing_docs, reason = "the macros make items of their own")]
 #![allow(clippy::needless_pass_by_value, reason = "napi gives its arguments by value")]
 
@@ -48,12 +48,12 @@ use types::{
     BindingStatus, BindingStore, BindingToken, BindingWebStart,
 };
 
-/// How long the end of a process waits for an answer that is on its way to the disk.
+/// How long the end of a process waits for an answer that is being written to the disk.
 const LAST_WRITES: Duration = Duration::from_secs(5);
 
 #[module_init]
 fn init() {
-    // One worker: everything that takes time is a socket, a program's own code or, on the blocking threads, a disk.
+    // One worker is enough: slow work is on sockets, in a program's own code or, on the blocking threads, on a disk.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .max_blocking_threads(BLOCKING_THREADS)
@@ -68,11 +68,11 @@ fn init() {
 
 type JsListener = ThreadsafeFunction<(), (), (), Status, false, true>;
 
-/// What waits for JavaScript, which is called once for each. It may come for them sooner.
+/// The events that wait for JavaScript. JavaScript is called once for each, and may take several at one call.
 struct Queue {
     events: Mutex<VecDeque<BindingEvent>>,
     listener: JsListener,
-    /// Whether JavaScript wants to hear of each refresh.
+    /// Whether JavaScript wants events of each refresh.
     traced: AtomicBool,
 }
 
@@ -83,14 +83,14 @@ impl Queue {
 
     fn push(&self, event: BindingEvent) {
         self.events().push_back(event);
-        // An environment that is going takes no more of them, and needs none.
+        // An environment that ends takes no more events, and needs none.
         if self.listener.call((), ThreadsafeFunctionCallMode::NonBlocking) != Status::Ok {
             self.events().clear();
         }
     }
 }
 
-/// What tells JavaScript of the events of any number of managers.
+/// Passes the events of any number of managers to JavaScript.
 #[napi]
 pub struct BindingEvents {
     queue: Arc<Queue>,
@@ -104,7 +104,7 @@ impl BindingEvents {
         Ok(Self { queue: Arc::new(Queue { events: Mutex::default(), listener, traced: AtomicBool::new(false) }) })
     }
 
-    /// Says whether the events of each refresh are wanted from now on.
+    /// Sets whether there are events of each refresh from now on.
     #[napi]
     pub fn trace(&self, wanted: bool) {
         self.queue.traced.store(wanted, Ordering::Relaxed);
@@ -116,7 +116,7 @@ impl BindingEvents {
     }
 }
 
-/// Those of one manager.
+/// The listener of one manager.
 struct Events {
     queue: Arc<Queue>,
     manager: f64,
@@ -145,7 +145,7 @@ pub enum BindingOpened {
     Manager { manager: BindingManager },
 }
 
-/// Ends one call that waits for a login, so that it no longer keeps the process alive.
+/// The means to end one call that waits for a login, so that it no longer keeps the process alive.
 #[napi]
 pub struct BindingWaiting {
     ended: Arc<Notify>,
@@ -351,8 +351,7 @@ pub fn settled(env: Env) -> napi::Result<AsyncBlock<()>> {
     promise(env, activity::settled())
 }
 
-/// Runs the command line. `input` is what `lib/standard-input.js` says of standard input, `surroundings` what `lib/doctor.js` says
-/// of the runtime and the package.
+/// Runs the command line. `input` is the result of `lib/standard-input.js`, `surroundings` that of `lib/doctor.js`.
 #[napi]
 pub fn run_cli(
     env: Env,
@@ -369,20 +368,20 @@ pub fn run_cli(
     promise(env, async move { u32::from(ring_auth::cli::run(args, input, surroundings, Handle::current()).await) })
 }
 
-/// Hands over the roots of the system that Node read (PEM), or why it has none. For all managers that are made afterwards.
+/// Sets the certificates of the system that Node has read (PEM), or the reason why there are none, for all later managers.
 #[napi]
 pub fn set_system_certificates(pem: Option<String>, problem: Option<String>) {
     Environment::set_system_ca(pem.ok_or_else(|| problem.unwrap_or_default()));
 }
 
-/// Prepares `login --web`: gives what the page's server needs, or the exit code if there is nothing to serve.
+/// Prepares `login --web`. Resolves with the options of the page, or with the exit code if there is nothing to serve.
 #[napi]
 pub fn begin_web_login(env: Env, args: Vec<String>) -> napi::Result<AsyncBlock<BindingWebStart>> {
     let args = args.into_iter().map(OsString::from).collect();
     promise(env, async move { ring_auth::cli::begin_web_login(args, Handle::current()).await.into() })
 }
 
-/// Ends `watch` as soon as a rotation under way is stored. Says whether there is one to end.
+/// Ends `watch` as soon as a rotation under way is stored. Returns whether there is a watch to end.
 #[napi]
 pub fn end_watch() -> bool {
     ring_auth::cli::end_watch()
@@ -394,14 +393,14 @@ pub fn end_doctor() {
     ring_auth::cli::end_doctor();
 }
 
-/// Gives the terminal back as it was before a dialogue of the command line, before a signal ends the process.
+/// Restores the terminal after a dialogue of the command line, before a signal ends the process.
 #[napi]
 pub fn restore_terminal() {
     ring_auth::cli::restore_terminal();
 }
 
-/// What an `async fn` would be, except that all that answer with a `T` are one type: for each other one napi and tokio would
-/// be compiled once more.
+/// A promise for the result of a future. All futures with the same result are boxed into one type: napi and tokio would be compiled
+/// once more for each other type.
 fn promise<T: ToNapiValue + Send + 'static>(
     env: Env,
     work: impl Future<Output = T> + Send + 'static,
@@ -411,11 +410,11 @@ fn promise<T: ToNapiValue + Send + 'static>(
 }
 
 thread_local! {
-    /// The environment of this thread whose end is waited for already.
+    /// The environment of this thread that already has the hook.
     static WAITED_FOR: Cell<*mut napi::sys::napi_env__> = const { Cell::new(ptr::null_mut()) };
 }
 
-/// Not even `process.exit()` comes between an answer and the disk. One hook does for any number of managers.
+/// Adds a hook to the environment, so that even `process.exit()` waits until an answer is written. All managers share one hook.
 fn wait_at_the_end_of(env: Env) -> napi::Result<()> {
     if WAITED_FOR.replace(env.raw()) != env.raw() {
         env.add_env_cleanup_hook((), |()| {
@@ -426,7 +425,7 @@ fn wait_at_the_end_of(env: Env) -> napi::Result<()> {
     Ok(())
 }
 
-/// The place that a store of the options names; for a `.env` file perhaps with the key of its journal.
+/// The location that the option `store` names, and the key of the journal that may stand in place of the variable of a `.env` file.
 fn to_location(store: BindingStore, functions: Option<JsStore>) -> Result<(Location, Option<Key>)> {
     let mirror =
         |target, state_path: Option<String>| Location::Mirror { target, state_path: state_path.map(Into::into) };

@@ -1,31 +1,31 @@
-//! The shapes that cross the boundary. Their names begin with `Binding`; programs see those of `index.d.ts`.
+//! The types that cross the boundary. Their names begin with `Binding`; the types of programs are in `index.d.ts`.
 //!
-//! In those that go to JavaScript each field is there, `null` if there is nothing to say: a field that is missing would be
-//! read from `Object.prototype`, where any other package can put something. Those that come from JavaScript have no prototype.
+//! Objects that go to JavaScript have all fields, perhaps `null`: an absent field would be read from `Object.prototype`, where any
+//! package can put a value. Objects that come from JavaScript have no prototype.
 
 use napi_derive::napi;
 
-/// An error as data: the face makes a `RingAuthError` of it.
+/// An error as data. `lib/errors.js` makes a `RingAuthError` of it.
 #[napi(object, use_nullable = true)]
 pub struct BindingError {
-    /// One of the codes.
+    /// The code.
     pub code: String,
-    /// The sentence.
+    /// The message.
     pub message: String,
-    /// Whether the same call can succeed later by itself.
+    /// Whether the same call can succeed later without any action.
     pub transient: bool,
-    /// The HTTP status of the answer behind it.
+    /// The HTTP status of the answer.
     pub http_status: Option<u32>,
-    /// How long to wait.
+    /// The time to wait.
     pub retry_after_ms: Option<f64>,
-    /// What the system said.
+    /// The message of the system.
     pub cause: Option<String>,
 }
 
-/// A valid access token and all that belongs to it.
+/// A valid access token and the values that belong to it.
 #[napi(object)]
 pub struct BindingAuth {
-    /// For the `Authorization` header.
+    /// The token for the `Authorization` header.
     pub access_token: String,
     /// `Bearer`.
     pub token_type: String,
@@ -44,15 +44,15 @@ pub struct BindingAuth {
 pub struct BindingTwoFactor {
     /// `sms`, `email`, `totp` or `unknown`.
     pub method: String,
-    /// Where it was sent, masked.
+    /// The address to which it was sent, masked by Ring.
     pub destination: Option<String>,
-    /// How long to wait before asking for another.
+    /// The time to wait before another code can be requested.
     pub resend_in_seconds: Option<f64>,
-    /// What to ask the person.
+    /// The question to the user.
     pub prompt: String,
 }
 
-/// What a login has come to.
+/// A step of a login.
 #[napi(object, use_nullable = true)]
 pub struct BindingStep {
     /// Whether there is a token now.
@@ -61,18 +61,18 @@ pub struct BindingStep {
     pub two_factor: Option<BindingTwoFactor>,
 }
 
-/// How a token does.
+/// The state of the token.
 #[napi(object, use_nullable = true)]
 pub struct BindingStatus {
-    /// In a word.
+    /// The state as one word.
     pub state: String,
-    /// What is wrong.
+    /// The code of the problem.
     pub code: Option<String>,
-    /// In a sentence.
+    /// The message of the problem.
     pub message: Option<String>,
-    /// When it is tried again, in milliseconds since 1970.
+    /// The time of the next try, in milliseconds since 1970.
     pub retry_at: Option<f64>,
-    /// Whether it is in a journal too.
+    /// Whether the newest token is stored durably.
     pub persisted: bool,
 }
 
@@ -98,17 +98,17 @@ pub enum BindingEvent {
 pub struct BindingRefresh {
     /// `needed`, `unasked`, `asked`, `forced` or `recover`.
     pub reason: String,
-    /// How many requests it made.
+    /// The number of requests.
     pub requests: u32,
-    /// Whether another process or manager had rotated.
+    /// Whether it used the rotation of another process or manager.
     pub adopted: bool,
-    /// How long it took.
+    /// The duration.
     pub duration_ms: f64,
-    /// If it failed.
+    /// The error, if it failed.
     pub error: Option<BindingError>,
 }
 
-/// What a manager has done so far.
+/// The counters of a manager.
 #[napi(object, use_nullable = true)]
 pub struct BindingStats {
     /// Refreshes to which Ring gave new tokens.
@@ -119,16 +119,16 @@ pub struct BindingStats {
     pub takeovers: f64,
     /// Requests that failed.
     pub failures: Vec<BindingFailures>,
-    /// When Ring last accepted something of the account.
+    /// The time when Ring last accepted a token or a login of the account.
     pub last_success_at: Option<f64>,
 }
 
-/// How many requests failed with a code.
+/// The number of requests that failed with a code.
 #[napi(object)]
 pub struct BindingFailures {
     /// The code.
     pub code: String,
-    /// How many.
+    /// The number.
     pub count: f64,
 }
 
@@ -155,12 +155,12 @@ pub enum BindingStore {
     Custom { state_path: Option<String> },
 }
 
-/// What a program's own `save` is given.
+/// The arguments of a program's own `save`.
 #[napi(object, use_nullable = true)]
 pub struct BindingChange {
     /// The newest token.
     pub new: String,
-    /// The one that the program had.
+    /// The token that the program had before.
     pub old: Option<String>,
 }
 
@@ -192,15 +192,15 @@ pub struct BindingWebLogin {
     pub seal_key: Option<String>,
     /// The file in which people look for the token.
     pub path: Option<String>,
-    /// What the login changes beyond the token.
+    /// Sentences about the changes beyond the token.
     pub changes: Vec<String>,
     /// `auto`, `pkce` or `password`.
     pub login_flow: String,
     /// The user agent, if it is not the default one.
     pub user_agent: Option<String>,
-    /// For the hardware id.
+    /// The text from which the hardware id is derived.
     pub system_id: Option<String>,
-    /// The name in Control Center.
+    /// The name of the device in Ring's Control Center.
     pub device_name: Option<String>,
     /// Ring's authentication server.
     pub oauth_url: String,
@@ -216,40 +216,40 @@ pub struct BindingWebLogin {
     pub tls_cert: Option<String>,
     /// The file of its key.
     pub tls_key: Option<String>,
-    /// One JSON object at the end.
+    /// Whether the result is one JSON object.
     pub json: bool,
-    /// Only failures are said.
+    /// Whether only failures are shown.
     pub quiet: bool,
-    /// More is said.
+    /// Whether more is shown.
     pub verbose: bool,
 }
 
-/// The options of a manager, their types checked by the face.
+/// The options of a manager. `lib/options.js` has checked their types.
 #[napi(object)]
 pub struct BindingOptions {
-    /// Wrapped or raw.
+    /// A refresh token, wrapped or raw.
     pub refresh_token: Option<String>,
-    /// Whether a text in its place that is no token is refused by the first call, and not by the constructor.
+    /// Whether the first call, and not the constructor, refuses a text that is not a token.
     pub refuses_at_calls: Option<bool>,
     /// Absent for the memory store.
     pub store: Option<BindingStore>,
     /// The key with which the journal is sealed, as text.
     pub seal_key: Option<String>,
-    /// For the hardware id.
+    /// The text from which the hardware id is derived.
     pub system_id: Option<String>,
-    /// The name in Control Center.
+    /// The name of the device in Ring's Control Center.
     pub control_center_display_name: Option<String>,
     /// `auto`, `pkce` or `password`.
     pub login_flow: Option<String>,
-    /// Instead of the default one.
+    /// The user agent, if it is not the default one.
     pub user_agent: Option<String>,
-    /// Instead of Ring's.
+    /// The origin of the authentication server, if it is not Ring's.
     pub oauth_url: Option<String>,
-    /// Instead of Ring's.
+    /// The origin of the API server, if it is not Ring's.
     pub api_url: Option<String>,
-    /// For one request.
+    /// The time limit for one request.
     pub request_timeout_ms: Option<f64>,
-    /// Ahead of expiry, unasked.
+    /// Whether the manager refreshes by itself ahead of expiry.
     pub auto_refresh: Option<bool>,
 }
 

@@ -17,16 +17,16 @@ pub enum Target {
     Homebridge {
         /// `config.json`.
         path: PathBuf,
-        /// `Ring` where none is given.
+        /// The platform of the block. The default is `Ring`.
         platform: Option<String>,
-        /// Which block, where there are several.
+        /// The name of the block, if several blocks have that platform.
         name: Option<String>,
     },
     /// A `.env` file.
     Dotenv {
         /// The file.
         path: PathBuf,
-        /// [`Dotenv::KEY`] where none is given.
+        /// The name of the variable. The default is [`Dotenv::KEY`].
         key: Option<String>,
     },
 }
@@ -38,11 +38,11 @@ impl Target {
         path
     }
 
-    /// How the token stands in that file.
+    /// The format of the file.
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` for a key that is no variable's name.
+    /// `INVALID_ARGUMENT` if the key cannot be the name of a variable.
     pub fn format(&self) -> Result<Box<dyn Format>> {
         Ok(match self {
             Self::Homebridge { platform, name, .. } => {
@@ -94,7 +94,7 @@ impl Target {
         Ok((JournalStore::found_by(Arc::new(finder), link, codec, disk)?, mirror))
     }
 
-    /// Its kind, and the place in the file as it was named.
+    /// The kind of the file and the place in it, as words.
     fn named(&self) -> Vec<String> {
         let words = match self {
             Self::Homebridge { platform, name, .. } => {
@@ -107,8 +107,8 @@ impl Target {
         words.map(str::to_owned).collect()
     }
 
-    /// A `.env` file, and the key in a text that is the name of its variable or a key. What can be both, as 43 letters can, is a name
-    /// unless small letters, capitals and digits are mixed in it.
+    /// A `.env` file, from a text that is the name of its variable or the key of its journal. A text that can be both, such as 43
+    /// letters, is a name, unless it contains small letters, capitals and digits.
     pub fn dotenv(path: PathBuf, text: Option<String>) -> (Self, Option<Key>) {
         let has = |is_one: fn(&u8) -> bool| text.as_ref().is_some_and(|text| text.bytes().any(|byte| is_one(&byte)));
         let is_mixed = has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase) && has(u8::is_ascii_digit);
@@ -121,12 +121,12 @@ impl Target {
     }
 }
 
-/// What a mirror that is opened may do.
+/// The purpose for which a mirror is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Show a token where there is a place for one.
+    /// Show a token in the place that exists for it.
     Follow,
-    /// Make that place, and take away what a token replaces: what a login wants.
+    /// Make that place, and remove what a token replaces, for a login.
     Introduce,
 }
 
@@ -236,7 +236,7 @@ mod tests {
             let mut state = guard.read().unwrap().state;
             guard.accept(&mut state, offer).unwrap()
         };
-        // Both have a lock of their own before either has written.
+        // Each has its own lock before one of them has written.
         let (mut first, mut second) = (one.try_lock().unwrap().unwrap(), two.try_lock().unwrap().unwrap());
         assert!(matches!(accept(&mut *first), Accepted::Here { written: true, .. }));
         assert!(matches!(accept(&mut *second), Accepted::Elsewhere));
@@ -263,7 +263,7 @@ mod tests {
             guard.commit(&mut state).unwrap();
             place.journal.name()
         };
-        // A new journal is not made beside one that may know the token as spent.
+        // No new journal is made beside one that may know the token as spent.
         let one = write(open("ONE", &sealed).unwrap(), "one-token-of-this-test");
         for codec in [Codec::from(ISSUER), Codec::from(ISSUER).with_key(Key::new([8; KEY_BYTES]).into())] {
             for name in ["ONE", "TWO"] {
@@ -272,7 +272,7 @@ mod tests {
                 assert!(error.message().contains(&one) && error.message().contains(key.fingerprint()), "{error}");
             }
         }
-        // With the key the family decides as ever, and a mirror that has a journal of its own needs no key of another.
+        // With the key the family decides as usual, and a mirror with its own journal does not need the key of another one.
         assert_eq!(open("ONE", &sealed).unwrap().journal.peek().unwrap().unwrap().sequence, 1);
         let two = write(open("TWO", &sealed).unwrap(), "two-token-of-this-test");
         assert_ne!(one, two);
