@@ -7,7 +7,7 @@
 
 /** @typedef {InstanceType<typeof import('./manager.js').ManagerEvents>} ManagerEvents */
 /** @typedef {{ unsubscribe(): void } | (() => void)} Teardown */
-/** @typedef {{ next(value: any): void, error(error?: unknown): void, complete(): void, isClosed(): boolean }} Listener */
+/** @typedef {{ next(value: any): void, error(error?: unknown): void, complete(): void, isClosed(): boolean }} Observer */
 
 const { describeThrown, isGiven, pick, wrongType } = require('./checks.js')
 const { ignoreRejection } = require('./errors.js')
@@ -17,7 +17,7 @@ const INSPECT = Symbol.for('nodejs.util.inspect.custom')
 /** One listener of one observable. */
 class Subscriber {
   closed = false
-  /** @type {Listener} */
+  /** @type {Observer} */
   #listener
   /** @type {(error: unknown) => void} */
   #report
@@ -25,7 +25,7 @@ class Subscriber {
   #teardowns
 
   /**
-   * @param {Listener} listener
+   * @param {Observer} listener
    * @param {(error: unknown) => void} report
    */
   constructor(listener, report) {
@@ -35,19 +35,19 @@ class Subscriber {
 
   /** @param {unknown} value */
   next(value) {
-    if (!this.closed) this.#tell('next', value)
+    if (!this.closed) this.#notify('next', value)
   }
 
   /** @param {unknown} error */
   error(error) {
     if (this.closed) return
-    this.#tell('error', error)
+    this.#notify('error', error)
     this.unsubscribe()
   }
 
   complete() {
     if (this.closed) return
-    this.#tell('complete')
+    this.#notify('complete')
     this.unsubscribe()
   }
 
@@ -75,7 +75,7 @@ class Subscriber {
    * @param {'next' | 'error' | 'complete'} what
    * @param {unknown} [value]
    */
-  #tell(what, value) {
+  #notify(what, value) {
     try {
       this.#listener[what](value)
       // A subscriber of RxJS closes itself: firstValueFrom() never calls our unsubscribe().
@@ -88,16 +88,16 @@ class Subscriber {
 
 class Observable {
   /** @type {(subscriber: any) => Teardown | undefined | void} */
-  #begin
+  #onSubscribe
   /** @type {(error: unknown) => void} */
   #report
 
   /**
-   * @param {(subscriber: any) => Teardown | undefined | void} begin
+   * @param {(subscriber: any) => Teardown | undefined | void} onSubscribe
    * @param {(error: unknown) => void} report Gets each error that a listener throws.
    */
-  constructor(begin, report) {
-    this.#begin = begin
+  constructor(onSubscribe, report) {
+    this.#onSubscribe = onSubscribe
     this.#report = report
     // RxJS calls this method if a polyfill has defined the symbol, and '@@observable' otherwise.
     const symbol = /** @type {any} */ (Symbol).observable
@@ -113,7 +113,7 @@ class Observable {
     const listener = typeof next === 'object' && next !== null ? next : { next, error, complete }
     // A subscriber of RxJS ends by itself, and then wants to take us down.
     const subscriber = isSubscriber(listener) ? listener : new Subscriber(listenerOf(listener), this.#report)
-    subscriber.add(this.#begin(subscriber))
+    subscriber.add(this.#onSubscribe(subscriber))
     return subscriber
   }
 
@@ -259,7 +259,7 @@ function isSubscriber(value) {
 /**
  * @param {any} listener
  * @param {(error: unknown) => void} [onRejected] Gets the reason if a listener returns a promise that rejects.
- * @returns {Listener}
+ * @returns {Observer}
  */
 function listenerOf(listener, onRejected) {
   /** @param {string} name @returns {(value?: unknown) => void} */

@@ -406,16 +406,16 @@ class PushCredentials {
     const pending = { value }
     this.#pending = pending
     this.#manager.setPushCredentials(value ?? null).then(
-      () => this.#settled(pending),
+      () => this.#forget(pending),
       (/** @type {any} */ error) => {
-        this.#settled(pending)
+        this.#forget(pending)
         this.#log('warn', `The push credentials could not be kept: ${error.message}`)
       },
     )
   }
 
   /** @param {{ value: unknown }} pending */
-  #settled(pending) {
+  #forget(pending) {
     if (this.#pending === pending) this.#pending = undefined
   }
 }
