@@ -69,7 +69,7 @@ describe('a journal that is gone without a logout', { concurrency: true }, () =>
     assert.ok(!existsSync(join(folder, '.ring-auth')))
     assert.equal(await manager.getAccessToken(), accessToken)
     const { refreshToken } = await manager.refresh()
-    assert.match(said(), /although nobody logged out/)
+    assert.match(said(), /although there was no logout/)
     assert.ok(readFileSync(path, 'utf8').includes(refreshToken))
     assert.equal(readFileSync(join(folder, '.ring-auth', '.gitignore'), 'utf8'), '*\n')
     const [journal] = readdirSync(join(folder, '.ring-auth')).filter((name) => name.endsWith('.json'))

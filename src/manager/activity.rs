@@ -25,7 +25,7 @@ struct Rotations {
     until: BTreeMap<u64, Instant>,
 }
 
-/// A refresh under way. It keeps its process alive, but not forever.
+/// A refresh under way, which keeps its process alive until its deadline.
 pub(super) struct Rotation(u64);
 
 impl Rotation {
@@ -45,7 +45,7 @@ impl Drop for Rotation {
     }
 }
 
-/// An answer that is on its way to the disk: not even `process.exit()` may come between.
+/// An answer that is being written to the disk. Even `process.exit()` waits for it.
 pub(super) struct Write(());
 
 impl Write {
@@ -62,26 +62,26 @@ impl Drop for Write {
     }
 }
 
-/// Whether a refresh is under way that the end of the process should wait for.
+/// Whether the end of the process should wait for a refresh under way.
 pub fn is_busy() -> bool {
     latest_deadline().is_some()
 }
 
-/// Waits until no refresh is under way, each of them no longer than its request may take and five seconds.
+/// Waits until no refresh is under way. It waits for each one at most as long as its request may take, and five seconds more.
 pub async fn settled() {
     loop {
         let ended = ACTIVITY.ended.notified();
         let Some(deadline) = latest_deadline() else { return };
         let left = deadline.saturating_duration_since(Instant::now());
-        // Whether it ended or its time did, the question is asked again.
+        // If it ended or if its time is over: the loop checks again.
         let _ = tokio::time::timeout(left, ended).await;
     }
 }
 
-/// Blocks until every answer that was on its way to the disk has arrived there, or the time is over.
+/// Blocks until every answer that is being written is on the disk, or the time is over.
 pub fn wait_for_writes(at_most: Duration) {
     let writes = ACTIVITY.writes.lock().unwrap_or_else(PoisonError::into_inner);
-    // A poisoned or timed-out wait ends it as well: the process is going.
+    // A poisoned or timed-out wait ends it, too: the process ends.
     drop(ACTIVITY.written.wait_timeout_while(writes, at_most, |writes| *writes > 0));
 }
 

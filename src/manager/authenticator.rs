@@ -7,7 +7,8 @@ use crate::Secret;
 use crate::journal::state::Millis;
 use crate::totp::Totp;
 
-/// A code with less time left than this waits for the next one: it would be over when Ring looks at it.
+/// The time that a code must still be valid to be sent. Otherwise the login waits for the next code, because Ring could check this
+/// one too late.
 const LEAST_LEFT: Millis = 3_000;
 /// How many codes one login sends.
 pub(super) const TRIES: u32 = 2;
@@ -38,7 +39,7 @@ impl Codes {
         let begins = |step: u64| step.saturating_mul(period);
         let mut step = now / period;
         let left = begins(step + 1).saturating_sub(now);
-        // A code that lasts a few seconds only has to be sent all the same.
+        // With a period of a few seconds, no code is ever valid for longer.
         if left < LEAST_LEFT.min(period / 2) {
             step += 1;
         }

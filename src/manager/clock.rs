@@ -1,4 +1,4 @@
-//! Time, as the manager is given it.
+//! The clocks that a manager uses.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -6,18 +6,18 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::journal::state::{Millis, millis};
 use crate::task::BoxFuture;
 
-/// The two clocks, a way to wait, and a little chance.
+/// A wall clock, a monotonic clock, a timer and random numbers.
 pub trait Clock: Send + Sync + 'static {
-    /// The wall clock. It can jump, either way.
+    /// The time by the wall clock, which can jump forward and back.
     fn wall(&self) -> Millis;
 
-    /// The monotonic clock, from any beginning. It stands still while the machine sleeps.
+    /// The time by the monotonic clock, which has any beginning and stands still while the machine is suspended.
     fn monotonic(&self) -> Duration;
 
-    /// Waits that long by the monotonic clock.
+    /// Waits for a time by the monotonic clock.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
 
-    /// A number between -1 and 1, so that many processes do not try again at the same moment.
+    /// A random number between -1 and 1, so that many processes do not try again at the same moment.
     fn jitter(&self) -> f64;
 }
 
@@ -28,20 +28,20 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// Counts from now on.
+    /// A clock whose monotonic time begins now.
     pub fn new() -> Self {
         Self { start: Instant::now() }
     }
 
-    /// One for all managers of a process.
+    /// The clock that all managers of a process share.
     pub fn shared() -> Arc<Self> {
         static SHARED: LazyLock<Arc<SystemClock>> = LazyLock::new(Arc::default);
         Arc::clone(&SHARED)
     }
 }
 
-/// Before 1970 there was no Ring: a clock that says so is wrong. Nothing here needs it to be right, but to go on, or a wait would never
-/// end. So it is read as if it stood a thousand years later.
+/// The time of a wall clock in milliseconds. A clock that shows a time before 1970 is wrong. The manager does not need the right time, but
+/// it needs a time that advances, or a wait would never end. So a thousand years are added to such a time.
 fn wall_at(now: SystemTime) -> Millis {
     const A_THOUSAND_YEARS: Duration = Duration::from_secs(1_000 * 365 * 24 * 60 * 60);
     match now.duration_since(UNIX_EPOCH) {
@@ -71,7 +71,7 @@ impl Clock for SystemClock {
 
     fn jitter(&self) -> f64 {
         let mut byte = [0];
-        // Without chance everybody waits the same time, which is no failure.
+        // Without random numbers all processes wait for the same time, which is no failure.
         let _ = getrandom::fill(&mut byte);
         f64::from(byte[0]) / 127.5 - 1.0
     }
@@ -99,7 +99,7 @@ mod tests {
         for (seconds, cools) in [(0, true), (899, true), (900, false), (10_000, false)] {
             assert_eq!(cool_down.until(wall_at(long_ago + Duration::from_secs(seconds))).is_some(), cools, "{seconds}");
         }
-        // Once the clock is right, and if it goes wrong in the middle of one.
+        // The clock becomes right, or becomes wrong during a cool-down.
         assert!(cool_down.until(1_800_000_000_000).is_none());
         let right = CoolDown { started_at: 1_800_000_000_000, ..cool_down };
         assert!(right.until(wall_at(long_ago)).is_none());

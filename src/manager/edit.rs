@@ -1,4 +1,4 @@
-//! Changes to what is kept that need no request.
+//! Changes of the journal that need no request to Ring.
 
 use std::sync::Arc;
 
@@ -23,8 +23,8 @@ impl Inner {
                 Known::Unknown => {
                     if transaction.accept(&token, Origin::Given).await? == KeptIn::Elsewhere {
                         transaction.leave().await;
-                        // Mirrors that show one family are one keeper: the journal that has the token is found by what
-                        // the mirror shows.
+                        // Mirrors that show one family have one journal. The journal that has the token is found by what the
+                        // mirror shows.
                         inner.show(&token).await?;
                         transaction = inner.enter(&allowance).await?;
                     }
@@ -82,8 +82,8 @@ impl Inner {
 
     pub(super) async fn forget(self: &Arc<Self>) -> Result<()> {
         self.detached(async move |inner: Arc<Self>| {
-            // Whoever is in the mirror ends first, and nobody looks until it shows nothing: with the journal gone, what it
-            // shows would be a token that has just been pasted.
+            // Another task that uses the mirror ends first, and no task looks into it until it shows no token: without a
+            // journal, a token in it would count as pasted.
             let _turn = inner.following.lock().await;
             let transaction = inner.enter(&Allowance::new()).await?;
             transaction.erase(inner.clear_mirror()).await?

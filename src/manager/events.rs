@@ -5,31 +5,31 @@ use std::time::Duration;
 use super::status::Status;
 use crate::{Error, Secret};
 
-/// Hears of everything that happens, in order. Called from any thread, one call at a time; it must neither block nor call
-/// the manager back.
+/// The receiver of a manager's events, in their order. Any thread calls it, one call at a time. It must neither block nor call the
+/// manager.
 pub trait Listener: Send + Sync + 'static {
-    /// Something happened.
+    /// Receives an event.
     fn on_event(&self, event: Event);
 
-    /// Whether anybody wants to hear of [`Event::Begun`] and [`Event::Ended`]; otherwise they are not made.
+    /// Whether the manager should make [`Event::Begun`] and [`Event::Ended`].
     fn traces(&self) -> bool {
         false
     }
 }
 
-/// Something that happened.
+/// An event of a manager.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// There is a newer refresh token, and it is durable.
     Token {
-        /// The one that it replaces, as it was last known to the caller.
+        /// The token that it replaces, as the caller last knew it.
         old: Option<Secret>,
-        /// The newest, wrapped.
+        /// The newest token, wrapped.
         new: Secret,
     },
-    /// The status is another one.
+    /// The status changed.
     Status(Status),
-    /// A sentence for a log. It holds no secret.
+    /// A sentence for a log, without secrets.
     Log(Level, String),
     /// A refresh has begun, for this reason.
     Begun(&'static str),
@@ -37,14 +37,14 @@ pub enum Event {
     Ended(Ended),
 }
 
-/// How a refresh ended.
+/// The end of a refresh, for traces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     /// Why it was made.
     pub reason: &'static str,
     /// How many requests it made.
     pub requests: u32,
-    /// Whether it needed none, because another process or manager had rotated.
+    /// Whether it needed no request, because another process or manager had rotated.
     pub adopted: bool,
     /// How long it took.
     pub duration: Duration,
@@ -52,15 +52,15 @@ pub struct Ended {
     pub error: Option<Error>,
 }
 
-/// How much a sentence matters.
+/// The level of a log entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// Somebody has to do something.
+    /// The user has to act.
     Error,
-    /// Somebody may have to.
+    /// The user may have to act.
     Warn,
-    /// What happened.
+    /// An event of normal use.
     Info,
-    /// How it happened.
+    /// A detail for debugging.
     Debug,
 }

@@ -1,4 +1,4 @@
-//! A manager as its callers have it.
+//! The manager's interface for its callers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,30 +26,30 @@ use crate::task::BoxFuture;
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Result, Secret};
 
-/// What follows from a change that is known.
+/// What the files above `account/` do after the snapshot has changed.
 const HOOKS: Hooks = Hooks {
     sync_mirror: |inner, allowance| Box::pin(async move { inner.sync_mirror(&allowance).await }),
     watch_for_login: Inner::watch_for_login,
 };
 
-/// Keeps one account's token alive. Clones are the same manager.
+/// A manager, which keeps one account's token valid. Its clones are the same manager.
 ///
-/// What takes long is boxed here: the addon's crate would otherwise compile those futures, and all that they await, a second time.
+/// Large futures are boxed here, because the addon's crate would otherwise compile them, and all that they await, a second time.
 #[derive(Clone)]
 pub struct Manager {
     pub(super) inner: Arc<Inner>,
 }
 
 impl Manager {
-    /// Starts to keep a token. What the store holds is read at once, so that [`Manager::refresh_token`] is there; no
-    /// request is made, except where an earlier process was stopped in the middle of one.
+    /// Makes a manager. It reads the store at once, so that [`Manager::refresh_token`] is available. It makes no request, unless
+    /// an earlier process was stopped during one.
     ///
     /// # Errors
     ///
     /// `INVALID_ARGUMENT` for a text that cannot be a token if the store holds none either, and for the journal of another issuer.
     pub fn open(parts: Parts, mut settings: Settings) -> Result<Self> {
-        // No lock is held here, and the mirror follows the journal: read in this order, what another process writes in
-        // between makes the token in the mirror an old copy, and never one that was pasted.
+        // This reads without a lock, and the mirror follows the journal. In this order a write of another process in between
+        // makes the token in the mirror an old copy, and never one that counts as pasted.
         let looked = match &parts.mirror {
             Some(Follower::Place(mirror)) => Some(mirror.look(Patience::None)),
             Some(Follower::Program(_)) | None => None,
@@ -91,7 +91,7 @@ impl Manager {
             Beside::Nothing
         };
         let (given, ignored) = snapshot.read_given(settings.refresh_token.as_ref(), found.as_deref(), beside)?;
-        // Of two that were never seen the mirror's is used: people look there.
+        // If both tokens are unknown, the mirror's is used, because users look there.
         let pasted = [&token_shown, &given].into_iter().flatten().find(|token| looked_up(token) == Known::Unknown);
         if let Some(token) = pasted {
             snapshot.show_pasted(token);
@@ -115,7 +115,7 @@ impl Manager {
         snapshot.counts_as_heard(parts.clock.as_ref());
         let left_behind = found.as_ref().is_some_and(|state| state.mark.is_some());
         let inner = Inner::new(parts, settings, snapshot, HOOKS);
-        // A key that is asked for at the first call is no trouble.
+        // A journal whose key is only asked for at the first call is no problem.
         let trouble = trouble.filter(|_| !inner.parts.store.is_shut());
         for error in [trouble, inner.snapshot().mirror.error().cloned()].into_iter().flatten() {
             inner.log(Level::Error, format!("{error}"));
@@ -133,7 +133,7 @@ impl Manager {
             sync::begin(&inner);
         }
         if left_behind {
-            // Its result reaches whoever asks; nobody has to.
+            // Callers that ask later get its result.
             drop(inner.fly(Reason::Recover, Allowance::new()));
         }
         if inner.settings.auto_refresh {
@@ -143,18 +143,17 @@ impl Manager {
         Ok(Self { inner })
     }
 
-    /// The access token, if a valid one is at hand: without waiting, and without a request but one beside it when its
-    /// end is near.
+    /// The access token, if the manager has a valid one. Does not wait. Starts a refresh beside it if the access token expires soon.
     pub fn cached_access_token(&self) -> Option<Secret> {
         self.inner.cached(|access| access.token.clone())
     }
 
-    /// Everything about the access token at hand, like [`Manager::cached_access_token`].
+    /// The access token and all that belongs to it, under the conditions of [`Manager::cached_access_token`].
     pub fn cached_auth(&self) -> Option<Auth> {
         self.inner.cached_auth()
     }
 
-    /// A valid access token and all that belongs to it, refreshed only when needed.
+    /// A valid access token and all that belongs to it. Refreshes only if needed.
     pub async fn auth(&self) -> Result<Auth> {
         if let Some(auth) = self.cached_auth() {
             return Ok(auth);
@@ -162,13 +161,13 @@ impl Manager {
         self.inner.join(Reason::Needed, Allowance::new()).await.result
     }
 
-    /// Rotates now, whatever the expiry says; with `force` even in a cool-down.
+    /// Rotates now, even if the access token is still valid; with `force` even in a cool-down.
     pub async fn refresh(&self, force: bool) -> Result<Auth> {
         let reason = if force { Reason::Forced } else { Reason::Asked };
         self.inner.join(reason, Allowance::new()).await.result
     }
 
-    /// An API answered 401 to this access token: the next caller causes a refresh, one, however many saw it.
+    /// Reports that an API answered 401 to this access token. However many callers report it, the next call makes one refresh.
     ///
     /// # Errors
     ///
@@ -183,7 +182,7 @@ impl Manager {
         Ok(())
     }
 
-    /// The user linked the account again: this token is used from now on, unless it is an old copy.
+    /// Uses this token from now on, unless it is an old copy: the user linked the account again.
     pub fn set_refresh_token<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let known = self.inner.snapshot().account().known.clone();
@@ -191,33 +190,33 @@ impl Manager {
         })
     }
 
-    /// Wraps other push-notification credentials with the token, or none.
+    /// Replaces the push-notification credentials in the wrapper of the token, or removes them.
     pub fn set_push_credentials(&self, credentials: Option<Value>) -> BoxFuture<'_, Result<()>> {
         Box::pin(self.inner.set_push_credentials(credentials))
     }
 
-    /// Starts a login. Ring sends a code where the account wants one. The same login that was not answered yet is joined, so
-    /// that a double click sends one code; so are the same steps of it.
+    /// Starts a login. Ring sends a code if the account needs one. A call with the same credentials joins a login that is not answered
+    /// yet, so that a double click sends one code. The other steps of a login do the same.
     pub fn login(&self, credentials: Credentials) -> BoxFuture<'_, Result<Step>> {
         Box::pin(login::ask(&self.inner, Asked::Start { credentials, code: None }))
     }
 
-    /// Logs in with a code that an earlier login asked for, so that Ring sends no other one. Only the password flow can.
+    /// Logs in with a code that an earlier login asked for, so that Ring sends no other code. This uses the password flow.
     pub fn login_with_code(&self, credentials: Credentials, code: Secret) -> BoxFuture<'_, Result<Step>> {
         Box::pin(login::ask(&self.inner, Asked::Start { credentials, code: Some(code) }))
     }
 
-    /// Ends a login with its code. After a wrong one it still waits.
+    /// Ends a login with its code. After a wrong code the login still waits.
     pub fn submit_two_factor_code(&self, code: Secret) -> BoxFuture<'_, Result<Step>> {
         Box::pin(login::ask(&self.inner, Asked::Submit(code)))
     }
 
-    /// Asks for another code, where one can be sent.
+    /// Asks Ring for another code, if it can send one.
     pub fn resend_two_factor_code(&self) -> BoxFuture<'_, Result<Step>> {
         Box::pin(login::ask(&self.inner, Asked::Resend))
     }
 
-    /// Whether a login waits for its code. After a failure that ended it none does.
+    /// Whether a login waits for its code. A failure that ends a login ends this, too.
     pub fn awaits_code(&self) -> bool {
         self.inner.snapshot().login.waits
     }
@@ -235,7 +234,7 @@ impl Manager {
         }
     }
 
-    /// Waits until there is a token that Ring did not reject: until somebody has logged in, here or in another process.
+    /// Waits until there is a token that Ring did not reject: until the user has logged in, here or in another process.
     ///
     /// # Errors
     ///
@@ -249,43 +248,44 @@ impl Manager {
         self.inner.snapshot().account().newest.as_ref().map(RefreshToken::wrapped)
     }
 
-    /// The device id, once it is decided.
+    /// The hardware id, after it was decided.
     pub fn hardware_id(&self) -> Option<String> {
         self.inner.snapshot().account().hardware_id.as_deref().map(str::to_owned)
     }
 
-    /// How the token does.
+    /// The status of the token.
     pub fn status(&self) -> Status {
         self.inner.snapshot().status(self.inner.parts.clock.as_ref())
     }
 
-    /// What it was given: whoever uses its token sends it from the same place, and waits by the same clock.
+    /// The manager's parts: code that uses the token of this manager sends requests by the same client, and waits by the same clock.
     pub fn parts(&self) -> &Parts {
         &self.inner.parts
     }
 
-    /// How long one request may take.
+    /// The time limit of one request.
     pub fn request_timeout(&self) -> Duration {
         self.inner.settings.request_timeout
     }
 
-    /// Says something to whoever hears of this manager.
+    /// Logs a message to the manager's listener.
     pub fn log(&self, level: Level, message: impl Into<String>) {
         self.inner.log(level, message);
     }
 
-    /// Waits for a refresh under way and for what is still to be written, and ends. Every later call is `CLOSED`.
+    /// Closes the manager, after a refresh under way and all pending writes. Every later call fails with `CLOSED`.
     pub fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.inner.close())
     }
 
-    /// Forgets the account: its journal and what is left of earlier ones.
+    /// Logs out: removes the tokens in the journal, its copies and the mirror.
     pub async fn forget(&self) -> Result<()> {
         self.inner.forget().await
     }
 }
 
-/// What the store holds at the start, or why it cannot be read now. The token of the options is a hint which journal is meant.
+/// The state in the store at the start, or the reason why it cannot be read now. The token of the options is a hint which journal is
+/// meant.
 fn peek(parts: &Parts, given: Option<&Secret>) -> Result<(Option<Stored>, Option<Error>)> {
     if let Some(given) = read(given, None).token() {
         parts.store.prefer(given.fingerprint());
@@ -293,7 +293,7 @@ fn peek(parts: &Parts, given: Option<&Secret>) -> Result<(Option<Stored>, Option
     match Stored::peek(parts.store.as_ref()) {
         Ok(state) => Ok((state, None)),
         Err(error) if error.code() == ErrorCode::InvalidArgument => Err(error),
-        // The disk may be well again by the time somebody asks for something.
+        // The disk may work again at the time of the first call.
         Err(error) => Ok((None, Some(error))),
     }
 }
@@ -307,7 +307,7 @@ impl Inner {
         self.cached(|access| access.auth(&newest, &hardware_id))
     }
 
-    /// What a valid access token gives. Starts a refresh beside it when its end is near.
+    /// A value of the access token, if it is valid. Starts a refresh beside it if it expires soon.
     fn cached<T>(self: &Arc<Self>, take: impl FnOnce(&LiveAccess) -> T) -> Option<T> {
         let clock = self.parts.clock.as_ref();
         let mut snapshot = self.snapshot();
@@ -316,7 +316,7 @@ impl Inner {
         }
         if snapshot.demand.invalidation == Invalidation::Made {
             let granted = snapshot.demand.invalidations.take(clock.monotonic());
-            // Too many already: this API says 401 to everything.
+            // There were too many: this API answers 401 to everything.
             snapshot.demand.invalidation = if granted { Invalidation::Granted } else { Invalidation::None };
         }
         if snapshot.demand.invalidation == Invalidation::Granted {
@@ -342,7 +342,7 @@ impl Inner {
         let allowance = match flight {
             Some((mut flight, allowance)) => {
                 let _ = flight.wait_for(Option::is_some).await;
-                // What it waited for the program's own code, this has waited too.
+                // The time that the refresh has waited for the program's own code counts for this call, too.
                 allowance
             }
             None => Allowance::new(),
@@ -350,7 +350,7 @@ impl Inner {
         // A step of a login may be about to bring a token, which has to be stored as well.
         drop(self.login.lock().await);
         self.store_unstored(&allowance).await;
-        // Whoever is in the store ends first, and what could not be written is tried once more.
+        // Another task that has the store ends first. Then a pending write is tried once more.
         self.write_at_the_end(&allowance).await;
         self.sync_mirror_at_the_end(&allowance).await;
         self.give_up_pending().await;

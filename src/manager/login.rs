@@ -1,4 +1,4 @@
-//! A login: one device id, one code, and its token stored before anybody sees it.
+//! A login: one hardware id, one code, and a token that is stored before it is shown.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
@@ -21,8 +21,8 @@ use crate::token::RefreshToken;
 use crate::totp::Totp;
 use crate::{Error, ErrorCode, Result, Secret, hardware_id, task};
 
-/// Does what is asked, or joins the same that was asked for just before and has not been answered yet: a double click must not make
-/// Ring send two codes, or take the first one for wrong.
+/// Does a step of a login, or joins the same step if it was just asked for and is not answered yet: a double click must not make Ring
+/// send two codes, or reject the first one.
 pub(super) async fn ask(inner: &Arc<Inner>, asked: Asked) -> Result<Step> {
     if let Asked::Start { credentials, .. } = &asked
         && (credentials.email.is_empty() || credentials.password.is_empty())
@@ -42,7 +42,7 @@ fn begin(inner: &Arc<Inner>, asked: Asked) -> watch::Receiver<Option<Result<Step
     if let Some(under_way) = &*latest
         && under_way.asked == asked
         && under_way.answer.borrow().is_none()
-        // The task of one that is gone without an answer has panicked.
+        // If its channel is closed without an answer, its task has panicked.
         && under_way.answer.has_changed().is_ok()
     {
         return under_way.answer.clone();
@@ -58,7 +58,7 @@ fn begin(inner: &Arc<Inner>, asked: Asked) -> watch::Receiver<Option<Result<Step
             Asked::Submit(code) => worker.submit(&code).await,
             Asked::Resend => worker.resend().await,
         };
-        // From here on the same is asked for anew, and no password is kept for comparing.
+        // From here on the same step is a new one, and no password is kept for comparing.
         let mut latest = worker.asked.lock().unwrap_or_else(PoisonError::into_inner);
         if latest.as_ref().is_some_and(|latest| latest.answer.same_channel(&ours)) {
             *latest = None;
@@ -160,7 +160,7 @@ impl Inner {
         self.go_on(&mut slot, waiting, step, Allowance::new()).await
     }
 
-    /// Decides the device id and keeps it, which also proves that the token can be stored: before Ring sends a code.
+    /// Decides the hardware id and stores it. That also proves that the token can be stored, before Ring sends a code.
     async fn prepare(self: &Arc<Self>, device: Device, allowance: &Arc<Allowance>) -> Result<String> {
         if let Some(Follower::Place(mirror)) = self.parts.mirror.clone() {
             task::spawn_blocking(move || mirror.check_place()).await.unwrap_or_else(|_| Err(broken()))?;
@@ -230,7 +230,7 @@ impl Inner {
     }
 
     pub(super) async fn store_login(self: &Arc<Self>, hardware_id: &str, grant: &Grant, allowance: &Arc<Allowance>) {
-        // It is on its way to the disk: not even the end of the process may come between.
+        // From here on the end of the process waits for the write.
         let _write = self.begin_write();
         let raw = grant.refresh_token.expose();
         let login = Box::new(LoggedIn {
@@ -248,7 +248,7 @@ impl Inner {
                 self.sync_mirror(allowance).await;
             }
             Err(error) => {
-                // Not a reason to lose a login: it is in memory, and the next call that gets in takes it along.
+                // The login is kept in memory. The next call that enters the store writes it.
                 self.log(Level::Error, format!("Logged in, but the token is in memory only: {error}"));
                 self.update(|snapshot, clock| snapshot.show_unstored(login, error, clock));
                 self.keep_storing();
@@ -256,7 +256,7 @@ impl Inner {
         }
     }
 
-    /// Stores what a login brought when the store could not even be entered.
+    /// Stores the token of a login if the store could not be entered at that time.
     pub(super) async fn store_unstored(self: &Arc<Self>, allowance: &Arc<Allowance>) {
         if self.snapshot().has_unstored_login()
             && let Ok(transaction) = self.enter_although_closing(allowance).await

@@ -1,8 +1,8 @@
 //! The life of a token: when it is refreshed, by whom, and what becomes of the answer.
 //!
 //! This module does not depend on Node, file formats or sockets: the journal, its mirror, the OAuth client, the clocks and the listener
-//! are injected through [`Parts`]. Everything that changes the journal runs in a task of its own, so that a caller who goes away takes
-//! nothing with it.
+//! are injected through [`Parts`]. Everything that changes the journal runs in a task of its own, which continues if its caller is
+//! dropped.
 //!
 //! Each file uses only files in lines below its own, by an import or by a method of `Inner`. No struct has more than twelve fields
 //! or two booleans. A test, `__test__/architecture.test.mjs`, reads this table and checks both.

@@ -1,4 +1,4 @@
-//! What a manager is given.
+//! The parts and settings of a manager.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,40 +12,40 @@ use crate::journal::Store;
 use crate::mirror::Follower;
 use crate::oauth::{LoginFlow, OauthClient};
 
-/// What a manager is given. It has no way to any of these but this one.
+/// The parts of a manager, which are injected.
 pub struct Parts {
-    /// Where the state is kept.
+    /// The store that keeps the state.
     pub store: Arc<dyn Store>,
-    /// Where else the newest token is shown.
+    /// The mirror that also shows the newest token.
     pub mirror: Option<Follower>,
     /// The client of Ring's authentication server.
     pub oauth: Arc<dyn OauthClient>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
-    /// Who hears of what happens.
+    /// The receiver of events.
     pub listener: Arc<dyn Listener>,
-    /// Where tasks run.
+    /// The runtime in which tasks run.
     pub runtime: Handle,
 }
 
-/// How a manager behaves.
+/// The settings of a manager.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The token that the caller had, as it was given; the store's own is used where that is newer.
+    /// The token of the caller, as it was given. If the store's token is newer, that one is used.
     pub refresh_token: Option<Secret>,
-    /// Whether a text in its place that is no token is refused by the first call, and not at once.
+    /// Whether the first call, and not the constructor, rejects a `refresh_token` that is no token.
     pub refuses_at_calls: bool,
-    /// What the hardware id is derived from where no token has one, as in ring-client-api.
+    /// The text from which the hardware id is derived if no token has one, as in ring-client-api.
     pub system_id: Option<String>,
     /// The name shown in Ring's Control Center.
     pub device_name: String,
-    /// How to log in.
+    /// The flow of a login.
     pub login_flow: LoginFlow,
-    /// How long one request may take.
+    /// The time limit of one request.
     pub request_timeout: Duration,
     /// Whether to refresh ahead of expiry without being asked.
     pub auto_refresh: bool,
 }
 
-/// How a device is called in Ring's Control Center, unless it says otherwise.
+/// The default for [`Settings::device_name`].
 pub const DEFAULT_DEVICE_NAME: &str = "ring-auth";

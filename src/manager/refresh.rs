@@ -1,4 +1,4 @@
-//! A refresh: one at a time, whoever asked, and never without its mark.
+//! A refresh: one at a time for all callers, and never without its mark.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,15 +27,15 @@ use crate::{Error, ErrorCode, Result, Secret, task};
 /// Why a refresh is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// A caller needs an access token, and the one at hand is expired or was complained of.
+    /// A caller needs an access token, and the current one is expired or was invalidated.
     Needed,
-    /// The one at hand ends soon.
+    /// The access token expires soon.
     Unasked,
     /// A caller wants a rotation.
     Asked,
     /// A caller wants a rotation, even in a cool-down.
     Forced,
-    /// An earlier process was stopped in the middle of one.
+    /// An earlier process was stopped during a refresh.
     Recover,
 }
 
@@ -52,25 +52,25 @@ impl Reason {
     }
 }
 
-/// How the sending of a token ended.
+/// The result of sending a token.
 enum Flown<'a> {
-    /// With an answer that is kept.
+    /// Ring's answer is stored.
     Landed(Auth),
-    /// Before it was sent, because another process was faster.
+    /// Nothing was sent, because another process was faster.
     Overtaken(Box<Transaction<'a>>),
 }
 
-/// What was known when a refresh was begun: by it one sees whether somebody else was faster.
+/// The state of the snapshot at the beginning of a refresh, which shows later whether another process was faster.
 struct Before {
     token: Option<Fingerprint>,
-    /// The access token at hand.
+    /// The access token.
     access: Option<LiveAccess>,
-    /// Whether that one is expired, near its end or complained of.
+    /// Whether the access token is expired, expires soon or was invalidated.
     is_useless: bool,
 }
 
 impl Inner {
-    /// Waits for the refresh under way, or for one that is begun for this.
+    /// Waits for the refresh under way, or begins one and waits for it.
     pub(super) fn join(self: &Arc<Self>, reason: Reason, allowance: Arc<Allowance>) -> BoxFuture<'_, Landing> {
         Box::pin(self.join_in(reason, allowance))
     }
@@ -83,11 +83,11 @@ impl Inner {
             };
             let outcome = match flight.wait_for(Option::is_some).await {
                 Ok(outcome) => outcome.clone(),
-                // Its task is gone without a word, which only the end of the runtime does.
+                // Only the end of the runtime ends its task without a result.
                 Err(_) => None,
             };
             let outcome = outcome.unwrap_or_else(|| Landing { result: Err(closed()), requests: 0 });
-            // Somebody else's refresh kept to the cool-down; one that is forced need not.
+            // The refresh of another caller respected the cool-down; a forced one does not.
             if reason == Reason::Forced && !own && outcome.requests == 0 && outcome.result.is_err() {
                 continue;
             }
@@ -95,7 +95,7 @@ impl Inner {
         }
     }
 
-    /// The refresh under way, or a new one, and whether it is new. It outlives whoever began it.
+    /// The refresh under way, or a new one, and whether it is new. It continues if its caller is dropped.
     pub(super) fn fly(
         self: &Arc<Self>,
         reason: Reason,
@@ -123,7 +123,7 @@ impl Inner {
                 Some(Flight { outcome: flight.clone(), allowance: Arc::clone(&allowance), stage: Stage::Deciding });
             (ended, flight, before)
         };
-        // From here on, not from when the task gets its turn: the process may be about to end.
+        // This begins now and not when the task runs first: the process may be about to end.
         let under_way = Rotation::begin(self.settings.request_timeout + Duration::from_secs(5));
         let inner = Arc::clone(self);
         let began = clock.monotonic();
@@ -132,7 +132,7 @@ impl Inner {
         }
         task::spawn(&self.parts.runtime, async move {
             let (worker, allowed) = (Arc::clone(&inner), Arc::clone(&allowance));
-            // A task of its own: should it panic, its callers are told, and the next call starts afresh.
+            // If this task panics, the callers get an error, and the next call begins a new refresh.
             let outcome =
                 match task::spawn(&inner.parts.runtime, async move { worker.rotate(reason, &before, &allowed).await })
                     .await
@@ -151,7 +151,7 @@ impl Inner {
         Ok((flight, true))
     }
 
-    /// Counts what a refresh came to, and tells who traces it.
+    /// Counts a refresh, and reports its end to a listener that traces.
     fn count_and_trace(&self, reason: Reason, outcome: &Landing, began: Duration) {
         let adopted = outcome.requests == 0 && outcome.result.is_ok();
         if adopted {
@@ -182,7 +182,7 @@ impl Inner {
         let mut transaction = match self.enter(allowance).await {
             Ok(transaction) => transaction,
             Err(error) => {
-                // The holder may have finished its work and hang afterwards.
+                // The holder of the lock may have finished its refresh and hang afterwards.
                 return self.adopt_from_store(reason, before).await.ok_or(error);
             }
         };
@@ -212,8 +212,8 @@ impl Inner {
         }
     }
 
-    /// Whether a request may be made now. If not, says why; `None` if there is no token, which is explained by what is known once the
-    /// store is left.
+    /// Whether a request may be made now. The error says why not; it is `None` if there is no token, which the snapshot explains after
+    /// the store was left.
     fn may_send(&self, reason: Reason, transaction: &mut Transaction<'_>) -> Result<(), Option<Error>> {
         let now = self.parts.clock.wall();
         let Some(current) = transaction.state().fingerprint() else { return Err(None) };
@@ -232,7 +232,7 @@ impl Inner {
                 "Earlier starts were stopped in the middle of a refresh. It is tried again after a pause.",
             )));
         }
-        // What Ring may have rotated is asked for again at once, whatever failed before that.
+        // If Ring may have rotated the token, it is sent again at once, even in a cool-down.
         let in_doubt = reason == Reason::Recover && state.mark.is_some();
         match &state.cool_down {
             Some(cool_down) if reason != Reason::Forced && !in_doubt && cool_down.until(now).is_some() => {
@@ -242,7 +242,7 @@ impl Inner {
         }
     }
 
-    /// A crash loop has had its tries at a mark: from now on it waits like everybody else.
+    /// Begins a cool-down for a mark that too many starts have found: a crash loop must not send a request at each start.
     async fn give_up_on_mark(self: &Arc<Self>, transaction: Transaction<'_>) {
         let Some(sent) = transaction.state().fingerprint() else { return transaction.leave().await };
         let error = Error::new(ErrorCode::Network, "The last refresh was stopped before its answer came.");
@@ -255,17 +255,17 @@ impl Inner {
         policy::cool_down(state.cool_down.as_ref(), error, clock.wall(), clock.jitter())
     }
 
-    /// Sends what may be sent until Ring has answered or the tries are used up.
+    /// Sends the tokens that may be sent until Ring has answered or the tries are used up.
     async fn send<'a>(self: &'a Arc<Self>, mut transaction: Transaction<'a>, tries: &mut Tries) -> Result<Flown<'a>> {
-        // Whoever forces it sends the rejected one once more.
+        // A forced refresh sends the rejected token once more.
         let mut sent = transaction.state().sendable().unwrap_or(Sent::Current);
         let found = transaction.state().mark.clone();
         let mut takes_over = found.is_some();
         let mut starts = found.as_ref().map_or(0, |mark| mark.starts.saturating_add(1));
-        // Whatever takes its time is done before the mark: a mark says that Ring may have got the token.
+        // Slow preparations come before the mark: a mark means that Ring may have got the token.
         if let Err(error) = self.parts.oauth.prepare().await {
-            // Nothing was sent, and no wait would change that: there is neither a mark nor a cool-down. The next start can act on a
-            // mark that was there before.
+            // Nothing was sent, and a wait would not change that: the manager writes neither a mark nor a cool-down. The next start
+            // can act on a mark that was there before.
             transaction.leave().await;
             return Err(error);
         }
@@ -331,7 +331,7 @@ impl Inner {
                     AfterRejection::Previous | AfterRejection::Dead => break (failure.error, ended),
                 }
             } else if failure.ambiguous && self.snapshot().is_closing() {
-                // There is no time to find out here; with the mark left, the next start does that first.
+                // There is no time to send the token again. The mark stays, so the next start does that first.
                 self.abandon_marked(transaction).await;
                 return Err(failure.error);
             } else {
@@ -345,13 +345,13 @@ impl Inner {
         Err(error)
     }
 
-    /// Ends without an answer, leaving the mark that was written before the request.
+    /// Leaves the store without an answer. The mark that was written before the request stays.
     async fn abandon_marked(&self, transaction: Transaction<'_>) {
         self.update(|snapshot, _| snapshot.set_stage(Stage::Deciding));
         transaction.abandon().await;
     }
 
-    /// Sends one token, again where that makes sense. Says when the request that succeeded was sent.
+    /// Sends one token, and sends it again if that can help. Returns when the request that succeeded was sent.
     async fn request(
         &self,
         raw: &Secret,
@@ -363,7 +363,7 @@ impl Inner {
             tries.count();
             let asked_at = clock.wall();
             let answer = self.parts.oauth.refresh(raw, hardware_id).await;
-            // From here on the answer is on its way to the disk.
+            // From here on the answer is being written.
             let write = self.begin_write();
             let failure = match answer {
                 Ok(grant) => return Ok((grant, asked_at, write)),
@@ -384,10 +384,10 @@ impl Inner {
         }
     }
 
-    /// Makes a rotation durable, and only then known.
+    /// Makes a rotation durable before it is known.
     async fn keep(&self, transaction: Transaction<'_>, granted: Granted, write: Option<Write>) -> Result<Auth> {
         let outcome = Outcome::Granted(Box::new(granted));
-        // The answer's own lifetime may be over already: a second, on a slow disk.
+        // The access token may have expired already, if it lives for a second and the disk is slow.
         let auth = auth_even_if_expired(&merge(transaction.state().clone(), &outcome));
         transaction.commit(&outcome).await;
         drop(write);
@@ -414,15 +414,15 @@ impl Inner {
     }
 }
 
-/// Refreshes ahead of expiry without being asked, and again by itself after a failure, as long as the manager lives.
+/// Refreshes before the access token expires, and again after a failure, as long as the manager lives.
 pub(super) fn keep_fresh(inner: &Arc<Inner>) {
     let weak = Arc::downgrade(inner);
     let (clock, changed) = (Arc::clone(&inner.parts.clock), Arc::clone(&inner.changed));
     task::spawn(&inner.parts.runtime, async move {
         loop {
-            // Listening begins before the question is asked, so that no change falls between.
+            // Listening begins before the check, so that no change is missed.
             let notified = changed.notified();
-            // A manager that nobody has any more is not kept alive by its own timer.
+            // A manager that its program dropped is not kept alive by this task.
             let Some(inner) = weak.upgrade() else { return };
             if inner.snapshot().is_closing() {
                 return;
@@ -434,7 +434,7 @@ pub(super) fn keep_fresh(inner: &Arc<Inner>) {
                 if let Ok((mut flight, _)) = flight {
                     let _ = flight.wait_for(Option::is_some).await;
                 }
-                // A store that fails begins no cool-down, and leaves one that is over as it was.
+                // A failure of the store begins no cool-down, and leaves one that is over as it was.
                 if weak.upgrade().is_some_and(|inner| inner.until_due().is_zero()) {
                     clock.sleep(policy::BETWEEN_UNASKED).await;
                 }
@@ -449,11 +449,11 @@ pub(super) fn keep_fresh(inner: &Arc<Inner>) {
     });
 }
 
-/// The monotonic clock stands still in a suspended machine, so nobody sleeps longer than this by it.
+/// The longest sleep by the monotonic clock, which stands still while the machine is suspended.
 const LONGEST_NAP: Duration = Duration::from_secs(60);
 
 impl Inner {
-    /// How long until a refresh is due that nobody asks for.
+    /// The time until the next refresh of [`keep_fresh`].
     fn until_due(&self) -> Duration {
         let clock = self.parts.clock.as_ref();
         let snapshot = self.snapshot();
@@ -466,7 +466,7 @@ impl Inner {
         let cooling = snapshot.account().cool_down.as_ref().and_then(|cool_down| cool_down.until(now));
         let cooling = cooling.map_or(Duration::ZERO, |until| Duration::from_millis(until - now));
         if snapshot.account().cool_down.is_some() {
-            // What failed is tried again when its cool-down is over, as the status says.
+            // After a failure the next try is at the end of the cool-down, as the status says.
             return cooling.min(LONGEST_NAP);
         }
         let near = snapshot.account().access.as_ref().map_or(Duration::ZERO, |access| access.until_near_its_end(clock));
@@ -474,14 +474,14 @@ impl Inner {
     }
 }
 
-/// Whether what the store holds is what was wanted, because somebody else was faster.
+/// Whether the state in the store is what the caller needs, because another process was faster.
 fn serves(reason: Reason, before: &Before, state: &State, clock: &dyn Clock) -> bool {
     let Some(access) = &state.access else { return false };
     let Some(live) = LiveAccess::new(access, clock) else { return false };
     let is_before = before.access.as_ref().map(|before| before.is(access));
-    // Ring may keep the refresh token, and give the access token again: that is a rotation all the same.
+    // Ring may keep the refresh token, and may give the same access token again: that is a rotation, too.
     let rotated = state.current().map(|stored| stored.token.fingerprint()) != before.token || is_before == Some(false);
-    // The wall clock alone may think well of one that is known to be over.
+    // By the wall clock alone an access token may look valid that is known to have expired.
     let is_useless = before.is_useless && is_before == Some(true);
     match reason {
         Reason::Needed => !is_useless,

@@ -1,20 +1,20 @@
-//! What a manager has done so far, in numbers.
+//! Counters of a manager.
 
 use crate::ErrorCode;
 use crate::journal::state::Millis;
 
-/// What a manager has done since it was made, and when its account last was well.
+/// Counters of a manager since it was made, and when its account last worked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stats {
     /// Refreshes to which Ring gave this manager new tokens.
     pub rotations: u64,
     /// Refreshes that needed no request, because another process or manager had rotated.
     pub adopted: u64,
-    /// Refreshes that went on where a process had been stopped in the middle of one.
+    /// Refreshes that continued one during which a process was stopped.
     pub takeovers: u64,
-    /// Requests that failed, by what they failed with.
+    /// Requests that failed, by error code.
     pub failures: Vec<(ErrorCode, u64)>,
-    /// When Ring last accepted a token or a login of the account, whichever process it was.
+    /// When Ring last accepted a token or a login of the account, from any process.
     pub last_success_at: Option<Millis>,
 }
 

@@ -1,4 +1,4 @@
-//! How a token does, as it is shown.
+//! The status of a token, as it is shown.
 
 use crate::journal::state::Millis;
 use crate::{Error, Secret};
@@ -12,37 +12,37 @@ pub struct Auth {
     pub token_type: String,
     /// `client`.
     pub scope: String,
-    /// When the access token stops working.
+    /// When the access token expires.
     pub expires_at: Millis,
     /// The newest refresh token, wrapped.
     pub refresh_token: Secret,
-    /// The device id that requests have to carry.
+    /// The hardware id that requests have to carry.
     pub hardware_id: String,
 }
 
-/// How a token does.
+/// The status of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
-    /// In a word.
+    /// The state of the token.
     pub phase: Phase,
-    /// What is wrong, if something is.
+    /// The problem, if there is one.
     pub problem: Option<Error>,
-    /// When it will be tried again.
+    /// When the manager tries again.
     pub retry_at: Option<Millis>,
-    /// Whether what is known is in a journal as well.
+    /// Whether the token that is shown is in a journal.
     pub persisted: bool,
 }
 
-/// How a token does, in a word. Where several fit, the later one here is meant.
+/// The state of a token. If several variants apply, the last one listed wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// No access token yet, or an expired one; nothing is wrong.
+    /// There is no access token, or it has expired; there is no problem.
     Idle,
-    /// A valid access token.
+    /// There is a valid access token.
     Ready,
-    /// In a cool-down.
+    /// The manager waits for the end of a cool-down.
     Waiting,
-    /// No token, or a rejected one.
+    /// There is no token, or Ring rejected it.
     NeedsLogin,
     /// A request is under way.
     Refreshing,

@@ -1,4 +1,4 @@
-//! What is asked of a login, and how far it came.
+//! The steps of a login.
 
 use tokio::sync::watch;
 
@@ -6,34 +6,34 @@ use crate::oauth::{Login, TwoFactor};
 use crate::totp::Totp;
 use crate::{Result, Secret};
 
-/// What a person logs in with.
+/// The credentials of a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// The account.
+    /// The account's e-mail address.
     pub email: Secret,
-    /// Its password, exactly as typed.
+    /// The password, exactly as typed.
     pub password: Secret,
-    /// What the authenticator app was set up with, if the caller has it.
+    /// The secret of the authenticator app, if the caller has it.
     pub totp: Option<Totp>,
-    /// Which device to be for Ring.
+    /// The device that Ring sees.
     pub device: Device,
 }
 
-/// Which device to be for Ring.
+/// The device that Ring sees: the hardware id of a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Device {
-    /// The one that the store, the token or the machine says.
+    /// The hardware id of the store, the token or the machine.
     Kept,
-    /// A new one, because the old one is blocked.
+    /// A new hardware id, because the former one is blocked.
     New,
 }
 
-/// What a login has come to.
+/// The state of a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// There is a token, and it is stored.
+    /// The login succeeded, and its token is stored.
     Authenticated,
-    /// A code is needed.
+    /// The login needs a code.
     TwoFactor(TwoFactor),
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Waiting {
     pub(super) hardware_id: String,
 }
 
-/// What somebody asks of a login.
+/// A step of a login that a caller asks for.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Asked {
     Start { credentials: Credentials, code: Option<Secret> },
@@ -51,7 +51,7 @@ pub(super) enum Asked {
     Resend,
 }
 
-/// The latest step that somebody asked for, until it is answered.
+/// The latest step that a caller asked for, until it is answered.
 pub(super) struct UnderWay {
     pub(super) asked: Asked,
     pub(super) answer: watch::Receiver<Option<Result<Step>>>,

@@ -1,4 +1,4 @@
-//! The mirror follows the journal: written after it, never before, and never over what somebody has just pasted.
+//! Writing the mirror: after the journal, and never over a token that was just pasted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,21 +15,21 @@ use crate::task::BoxFuture;
 use crate::token::RefreshToken;
 use crate::{Result, task};
 
-/// How long after a write another writer's is looked for.
+/// The wait after a write before the mirror is read again: another program may have written it, too.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
-/// How many such looks follow one another where each finds something: two programs must not quarrel forever.
+/// The number of such reads in a row if each one leads to a write: two programs must not overwrite each other forever.
 const MOST_LOOKS: u32 = 5;
-/// How often a token that was pasted meanwhile is taken over before the mirror is left for later.
+/// How often the manager takes over a token that was pasted meanwhile before it leaves the mirror for later.
 const ROUNDS: u32 = 3;
 
-/// Looks the mirror up at the start, and puts it right; before that, writes what lies in a volatile place alone.
+/// Reads the mirror at the start, and updates it. Before that, writes a state that lies only in a volatile place.
 pub(super) fn begin(inner: &Arc<Inner>) {
     inner.snapshot().mirror.wake();
     let at_most = inner.settings.request_timeout + Duration::from_secs(5);
     let under_way = Rotation::begin(at_most);
     let worker = Arc::clone(inner);
     task::spawn(&inner.parts.runtime, async move {
-        // Where the store cannot be entered now, the next call tells why.
+        // If the store cannot be entered now, the next call reports the reason.
         let allowance = Allowance::new();
         let _ = worker.take_over_shown(&allowance).await;
         worker.sync_mirror(&allowance).await;
@@ -37,7 +37,7 @@ pub(super) fn begin(inner: &Arc<Inner>) {
     });
 }
 
-/// Lets the mirror follow after a refresh, in a task of its own: whatever becomes of it, the refresh is done.
+/// Updates the mirror after a refresh, in a task of its own: the refresh is done even if that fails.
 pub(super) async fn after(inner: &Arc<Inner>, allowance: Arc<Allowance>) {
     if inner.parts.mirror.is_some() {
         let worker = Arc::clone(inner);
@@ -45,17 +45,17 @@ pub(super) async fn after(inner: &Arc<Inner>, allowance: Arc<Allowance>) {
     }
 }
 
-/// What a look into the mirror, with its lock held, came to.
+/// The result of an update of the mirror under its lock.
 struct Look {
     settled: Result<Settled>,
-    /// What was found there, if it could be read.
+    /// What the mirror showed, if it could be read.
     shown: Option<Shown>,
 }
 
 impl Inner {
-    /// Puts the mirror right, if it may be wrong.
+    /// Updates the mirror if it may be out of date.
     pub(super) async fn sync_mirror(self: &Arc<Self>, allowance: &Arc<Allowance>) {
-        // Whoever is in the mirror may have taken on what is due here, and has to end first.
+        // Another task in the mirror may be doing what is due, so it ends first.
         let turn = self.following.lock().await;
         if !self.snapshot().mirror.due {
             return;
@@ -64,15 +64,15 @@ impl Inner {
         self.reconcile(turn, allowance).await;
     }
 
-    /// The last time: what was due, and what would be looked at later.
+    /// Updates the mirror before the manager is closed, and does the reads at once that would come later.
     pub(super) async fn sync_mirror_at_the_end(self: &Arc<Self>, allowance: &Arc<Allowance>) {
         if self.parts.mirror.is_none() {
             return;
         }
-        // Whoever is in the mirror now ends first.
+        // Another task in the mirror ends first.
         let mut turn = self.following.lock().await;
         let due = self.snapshot().mirror.ends();
-        // What a write leaves for the next look is taken away by that one.
+        // A file that a write leaves behind is removed by the next read.
         let mut rounds = if due { ROUNDS } else { 0 };
         while rounds > 0 && self.reconcile(turn, allowance).await {
             turn = self.following.lock().await;
@@ -90,9 +90,9 @@ impl Inner {
         Ok(())
     }
 
-    /// Takes the token out of the mirror, for whoever has its turn.
+    /// Removes the token from the mirror. The caller holds the lock of `following`.
     pub(super) async fn clear_mirror(self: &Arc<Self>) -> Result<()> {
-        // There is no way to tell a program to forget, so it keeps what it was last given.
+        // A program's own store has no call for that, so it keeps the last token.
         let Some(Follower::Place(mirror)) = self.parts.mirror.clone() else { return Ok(()) };
         self.snapshot().mirror.due = false;
         let cleared =
@@ -101,14 +101,15 @@ impl Inner {
         self.tell(settled.notices);
         if settled.written {
             self.snapshot().mirror.flaw_shown = None;
-            // What came out of its place has the token in it.
+            // The replaced file still contains the token, until the next read removes it.
             self.snapshot().mirror.looks.left = MOST_LOOKS;
             self.look_again();
         }
         Ok(())
     }
 
-    /// Says whether that took a write. Its future is boxed here, because the addon's crate would otherwise compile all of it a second time.
+    /// Updates the mirror. Returns whether that took a write. The future is boxed here, because the addon's crate would otherwise compile
+    /// all of it a second time.
     fn reconcile<'a>(
         self: &'a Arc<Self>,
         turn: MutexGuard<'a, ()>,
@@ -118,13 +119,13 @@ impl Inner {
     }
 
     async fn reconcile_with(self: &Arc<Self>, _turn: MutexGuard<'_, ()>, allowance: &Arc<Allowance>) -> bool {
-        // Only with the turn: whoever comes later, and finds that nothing is due, must not go on before this ends.
+        // This needs the lock: a task that comes later and finds that nothing is due must not continue before this ends.
         self.snapshot().mirror.due = false;
         let Some(mirror) = self.parts.mirror.clone() else { return false };
         for _ in 0..ROUNDS {
             let unwritten = self.unwritten().await;
             if unwritten.is_some() && self.parts.store.needs_the_program() {
-                // The same code was just asked, and took its time to fail. It is asked again in a moment.
+                // The program's `save` has just failed, and took its time. It is called again in a moment.
                 self.snapshot().mirror.wake();
                 return false;
             }
@@ -136,7 +137,7 @@ impl Inner {
                 self.note_flaw(shown.flaw());
             }
             let pasted = shown == Some(Shown::New);
-            // The token of the options waited for the program's first answer, which has come.
+            // The token of the options waited for the first answer of the program's `load`, which is here now.
             let is_awaited = settled.is_ok() && self.snapshot().awaits_first_answer();
             if (pasted || is_awaited) && self.take_over_shown(allowance).await.is_ok() {
                 continue;
@@ -171,7 +172,7 @@ impl Inner {
         false
     }
 
-    /// Enters the store, which takes over what the mirror shows, and leaves it again.
+    /// Enters the store, which takes over a new token of the mirror, and leaves it.
     async fn take_over_shown(self: &Arc<Self>, allowance: &Arc<Allowance>) -> Result<()> {
         let transaction = self.enter(allowance).await?;
         transaction.adopt_read();
@@ -186,7 +187,7 @@ impl Inner {
         let work = move || {
             let mut found = None;
             let settled = mirror.settle(&mut |shown| {
-                // With what is kept at this moment: somebody else may have rotated since.
+                // This reads the journal now, because another process may have rotated since.
                 let kept = if unwritten.is_some() { unwritten.clone() } else { store.peek()? };
                 let state = or_known(kept, known.as_deref());
                 let (decision, shown) = decide(state.as_ref(), shown);
@@ -220,18 +221,18 @@ impl Inner {
                     && let Ok(Some(state)) = self.peek().await
                     && let Some(stored) = state.current()
                 {
-                    // What runs may end after this manager.
+                    // The call under way may end after this manager.
                     program.want(&stored.token.wrapped());
                 }
                 return Err(error);
             }
         };
-        // Again if there is something newer to show after a save: a program may take its time.
+        // A `save` may take long, so a newer token is saved after it.
         for _ in 0..ROUNDS {
             let kept = if unwritten.is_some() { unwritten.clone() } else { self.peek().await?.map(Stored::into_state) };
             let state = or_known(kept, self.snapshot().account().known.as_deref());
             let (decision, is) = decide(state.as_ref(), shown.as_ref());
-            // What it showed before a save is what a person should hear of.
+            // The user should hear of the text before the first `save`.
             if found.is_none_or(|found| found.flaw().is_none()) {
                 *found = Some(is);
             }
@@ -243,13 +244,13 @@ impl Inner {
         Ok(settled)
     }
 
-    /// Something takes longer than a call waits for it. What is due is done when that has ended, even if no rotation comes
-    /// before the next start.
+    /// Updates the mirror after `ended`: a call of the program or of the disk takes longer than a caller waits. So the update does not
+    /// depend on another rotation.
     fn sync_mirror_after(self: &Arc<Self>, ended: impl Future<Output = ()> + Send + 'static) {
         if std::mem::replace(&mut self.snapshot().mirror.looks.waits, true) {
             return;
         }
-        // That may be never, and a manager that nobody has any more is not kept for it.
+        // That may be never. A manager that its program dropped is not kept alive by this task.
         let inner = Arc::downgrade(self);
         task::spawn(&self.parts.runtime, async move {
             ended.await;
@@ -265,7 +266,7 @@ impl Inner {
         });
     }
 
-    /// Somebody else may be writing the same place: a second later it is looked at once more.
+    /// Reads the mirror again a second later: another program may be writing it, too.
     fn look_again(self: &Arc<Self>) {
         {
             let mut snapshot = self.snapshot();

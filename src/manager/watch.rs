@@ -1,4 +1,4 @@
-//! While a login is needed: the journal is looked at now and then, because another process may be the one that logs in.
+//! Waiting for a login: the manager reads the journal from time to time, because another process may log in.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use super::events::Level;
 use crate::journal::Stamp;
 use crate::{Result, task};
 
-/// How often the journal's metadata are read while a login is needed.
+/// The time between two reads of the journal's metadata while a login is needed.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(15);
 
 impl Inner {
-    /// Begins to look for the login of another process, if a login is needed and no task does it already.
+    /// Begins to look for the login of another process, if a login is needed and no task does so already.
     pub(super) fn watch_for_login(&self) {
         // Without a journal no other process can bring a token.
         if !self.parts.store.is_durable() || self.parts.store.needs_the_program() {
@@ -52,7 +52,7 @@ impl Inner {
             let stamp = store.stamp()?;
             (Some(&stamp) != before.as_ref()).then(|| (stamp, Stored::peek(store.as_ref())))
         });
-        // What cannot be read now is read again at the next look.
+        // If it cannot be read now, it is read again at the next look.
         let Ok(Some((stamp, Ok(state)))) = looked.await else { return };
         *seen = Some(stamp);
         let Some(state) = state.filter(|state| state.family.is_some() && !state.is_dead() && state.is_at_home()) else {
@@ -77,7 +77,7 @@ impl Inner {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
-            // From here on no change is missed.
+            // After this call no change is missed.
             changed.as_mut().enable();
             {
                 let snapshot = self.snapshot();

@@ -1,4 +1,4 @@
-//! Into the store and out again: one at a time, in this process and between processes.
+//! Entering the store: one task at a time, in this process and between processes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,26 +19,26 @@ use crate::task::BoxFuture;
 use crate::token::{Fingerprint, RefreshToken};
 use crate::{Error, ErrorCode, Result, task};
 
-/// How often the journal is found anew because another process put the token of the mirror into another one.
+/// How often the journal is looked up again because another process put the token of the mirror into another one.
 const MOST_RELOCATIONS: u32 = 3;
-/// How long somebody waits for the lock.
+/// How long a task waits for the lock of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Patience {
-    /// Until the manager is being closed: what was wanted can be had at the next start.
+    /// Until the manager is being closed: the task loses nothing by giving up.
     UntilClosing,
-    /// As long as a holder may take: what is brought exists nowhere else.
+    /// As long as a holder may take: the token that the task brings exists nowhere else.
     ToTheEnd,
 }
 
 const FIRST_LOOK: Duration = Duration::from_millis(2);
 const LONGEST_LOOK: Duration = Duration::from_millis(50);
-/// No holder's own deadline is believed beyond this: its clock may be another.
+/// The longest deadline of a holder that is respected: the holder's clock may be wrong.
 const LONGEST_HOLD: Duration = Duration::from_secs(600);
 
 impl Inner {
-    /// Enters the store: waits for whoever is in it, reads what is there, and looks the caller's own token up.
+    /// Enters the store: waits for its lock, reads it, and looks up the token of the options and that of the mirror.
     ///
-    /// Its future is boxed here, because the addon's crate would otherwise compile all of it a second time.
+    /// The future is boxed here, because the addon's crate would otherwise compile all of it a second time.
     pub(in crate::manager) fn enter<'a: 'b, 'b>(
         self: &'a Arc<Self>,
         allowance: &'b Arc<Allowance>,
@@ -46,7 +46,7 @@ impl Inner {
         Box::pin(self.enter_with(Patience::UntilClosing, allowance))
     }
 
-    /// The same, for what must not be lost because the manager is being closed meanwhile.
+    /// Enters the store like [`Inner::enter`], but does not give up if the manager is being closed meanwhile.
     pub(in crate::manager) fn enter_although_closing<'a: 'b, 'b>(
         self: &'a Arc<Self>,
         allowance: &'b Arc<Allowance>,
@@ -65,7 +65,7 @@ impl Inner {
         }
         if let Some(pending) = slot.take() {
             let Pending { guard, state, adopted: read } = *pending;
-            // Still not written. What is known is in memory, and nobody else may go on from the disk.
+            // It still cannot be written. The newest state is in memory, and no other process may use the one on the disk.
             let allowance = Arc::clone(allowance);
             let guard = Some(guard);
             let mut transaction = Transaction {
@@ -90,7 +90,7 @@ impl Inner {
             if transaction.merge_external(shown.clone()).await? == KeptIn::Here {
                 return Ok(transaction);
             }
-            // The token of the mirror, or of the options, is in another journal by now: that one is found in the next round.
+            // The token of the mirror, or of the options, is in another journal now. The next round finds that one.
             if relocations == 0 {
                 let given = self.snapshot().offered.given.as_ref().map(|given| given.token.fingerprint());
                 transaction.state.spent_elsewhere.extend(shown.as_ref().map(RefreshToken::fingerprint).or(given));
@@ -106,7 +106,7 @@ impl Inner {
         }
     }
 
-    /// Locks the journal that is meant now, and reads it.
+    /// Locks the journal that is the right one now, and reads it.
     async fn enter_once<'a>(
         self: &'a Arc<Self>,
         slot: tokio::sync::MutexGuard<'a, Slot>,
@@ -117,7 +117,7 @@ impl Inner {
         let (guard, read, notices) = match self.lock_and_read(patience).await {
             Ok(read) => read,
             Err(error) => {
-                // Another program's file in the place of the journal is a matter of the store as well.
+                // Another program's file in the place of the journal is a problem of the store, too.
                 if matches!(error.code(), ErrorCode::Store | ErrorCode::InvalidArgument) {
                     self.update(|snapshot, _| snapshot.store_problem = Some(error.clone()));
                 }
@@ -127,8 +127,8 @@ impl Inner {
         self.tell_once(notices);
         let is_new = |token: &RefreshToken| read.recognise(token.fingerprint()) == Known::Unknown;
         if !self.parts.store.is_in_memory() && shown.as_ref().is_some_and(is_new) {
-            // Another process may have forgotten the account or logged in to another one during the wait. Only what the
-            // mirror shows now, under the lock, can be a paste.
+            // Another process may have logged out or logged in to another account during the wait. Only a token that the
+            // mirror shows now, under the lock, can be pasted.
             shown = self.look_into_mirror(allowance).await;
         }
         if self.snapshot().store_problem.is_some() {
@@ -149,7 +149,7 @@ impl Inner {
         let is_shown_newest =
             transaction.shown.as_ref().map(RefreshToken::fingerprint) == transaction.state.fingerprint();
         if matches!(self.parts.mirror, Some(Follower::Place(_))) && !is_shown_newest {
-            // Another mirror may follow this journal too, and only that one was written after the last rotation.
+            // Another mirror may follow this journal, too, and only that one may have been written after the last rotation.
             self.snapshot().mirror.due = true;
         }
         let ahead = self.snapshot().ahead_of(&transaction.state);
@@ -170,7 +170,7 @@ impl Inner {
             self.log(
                 Level::Warn,
                 format!(
-                    "The journal {} is gone or empty, although nobody logged out. The token is still known here, and is written again.",
+                    "The journal {} is gone or empty, although there was no logout. The token is still known here, and is written again.",
                     self.parts.store.name()
                 ),
             );
@@ -178,7 +178,7 @@ impl Inner {
             self.update(|snapshot, _| snapshot.is_to_be_written_again());
         }
         if transaction.state.volatile {
-            // It is written to the journal as soon as that is possible, whether or not anything else changes.
+            // It is written to the journal as soon as possible, even if nothing else changes.
             transaction.changed = true;
             self.update(|snapshot, _| snapshot.is_to_be_written_again());
         }
@@ -233,7 +233,7 @@ impl Inner {
                 ));
             }
             if look == LONGEST_LOOK {
-                // Each holder has a deadline of its own, and the wait is for the one that is in there now.
+                // Each holder has a deadline of its own. The wait is for the current holder.
                 let mark = self.peek().await.ok().flatten().and_then(|state| state.mark.clone());
                 if let Some(mark) = mark
                     && seen.as_ref() != Some(&mark)
@@ -250,7 +250,7 @@ impl Inner {
 }
 
 impl Transaction<'_> {
-    /// The caller's own token is looked up once, under the lock, and the mirror's each time.
+    /// Takes over new tokens under the lock: that of the options once, that of the mirror each time.
     pub(super) async fn merge_external(&mut self, shown: Option<RefreshToken>) -> Result<KeptIn> {
         if !self.inner.snapshot().holds_given_back(&self.state) {
             let kept_in = self.merge_given_and_shown(shown).await?;
@@ -294,11 +294,11 @@ impl Transaction<'_> {
                     self.changed = true;
                 }
                 (Some(KeptIn::Here), None) if self.changed => {}
-                // Another mirror has got it meanwhile. This one shows no token of its own, so it follows the same journal.
+                // Another mirror has got it meanwhile. This mirror shows no token, so it follows the same journal.
                 (Some(KeptIn::Elsewhere), _) if shown.is_none() && self.state.lacks_its_token() => {
                     return Ok(KeptIn::Elsewhere);
                 }
-                // Another mirror has it, and stays its only keeper.
+                // Another mirror has it, and its journal stays the only keeper.
                 (Some(KeptIn::Elsewhere), _) => {
                     self.inner.log(
                         Level::Warn,
@@ -325,8 +325,8 @@ impl Transaction<'_> {
         Ok(KeptIn::Here)
     }
 
-    /// A text of the options that was no token when the store could not be read: now it is a token that the store knows, or is ignored
-    /// beside another one, or waits to be reported by a call.
+    /// Decides about a text in the options that was no token when the store could not be read. It is a token that the store knows, or it
+    /// is ignored beside another token, or a call reports it.
     async fn decide_refused(&mut self) -> Result<()> {
         let Some(refused) = self.inner.snapshot().offered.refused.take() else { return Ok(()) };
         match pasted::read(refused.text.expose(), Some(&self.state)) {
@@ -339,7 +339,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Says where the token is kept; `None` if it changes nothing.
+    /// Takes over a token if it is new. Returns the journal that keeps it; `None` if nothing changed.
     async fn merge_token(&mut self, token: &RefreshToken, source: &str, origin: Origin) -> Result<Option<KeptIn>> {
         let state = &mut self.state;
         match state.recognise(token.fingerprint()) {
@@ -347,7 +347,7 @@ impl Transaction<'_> {
                 let displaces = state.family.is_some();
                 let kept_in = self.accept(token, origin).await?;
                 if displaces && kept_in == KeptIn::Here {
-                    self.inner.log(Level::Info, format!("The refresh token {source} is a new one: it is used from now on, and the one before is kept aside."));
+                    self.inner.log(Level::Info, format!("The refresh token {source} is a new one: it is used from now on, and the one before is kept as a fallback."));
                 }
                 Ok(Some(kept_in))
             }
@@ -359,7 +359,7 @@ impl Transaction<'_> {
             Known::Fallback | Known::Former | Known::Rejected => {
                 let fingerprint = token.fingerprint();
                 let has_newer = state.current().is_some_and(|stored| stored.token.fingerprint() != fingerprint);
-                // It stays where it is for as long as nobody can write there, and is looked up each time.
+                // If the mirror cannot be written, the old copy stays there and is found each time.
                 let is_news =
                     has_newer && self.inner.snapshot().offered.old_copy.replace(fingerprint) != Some(fingerprint);
                 if is_news {
@@ -374,7 +374,7 @@ impl Transaction<'_> {
     }
 }
 
-/// What is logged of a text in the options that is no token, if the store holds one: a stale variable must not stop a journal.
+/// The log entry for a text in the options that is no token, if the store holds a token: an outdated variable must not stop a journal.
 pub(in crate::manager) fn ignoring(flaw: Flaw) -> String {
     format!(
         "The refreshToken of the options is ignored, and the token in the store is used: it {}. {}",

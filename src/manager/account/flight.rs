@@ -1,4 +1,4 @@
-//! A refresh under way, as its callers see it.
+//! A refresh under way, which its callers share.
 
 use std::sync::Arc;
 
@@ -8,25 +8,25 @@ use crate::Result;
 use crate::manager::status::Auth;
 use crate::mirror::Allowance;
 
-/// What a refresh came to.
+/// The result of a refresh.
 #[derive(Debug, Clone)]
 pub(in crate::manager) struct Landing {
     pub(in crate::manager) result: Result<Auth>,
-    /// How many requests it made.
+    /// The number of requests that it made.
     pub(in crate::manager) requests: u32,
 }
 
-/// A refresh under way, which any number of callers wait for.
+/// A refresh under way, for which any number of callers wait.
 pub(in crate::manager) struct Flight {
     pub(in crate::manager) outcome: watch::Receiver<Option<Landing>>,
     pub(in crate::manager) allowance: Arc<Allowance>,
     pub(in crate::manager) stage: Stage,
 }
 
-/// How far a refresh is.
+/// The stage of a refresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::manager) enum Stage {
-    /// It is in the store, or waits for it.
+    /// The refresh has the store, or waits for it.
     Deciding,
     /// A request is under way.
     Sending,
@@ -37,7 +37,7 @@ impl Flight {
         self.outcome.clone()
     }
 
-    /// How long it may still wait for a program's own code.
+    /// The time that this refresh may still wait for a program's own code.
     pub(in crate::manager) fn allowance(&self) -> Arc<Allowance> {
         Arc::clone(&self.allowance)
     }

@@ -1,4 +1,4 @@
-//! What everything in a manager stands on: its parts, its snapshot, and the way to tell what changed.
+//! What all files of the manager share: its parts, its locks, its snapshot, and its events.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -19,33 +19,34 @@ use crate::mirror::{Allowance, Turns};
 use crate::task::BoxFuture;
 use crate::{Error, ErrorCode, Result, Secret, task};
 
-/// What all rooms of a manager share.
+/// The shared part of a manager.
 pub(in crate::manager) struct Inner {
     pub(in crate::manager) parts: Parts,
     pub(in crate::manager) settings: Settings,
     snapshot: Mutex<Snapshot>,
-    /// Held while the listener is told.
+    /// Locked while the snapshot changes and the listener gets the events of that.
     telling: Mutex<()>,
-    /// Serialises what enters the store within this process, and keeps what could not be written.
+    /// Lets one task of this process enter the store at a time, and keeps a state that could not be written.
     pub(super) entry: tokio::sync::Mutex<Slot>,
     pub(in crate::manager) login: tokio::sync::Mutex<Option<Box<Waiting>>>,
-    /// The step of a login that was asked for last, for whoever asks for the same.
+    /// The step of a login that was asked for last, so that a call that asks for the same can join it.
     pub(in crate::manager) asked: Mutex<Option<Box<UnderWay>>>,
-    /// Held while the mirror is looked into and written.
+    /// Locked while the mirror is read and written.
     pub(in crate::manager) following: tokio::sync::Mutex<()>,
-    /// Whose turn it is where a mirror lies that is a place.
+    /// The order of the disk calls for a mirror that is a file.
     pub(in crate::manager) at_place: Turns,
-    /// Rung when something changed that a waiting task may care about.
+    /// Notifies waiting tasks of each change of the snapshot.
     pub(in crate::manager) changed: Arc<Notify>,
     /// For tasks that [`Inner::update`] begins.
     pub(in crate::manager) me: Weak<Inner>,
     pub(super) hooks: Hooks,
 }
 
-/// What the rooms above do when something becomes known. It is given, so that nothing here depends on them.
+/// Functions of the files above `account/` that are called after a change. They are injected, so that this file does not depend on
+/// those.
 #[derive(Clone, Copy)]
 pub(in crate::manager) struct Hooks {
-    /// Brings the mirror up to date.
+    /// Updates the mirror.
     pub(in crate::manager) sync_mirror: fn(Arc<Inner>, Arc<Allowance>) -> BoxFuture<'static, ()>,
     /// Begins to look for the login of another process, if one is needed.
     pub(in crate::manager) watch_for_login: fn(&Inner),
@@ -77,10 +78,10 @@ impl Inner {
         self.parts.listener.on_event(Event::Log(level, message.into()));
     }
 
-    /// Changes the snapshot, and tells the listener what that changed.
+    /// Changes the snapshot, and sends the events of that change.
     pub(in crate::manager) fn update<T>(&self, change: impl FnOnce(&mut Snapshot, &dyn Clock) -> T) -> T {
         let clock = self.parts.clock.as_ref();
-        // Two that change it at the same time are heard of in the order in which they did.
+        // The events of two changes are sent in the order of the changes.
         let _in_order = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let (changed, events) = {
             let mut snapshot = self.snapshot();
@@ -103,7 +104,7 @@ impl Inner {
         self.update(|snapshot, clock| snapshot.adopt(state, clock));
     }
 
-    /// The id that requests are made with: decided once, and kept.
+    /// The hardware id of requests. It is decided once, and stored.
     pub(in crate::manager) async fn decide_hardware_id(&self, state: &State) -> Result<String> {
         let of_token = state.current().and_then(|stored| stored.token.hardware_id()).map(str::to_owned);
         let known = of_token
@@ -121,7 +122,7 @@ impl Inner {
         }
     }
 
-    /// Each sentence once: how a file has to be written does not change from one rotation to the next.
+    /// Logs each notice once: the way in which a file has to be written does not change from one rotation to the next.
     pub(in crate::manager) fn tell_once(&self, mut notices: Vec<Notice>) {
         let mut snapshot = self.snapshot();
         notices.retain(|notice| !snapshot.heard.told.contains(notice));
@@ -130,7 +131,7 @@ impl Inner {
         self.tell(notices);
     }
 
-    /// Waits, unless the manager is being closed. Says whether it waited.
+    /// Waits, unless the manager is being closed. Returns whether it waited to the end.
     pub(in crate::manager) async fn pause(&self, wait: Duration) -> bool {
         let changed = self.changed.notified();
         tokio::pin!(changed);
@@ -147,12 +148,12 @@ impl Inner {
         }
     }
 
-    /// What a call is answered with once the manager is closing.
+    /// Fails with `CLOSED` if the manager is closing.
     pub(in crate::manager) fn check_open(&self) -> Result<()> {
         self.snapshot().check_open()
     }
 
-    /// Does it in a task of its own, so that a caller who goes away does not leave it half done.
+    /// Does work in a task of its own, which continues if the caller is dropped.
     pub(in crate::manager) async fn detached<T, F>(self: &Arc<Self>, work: impl FnOnce(Arc<Self>) -> F) -> Result<T>
     where
         T: Send + 'static,
@@ -162,7 +163,7 @@ impl Inner {
         task::spawn(&self.parts.runtime, work(Arc::clone(self))).await.unwrap_or_else(|_| Err(broken()))
     }
 
-    /// Runs what may wait for a disk where that stops nobody else.
+    /// Runs work that may wait for a disk on a thread for blocking calls.
     pub(super) async fn blocking<T: Send + 'static>(
         &self,
         mut guard: Box<dyn Guard>,
@@ -180,13 +181,13 @@ impl Inner {
             Ok(done) => done,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime is going, and with it the process.
+                // The runtime ends, and with it the process.
                 Err(_) => std::future::pending().await,
             },
         }
     }
 
-    /// What is kept now, without the lock.
+    /// Reads the state in the store, without the lock.
     pub(in crate::manager) async fn peek(&self) -> Result<Option<Stored>> {
         let store = Arc::clone(&self.parts.store);
         if store.is_in_memory() {
@@ -197,18 +198,18 @@ impl Inner {
 
     pub(super) async fn release(&self, guard: Box<dyn Guard>) {
         if !self.parts.store.is_in_memory() {
-            // Giving the room back is a storage call as well.
+            // The release of the reserved space is a storage call, too.
             let _ = task::spawn_blocking(move || drop(guard)).await;
         }
     }
 
-    /// An answer is on its way to where it is kept. What the program itself has to write is not waited for at its end.
+    /// Notes that an answer is being written, so that the end of the process waits for it. It does not wait for a program's own `save`.
     pub(in crate::manager) fn begin_write(&self) -> Option<Write> {
         (!self.parts.store.needs_the_program()).then(Write::begin)
     }
 }
 
-/// For what only a mistake of our own can cause; the next call starts from the journal.
+/// The error for a mistake in ring-auth itself. The next call starts from the journal.
 pub(in crate::manager) fn broken() -> Error {
     Error::new(
         ErrorCode::Protocol,

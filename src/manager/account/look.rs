@@ -1,4 +1,4 @@
-//! What the mirror shows, for whoever enters the store.
+//! Reading the mirror, and reporting what is wrong with it.
 
 use tokio::sync::oneshot;
 
@@ -12,7 +12,7 @@ use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Result, task};
 
 impl Inner {
-    /// The token that the mirror shows, for whoever enters the store next.
+    /// Reads the token in the mirror. The caller enters the store afterwards.
     pub(in crate::manager) async fn look_into_mirror(&self, allowance: &Allowance) -> Option<RefreshToken> {
         let looked = match self.parts.mirror.clone()? {
             Follower::Place(mirror) => {
@@ -44,7 +44,7 @@ impl Inner {
         }
     }
 
-    /// Reports what is wrong with the text in the mirror, once per kind.
+    /// Reports why the text in the mirror is no token, once for each reason.
     pub(in crate::manager) fn note_flaw(&self, flaw: Option<Flaw>) {
         if self.snapshot().mirror.flaw_shown == flaw {
             return;
@@ -74,8 +74,8 @@ impl Inner {
         }
     }
 
-    /// Does something where the mirror lies. A mount that has gone never answers: a call waits for it as for a program's own
-    /// code, and nothing else is begun there until what hangs has ended.
+    /// Does a disk call for the mirror. A dead mount never answers, so a caller waits for it only as long as for a program's own code,
+    /// and no other call begins until the one that hangs has ended.
     pub(in crate::manager) async fn at_place<T: Send + 'static>(
         &self,
         name: &str,
@@ -93,7 +93,7 @@ impl Inner {
         task::spawn(&self.parts.runtime, async move {
             let outcome = task::spawn_blocking(work).await;
             drop(turn);
-            // Whoever waited for it may have gone on without.
+            // The caller may no longer wait for it.
             let _ = told.send(outcome);
         });
         match allowance.wait(done).await {
@@ -103,7 +103,7 @@ impl Inner {
         }
     }
 
-    /// Says what is wrong with the mirror, once.
+    /// Reports a problem with the mirror, once.
     pub(in crate::manager) fn report(&self, error: Error) {
         let news = self.snapshot().mirror.error().map(Error::message) != Some(error.message());
         if news {

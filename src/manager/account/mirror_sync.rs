@@ -1,4 +1,4 @@
-//! How far the mirror is behind the journal, and when it is looked at again.
+//! The state of the mirror: whether it is behind the journal, and when it is read again.
 
 use crate::Error;
 use crate::pasted::Flaw;
@@ -6,69 +6,69 @@ use crate::pasted::Flaw;
 /// What is known of the mirror.
 #[derive(Default)]
 pub(in crate::manager) struct MirrorSync {
-    /// What is wrong with it, until it is right again.
+    /// The problem with the mirror, until it is solved.
     pub(in crate::manager) problem: Option<Problem>,
-    /// Why the text in it is no token, if it is none.
+    /// The reason why the text in the mirror is no token, if it is none.
     pub(in crate::manager) flaw_shown: Option<Flaw>,
     pub(in crate::manager) first_look: FirstLook,
-    /// Whether it may show something else than the newest token.
+    /// Whether the mirror may show another text than the newest token.
     pub(in crate::manager) due: bool,
-    /// Whether the last look wrote it, and none has come after that.
+    /// Whether the last update wrote the mirror, and the mirror was not read since.
     pub(in crate::manager) written: bool,
     pub(in crate::manager) looks: Looks,
 }
 
-/// What is wrong with the mirror.
+/// A problem with the mirror.
 pub(in crate::manager) struct Problem {
     pub(in crate::manager) error: Error,
-    /// Whether it cannot be read: then a look that succeeds ends the problem.
+    /// Whether the mirror cannot be read: then a read that succeeds solves the problem.
     pub(in crate::manager) is_unreadable: bool,
 }
 
-/// Whether the mirror was looked into.
+/// Whether the mirror was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::manager) enum FirstLook {
-    /// It was, or there is none.
+    /// It was read, or there is none.
     #[default]
     Done,
-    /// Not yet, because that takes the program's own code.
+    /// It was not read yet, because only the program's own code can read it.
     Pending,
 }
 
-/// The looks into the mirror that come by themselves.
+/// The reads of the mirror that no change of the journal causes.
 #[derive(Default)]
 pub(in crate::manager) struct Looks {
-    /// How many more times the mirror is looked into although nothing happened here.
+    /// How many more such reads there may be.
     pub(in crate::manager) left: u32,
-    /// Whether such a look is to come.
+    /// Whether such a read is scheduled.
     pub(in crate::manager) to_come: bool,
-    /// Whether a task is there already that waits for what takes too long, and brings the mirror up to date then.
+    /// Whether a task waits for a slow call already, to update the mirror after it.
     pub(in crate::manager) waits: bool,
 }
 
 impl MirrorSync {
-    /// The mirror may show something else than the newest token now.
+    /// Notes that the mirror may show another text than the newest token.
     pub(in crate::manager) fn wake(&mut self) {
         self.due = true;
     }
 
-    /// What is wrong, if something is.
+    /// The error of the problem, if there is one.
     pub(in crate::manager) fn error(&self) -> Option<&Error> {
         self.problem.as_ref().map(|problem| &problem.error)
     }
 
-    /// Whether the mirror has not been looked into yet.
+    /// Whether the mirror was never read.
     pub(in crate::manager) fn is_unread(&self) -> bool {
         self.first_look == FirstLook::Pending
     }
 
-    /// A look succeeded. Says whether it was the first one.
+    /// Notes that the mirror was read. Returns whether that was the first time.
     pub(in crate::manager) fn was_read(&mut self) -> bool {
         self.problem.take_if(|problem| problem.is_unreadable);
         std::mem::take(&mut self.first_look) == FirstLook::Pending
     }
 
-    /// A look failed.
+    /// Notes that the mirror could not be read.
     pub(in crate::manager) fn could_not_be_read(&mut self) {
         self.due = true;
         if let Some(problem) = &mut self.problem {
@@ -76,13 +76,13 @@ impl MirrorSync {
         }
     }
 
-    /// The mirror shows what it should.
+    /// Notes that the mirror shows what it should.
     pub(in crate::manager) fn is_right(&mut self, written: bool) {
         self.problem = None;
         self.written = written;
     }
 
-    /// Takes one of the looks that are left, if none is to come already.
+    /// Schedules one of the reads that are left, unless one is scheduled already. Returns whether it did.
     pub(in crate::manager) fn takes_look(&mut self) -> bool {
         let takes = !self.looks.to_come && self.looks.left > 0;
         if takes {
@@ -92,7 +92,7 @@ impl MirrorSync {
         takes
     }
 
-    /// Whether there is something to do before the manager is closed. No look comes by itself after that.
+    /// Cancels scheduled reads. Returns whether the mirror has to be updated before the manager is closed.
     pub(in crate::manager) fn ends(&mut self) -> bool {
         let looks = std::mem::take(&mut self.looks);
         self.looks.waits = looks.waits;

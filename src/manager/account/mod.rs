@@ -1,4 +1,4 @@
-//! What is kept of one account, what is known of it, and the only ways to change either.
+//! The state of one account, in the store and in memory, and the only ways to change it.
 
 pub(super) mod enter;
 pub(super) mod flight;

@@ -1,10 +1,10 @@
-//! What could not be written yet.
+//! A state that could not be written yet.
 
 use super::stored::Stored;
 use crate::journal::Guard;
 use crate::journal::state::State;
 
-/// A state that could not be written, with the lock that keeps others from the older one on the disk.
+/// A state that could not be written, with the lock that keeps other processes from using the older state on the disk.
 pub(in crate::manager) struct Pending {
     pub(super) guard: Box<dyn Guard>,
     pub(super) state: State,
@@ -12,5 +12,5 @@ pub(in crate::manager) struct Pending {
     pub(super) adopted: Stored,
 }
 
-/// Where a state waits that could not be written. Its lock is the entry to the store for the tasks of this process.
+/// The place for a pending state. A task of this process that enters the store takes the lock of this place first.
 pub(in crate::manager) type Slot = Option<Box<Pending>>;

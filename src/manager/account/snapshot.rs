@@ -1,4 +1,4 @@
-//! What a manager knows without looking into the store.
+//! The snapshot: what a manager knows without reading the store.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::pasted::{self, Flaw, Pasted};
 use crate::token::{Fingerprint, RefreshToken};
 use crate::{Error, ErrorCode, Result, Secret};
 
-/// An access token, and the two clocks at its birth.
+/// An access token, and when it was obtained by both clocks.
 #[derive(Debug, Clone)]
 pub(in crate::manager) struct LiveAccess {
     pub(in crate::manager) token: Secret,
@@ -31,7 +31,7 @@ pub(in crate::manager) struct LiveAccess {
 }
 
 impl LiveAccess {
-    /// `None` for one that has expired, or comes from a time that is yet to come.
+    /// The access token of a journal; `None` if it has expired or if its time is in the future.
     pub(in crate::manager) fn new(access: &Access, clock: &dyn Clock) -> Option<Self> {
         let age = Duration::from_millis(clock.wall().checked_sub(access.obtained_at)?);
         if age >= access.lifetime {
@@ -42,22 +42,22 @@ impl LiveAccess {
             token_type: access.token_type.clone(),
             scope: access.scope.clone(),
             obtained_wall: access.obtained_at,
-            // Where the machine started after the token came, its monotonic clock cannot say how old that is; the wall
-            // clock does.
+            // If the machine started after the token came, its monotonic clock cannot show the age of the token. The wall clock
+            // does.
             obtained_monotonic: clock.monotonic().saturating_sub(age),
             lifetime: access.lifetime,
         })
     }
 
-    /// Whether both came with one and the same answer. Ring may give an access token again that it has given before: the answer
-    /// counts, not the text.
+    /// Whether both came with the same answer. Ring may give an access token twice: the answer counts, not the text.
     pub(in crate::manager) fn is(&self, access: &Access) -> bool {
         // A journal keeps milliseconds.
         let lifetime = millis(self.lifetime) == millis(access.lifetime);
         lifetime && self.token == access.token && self.obtained_wall == access.obtained_at
     }
 
-    /// Its age by whichever clock says more: one stands still in a suspended machine, the other can be set back.
+    /// Its age, by the clock that shows more: the monotonic clock stands still while the machine is suspended, and the wall clock can be
+    /// set back.
     fn age(&self, clock: &dyn Clock) -> Duration {
         let wall = Duration::from_millis(clock.wall().saturating_sub(self.obtained_wall));
         wall.max(clock.monotonic().saturating_sub(self.obtained_monotonic))
@@ -87,22 +87,22 @@ impl LiveAccess {
     }
 }
 
-/// Whether callers complained of the access token at hand.
+/// Whether callers invalidated the access token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::manager) enum Invalidation {
-    /// Nobody did.
+    /// No caller did.
     None,
-    /// Somebody did, and it is not decided yet what that may cost.
+    /// A caller did, and it is not decided yet whether that may cost a rotation.
     Made,
     /// It may cost a rotation.
     Granted,
 }
 
-/// A token that the caller knows of.
+/// The token that the caller knows.
 enum Announced {
-    /// Wrapped as it is shown, which is nearly always the newest one: then it is in memory once.
+    /// A token that is wrapped as it is shown. It is nearly always the newest one, and then it is in memory once.
     Token(RefreshToken),
-    /// In another way: raw, with spaces around it, or something that is none.
+    /// Any other text: a raw token, one with spaces around it, or no token.
     Text(Secret),
 }
 
@@ -114,7 +114,7 @@ impl Announced {
         }
     }
 
-    /// Whether it is that very token, however it was given.
+    /// Whether it is that token, in whatever form it was given.
     fn is(&self, newest: &RefreshToken) -> bool {
         match self {
             Self::Token(token) => token == newest,
@@ -125,14 +125,14 @@ impl Announced {
     }
 }
 
-/// What the store holds beside a text of the options.
+/// What the store holds if the text in the options is no token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::manager) enum Beside {
     /// A token.
     AToken,
-    /// None.
+    /// No token.
     Nothing,
-    /// That is known when a call has read the store.
+    /// This is known after a call has read the store.
     NobodyKnows,
 }
 
@@ -140,67 +140,67 @@ pub(in crate::manager) enum Beside {
 #[derive(Debug, Clone)]
 pub(in crate::manager) struct Given {
     pub(in crate::manager) token: RefreshToken,
-    /// What the login brought that it came from, so that nobody else has it.
+    /// The login that brought the token. Then no other journal can have it.
     pub(in crate::manager) by_login: Option<Box<LoggedIn>>,
 }
 
-/// A text of the options that is no token.
+/// A text in the options that is no token.
 pub(in crate::manager) struct Refused {
     pub(in crate::manager) text: Secret,
     pub(in crate::manager) flaw: Flaw,
 }
 
-/// What is known of the account. What is there in few managers is boxed: a process may have thousands of them.
+/// The account as the manager knows it. Fields that few managers need are boxed: a process may have thousands of managers.
 #[derive(Default)]
 pub(in crate::manager) struct Account {
     pub(in crate::manager) newest: Option<RefreshToken>,
     pub(in crate::manager) hardware_id: Option<Arc<str>>,
     pub(in crate::manager) access: Option<Box<LiveAccess>>,
     rejected: bool,
-    /// The copy of the journal that uses the token: it is not sent from here.
+    /// The copy of the journal that uses the token. The token is not sent from here.
     moved: Option<Arc<Path>>,
     pub(in crate::manager) cool_down: Option<Box<CoolDown>>,
-    /// What the store held when it was last read or written: its journal may go away while this manager runs.
+    /// The state in the store when it was last read or written. Its journal may be deleted while this manager runs.
     pub(in crate::manager) known: Option<Arc<State>>,
     /// Whether a restart of the computer can lose `known`: it could not be written, or its journal is gone.
     is_unwritten: bool,
 }
 
-/// What the options brought.
+/// What the options offered.
 #[derive(Default)]
 pub(in crate::manager) struct Offered {
     /// The token of the options, until it has been looked up under the lock.
     pub(in crate::manager) given: Option<Given>,
-    /// The text of the options if it is no token, until there is one.
+    /// The text in the options if it is no token, until there is a token.
     pub(in crate::manager) refused: Option<Box<Refused>>,
-    /// The old copy that was spoken of last.
+    /// The old copy that was logged last.
     pub(in crate::manager) old_copy: Option<Fingerprint>,
 }
 
-/// Where a login stands.
+/// The state of a login.
 #[derive(Default)]
 pub(in crate::manager) struct LoginState {
-    /// Whether it waits for its code.
+    /// Whether the login waits for its code.
     pub(in crate::manager) waits: bool,
     /// The authenticator's code that a login sent last.
     pub(in crate::manager) last_code: Option<Secret>,
-    /// Whether a task is there already that looks for the login of another process.
+    /// Whether a task looks for the login of another process already.
     pub(in crate::manager) is_watched: bool,
 }
 
-/// What asks for a refresh.
+/// What causes the next refresh.
 pub(in crate::manager) struct Demand {
     pub(in crate::manager) invalidation: Invalidation,
     pub(in crate::manager) invalidations: Invalidations,
     pub(in crate::manager) last_unasked: Option<Duration>,
 }
 
-/// What the listener has heard already.
+/// What the listener knows already.
 #[derive(Default)]
 pub(in crate::manager) struct Heard {
-    /// The sentences that are said once.
+    /// The notices that are logged once.
     pub(in crate::manager) told: Vec<Notice>,
-    /// The token that the caller knows of, as it was given or announced.
+    /// The token that the caller knows, as it was given or announced.
     announced: Option<Announced>,
     last_status: Option<Status>,
 }
@@ -208,18 +208,18 @@ pub(in crate::manager) struct Heard {
 /// Whether the manager takes calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::manager) enum Lifecycle {
-    /// It does.
+    /// The manager takes calls.
     Open,
-    /// No more, and what is under way ends.
+    /// The manager takes no new calls, and ends those under way.
     Closing,
-    /// Nothing is under way any more.
+    /// No call is under way.
     Closed,
 }
 
-/// What a manager knows without looking into the store.
+/// What a manager knows without reading the store.
 pub(in crate::manager) struct Snapshot {
     account: Account,
-    /// What is wrong with the store, until it is right again.
+    /// The problem with the store, until it is solved.
     pub(in crate::manager) store_problem: Option<Error>,
     /// Whether what the store holds outlives the process.
     is_durable: bool,
@@ -228,9 +228,9 @@ pub(in crate::manager) struct Snapshot {
     pub(in crate::manager) login: LoginState,
     pub(in crate::manager) flight: Option<Flight>,
     pub(in crate::manager) demand: Demand,
-    /// Whether a task is there already that tries to write what is pending.
+    /// Whether a task tries to write the pending state already.
     pub(in crate::manager) keeps_writing: bool,
-    /// What was done so far; nothing at all in most managers.
+    /// The counters, if they are not all zero.
     pub(in crate::manager) counts: Option<Box<Stats>>,
     pub(in crate::manager) heard: Heard,
     pub(in crate::manager) lifecycle: Lifecycle,
@@ -271,7 +271,7 @@ impl Snapshot {
         self.lifecycle == Lifecycle::Closed
     }
 
-    /// A request of the refresh under way begins or has ended.
+    /// Notes that a request of the refresh under way begins or has ended.
     pub(in crate::manager) fn set_stage(&mut self, stage: Stage) {
         if let Some(flight) = &mut self.flight {
             flight.stage = stage;
@@ -282,7 +282,7 @@ impl Snapshot {
         self.flight.as_ref().is_some_and(|flight| flight.stage == Stage::Sending)
     }
 
-    /// What is so from the beginning is no news: whoever looks at a new manager sees it.
+    /// Counts the current status as known to the listener: a new manager sends no event for it.
     pub(in crate::manager) fn counts_as_heard(&mut self, clock: &dyn Clock) {
         self.heard.last_status = Some(self.status(clock));
     }
@@ -308,7 +308,7 @@ impl Snapshot {
                 _ => false,
             };
         if !same {
-            // The one at hand keeps its own monotonic beginning; one of another answer was never complained of.
+            // The same access token keeps its monotonic time. One of another answer was never invalidated.
             self.account.access = state.access.as_ref().and_then(|access| LiveAccess::new(access, clock)).map(Box::new);
             self.demand.invalidation = Invalidation::None;
         }
@@ -341,7 +341,7 @@ impl Snapshot {
         self.account.cool_down = None;
     }
 
-    /// Shows what a login brought and no store would take.
+    /// Shows the token of a login that could not be stored.
     pub(in crate::manager) fn show_unstored(&mut self, login: Box<LoggedIn>, problem: Error, clock: &dyn Clock) {
         self.show_pasted(&login.token);
         self.account.hardware_id = Some(login.hardware_id.as_str().into());
@@ -350,7 +350,7 @@ impl Snapshot {
         self.store_problem = Some(problem);
     }
 
-    /// The token of the options, and why their text is ignored beside another token. An empty text is an old copy like any other: a
+    /// The token in the options, or the reason why their text is ignored beside another token. An empty text counts as an old copy: a
     /// settings page wrote it.
     pub(in crate::manager) fn read_given(
         &mut self,
@@ -370,13 +370,13 @@ impl Snapshot {
         }
     }
 
-    /// Whether what a login brought is nowhere but here.
+    /// Whether the token of a login is only in memory.
     pub(in crate::manager) fn has_unstored_login(&self) -> bool {
         self.offered.given.as_ref().is_some_and(|given| given.by_login.is_some())
     }
 
-    /// Whether the token of the options has to wait: nothing is known of it, and the program's own `load` has not answered yet. What
-    /// that keeps may have come from it long ago, and a token that was spent must not be sent.
+    /// Whether the token of the options has to wait for the first answer of the program's own `load`. The token there may descend from
+    /// that of the options, which is spent then and must not be sent.
     pub(in crate::manager) fn holds_given_back(&self, state: &State) -> bool {
         self.awaits_first_answer() && state.family.is_none()
     }
@@ -386,17 +386,17 @@ impl Snapshot {
         self.mirror.is_unread() && self.offered.given.as_ref().is_some_and(|given| given.by_login.is_none())
     }
 
-    /// What is known here, if the store was put back to a time before it.
+    /// The known state, if the store was restored to an earlier version.
     pub(in crate::manager) fn ahead_of(&self, state: &State) -> Option<Arc<State>> {
         self.account.known.clone().filter(|known| self.offered.given.is_none() && state.is_behind(known))
     }
 
-    /// What is known here, if the store holds no token although nobody logged out.
+    /// The known state, if the store holds no token and there was no logout.
     pub(in crate::manager) fn missing_in(&self, state: &State) -> Option<Arc<State>> {
         self.account.known.clone().filter(|known| known.family.is_some() && state.lacks_its_token())
     }
 
-    /// Counts something that was done.
+    /// Changes the counters.
     pub(in crate::manager) fn count(&mut self, what: impl FnOnce(&mut Stats)) {
         what(self.counts.get_or_insert_default());
     }
@@ -406,7 +406,7 @@ impl Snapshot {
         Stats { last_success_at: self.account.known.as_ref().and_then(|known| known.last_success_at), ..counts }
     }
 
-    /// Whether the newest state is unwritten already, for the same reason.
+    /// Whether the newest state could not be written before, for the same reason.
     pub(in crate::manager) fn is_unwritten_because_of(&self, error: &Error) -> bool {
         !self.is_persisted() && self.store_problem.as_ref().map(Error::message) == Some(error.message())
     }
@@ -423,19 +423,19 @@ impl Snapshot {
             && self.until_unasked(clock).is_zero()
     }
 
-    /// How long the next refresh that nobody asked for has to keep its distance.
+    /// The wait before the next refresh that no caller asked for.
     pub(in crate::manager) fn until_unasked(&self, clock: &dyn Clock) -> Duration {
         self.demand
             .last_unasked
             .map_or(Duration::ZERO, |last| (last + policy::BETWEEN_UNASKED).saturating_sub(clock.monotonic()))
     }
 
-    /// Whether there is a token that may be sent from here and that Ring did not reject, so that nobody has to log in.
+    /// Whether there is a token that may be sent from here and that Ring did not reject, so that the user does not have to log in.
     pub(in crate::manager) fn has_usable_token(&self) -> bool {
         self.account.newest.is_some() && !self.account.rejected && self.account.moved.is_none()
     }
 
-    /// Why there is no token that could be sent.
+    /// The reason why there is no token that could be sent.
     pub(in crate::manager) fn missing(&self) -> Error {
         if self.login.waits {
             Error::new(
@@ -443,7 +443,7 @@ impl Snapshot {
                 "A login is waiting for its code. Pass it to submitTwoFactorCode, or ask for another one.",
             )
         } else if let Some(problem) = self.mirror.error() {
-            // It may well have one.
+            // The mirror may have a token.
             problem.clone()
         } else if let Some(refused) = &self.offered.refused {
             refused.flaw.error()
@@ -471,7 +471,7 @@ impl Snapshot {
         } else if self.account.newest.is_none()
             && (self.mirror.is_unread() || self.store_problem.is_some() || self.mirror.problem.is_some())
         {
-            // What cannot be read is not known to be missing: nobody should log in again for that.
+            // A store that cannot be read may hold a token: the user should not log in again for that.
             (Phase::Idle, None)
         } else if self.account.newest.is_none() {
             (Phase::NeedsLogin, Some(self.missing()))
@@ -494,7 +494,7 @@ impl Snapshot {
         }
     }
 
-    /// What the listener has not heard of yet.
+    /// The events that the listener did not get yet.
     pub(in crate::manager) fn news(&mut self, clock: &dyn Clock) -> Vec<Event> {
         let mut events = Vec::new();
         if let Some(newest) = &self.account.newest
@@ -504,7 +504,7 @@ impl Snapshot {
             events.push(Event::Token { old: old.map(|old| old.text()), new: newest.wrapped() });
         }
         let mut status = self.status(clock);
-        // How long a cool-down still lasts is told by `retry_at`; it is no news every time that somebody looks.
+        // `retry_at` shows how long a cool-down still lasts. A shorter rest in the problem is no new status.
         if let (Some(problem), Some(last)) = (&status.problem, &self.heard.last_status)
             && let Some(last_problem) = &last.problem
             && (problem.code(), problem.message()) == (last_problem.code(), last_problem.message())
@@ -518,24 +518,24 @@ impl Snapshot {
         events
     }
 
-    /// The caller knows of this one.
+    /// Notes the token that the caller knows.
     pub(in crate::manager) fn announce(&mut self, text: Secret) {
         let newest = self.account.newest.as_ref().filter(|newest| newest.wrapped() == text);
         self.heard.announced = Some(newest.map_or(Announced::Text(text), |newest| Announced::Token(newest.clone())));
     }
 
-    /// What there is now is no news to the caller.
+    /// Notes that the caller knows the newest token.
     pub(in crate::manager) fn announce_newest(&mut self) {
         self.heard.announced = self.account.newest.clone().map(Announced::Token);
     }
 
-    /// Whether the caller knows of no token yet.
+    /// Whether the caller knows no token yet.
     pub(in crate::manager) fn nothing_announced(&self) -> bool {
         self.heard.announced.is_none()
     }
 }
 
-/// How a token does by what a store holds, without a manager and without a request.
+/// The status of the token in a store, without a manager and without a request.
 pub fn inspect(state: Option<&State>, clock: &dyn Clock) -> Status {
     let mut snapshot = Snapshot::new(state.is_some());
     if let Some(state) = state {
@@ -544,7 +544,7 @@ pub fn inspect(state: Option<&State>, clock: &dyn Clock) -> Status {
     snapshot.status(clock)
 }
 
-/// The answer for a token that Ring rejected.
+/// The error for a token that Ring rejected.
 pub(in crate::manager) fn rejected() -> Error {
     Error::new(
         ErrorCode::RefreshTokenRejected,
@@ -552,7 +552,7 @@ pub(in crate::manager) fn rejected() -> Error {
     )
 }
 
-/// What every call of a closed manager is answered with.
+/// The error of every call of a closed manager.
 pub(in crate::manager) fn closed() -> Error {
     Error::new(ErrorCode::Closed, "This token manager was closed. Make a new one.")
 }

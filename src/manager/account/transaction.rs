@@ -1,4 +1,4 @@
-//! The right to change what is kept: what is written, and what is known once it is.
+//! The right to change the store, and the one function that makes a change durable and known.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,8 +19,7 @@ use crate::mirror::{Allowance, Follower};
 use crate::token::{Fingerprint, RefreshToken};
 use crate::{Error, ErrorCode, Result, task};
 
-/// The right to change what is kept, and what is kept as it is now. Whoever has it is alone in the store, within this process and
-/// between processes.
+/// The right to change the store, and the state in it. Only one task has it at a time, within this process and between processes.
 ///
 /// Durable, then known, then shown: [`Transaction::commit`] is the only way to make a change known.
 pub(in crate::manager) struct Transaction<'a> {
@@ -28,16 +27,16 @@ pub(in crate::manager) struct Transaction<'a> {
     pub(super) state: State,
     /// What the store held when it was last read or written by this transaction.
     pub(super) read: Stored,
-    /// Whether the caller's own token changed it, which is not written yet.
+    /// Whether the state has changes that have to be written even if nothing else changes.
     pub(super) changed: bool,
-    /// Whether it was never written: it must not be forgotten, and nobody else may go on from the disk.
+    /// Whether the state could not be written: it must not be lost, and no other process may use the one on the disk.
     pub(super) pending: bool,
-    /// How often another process was faster meanwhile.
+    /// How often another process has written in spite of the lock.
     pub(super) overtaken: u32,
     pub(super) guard: Option<Box<dyn Guard>>,
-    /// How long whoever entered may still wait for a program's own code.
+    /// The time that this task may still wait for a program's own code.
     pub(super) allowance: Arc<Allowance>,
-    /// What the mirror showed under the lock, until it was looked up.
+    /// The token that the mirror showed under the lock, until it was looked up.
     pub(super) shown: Option<RefreshToken>,
     pub(super) slot: MutexGuard<'a, Slot>,
 }
@@ -45,15 +44,15 @@ pub(in crate::manager) struct Transaction<'a> {
 /// Whether a request may follow a write that was made for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::manager) enum Start {
-    /// It may: the write is durable.
+    /// It may follow: the write is durable.
     Ready,
-    /// It may not: another process wrote meanwhile, and its state was taken in.
+    /// It may not follow: another process has written meanwhile, and its state was merged.
     Overtaken,
-    /// It may not: the copy of the journal at that path uses the token.
+    /// It may not follow: the copy of the journal at that path uses the token.
     Elsewhere(PathBuf),
 }
 
-/// What a write is made for.
+/// The purpose of a write before a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::manager) enum Purpose {
     /// A request with the token in the store.
@@ -62,31 +61,31 @@ pub(in crate::manager) enum Purpose {
     Login,
 }
 
-/// Where a token from outside is kept.
+/// The journal that keeps a token from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::manager) enum KeptIn {
-    /// In the journal that was entered, or nowhere because it is an old copy.
+    /// The journal that was entered, or none because the token is an old copy.
     Here,
-    /// In another journal of the folder: that one has to be entered.
+    /// Another journal of the folder, which has to be entered.
     Elsewhere,
 }
 
-/// How often a process lets others overtake it before it leaves the store to them.
+/// How often another process may write in spite of the lock before this one gives up.
 const MOST_OVERTAKEN: u32 = 3;
 
 impl Transaction<'_> {
-    /// What is kept, and what was noted since.
+    /// The state, with all outcomes that were noted.
     pub(in crate::manager) fn state(&self) -> &State {
         &self.state
     }
 
-    /// Notes an outcome. It is written with the next write, and not known before.
+    /// Notes an outcome. The next write makes it durable; it is not known before.
     pub(in crate::manager) fn note(&mut self, outcome: &Outcome) {
         let state = std::mem::replace(&mut self.state, State::new(""));
         self.state = merge(state, outcome);
     }
 
-    /// Notes that Ring rejected a token. Says what may be tried instead.
+    /// Notes that Ring rejected a token. Returns what may be tried instead.
     pub(in crate::manager) fn reject(&mut self, sent: Fingerprint, at: Millis) -> AfterRejection {
         let before = self.state.fingerprint();
         self.note(&Outcome::Rejected { sent, at });
@@ -98,14 +97,14 @@ impl Transaction<'_> {
     }
 
     /// Makes an outcome durable, and only then known and shown: writes, releases the store, takes the state over into the snapshot,
-    /// sends the events and wakes the mirror. What another process wrote meanwhile is taken in. If the write fails the state stays in
-    /// memory, with the lock, and is tried again.
+    /// sends the events and wakes the mirror. It merges what another process wrote meanwhile. If the write fails, the state stays in
+    /// memory, with the lock, and the write is tried again.
     pub(in crate::manager) async fn commit(mut self, outcome: &Outcome) {
         self.note(outcome);
         self.write().await;
     }
 
-    /// Leaves without a change of its own.
+    /// Leaves the store without an outcome.
     pub(in crate::manager) async fn leave(self) {
         if self.changed {
             self.write().await;
@@ -114,7 +113,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// Leaves after a write before a request has failed: what is on the disk is as good as before.
+    /// Leaves the store without a write.
     pub(in crate::manager) async fn abandon(mut self) {
         let Some(guard) = self.guard.take() else { return };
         if self.pending {
@@ -124,7 +123,8 @@ impl Transaction<'_> {
         }
     }
 
-    /// Forgets everything there is, and takes the token out of the mirror before anybody else comes in. Says how that went.
+    /// Logs out: empties the store, and removes the token from the mirror before the lock is released. Returns whether the mirror could
+    /// be changed.
     pub(in crate::manager) async fn erase(mut self, clear: impl Future<Output = Result<()>>) -> Result<Result<()>> {
         let Some(guard) = self.guard.take() else { return Err(closed()) };
         let (issuer, now) = (self.state.issuer, self.inner.parts.clock.wall());
@@ -151,7 +151,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// Goes on with what is known here, in place of an older state or of none.
+    /// Replaces an older state, or an empty one, by the state that this manager knows.
     pub(super) fn restore(&mut self, known: &State) {
         let sequence = self.state.sequence.max(known.sequence);
         self.state = State { sequence, mark: None, ..known.clone() };
@@ -166,7 +166,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// Makes it known, before a token is sent, that it will be.
+    /// Writes the mark of a token before it is sent.
     pub(in crate::manager) async fn mark(
         &mut self,
         token: Fingerprint,
@@ -188,13 +188,13 @@ impl Transaction<'_> {
         begun
     }
 
-    /// Decides the device id of a login and keeps it, which also proves that its token can be stored. The token in use keeps its own.
+    /// Stores the hardware id of a login, which also proves that its token can be stored. The current token keeps its own hardware id.
     pub(in crate::manager) async fn prepare_login(&mut self, hardware_id: &str) -> Result<Start> {
         self.state.hardware_id = Some(hardware_id.to_owned());
         self.begin(Purpose::Login).await
     }
 
-    /// Takes over a token from outside, in the journal that it belongs to. If that fails, the store is left.
+    /// Takes over a token from outside, in the journal that it belongs to. If that fails, the store is released.
     pub(in crate::manager) async fn accept(&mut self, token: &RefreshToken, origin: Origin) -> Result<KeptIn> {
         let now = self.inner.parts.clock.wall();
         if self.pending {
@@ -236,8 +236,8 @@ impl Transaction<'_> {
         }
     }
 
-    /// Writes before a request, with room kept for its answer. If another process wrote meanwhile, nothing is written, its
-    /// state is taken in, and everything has to be decided anew.
+    /// Writes before a request, with space reserved for its answer. If another process has written meanwhile, nothing is written, its
+    /// state is merged, and the caller has to decide again.
     async fn begin(&mut self, purpose: Purpose) -> Result<Start> {
         let Some(guard) = self.guard.take() else { return Err(closed()) };
         let mut state = self.state.clone();
@@ -253,7 +253,7 @@ impl Transaction<'_> {
             })
             .await;
         self.guard = Some(guard);
-        // Which journal it is and how often it was written is so, whatever comes of this.
+        // The id of the journal and its sequence count even if the write failed.
         self.state = state;
         let result = match claimed {
             Ok(Claim::Here(notices)) => {
@@ -265,7 +265,7 @@ impl Transaction<'_> {
                 self.read = self.read.moved_to(path.clone());
                 return Ok(Start::Elsewhere(path));
             }
-            // Nothing is wrong with the store.
+            // This is no problem of the store.
             Err(error) if error.code() == ErrorCode::StoreLocked => return Err(error),
             Err(error) => Err(error),
         };
@@ -325,8 +325,8 @@ impl Inner {
         self.entry.lock().await.as_ref().map(|pending| pending.state.clone())
     }
 
-    /// Without a journal, what could not be saved is saved where another token may have been put meanwhile: that one is used
-    /// then, and the other kept aside. Not when the manager is closed, where a `load` that hangs would leave no time to save.
+    /// Without a journal, `load` may return another token before the pending one is saved. Then that token is used, and the pending one
+    /// becomes the fallback. `close()` does not call this, because a `load` that hangs would leave no time to save.
     pub(super) async fn take_over_shown_instead(&self, state: &mut State, allowance: &Allowance) {
         if self.parts.store.needs_the_program()
             && let Some(shown) = self.look_into_mirror(allowance).await
@@ -334,7 +334,7 @@ impl Inner {
         {
             self.log(
                 Level::Info,
-                "The refresh token from the store's own load is a new one: it is used from now on, and the one before is kept aside.",
+                "The refresh token from the store's own load is a new one: it is used from now on, and the one before is kept as a fallback.",
             );
             state.take_over(shown, self.parts.clock.wall());
         }
@@ -348,7 +348,7 @@ impl Inner {
 
     /// Writes a state and adopts it as it is then. If it cannot be written, it is pending. Returns whether it is written.
     async fn write_state(&self, guard: Box<dyn Guard>, state: State, slot: &mut Slot, allowance: &Allowance) -> bool {
-        // Not even the end of the process comes between.
+        // From here on the end of the process waits for the write.
         let _write = self.begin_write();
         let (guard, (mut stored, result)) =
             self.blocking(guard, move |guard| Stored::commit(guard.as_mut(), state)).await;
@@ -381,16 +381,16 @@ impl Inner {
         let is_written = problem.is_none();
         self.update(|snapshot, clock| {
             snapshot.store_problem = problem;
-            // Whoever writes is alone in the store: a request that was under way has ended.
+            // Only one task writes at a time, so a request that was under way has ended.
             snapshot.set_stage(Stage::Deciding);
             snapshot.adopt(&stored, clock);
         });
-        // Whoever committed brings it up to date.
+        // The caller updates the mirror.
         self.snapshot().mirror.wake();
         is_written
     }
 
-    /// Writes for the last time what could not be written.
+    /// Tries to write a pending state for the last time.
     pub(in crate::manager) async fn write_at_the_end(&self, allowance: &Allowance) {
         let mut slot = self.entry.lock().await;
         if let Some(pending) = slot.take() {
@@ -398,7 +398,7 @@ impl Inner {
         }
     }
 
-    /// Gives up what could not be written even then, and its lock with it.
+    /// Gives up a pending state, and releases its lock.
     pub(in crate::manager) async fn give_up_pending(&self) {
         let mut slot = self.entry.lock().await;
         if let Some(pending) = slot.take() {
@@ -406,7 +406,7 @@ impl Inner {
         }
     }
 
-    /// Where no journal is, a program's own `save` is what makes a state durable.
+    /// Calls the program's own `save`, which makes a state durable if there is no journal.
     async fn save_without_a_journal(&self, state: &State, allowance: &Allowance) -> Result<()> {
         match (&self.parts.mirror, state.current()) {
             (Some(Follower::Program(program)), Some(stored)) if program.replaces_journal() => {
@@ -420,7 +420,7 @@ impl Inner {
         if std::mem::replace(&mut self.snapshot().keeps_writing, true) {
             return;
         }
-        // What is nowhere else is kept, even where nobody has the manager any more.
+        // The state exists only in memory, so this task keeps the manager alive even if its program has dropped it.
         let inner = Arc::clone(self);
         task::spawn(&self.parts.runtime, async move {
             loop {
