@@ -1,8 +1,8 @@
 //! The journal's file format: one JSON object, described in `docs/journal.md`.
 //!
-//! The object begins with a signature, by which a journal is recognised, and ends with a digest over everything before
-//! it, by which one is recognised that was torn. The record of each token has a digest of its own: a torn text may still
-//! have a whole token in it, and [`salvage`] finds that.
+//! The object begins with a signature, which identifies a journal, and ends with a digest over everything before it, which
+//! detects a torn one. The record of each token has a digest of its own: a torn text may still have a whole token in it, and
+//! [`salvage`] finds that.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,21 +20,21 @@ use super::state::{
 use crate::token::{Fingerprint, RefreshToken};
 use crate::{ErrorCode, Secret};
 
-/// The version that is written, and the highest that is understood.
+/// The version of the format that is written, and the highest that is understood.
 pub const VERSION: u64 = 1;
 
-/// What each journal begins with; the name of its file follows.
+/// The beginning of each journal; the name of its file follows.
 pub const SIGNATURE: &str = "{\n  \"ring-auth-journal\": ";
 /// The first key: its value is the name of the file that the text was written for.
 pub(super) const NAME: &str = "ring-auth-journal";
-/// The key of a text that is written to find out whether it shows at another path.
+/// The key of a text that is written to find out whether it appears at another path.
 pub const PROBE: &str = "probe";
-/// What stands before and after the digest, which is the last thing in the text.
+/// The text before and after the digest, which is the last value in the text.
 const DIGEST: (&str, &str) = ("  \"digest\": \"", "\"\n}");
 /// The length of a digest in hexadecimal digits: 16 bytes of a SHA-256.
 const DIGEST_DIGITS: usize = 32;
 
-/// Why a file is no journal that can be used.
+/// The reason why a file is no usable journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unreadable {
     /// Not a journal, or a damaged one.
@@ -43,7 +43,7 @@ pub enum Unreadable {
     Newer(u64),
 }
 
-/// The bytes of the file of that name for a state.
+/// Encodes a state as the bytes of the file with that name.
 pub fn encode(state: &State, name: &str) -> Vec<u8> {
     let kept = |stored: &StoredToken| record(stored, state, name);
     let mut map = Map::new();
@@ -110,7 +110,7 @@ pub fn encode(state: &State, name: &str) -> Vec<u8> {
     for (key, value) in &state.unknown {
         map.entry(key.clone()).or_insert_with(|| value.clone());
     }
-    // One line for each key: a person can read it, and the lines of a torn text that are whole can be told apart.
+    // One line for each key: people can read it, and the whole lines of a torn text can be distinguished.
     let mut text = format!("{SIGNATURE}{}", Value::from(name));
     for (key, value) in &map {
         text.push_str(",\n  ");
@@ -127,17 +127,17 @@ pub fn encode(state: &State, name: &str) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// The state in a file's bytes, if they are whole.
+/// Decodes the state in a file's bytes, if they are whole.
 ///
 /// # Errors
 ///
-/// [`Unreadable`], and then nothing of it may be overwritten.
+/// [`Unreadable`]. Then the file must not be overwritten.
 pub fn decode(bytes: &[u8]) -> Result<State, Unreadable> {
     let bytes = without_room(bytes);
     let Ok(Value::Object(mut map)) = serde_json::from_slice(bytes) else { return Err(Unreadable::Damaged) };
     let version = map.remove("version").and_then(|version| version.as_u64());
     match version {
-        // How a later version recognises a torn text is not known here.
+        // This version does not know how a later version detects a torn text.
         Some(version) if version > VERSION => return Err(Unreadable::Newer(version)),
         Some(VERSION) if is_whole(bytes) => {}
         _ => return Err(Unreadable::Damaged),
@@ -146,8 +146,8 @@ pub fn decode(bytes: &[u8]) -> Result<State, Unreadable> {
     map.remove(NAME).and_then(|_| decode_fields(map)).ok_or(Unreadable::Damaged)
 }
 
-/// What a torn text still says, if a whole record of a current token of that issuer is in it. The name is that of the file
-/// for which the text was written, if the text does not say it any more.
+/// The rest of a torn text, if it contains a whole record of a current token of that issuer. The name is that of the file for which
+/// the text was written, if the text does not contain it any more.
 pub fn salvage(bytes: &[u8], issuer: &str, name: &str) -> Option<Remains> {
     let bytes = without_room(bytes);
     let said = name_of(bytes);
@@ -183,7 +183,7 @@ pub fn salvage(bytes: &[u8], issuer: &str, name: &str) -> Option<Remains> {
         sequence,
         current,
         sent: lines.get("current").and_then(was_sent)?,
-        // Of another write it could be older than the one before the current token, which is never sent.
+        // A record of another write could be older than the token before the current one, and such a token is never sent.
         previous: lines.get("previous").and_then(whole).filter(|(_, of)| *of == sequence).map(|(stored, _)| stored),
         hardware_id: lines.get("hardwareId").and_then(Value::as_str).map(str::to_owned),
         proven: lines.get("proven").and_then(Value::as_bool),
@@ -200,23 +200,23 @@ pub fn issuer_of(bytes: &[u8]) -> Option<String> {
     lines_of(bytes, "issuer")
 }
 
-/// The name of the file that a text was written for, as far as it says so.
+/// The name of the file for which a text was written, if the text contains it.
 pub fn name_of(bytes: &[u8]) -> Option<String> {
     lines_of(bytes, NAME).or_else(|| lines_of(bytes, seal::NAME))
 }
 
-/// A short name for exactly these bytes, without the room behind them.
+/// A digest of these bytes, without the reserved space behind them.
 pub fn digest_of(bytes: &[u8]) -> String {
     digest(without_room(bytes))
 }
 
-/// The room kept for an answer is longer than the answer, and is cut only after it was written.
+/// The bytes without reserved space at their end: it is longer than the answer, and is cut only after the answer was written.
 pub(super) fn without_room(bytes: &[u8]) -> &[u8] {
     let room = bytes.iter().rev().take_while(|byte| **byte == 0 || byte.is_ascii_whitespace()).count();
     &bytes[..bytes.len() - room]
 }
 
-/// Whether the digest at the end of a text is that of everything before it.
+/// Whether the digest at the end of a text is that of the text before it.
 fn is_whole(text: &[u8]) -> bool {
     let Some(text) = text.strip_suffix(DIGEST.1.as_bytes()) else { return false };
     let Some((text, found)) = text.len().checked_sub(DIGEST_DIGITS).map(|at| text.split_at(at)) else { return false };
@@ -252,7 +252,7 @@ fn decode_fields(mut map: Map<String, Value>) -> Option<State> {
     state.place = optional(map.remove("place"), parse_path)?;
     state.moved = optional(map.remove("moved"), parse_path)?;
     state.machines = parse_fingerprints(map.remove("machines")?.as_str()?)?;
-    // It was there to be seen by way of another path, once.
+    // It was written to be read at another path, and has no meaning now.
     map.remove(PROBE);
     state.sequence = map.remove("sequence")?.as_u64()?;
     state.logged_out_at = map.remove("loggedOutAt").and_then(|at| at.as_u64());
@@ -273,7 +273,7 @@ fn decode_fields(mut map: Map<String, Value>) -> Option<State> {
             proven: value.get("proven")?.as_bool()?,
         })
     })?;
-    // Those three are conveniences: without them the token is as good as before.
+    // The token is usable without these three.
     state.access = map.remove("access").as_ref().and_then(parse_access);
     state.mark = map.remove("mark").as_ref().and_then(parse_mark);
     state.cool_down = map.remove("coolDown").as_ref().and_then(parse_cool_down);
@@ -292,7 +292,7 @@ fn decode_fields(mut map: Map<String, Value>) -> Option<State> {
     Some(state)
 }
 
-/// What a record belongs to beside its write.
+/// The issuer and the file to which a record belongs, beside its write.
 #[derive(Clone, Copy)]
 struct Origin<'a> {
     issuer: &'a str,
@@ -317,7 +317,7 @@ fn record_digest(of: Origin<'_>, sequence: u64, token: &str, stored: &StoredToke
     digest(format!("{issuer}\n{name}\n{sequence}\n{token}\n{obtained_at}\n{succeeded}\n{sent}").as_bytes())
 }
 
-/// A token whose record is whole, in a text that is not.
+/// The token of a record, if the record is whole.
 fn verified(value: &Value, of: Origin<'_>) -> Option<StoredToken> {
     let stored = parse_stored(value)?;
     let token = value.get("token")?.as_str()?;
@@ -402,7 +402,7 @@ fn parse_path(value: &Value) -> Option<PathBuf> {
     }
 }
 
-/// `Some(None)` for what is absent or null, `None` for what is there and wrong.
+/// `Some(None)` if the value is absent or null, `None` if it is wrong.
 #[allow(clippy::option_option, reason = "absent and damaged are two things here, and both end in `?`")]
 fn optional<T>(value: Option<Value>, parse: impl Fn(&Value) -> Option<T>) -> Option<Option<T>> {
     match value {
@@ -411,7 +411,7 @@ fn optional<T>(value: Option<Value>, parse: impl Fn(&Value) -> Option<T>) -> Opt
     }
 }
 
-/// No length here is longer than a day; one that is comes from a damaged file.
+/// A length of at most a day. A longer one comes from a damaged file.
 fn duration(value: &Value) -> Option<Duration> {
     value.as_u64().map(|ms| Duration::from_millis(ms.min(24 * 60 * 60 * 1000)))
 }

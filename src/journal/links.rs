@@ -382,7 +382,7 @@ impl Guard for LinkGuard {
         finder.take_mirror(&path, &mut new, state);
         let mut notices = guard.commit(&mut new)?;
         notices.push(Notice(format!(
-            "The new refresh token has a journal of its own from now on, {}: {other} goes on with the former one.",
+            "The new refresh token has a journal of its own from now on, {}: {other} keeps the former one.",
             path.display()
         )));
         self.go_on_with(finder.as_ref(), path, guard);
@@ -419,7 +419,7 @@ impl Guard for LinkGuard {
         finder.take_mirror(&path, &mut nothing, &former);
         let mut notices = guard.commit(&mut nothing)?;
         notices.push(Notice(format!(
-            "{other} shows the same refresh token and goes on with it, so its journal {} stays. Log out there as well to forget it.",
+            "{other} shows the same refresh token and keeps using it, so its journal {} stays. Log out there, too, to forget it.",
             self.path.display()
         )));
         self.go_on_with(finder.as_ref(), path, guard);

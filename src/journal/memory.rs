@@ -1,4 +1,4 @@
-//! No journal at all: the state lives as long as its manager.
+//! The store without a journal: the state lives as long as its manager.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +7,7 @@ use super::state::State;
 use super::{Begun, Found, Guard, Notice, Stamp, Store};
 use crate::Result;
 
-/// Keeps the state in memory only. Nothing protects from a crash, and nothing from other processes.
+/// A store in memory only. It protects neither from a crash nor from other processes.
 #[derive(Debug)]
 pub struct MemoryStore {
     shared: Arc<Shared>,
@@ -21,7 +21,7 @@ struct Shared {
 }
 
 impl MemoryStore {
-    /// An empty one for tokens of that issuer.
+    /// An empty store for tokens of that issuer.
     pub fn new(issuer: impl Into<String>) -> Self {
         Self {
             shared: Arc::new(Shared { issuer: issuer.into(), state: Mutex::new(None), locked: AtomicBool::new(false) }),

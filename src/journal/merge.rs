@@ -1,14 +1,14 @@
-//! What an outcome makes of a state.
+//! Applying an outcome to a state.
 //!
 //! [`merge`] is pure and names tokens by their fingerprints, never by their place in the state. So an outcome can be applied to the
-//! state that was locked, and again to a state that was read anew, whatever another process did to it meanwhile.
+//! state that was locked, and again to a state that was read later, even if another process has changed it meanwhile.
 
 use serde_json::Value;
 
 use super::state::{Access, CoolDown, Family, Known, Millis, Sent, State, StoredToken};
 use crate::token::{Fingerprint, RefreshToken};
 
-/// What a request, a login or an edit came to.
+/// The outcome of a request, a login or an edit.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// Ring accepted a token and answered with the next one.
@@ -20,14 +20,14 @@ pub enum Outcome {
         /// When.
         at: Millis,
     },
-    /// The requests with a token failed, and the next one has to wait.
+    /// The requests with a token failed, and the manager has to wait before the next one.
     BackedOff {
         /// The token that was sent.
         sent: Fingerprint,
         /// The wait.
         cool_down: CoolDown,
     },
-    /// The refresh with a token is over without an answer that would change anything else.
+    /// The refresh with a token is over, and its answer changes nothing else.
     Ended {
         /// The token that was to be sent.
         sent: Fingerprint,
@@ -39,9 +39,9 @@ pub enum Outcome {
         /// When.
         at: Millis,
     },
-    /// A login brought a token.
+    /// A login succeeded.
     LoggedIn(Box<LoggedIn>),
-    /// A person gave a token.
+    /// The user gave a token.
     Given {
         /// The token.
         token: RefreshToken,
@@ -59,18 +59,18 @@ pub struct Granted {
     pub sent: Fingerprint,
     /// The next token, in the wrapper of the one that was sent.
     pub token: RefreshToken,
-    /// The device id of the request.
+    /// The hardware id of the request.
     pub hardware_id: String,
     /// The access token that came with it.
     pub access: Access,
 }
 
-/// What a login brought.
+/// The answer to a login.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoggedIn {
     /// The token.
     pub token: RefreshToken,
-    /// The device id of the login.
+    /// The hardware id of the login.
     pub hardware_id: String,
     /// The access token that came with it.
     pub access: Access,
@@ -80,7 +80,7 @@ pub struct LoggedIn {
 ///
 /// Applied twice, an outcome changes nothing the second time. A token that was spent never becomes the current one again. A token that
 /// Ring gave with an outcome is the current one afterwards, or the newest of the fallback, unless the state knows that it was
-/// spent already, that the account was logged out after it came, or two newer lineages that work.
+/// spent already, that the account was logged out after it came, or two newer families that work.
 #[must_use]
 pub fn merge(mut state: State, outcome: &Outcome) -> State {
     match outcome {
@@ -120,12 +120,12 @@ fn is_alive(state: &State, stored: Option<&StoredToken>) -> bool {
     stored.is_some_and(|stored| !state.is_rejected(stored.token.fingerprint()))
 }
 
-/// Whether a refresh with that token is about the lineage in use: it is the current token, or the one before a rejected one.
+/// Whether a refresh with that token concerns the family in use: it is the current token, or the one before a rejected one.
 fn is_at_stake(state: &State, sent: Fingerprint) -> bool {
     is(state.current(), sent) || (is(state.previous(), sent) && !is_alive(state, state.current()))
 }
 
-/// The mark goes with the refresh that it announced, and so does one of a token that will not be sent any more.
+/// Removes the mark of the refresh with that token, and one of a token that will not be sent any more.
 fn clear_mark(state: &mut State, sent: Fingerprint) {
     if let Some(mark) = &state.mark
         && (mark.fingerprint == sent || !is_at_stake(state, mark.fingerprint))
@@ -175,9 +175,8 @@ fn grant(state: &mut State, granted: &Granted) {
     }
     let family = Family { proven: true, ..Family::of(stored(granted)) };
     if state.family.is_some() {
-        // If the current token descends from the one that was sent by more than one step, the answer is not newer, and takes the
-        // place of nothing that works. Any other token was displaced while it was being sent, and its answer is the newest of its
-        // lineage.
+        // If the current token descends from the one that was sent by more than one step, the answer is not newer, and must not replace
+        // a fallback that works. Any other token was displaced while it was being sent, and its answer is the newest of its family.
         if !state.is_ancestor(sent) || !state.fallback.as_ref().is_some_and(|fallback| state.is_usable(fallback)) {
             state.fallback = Some(family);
         }
@@ -199,7 +198,7 @@ fn stored(granted: &Granted) -> StoredToken {
     StoredToken { token: granted.token.clone(), obtained_at: granted.access.obtained_at, succeeded: false }
 }
 
-/// A token that Ring accepted is not dead, and the request with it is over.
+/// Notes that Ring accepted a token: it counts as rejected no longer, and the request with it is over.
 fn forgive(state: &mut State, sent: Fingerprint) {
     state.rejected.retain(|tombstone| tombstone.fingerprint != sent);
     clear_mark(state, sent);
@@ -209,7 +208,7 @@ fn rotate(state: &mut State, sent: Sent, granted: &Granted) {
     state.rotated(sent, &granted.token.raw(), &granted.hardware_id, granted.access.clone());
 }
 
-/// Two answers to one token: the later one is used, and the other is tried if that is rejected; never the spent one before.
+/// Applies a second answer to one token: the later one is used, and the other becomes the fallback. The spent token is never sent again.
 fn second_successor(state: &mut State, granted: &Granted) {
     let Some(Family { current, .. }) = state.family.take() else { return };
     let new = stored(granted);
@@ -229,7 +228,7 @@ fn second_successor(state: &mut State, granted: &Granted) {
     }
 }
 
-/// The lineage was set aside while its token was being sent: it is rotated where it is.
+/// Rotates the fallback: its family was displaced while its token was being sent.
 fn rotate_fallback(state: &mut State, granted: &Granted) {
     let Some(mut family) = state.fallback.take() else { return };
     let new = granted.token.fingerprint();
@@ -262,7 +261,7 @@ fn reject(state: &mut State, sent: Fingerprint, at: Millis) {
     } else if is_at_stake(state, sent) {
         state.reject(Sent::Previous, at);
     } else {
-        // If the state moved on, a rejection says nothing of what it moved on to.
+        // A rejection of an earlier token does not concern the current one.
         if is(fallback(state), sent) {
             state.bury(sent, at);
         }
@@ -277,8 +276,8 @@ fn log_in(state: &mut State, login: &LoggedIn) {
     }
     let is_newer = state.access.as_ref().is_none_or(|known| known.obtained_at < at);
     if let Some(family) = state.family.as_mut().filter(|family| is(Some(&family.current), fingerprint) && is_newer) {
-        // Ring has given this token to the person who logged in: if it is rejected, that person has to know. The lineage that it
-        // displaced may be another account's, and must not come back by itself as for a token that was pasted and never worked.
+        // Ring has given this token to the user who logged in: if it is rejected, the user has to know. The family that it displaced may
+        // be another account's, so it must not come back as it does for a pasted token that never worked.
         family.proven = true;
         state.last_success_at = Some(at);
         state.hardware_id = Some(login.hardware_id.clone());
@@ -286,7 +285,7 @@ fn log_in(state: &mut State, login: &LoggedIn) {
     }
 }
 
-/// Given by a person's own hand, a token is no copy that came back by itself.
+/// Applies a token that the user gave, which is no old copy that came back by accident.
 fn give(state: &mut State, token: &RefreshToken, at: Millis) {
     match state.recognise(token.fingerprint()) {
         Known::Unknown => state.take_over(token.clone(), at),
@@ -552,7 +551,7 @@ mod tests {
             let second = merge(merge(base, &other), &one);
             for token in [&one, &other].into_iter().filter_map(brought).filter(|token| !world.spent.contains(token)) {
                 for merged in [&first, &second] {
-                    // There is room for two lineages. A third one can only take the place of one that works as well.
+                    // There is room for two families. A third one can only take the place of one that works as well.
                     let is_full =
                         merged.sendable().is_some() && merged.fallback.as_ref().is_some_and(|fallback| merged.is_usable(fallback));
                     prop_assert!(kept(merged).contains(&token) || is_full, "{:?} and {:?}", one, other);

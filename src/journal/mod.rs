@@ -1,4 +1,4 @@
-//! The durable state of one account: its format, its lineage rules, and the ways to keep it.
+//! The durable state of one account: its format, the rules of token families, and the ways to keep it.
 //!
 //! The manager knows the two traits here and [`state::State`]; files, locks and what can go wrong with them stay inside.
 
@@ -30,65 +30,65 @@ use crate::Result;
 use crate::token::{Fingerprint, RefreshToken};
 use state::{Millis, State};
 
-/// A place that keeps the state of one account.
+/// A store, which keeps the state of one account.
 ///
-/// Everything here may block on a disk: call it where blocking is allowed.
+/// Every method may block on a disk: call it only on a thread that may block.
 pub trait Store: Send + Sync + 'static {
-    /// What is kept now, without the lock; `None` where there is nothing yet, or nothing that can be read.
+    /// Reads the state, without the lock; `None` if there is none yet, or none that can be read.
     ///
     /// # Errors
     ///
     /// `INVALID_ARGUMENT` for the journal of another issuer, `STORE` for one that cannot be used.
     fn peek(&self) -> Result<Option<State>>;
 
-    /// Enters the one place from which this account may be refreshed; `None` while somebody else is in it.
+    /// Takes the lock without which this account must not be refreshed; `None` while another task or process has it.
     ///
     /// # Errors
     ///
-    /// `STORE_LOCKED` where no lock can be had at all, `STORE` where there is no place for one.
+    /// `STORE_LOCKED` if the file system has no locks, `STORE` if the file of the lock cannot be made.
     fn try_lock(&self) -> Result<Option<Box<dyn Guard>>>;
 
     /// Whether what is written outlives the process.
     fn is_durable(&self) -> bool;
 
-    /// Says which token the caller brought along: if the mirror shows no token and no journal has recorded it, the journal that
-    /// knows this token is meant.
+    /// Passes the token of the options: if the mirror shows no token and no journal has recorded the mirror, the journal that knows
+    /// this token is used.
     fn prefer(&self, _token: Fingerprint) {}
 
-    /// What one look at the file's metadata shows. It differs after each write. `None` if the store is no file, so that
-    /// only its own process changes it.
+    /// A stamp from the file's metadata, which differs after each write. `None` if the store is no file, so that only its own process
+    /// changes it.
     fn stamp(&self) -> Option<Stamp>;
 
-    /// Whether writing needs the program's own code to run, so that nothing can be written once the program is ending.
+    /// Whether a write needs the program's own code, so that nothing can be written while the program ends.
     fn needs_the_program(&self) -> bool {
         false
     }
 
-    /// Whether everything is in memory, so that nothing here blocks.
+    /// Whether everything is in memory, so that no method blocks.
     fn is_in_memory(&self) -> bool {
         !self.is_durable() || self.needs_the_program()
     }
 
-    /// Whether what is kept cannot be read before the first call, because its key is asked for only then.
+    /// Whether the state cannot be read before the first call, because its key is asked for only then.
     fn is_shut(&self) -> bool {
         false
     }
 
-    /// How the place is called in messages.
+    /// The name of the store in messages.
     fn name(&self) -> String;
 }
 
 /// The right to read and write, released when it is dropped or its process dies.
 pub trait Guard: Send {
-    /// What is kept now, and what a person should hear of how it was found.
+    /// Reads the state, and returns notices for the user about it.
     ///
     /// # Errors
     ///
     /// As for [`Store::peek`].
     fn read(&mut self) -> Result<Found>;
 
-    /// Whether the token of the state may be sent from here, or a copy of the journal uses it. Where the journal is, and on which
-    /// machine, is noted in the state, which is to be written before the token is sent.
+    /// Decides whether the token of the state may be sent from here, or a copy of the journal uses it. Notes the path of the journal and
+    /// the machine in the state, which the caller has to write before it sends the token.
     ///
     /// # Errors
     ///
@@ -97,15 +97,15 @@ pub trait Guard: Send {
         Ok(Claim::Here(Vec::new()))
     }
 
-    /// Keeps room for the write after this one, then makes this one durable. Done before a request is sent.
+    /// Reserves space for the next write, then makes this one durable. The manager calls it before it sends a request.
     ///
     /// # Errors
     ///
     /// `STORE`, and then what was kept before still is.
     fn begin(&mut self, state: &mut State) -> Result<Begun>;
 
-    /// Makes the state durable, in every way there is, in the room kept if there is some. If another process wrote since
-    /// the state was read, what that wrote is merged into the state first.
+    /// Makes the state durable, in the reserved space if there is any, and tries every way to write. If another process has written since
+    /// the state was read, its state is merged first.
     ///
     /// # Errors
     ///
@@ -113,8 +113,8 @@ pub trait Guard: Send {
     fn commit(&mut self, state: &mut State) -> Result<Vec<Notice>>;
 
     /// Takes over a token from outside, in the journal that it belongs to. A journal that other mirrors follow as well is
-    /// left to them, and the token gets a new one. Where several journals share a folder, the token is durable in this one
-    /// before another process can take it.
+    /// left to them, and the token gets a new one. If several journals share a folder, the token is durable in this one before
+    /// another process can take it.
     ///
     /// # Errors
     ///
@@ -133,18 +133,18 @@ pub trait Guard: Send {
         Ok(false)
     }
 
-    /// The place that has what the last `commit` could not make durable, if there is one: it is found by the next process,
-    /// but may not outlive a restart of the computer.
+    /// The place that has the state which the last `commit` could not make durable, if there is one. The next process finds it there, but a
+    /// restart of the computer may empty that place.
     fn stand_in(&self) -> Option<String> {
         None
     }
 
-    /// Forgets everything: the journal, and what is left of earlier ones. What stays says that the account was logged out.
-    /// A journal that other mirrors follow as well stays for them, and the notices say so.
+    /// Removes all tokens: from the journal, and from what is left of earlier ones. An empty journal stays and says that the account was
+    /// logged out. A journal that other mirrors follow, too, stays for them, and a notice says so.
     ///
     /// # Errors
     ///
-    /// `STORE` where something could not be removed.
+    /// `STORE` if something could not be removed.
     fn forget(&mut self) -> Result<Vec<Notice>>;
 }
 
@@ -153,62 +153,62 @@ pub trait Guard: Send {
 pub struct Offer<'a> {
     /// The token.
     pub token: &'a RefreshToken,
-    /// Where it comes from.
+    /// The origin of the token.
     pub origin: Origin,
     /// The time by the wall clock.
     pub now: Millis,
 }
 
-/// Where a token from outside comes from.
+/// The origin of a token from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// A person or a program had it: another journal may know it.
+    /// The user or a program had it: another journal may know it.
     Given,
     /// Ring gave it to a login just now: no other journal can know it.
     Login,
 }
 
-/// What became of an offer.
+/// The result of an offer.
 #[derive(Debug)]
 pub enum Accepted {
     /// The token is the current one.
     Here {
         /// Whether that is durable already.
         written: bool,
-        /// What a person should hear of it.
+        /// Notices for the user.
         notices: Vec<Notice>,
     },
     /// Nothing was changed: another journal of the folder knows the token.
     Elsewhere,
 }
 
-/// What became of a write before a request.
+/// The result of a write before a request.
 #[derive(Debug)]
 pub enum Begun {
-    /// It is durable, and there is room for the answer. A person should hear these.
+    /// The state is durable, and there is space for the answer. The notices are for the user.
     Ready(Vec<Notice>),
-    /// Nothing was written, because another process wrote since the state was read: this is its state now.
+    /// Nothing was written, because another process has written since the state was read. This is its state.
     Overtaken(Box<State>),
 }
 
-/// What a guard found.
+/// The result of reading with the lock.
 #[derive(Debug)]
 pub struct Found {
-    /// The state; a new one where there was none.
+    /// The state; a new one if there was none.
     pub state: State,
-    /// What a person should hear of it.
+    /// Notices for the user.
     pub notices: Vec<Notice>,
 }
 
 /// When a store was last written, as its file's metadata shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamp {
-    /// `None` if the file is not there or cannot be looked at.
+    /// `None` if the file does not exist or its metadata cannot be read.
     written: Option<(SystemTime, u64)>,
 }
 
 impl Stamp {
-    /// The stamp of a file with these metadata.
+    /// The stamp of a file with this metadata.
     pub(crate) fn of(metadata: Option<&Metadata>) -> Self {
         let modified = |metadata: &Metadata| metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
         Self { written: metadata.map(|metadata| (modified(metadata), metadata.len())) }
@@ -220,6 +220,6 @@ impl Stamp {
     }
 }
 
-/// A sentence about the store that is no failure: a damaged journal moved aside, a file that could not be replaced.
+/// A message for the user about the store that is no failure: a damaged journal was moved aside, or a file could not be replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice(pub String);

@@ -1,4 +1,4 @@
-//! What a journal holds, and the rules of lineage: which token is used, and which is never sent again.
+//! What a journal holds, and the rules of token families: which token is used, and which is never sent again.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -13,33 +13,33 @@ use crate::{Error, ErrorCode, Secret};
 /// Milliseconds since 1970, by the wall clock.
 pub type Millis = u64;
 
-/// How many fingerprints of earlier tokens are kept: at one rotation in four hours, nine years of them.
+/// The number of fingerprints of earlier tokens that are kept: at one rotation in four hours, those of nine years.
 pub const MAX_FINGERPRINTS: usize = 20_000;
 const MAX_TOMBSTONES: usize = 1_000;
-/// How many mirrors are recorded.
+/// The number of mirrors that are recorded.
 pub const MAX_MIRRORS: usize = 32;
-/// Push credentials change a few times in the four hours of a token.
+/// The number of former wrappers that are kept. Push credentials change a few times in the four hours of a token.
 const MAX_FORMER_WRAPPERS: usize = 100;
 
-/// How many machines a journal remembers.
+/// The number of machines that a journal remembers.
 const MAX_MACHINES: usize = 16;
 
-/// Everything that is known of one account, as it is in the journal.
+/// The state of one account, as it is in the journal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct State {
-    /// Which journal this is; `None` until it is first written as a file.
+    /// The id of the journal; `None` until it is first written as a file.
     pub id: Option<JournalId>,
-    /// Where the journal was when a token of it was last sent, or first written: its absolute path behind all links.
+    /// The absolute path of the journal, behind all links, when it was first written or when a token of it was last sent.
     pub place: Option<PathBuf>,
-    /// The path of the copy that uses the token of this journal from now on: nothing is sent from here.
+    /// The path of the copy of this journal that uses its token from now on. Nothing is sent from here.
     pub moved: Option<PathBuf>,
-    /// The machines on which the journal was used, the last one at the end: fingerprints of their machine-ids.
+    /// Fingerprints of the machine ids of the machines on which the journal was used, the last one at the end.
     pub machines: Vec<Fingerprint>,
-    /// The origin of `oauthUrl`. A journal is only ever used with its own.
+    /// The origin of `oauthUrl`. A journal is never used with another one.
     pub issuer: String,
-    /// Counts the writes, so that of a journal and its backup the newer one is known.
+    /// The number of writes, which shows whether a journal or its backup is newer.
     pub sequence: u64,
-    /// The device id, decided before the first login and kept.
+    /// The hardware id, which is decided before the first login and kept.
     pub hardware_id: Option<String>,
     /// The token family in use.
     pub family: Option<Family>,
@@ -47,51 +47,51 @@ pub struct State {
     pub fallback: Option<Family>,
     /// The access token that came with the current token.
     pub access: Option<Access>,
-    /// A refresh that was begun and has not ended.
+    /// The mark of a refresh that was begun and has not ended.
     pub mark: Option<Mark>,
-    /// No requests until it is over.
+    /// The time without requests after a failure.
     pub cool_down: Option<CoolDown>,
-    /// Every token that was ever used here, oldest first, bounded by [`MAX_FINGERPRINTS`].
+    /// Fingerprints of all tokens that were used here, the oldest first; at most [`MAX_FINGERPRINTS`].
     pub known: Vec<Fingerprint>,
-    /// Every token that was ever given from outside, kept for good.
+    /// Fingerprints of all tokens that were given from outside. None is ever removed.
     pub given: Vec<Fingerprint>,
     /// The tokens that Ring rejected with `invalid_grant`.
     pub rejected: Vec<Tombstone>,
-    /// When a rejected token was last sent again because the caller forced it.
+    /// When a caller last forced a rejected token to be sent again.
     pub forced_at: Option<Millis>,
-    /// The wrappings that the current token had before, newest last: a copy in one of them is an old copy.
+    /// Fingerprints of the wrappers that the current token had before, the newest last. A copy in one of them is an old copy.
     pub former_wrappers: Vec<Fingerprint>,
-    /// When the account was logged out here, if no token has come since. A journal without a token that does not say so
-    /// was not emptied by a person's decision.
+    /// When the account was logged out here, if no token has come since. A journal that has neither a token nor this time was not
+    /// emptied by a logout.
     pub logged_out_at: Option<Millis>,
     /// When Ring last accepted a token or a login of this account.
     pub last_success_at: Option<Millis>,
-    /// The mirrors that follow this journal, the one that was recorded last at the end; bounded by [`MAX_MIRRORS`].
+    /// The mirrors that follow this journal, the one that was recorded last at the end; at most [`MAX_MIRRORS`].
     pub mirrors: Vec<MirrorRecord>,
-    /// Keys of later versions of this package.
+    /// Keys that only later versions of this package understand.
     pub unknown: Map<String, Value>,
-    /// Tokens that this journal does not know, and that another journal of the same folder has spent. They are not written:
-    /// that other journal says so.
+    /// Tokens that this journal does not know, and that another journal of the same folder has spent. They are not written, because
+    /// they are in that other journal.
     pub spent_elsewhere: Vec<Fingerprint>,
-    /// Whether this was read from a place that a restart of the computer may empty. The journal does not say so: where it lies
-    /// does.
+    /// Whether this was read from a place that a restart of the computer may empty. The path of the journal shows that, and not its
+    /// text.
     pub volatile: bool,
 }
 
-/// A mirror that follows a journal: a file, and the place in it that shows the token.
+/// A record of a mirror that follows a journal: a file, and the place in it that shows the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MirrorRecord {
-    /// The path of the file, as seen from the journal's folder. It is for people and for a look at that file.
+    /// The path of the file, relative to the journal's folder. It is for users, and for reading that file.
     pub file: String,
-    /// Digests of the paths of the file as seen from the journal's folder: the path that was given, and the one that it leads
-    /// to. If one of them is the same, the file is the same.
+    /// Digests of the paths of the file, relative to the journal's folder: the path that was given, and the one that it leads
+    /// to. If one of them is equal, the file is the same.
     pub paths: Vec<String>,
-    /// The place in the file: its kind, then what tells it from others of that kind.
+    /// The place in the file: its kind, then what distinguishes it from others of that kind.
     pub place: Vec<String>,
     /// When it was recorded last.
     pub at: Millis,
-    /// The tokens that the mirror may have shown when this journal took it over from another one. As long as the mirror shows
-    /// one of them, it belongs here.
+    /// The tokens that the mirror may have shown when this journal took it over from another one. A mirror that shows one of them
+    /// belongs to this journal.
     pub over: Vec<Fingerprint>,
 }
 
@@ -107,25 +107,25 @@ impl MirrorRecord {
     }
 }
 
-/// How much a token belongs to a journal; the later, the more.
+/// How closely a token belongs to a journal. The last variant is the closest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kinship {
     /// The journal does not know it.
     None,
-    /// It is of a family that another one displaced.
+    /// The token is of a family that another one displaced.
     Former,
-    /// It is an ancestor of the current token.
+    /// The token is an ancestor of the current token.
     Family,
-    /// It is the current token.
+    /// The token is the current token.
     Current,
 }
 
-/// A refresh token and what became of it.
+/// A refresh token, as a journal keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredToken {
     /// The token, wrapped.
     pub token: RefreshToken,
-    /// When it came here.
+    /// When it came into the journal.
     pub obtained_at: Millis,
     /// Whether Ring ever accepted it.
     pub succeeded: bool,
@@ -149,7 +149,7 @@ impl Family {
     }
 }
 
-/// An access token as it was when it came.
+/// An access token, as Ring gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
     /// For the `Authorization` header.
@@ -158,14 +158,14 @@ pub struct Access {
     pub token_type: String,
     /// `client`.
     pub scope: String,
-    /// When it came.
+    /// When it was obtained.
     pub obtained_at: Millis,
-    /// How long it lives from then on.
+    /// Its lifetime from then on.
     pub lifetime: Duration,
 }
 
 impl Access {
-    /// When it stops working.
+    /// When the access token expires.
     pub fn expires_at(&self) -> Millis {
         self.obtained_at.saturating_add(millis(self.lifetime))
     }
@@ -178,22 +178,22 @@ pub struct Mark {
     pub fingerprint: Fingerprint,
     /// When it began.
     pub started_at: Millis,
-    /// When its holder will have given up at the latest.
+    /// The time by which the process that wrote the mark has given up.
     pub deadline: Millis,
-    /// How many starts have found it left behind and tried it again.
+    /// The number of starts that have found the mark and have sent the token again.
     pub starts: u32,
 }
 
 /// A time without requests, after a refresh that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CoolDown {
-    /// When it began. Over, when that lies in the future: a clock was wrong.
+    /// When it began. A cool-down that begins in the future is over, because a clock was wrong.
     pub started_at: Millis,
-    /// How long it lasts.
+    /// Its length.
     pub length: Duration,
-    /// How many refreshes have failed in a row.
+    /// The number of refreshes that have failed in a row.
     pub failures: u32,
-    /// Why, as the error to answer with.
+    /// The code of the error that calls get.
     pub code: ErrorCode,
     /// The sentence of that error.
     pub message: String,
@@ -202,13 +202,13 @@ pub struct CoolDown {
 }
 
 impl CoolDown {
-    /// When it ends, or `None` if it is over.
+    /// When the cool-down ends, or `None` if it is over.
     pub fn until(&self, now: Millis) -> Option<Millis> {
         let end = self.started_at.saturating_add(millis(self.length));
         (self.started_at <= now && now < end).then_some(end)
     }
 
-    /// The answer to calls within it.
+    /// The error of a call during the cool-down.
     pub fn error(&self, now: Millis) -> Error {
         let error = Error::new(self.code, self.message.clone());
         let error = match self.http_status {
@@ -225,29 +225,28 @@ impl CoolDown {
 /// A token that Ring rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tombstone {
-    /// Which.
+    /// The rejected token.
     pub fingerprint: Fingerprint,
-    /// When.
+    /// When Ring rejected it.
     pub at: Millis,
 }
 
-/// What is left in the text of a journal that was torn: a whole record of its current token, and whatever else of it can be
-/// read.
+/// The rest of a journal whose text was torn: a whole record of its current token, and everything else that can be read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Remains {
-    /// Which journal it is.
+    /// The id of the journal.
     pub id: Option<JournalId>,
-    /// Which write the token's record belongs to.
+    /// The number of the write to which the token's record belongs.
     pub sequence: u64,
-    /// The token, as its record says.
+    /// The token, from its record.
     pub current: StoredToken,
     /// Whether a request with it had begun by that write: then the text that was torn can be the one with its answer.
     pub sent: bool,
-    /// The one before, if its record is whole and belongs to the same write.
+    /// The token before the current one, if its record is whole and belongs to the same write.
     pub previous: Option<StoredToken>,
-    /// The device id.
+    /// The hardware id.
     pub hardware_id: Option<String>,
-    /// Whether a token of the lineage was ever accepted.
+    /// Whether Ring ever accepted a token of the family.
     pub proven: Option<bool>,
     /// The fallback.
     pub fallback: Option<Family>,
@@ -261,32 +260,32 @@ pub struct Remains {
     pub rejected: Vec<Tombstone>,
 }
 
-/// What a token from outside is to a journal.
+/// The relation of a token from outside to a journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
-    /// It is the one in use.
+    /// It is the current token.
     Current,
     /// It is the newest of the fallback.
     Fallback,
-    /// It was in use once, or was given once: an old copy, never sent again.
+    /// It was used or given before: an old copy, which is never sent again.
     Former,
     /// Ring rejected it.
     Rejected,
-    /// It was never seen: somebody has just pasted it.
+    /// The journal has never seen it: the user has just pasted it.
     Unknown,
 }
 
-/// Which token a refresh is made with.
+/// The token that a refresh sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
     /// The current one.
     Current,
-    /// The one before, because the current one was rejected and had never been accepted.
+    /// The token before it, because Ring rejected the current token and had never accepted it.
     Previous,
 }
 
 impl State {
-    /// A journal with nothing in it yet.
+    /// The state of a journal with nothing in it.
     pub fn new(issuer: impl Into<String>) -> Self {
         Self {
             id: None,
@@ -315,7 +314,7 @@ impl State {
         }
     }
 
-    /// What a logout leaves: a journal without tokens that says when it was emptied.
+    /// The state after a logout: without tokens, and with the time of the logout.
     #[must_use]
     pub fn logged_out(issuer: impl Into<String>, now: Millis) -> Self {
         Self { logged_out_at: Some(now), ..Self::new(issuer) }
@@ -341,12 +340,12 @@ impl State {
         self.family.as_ref().is_some_and(|family| family.proven)
     }
 
-    /// Whether there is no token although nobody logged out: the journal was removed, emptied or never written.
+    /// Whether there is no token, and there was no logout: the journal was removed, emptied or never written.
     pub fn lacks_its_token(&self) -> bool {
         self.family.is_none() && self.logged_out_at.is_none()
     }
 
-    /// What a token is to this journal.
+    /// The relation of a token to this journal.
     pub fn recognise(&self, fingerprint: Fingerprint) -> Known {
         let is = |stored: &StoredToken| stored.token.fingerprint() == fingerprint;
         if self.is_rejected(fingerprint) {
@@ -362,7 +361,7 @@ impl State {
         }
     }
 
-    /// How much a token belongs to this journal.
+    /// How closely a token belongs to this journal.
     pub fn kinship(&self, fingerprint: Fingerprint) -> Kinship {
         match self.recognise(fingerprint) {
             Known::Unknown => Kinship::None,
@@ -385,7 +384,7 @@ impl State {
         self.known[start..end].contains(&fingerprint)
     }
 
-    /// Takes in what another state of the same journal says of the mirrors.
+    /// Merges the records of mirrors of another state of the same journal.
     fn merge_mirrors(&mut self, theirs: Vec<MirrorRecord>) {
         for record in theirs {
             match self.mirrors.iter().position(|ours| ours.is_same(&record)) {
@@ -400,18 +399,18 @@ impl State {
         self.mirrors.drain(..excess);
     }
 
-    /// Whether Ring rejected that token.
+    /// Whether Ring rejected a token.
     pub fn is_rejected(&self, fingerprint: Fingerprint) -> bool {
         self.rejected.iter().any(|tombstone| tombstone.fingerprint == fingerprint)
     }
 
-    /// Whether there is a token, and Ring rejected it and all that may be sent in its place.
+    /// Whether there is a token, and Ring rejected it and the one that may be sent in its place.
     pub fn is_dead(&self) -> bool {
         self.family.is_some() && self.sendable().is_none()
     }
 
-    /// Which token a refresh is made with; `None` where Ring rejected all that may be sent. A rejection is in the journal
-    /// before the next token is tried, so this holds after a crash or an outage in between as well.
+    /// The token that a refresh sends; `None` if Ring rejected all that may be sent. A rejection is in the journal before the next
+    /// token is tried, so this is right after a crash or an outage in between, too.
     pub fn sendable(&self) -> Option<Sent> {
         self.sendable_of(self.family.as_ref()?)
     }
@@ -421,7 +420,7 @@ impl State {
         if alive(&family.current) {
             Some(Sent::Current)
         } else {
-            // What was accepted once has taken the place of the one before for good.
+            // After Ring has accepted a token, the one before it is never used again.
             (!family.current.succeeded && family.previous.as_ref().is_some_and(alive)).then_some(Sent::Previous)
         }
     }
@@ -431,8 +430,8 @@ impl State {
         self.sendable_of(family).is_some()
     }
 
-    /// Whether this is an earlier state of the journal that is known: a backup that was put back. A journal that was begun
-    /// anew is none, because a person logged out or in for that.
+    /// Whether this is an earlier state of a known journal: a backup that was restored. A new journal is none, because a logout or a
+    /// login began it.
     pub fn is_behind(&self, known: &Self) -> bool {
         let (Some(found), Some(newest)) = (self.fingerprint(), known.fingerprint()) else { return false };
         let is_other = self.id.is_some() && known.id.is_some() && self.id != known.id;
@@ -443,25 +442,25 @@ impl State {
             && self.recognise(newest) == Known::Unknown
     }
 
-    /// Whether this state, of the same count of writes as another one, was made from that one.
+    /// Whether this state was made from another one with the same sequence.
     pub fn came_after(&self, other: &Self) -> bool {
         let (Some(ours), Some(theirs)) = (self.fingerprint(), other.fingerprint()) else { return false };
         ours != theirs && self.known.contains(&theirs) && !other.known.contains(&ours)
     }
 
-    /// The identity of the current token.
+    /// The fingerprint of the current token.
     pub fn fingerprint(&self) -> Option<Fingerprint> {
         self.current().map(|stored| stored.token.fingerprint())
     }
 
-    /// Takes in what is left of a later write that was torn. Its token reached this machine, so it is the newest one; what
-    /// cannot be read of that write stays as it was before.
+    /// Adds the rest of a later write that was torn. Its token reached this machine, so it is the newest one. Everything that cannot be
+    /// read of that write stays as it was before.
     #[must_use]
     pub fn recover(mut self, remains: Remains) -> Self {
         let fingerprint = remains.current.token.fingerprint();
         self.sequence = self.sequence.max(remains.sequence);
         self.id = self.id.or(remains.id);
-        // The same token, or one from before it: that write had nothing that is not here.
+        // It is the current token or an earlier one, so that write had nothing new.
         if self.fingerprint() == Some(fingerprint) || self.known.contains(&fingerprint) {
             return self;
         }
@@ -487,8 +486,8 @@ impl State {
         self
     }
 
-    /// Takes in what another process wrote since this state was read, so that the token of neither is lost. That happens only
-    /// if both were at the journal at once, because a lock did not keep them apart.
+    /// Merges the state that another process wrote since this one was read, so that no token is lost. That happens only if both used the
+    /// journal at once, because a lock did not keep them apart.
     pub fn merge(&mut self, mut theirs: Self) {
         let sequence = self.sequence.max(theirs.sequence);
         let knows =
@@ -500,7 +499,7 @@ impl State {
         let mirrors = std::mem::take(&mut theirs.mirrors);
         self.merge_mirrors(mirrors);
         if theirs.family.is_none() && theirs.logged_out_at > obtained(self) {
-            // A person logged out since this token was asked for.
+            // The user logged out after this token was requested.
             theirs.mirrors = std::mem::take(&mut self.mirrors);
             *self = theirs;
             self.sequence = sequence;
@@ -509,16 +508,16 @@ impl State {
         let mirrors = std::mem::take(&mut self.mirrors);
         if knows(self, &theirs) {
             if self.fingerprint() == theirs.fingerprint() {
-                // They may be sending that token at this moment.
+                // The other process may be sending that token now.
                 self.mark = theirs.mark.take().or_else(|| self.mark.take());
                 self.access = self.access.take().or_else(|| theirs.access.take());
-                // They may have been the copy that takes the token over.
+                // The other process may have found the copy that uses the token.
                 self.moved = theirs.moved.take().or_else(|| self.moved.take());
             }
         } else if knows(&theirs, self) {
             std::mem::swap(self, &mut theirs);
         } else if stems_from(&theirs.fallback, self) {
-            // They took over another token, and this one is the successor of their fallback.
+            // The other process took over another token, and ours is the successor of its fallback.
             std::mem::swap(self, &mut theirs);
             self.fallback = theirs.family.take();
         } else if stems_from(&self.fallback, &theirs) {
@@ -548,14 +547,14 @@ impl State {
         }
     }
 
-    /// Takes over a token from outside: pasted by a person, or come from a login. What it displaces becomes the fallback.
+    /// Takes over a token from outside: a pasted one, or that of a login. The family that it displaces becomes the fallback.
     pub fn take_over(&mut self, token: RefreshToken, now: Millis) {
         let fingerprint = token.fingerprint();
         if let Some(hardware_id) = token.hardware_id() {
             self.hardware_id = Some(hardware_id.to_owned());
         }
         let displaced = self.family.replace(Family::of(StoredToken { token, obtained_at: now, succeeded: false }));
-        // One lineage is kept: of two, the one that is known to have worked.
+        // Only one fallback is kept: of two families, the one that is known to have worked.
         let keep_former = match (&displaced, &self.fallback) {
             (Some(new), Some(old)) => {
                 let dead = |family: &Family| !self.is_usable(family);
@@ -577,7 +576,7 @@ impl State {
         self.forced_at = None;
         self.logged_out_at = None;
         self.former_wrappers.clear();
-        // Ring has just given it, or it was never seen: whatever it was before, it is not known to be dead.
+        // Ring has just given it, or the journal has never seen it, so it counts as rejected no longer.
         self.rejected.retain(|tombstone| tombstone.fingerprint != fingerprint);
         self.remember(fingerprint);
         if !self.given.contains(&fingerprint) {
@@ -599,8 +598,8 @@ impl State {
         self.come_back();
     }
 
-    /// Has another token than the one that its copy took along. That may be one of the copy too, which a mirror of both has
-    /// shown: so the copy is where the token was last, and is asked before it is sent. What was set aside is the copy's.
+    /// Notes that this journal has another token than its copy. A mirror of both may have shown it, so it may be the copy's token, too. So
+    /// the copy counts as the place where the token was last, and is checked before the token is sent. The fallback is the copy's.
     fn come_back(&mut self) {
         if let Some(moved) = self.moved.take() {
             self.place = Some(moved);
@@ -608,8 +607,8 @@ impl State {
         }
     }
 
-    /// Becomes a journal of its own, with a token that its copy does not have: it gets another id, and a place when it is
-    /// next written. What both had is the copy's, so that only the fingerprints of it stay.
+    /// Becomes a journal of its own, with a token that its copy does not have. It gets another id, and a place with the next write. The
+    /// tokens that both had are the copy's, so only their fingerprints stay.
     pub fn part_from_the_copy(&mut self) {
         self.id = None;
         self.place = None;
@@ -617,7 +616,7 @@ impl State {
         self.fallback = None;
     }
 
-    /// Notes that the journal is used on a machine. Says whether it was used on others only until now.
+    /// Notes that the journal is used on a machine. Returns whether it was used only on others until now.
     pub fn note_machine(&mut self, machine: Fingerprint) -> bool {
         let is_new = !self.machines.contains(&machine);
         let was_elsewhere = is_new && !self.machines.is_empty();
@@ -633,7 +632,7 @@ impl State {
         self.machines.drain(..excess);
     }
 
-    /// Takes over the wrapping of what is the current token already. Says whether that changed anything.
+    /// Takes over the wrapper of a copy of the current token. Returns whether that changed anything.
     pub fn rewrap(&mut self, token: &RefreshToken) -> bool {
         match self.current() {
             Some(stored) if stored.token.fingerprint() == token.fingerprint() && stored.token != *token => {
@@ -641,7 +640,7 @@ impl State {
                 if token.hardware_id().is_none()
                     && let Some(hardware_id) = stored.token.hardware_id()
                 {
-                    // A raw copy of the token says nothing of its wrapping.
+                    // A raw copy of the token has no wrapper to take over.
                     if token == RefreshToken::from_raw(&token.raw()) {
                         return false;
                     }
@@ -660,7 +659,7 @@ impl State {
         }
     }
 
-    /// Gives the current token another wrapping.
+    /// Gives the current token another wrapper.
     pub fn wrap(&mut self, token: RefreshToken) {
         let Some(Family { current: stored, .. }) = &mut self.family else { return };
         let former = wrapper_of(&std::mem::replace(&mut stored.token, token));
@@ -671,12 +670,12 @@ impl State {
         self.former_wrappers.drain(..excess);
     }
 
-    /// Whether that is the current token in a wrapping that it had before.
+    /// Whether the token is the current one in a wrapper that it had before.
     pub fn had_wrapper(&self, token: &RefreshToken) -> bool {
         self.former_wrappers.contains(&wrapper_of(token))
     }
 
-    /// Counts a token that was given, and is not used, among the old copies.
+    /// Counts a token that was given and is not used as an old copy.
     pub fn pass_over(&mut self, token: &RefreshToken) {
         let fingerprint = token.fingerprint();
         if !self.given.contains(&fingerprint) {
@@ -684,7 +683,7 @@ impl State {
         }
     }
 
-    /// The token that a refresh sends, if there is one that may be sent.
+    /// The token that a refresh sends, if there is one.
     pub fn to_send(&self, sent: Sent) -> Option<&StoredToken> {
         match sent {
             Sent::Current => self.current(),
@@ -692,16 +691,16 @@ impl State {
         }
     }
 
-    /// Ring accepted what was sent and answered with these.
+    /// Applies Ring's answer to a refresh: it accepted the token that was sent, and gave the next one.
     pub fn rotated(&mut self, sent: Sent, raw: &str, hardware_id: &str, access: Access) {
         let Some(mut source) = self.to_send(sent).cloned() else { return };
         source.succeeded = true;
         let source_fingerprint = source.token.fingerprint();
-        // Whatever a force or a second thought of Ring's brought back to life is not dead.
+        // A forced refresh can succeed with a rejected token, which then counts as rejected no longer.
         self.rejected.retain(|tombstone| tombstone.fingerprint != source_fingerprint);
         let token = source.token.rotated(raw, hardware_id);
         let fingerprint = token.fingerprint();
-        // Nor is what it gives anew, when it answers a repeated request with the successor of the first.
+        // So does a token that Ring gives again, in the answer to a repeated request.
         self.rejected.retain(|tombstone| tombstone.fingerprint != fingerprint);
         let (current, previous) = if fingerprint == source_fingerprint {
             // Ring kept the token: it is its own successor.
@@ -721,7 +720,7 @@ impl State {
         self.forced_at = None;
     }
 
-    /// Ring rejected what was sent with `invalid_grant`. Says what may be tried instead.
+    /// Applies a rejection with `invalid_grant`. Returns what may be tried instead.
     pub fn reject(&mut self, sent: Sent, now: Millis) -> AfterRejection {
         if let Some(fingerprint) = self.to_send(sent).map(|stored| stored.token.fingerprint()) {
             self.bury(fingerprint, now);
@@ -758,7 +757,7 @@ impl State {
     }
 }
 
-/// Two lists of fingerprints in one, each once, the second behind the first.
+/// Two lists of fingerprints in one, each fingerprint once, the second list behind the first.
 fn union(mut first: Vec<Fingerprint>, second: Vec<Fingerprint>) -> Vec<Fingerprint> {
     let there: HashSet<Fingerprint> = second.iter().copied().collect();
     first.retain(|fingerprint| !there.contains(fingerprint));
@@ -775,11 +774,11 @@ fn wrapper_of(token: &RefreshToken) -> Fingerprint {
 /// What may be tried after a rejection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterRejection {
-    /// The token before it: the answer that replaced it may never have counted.
+    /// The token before it: Ring may never have activated the token that replaced it.
     Previous,
-    /// The lineage that it displaced, which is the one in use again.
+    /// The fallback, which is the family in use again.
     Fallback,
-    /// Nothing: a person has to log in.
+    /// Nothing: the user has to log in.
     Dead,
 }
 
@@ -919,7 +918,7 @@ mod tests {
         state.reject(Sent::Current, 3);
         assert_eq!(state.sendable(), Some(Sent::Previous));
         assert!(!state.is_dead());
-        // Nor is it forgotten when somebody pastes a token that never works.
+        // It stays known if the user pastes a token that never works.
         state.take_over(token("x"), 4);
         assert_eq!(state.reject(Sent::Current, 5), AfterRejection::Fallback);
         assert_eq!(state.sendable(), Some(Sent::Previous));
@@ -1039,7 +1038,7 @@ mod tests {
             merged
         };
 
-        // One is the successor of the other, whoever has it.
+        // One is the successor of the other, in both directions.
         let ours = rotated("c", 3);
         let mut later = ours.clone();
         later.rotated(Sent::Current, "d", "h", access(4));

@@ -280,7 +280,7 @@ fn not_ours(path: &Path, look: Look) -> Error {
         Look::HomebridgeConfig => ": did you mean the store type 'homebridge'?",
         Look::Dotenv => ": did you mean the store type 'dotenv'?",
         Look::OtherToolsState => ". Give another path, and the token in that file as refreshToken.",
-        Look::Zeros | Look::Blank => ". If it is nobody's, delete it and try again.",
+        Look::Zeros | Look::Blank => ". If no program needs it, delete it and try again.",
         _ => ". Give another path.",
     };
     Error::invalid(format!(
