@@ -30,7 +30,7 @@ use crate::task::BoxFuture;
 
 /// [`Http`] over the network: HTTP/1.1, TLS 1.2 or 1.3.
 ///
-/// It is small: what it needs is made at the first request, and is shared by all of the same environment.
+/// It is small: TLS and connections are made at the first request, and all clients of one environment share them.
 #[derive(Debug)]
 pub struct HttpClient {
     timeout: Duration,
@@ -45,15 +45,15 @@ impl HttpClient {
         Self { timeout, environment: shared(environment), keep_alive }
     }
 
-    /// An exchange by hyper. Nothing is left of it when its time is over.
+    /// Does an exchange with hyper. If its time is over, nothing of the answer is left.
     async fn exchange(&self, request: Request, sent: &Arc<AtomicBool>) -> Result<Answer, HttpFailure> {
         let (transport, hints) = self.transport(&request.url).await?;
         let wire = to_wire(&request)?;
         by_library(&transport.client, wire, request, sent, &hints).await
     }
 
-    /// An exchange by hand, for an answer that must not be lost for what is wrong with it. What has arrived of it when its time is over
-    /// is still looked at.
+    /// Does an exchange without hyper, for an answer that must not be lost because something in it is wrong. If its time is over, the part
+    /// of the answer that has arrived is still read.
     async fn exchange_by_hand(
         &self,
         request: &Request,
@@ -69,7 +69,7 @@ impl HttpClient {
         })
     }
 
-    /// Connects, and sends the request. Says how the sending ended: a server may have answered before it had read all.
+    /// Connects, and sends the request. Returns how the sending ended: a server may have answered before it had read all.
     async fn begin(&self, request: &Request, sent: &AtomicBool) -> Result<(Stream, io::Result<()>), HttpFailure> {
         let (transport, hints) = self.transport(&request.url).await?;
         let wire = to_wire(request)?;
@@ -84,7 +84,7 @@ impl HttpClient {
         Ok((stream, written))
     }
 
-    /// Connects to a server and says what certificate it shows; `None` if it shows none. Nothing is sent but what TLS needs.
+    /// Connects to a server and returns its certificate; `None` if it shows none. It sends nothing but the TLS handshake.
     pub async fn certificate(&self, url: &Url) -> Result<Option<Certificate>, HttpFailure> {
         let unfit = |cause: String| HttpFailure { kind: FailureKind::NotSent, ambiguous: false, cause: Some(cause) };
         let (roots, ca_problem) = roots::trusted(&self.environment, FILE_TIMEOUT.min(self.timeout / 2)).await;
@@ -157,7 +157,7 @@ impl HttpClient {
         if let Some(transport) = known(&transports) {
             return Ok((transport, hints(None)));
         }
-        // One made without a file that could not be read is not kept: the file may be there next time.
+        // A transport that was made without an unreadable file is not kept: the file may be readable next time.
         if ca_problem.is_none() {
             if transports.len() >= TRANSPORTS_KEPT {
                 transports.remove(0);
@@ -172,7 +172,7 @@ impl HttpClient {
 impl Http for HttpClient {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, HttpFailure>> {
         Box::pin(async move {
-            // Without a body nothing tells when the sending began, so it counts as begun.
+            // Without a body nothing shows when the sending began, so it counts as begun.
             let sent = Arc::new(AtomicBool::new(request.body.is_none()));
             let deadline = Instant::now() + request.timeout.unwrap_or(self.timeout);
             if let Some(enough) = request.enough {
@@ -187,7 +187,7 @@ impl Http for HttpClient {
         Box::pin(async move {
             match self.transport(url).await {
                 Err(failure) if failure.kind == FailureKind::Misconfigured => Err(failure),
-                // Whatever else is wrong is told by the request, which comes to it again.
+                // The request reports every other failure, because it meets it again.
                 _ => Ok(()),
             }
         })
@@ -205,17 +205,17 @@ const KEPT_PER_HOST: usize = 6;
 /// Ring's servers close an idle connection after two minutes.
 const KEPT_FOR: Duration = Duration::from_secs(60);
 
-/// Ten times what the library takes by itself.
+/// Ten times the default of the library.
 const MOST_HEADERS: usize = 1_000;
 
-/// More environments than this in one process are nobody's intention: the oldest one goes.
+/// The number of environments for which a process keeps transports. If there are more, the oldest one is removed.
 const TRANSPORTS_KEPT: usize = 8;
 
 static TRANSPORTS: Mutex<Vec<(Key, Transport)>> = Mutex::new(Vec::new());
 
 static ENVIRONMENTS: Mutex<Vec<Weak<Environment>>> = Mutex::new(Vec::new());
 
-/// What makes one transport differ from another.
+/// The settings by which transports differ.
 #[derive(Clone, PartialEq, Eq)]
 struct Key {
     loopback: bool,
@@ -225,16 +225,16 @@ struct Key {
     keep_alive: bool,
 }
 
-/// What a failure to connect may come from.
+/// Possible causes of a failure to connect.
 #[derive(Debug, Default)]
 struct Hints {
-    /// What is wrong with the certificates that were asked for.
+    /// The problem with the files of certificates.
     ca_problem: Option<String>,
     /// The variable that holds a proxy which npm alone uses.
     npm_proxy: Option<&'static str>,
 }
 
-/// Connections, and a client that keeps them where that is wanted.
+/// A connector, and a client that keeps its connections if that is wanted.
 #[derive(Clone)]
 struct Transport {
     connector: Connector,
@@ -253,7 +253,7 @@ fn shared(environment: Environment) -> Arc<Environment> {
     environment
 }
 
-/// One exchange by hyper, which takes well-formed answers only.
+/// Does one exchange with hyper, which accepts only well-formed answers.
 async fn by_library(
     client: &Client<Connector, MarkedBody>,
     wire: http::Request<()>,
@@ -381,7 +381,7 @@ impl http_body::Body for MarkedBody {
 fn failure(is_connecting: bool, error: &(dyn StdError + 'static), sent: bool, hints: &Hints) -> HttpFailure {
     let ambiguous = sent && !is_connecting;
     let kind = if is_connecting && sources(error).any(<dyn StdError>::is::<LeadsHere>) {
-        // Whoever answers there instead: its certificate is not one to trust.
+        // If another server answers there, its certificate is not trusted.
         FailureKind::BlockedByNameServer
     } else if is_connecting && is_certificate(error) {
         FailureKind::Untrusted

@@ -24,10 +24,10 @@ use url::Url;
 use super::Environment;
 use crate::task::BoxFuture;
 
-/// What a library says when it fails.
+/// The error of a library.
 pub(super) type Cause = Box<dyn StdError + Send + Sync>;
 
-/// Makes connections. Clones share what they need for it.
+/// Makes connections. Its clones share its settings.
 #[derive(Clone)]
 pub(super) struct Connector {
     direct: Direct,
@@ -97,7 +97,7 @@ impl Service<Uri> for Connector {
 
 /// The proxy for https that an environment names.
 pub(super) struct Proxy {
-    /// Which hosts are reached through it. It connects to nobody if there is a problem.
+    /// The hosts that are reached through it. It makes no connection if there is a problem.
     matcher: Matcher,
     /// Why it cannot be used, as a sentence that holds nothing of its address: that can have a password in it.
     problem: Option<String>,
@@ -175,7 +175,7 @@ fn proxy_url(name: &str, text: &str) -> Result<Url, String> {
     }
 }
 
-/// How often an idle connection is probed.
+/// The interval of probes on an idle connection.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// Connections without a proxy.
@@ -260,7 +260,7 @@ impl StdError for LeadsHere {
     }
 }
 
-/// Names to addresses, by the system. Whatever a hosts file says, `localhost` is this machine.
+/// Resolves names by the system. `localhost` is always this machine, even if a hosts file differs.
 #[derive(Clone)]
 struct Resolver;
 
@@ -292,7 +292,7 @@ trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
-/// A connection of any kind: one type, so that what reads and writes HTTP is compiled once.
+/// A connection of any kind. It is one type, so that the code for HTTP is compiled once.
 pub(super) struct Stream(Box<dyn Duplex>);
 
 impl AsyncRead for Stream {

@@ -68,7 +68,7 @@ impl SecureRandom for System {
     }
 }
 
-/// No server asks who we are by a certificate, and what would read and use its key stays out of the addon.
+/// A provider without client certificates: no server asks for one, and the code that reads and uses their keys stays out of the addon.
 #[derive(Debug)]
 struct NoKeys;
 

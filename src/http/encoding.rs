@@ -1,4 +1,4 @@
-//! Content that was compressed although nobody asked for that.
+//! Compressed content, which the client has not asked for.
 
 use std::borrow::Cow;
 
@@ -7,8 +7,8 @@ use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
 
 use super::Headers;
 
-/// The content of a body that says to be compressed with gzip or deflate, or that is gzip without a word. What was cut off gives
-/// what is there of it, and what cannot be understood is left as it is. `limit` is for the content.
+/// The content of a body whose headers say gzip or deflate, or that is gzip without a header. A body that was cut off gives the
+/// content so far, and a body that cannot be decompressed is returned as it is. `limit` is for the content.
 pub(super) fn decoded<'a>(headers: &Headers, body: &'a [u8], limit: usize) -> Cow<'a, [u8]> {
     let said = headers.first("content-encoding").map(|value| value.trim().to_ascii_lowercase()).unwrap_or_default();
     if said == "deflate" && gzip(body).is_none() {
@@ -34,13 +34,13 @@ pub(super) fn decoded<'a>(headers: &Headers, body: &'a [u8], limit: usize) -> Co
     content
 }
 
-/// How many times over something is unpacked, at most.
+/// The largest number of compressions of one body that are removed.
 const MOST_LAYERS: usize = 3;
 
-/// How many members of gzip are unpacked, at most: thousands of empty ones fit into one answer, and each has its cost.
+/// The largest number of gzip members that are decompressed: thousands of empty ones fit into one answer, and each has its cost.
 const MOST_MEMBERS: usize = 16;
 
-/// The content of gzip: that of all its members, one after the other. Empty where it is none.
+/// The content of all members of a gzip text. It is empty if the text is not gzip.
 fn gunzipped(mut body: &[u8], limit: usize) -> Vec<u8> {
     let mut content = Vec::new();
     for _ in 0..MOST_MEMBERS {
@@ -57,7 +57,7 @@ fn gunzipped(mut body: &[u8], limit: usize) -> Vec<u8> {
 /// The room that unpacking begins with at least, in bytes.
 const LEAST_ROOM: usize = 256;
 
-/// What can be unpacked of a text, and how long the text was if it came to its end.
+/// The content of a deflated text as far as it can be decompressed, and the length of that text if it is complete.
 fn inflated(packed: &[u8], flags: u32, limit: usize) -> (Vec<u8>, Option<usize>) {
     let flags = flags | inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
     let mut state = Box::<DecompressorOxide>::default();
@@ -73,7 +73,7 @@ fn inflated(packed: &[u8], flags: u32, limit: usize) -> (Vec<u8>, Option<usize>)
     }
 }
 
-/// What is packed in a member of gzip: everything behind its header (RFC 1952). Its end is not looked at.
+/// The deflated text in a gzip member: everything behind its header (RFC 1952). Its checksum is not verified.
 fn gzip(body: &[u8]) -> Option<&[u8]> {
     let [0x1f, 0x8b, 8, flags, _, _, _, _, _, _, rest @ ..] = body else { return None };
     let mut rest = rest;

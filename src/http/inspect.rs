@@ -1,5 +1,5 @@
-//! What lies between this process and a server: the proxy, the name, the certificate. For a person who wants to know why Ring
-//! cannot be reached; no request of the product needs any of it.
+//! Checks of what is between this process and a server: the proxy, the name, the certificate. They help a user whose computer cannot
+//! reach Ring; no request to Ring needs them.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -36,7 +36,7 @@ pub enum Way {
 }
 
 impl Environment {
-    /// How this environment says that a URL is reached.
+    /// The way to a URL in this environment.
     pub fn way_to(&self, url: &Url) -> Way {
         let variable = match (&self.https_proxy, &self.all_proxy) {
             (Some(_), _) => spelt(["https_proxy", "HTTPS_PROXY"]),
@@ -58,7 +58,7 @@ impl Environment {
     }
 }
 
-/// The first of two spellings of a variable that is set. On Windows both are one variable, and people write it in capitals.
+/// The first of two spellings of a variable that is set. On Windows both are one variable, and users write it in capitals.
 fn spelt([lower, upper]: [&'static str; 2]) -> &'static str {
     let is_set = !cfg!(windows) && std::env::var(lower).is_ok_and(|value| !value.trim().is_empty());
     if is_set { lower } else { upper }
@@ -107,7 +107,7 @@ fn unmapped(address: IpAddr) -> IpAddr {
 /// The certificate that a server has shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// Who issued it, as it says itself.
+    /// The issuer in the certificate.
     pub issuer: String,
     /// Whether one of Mozilla's authorities vouches for it.
     pub is_public: bool,
@@ -120,7 +120,7 @@ pub struct Certificate {
 pub enum Trust {
     /// It is.
     Yes,
-    /// It is valid from then on alone, in seconds since 1970, and the clock of this machine says that this is yet to come.
+    /// It is not valid yet by the clock of this machine. The time is in seconds since 1970.
     NotYet(u64),
     /// It was valid until then, in seconds since 1970.
     NoMore(u64),
@@ -160,7 +160,7 @@ impl ServerCertVerifier for Recorder {
             |by: &Arc<dyn ServerCertVerifier>| by.verify_server_cert(end_entity, intermediates, name, ocsp, now);
         let verified = verify(&self.trusted);
         let certificate = Certificate {
-            issuer: issuer(end_entity).unwrap_or_else(|| "somebody without a name".to_owned()),
+            issuer: issuer(end_entity).unwrap_or_else(|| "an issuer without a name".to_owned()),
             is_public: verify(&self.public).is_ok(),
             trust: verified.as_ref().map_or_else(distrust, |_| Trust::Yes),
         };
@@ -203,7 +203,7 @@ fn distrust(error: &rustls::Error) -> Trust {
     }
 }
 
-/// Who issued a certificate: the common name and the organisation, as far as it has them.
+/// The issuer of a certificate: the common name and the organisation, if it has them.
 fn issuer(certificate: &[u8]) -> Option<String> {
     const COMMON_NAME: &[u8] = &[0x55, 4, 3];
     const ORGANISATION: &[u8] = &[0x55, 4, 10];
@@ -262,7 +262,7 @@ const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const VERSION: u8 = 0xa0;
 
-/// What is left to read of a text in DER.
+/// The rest of a text in DER.
 struct Der<'a>(&'a [u8]);
 
 impl<'a> Der<'a> {
@@ -286,7 +286,7 @@ impl<'a> Der<'a> {
         Some((tag, value))
     }
 
-    /// What is in the next value, if it has that tag.
+    /// The content of the next value, if it has that tag.
     fn enter(&mut self, tag: u8) -> Option<Self> {
         if self.0.first() != Some(&tag) {
             return None;

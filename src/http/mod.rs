@@ -1,7 +1,7 @@
-//! One HTTP exchange at a time: a request, its answer, or why there is none.
+//! One HTTP exchange: a request, and its answer or the reason why there is none.
 //!
-//! What matters to the life of a token is whether a request without an answer may have reached Ring. So a failure says
-//! that, and when in doubt it says yes.
+//! If a request has no answer, the manager needs to know whether it may have reached Ring. So a failure contains that, and in doubt it
+//! says yes.
 
 mod client;
 mod connector;
@@ -26,29 +26,29 @@ pub use inspect::{Certificate, Trust, Way, addresses, connect, is_sinkhole};
 use crate::task::BoxFuture;
 use crate::{Error, ErrorCode};
 
-/// The most that an answer of the token endpoint may hold, or one about a session, in bytes.
+/// The length of the longest answer of the token endpoint, or of one about a session, in bytes.
 pub const API_LIMIT: usize = 1024 * 1024;
 
 /// The most that a page of the web login may hold, in bytes.
 pub const PAGE_LIMIT: usize = 2 * 1024 * 1024;
 
-/// Sends one request. The flows know the network by this alone, so that their tests open no socket.
+/// A client for single requests. The flows use the network only by this trait, so that their tests open no socket.
 pub trait Http: Send + Sync + 'static {
     /// Sends the request once, follows no redirect, repeats nothing, and reads the whole answer.
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, HttpFailure>>;
 
-    /// Does what takes time before a request to that place can be sent at all, such as reading files, so that
-    /// [`Http::send`] does not have to. It takes a few seconds at most.
+    /// Does the slow part of a request to that host beforehand, such as reading files, so that [`Http::send`] does not have to. It takes
+    /// a few seconds at most.
     ///
-    /// Fails only with what no other try can change, [`FailureKind::Misconfigured`]. Any other failure is that of the request.
+    /// Fails only with [`FailureKind::Misconfigured`], which no other try can change. The request itself reports any other failure.
     fn prepare<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<(), HttpFailure>> {
         let _ = url;
         Box::pin(std::future::ready(Ok(())))
     }
 }
 
-/// Says whether an answer needs no more than this: its status, the part of its body that has arrived, and whether the transfer has
-/// ended without coming to its own end.
+/// Decides whether an answer is complete enough, by its status, the part of its body that has arrived, and whether the transfer has ended
+/// early.
 pub type Enough = fn(u16, &[u8], bool) -> bool;
 
 /// The methods that Ring's servers know. Its authentication needs the first two of them.
@@ -73,18 +73,18 @@ pub enum Method {
 pub struct Request {
     /// `GET`, `POST` and so on.
     pub method: Method,
-    /// Where it goes.
+    /// The address.
     pub url: Url,
     /// Names in lower case, with their values; `content-type` comes from the body.
     pub headers: Vec<(Cow<'static, str>, String)>,
-    /// What it carries.
+    /// The body.
     pub body: Option<Body>,
     /// The most bytes that the body of the answer may have; more is [`FailureKind::TooLarge`].
     pub limit: usize,
-    /// The time for the whole exchange, where it is not the sender's own.
+    /// The time limit of the whole exchange, if it is not that of the client.
     pub timeout: Option<Duration>,
-    /// For an answer that may hold the only copy of something: as soon as this says so, what has arrived is the answer, whatever
-    /// becomes of the rest, and whatever is wrong with its headers, its length or its end.
+    /// For an answer that may contain the only copy of a token. As soon as this function accepts what has arrived, that is the answer, even
+    /// if the rest never comes, or if its headers, its length or its end are wrong.
     pub enough: Option<Enough>,
 }
 
@@ -102,7 +102,7 @@ impl fmt::Debug for Request {
     }
 }
 
-/// What a request carries. `Debug` shows its length only.
+/// The body of a request. `Debug` shows only its length.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Body {
     content_type: Option<Cow<'static, str>>,
@@ -121,7 +121,7 @@ impl Body {
         Self { content_type: Some("application/json".into()), bytes: value.to_string().into_bytes() }
     }
 
-    /// Bytes that somebody else has made, of the type that they say.
+    /// The caller's bytes, with their type.
     pub fn raw(bytes: Vec<u8>, content_type: Option<String>) -> Self {
         Self { content_type: content_type.map(Cow::Owned), bytes }
     }
@@ -131,7 +131,7 @@ impl Body {
         self.content_type.as_deref()
     }
 
-    /// What goes over the wire.
+    /// The bytes that are sent.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -152,7 +152,7 @@ pub struct Answer {
     pub headers: Headers,
     /// The whole body.
     pub body: Vec<u8>,
-    /// What was asked: redirects are not followed.
+    /// The URL of the request: redirects are not followed.
     pub url: Url,
 }
 
@@ -202,19 +202,19 @@ impl fmt::Debug for Headers {
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpFailure {
-    /// What happened.
+    /// The kind of failure.
     pub kind: FailureKind,
     /// The request may have been sent, and the server may have acted on it.
     pub ambiguous: bool,
-    /// What the system said, without any URL.
+    /// The system's message, without any URL.
     pub cause: Option<String>,
 }
 
 impl HttpFailure {
-    /// What to tell the caller. Whether it is ambiguous is not in it.
+    /// The error for the caller. It does not contain whether the failure is ambiguous.
     pub fn to_error(&self) -> Error {
         let error = match self.kind {
-            // The sentence names the variable, and says all that there is to say.
+            // The cause is the whole sentence, with the name of the variable.
             FailureKind::Misconfigured => return Error::invalid(self.cause.as_deref().unwrap_or_default()),
             FailureKind::NotSent => Error::new(
                 ErrorCode::Network,
@@ -278,23 +278,22 @@ pub enum FailureKind {
     TooLarge,
 }
 
-/// What the process's environment says about reaching servers. `Debug` shows nothing of it: a proxy's URL can hold a
-/// password.
+/// The proxies and certificates of the process's environment. `Debug` shows none of them: a proxy's URL can contain a password.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Environment {
     /// `https_proxy` or `HTTPS_PROXY`: an `http:` or `https:` proxy.
     pub https_proxy: Option<String>,
-    /// `all_proxy` or `ALL_PROXY`: used where there is no `https_proxy`.
+    /// `all_proxy` or `ALL_PROXY`: used if there is no `https_proxy`.
     pub all_proxy: Option<String>,
     /// `no_proxy` or `NO_PROXY`: hosts, domains, addresses and networks, separated by commas, semicolons or spaces; `*` is all.
     pub no_proxy: Option<String>,
     /// The variable in which npm keeps a proxy of its own, which is not used here.
     pub npm_proxy: Option<&'static str>,
-    /// `NODE_EXTRA_CA_CERTS`: a PEM file of roots to trust as well.
+    /// `NODE_EXTRA_CA_CERTS`: a PEM file of additional roots.
     pub extra_ca_certs: Option<PathBuf>,
-    /// `SSL_CERT_FILE`: a PEM file of roots to trust as well.
+    /// `SSL_CERT_FILE`: a PEM file of additional roots.
     pub ssl_cert_file: Option<PathBuf>,
-    /// The roots of the system (PEM) that the program was asked to trust as well, or why it cannot have them.
+    /// The roots of the system (PEM) that the user wants to trust, too, or the reason why they are not available.
     pub system_ca: Option<Result<Arc<str>, Arc<str>>>,
 }
 
@@ -302,14 +301,14 @@ pub struct Environment {
 static SYSTEM_CA: Mutex<Option<Result<Arc<str>, Arc<str>>>> = Mutex::new(None);
 
 impl Environment {
-    /// Hands over the roots of the system (PEM), or the sentence that says why the program that was asked for them has none. Each
-    /// environment that is read afterwards has them.
+    /// Passes the roots of the system (PEM), or the sentence that explains why they are not available. Each environment that is read
+    /// afterwards has them.
     pub fn set_system_ca(roots: Result<String, String>) {
         let roots = roots.map(Arc::from).map_err(Arc::from);
         *SYSTEM_CA.lock().unwrap_or_else(PoisonError::into_inner) = Some(roots);
     }
 
-    /// Why the roots of the system, which were asked for, are not there. A sentence for the log.
+    /// The reason why the roots of the system are not available, as a sentence for the log.
     pub fn system_ca_problem(&self) -> Option<&str> {
         self.system_ca.as_ref()?.as_ref().err().map(|problem| &**problem)
     }
@@ -319,8 +318,8 @@ impl Environment {
         self.npm_proxy.filter(|_| self.https_proxy.is_none() && self.all_proxy.is_none())
     }
 
-    /// What the process's environment says now. An empty variable counts as none. `NODE_TLS_REJECT_UNAUTHORIZED` is
-    /// not looked at: nobody gets these tokens unverified.
+    /// Reads the process's environment. An empty variable counts as none. `NODE_TLS_REJECT_UNAUTHORIZED` is ignored: no server gets
+    /// these tokens without verification.
     pub fn from_process() -> Self {
         // Node's own clients prefer the lower-case name.
         let either = |name: &str| {

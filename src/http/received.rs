@@ -1,7 +1,7 @@
-//! An answer as it arrives, read as forgivingly as possible.
+//! A tolerant reader of an answer while it arrives.
 //!
-//! An HTTP library asks whether an answer is well-formed, and gives an error in place of a body where it is not. Here the question is
-//! what has arrived: the headers may be any number of anything, the length may be wrong, and the end may be missing.
+//! An HTTP library checks whether an answer is well-formed, and returns an error instead of a body if it is not. This reader takes what
+//! has arrived: there may be any number of headers, the length may be wrong, and the end may be missing.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use super::{Answer, Enough, FailureKind, Headers};
 /// The most that the headers of an answer may take, in bytes.
 const HEAD_LIMIT: usize = 1024 * 1024;
 
-/// A pause after which a part of an answer is looked at: looking at each segment of a long one would cost too much.
+/// The pause after which a part of an answer is checked: a check of each segment of a long answer would cost too much.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How long an answer that has come to its end, and says nothing, is read on: its length may be wrong.
+/// How long the reader waits for more after the end of an answer that is not enough: its length may be wrong.
 const BEYOND: Duration = Duration::from_millis(250);
 
-/// Why an answer ended before it was whole, and in what words of the system.
+/// The reason why an answer ended before it was whole, and the system's message.
 pub(super) type Broken = (FailureKind, Option<String>);
 
 /// Reads an answer until it is whole, or until what has arrived of it is enough. `limit` is for its body.
@@ -46,7 +46,7 @@ pub(super) async fn read(
                 is_news = true;
                 received.is_too_long(limit).then_some((FailureKind::TooLarge, None))
             }
-            // TLS tells what is wrong with a record before it gives what it has read of the records in front of that one.
+            // TLS reports an error in a record before it returns the content of the records before it.
             Ok(Err(error)) if failed.is_none() => {
                 failed = Some(error.to_string());
                 continue;
@@ -76,7 +76,7 @@ pub(super) async fn read(
         let is_whole = received.is_whole() || (at_its_end && head.framing == Framing::ToTheEnd);
         if is_whole {
             let whole = answer(received.body());
-            // What matters is in a success alone: of a failure there is nothing to be had beyond its end.
+            // Only a success contains tokens. After the end of a failure there is nothing to wait for.
             if !(200..=299).contains(&head.status) || enough(whole.status, &whole.body, true) {
                 return Ok(whole);
             }
@@ -108,10 +108,10 @@ struct Head {
     framing: Framing,
 }
 
-/// What has arrived on a connection so far.
+/// The bytes that have arrived on a connection so far.
 #[derive(Default)]
 struct Received {
-    /// What is not understood yet: the head, or what follows it.
+    /// The bytes that were not parsed yet.
     bytes: Vec<u8>,
     head: Option<Head>,
     chunks: Chunks,
@@ -133,7 +133,7 @@ impl Received {
         }
     }
 
-    /// The head at the beginning and its length, once all of it is there. One that is only an announcement is none.
+    /// The head at the beginning and its length, after all of it has arrived. An informational one (1xx) does not count.
     fn parse_head(&mut self) -> Option<(Option<Head>, usize)> {
         // Some servers end the body before, or an announcement, with a line end too many.
         let blank = self.bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
@@ -230,7 +230,7 @@ fn framing(status: u16, headers: &Headers) -> Framing {
 #[derive(Default)]
 struct Chunks {
     body: Vec<u8>,
-    /// How many bytes were understood.
+    /// The number of bytes that were parsed.
     read: usize,
     at: Expect,
 }
@@ -244,12 +244,12 @@ enum Expect {
     LineEnd,
     Trailers,
     Nothing,
-    /// What comes is not chunked, or is so wrongly.
+    /// The body is not chunked, or its chunks are wrong.
     Anything,
 }
 
 impl Chunks {
-    /// Goes on with all the bytes behind the head.
+    /// Parses all the bytes behind the head.
     fn read(&mut self, bytes: &[u8]) {
         loop {
             let rest = &bytes[self.read..];

@@ -15,7 +15,7 @@ use super::Environment;
 use super::crypto::provider;
 use crate::task::Apart;
 
-/// TLS that trusts what [`trusted`] gives, and what is wrong with one of those files.
+/// A TLS configuration that trusts the roots of [`trusted`], and the problem with one of its files.
 pub(super) async fn tls(
     environment: &Environment,
     patience: Duration,
@@ -42,8 +42,8 @@ pub(super) fn public() -> rustls::RootCertStore {
     rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
 }
 
-/// Mozilla's authorities, those in the files of an environment and those that Node read from the system, and what is wrong with
-/// one of those files. Each file is waited for that long.
+/// Mozilla's authorities, those in the files of an environment and those that Node read from the system, and the problem with one of
+/// those files. Reading each file may take `patience`.
 pub(super) async fn trusted(environment: &Environment, patience: Duration) -> (rustls::RootCertStore, Option<String>) {
     let mut roots = public();
     let mut problem = None;
@@ -51,7 +51,7 @@ pub(super) async fn trusted(environment: &Environment, patience: Duration) -> (r
         let file = file.clone();
         async move { Some(read(&file?, patience).await) }
     };
-    // Both at once: two that do not answer take no longer than one.
+    // Both are read at once: two files that do not answer take no longer than one.
     let (extra, bundle) = tokio::join!(read(&environment.extra_ca_certs), read(&environment.ssl_cert_file));
     for (name, contents) in [("NODE_EXTRA_CA_CERTS", extra), ("SSL_CERT_FILE", bundle)] {
         match contents {
@@ -84,7 +84,7 @@ type Contents = Result<Arc<[u8]>, String>;
 
 static READINGS: Apart<PathBuf, Contents> = Apart::new();
 
-/// Reads a file, which on a mount that has gone never ends: nobody waits longer than `patience` since it began.
+/// Reads a file, at most for `patience` since the read began: on a dead mount it never ends.
 async fn read(path: &Path, patience: Duration) -> Contents {
     let file = path.to_owned();
     let work = move || {

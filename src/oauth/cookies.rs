@@ -46,7 +46,7 @@ impl Jar {
         (!pairs.is_empty()).then(|| pairs.join("; "))
     }
 
-    /// The value of a cookie, whatever its path: for reading what a page's own script would read.
+    /// The value of a cookie with any path, as a page's own script would read it.
     pub(super) fn value(&self, name: &str) -> Option<&str> {
         self.0.iter_unexpired().find(|cookie| cookie.name() == name).map(|cookie| cookie.value())
     }

@@ -38,7 +38,7 @@ pub(super) fn in_page(page: &str) -> Option<Secret> {
                     _ => {}
                 }
             }
-            // What stands in these is text, whatever it looks like.
+            // The content of these is text, even if it looks like tags.
             "style" | "textarea" | "title" => rest = raw_text(rest, &tag.name).1,
             "input" if tag.attribute("name") == Some("csrf-token") => {
                 input = input.or_else(|| tag.attribute("value").and_then(usable));
@@ -108,7 +108,7 @@ fn attributes(text: &str) -> Option<(Vec<(String, String)>, &str)> {
                 (value, rest) = rest.split_at(end);
             }
         }
-        // Only what is looked for is kept: a page of nothing but attributes costs no memory.
+        // Only the attributes that are needed are kept: a page full of attributes costs no memory.
         let is_kept = matches!(name.as_str(), "id" | "name" | "value" | "content" | "type" | "autocomplete" | "action");
         if is_kept && attributes.len() < 16 {
             attributes.push((name, without_entities(value)));

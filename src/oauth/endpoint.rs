@@ -1,4 +1,4 @@
-//! Where Ring is: the two origins that get its secrets.
+//! The two origins that get the secrets.
 
 use url::Url;
 
@@ -10,7 +10,7 @@ use crate::{Error, Result};
 pub struct Origin(Url);
 
 impl Origin {
-    /// Parses what a user gave for the option called `name`.
+    /// Parses the user's text for the option `name`.
     ///
     /// Plain http is for 127.0.0.0/8, `[::1]` and `localhost` only. Credentials, a path, a query or a fragment are
     /// `INVALID_ARGUMENT`, with a message that names the option but does not repeat its value.

@@ -1,20 +1,20 @@
-//! A forgiving reader of the one JSON object that matters in an answer.
+//! A tolerant reader of the one JSON object that matters in an answer.
 //!
-//! `serde_json` judges a text as a whole: half a character in a member that nobody asks for, or one that is nested 200 deep, is no
-//! JSON. An answer can hold the only copy of a token, so here the members are found first, without being understood, and only
-//! those that are asked for are read, strictly.
+//! `serde_json` rejects a text as a whole because of half a character in a member that is not needed, or one that is nested 200 deep.
+//! An answer can contain the only copy of a token, so this reader first finds the members without parsing them, and then parses only
+//! those that are needed, strictly.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-/// The byte order mark of UTF-8, which some gateways put in front.
+/// The byte order mark of UTF-8, which some gateways add at the beginning.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// How many times the length of a text is looked at for its objects, at most: a hostile text costs no more.
+/// The limit for the search of objects, as a multiple of the text's length: a hostile text costs no more.
 const PASSES: usize = 16;
 
-/// What a look at an object costs at least, in bytes.
+/// The smallest cost of a look at an object, in bytes.
 const LEAST: usize = 8;
 
 /// The members of an object, their values unread.
@@ -53,7 +53,7 @@ impl<'a> Object<'a> {
             .flatten()
     }
 
-    /// Reads the object at the start of a text. `None` if what stands there is no object.
+    /// Reads the object at the start of a text. `None` if there is no object.
     fn read(reader: &mut Reader<'a>) -> Option<Self> {
         let mut members = Vec::new();
         reader.take(b'{')?;
@@ -64,7 +64,7 @@ impl<'a> Object<'a> {
                     reader.take(b'}')?;
                     break true;
                 }
-                // One too many does no harm.
+                // An additional one does no harm.
                 Some(b',') => reader.take(b',')?,
                 Some(b'"') => {
                     let Some(name) = reader.value() else { break false };
@@ -76,7 +76,7 @@ impl<'a> Object<'a> {
                     if value.is_empty() {
                         return None;
                     }
-                    // A name that cannot be read is nobody's.
+                    // A member whose name cannot be read is not one that is needed.
                     members.push((serde_json::from_slice::<String>(name).map_or(Cow::Borrowed(""), Cow::Owned), value));
                     if !matches!(reader.peek(), None | Some(b',' | b'}')) {
                         return None;
@@ -123,7 +123,7 @@ pub(super) fn without_mark(text: &[u8]) -> &[u8] {
     text
 }
 
-/// What is still to be read, and how many bytes were looked at.
+/// The rest of the text, and the number of bytes that were looked at.
 struct Reader<'a> {
     left: &'a [u8],
     looked_at: usize,
@@ -151,7 +151,7 @@ impl<'a> Reader<'a> {
         let length = match self.peek()? {
             b'"' => string(self.left),
             b'{' | b'[' => nested(self.left),
-            // A number that ends with the text may go on in what never came.
+            // A number at the end of the text may continue in the part that never came.
             _ => self.left.iter().position(|byte| matches!(byte, b',' | b'}' | b']') || byte.is_ascii_whitespace()),
         };
         self.looked_at += length.unwrap_or(self.left.len());

@@ -11,7 +11,7 @@ use crate::{Error, ErrorCode, Result, Secret};
 /// Which of Ring's two logins to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LoginFlow {
-    /// The web login; the password grant where there is no web login, or Ring's edge blocks its first page.
+    /// The web login; the password grant if there is no web login, or if Ring's edge blocks its first page.
     #[default]
     Auto,
     /// The web login only.
@@ -20,7 +20,7 @@ pub enum LoginFlow {
     Password,
 }
 
-/// Who logs in, and as which device. `Debug` shows neither e-mail nor password.
+/// The account and the device of a login. `Debug` shows neither e-mail nor password.
 #[derive(Clone)]
 pub struct LoginRequest {
     /// The account's e-mail, as typed.
@@ -31,7 +31,7 @@ pub struct LoginRequest {
     pub flow: LoginFlow,
     /// The stable id of this installation; the tokens belong to it.
     pub hardware_id: String,
-    /// What Ring's Control Center shows for it.
+    /// The name of the device in Ring's Control Center.
     pub device_name: String,
 }
 
@@ -52,15 +52,15 @@ pub enum LoginStep {
     Authenticated {
         /// The tokens.
         grant: Grant,
-        /// Ring's APIs may refuse this access token until it was refreshed once, as after every web login. Whoever
-        /// keeps the tokens stores this grant, and then refreshes.
+        /// Ring's APIs may reject this access token until it was refreshed once, as after every web login. The caller has to
+        /// store this grant, and then refresh.
         refresh_due: bool,
     },
     /// Ring waits for a code: [`Login::submit`] it.
     TwoFactor(TwoFactor),
 }
 
-/// One login. It repeats nothing by itself: each start makes Ring send another code.
+/// One login. It repeats no request: each start makes Ring send another code.
 pub struct Login {
     oauth: Arc<RingOauth>,
     request: LoginRequest,
@@ -73,7 +73,7 @@ impl Login {
         Self { oauth, request, waiting: None }
     }
 
-    /// Sends e-mail and password. While a code is awaited it sends nothing, and says again what is awaited.
+    /// Sends e-mail and password. While the login waits for a code, it sends nothing and returns the same step again.
     ///
     /// Fails with `INVALID_ARGUMENT` for an empty e-mail or password, `INVALID_CREDENTIALS` for wrong ones,
     /// `TWO_FACTOR_RATE_LIMITED` after too many codes, and as any request does.
@@ -99,8 +99,8 @@ impl Login {
 
     /// Sends the code that Ring waits for. Spaces and dashes in it do not count.
     ///
-    /// A wrong one is `TWO_FACTOR_INVALID`, and the login goes on waiting, as after any failure but `INVALID_CREDENTIALS` and
-    /// one that ends it, because Ring's page answered for another login. An empty one, or one that nobody waits for, is `INVALID_ARGUMENT`.
+    /// A wrong code is `TWO_FACTOR_INVALID`, and the login still waits, as after any failure but `INVALID_CREDENTIALS` and one that ends
+    /// the login, because Ring's page answered for another login. An empty code, or one without a waiting login, is `INVALID_ARGUMENT`.
     pub async fn submit(&mut self, code: &Secret) -> Result<LoginStep> {
         let Some(waiting) = &mut self.waiting else {
             return Err(Error::invalid("No code is awaited. Start a login first."));
@@ -135,7 +135,7 @@ impl Login {
     }
 
     /// Sends e-mail and password together with a code that an earlier login asked for: another program, or this one
-    /// before it was started anew. Only the password grant can do that. It makes Ring send no other code.
+    /// before it was started again. Only the password grant can do that. It makes Ring send no other code.
     pub async fn start_with_code(&mut self, code: &Secret) -> Result<LoginStep> {
         let code = normalized(code)?;
         let LoginRequest { email, password, hardware_id, .. } = &self.request;
@@ -176,7 +176,7 @@ impl Login {
         }
     }
 
-    /// The code that is awaited, if one is.
+    /// The code for which the login waits, if it does.
     pub fn two_factor(&self) -> Option<&TwoFactor> {
         self.waiting.as_ref().map(|waiting| &waiting.two_factor)
     }
@@ -228,7 +228,7 @@ enum Flow {
     Web(Box<WebLogin>),
 }
 
-/// A code as people type it (`123 456`, `123-456`) as Ring wants it, and fit for a header.
+/// A code in the form that Ring wants, from the form in which users type it (`123 456`, `123-456`). It is valid in a header.
 fn normalized(code: &Secret) -> Result<Secret> {
     let dash = |c: char| c == '-' || matches!(c, '\u{2010}'..='\u{2015}');
     let blank = |c: char| c == ' ' || c == '\u{a0}' || dash(c);

@@ -53,7 +53,7 @@ impl RingOauth {
         Ok(Self { http, endpoints, user_agent: user_agent.map(Box::from) })
     }
 
-    /// The same over the network, held once for all managers of a process that would have an equal one.
+    /// A client over the network, which all managers of a process with equal settings share.
     ///
     /// # Errors
     ///
@@ -76,7 +76,7 @@ impl RingOauth {
         &self.endpoints
     }
 
-    /// What sends the requests.
+    /// The HTTP client of its requests.
     pub fn http(&self) -> &Arc<dyn Http> {
         &self.http
     }
@@ -86,8 +86,8 @@ impl RingOauth {
         self.user_agent.as_deref().unwrap_or(DEFAULT_USER_AGENT)
     }
 
-    /// Sends a form to the token endpoint. `code` is for the `2fa-code` header, which ring-client-api sends empty where
-    /// there is none.
+    /// Sends a form to the token endpoint. `code` is for the `2fa-code` header, which ring-client-api sends empty if there
+    /// is none.
     async fn token(
         &self,
         kind: GrantKind,
@@ -109,7 +109,7 @@ impl RingOauth {
             body: Some(Body::form(fields)),
             limit: API_LIMIT,
             timeout: None,
-            // Ring has spent the old token by then, and nothing but this answer has the new one.
+            // Ring has spent the old token then, and only this answer contains the new one.
             enough: Some(classify::is_enough),
         };
         let answer = self.http.send(request).await?;
@@ -117,7 +117,7 @@ impl RingOauth {
     }
 }
 
-/// What makes one differ from another, and each that somebody has.
+/// The settings by which shared clients differ, and a client that is in use.
 type Shared = ((HttpConfig, Endpoints, Option<String>), Weak<RingOauth>);
 
 static SHARED: Mutex<Vec<Shared>> = Mutex::new(Vec::new());
@@ -131,28 +131,28 @@ impl fmt::Debug for RingOauth {
     }
 }
 
-/// What Ring gives for a grant: an access token, and the refresh token that replaces the one used.
+/// Ring's answer to a grant: an access token, and the refresh token that replaces the one that was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     /// For the `Authorization` header of API requests.
     pub access_token: Secret,
     /// The raw refresh token, not the wrapper. It works once.
     pub refresh_token: Secret,
-    /// `Bearer`, as far as anyone has seen.
+    /// The token type. Ring is only known to send `Bearer`.
     pub token_type: String,
-    /// `client`, as far as anyone has seen.
+    /// The scope. Ring is only known to send `client`.
     pub scope: String,
-    /// How long the access token lives: any positive number is believed, 24 h at most; missing, zero, negative or not
-    /// a number counts as 60 s.
+    /// The lifetime of the access token: any positive number, at most 24 h; if it is missing, zero, negative or not a number, it counts
+    /// as 60 s.
     pub lifetime: Duration,
 }
 
-/// A failed request, with the one thing that the life of a token depends on.
+/// A failed request, and whether Ring may have processed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WireError {
-    /// What to tell the caller.
+    /// The error for the caller.
     pub error: Error,
-    /// Ring may have processed the request although no answer of its came: the same token has to be sent again soon.
+    /// Whether Ring may have processed the request although no answer came. Then the same token has to be sent again soon.
     pub ambiguous: bool,
 }
 
@@ -171,14 +171,14 @@ impl From<HttpFailure> for WireError {
 
 /// The client of Ring's authentication server. The manager and the API client know [`RingOauth`] by this alone.
 pub trait OauthClient: Send + Sync + 'static {
-    /// Sends the refresh token once and says what Ring answered. Never retries by itself.
+    /// Sends the refresh token once and returns Ring's answer. It never retries.
     fn refresh<'a>(
         &'a self,
         refresh_token: &'a Secret,
         hardware_id: &'a str,
     ) -> BoxFuture<'a, Result<Grant, WireError>>;
 
-    /// Does what takes time before a token can be sent at all, such as reading files of certificates: a few seconds at most.
+    /// Does the slow part of a request beforehand, such as reading files of certificates. It takes a few seconds at most.
     ///
     /// Fails only if no request can be made at all: nothing is sent then, and another try cannot change that.
     fn prepare(&self) -> BoxFuture<'_, Result<()>> {
@@ -197,10 +197,10 @@ pub trait OauthClient: Send + Sync + 'static {
 
 const TOKEN_PATH: &str = "/oauth/token";
 
-/// What the Android app calls itself; Ring has required it in the body since September 2024.
+/// The client id of the Android app. Ring has required it in the body since September 2024.
 const CLIENT_ID: &str = "ring_official_android";
 
-/// The only scope that anyone has seen.
+/// The only known scope.
 const SCOPE: &str = "client";
 
 /// A hardware id can come out of a pasted token, and goes into a header.

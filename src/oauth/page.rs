@@ -1,4 +1,4 @@
-//! What a page of Ring's sign-in asks a person for, if the answer to a form is a page and not JSON.
+//! The question of a page of Ring's sign-in, if the answer to a form is a page and not JSON.
 
 use serde_json::Value;
 

@@ -1,7 +1,7 @@
 //! The web login of 2026: Ring's sign-in page, and an authorization code with PKCE.
 //!
-//! It goes where a browser would, with two differences: redirects are followed by hand and only on Ring's own origin,
-//! and the callback is read out of the last one and never requested.
+//! It makes the requests of a browser, with two differences: it follows redirects by hand and only on Ring's own origin, and it
+//! reads the callback from the last redirect and never requests it.
 
 use std::time::SystemTime;
 
@@ -27,9 +27,9 @@ pub(super) struct WebLogin {
     csrf: Secret,
     /// The sign-in page, for the `Referer` header.
     page: Url,
-    /// Ring has taken the code: what is left can be tried again without one.
+    /// Ring has accepted the code: the remaining steps can be tried again without one.
     verified: bool,
-    /// Ring's page has gone over to another login: nothing of this one can be tried again.
+    /// Ring's page has begun another login: no step of this one can be tried again.
     is_over: bool,
 }
 
@@ -45,7 +45,7 @@ pub(super) enum WebStep {
 #[derive(Debug)]
 pub(super) struct StartFailure {
     pub(super) error: Error,
-    /// No code was sent and no password judged, and the cause lies in this flow: the other one may work.
+    /// Ring has sent no code and checked no password, and the cause is in this flow: the other flow may work.
     pub(super) other_flow_may_work: bool,
 }
 
@@ -244,11 +244,11 @@ impl WebLogin {
         if let Some(cookies) = self.jar.header(&url) {
             headers.push(("cookie".into(), cookies));
         }
-        // Ring has sent a code by then, or taken one: what it said must not be lost for how its answer ended.
+        // Ring has sent a code or accepted one then, so its answer must not be lost because of a bad end.
         let enough: Option<Enough> = (method == Method::Post).then_some(is_enough);
         let request = Request { method, url, headers, body, limit: PAGE_LIMIT, timeout: None, enough };
         let answer = oauth.http.send(request).await.map_err(|failure| failure.to_error())?;
-        // A token that lives in a cookie has to be the one of the cookie that goes with it, even when that changes.
+        // A token from a cookie has to be equal to the cookie of the same request, even if that changes.
         let in_cookie = csrf::in_cookies(&self.jar).as_ref() == Some(&self.csrf);
         self.jar.store(&answer.headers, &answer.url);
         if in_cookie && let Some(csrf) = csrf::in_cookies(&self.jar) {
@@ -264,12 +264,12 @@ const REDIRECT_URI: &str = "https://ring.com/signin/callback";
 
 const MOST_REDIRECTS: usize = 5;
 
-/// Whether an answer to a form says all that it can say with that part of its body.
+/// Whether that part of the body contains all of the answer to a form that matters.
 fn is_enough(status: u16, body: &[u8], ended: bool) -> bool {
     Object::whole(body).is_some() || (ended && matches!(status, 204 | 300..=399 | 412))
 }
 
-/// Where a walk ended.
+/// The end of a chain of redirects.
 enum Landing {
     Page(Answer),
     Callback(Url),
@@ -289,7 +289,7 @@ fn read_sign_in(oauth: &RingOauth, answer: &Answer) -> Result<Option<TwoFactor>,
     }
     match answer.status {
         204 => Ok(None),
-        // Not seen yet. The code can be entered where a page asks for it, whatever else is on that page.
+        // No such page is known yet. The code can be entered if a page asks for it, even if the rest of the page is unknown.
         200..=299 if let Some(two_factor) = page::asks_for_code(&answer.body) => Ok(Some(two_factor)),
         200..=299 | 400..=499 if facts.asks_for_captcha() => Err(facts.captcha().into()),
         // Not seen yet, but the answer to a code looks like this.
@@ -320,7 +320,7 @@ fn read_sign_in(oauth: &RingOauth, answer: &Answer) -> Result<Option<TwoFactor>,
     }
 }
 
-/// Reads the answer to a code: nothing when Ring took it, or what it waits for now.
+/// Reads the answer to a code: `None` if Ring accepted it, or what Ring waits for now.
 fn read_verification(answer: &Answer) -> Result<Option<TwoFactor>> {
     let facts = facts(answer);
     match answer.status {
@@ -330,10 +330,8 @@ fn read_verification(answer: &Answer) -> Result<Option<TwoFactor>> {
         412 => Ok(Some(TwoFactor::from_answer(&answer.body))),
         400 if facts.mentions("too many requests") || facts.is_page() => Err(facts.common_error()),
         400 | 401 => Err(facts.wrong_code()),
-        403 if facts.is_json_object() && facts.mentions("csrf") => {
-            Err(facts
-                .error(ErrorCode::Protocol, "Ring's sign-in page refused its own form. Try again, or log in anew."))
-        }
+        403 if facts.is_json_object() && facts.mentions("csrf") => Err(facts
+            .error(ErrorCode::Protocol, "Ring's sign-in page refused its own form. Try again, or begin a new login.")),
         200..=299 => Err(facts.not_rings()),
         _ => Err(facts.common_error()),
     }
@@ -370,7 +368,7 @@ fn has_credentials(url: &Url) -> bool {
     !url.username().is_empty() || url.password().is_some()
 }
 
-/// Compares without telling by its time where two texts differ.
+/// Compares two texts in constant time.
 fn same(one: &str, other: &str) -> bool {
     one.len() == other.len() && one.bytes().zip(other.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
 }

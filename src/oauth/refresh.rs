@@ -47,8 +47,8 @@ impl OauthClient for RingOauth {
     }
 }
 
-/// A code was asked for where there is no login. [`classify`](super::classify()) never says so of these grants; the types
-/// cannot tell.
+/// The error if Ring asks for a code without a login. [`classify`](super::classify()) never returns that for these grants; the types
+/// cannot show it.
 pub(super) fn unasked_code() -> Error {
-    Error::new(ErrorCode::Protocol, "Ring asked for a code although nobody is logging in. Try again later.")
+    Error::new(ErrorCode::Protocol, "Ring asked for a code although no login is under way. Try again later.")
 }

@@ -1,11 +1,11 @@
-//! What Ring says of the code that it waits for.
+//! Ring's information about the code for which it waits.
 
 use std::time::Duration;
 
 use super::classify::seconds;
 use super::json::Object;
 
-/// How a code reaches its person.
+/// The way in which a code reaches the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TwoFactorMethod {
     /// A text message.
@@ -14,7 +14,7 @@ pub enum TwoFactorMethod {
     Email,
     /// An authenticator app makes it.
     Totp,
-    /// Ring did not say, or named something that nobody has seen yet.
+    /// Ring named no method, or an unknown one.
     Unknown,
 }
 
@@ -23,20 +23,20 @@ pub enum TwoFactorMethod {
 pub struct TwoFactor {
     /// How it was sent.
     pub method: TwoFactorMethod,
-    /// Where it was sent, masked by Ring; printable, and 64 characters at most.
+    /// The destination of the code, masked by Ring; printable, and 64 characters at most.
     pub destination: Option<String>,
-    /// How long to wait before another one may be asked for.
+    /// The wait before another code may be requested.
     pub resend_in: Option<Duration>,
-    /// What to ask the person, in the words of ring-client-api.
+    /// The prompt for the user, in the words of ring-client-api.
     pub prompt: String,
 }
 
 impl TwoFactor {
     /// Reads the body that came with a 412: `{"next_time_in_secs":60,"phone":"+1xxxxxxxx89","tsv_state":"sms"}`.
     ///
-    /// Whatever is missing or of another type counts as not said.
+    /// A member that is missing or has another type counts as absent.
     pub fn from_answer(body: &[u8]) -> Self {
-        // The status has said that a code is on its way: what is left of the body is good enough.
+        // The status means that a code was sent, so the readable part of the body is enough.
         let object = Object::leading(body);
         let text = |name: &str, longest| object.as_ref()?.text(name).and_then(|text| printable(&text, longest));
         let (state, destination) = (text("tsv_state", 32), text("phone", 64));
