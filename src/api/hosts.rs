@@ -1,4 +1,4 @@
-//! Which servers may be sent the account's token: a pure function of the URL.
+//! The servers that may get the account's token: a pure function of the URL.
 
 use url::{Host, Url};
 
@@ -14,16 +14,16 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// Of a manager with these endpoints.
+    /// The servers for a manager with these endpoints.
     pub fn new(endpoints: &Endpoints) -> Self {
         let elsewhere = !is_rings(&endpoints.api.url("/"));
         Self { api: endpoints.api.clone(), oauth: endpoints.oauth.clone(), elsewhere }
     }
 
-    /// Where a request for that URL goes, with credentials; `None` where it must not go with them.
+    /// The address for a request with credentials to that URL; `None` if that host must not get them.
     ///
-    /// An `apiUrl` that is not Ring's stands for all of Ring's API: what is meant for any of Ring's hosts goes there, with the
-    /// same path, so that the tokens of a gateway never reach Ring.
+    /// An `apiUrl` that is not Ring's stands for all of Ring's API: a request for any of Ring's hosts goes there, with the same path, so
+    /// that the tokens of a gateway never reach Ring.
     pub fn target(&self, url: &Url) -> Option<Url> {
         if !url.username().is_empty() || url.password().is_some() {
             return None;
@@ -45,7 +45,7 @@ impl Hosts {
     }
 }
 
-/// `ring.com`, and whatever is below it or below `rings.solutions`, over https on its own port.
+/// Whether the URL is `ring.com`, or a host below it or below `rings.solutions`, over https on its default port.
 fn is_rings(url: &Url) -> bool {
     let Some(Host::Domain(name)) = url.host() else { return false };
     let is_its_name = name == "ring.com" || name.ends_with(".ring.com") || name.ends_with(".rings.solutions");

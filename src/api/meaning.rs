@@ -1,4 +1,4 @@
-//! What an answer of the API means: a pure function of the answer.
+//! The meaning of an answer of the API: a pure function of the answer.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,14 +8,14 @@ use crate::http::Answer;
 use crate::oauth::retry_after;
 use crate::{Error, ErrorCode};
 
-/// What an answer means.
+/// The meaning of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Meaning {
     /// 2xx.
     Fine,
-    /// 401: the access token is dead.
+    /// 401: Ring rejected the access token.
     Unauthorized,
-    /// 504: an edge waited in vain.
+    /// 504: Ring's edge got no answer.
     GatewayTimeout,
     /// The device is busy or offline, in Ring's words.
     Asset(String),
@@ -25,7 +25,7 @@ pub enum Meaning {
     Failed,
 }
 
-/// Says what an answer means for a device of that id.
+/// The meaning of an answer for a device with that id.
 pub fn meaning(answer: &Answer, hardware_id: &str) -> Meaning {
     match answer.status {
         200..=299 => Meaning::Fine,
@@ -47,7 +47,7 @@ pub fn meaning(answer: &Answer, hardware_id: &str) -> Meaning {
     }
 }
 
-/// The error for an answer that is final. `secret` is what must not be in it.
+/// The error for an answer that is final. It must not contain `secret`.
 pub fn error(answer: &Answer, secret: &str, now: SystemTime) -> Error {
     let retry_after = answer.headers.all("retry-after").find_map(|text| retry_after(text, now));
     let (code, message) = match answer.status {
@@ -67,7 +67,7 @@ pub fn error(answer: &Answer, secret: &str, now: SystemTime) -> Error {
              User-Agent."
                 .to_owned(),
         ),
-        // The words that programs made for ring-client-api look for.
+        // Programs for ring-client-api look for these words.
         404 => (ErrorCode::Protocol, format!("Not found with response: {}", quoted(&answer.body, secret))),
         429 => (
             ErrorCode::RateLimited,
@@ -85,7 +85,7 @@ pub fn error(answer: &Answer, secret: &str, now: SystemTime) -> Error {
     }
 }
 
-/// How long a 429 asks to be left alone, if it says so.
+/// The wait that a 429 asks for, if it does.
 pub fn asked_to_wait(answer: &Answer, now: SystemTime) -> Option<Duration> {
     answer.headers.all("retry-after").find_map(|text| retry_after(text, now))
 }
@@ -102,7 +102,7 @@ fn asset(code: &Value) -> Option<&'static str> {
     })
 }
 
-/// Foreign text as a message may show it: printable, short, and without the secret.
+/// Foreign text in a form for messages: printable, short, and without the secret.
 fn quoted(body: &[u8], secret: &str) -> String {
     let text = String::from_utf8_lossy(body);
     let text = if secret.is_empty() { text.into_owned() } else { text.replace(secret, "…") };

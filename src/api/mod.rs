@@ -1,7 +1,7 @@
-//! Requests to Ring's API with the manager's token: where the token may go, what is tried again, and the session that some
-//! of them need.
+//! Requests to Ring's API with the manager's token: which hosts get the token, which requests are repeated, and the session that
+//! some of them need.
 //!
-//! When a token is refreshed is the manager's business: here it is asked for one, and told of each 401.
+//! The manager decides when a token is refreshed. This module asks it for a token, and reports each 401.
 
 mod hosts;
 mod meaning;
@@ -27,31 +27,31 @@ use meaning::{Meaning, meaning};
 use policy::{Patience, Trouble};
 use session::Session;
 
-/// The most that an answer may hold, in bytes: a recording is larger than anything of the token endpoint.
+/// The length of the longest answer, in bytes: a recording is larger than any answer of the token endpoint.
 pub const DATA_LIMIT: usize = 64 * 1024 * 1024;
 
-/// Hears of each session that was made. Called from any thread; it must not block.
+/// The receiver of each session that was made. Any thread calls it; it must not block.
 pub trait Listener: Send + Sync + 'static {
-    /// Ring's answer to a session that it has just made.
+    /// Receives Ring's answer to the request that made a session.
     fn on_session(&self, answer: &Answer);
 }
 
-/// A request of a caller's. `Debug` shows neither query, header values nor body.
+/// A request of a caller. `Debug` shows neither query, header values nor body.
 #[derive(Clone)]
 pub struct Call {
-    /// Where it goes: one of the [`Hosts`].
+    /// The address, on one of the [`Hosts`].
     pub url: Url,
-    /// What it does there.
+    /// The method.
     pub method: Method,
-    /// The caller's own headers. Those that Ring needs are set here, whatever the caller says.
+    /// The caller's own headers. This module sets those that Ring needs, and replaces the caller's.
     pub headers: Vec<(String, String)>,
-    /// What it carries, with the caller's own `content-type`.
+    /// The body, with the caller's own `content-type`.
     pub body: Option<Vec<u8>>,
-    /// The time for one exchange, where it is not the manager's own.
+    /// The time limit of one exchange, if it is not the manager's.
     pub timeout: Option<Duration>,
-    /// The caller does not need an answer: without one, it is not sent again.
+    /// Whether the caller needs no answer. Then the request is not repeated if there is none.
     pub allow_no_response: bool,
-    /// Whether redirects are followed, as long as they stay with Ring.
+    /// Whether redirects to Ring's hosts are followed.
     pub follow_redirects: bool,
 }
 
@@ -61,14 +61,14 @@ impl fmt::Debug for Call {
     }
 }
 
-/// Why a request gave nothing, and the answer where there was one.
+/// The reason why a request failed, and the answer if there was one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// What to tell the caller.
+    /// The error for the caller.
     pub error: Error,
-    /// What Ring said.
+    /// Ring's answer.
     pub answer: Option<Answer>,
-    /// The error is the manager's: there was no access token to ask with.
+    /// Whether the error is the manager's: there was no access token.
     pub no_token: bool,
 }
 
@@ -84,7 +84,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// Makes requests for one account. Clones are the same.
+/// A client of the API for one account. Its clones are the same client.
 #[derive(Clone)]
 pub struct Api {
     inner: Arc<Inner>,
@@ -97,7 +97,7 @@ struct Inner {
     device_name: String,
     listener: Arc<dyn Listener>,
     session: Mutex<Session>,
-    /// What ends waits: how often they were cleared, and whether all is over.
+    /// The number of times that the waits were cleared, and whether the client is closed.
     ends: watch::Sender<Ends>,
 }
 
@@ -108,9 +108,9 @@ struct Ends {
 }
 
 impl Api {
-    /// Makes no request, and no session before Ring asks for one.
+    /// Makes a client. It makes no request, and no session before Ring asks for one.
     ///
-    /// `http` is not the manager's: it may keep its connections. `device_name` is what a session calls this device.
+    /// `http` is not the manager's: it may keep its connections. `device_name` is the name of this device in a session.
     pub fn new(manager: Manager, http: Arc<dyn Http>, device_name: String, listener: Arc<dyn Listener>) -> Self {
         let hosts = Hosts::new(manager.parts().oauth.endpoints());
         let inner = Inner {
@@ -125,10 +125,10 @@ impl Api {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Sends a request with a valid access token, and again where that helps: after a 401 with a new token, after a
-    /// session was made, after a while where a device is busy or nobody answers.
+    /// Sends a request with a valid access token, and repeats it if that can help: after a 401 with a new token, after a session was
+    /// made, and after a wait if a device is busy or there is no answer.
     ///
-    /// Dropping the future gives up waiting; a rotation or a session under way goes on for others.
+    /// A caller that drops the future gives up waiting; a rotation or a session under way continues for others.
     pub async fn request(&self, call: Call) -> Result<Answer, Failure> {
         let inner = &self.inner;
         inner.while_open(inner.request(call)).await
@@ -140,12 +140,12 @@ impl Api {
         inner.while_open(inner.new_session()).await
     }
 
-    /// Stops the renewal of the session, and whoever waits for a next try gets `ABORTED`. What is on its way goes on.
+    /// Stops the renewal of the session. Callers that wait for a next try get `ABORTED`. Requests that were sent continue.
     pub fn clear(&self) {
         self.inner.ends.send_modify(|ends| ends.cleared += 1);
     }
 
-    /// Ends everything here; the manager goes on. Every later call is `CLOSED`.
+    /// Closes the client; the manager stays open. Every later call fails with `CLOSED`.
     pub fn close(&self) {
         self.inner.ends.send_modify(|ends| *ends = Ends { cleared: ends.cleared + 1, closed: true });
     }
@@ -172,7 +172,7 @@ impl Inner {
         let mut ends = self.ends.subscribe();
         let reads = matches!(call.method, Method::Get | Method::Head);
         let mut patience = Patience::new(reads, self.clock().monotonic());
-        // The access token that was refused, when it ends, and what with.
+        // The access token that was rejected, when it expires, and the answer.
         let mut refused: Option<(Secret, Millis, Failure)> = None;
         let mut noted = false;
         loop {
@@ -229,7 +229,7 @@ impl Inner {
                     self.manager.log(Level::Info, "Ring has no session of this device: making one.");
                     match self.session_in_time(sessions_made, &patience).await {
                         Ok(()) => {}
-                        // Nobody answered that one: as if nobody had answered this one.
+                        // The session got no answer, so this counts as no answer, too.
                         Err(failure) if failure.answer.is_none() && passes(failure.error.code()) => {
                             self.pause(&mut patience, Trouble::NoAnswer, &mut ends, &failure).await?;
                         }
@@ -241,7 +241,7 @@ impl Inner {
         }
     }
 
-    /// Where the request goes, if it can be sent at all.
+    /// The address of the request, if it can be sent.
     fn check(&self, call: &Call) -> Result<Url> {
         for (name, value) in &call.headers {
             if HeaderName::from_bytes(name.as_bytes()).is_err() || HeaderValue::from_bytes(value.as_bytes()).is_err() {
@@ -257,7 +257,7 @@ impl Inner {
         })
     }
 
-    /// One exchange, and its redirects as far as they stay with Ring.
+    /// Does one exchange, and follows redirects to Ring's hosts.
     async fn exchange(&self, call: &Call, target: &Url, auth: &Auth) -> Result<Answer, Failure> {
         let mut method = call.method;
         let mut body = call.body.as_deref();
@@ -280,7 +280,7 @@ impl Inner {
                 headers,
                 body: match body {
                     Some(bytes) => Some(Body::raw(bytes.to_vec(), content_type)),
-                    // Some servers take none of these without a length.
+                    // Some servers accept no such request without a length.
                     None if matches!(method, Method::Post | Method::Put | Method::Patch) => {
                         Some(Body::raw(Vec::new(), None))
                     }
@@ -294,7 +294,7 @@ impl Inner {
             if !call.follow_redirects || redirects == policy::MOST_REDIRECTS {
                 return Ok(answer);
             }
-            // Where the credentials may not go, nothing is asked for.
+            // No request goes to a host that must not get the credentials.
             let Some(next) = redirect(&answer).and_then(|next| self.hosts.target(&next)) else { return Ok(answer) };
             if answer.status == 303 || (matches!(answer.status, 301 | 302) && method == Method::Post) {
                 body = None;
@@ -321,7 +321,7 @@ impl Inner {
         })
     }
 
-    /// The headers that Ring's API wants of everybody.
+    /// The headers that Ring's API needs in every request.
     fn credentials(&self, auth: &Auth) -> Vec<(Cow<'static, str>, String)> {
         vec![
             ("user-agent".into(), self.manager.parts().oauth.user_agent().to_owned()),
@@ -330,7 +330,7 @@ impl Inner {
         ]
     }
 
-    /// Waits before the next try, or gives the failure because there is none.
+    /// Waits before the next try, or returns the failure if there is none.
     async fn pause(
         &self,
         patience: &mut Patience,
@@ -349,7 +349,7 @@ impl Inner {
         }
         tokio::select! {
             biased;
-            // Closing clears the waits as well, and another thread can do so between two looks at it.
+            // Closing clears the waits, too, and another thread can do so between two checks.
             _ = ends.changed() => Err(if ends.borrow().closed {
                 closed()
             } else {
@@ -371,7 +371,7 @@ impl Inner {
     }
 }
 
-/// Headers that a caller cannot set: those that carry the account, and those that belong to the connection.
+/// The headers that a caller cannot set: those of the account, and those of the connection.
 const OURS: [&str; 10] = [
     "authorization",
     "hardware_id",
@@ -385,7 +385,7 @@ const OURS: [&str; 10] = [
     "upgrade",
 ];
 
-/// Whether a refresh that failed so may work later without anybody doing anything. Who is blocked is told.
+/// Whether a refresh that failed in this way may work later although the user does nothing. `BLOCKED` is reported.
 fn passes(code: ErrorCode) -> bool {
     matches!(
         code,
@@ -398,7 +398,7 @@ fn passes(code: ErrorCode) -> bool {
     )
 }
 
-/// Where an answer leads.
+/// The address to which an answer redirects.
 fn redirect(answer: &Answer) -> Option<Url> {
     if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
         return None;
@@ -415,7 +415,7 @@ fn closed() -> Error {
     Error::new(ErrorCode::Closed, "This client was closed.")
 }
 
-/// Host and path, for a log: a query can hold a secret.
+/// Host and path, for a log: a query can contain a secret.
 fn place(url: &Url) -> String {
     format!("{}{}", url.host_str().unwrap_or_default(), url.path())
 }

@@ -1,14 +1,14 @@
-//! The numbers: what is tried again, after how long, and for how long. All pure.
+//! The numbers of the API client: which requests are repeated, after which wait, and for how long. All functions are pure.
 
 use std::time::Duration;
 
-/// How long a session lasts before it is made again: Ring seems to forget one after a day.
+/// The age at which a session is renewed: Ring seems to forget one after a day.
 pub const BETWEEN_SESSIONS: Duration = Duration::from_secs(12 * 60 * 60);
-/// How long a renewal that failed waits before it is tried again.
+/// The wait after a renewal that failed.
 pub const AFTER_FAILED_RENEWAL: Duration = Duration::from_secs(10 * 60);
-/// How long Ring is left alone after a 429 on a session that does not say how long.
+/// The wait after a 429 on a session without `Retry-After`.
 pub const SESSION_RATE_LIMIT: Duration = Duration::from_secs(200);
-/// The longest `Retry-After` of a session that is waited for; beyond that everybody who needs one is told.
+/// The longest `Retry-After` of a session for which requests wait. With a longer one they fail.
 pub const LONGEST_SESSION_WAIT: Duration = Duration::from_secs(60 * 60);
 /// The most requests that one session may take.
 pub const SESSION_REQUESTS: u32 = 4;
@@ -26,16 +26,16 @@ const CHANGING: Duration = Duration::from_secs(60);
 const SHORTEST_TOKEN_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_TOKEN_WAIT: Duration = Duration::from_secs(60);
 
-/// What came between a request and its answer.
+/// The reason why a request did not succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     /// There was no answer.
     NoAnswer,
     /// There is no access token at the moment, perhaps for that long.
     NoToken(Option<Duration>),
-    /// 401: the access token is dead.
+    /// 401: Ring rejected the access token.
     Unauthorized,
-    /// 504.
+    /// 504: Ring's edge got no answer.
     GatewayTimeout,
     /// The device is busy or offline.
     Asset,
@@ -43,10 +43,10 @@ pub enum Trouble {
     SessionGone,
 }
 
-/// How long one request is tried.
+/// The time for which one request is repeated.
 ///
-/// What only reads is tried until there is an answer, as ring-client-api does it: a program that starts before its network
-/// waits for it. What changes something is tried for a minute: nobody wants a door unlocked an hour after the outage.
+/// A request that only reads is repeated until there is an answer, as ring-client-api does: a program that starts before its network
+/// waits for it. A request that changes something is repeated for a minute: a door must not be unlocked an hour after the outage.
 #[derive(Debug)]
 pub struct Patience {
     /// When it ends, by the monotonic clock.
@@ -58,13 +58,13 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// Begins now. `reads`: the request changes nothing.
+    /// Begins now. With `reads` the request changes nothing.
     pub fn new(reads: bool, now: Duration) -> Self {
         let until = (!reads).then(|| now + CHANGING);
         Self { until, unauthorized: 0, gateway_timeouts: 0, assets: 0, sessions: 0 }
     }
 
-    /// How long to wait before the next try; `None` to give up.
+    /// The wait before the next try; `None` to give up.
     pub fn again_after(&mut self, trouble: Trouble, now: Duration) -> Option<Duration> {
         let (count, most, wait) = match trouble {
             Trouble::NoAnswer => (&mut 0, u32::MAX, AFTER_NO_ANSWER),
@@ -82,7 +82,7 @@ impl Patience {
         (*count <= most && in_time).then_some(wait)
     }
 
-    /// How long there still is, where there is an end.
+    /// The time that is left, if there is a limit.
     pub fn left(&self, now: Duration) -> Option<Duration> {
         self.until.map(|until| until.saturating_sub(now))
     }

@@ -1,4 +1,4 @@
-//! The session: what Ring wants of a device before it answers some requests, and forgets after a while.
+//! The session, which Ring needs of a device before it answers some requests, and which it forgets after some time.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,30 +14,30 @@ use crate::journal::state::Millis;
 use crate::manager::Level;
 use crate::{Error, ErrorCode, Result, Secret, task};
 
-/// What the API version of a session is. Ring's app of that time says so.
+/// The API version of a session, as in Ring's app of that time.
 const API_VERSION: u32 = 11;
 
 /// The longest sleep by the monotonic clock, which stands still in a suspended machine.
 const LONGEST_NAP: Duration = Duration::from_secs(60);
 
-/// What is known of the session.
+/// The state of the session.
 #[derive(Default)]
 pub(super) struct Session {
-    /// How many were made.
+    /// The number of sessions that were made.
     made: u64,
-    /// The one that is being made. Everybody who needs one waits for it.
+    /// The session that is being made. All requests that need one wait for it.
     flight: Option<Flight>,
-    /// Until when Ring wants no more of them, by the monotonic clock.
+    /// The time until which Ring wants no more sessions, by the monotonic clock.
     not_before: Option<Duration>,
-    /// How often the waits had been cleared when a task began to renew it.
+    /// The number of times that the waits had been cleared when a task began to renew the session.
     renewed_since: Option<u64>,
 }
 
 type Flight = watch::Receiver<Option<Result<Answer, Failure>>>;
 
 impl Inner {
-    /// Waits for a session that is being made, and says how many were made by then. How it ended is not this caller's
-    /// business, unless the waits were cleared: then this was one of them.
+    /// Waits for a session that is being made, and returns how many were made by then. The caller does not need its result, unless the
+    /// waits were cleared: then this wait ends, too.
     pub(super) async fn session_under_way(
         self: &Arc<Self>,
         patience: &Patience,
@@ -54,7 +54,7 @@ impl Inner {
         Ok(self.session_state().made)
     }
 
-    /// Waits for a session newer than the one that is gone.
+    /// Waits for a newer session than the one that Ring has forgotten.
     pub(super) async fn session_in_time(self: &Arc<Self>, gone: u64, patience: &Patience) -> Result<(), Failure> {
         if let Some(flight) = self.flight(Some(gone)) {
             self.in_time(patience, landing(flight)).await??;
@@ -70,8 +70,7 @@ impl Inner {
         }
     }
 
-    /// The session that is being made, or one that is begun for this; none where there is a newer one than the one that is
-    /// `gone`.
+    /// The session that is being made, or a new one; `None` if there is a newer one than `gone`.
     fn flight(self: &Arc<Self>, gone: Option<u64>) -> Option<Flight> {
         let mut session = self.session_state();
         if session.flight.is_some() {
@@ -83,7 +82,7 @@ impl Inner {
         let (sender, flight) = watch::channel(None);
         session.flight = Some(flight.clone());
         let inner = Arc::clone(self);
-        // A task of its own: a caller who goes away takes nothing with it.
+        // This task continues if its caller is dropped.
         task::spawn(&self.manager.parts().runtime, async move {
             let over = Over { inner: &inner };
             let outcome = inner.make_session().await;
@@ -97,7 +96,7 @@ impl Inner {
         Some(flight)
     }
 
-    /// What a caller still has time for.
+    /// The time that a caller still has.
     async fn in_time<T>(&self, patience: &Patience, work: impl Future<Output = T>) -> Result<T> {
         let Some(left) = patience.left(self.clock().monotonic()) else { return Ok(work.await) };
         tokio::select! {
@@ -151,7 +150,7 @@ impl Inner {
             }
             if status == 429 {
                 let asked = asked_to_wait(&answer, SystemTime::now()).unwrap_or(policy::SESSION_RATE_LIMIT);
-                // A second more, as ring-client-api does.
+                // This waits a second more, as ring-client-api does.
                 let wait = asked + Duration::from_secs(1);
                 self.session_state().not_before = Some(self.clock().monotonic() + wait);
                 let seconds = asked.as_secs();
@@ -171,7 +170,7 @@ impl Inner {
         }
     }
 
-    /// Waits until Ring wants to hear of sessions again.
+    /// Waits until Ring accepts requests for sessions again.
     async fn wait_for_leave(&self, ends: &mut watch::Receiver<Ends>) -> Result<()> {
         let not_before = self.session_state().not_before;
         let left = not_before.unwrap_or_default().saturating_sub(self.clock().monotonic());
@@ -186,7 +185,7 @@ impl Inner {
         self.nap(left, ends).await
     }
 
-    /// Sees to it that the session is made again in time, until the waits are cleared.
+    /// Renews the session in time, until the waits are cleared.
     fn keep_renewed(self: &Arc<Self>) {
         let mut ends = self.ends.subscribe();
         let Ends { cleared, closed } = *ends.borrow_and_update();
@@ -200,7 +199,7 @@ impl Inner {
             let mut wait = policy::BETWEEN_SESSIONS;
             loop {
                 {
-                    // Whom nobody has any more is not kept alive by his own timer.
+                    // A client that its program dropped is not kept alive by this task.
                     let Some(inner) = weak.upgrade() else { return };
                     let now = inner.session_state().made;
                     if now != made {
@@ -226,7 +225,7 @@ impl Inner {
     }
 }
 
-/// Whatever becomes of its task, the flight is over.
+/// Ends the flight when its task ends, even by a panic.
 struct Over<'a> {
     inner: &'a Inner,
 }
@@ -240,7 +239,7 @@ impl Drop for Over<'_> {
 async fn landing(mut flight: Flight) -> Result<Answer, Failure> {
     match flight.wait_for(Option::is_some).await.map(|outcome| outcome.clone()) {
         Ok(Some(outcome)) => outcome,
-        // Its task is gone without a word, which only the end of the runtime does.
+        // Only the end of the runtime ends its task without a result.
         _ => Err(closed().into()),
     }
 }
