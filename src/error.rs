@@ -1,9 +1,9 @@
-//! What can go wrong, in the terms of the person who has to do something about it.
+//! Errors, by what the user or the program can do about them.
 
 use std::fmt;
 use std::time::Duration;
 
-/// The result of everything here that can fail.
+/// The result of every function here that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The causes that a caller can act on. Their names are the `code` of a `RingAuthError` in JavaScript and of the
@@ -11,45 +11,45 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorCode {
-    /// Options or arguments that cannot be meant, or a token that cannot be one.
+    /// An option or argument is unknown or invalid, or a text cannot be a token.
     InvalidArgument,
     /// A login waits for its code.
     TwoFactorRequired,
-    /// There is no token anywhere: a person has to log in.
+    /// There is no token: the user has to log in.
     NoRefreshToken,
     /// The code was wrong, or too old.
     TwoFactorInvalid,
-    /// Wrong e-mail or password.
+    /// The e-mail address or the password is wrong.
     InvalidCredentials,
-    /// Too many codes were asked for.
+    /// Too many codes were requested.
     TwoFactorRateLimited,
-    /// Ring answered `invalid_grant`: the only answer that says that a refresh token is dead.
+    /// Ring answered `invalid_grant`, the only answer that means that it no longer accepts a refresh token.
     RefreshTokenRejected,
-    /// Ring refuses the client id, not the person.
+    /// Ring rejects the client id, not the user.
     ClientRejected,
-    /// Ring's edge refuses this machine, this device id or this `User-Agent`.
+    /// Ring's edge rejects this machine, this hardware id or this `User-Agent`.
     Blocked,
-    /// Too many requests.
+    /// There were too many requests.
     RateLimited,
-    /// Ring itself is in trouble.
+    /// Ring's servers failed.
     ServerError,
-    /// No answer: not resolved, not connected, or cut off.
+    /// There was no answer: the name was not resolved, or the connection failed.
     Network,
-    /// No answer in time.
+    /// There was no answer in time.
     Timeout,
-    /// An answer that is not Ring's.
+    /// The answer is not one of Ring's.
     Protocol,
-    /// The journal (or the store given) cannot be read or written.
+    /// The store cannot be read or written.
     Store,
-    /// Somebody else holds the journal's lock, or it cannot be locked at all.
+    /// Another process holds the journal's lock, or the journal cannot be locked.
     StoreLocked,
     /// The manager was closed.
     Closed,
-    /// The caller gave up.
+    /// The caller aborted the call.
     Aborted,
 }
 
-/// What is known of a code.
+/// The properties of a code.
 struct Row {
     code: ErrorCode,
     name: &'static str,
@@ -61,7 +61,7 @@ const fn row(code: ErrorCode, name: &'static str, is_transient: bool, exit_code:
     Row { code, name, is_transient, exit_code }
 }
 
-/// Every code, in the order of their declaration. `docs/errors.md` has the same table, and a test compares them.
+/// All codes, in the order of their declaration. `docs/errors.md` has the same table, and a test compares them.
 static TABLE: [Row; 18] = [
     row(ErrorCode::InvalidArgument, "INVALID_ARGUMENT", false, 2),
     row(ErrorCode::TwoFactorRequired, "TWO_FACTOR_REQUIRED", false, 3),
@@ -93,12 +93,12 @@ impl ErrorCode {
         self.row().name
     }
 
-    /// The code of that name, as a journal holds it.
+    /// The code with that name, as a journal holds it.
     pub fn parse(name: &str) -> Option<Self> {
         TABLE.iter().find(|row| row.name == name).map(|row| row.code)
     }
 
-    /// Whether the same call can succeed later without a person doing anything.
+    /// Whether the same call can succeed later although the user does nothing.
     pub fn is_transient(self) -> bool {
         self.row().is_transient
     }
@@ -109,13 +109,13 @@ impl ErrorCode {
     }
 }
 
-/// A failure: its code, a plain sentence that also says what to do next, and what is known of the answer.
+/// An error: its code, a plain sentence that also says what to do next, and details of the answer.
 ///
-/// No secret is ever in it. Whoever makes one from foreign text (an answer's body, a path) sees to that.
+/// It never contains a secret. Code that makes one from foreign text (an answer's body, a path) has to remove secrets first.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error(Box<Details>);
 
-/// Apart, because nearly every result and every manager has room for an error, and hardly one has an error in it.
+/// The content of an error. It is boxed, because nearly every result and every manager has space for an error, and few contain one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Details {
     code: ErrorCode,
@@ -126,7 +126,7 @@ struct Details {
 }
 
 impl Error {
-    /// A failure with its code and its sentence.
+    /// An error with its code and its sentence.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         let message = message.into();
         Self(Box::new(Details { code, message, http_status: None, retry_after: None, cause: None }))
@@ -137,35 +137,35 @@ impl Error {
         Self::new(ErrorCode::InvalidArgument, message)
     }
 
-    /// Adds the HTTP status of the answer behind it.
+    /// Adds the HTTP status of the answer that caused it.
     #[must_use]
     pub fn with_http_status(mut self, status: u16) -> Self {
         self.0.http_status = Some(status);
         self
     }
 
-    /// Adds how long to wait before the next try.
+    /// Adds the wait before the next try.
     #[must_use]
     pub fn with_retry_after(mut self, retry_after: Duration) -> Self {
         self.0.retry_after = Some(retry_after);
         self
     }
 
-    /// Adds what lies behind it, in the words of the system or library that said it.
+    /// Adds the cause, in the words of the system or library.
     #[must_use]
     pub fn with_cause(mut self, cause: impl fmt::Display) -> Self {
         self.0.cause = Some(cause.to_string());
         self
     }
 
-    /// The same failure in other words.
+    /// This error with another sentence.
     #[must_use]
     pub fn with_message(mut self, message: impl Into<String>) -> Self {
         self.0.message = message.into();
         self
     }
 
-    /// Adds a sentence behind the first one.
+    /// Adds a sentence at the end.
     #[must_use]
     pub fn with_sentence(mut self, sentence: &str) -> Self {
         self.0.message.push(' ');
@@ -173,27 +173,27 @@ impl Error {
         self
     }
 
-    /// The cause in terms of what to do.
+    /// The code of the error.
     pub fn code(&self) -> ErrorCode {
         self.0.code
     }
 
-    /// The sentence.
+    /// The sentence of the error.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// The HTTP status of the answer behind it.
+    /// The HTTP status of the answer that caused it.
     pub fn http_status(&self) -> Option<u16> {
         self.0.http_status
     }
 
-    /// How long to wait before the next try.
+    /// The wait before the next try.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// What the system or a library said.
+    /// The cause, in the words of the system or library.
     pub fn cause(&self) -> Option<&str> {
         self.0.cause.as_deref()
     }

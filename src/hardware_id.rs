@@ -1,7 +1,7 @@
-//! The stable device id, derived exactly as ring-client-api does.
+//! The stable hardware id, derived exactly as ring-client-api does.
 //!
-//! Ring shows one "authorized client device" for each id, and stops notifications when it changes. So a person who
-//! comes from ring-client-api must keep theirs, and everyone must keep the one they started with.
+//! Ring shows one "authorized client device" for each id, and stops notifications when it changes. So a user who comes from
+//! ring-client-api must keep that id, and every user must keep the first one.
 
 use std::time::Duration;
 
@@ -14,17 +14,17 @@ use crate::{Error, ErrorCode, Result};
 /// ring-client-api's own namespace.
 const NAMESPACE: Uuid = Uuid::from_u128(0xe53f_fdc0_e91d_4ce1_bec2_df93_9d94_739d);
 
-/// The id of an installation that names itself: `UUIDv5` of `systemId`.
+/// The hardware id for a `systemId`: its `UUIDv5`.
 pub fn from_system_id(system_id: &str) -> String {
     Uuid::new_v5(&NAMESPACE, system_id.as_bytes()).to_string()
 }
 
-/// The id of this machine, from what its operating system calls itself; random if it has no such name. Files and tools of the system
-/// are asked for it.
+/// The hardware id of this machine, from the machine id of its operating system; random if it has none. Reads files of the system and
+/// runs its tools.
 ///
 /// # Errors
 ///
-/// `TIMEOUT` if they do not answer. A random id would be another device for good, only because a disk was slow.
+/// `TIMEOUT` if they do not answer. A random id would permanently be another device, only because a disk was slow.
 pub async fn of_machine() -> Result<String> {
     static ASKED: Apart<(), Option<String>> = Apart::new();
     let named = ASKED.wait(&(), PATIENCE, machine_id).await.ok_or_else(|| {
@@ -37,8 +37,8 @@ pub async fn of_machine() -> Result<String> {
     Ok(named.map_or_else(random, |id| from_system_id(&id)))
 }
 
-/// A name for this machine that says nothing else about it; `None` in a container, and on a system without such a name. Files and
-/// tools of the system are asked for it.
+/// A fingerprint of this machine's id; `None` in a container, and on a system without such an id. Reads files of the system and runs
+/// its tools.
 pub(crate) fn machine() -> Option<Fingerprint> {
     if is_in_a_container() {
         return None;
@@ -46,7 +46,7 @@ pub(crate) fn machine() -> Option<Fingerprint> {
     machine_id().map(|id| Fingerprint::of(&format!("ring-auth machine {id}")))
 }
 
-/// A container has no name of its own: it has that of its image, or of its host, or a new one at each start.
+/// A container has no machine id of its own: it has that of its image or of its host, or a new one at each start.
 #[cfg(target_os = "linux")]
 fn is_in_a_container() -> bool {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
@@ -72,17 +72,17 @@ fn has_overlay_root(mounts: &str) -> bool {
     })
 }
 
-/// How long the system is waited for.
+/// The time limit for files and tools of the system.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// An id of nobody else's, for a machine without a name or a device that Ring has blocked.
+/// A random hardware id, for a machine without an id or a device that Ring has blocked.
 pub fn random() -> String {
     Uuid::new_v4().to_string()
 }
 
 #[cfg(not(any(target_os = "macos", windows)))]
 fn machine_id() -> Option<String> {
-    // The order of systeminformation, which ring-client-api asks.
+    // The order is that of systeminformation, which ring-client-api uses.
     ["/var/lib/dbus/machine-id", "/etc/machine-id"]
         .into_iter()
         .filter_map(|path| std::fs::read_to_string(path).ok())
@@ -112,7 +112,7 @@ fn value_after(output: &str, marker: &str, end: char) -> Option<String> {
     named(rest.split(end).next().unwrap_or(rest))
 }
 
-/// A name in the form that is hashed: trimmed and in lower case.
+/// A machine id in the form that is hashed: trimmed and in lower case.
 fn named(text: &str) -> Option<String> {
     let name = text.trim().to_lowercase();
     (!name.is_empty()).then_some(name)

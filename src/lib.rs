@@ -1,7 +1,7 @@
 //! ring-auth: gets a Ring refresh token, keeps it alive through every rotation, and never loses it.
 //!
-//! Ring's refresh tokens work once. Each refresh answers with a new one, and whoever loses that answer is locked out
-//! until a person logs in again. So the manager here writes first and uses afterwards: see `docs/architecture.md`.
+//! Ring's refresh tokens work once. Each refresh answers with a new one, and a program that loses that answer is locked out
+//! until the user logs in again. So the manager writes first and uses afterwards: see `docs/architecture.md`.
 
 #![forbid(unsafe_code)]
 

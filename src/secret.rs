@@ -1,22 +1,22 @@
-//! Text that must never be seen by accident.
+//! Text that must never be shown by accident.
 
 use std::fmt;
 use std::sync::Arc;
 
 /// A password, a code, a token or a cookie.
 ///
-/// `Debug` says nothing of it, and there is no `Display`: whoever wants the text writes [`Secret::expose`], which is
-/// easy to search for in a review. Clones share the text: it is in memory once.
+/// `Debug` does not show it, and there is no `Display`: only [`Secret::expose`] gives the text, which is easy to search for in a
+/// review. Clones share the text: it is in memory once.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(Arc<str>);
 
 impl Secret {
-    /// Takes the text as it is, spaces at the ends included.
+    /// Takes the text as it is, with spaces at its ends.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into().into())
     }
 
-    /// The text itself, for the wire, the journal and the person who asked for it.
+    /// The text, for the request, the journal and the user who asked for it.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -1,8 +1,8 @@
-//! Tasks of one type only: for each other type of future that the runtime is given, all that makes it a task is compiled once
-//! more, and that for both of its schedulers.
+//! Tasks of one type: for each other type of future the runtime's code for tasks would be compiled again, for both of its
+//! schedulers.
 //!
-//! Work that blocks has threads of its own, a few at a time. Work that does not end soon waits for something that may never
-//! come: a dead mount, another process, a person. It is not counted any more, so that no other work waits behind it.
+//! Blocking work runs on threads of its own, a few at a time. Work that does not end soon waits for something that may never happen:
+//! a dead mount answers, another process ends, the user acts. It is not counted any more, so that no other work waits behind it.
 
 use std::any::Any;
 use std::marker::PhantomData;
@@ -21,16 +21,16 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 type Done = Box<dyn Any + Send>;
 
-/// How many threads for blocking work a runtime needs: those that may be stuck, and some that are not.
+/// The number of threads for blocking work of a runtime. Some of them may be stuck.
 pub const BLOCKING_THREADS: usize = 512;
-/// How much blocking work is done at a time, without what is stuck.
+/// The number of pieces of blocking work that run at a time, without those that are stuck.
 const AT_A_TIME: usize = 32;
-/// Work that takes longer than this is stuck, or as good as: a storage call takes milliseconds.
+/// The time after which work counts as stuck: a storage call takes milliseconds.
 const STUCK_AFTER: Duration = Duration::from_millis(250);
 
 static FREE: Semaphore = Semaphore::const_new(AT_A_TIME);
 
-/// A task that was begun. It goes on where this is dropped, and its panic is the error of whoever waits for it.
+/// A task that was begun. It continues if this is dropped. If it panics, waiting for it is an error.
 pub(crate) struct Task<T> {
     handle: JoinHandle<Done>,
     gives: PhantomData<fn() -> T>,
@@ -51,7 +51,7 @@ fn undone<T: 'static>(done: Done) -> T {
     }
 }
 
-/// Begins what waits for sockets, clocks and locks.
+/// Begins a task that waits for sockets, clocks and locks.
 pub(crate) fn spawn<T: Send + 'static>(runtime: &Handle, work: impl Future<Output = T> + Send + 'static) -> Task<T> {
     // Boxed by itself first: a future within another is moved, and lies there twice.
     let work = Box::pin(work);
@@ -59,8 +59,8 @@ pub(crate) fn spawn<T: Send + 'static>(runtime: &Handle, work: impl Future<Outpu
     Task { handle: runtime.spawn(work), gives: PhantomData }
 }
 
-/// Does what blocks on a thread for that: what waits for a disk, another process or a person. Only from within a task. Once
-/// begun, the work ends even if this is dropped.
+/// Does blocking work on a thread for it: work that waits for a disk, another process or the user. Call it only in a task. Work that has
+/// begun continues if this is dropped.
 pub(crate) async fn spawn_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinError> {
@@ -69,7 +69,7 @@ pub(crate) async fn spawn_blocking<T: Send + 'static>(
 }
 
 async fn block(free: &Semaphore, work: Box<dyn FnOnce() -> Done + Send>) -> Result<Done, JoinError> {
-    // It is never closed; without a permit the work is done all the same.
+    // The semaphore is never closed. Without a permit the work is done, too.
     let permit = free.acquire().await.ok();
     let mut work = tokio::task::spawn_blocking(work);
     if let Ok(done) = tokio::time::timeout(STUCK_AFTER, &mut work).await {
@@ -79,9 +79,9 @@ async fn block(free: &Semaphore, work: Box<dyn FnOnce() -> Done + Send>) -> Resu
     work.await
 }
 
-/// Work that may never end, such as reading a file on a mount that has gone. Each piece is done on a thread of its own: the threads
-/// for what has to reach the disk are few, and it would take them one after the other. At any time each piece is done once, and
-/// all who need it wait for the same.
+/// Work that may never end, such as reading a file on a dead mount. Each piece runs on a thread of its own: the threads for storage
+/// calls are few, and such work would take them one after the other. Each piece runs once at a time, and all tasks that need it wait
+/// for the same run.
 pub(crate) struct Apart<K, T>(Mutex<Vec<Piece<K, T>>>);
 
 struct Piece<K, T> {
@@ -91,12 +91,12 @@ struct Piece<K, T> {
 }
 
 impl<K: Clone + PartialEq + Send, T: Clone + Send + Sync + 'static> Apart<K, T> {
-    /// Nothing is being done yet.
+    /// A piece of work that was not begun.
     pub(crate) const fn new() -> Self {
         Self(Mutex::new(Vec::new()))
     }
 
-    /// What a piece of work comes to; `None` if it has not ended `patience` after it began.
+    /// The result of a piece of work; `None` if it has not ended `patience` after it began.
     pub(crate) async fn wait(
         &'static self,
         key: &K,
@@ -115,7 +115,7 @@ impl<K: Clone + PartialEq + Send, T: Clone + Send + Sync + 'static> Apart<K, T> 
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<(Instant, watch::Receiver<Option<T>>)> {
         let mut pieces = self.pieces();
-        // What has ended is begun anew, also where its thread is gone without a word because it panicked.
+        // Work that has ended is begun again, also if its thread has panicked.
         pieces.retain(|piece| piece.done.has_changed().is_ok() && piece.done.borrow().is_none());
         if let Some(piece) = pieces.iter().find(|piece| piece.key == *key) {
             return Some((piece.since, piece.done.clone()));

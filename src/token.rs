@@ -1,7 +1,7 @@
-//! The refresh token as people paste it: a wrapper of `{rt, hid, pnc, …}`, byte-compatible with ring-client-api's.
+//! The refresh token as users paste it: a wrapper of `{rt, hid, pnc, …}`, byte-compatible with ring-client-api's.
 //!
-//! Since 2023 ring-client-api hands out base64 of a JSON object: `rt` is Ring's own refresh token, `hid` the hardware
-//! id it was got with, `pnc` push-notification credentials. Everything that is not such an object is Ring's own, raw.
+//! Since 2023 ring-client-api gives out base64 of a JSON object: `rt` is Ring's own refresh token, `hid` the hardware
+//! id with which it was obtained, `pnc` push-notification credentials. Every other text is a raw token of Ring's.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,24 +14,24 @@ use sha2::{Digest, Sha256};
 
 use crate::{Error, Result, Secret};
 
-/// The longest token that is taken, in bytes; real ones have some 1500.
+/// The length of the longest token that is accepted, in bytes; real ones have some 1500.
 pub const MAX_TOKEN_BYTES: usize = 64 * 1024;
 
-/// The most that may be wrapped with a token, in bytes of JSON: all that there is room for in a wrapper of that length.
+/// The most that may be in a wrapper beside the token, in bytes of JSON.
 const MAX_REST_BYTES: usize = MAX_TOKEN_BYTES / 4 * 3;
 
-/// The longest wrapper, in bytes: base64 of a token in which every character is escaped, and of all that is wrapped with it.
+/// The length of the longest wrapper, in bytes: base64 of a token in which every character is escaped, and of everything beside it.
 pub const MAX_WRAPPER_BYTES: usize = 256 * 1024;
 
-/// A refresh token with what is wrapped around it. Unknown keys survive, in their order. Clones share it.
+/// A refresh token with its wrapper. Unknown keys survive, in their order. Clones share the text.
 ///
-/// Kept as text, which is a fraction of what it takes with its parts looked up already: push credentials are long, and a
-/// process may have thousands of managers.
+/// It is kept as text, which takes a fraction of the memory of its parsed parts: push credentials are long, and a process may have
+/// thousands of managers.
 #[derive(Clone)]
 pub struct RefreshToken {
     /// A JSON object with a token among its fields.
     json: Arc<str>,
-    /// The one field that is asked for all the time, if it can be sent.
+    /// The hardware id, which is needed often, if it can be sent.
     hardware_id: Option<Arc<str>>,
 }
 
@@ -41,7 +41,7 @@ impl RefreshToken {
         unwrap(text).map(Self::of)
     }
 
-    /// Reads what was written here before, without a limit: it must not be lost for its length.
+    /// Reads a token that this package has written before, without a limit: it must not be lost because of its length.
     ///
     /// # Errors
     ///
@@ -58,25 +58,25 @@ impl RefreshToken {
         Ok(Self::from_raw(text))
     }
 
-    /// Wraps a token as it came from Ring.
+    /// Wraps a raw token.
     pub fn from_raw(raw: &str) -> Self {
         let mut fields = Map::new();
         fields.insert("rt".to_owned(), Value::String(raw.to_owned()));
         Self::of(fields)
     }
 
-    /// Of fields that have a token among them.
+    /// Makes a token of fields with a token among them.
     fn of(fields: Map<String, Value>) -> Self {
         let hardware_id = fields.get("hid").and_then(Value::as_str).filter(|id| is_sendable(id)).map(Arc::from);
         Self { json: Value::Object(fields).to_string().into(), hardware_id }
     }
 
-    /// None at all where push credentials are nested too deeply to be read again.
+    /// The fields of the wrapper; none if push credentials are nested too deeply to be read again.
     fn fields(&self) -> Map<String, Value> {
         serde_json::from_str(&self.json).unwrap_or_default()
     }
 
-    /// Ring's own refresh token: what is sent, and what makes two wrappers the same token.
+    /// The raw token, which is sent. Two wrappers with the same raw token are the same token.
     pub fn raw(&self) -> String {
         match self.fields().remove("rt") {
             Some(Value::String(raw)) => raw,
@@ -85,32 +85,32 @@ impl RefreshToken {
         }
     }
 
-    /// The hardware id wrapped with it. It wins over any other.
+    /// The hardware id in the wrapper. It has priority over any other.
     pub fn hardware_id(&self) -> Option<&str> {
         self.hardware_id.as_deref()
     }
 
-    /// The same, to be kept.
+    /// The hardware id in the wrapper, in a form that can be kept without a copy.
     pub fn shared_hardware_id(&self) -> Option<Arc<str>> {
         self.hardware_id.clone()
     }
 
-    /// Whether push-notification credentials are wrapped with it.
+    /// Whether push-notification credentials are in the wrapper.
     pub fn has_push_credentials(&self) -> bool {
         self.fields().get("pnc").is_some_and(|credentials| !credentials.is_null())
     }
 
-    /// The successor that Ring answered with: the same wrapping around another token.
+    /// The next token, with which Ring answered, in the wrapper of this one.
     #[must_use]
     pub fn rotated(&self, raw: &str, hardware_id: &str) -> Self {
-        // The order in which ring-client-api writes a key that was not there yet.
+        // ring-client-api writes a new key in this order, too.
         let mut fields = self.fields();
         fields.insert("rt".to_owned(), Value::String(raw.to_owned()));
         fields.insert("hid".to_owned(), Value::String(hardware_id.to_owned()));
         Self::of(fields)
     }
 
-    /// Whether its wrapper can be given back, to this package or to ring-client-api.
+    /// Whether this package and ring-client-api can read its wrapper again.
     pub fn survives_wrapping(&self) -> bool {
         let wrapped = self.wrapped();
         let text = wrapped.expose();
@@ -118,7 +118,7 @@ impl RefreshToken {
             && Self::from_wrapper(text).is_some_and(|token| token == *self)
     }
 
-    /// The same token with other push-notification credentials, or without any.
+    /// This token with other push-notification credentials, or without any.
     #[must_use]
     pub fn with_push_credentials(&self, credentials: Option<Value>) -> Self {
         let mut fields = self.fields();
@@ -134,7 +134,7 @@ impl RefreshToken {
         Secret::new(STANDARD.encode(self.json.as_bytes()))
     }
 
-    /// What may be kept of a token for good: enough to know it again, useless for anything else.
+    /// The fingerprint of the raw token, which identifies it and is useless for anything else.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.raw())
     }
@@ -160,7 +160,7 @@ impl fmt::Debug for RefreshToken {
 pub struct Fingerprint([u8; 8]);
 
 impl Fingerprint {
-    /// How many bytes one takes.
+    /// The length of a fingerprint in bytes.
     pub const BYTES: usize = 8;
 
     /// The fingerprint of a raw refresh token.
@@ -171,12 +171,12 @@ impl Fingerprint {
         Self(bytes)
     }
 
-    /// One that was kept.
+    /// The fingerprint with these bytes.
     pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
         Self(bytes)
     }
 
-    /// To keep it.
+    /// The bytes of the fingerprint.
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
         self.0
     }
@@ -201,8 +201,8 @@ pub(crate) const STANDARD: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Whether a text is a wrapper of a token that is not too long, and of other fields that are not. A device id that a rotation would
-/// write is none of them.
+/// Whether a text is a wrapper in which neither the token nor the other fields are too long. A hardware id that a rotation would write
+/// does not count.
 fn is_wrapper(text: &str) -> bool {
     let Some(mut fields) = Some(text).filter(|text| text.len() <= MAX_WRAPPER_BYTES).and_then(unwrap) else {
         return false;

@@ -8,13 +8,13 @@ use url::Url;
 
 use crate::{Error, Result, Secret};
 
-/// The shortest secret, in bytes: 16 characters in base32. What is shorter is probably a code.
+/// The length of the shortest secret, in bytes: 16 characters in base32. A shorter text is probably a code.
 const SHORTEST: usize = 10;
 const DEFAULT_DIGITS: u32 = 6;
 const DEFAULT_PERIOD: u64 = 30;
 const LONGEST_PERIOD: u64 = 3600;
 
-/// What an authenticator app makes its codes from. `Debug` shows no secret.
+/// The secret and the settings from which an authenticator app makes its codes. `Debug` shows no secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Totp {
     key: Arc<[u8]>,
@@ -42,7 +42,7 @@ impl fmt::Debug for Totp {
 
 impl Totp {
     /// Reads a secret in base32, in which spaces, dashes, lower case and padding do not matter, or an `otpauth://totp/…`
-    /// address, which is what the QR code of a set-up holds. `name` is what the caller calls it.
+    /// address, as in the QR code of a set-up. `name` is its name in error messages.
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl Totp {
         Ok(Self { key: base32(secret.expose(), name)?, hash, digits, period })
     }
 
-    /// How many seconds a code lasts.
+    /// The number of seconds for which a code is valid.
     pub fn period(&self) -> u64 {
         self.period
     }
@@ -120,7 +120,7 @@ impl Totp {
         };
         let tag = hmac::sign(&hmac::Key::new(algorithm, &self.key), &step.to_be_bytes());
         let bytes = tag.as_ref();
-        // RFC 4226: the last four bits say where the number begins.
+        // RFC 4226: the last four bits are the offset of the number.
         let at = usize::from(bytes.last().copied().unwrap_or_default() & 0x0f);
         let number = bytes.iter().skip(at).take(4).fold(0, |number, byte| number << 8 | u32::from(*byte));
         let code = (number & 0x7fff_ffff) % 10_u32.pow(self.digits);
