@@ -12,8 +12,8 @@ use super::seal::{self, Header, Key, Sealed};
 use super::state::State;
 use crate::{Error, ErrorCode, Result};
 
-/// Where a key comes from. It is asked for when it is first needed, once, and after a failure again at the next entering of the
-/// store. Clones share it.
+/// The source of a key. It is asked once, when the key is first needed, and after a failure again the next time that the store is
+/// entered. Its clones share the key.
 #[derive(Clone)]
 pub struct KeySource(Arc<Slot>);
 
@@ -37,7 +37,7 @@ impl From<Key> for KeySource {
 }
 
 impl KeySource {
-    /// A key that somebody has to be asked for. `ask` may block.
+    /// A source that `ask` asks for the key. `ask` may block.
     pub fn asking(ask: impl Fn() -> Result<Key> + Send + Sync + 'static) -> Self {
         Self::of(Some(Box::new(ask)), None, None)
     }
@@ -63,11 +63,11 @@ impl KeySource {
         self.0.answers_on == Some(thread::current().id()) && !is_there()
     }
 
-    /// The key. Blocks until whoever has it answers.
+    /// The key. Blocks until the source answers.
     ///
     /// # Errors
     ///
-    /// What the one who was asked said; `STORE` on the thread that has to answer.
+    /// The error of the source; `STORE` on the thread that has to answer.
     pub fn key(&self) -> Result<Key> {
         let slot = &*self.0;
         if self.is_shut() {

@@ -15,8 +15,8 @@ use crate::files::{Disk, Folder};
 use crate::token::Fingerprint;
 use crate::{Error, Result};
 
-/// Decides which journal a mirror follows. The journal can be another one at each call: people rename blocks, swap them, and
-/// retarget links while a manager runs.
+/// Decides which journal a mirror follows. The journal can be another one at each call: users rename and swap blocks, and retarget
+/// links, while a manager runs.
 pub(crate) trait Finder: Send + Sync + 'static {
     /// The journal that the mirror follows now. It need not be there yet.
     ///
@@ -31,7 +31,7 @@ pub(crate) trait Finder: Send + Sync + 'static {
     /// Notes the token that the caller brought along.
     fn prefer(&self, token: Fingerprint);
 
-    /// Records the mirror in the state of its journal. Says what a person should hear of a mirror that is new there.
+    /// Records the mirror in the state of its journal. Returns notices for the user about a mirror that is new there.
     fn record(&self, journal: &Path, state: &mut State) -> Vec<Notice>;
 
     /// Records that the mirror belongs to a new journal from now on, although it may still show a token of its former one.
@@ -44,7 +44,7 @@ pub(crate) trait Finder: Send + Sync + 'static {
     /// `STORE` if the folder cannot be read.
     fn is_known_beside(&self, journal: &Path, token: Fingerprint) -> Result<bool>;
 
-    /// Another mirror that shows the family of that state, as people call it.
+    /// The name of another mirror that shows the family of that state.
     fn other_mirror(&self, journal: &Path, state: &State) -> Option<String>;
 
     /// A path for a new journal of this mirror in the folder of another journal.
@@ -97,7 +97,7 @@ impl<'a> Journals<'a> {
         self.paths().into_iter().filter_map(|path| self.read_one(&path).map(|found| (path, found))).collect()
     }
 
-    /// The newest state of one. The journal of another issuer is of interest as well: whoever uses it is refused.
+    /// The newest state of a journal, also of one with another issuer: its use is an error, and must not look like no journal.
     fn read_one(&self, path: &Path) -> Option<Readable> {
         let begun = |path: &Path| self.disk.read_if_it_begins(path, ours::BEGINNING.as_bytes()).ok().flatten();
         let begun = |path: &Path| begun(path).filter(|bytes| ours::begins_with_signature(bytes));

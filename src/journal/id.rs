@@ -18,7 +18,7 @@ impl JournalId {
         }
     }
 
-    /// The id that a text says: 32 hexadecimal digits.
+    /// Parses an id: 32 hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         is_hex.then(|| u128::from_str_radix(text, 16).ok().map(Self)).flatten()

@@ -1,5 +1,5 @@
-//! A journal that symbolic links lead to. Somebody may retarget such a link while a manager runs, to a copy of the journal
-//! or to a place where there is none. And the journal of a mirror, which can be another one at each entering.
+//! A journal behind symbolic links. The user may retarget such a link while a manager runs, to a copy of the journal or to a path
+//! without one. Also the journal of a mirror, which can be another one each time that it is entered.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +24,7 @@ const FOLDER_TRIES: u32 = 500;
 const FOLDER_LOCK: &str = "journals";
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Somebody else has the lock of the link.
+/// Another process has the lock of the link.
 struct Busy;
 
 /// A store that keeps the state in a journal. It looks for the journal each time that it is entered, because a symbolic link
@@ -37,10 +37,10 @@ pub struct JournalStore {
 struct Shared {
     /// The journal at its first path.
     first: JournalFile,
-    /// Journals at other paths: each knows where it was last seen.
+    /// Journals at other paths. Each remembers its last path.
     others: Mutex<Vec<JournalFile>>,
     disk: Disk,
-    /// The path whose last part may be a link that somebody retargets, and what its lock is named after.
+    /// The path whose last part may be a link, and the path after which its lock is named.
     link: PathBuf,
     lock: PathBuf,
     /// For the journal of a mirror.
@@ -76,12 +76,12 @@ impl JournalStore {
         Self { shared: Arc::new(Shared { first, others, disk, link, lock, finder: None, last, found }) }
     }
 
-    /// The journal of a mirror, which is found anew at each entering. If the mirror is a link and its journal lies beside what
-    /// the link leads to, the lock of the link is taken as well; it is named after `lock`.
+    /// The journal of a mirror, which is looked up each time that it is entered. If the mirror is a link and its journal is beside the
+    /// target of the link, the lock of the link is taken, too; it is named after `lock`.
     ///
     /// # Errors
     ///
-    /// As for [`JournalStore::open`], and as the finder says.
+    /// As for [`JournalStore::open`], and the errors of the finder.
     pub(crate) fn found_by(
         finder: Arc<dyn Finder>,
         (link, lock): (PathBuf, PathBuf),
@@ -125,8 +125,8 @@ impl Shared {
         std::fs::symlink_metadata(&self.link).is_ok_and(|metadata| metadata.is_symlink())
     }
 
-    /// The lock of the folder of journals in which one lies: whoever has it decides, alone among the processes that use this
-    /// package, which journal a token belongs to. Its holder waits for no other lock.
+    /// The lock of the folder that contains a journal. Only its holder decides which journal a token belongs to. It waits for no other
+    /// lock.
     fn lock_folder(&self, journal: &Path) -> Result<Lock> {
         let named_after = journal.with_file_name(FOLDER_LOCK);
         for _ in 0..FOLDER_TRIES {
@@ -138,8 +138,8 @@ impl Shared {
         Err(busy(journal.parent().unwrap_or(journal)))
     }
 
-    /// The lock of the link itself, as long as it is one: whoever comes by way of it after it was retargeted waits for
-    /// what was begun before.
+    /// The lock of the link itself, if the path is one: a process that uses the link after it was retargeted waits for a transaction that
+    /// began before.
     fn lock_link(&self) -> Result<Option<Lock>, Busy> {
         if !self.is_link() {
             return Ok(None);
@@ -246,7 +246,7 @@ struct LinkGuard {
     guard: Box<dyn Guard>,
     /// The journal's path, before links are followed.
     path: PathBuf,
-    /// The journal to which the link led before, if there is none where it leads now.
+    /// The journal to which the link led before, if there is none at its new target.
     former: Option<Box<dyn Guard>>,
     real: Option<PathBuf>,
     /// The file that this manager entered before.
@@ -257,8 +257,8 @@ struct LinkGuard {
 }
 
 impl LinkGuard {
-    /// Brings what was written to the place to which the link leads by now, if it was retargeted meanwhile: to a copy of
-    /// the journal, which is older, or to a place without one. Anything else there is somebody's own.
+    /// Writes the state to the new target of the link, if it was retargeted meanwhile to an older copy of the journal or to a path without
+    /// one. Any other file there belongs to the user.
     fn follow(&self, state: &State) -> Result<Option<Notice>> {
         let (journal, _) = self.shared.now()?;
         let now = resolve(journal.path()).ok();
@@ -299,7 +299,7 @@ impl LinkGuard {
         Ok((path, guard, state))
     }
 
-    /// Goes on with another journal, and leaves the former one to the other mirrors that follow it.
+    /// Uses another journal from now on, and leaves the former one to the other mirrors that follow it.
     fn go_on_with(&mut self, finder: &dyn Finder, path: PathBuf, guard: Box<dyn Guard>) {
         finder.entered(&path);
         self.real = resolve(&path).ok();
@@ -347,8 +347,8 @@ impl Guard for LinkGuard {
 
     fn claim(&mut self, state: &mut State) -> Result<Claim> {
         if state.moved.is_some() && state.moved == self.before && self.before != self.real {
-            // The link leads back to where it led before, and this manager was the one that took the token along. It
-            // brings it back in the same way, if no other has used it.
+            // The link leads to its former target again, and this manager was the one that moved the token to the other one. So it
+            // moves the token back, unless another process has used it.
             state.place = state.moved.take();
         }
         self.guard.claim(state)
@@ -397,7 +397,7 @@ impl Guard for LinkGuard {
     fn commit(&mut self, state: &mut State) -> Result<Vec<Notice>> {
         self.record(state);
         let mut notices = self.guard.commit(state)?;
-        // What was written is durable where it was begun: that is what counts.
+        // The state is durable in the journal that was entered, which is enough.
         if let Ok(Some(notice)) = self.follow(state) {
             notices.push(notice);
         }

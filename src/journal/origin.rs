@@ -1,7 +1,7 @@
 //! Whether a journal is a copy of another one, and which of the two may send their token.
 //!
-//! A journal that was copied (`cp -r` of a project) says in its text where it was used last. Before its first rotation at
-//! another place it is compared with the journal there. The rules, and the reasons for them, are in `docs/journal.md`.
+//! The text of a journal contains the path at which it was used last. Before the first rotation of a copy (`cp -r` of a project) at
+//! another path, the copy is compared with the journal at that path. The rules, and the reasons for them, are in `docs/journal.md`.
 
 use std::fs::Metadata;
 use std::io;
@@ -21,29 +21,29 @@ use crate::files::{Disk, platform};
 use crate::token::Fingerprint;
 use crate::{Error, ErrorCode, Result, hardware_id};
 
-/// How long everything at the other place may take, all in all: it may be on a file system that never answers.
+/// The time limit for all work at the other path, which may be on a file system that never answers.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long somebody waits who only looks, without a request to come.
+/// The time limit for a read without a request after it.
 const GLANCE: Duration = Duration::from_millis(250);
-/// What is left of that time for reading and writing once the lock was waited for.
+/// The part of that time that is reserved for reading and writing after the lock was taken.
 const TO_WRITE: Duration = Duration::from_millis(500);
 /// The wait between two tries of a lock.
 const LOOK: Duration = Duration::from_millis(20);
-/// How many journals in a row are followed that each say that they moved.
+/// The number of journals in a row that are followed if each of them was moved.
 const MOST_MOVES: usize = 8;
-/// How much work at other places may be unfinished at a time. What hangs on a dead mount counts until it ends.
+/// The number of unfinished tasks at other paths. A task that hangs on a dead mount counts until it ends.
 const MOST_VISITS: usize = 16;
 
-/// What came of asking for the right to send the token of a journal from its place.
+/// Whether the token of a journal may be sent from its path.
 #[derive(Debug)]
 pub enum Claim {
-    /// It may be sent from here. A person should hear these.
+    /// It may be sent from here. The notices are for the user.
     Here(Vec<Notice>),
-    /// It may not: the copy of the journal at that path uses it.
+    /// It may not be sent: the copy of the journal at that path uses it.
     Elsewhere(PathBuf),
 }
 
-/// How the sentence begins that says that a copy of the journal uses its token.
+/// The beginning of the error for a journal whose copy uses its token.
 pub const ELSEWHERE: &str = "This journal was copied, and ";
 
 /// The answer while a copy of the journal uses its token.
@@ -101,7 +101,7 @@ pub(super) fn claim(own: &mut FileGuard, state: &mut State) -> Result<Claim> {
     Ok(Claim::Here(notices))
 }
 
-/// Notes the machine, and says once if the journal was used on others only.
+/// Notes the machine, and returns a notice if the journal was used only on others until now.
 fn came_from_another_machine(real: &Path, state: &mut State, machine: Fingerprint) -> Option<Notice> {
     state.note_machine(machine).then(|| {
         Notice(format!(
@@ -111,7 +111,7 @@ fn came_from_another_machine(real: &Path, state: &mut State, machine: Fingerprin
     })
 }
 
-/// Lets a journal with a token from a person part from the one from which it was copied, if it is a copy. Says whether that
+/// Lets a journal with a token from a person part from the one from which it was copied, if it is a copy. Returns whether that
 /// changed the state.
 pub(super) fn part(own: &mut FileGuard, state: &mut State) -> Result<bool> {
     let real = own.real()?;
@@ -123,7 +123,7 @@ pub(super) fn part(own: &mut FileGuard, state: &mut State) -> Result<bool> {
     Ok(is_copy)
 }
 
-/// The state with the copy that uses its token now, and without one if nothing of it is where it says. Nothing is written.
+/// The state with the path of the copy that uses its token now, or without one if there is no such copy. Writes nothing.
 pub(super) fn as_it_counts(real: &Path, disk: &Disk, codec: &Codec, mut state: State) -> State {
     if let Some(moved) = state.moved.clone() {
         let wanted = Wanted::new(real, disk, codec, &state);
@@ -132,7 +132,7 @@ pub(super) fn as_it_counts(real: &Path, disk: &Disk, codec: &Codec, mut state: S
     state
 }
 
-/// Why it is not known whether another process uses the same token.
+/// The reason why it is unknown whether another process uses the same token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Doubt {
     Unreachable,
@@ -170,14 +170,14 @@ fn in_use(real: &Path, place: &Path) -> Error {
     )
 }
 
-/// What was found where a journal was used before.
+/// The result of a look at the path where a journal was used before.
 #[derive(Debug)]
 enum Finding {
     /// Nothing that uses its token: the journal was moved, is one file under two paths, or was handed over.
     Ours,
     /// Not whether its token is used there.
     InDoubt(Doubt),
-    /// The journal that it was copied from, with another token than its own, which a person gave.
+    /// The original of the journal, which does not have the copy's token: the user gave that to the copy.
     OwnToken,
     /// A journal that uses its token, or has used it up.
     UsedAt(PathBuf),
@@ -241,7 +241,7 @@ enum Look {
     Itself,
     /// A journal with the same id.
     Copy(Box<State>),
-    /// Something else, or nobody knows what.
+    /// Another file, or one that cannot be identified.
     Unknown(Doubt),
 }
 
@@ -251,13 +251,13 @@ fn is_one_file(one: &Path, other: &Path) -> bool {
 }
 
 /// Whether two paths have one lock between them, as they do if their folders are one. A backup can share unchanged files with
-/// what it is a backup of, by hard links: such a lock says nothing.
+/// the original, by hard links: such a lock proves nothing.
 fn has_one_lock(one: &Path, other: &Path) -> bool {
     let (one, other) = (sibling(one, ".lock"), sibling(other, ".lock"));
     is_one_file(&one, &other) && std::fs::metadata(one).is_ok_and(|lock| !platform::has_other_names(&lock))
 }
 
-/// The journal that uses the token of one that says that it moved to `moved`; `None` if there is none any more.
+/// The journal that uses the token of one that was moved to `moved`; `None` if there is none any more.
 fn holder(wanted: &Wanted, moved: &Path, until: Instant) -> Option<PathBuf> {
     let (wanted, start) = (wanted.clone(), moved.to_owned());
     within(until, move || follow_moves(&wanted, &start)).unwrap_or_else(|| Some(moved.to_owned()))
@@ -271,7 +271,7 @@ fn follow_moves(wanted: &Wanted, start: &Path) -> Option<PathBuf> {
             Look::Itself => return None,
             // The one before it, if there is one, is used again itself.
             Look::Nothing | Look::Unknown(Doubt::AnotherJournal) => return last,
-            // It was there, and sent the token. Nobody can say that it is gone.
+            // It was there and sent the token, and it is unknown whether it is gone.
             Look::Unknown(_) => return Some(next),
             Look::Copy(theirs) => match theirs.moved.clone() {
                 Some(further) if wanted.is_at(&further) => {
@@ -418,11 +418,11 @@ impl Visitor {
         self.wanted.codec.open(bytes).is_ok_and(|opened| contains(&opened.text, self.probe.as_bytes()))
     }
 
-    /// Lets the other journal say that its token is used here from now on.
+    /// Writes into the other journal that its token is used here from now on.
     fn take_over(self, lock: Locked, mut theirs: State) -> Finding {
         if let Some(moved) = &theirs.moved {
             if self.wanted.is_at(moved) {
-                // It says so already: a process was stopped after it had written that.
+                // That is written already: a process was stopped after that write.
                 return Finding::Ours;
             }
             if let Some(holder) = follow_moves(&self.wanted, moved) {
@@ -465,9 +465,9 @@ enum Comparison {
     InUse,
     /// The other one has sent it.
     Spent,
-    /// This one has a token that a person gave, and that the other one does not have.
+    /// This journal has a token that the user gave, and that the other one does not have.
     OwnToken,
-    /// The other one has another token, from a person or a backup, or none.
+    /// The other journal has another token, from the user or a backup, or none.
     Unrelated,
 }
 

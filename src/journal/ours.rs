@@ -11,9 +11,9 @@ use crate::looks::{Look, keys_of, text_in};
 /// Who chose the name of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Named {
-    /// A person did: anything may lie there.
+    /// The user named it: any file may be there.
     ByPerson,
-    /// We derived it, in a folder for journals.
+    /// This package derived the name, in a folder for journals.
     ByUs,
 }
 
@@ -21,7 +21,7 @@ pub(super) enum Named {
 struct Signature {
     bytes: &'static str,
     key: &'static str,
-    /// How many of its bytes are enough to recognise it: fewer begin other JSON files as well.
+    /// The number of its bytes that are enough to recognise it: other JSON files can begin with fewer.
     enough: usize,
 }
 
@@ -39,7 +39,7 @@ const SIGNATURES: [Signature; 2] = [
 pub(super) const LONGEST_SIGNATURE: usize = format::SIGNATURE.len();
 
 /// Whether a content has a signature of ours: at its beginning, whole or, if nothing follows, in part; or as a key of a JSON
-/// object, as an editor leaves it that lays the text out anew or puts a byte order mark in front.
+/// object, if an editor has reformatted the text or added a byte order mark.
 pub fn carries_signature(bytes: &[u8]) -> bool {
     begins_with_signature(bytes.strip_prefix(BOM).unwrap_or(bytes)) || has_signature_as_key(bytes)
 }

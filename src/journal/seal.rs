@@ -1,4 +1,4 @@
-//! Sealed text: a journal that nobody can read without its key. `docs/journal.md` describes the format.
+//! Sealed text: a journal that cannot be read without its key. `docs/journal.md` describes the format.
 //!
 //! Each line of the text is encrypted by itself (AES-256-GCM), so that the whole lines of a torn text can still be read.
 //! The header stays readable: it names the key by a fingerprint, and the issuer. Both are authenticated with each line.
@@ -61,7 +61,7 @@ impl Key {
         Self { bytes: Arc::new(bytes), fingerprint: fingerprint.into() }
     }
 
-    /// The key that a text says: 32 bytes as 64 hexadecimal digits or as base64, also the variant for URLs, with or
+    /// Parses a key: 32 bytes as 64 hexadecimal digits or as base64, also the variant for URLs, with or
     /// without padding. White space around it does not count.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim_start_matches('\u{feff}').trim();
@@ -97,7 +97,7 @@ impl Key {
     }
 
     /// The key in the content of a file or in the output of a command: a text as for [`Key::parse`], or the 32 bytes
-    /// themselves. 32 printable characters are no key: somebody took half of one for it.
+    /// themselves. 32 printable characters are no key: they are probably half of one in hexadecimal digits.
     pub fn from_content(content: &[u8]) -> Option<Self> {
         let is_text = content.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace());
         match <[u8; KEY_BYTES]>::try_from(content) {
@@ -211,8 +211,8 @@ pub(super) struct Sealed {
 }
 
 impl Sealed {
-    /// What a content says that begins as a sealed text does; `None` for any other, and for one in which nothing
-    /// follows the signature.
+    /// Parses a content that begins like a sealed text; `None` for any other, and for one in which nothing follows the
+    /// signature.
     ///
     /// # Errors
     ///

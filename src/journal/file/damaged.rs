@@ -35,7 +35,7 @@ impl Shared {
 }
 
 impl FileGuard {
-    /// Gives a damaged journal another name beside its own; where it cannot have another, its bytes get it.
+    /// Renames a damaged journal; if that is not possible, copies it to the other name.
     pub(super) fn move_aside(&self, real: &Path) -> io::Result<PathBuf> {
         let disk = &self.shared.disk;
         let bytes = disk.read_most(real)?.unwrap_or_default();
@@ -52,9 +52,9 @@ impl FileGuard {
         }
     }
 
-    /// Gives the bytes of a damaged journal another name beside its own, once: it stays where it is until the next write,
-    /// and whoever reads it until then need not keep it once more. By way of a place for copies that no write uses at the
-    /// same time, so that no part of it ever has that name.
+    /// Copies a damaged journal to another name, once: it stays at its path until the next write, and a process that reads it until then
+    /// does not copy it again. The copy is first written to a place for copies that no write uses at the same time, so that a partial
+    /// copy never has that name.
     pub(super) fn keep_damaged(&self, real: &Path) -> io::Result<PathBuf> {
         let disk = &self.shared.disk;
         let bytes = disk.read_most(real)?.unwrap_or_default();
@@ -99,8 +99,8 @@ impl FileGuard {
     }
 }
 
-/// The name beside a journal under which a damaged content is kept, and whether it is kept there already. A file of
-/// anybody else that has the first name is left alone.
+/// The name beside a journal under which a damaged content is kept, and whether it is kept there already. A file of another program
+/// that has the first name is left alone.
 fn damaged_name(disk: &Disk, real: &Path, bytes: &[u8]) -> io::Result<(PathBuf, bool)> {
     let ending = ours::damaged_ending(bytes);
     let others = OTHER_NAMES.map(|number| format!("{ending}-{number}"));

@@ -108,7 +108,7 @@ impl Guard for FileGuard {
         if matches!(newest.damage, Some(Damage::Useless | Damage::Salvaged { .. })) && self.has_other_names() {
             return Err(shared.damaged_under_two_names());
         }
-        // A token that was not being sent is still the newest, whatever the text said that was torn.
+        // A token that was not being sent is still the newest, even if the torn text had another one.
         let may_be_spent = matches!(newest.damage, Some(Damage::Useless | Damage::Salvaged { sent: true }));
         if may_be_spent && platform::is_mounted_alone(real) && !shared.is_empty(real) {
             return Err(shared.damaged_in_a_container());
@@ -116,7 +116,7 @@ impl Guard for FileGuard {
         match newest.damage {
             None => {}
             Some(Damage::Salvaged { .. }) => {
-                // It stays where it is, because nothing else has the token, until a whole version takes its place.
+                // It stays at its path until a whole version replaces it, because no other file has the token.
                 let kept = match self.keep_damaged(real) {
                     Ok(aside) => format!(" The damaged text was kept as {}.", aside.display()),
                     Err(_) => String::new(),
@@ -294,9 +294,9 @@ impl Guard for FileGuard {
         nothing.id = newest.state.filter(is_at_home).and_then(|state| state.id).or_else(|| Some(JournalId::random()));
         let form = shared.codec.form(self.form.as_ref(), Step::Kept)?;
         let bytes = form.encode(&nothing, &name_of(real))?;
-        // It says that the account was logged out: without it, a journal that is gone would be no decision of anybody's.
+        // It contains the time of the logout: without it, a missing journal would not count as a logout.
         if !matches!(self.put(&bytes, None), Ok(Way::Replaced | Way::InPlace)) {
-            // Where there is no room for a copy of it, what is there can be shortened.
+            // If there is no space for a copy, the journal can be shortened in place.
             replace::write_over(&shared.disk, real, &bytes).map_err(|error| shared.failed("removed", &error))?;
             self.settled(Way::InPlace, real, &bytes);
         }
@@ -312,7 +312,7 @@ impl Guard for FileGuard {
 }
 
 impl FileGuard {
-    /// Where the journal is, behind the links that lead to it.
+    /// The path of the journal, behind all links.
     pub(in crate::journal) fn real(&self) -> Result<PathBuf> {
         self.shared.real().map(Path::to_owned)
     }
@@ -325,7 +325,7 @@ impl FileGuard {
         &self.shared.codec
     }
 
-    /// What the next write of a state is for.
+    /// The purpose of the next write of a state.
     pub(super) fn step(&self, state: &State) -> Step {
         if state.fingerprint() == self.found.0 { Step::Kept } else { Step::Rotated }
     }

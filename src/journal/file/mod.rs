@@ -25,8 +25,8 @@ use crate::files::{Disk, Folder, check_text, kind, make_folder_of, resolve, unus
 use crate::looks::Look;
 use crate::{Error, ErrorCode, Result};
 
-/// Where whole copies lie while the journal is being written. Three, so that one can hold what could not be moved on
-/// while the other two do their work.
+/// The places of whole copies while the journal is being written. There are three, so that one can keep a copy that could not be moved
+/// while the other two are in use.
 pub(super) const SLOTS: [&str; 3] = [".next", ".tmp", ".spare"];
 /// What each of those is called if a file of another program has its name: the second to the ninth.
 const OTHER_NAMES: std::ops::RangeInclusive<u32> = 2..=9;
@@ -50,7 +50,7 @@ struct Shared {
     disk: Disk,
     folder: Folder,
     named: Named,
-    /// Where a journal was last seen here.
+    /// The last path of the journal.
     home: Whereabouts,
 }
 
@@ -73,7 +73,7 @@ impl JournalFile {
         Self::at(&path.into(), codec.into(), disk, (Folder::Given, Named::ByUs))
     }
 
-    /// The same, in a folder that holds nothing but journals: it is made with a file that keeps it out of git.
+    /// The journal at such a path in a folder that contains only journals: the folder is made with a file that keeps it out of git.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl JournalFile {
         Self::at(path, codec.clone(), disk.clone(), (*folder, *named))
     }
 
-    /// Makes sure that nothing of anybody else lies at the path, before anything is made beside it.
+    /// Checks that there is no file of another program at the path, before a file is made beside it.
     ///
     /// # Errors
     ///
@@ -102,7 +102,7 @@ impl JournalFile {
         shared.check_content(shared.real()?)
     }
 
-    /// A key that did not come is asked for again from now on.
+    /// Lets a key that could not be read be asked for again.
     pub(super) fn ask_again(&self) {
         self.shared.codec.retry();
     }
@@ -136,7 +136,7 @@ impl JournalFile {
 }
 
 impl Shared {
-    /// The same for one entering: a link that leads to the journal may lead elsewhere by the next.
+    /// The journal for one transaction: before the next one, a link to it may be retargeted.
     fn entering(&self) -> Arc<Self> {
         let real = resolve(&self.given).ok();
         Arc::new(Self {
@@ -151,7 +151,7 @@ impl Shared {
         })
     }
 
-    /// The file itself, behind the links that lead to it, so that everyone locks and replaces the same one.
+    /// The path of the file behind all links, so that all processes lock and replace the same file.
     fn real(&self) -> Result<&Path> {
         if let Some(path) = self.real.get() {
             return Ok(path);
@@ -164,7 +164,7 @@ impl Shared {
         unusable(format_args!("The journal {}", self.given.display()), verb, error)
     }
 
-    /// Makes sure that what lies at the path of the journal is ours.
+    /// Checks that the file at the path of the journal is ours.
     fn check_content(&self, real: &Path) -> Result<()> {
         let unreadable = |error: io::Error| match kind::at(real) {
             Some(kind) => no_file(&self.given, kind),
@@ -196,8 +196,8 @@ impl Shared {
         slots.iter().any(|slot| matches!(self.disk.read_most(slot), Ok(Some(bytes)) if is_copy(&bytes)))
     }
 
-    /// Whether what lies in the place of a copy, if anything does, may be removed: right before that, because somebody may
-    /// have put a file there since the last look.
+    /// Whether a file in the place of a copy may be removed. The caller checks it right before that, because another program may have put
+    /// a file there meanwhile.
     fn may_remove(&self, real: &Path, slot: &Path) -> bool {
         match self.disk.read(slot) {
             Ok(Some(bytes)) => ours::is_copy(&bytes, (self.codec.issuer(), &name_of(real))),
@@ -210,7 +210,7 @@ impl Shared {
         matches!(self.disk.metadata(slot), Ok(Some(there)) if there.len() == 0)
     }
 
-    /// Where copies may lie.
+    /// The places for copies.
     fn slots(&self, real: &Path) -> Result<Vec<PathBuf>> {
         let others: Vec<PathBuf> = OTHER_NAMES
             .flat_map(|number| SLOTS.iter().map(move |slot| sibling(real, &format!("{slot}-{number}"))))
@@ -225,7 +225,7 @@ impl Shared {
     }
 
     /// Whether a journal that is gone may be made again: in the folder in which it was, and not in the place where a volume
-    /// is not mounted any more. Says whether there was one that is gone.
+    /// is not mounted any more. Returns whether there was one that is gone.
     ///
     /// # Errors
     ///
@@ -290,7 +290,7 @@ fn not_ours(path: &Path, look: Look) -> Error {
 }
 
 impl JournalFile {
-    /// What is kept, without the lock, as it says.
+    /// Reads the state as it was written, without the lock.
     pub(super) fn peek_as_written(&self) -> Result<Option<State>> {
         let shared = self.shared.entering();
         let mut newest = shared.newest()?;

@@ -1,4 +1,4 @@
-//! What lies at the path of a journal and in the places of its copies, and which of it is the newest state.
+//! Reading a journal and its copies, and finding the newest state in them.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::Result;
 use crate::files::platform;
 
 impl Shared {
-    /// The newest state there is, and where it lies.
+    /// Finds the newest state, and the file that contains it.
     pub(super) fn newest(&self) -> Result<Newest> {
         let real = self.real()?;
         let mut newest = Newest::default();
@@ -97,7 +97,7 @@ impl Shared {
         };
         newest.form = Some(form);
         match format::decode(&text) {
-            // Whatever lies beside it: the journal itself says whose it is.
+            // The journal itself decides whose it is, and not the files beside it.
             Ok(state) if state.issuer != issuer => return Err(self.other_issuer(&state.issuer)),
             Ok(state) => {
                 self.home.note(real);
@@ -228,7 +228,7 @@ pub(super) enum Damage {
     Salvaged { sent: bool },
 }
 
-/// Where a torn text was found.
+/// The place of a torn text.
 #[derive(Clone, Copy)]
 enum Source {
     Journal,

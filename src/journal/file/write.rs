@@ -66,7 +66,7 @@ impl FileGuard {
             slot => slot,
         };
         let fresh = match Room::empty(disk, &slot, ownership) {
-            // Whoever may not give a file its owner can still write into the one that has it.
+            // A process that may not change the owner of a file can still write into the one that has the right owner.
             Err(error) if ownership.is_some() && platform::means_irreplaceable(&error) => {
                 return self.put_in_place(bytes, &slot, &error);
             }
@@ -88,7 +88,7 @@ impl FileGuard {
                 continue;
             }
             if replace::write_over(disk, real, bytes).is_err() {
-                // The copy is whole, so the journal is mended from it by whoever reads it next.
+                // The copy is whole, so the next process that reads the journal repairs it from that copy.
                 return Ok(self.settled(Way::Beside, &place, bytes));
             }
             let _ = disk.remove(&place);
@@ -105,7 +105,7 @@ impl FileGuard {
             .find(|place| !self.copies.contains(place) && !self.foreign.contains(place))
     }
 
-    /// Keeps bytes that could not be written anywhere else where at least the next process of this user finds them.
+    /// Keeps bytes that could not be written at any other path in a place where the next process of this user finds them.
     fn put_aside(&mut self, bytes: &[u8]) {
         let shared = Arc::clone(&self.shared);
         let Ok(real) = shared.real() else { return };
@@ -177,7 +177,7 @@ impl FileGuard {
         notices
     }
 
-    /// Writes a state in every way there is.
+    /// Writes a state in the first way that works.
     pub(super) fn put_somehow(&mut self, state: &State, bytes: &[u8]) -> Result<Way> {
         let room = self.room.take();
         let error = match self.put(bytes, room) {
@@ -201,7 +201,7 @@ impl FileGuard {
         Err(error)
     }
 
-    /// Keeps a state that could not be written anywhere else where the next process of this user finds it.
+    /// Keeps a state that could not be written at any other path in a place where the next process of this user finds it.
     pub(super) fn put_state_aside(&mut self, state: &mut State, real: &Path) {
         if self.stand_in.is_some() {
             return;
@@ -213,8 +213,8 @@ impl FileGuard {
         }
     }
 
-    /// Makes a state durable in the journal itself, without any request to come. A probe is text that shows wherever this
-    /// journal shows. Says whether that was done: not if another process wrote meanwhile.
+    /// Makes a state durable in the journal itself, without any request to come. A probe is a text that appears at each path
+    /// of this journal. Returns whether it was written: it is not if another process has written meanwhile.
     pub(in crate::journal) fn write_unsent(
         &mut self,
         state: &mut State,
@@ -242,8 +242,8 @@ impl FileGuard {
         Ok(true)
     }
 
-    /// The same for another journal than the one of this manager: if it cannot be changed it stays as it is, and nothing is
-    /// laid beside it.
+    /// Writes a state into a journal that is not the one of this manager. If that cannot be changed, it stays as it is, and no file is
+    /// made beside it.
     pub(in crate::journal) fn write_visited(&mut self, state: &mut State) -> Result<bool> {
         if !self.copies.is_empty() {
             return Ok(false);
