@@ -121,7 +121,7 @@ impl Manager {
             inner.log(Level::Error, format!("{error}"));
         }
         if let Some(flaw) = flaw_shown {
-            inner.tell_flaw(flaw);
+            inner.log_flaw(flaw);
         }
         if let Some(flaw) = ignored {
             inner.log(Level::Warn, ignoring(flaw));
@@ -130,7 +130,7 @@ impl Manager {
             inner.announce_newer(old);
         }
         if inner.parts.mirror.is_some() || is_volatile {
-            sync::begin(&inner);
+            sync::at_start(&inner);
         }
         if left_behind {
             // Callers that ask later get its result.

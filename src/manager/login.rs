@@ -12,7 +12,7 @@ use super::authenticator::{Codes, TRIES};
 use super::events::Level;
 use super::policy;
 use super::refresh::{Reason, access_of};
-use super::steps::{Asked, Credentials, Device, Step, UnderWay, Waiting};
+use super::steps::{Asked, Credentials, Device, Step, UnderWay, WaitingLogin};
 use crate::journal::Origin;
 use crate::journal::merge::{LoggedIn, Outcome};
 use crate::mirror::{Allowance, Follower};
@@ -30,14 +30,14 @@ pub(super) async fn ask(inner: &Arc<Inner>, asked: Asked) -> Result<Step> {
         return Err(Error::invalid("A login needs an e-mail address and a password, and one of them is empty."));
     }
     inner.check_open()?;
-    let mut answer = begin(inner, asked);
+    let mut answer = begin_step(inner, asked);
     match answer.wait_for(Option::is_some).await {
         Ok(answer) => answer.clone().unwrap_or_else(|| Err(broken())),
         Err(_) => Err(broken()),
     }
 }
 
-fn begin(inner: &Arc<Inner>, asked: Asked) -> watch::Receiver<Option<Result<Step>>> {
+fn begin_step(inner: &Arc<Inner>, asked: Asked) -> watch::Receiver<Option<Result<Step>>> {
     let mut latest = inner.asked.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(under_way) = &*latest
         && under_way.asked == asked
@@ -53,7 +53,7 @@ fn begin(inner: &Arc<Inner>, asked: Asked) -> watch::Receiver<Option<Result<Step
     let worker = Arc::clone(inner);
     let ours = answer.clone();
     task::spawn(&inner.parts.runtime, async move {
-        let outcome = match asked {
+        let answer = match asked {
             Asked::Start { credentials, code } => worker.start(credentials, code).await,
             Asked::Submit(code) => worker.submit(&code).await,
             Asked::Resend => worker.resend().await,
@@ -64,7 +64,7 @@ fn begin(inner: &Arc<Inner>, asked: Asked) -> watch::Receiver<Option<Result<Step
             *latest = None;
         }
         drop(latest);
-        told.send_replace(Some(outcome));
+        told.send_replace(Some(answer));
     });
     answer
 }
@@ -88,7 +88,7 @@ impl Inner {
             device_name: self.settings.device_name.clone(),
         };
         let login = Arc::clone(&self.parts.oauth).login(request);
-        let mut waiting = Box::new(Waiting { login, hardware_id });
+        let mut waiting = Box::new(WaitingLogin { login, hardware_id });
         let step = if let Some(code) = code {
             waiting.login.start_with_code(&code).await
         } else {
@@ -194,8 +194,8 @@ impl Inner {
 
     async fn go_on(
         self: &Arc<Self>,
-        slot: &mut Option<Box<Waiting>>,
-        waiting: Box<Waiting>,
+        slot: &mut Option<Box<WaitingLogin>>,
+        waiting: Box<WaitingLogin>,
         step: Result<LoginStep>,
         allowance: Arc<Allowance>,
     ) -> Result<Step> {
@@ -205,8 +205,8 @@ impl Inner {
                 if refresh_due {
                     // Ring's APIs may refuse the access token that comes with an authorization code. The token is
                     // stored already, so a failure here is only a later refresh.
-                    let outcome = self.join(Reason::Asked, allowance).await;
-                    if let Err(error) = outcome.result {
+                    let landing = self.join(Reason::Asked, allowance).await;
+                    if let Err(error) = landing.result {
                         self.log(Level::Warn, format!("Logged in, but the first refresh failed: {error}"));
                     }
                 }

@@ -81,17 +81,17 @@ impl Inner {
                 Ok(flight) => flight,
                 Err(error) => return Landing { result: Err(error), requests: 0 },
             };
-            let outcome = match flight.wait_for(Option::is_some).await {
-                Ok(outcome) => outcome.clone(),
+            let landing = match flight.wait_for(Option::is_some).await {
+                Ok(landing) => landing.clone(),
                 // Only the end of the runtime ends its task without a result.
                 Err(_) => None,
             };
-            let outcome = outcome.unwrap_or_else(|| Landing { result: Err(closed()), requests: 0 });
+            let landing = landing.unwrap_or_else(|| Landing { result: Err(closed()), requests: 0 });
             // The refresh of another caller respected the cool-down; a forced one does not.
-            if reason == Reason::Forced && !own && outcome.requests == 0 && outcome.result.is_err() {
+            if reason == Reason::Forced && !own && landing.requests == 0 && landing.result.is_err() {
                 continue;
             }
-            return outcome;
+            return landing;
         }
     }
 
@@ -120,7 +120,7 @@ impl Inner {
             };
             let (ended, flight) = watch::channel(None);
             snapshot.flight =
-                Some(Flight { outcome: flight.clone(), allowance: Arc::clone(&allowance), stage: Stage::Deciding });
+                Some(Flight { landing: flight.clone(), allowance: Arc::clone(&allowance), stage: Stage::Deciding });
             (ended, flight, before)
         };
         // This begins now and not when the task runs first: the process may be about to end.
@@ -133,11 +133,11 @@ impl Inner {
         task::spawn(&self.parts.runtime, async move {
             let (worker, allowed) = (Arc::clone(&inner), Arc::clone(&allowance));
             // If this task panics, the callers get an error, and the next call begins a new refresh.
-            let outcome =
+            let landing =
                 match task::spawn(&inner.parts.runtime, async move { worker.rotate(reason, &before, &allowed).await })
                     .await
                 {
-                    Ok(outcome) => outcome,
+                    Ok(landing) => landing,
                     Err(_) => Landing { result: Err(broken()), requests: 0 },
                 };
             sync::after(&inner, allowance).await;
@@ -145,22 +145,22 @@ impl Inner {
                 snapshot.flight = None;
             });
             drop(under_way);
-            inner.count_and_trace(reason, &outcome, began);
-            ended.send_replace(Some(outcome));
+            inner.count_and_trace(reason, &landing, began);
+            ended.send_replace(Some(landing));
         });
         Ok((flight, true))
     }
 
     /// Counts a refresh, and reports its end to a listener that traces.
-    fn count_and_trace(&self, reason: Reason, outcome: &Landing, began: Duration) {
-        let adopted = outcome.requests == 0 && outcome.result.is_ok();
+    fn count_and_trace(&self, reason: Reason, landing: &Landing, began: Duration) {
+        let adopted = landing.requests == 0 && landing.result.is_ok();
         if adopted {
             self.snapshot().count(|stats| stats.adopted += 1);
         }
         if self.parts.listener.traces() {
             let duration = self.parts.clock.monotonic().saturating_sub(began);
-            let error = outcome.result.as_ref().err().cloned();
-            let ended = Ended { reason: reason.as_str(), requests: outcome.requests, adopted, duration, error };
+            let error = landing.result.as_ref().err().cloned();
+            let ended = Ended { reason: reason.as_str(), requests: landing.requests, adopted, duration, error };
             self.parts.listener.on_event(Event::Ended(ended));
         }
     }
@@ -287,7 +287,7 @@ impl Inner {
                     let error = elsewhere(&path);
                     transaction.adopt_read();
                     transaction.leave().await;
-                    self.tell_once(vec![Notice(error.message().to_owned())]);
+                    self.log_once(vec![Notice(error.message().to_owned())]);
                     return Err(error);
                 }
                 Err(error) => {

@@ -38,7 +38,7 @@ pub enum Step {
 }
 
 /// A login that waits for its code.
-pub(super) struct Waiting {
+pub(super) struct WaitingLogin {
     pub(super) login: Login,
     pub(super) hardware_id: String,
 }

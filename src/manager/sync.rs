@@ -23,7 +23,7 @@ const MOST_LOOKS: u32 = 5;
 const ROUNDS: u32 = 3;
 
 /// Reads the mirror at the start, and updates it. Before that, writes a state that lies only in a volatile place.
-pub(super) fn begin(inner: &Arc<Inner>) {
+pub(super) fn at_start(inner: &Arc<Inner>) {
     inner.snapshot().mirror.wake();
     let at_most = inner.settings.request_timeout + Duration::from_secs(5);
     let under_way = Rotation::begin(at_most);
@@ -86,7 +86,7 @@ impl Inner {
         let token = token.wrapped();
         let _turn = self.following.lock().await;
         let shown = task::spawn_blocking(move || mirror.settle(&mut |_| Ok(Decision::Show(token.clone())))).await;
-        self.tell(shown.unwrap_or_else(|_| Err(broken()))?.notices);
+        self.log_notices(shown.unwrap_or_else(|_| Err(broken()))?.notices);
         Ok(())
     }
 
@@ -98,7 +98,7 @@ impl Inner {
         let cleared =
             task::spawn_blocking(move || mirror.settle(&mut |shown| Ok(Shown::beside(None, shown).cleared()))).await;
         let settled = cleared.unwrap_or_else(|_| Err(broken()))?;
-        self.tell(settled.notices);
+        self.log_notices(settled.notices);
         if settled.written {
             self.snapshot().mirror.flaw_shown = None;
             // The replaced file still contains the token, until the next read removes it.
@@ -144,7 +144,7 @@ impl Inner {
             }
             match settled {
                 Ok(settled) => {
-                    self.tell_once(settled.notices);
+                    self.log_once(settled.notices);
                     self.update(|snapshot, _| snapshot.mirror.is_right(settled.written));
                     if settled.written {
                         self.look_again();

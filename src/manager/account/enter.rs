@@ -23,7 +23,7 @@ use crate::{Error, ErrorCode, Result, task};
 const MOST_RELOCATIONS: u32 = 3;
 /// How long a task waits for the lock of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Patience {
+enum LockWait {
     /// Until the manager is being closed: the task loses nothing by giving up.
     UntilClosing,
     /// As long as a holder may take: the token that the task brings exists nowhere else.
@@ -43,7 +43,7 @@ impl Inner {
         self: &'a Arc<Self>,
         allowance: &'b Arc<Allowance>,
     ) -> BoxFuture<'b, Result<Transaction<'a>>> {
-        Box::pin(self.enter_with(Patience::UntilClosing, allowance))
+        Box::pin(self.enter_with(LockWait::UntilClosing, allowance))
     }
 
     /// Enters the store like [`Inner::enter`], but does not give up if the manager is being closed meanwhile.
@@ -51,10 +51,10 @@ impl Inner {
         self: &'a Arc<Self>,
         allowance: &'b Arc<Allowance>,
     ) -> BoxFuture<'b, Result<Transaction<'a>>> {
-        Box::pin(self.enter_with(Patience::ToTheEnd, allowance))
+        Box::pin(self.enter_with(LockWait::ToTheEnd, allowance))
     }
 
-    async fn enter_with(self: &Arc<Self>, patience: Patience, allowance: &Arc<Allowance>) -> Result<Transaction<'_>> {
+    async fn enter_with(self: &Arc<Self>, wait: LockWait, allowance: &Arc<Allowance>) -> Result<Transaction<'_>> {
         let mut slot = self.entry.lock().await;
         if self.snapshot().is_closed() {
             return Err(closed());
@@ -85,7 +85,7 @@ impl Inner {
         }
         let mut relocations = MOST_RELOCATIONS;
         loop {
-            let mut transaction = self.enter_once(slot, patience, allowance).await?;
+            let mut transaction = self.enter_once(slot, wait, allowance).await?;
             let shown = transaction.shown.take();
             if transaction.merge_external(shown.clone()).await? == KeptIn::Here {
                 return Ok(transaction);
@@ -110,11 +110,11 @@ impl Inner {
     async fn enter_once<'a>(
         self: &'a Arc<Self>,
         slot: tokio::sync::MutexGuard<'a, Slot>,
-        patience: Patience,
+        wait: LockWait,
         allowance: &Arc<Allowance>,
     ) -> Result<Transaction<'a>> {
         let mut shown = self.look_into_mirror(allowance).await;
-        let (guard, read, notices) = match self.lock_and_read(patience).await {
+        let (guard, read, notices) = match self.lock_and_read(wait).await {
             Ok(read) => read,
             Err(error) => {
                 // Another program's file in the place of the journal is a problem of the store, too.
@@ -124,7 +124,7 @@ impl Inner {
                 return Err(error);
             }
         };
-        self.tell_once(notices);
+        self.log_once(notices);
         let is_new = |token: &RefreshToken| read.recognise(token.fingerprint()) == Known::Unknown;
         if !self.parts.store.is_in_memory() && shown.as_ref().is_some_and(is_new) {
             // Another process may have logged out or logged in to another account during the wait. Only a token that the
@@ -192,8 +192,8 @@ impl Inner {
         known
     }
 
-    async fn lock_and_read(&self, patience: Patience) -> Result<(Box<dyn Guard>, Stored, Vec<Notice>)> {
-        let guard = self.lock(patience).await?;
+    async fn lock_and_read(&self, wait: LockWait) -> Result<(Box<dyn Guard>, Stored, Vec<Notice>)> {
+        let guard = self.lock(wait).await?;
         let (guard, read) = self.blocking(guard, |guard| Stored::read_locked(guard.as_mut())).await;
         match read {
             Ok((read, notices)) => Ok((guard, read, notices)),
@@ -204,7 +204,7 @@ impl Inner {
         }
     }
 
-    async fn lock(&self, patience: Patience) -> Result<Box<dyn Guard>> {
+    async fn lock(&self, wait: LockWait) -> Result<Box<dyn Guard>> {
         let clock = self.parts.clock.as_ref();
         let longest = policy::longest_refresh(self.settings.request_timeout);
         let mut limit = clock.monotonic() + longest + policy::LOCK_GRACE;
@@ -220,7 +220,7 @@ impl Inner {
             if let Some(guard) = tried? {
                 return Ok(guard);
             }
-            if patience == Patience::UntilClosing && self.snapshot().is_closing() {
+            if wait == LockWait::UntilClosing && self.snapshot().is_closing() {
                 return Err(closed());
             }
             if clock.monotonic() >= limit {

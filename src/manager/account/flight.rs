@@ -18,7 +18,7 @@ pub(in crate::manager) struct Landing {
 
 /// A refresh under way, for which any number of callers wait.
 pub(in crate::manager) struct Flight {
-    pub(in crate::manager) outcome: watch::Receiver<Option<Landing>>,
+    pub(in crate::manager) landing: watch::Receiver<Option<Landing>>,
     pub(in crate::manager) allowance: Arc<Allowance>,
     pub(in crate::manager) stage: Stage,
 }
@@ -34,7 +34,7 @@ pub(in crate::manager) enum Stage {
 
 impl Flight {
     pub(in crate::manager) fn subscribe(&self) -> watch::Receiver<Option<Landing>> {
-        self.outcome.clone()
+        self.landing.clone()
     }
 
     /// The time that this refresh may still wait for a program's own code.

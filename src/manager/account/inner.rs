@@ -14,7 +14,7 @@ use crate::manager::activity::Write;
 use crate::manager::clock::Clock;
 use crate::manager::events::{Event, Level};
 use crate::manager::parts::{Parts, Settings};
-use crate::manager::steps::{UnderWay, Waiting};
+use crate::manager::steps::{UnderWay, WaitingLogin};
 use crate::mirror::{Allowance, Turns};
 use crate::task::BoxFuture;
 use crate::{Error, ErrorCode, Result, Secret, task};
@@ -28,7 +28,7 @@ pub(in crate::manager) struct Inner {
     telling: Mutex<()>,
     /// Lets one task of this process enter the store at a time, and keeps a state that could not be written.
     pub(super) entry: tokio::sync::Mutex<Slot>,
-    pub(in crate::manager) login: tokio::sync::Mutex<Option<Box<Waiting>>>,
+    pub(in crate::manager) login: tokio::sync::Mutex<Option<Box<WaitingLogin>>>,
     /// The step of a login that was asked for last, so that a call that asks for the same can join it.
     pub(in crate::manager) asked: Mutex<Option<Box<UnderWay>>>,
     /// Locked while the mirror is read and written.
@@ -116,19 +116,19 @@ impl Inner {
         }
     }
 
-    pub(in crate::manager) fn tell(&self, notices: Vec<Notice>) {
+    pub(in crate::manager) fn log_notices(&self, notices: Vec<Notice>) {
         for Notice(sentence) in notices {
             self.log(Level::Warn, sentence);
         }
     }
 
     /// Logs each notice once: the way in which a file has to be written does not change from one rotation to the next.
-    pub(in crate::manager) fn tell_once(&self, mut notices: Vec<Notice>) {
+    pub(in crate::manager) fn log_once(&self, mut notices: Vec<Notice>) {
         let mut snapshot = self.snapshot();
-        notices.retain(|notice| !snapshot.heard.told.contains(notice));
-        snapshot.heard.told.extend(notices.iter().cloned());
+        notices.retain(|notice| !snapshot.heard.logged.contains(notice));
+        snapshot.heard.logged.extend(notices.iter().cloned());
         drop(snapshot);
-        self.tell(notices);
+        self.log_notices(notices);
     }
 
     /// Waits, unless the manager is being closed. Returns whether it waited to the end.

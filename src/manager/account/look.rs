@@ -51,11 +51,11 @@ impl Inner {
         }
         self.update(|snapshot, _| snapshot.mirror.flaw_shown = flaw);
         if let Some(flaw) = flaw {
-            self.tell_flaw(flaw);
+            self.log_flaw(flaw);
         }
     }
 
-    pub(in crate::manager) fn tell_flaw(&self, flaw: Flaw) {
+    pub(in crate::manager) fn log_flaw(&self, flaw: Flaw) {
         let name = self.mirror_name();
         if flaw.is_reference() {
             let rest = if self.parts.store.needs_the_program() {
@@ -91,13 +91,13 @@ impl Inner {
         let turn = self.at_place.take("look", allowance).await.map_err(|_| silent())?;
         let (told, done) = oneshot::channel();
         task::spawn(&self.parts.runtime, async move {
-            let outcome = task::spawn_blocking(work).await;
+            let result = task::spawn_blocking(work).await;
             drop(turn);
             // The caller may no longer wait for it.
-            let _ = told.send(outcome);
+            let _ = told.send(result);
         });
         match allowance.wait(done).await {
-            Some(Ok(outcome)) => outcome.map_err(|_| broken()),
+            Some(Ok(result)) => result.map_err(|_| broken()),
             Some(Err(_)) => Err(broken()),
             None => Err(silent()),
         }

@@ -199,7 +199,7 @@ pub(in crate::manager) struct Demand {
 #[derive(Default)]
 pub(in crate::manager) struct Heard {
     /// The notices that are logged once.
-    pub(in crate::manager) told: Vec<Notice>,
+    pub(in crate::manager) logged: Vec<Notice>,
     /// The token that the caller knows, as it was given or announced.
     announced: Option<Announced>,
     last_status: Option<Status>,

@@ -136,7 +136,7 @@ impl Transaction<'_> {
         };
         self.inner.release(guard).await;
         let (emptied, notices) = result?;
-        self.inner.tell(notices);
+        self.inner.log_notices(notices);
         self.inner.update(|snapshot, clock| {
             snapshot.offered.given = None;
             snapshot.adopt(&emptied, clock);
@@ -221,7 +221,7 @@ impl Transaction<'_> {
                 if let Some(stored) = stored {
                     self.read = stored;
                 }
-                self.inner.tell(notices);
+                self.inner.log_notices(notices);
                 Ok(KeptIn::Here)
             }
             Ok(Accepted::Elsewhere) => {
@@ -257,7 +257,7 @@ impl Transaction<'_> {
         self.state = state;
         let result = match claimed {
             Ok(Claim::Here(notices)) => {
-                self.inner.tell_once(notices);
+                self.inner.log_once(notices);
                 result.unwrap_or_else(|| Err(broken()))
             }
             Ok(Claim::Elsewhere(path)) => {
@@ -298,7 +298,7 @@ impl Transaction<'_> {
                 Ok(Start::Overtaken)
             }
             Ok(Begun::Ready(written, notices)) => {
-                self.inner.tell(notices);
+                self.inner.log_notices(notices);
                 self.read = written;
                 // What was merged, or could not be written before, is durable by now.
                 let is_news = std::mem::take(&mut self.changed) | std::mem::take(&mut self.pending);
@@ -358,7 +358,7 @@ impl Inner {
         };
         let problem = match result {
             Ok(notices) => {
-                self.tell(notices);
+                self.log_notices(notices);
                 self.release(guard).await;
                 None
             }
