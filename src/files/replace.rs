@@ -19,9 +19,9 @@ pub(crate) enum Way {
     Beside,
 }
 
-/// A file with room in it, kept for bytes that are yet to come.
+/// A file whose space is reserved for bytes that are yet to come.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct Reservation {
     file: File,
     path: PathBuf,
     bytes: usize,
@@ -29,19 +29,21 @@ pub(crate) struct Room {
     only_copy: bool,
 }
 
-impl Room {
-    /// Keeps room for that many bytes at a path. The file begins with a signature, so that the room is known again if this
+impl Reservation {
+    /// Reserves space for that many bytes at a path. The file begins with a signature, so that the reservation is known again if this
     /// process is stopped.
-    pub(crate) fn keep(
+    pub(crate) fn reserve(
         disk: &Disk,
         path: &Path,
         bytes: usize,
         signature: &[u8],
         ownership: Option<Ownership<'_>>,
     ) -> io::Result<Self> {
-        let room = Self::empty(disk, path, ownership)?;
-        let kept = disk.write(&room.file, path, 0, signature).and_then(|()| disk.allocate(&room.file, path, bytes));
-        room.unless_failed(disk, kept).map(|room| Self { bytes, ..room })
+        let reservation = Self::empty(disk, path, ownership)?;
+        let kept = disk
+            .write(&reservation.file, path, 0, signature)
+            .and_then(|()| disk.allocate(&reservation.file, path, bytes));
+        reservation.unless_failed(disk, kept).map(|reservation| Self { bytes, ..reservation })
     }
 
     /// Where it is.
@@ -66,7 +68,7 @@ impl Room {
         Ok(Self { file, path: path.to_owned(), bytes: 0, only_copy: false })
     }
 
-    /// For a room that may not be renamed over the target, because it has not its owner.
+    /// For a reservation that may not be renamed over the target, because it does not have its owner.
     pub(crate) fn only_as_copy(self) -> Self {
         Self { only_copy: true, ..self }
     }
@@ -80,7 +82,7 @@ impl Room {
         disk.sync(&self.file, &self.path)
     }
 
-    /// Gives the room back. The file is closed first: on Windows, a FAT drive or an older share keeps the name of a removed
+    /// Gives the reservation back. The file is closed first: on Windows, a FAT drive or an older share keeps the name of a removed
     /// file until its last handle is closed, and until then nothing can be made under that name.
     pub(crate) fn release(self, disk: &Disk) {
         let Self { file, path, .. } = self;
@@ -88,7 +90,7 @@ impl Room {
         let _ = disk.remove(&path);
     }
 
-    /// The room itself, or the error of a step that failed: then the room is given back.
+    /// The reservation itself, or the error of a step that failed: then the reservation is given back.
     fn unless_failed(self, disk: &Disk, step: io::Result<()>) -> io::Result<Self> {
         match step {
             Ok(()) => Ok(self),
@@ -103,12 +105,12 @@ impl Room {
 /// A new file at a path that holds those bytes for good, in place of whatever a crash left there: a private one, or one that
 /// can take the place of that file.
 pub(crate) fn make(disk: &Disk, path: &Path, like: Option<(&Path, &Metadata)>, bytes: &[u8]) -> io::Result<()> {
-    let room = match like {
-        Some((file, there)) => Room::like(disk, path, file, there)?,
-        None => Room::empty(disk, path, None)?,
+    let reservation = match like {
+        Some((file, there)) => Reservation::like(disk, path, file, there)?,
+        None => Reservation::empty(disk, path, None)?,
     };
-    let filled = room.fill(disk, bytes);
-    room.unless_failed(disk, filled).map(drop)
+    let filled = reservation.fill(disk, bytes);
+    reservation.unless_failed(disk, filled).map(drop)
 }
 
 /// The same, with a name that survives a power cut as well: what a later start will look for.
@@ -125,30 +127,30 @@ pub(crate) fn or_nothing<T>(disk: &Disk, path: &Path, done: io::Result<T>) -> io
     done
 }
 
-/// Puts bytes into a target by way of a room beside it.
+/// Puts bytes into a target by a reservation beside it.
 ///
 /// # Errors
 ///
-/// What the first failing step said. The target is then as it was, or a whole copy of the new bytes lies in the room.
-pub(crate) fn replace(disk: &Disk, room: Room, target: &Path, bytes: &[u8]) -> io::Result<Way> {
-    let filled = room.fill(disk, bytes);
-    let room = room.unless_failed(disk, filled)?;
-    if !room.only_copy {
-        let Err(refused) = disk.rename(&room.path, target) else {
+/// What the first failing step said. The target is then as it was, or a whole copy of the new bytes lies in the reservation.
+pub(crate) fn replace(disk: &Disk, reservation: Reservation, target: &Path, bytes: &[u8]) -> io::Result<Way> {
+    let filled = reservation.fill(disk, bytes);
+    let reservation = reservation.unless_failed(disk, filled)?;
+    if !reservation.only_copy {
+        let Err(refused) = disk.rename(&reservation.path, target) else {
             sync_folder(disk, target)?;
             return Ok(Way::Replaced);
         };
         if !platform::means_irreplaceable(&refused) || !matches!(disk.metadata(target), Ok(Some(_))) {
-            room.release(disk);
+            reservation.release(disk);
             return Err(refused);
         }
     }
-    // From here on the room is the backup: it holds the whole of what is new.
-    sync_folder(disk, &room.path)?;
+    // From here on the reservation is the backup: it holds the whole of what is new.
+    sync_folder(disk, &reservation.path)?;
     if write_over(disk, target, bytes).is_err() {
         return Ok(Way::Beside);
     }
-    room.release(disk);
+    reservation.release(disk);
     Ok(Way::InPlace)
 }
 
@@ -195,8 +197,8 @@ mod tests {
         let disk = Disk::default();
         let (target, next) = (folder.path().join("j"), folder.path().join("j.next"));
         for bytes in [&b"first, and long"[..], b"second"] {
-            let room = Room::keep(&disk, &next, 4096, b"{", None).unwrap();
-            assert_eq!(replace(&disk, room, &target, bytes).unwrap(), Way::Replaced);
+            let reservation = Reservation::reserve(&disk, &next, 4096, b"{", None).unwrap();
+            assert_eq!(replace(&disk, reservation, &target, bytes).unwrap(), Way::Replaced);
             assert_eq!(std::fs::read(&target).unwrap(), bytes);
             assert!(!next.exists());
         }
@@ -220,13 +222,13 @@ mod tests {
         let (target, next) = (folder.path().join("j"), folder.path().join("j.next"));
         std::fs::write(&target, "old").unwrap();
         let (disk, full) = (Disk::with_probe(Arc::new(RemovesNothingOpen)), Disk::with_probe(Arc::new(Full)));
-        let room = || Room::empty(&disk, &next, None).unwrap();
-        room().release(&disk);
+        let reservation = || Reservation::empty(&disk, &next, None).unwrap();
+        reservation().release(&disk);
         assert!(!next.exists(), "given back");
-        assert!(Room::keep(&full, &next, 4096, b"{", None).is_err() && !next.exists(), "no room");
+        assert!(Reservation::reserve(&full, &next, 4096, b"{", None).is_err() && !next.exists(), "no space");
         assert!(make(&full, &next, None, b"new").is_err() && !next.exists(), "not made");
-        assert!(replace(&full, room(), &target, b"new").is_err() && !next.exists(), "not filled");
-        assert_eq!(replace(&disk, room().only_as_copy(), &target, b"new").unwrap(), Way::InPlace);
+        assert!(replace(&full, reservation(), &target, b"new").is_err() && !next.exists(), "not filled");
+        assert_eq!(replace(&disk, reservation().only_as_copy(), &target, b"new").unwrap(), Way::InPlace);
         assert!(!next.exists(), "not needed any more");
         assert_eq!(std::fs::read(&target).unwrap(), b"new");
     }

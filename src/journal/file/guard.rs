@@ -14,19 +14,20 @@ use super::newest::Damage;
 use super::{Shared, name_of, now};
 use crate::files::lock::Lock;
 use crate::files::platform::{self, Ownership};
-use crate::files::replace::{self, Room, Way};
+use crate::files::replace::{self, Reservation, Way};
 use crate::files::{Disk, make_folder_of};
 use crate::token::Fingerprint;
 use crate::{Error, ErrorCode, Result};
 
-/// How much longer than the state before it an answer's state may be and still fit into the room kept for it, beside
+/// How much longer than the state before it an answer's state may be and still fit into the space that is reserved for it, beside
 /// what is as long as the token sent: Ring's have some 1500 bytes.
-pub(super) const ROOM_FOR_ANSWER: usize = 16 * 1024;
+pub(super) const SPACE_FOR_ANSWER: usize = 16 * 1024;
 
 pub(in crate::journal) struct FileGuard {
     pub(super) shared: Arc<Shared>,
     pub(super) lock: Lock,
-    pub(super) room: Option<Room>,
+    /// The space for the answer of the request that is sent.
+    pub(super) reservation: Option<Reservation>,
     /// The copies that are needed until a newer state is durable.
     pub(super) copies: Vec<PathBuf>,
     /// What lies in the place of a copy and is another file.
@@ -44,7 +45,17 @@ pub(in crate::journal) struct FileGuard {
 impl FileGuard {
     pub(super) fn new(shared: Arc<Shared>, lock: Lock) -> Self {
         let (copies, foreign) = (Vec::new(), Vec::new());
-        Self { shared, lock, room: None, copies, foreign, seen: None, stand_in: None, found: (None, None), form: None }
+        Self {
+            shared,
+            lock,
+            reservation: None,
+            copies,
+            foreign,
+            seen: None,
+            stand_in: None,
+            found: (None, None),
+            form: None,
+        }
     }
 
     fn ownership<'a>(&self, real: &'a Path) -> io::Result<Option<Ownership<'a>>> {
@@ -177,31 +188,31 @@ impl Guard for FileGuard {
         let bytes = form.encode(state, &name_of(real))?;
         let ownership = self.ownership(real).map_err(|error| shared.failed("written", &error))?;
         let reserved = self.slot(real, 0)?;
-        // The room of a request before this one, under the same guard, has that very name.
-        if let Some(former) = self.room.take() {
+        // The reservation of a request before this one, under the same guard, has that very name.
+        if let Some(former) = self.reservation.take() {
             former.release(&shared.disk);
         }
         // What was current is kept, push credentials and all; its successor and the access token are about as long.
         let token = state.current().map_or(0, |stored| stored.token.wrapped().expose().len());
-        let size = bytes.len() + form.length_of(ROOM_FOR_ANSWER + 2 * token);
+        let size = bytes.len() + form.length_of(SPACE_FOR_ANSWER + 2 * token);
         let signature = form.signature().as_bytes();
-        let kept = match Room::keep(&shared.disk, &reserved, size, signature, ownership) {
+        let kept = match Reservation::reserve(&shared.disk, &reserved, size, signature, ownership) {
             // It cannot have the journal's owner, so it cannot take its place; but the answer can lie in it.
             Err(error) if ownership.is_some() && platform::means_irreplaceable(&error) => {
-                Room::keep(&shared.disk, &reserved, size, signature, None).map(Room::only_as_copy)
+                Reservation::reserve(&shared.disk, &reserved, size, signature, None).map(Reservation::only_as_copy)
             }
             kept => kept,
         };
-        let room = match kept {
-            Ok(room) => Some(room),
+        let reservation = match kept {
+            Ok(reservation) => Some(reservation),
             // Nothing can be made beside it.
             Err(error) if platform::means_irreplaceable(&error) => None,
             Err(error) => return Err(shared.failed("written", &error)),
         };
         match self.put(&bytes, None) {
             Ok(Way::Beside) => {
-                if let Some(room) = room {
-                    room.release(&shared.disk);
+                if let Some(reservation) = reservation {
+                    reservation.release(&shared.disk);
                 }
                 // Nothing is sent, and the copy must not say that something was: only the mark that was there before stays.
                 let former = state.mark.as_ref().and_then(|mark| Some((mark, mark.starts.checked_sub(1)?)));
@@ -216,13 +227,13 @@ impl Guard for FileGuard {
                 if way == Way::Replaced {
                     self.lock.follow(&shared.disk, real);
                 }
-                self.room = room;
+                self.reservation = reservation;
                 self.form = Some(form);
                 Ok(Begun::Ready(self.notices(way)))
             }
             Err(error) => {
-                if let Some(room) = room {
-                    room.release(&shared.disk);
+                if let Some(reservation) = reservation {
+                    reservation.release(&shared.disk);
                 }
                 Err(error)
             }
@@ -296,7 +307,7 @@ impl Guard for FileGuard {
         let bytes = form.encode(&nothing, &name_of(real))?;
         // It contains the time of the logout: without it, a missing journal would not count as a logout.
         if !matches!(self.put(&bytes, None), Ok(Way::Replaced | Way::InPlace)) {
-            // If there is no space for a copy, the journal can be shortened in place.
+            // If there is no space for a copy, the journal itself can be shortened in place.
             replace::write_over(&shared.disk, real, &bytes).map_err(|error| shared.failed("removed", &error))?;
             self.settled(Way::InPlace, real, &bytes);
         }
@@ -341,8 +352,8 @@ fn identify(state: &mut State, real: &Path) {
 
 impl Drop for FileGuard {
     fn drop(&mut self) {
-        if let Some(room) = self.room.take() {
-            room.release(&self.shared.disk);
+        if let Some(reservation) = self.reservation.take() {
+            reservation.release(&self.shared.disk);
         }
     }
 }

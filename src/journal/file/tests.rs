@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::super::state::{Access, Known, Mark, Sent};
 use super::super::{Begun, Notice, format};
 use super::damaged::moved_aside;
-use super::guard::ROOM_FOR_ANSWER;
+use super::guard::SPACE_FOR_ANSWER;
 use super::*;
 use crate::files::names::stand_in;
 use crate::files::platform::{self, Ownership};
@@ -139,7 +139,7 @@ fn rotate_unseen(path: &Path) {
     state.take_over(RefreshToken::from_raw("a"), 1);
     assert_eq!(ready(guard.begin(&mut state)), []);
     assert!(!may_everybody_read(path), "the journal with its mark");
-    assert!(!may_everybody_read(&sibling(path, ".next")), "the room for the answer");
+    assert!(!may_everybody_read(&sibling(path, ".next")), "the space for the answer");
     assert_eq!(guard.commit(&mut state).unwrap(), []);
     assert!(!may_everybody_read(path), "the journal");
     assert!(!may_everybody_read(&sibling(path, ".lock")), "the lock");
@@ -421,10 +421,10 @@ fn a_second_request_under_one_guard_has_room_of_its_own() {
     let disk = Disk::with_probe(Arc::new(RemovesNothingOpen));
     let store = JournalFile::open(&path, ISSUER, disk).unwrap();
     let (mut guard, mut state) = enter(&store);
-    let room = || std::fs::metadata(sibling(&path, ".next")).unwrap().len();
+    let space = || std::fs::metadata(sibling(&path, ".next")).unwrap().len();
     for _ in 0..3 {
         ready(guard.begin(&mut state));
-        assert!(room() > ROOM_FOR_ANSWER as u64, "{}", room());
+        assert!(space() > SPACE_FOR_ANSWER as u64, "{}", space());
         assert_eq!(names(folder.path()), ["j.json", "j.json.lock", "j.json.next"]);
     }
     state.take_over(RefreshToken::from_raw("b"), 2);

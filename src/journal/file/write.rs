@@ -14,7 +14,7 @@ use super::{OTHER_NAMES, SLOTS, STAND_INS, name_of};
 use crate::Result;
 use crate::files::names::{sibling, stand_in};
 use crate::files::platform::{self, Ownership};
-use crate::files::replace::{self, Room, Way};
+use crate::files::replace::{self, Reservation, Way};
 
 impl FileGuard {
     /// Whether the journal can be written over with no copy beside it: it need not grow for that, and holds no token
@@ -44,33 +44,34 @@ impl FileGuard {
     }
 
     /// Makes bytes durable by the first way that works.
-    pub(super) fn put(&mut self, bytes: &[u8], room: Option<Room>) -> Result<Way> {
+    pub(super) fn put(&mut self, bytes: &[u8], reservation: Option<Reservation>) -> Result<Way> {
         let shared = Arc::clone(&self.shared);
         let (disk, real) = (&shared.disk, shared.real()?);
         let there = disk.metadata(real).map_err(|error| shared.failed("written", &error))?;
         let ownership = there.as_ref().map(|there| Ownership::of(there, real));
         // A file that took its place would leave a second name behind.
         let has_other_names = there.as_ref().is_some_and(platform::has_other_names);
-        let in_its_place = |room: Room| if has_other_names { room.only_as_copy() } else { room };
+        let in_its_place =
+            |reservation: Reservation| if has_other_names { reservation.only_as_copy() } else { reservation };
         let mut used = None;
-        if let Some(room) = room.map(in_its_place) {
-            let slot = room.path().to_owned();
-            if let Ok(way) = replace::replace(disk, room, real, bytes) {
+        if let Some(reservation) = reservation.map(in_its_place) {
+            let slot = reservation.path().to_owned();
+            if let Ok(way) = replace::replace(disk, reservation, real, bytes) {
                 return Ok(self.settled(way, &slot, bytes));
             }
             used = Some(slot);
         }
-        // What is in the room may be whole: it stays until the next copy is.
+        // What is in the reservation may be whole: it stays until the next copy is.
         let slot = match self.slot(real, 1)? {
             slot if Some(&slot) == used.as_ref() => self.slot(real, 0)?,
             slot => slot,
         };
-        let fresh = match Room::empty(disk, &slot, ownership) {
+        let fresh = match Reservation::empty(disk, &slot, ownership) {
             // A process that may not change the owner of a file can still write into the one that has the right owner.
             Err(error) if ownership.is_some() && platform::means_irreplaceable(&error) => {
                 return self.put_in_place(bytes, &slot, &error);
             }
-            made => made.and_then(|room| replace::replace(disk, in_its_place(room), real, bytes)),
+            made => made.and_then(|reservation| replace::replace(disk, in_its_place(reservation), real, bytes)),
         };
         match fresh {
             Ok(way) => Ok(self.settled(way, &slot, bytes)),
@@ -179,8 +180,8 @@ impl FileGuard {
 
     /// Writes a state in the first way that works.
     pub(super) fn put_somehow(&mut self, state: &State, bytes: &[u8]) -> Result<Way> {
-        let room = self.room.take();
-        let error = match self.put(bytes, room) {
+        let reservation = self.reservation.take();
+        let error = match self.put(bytes, reservation) {
             Ok(Way::Beside) if self.stand_in.is_some() => {
                 self.shared.failed("written", &io::Error::from(io::ErrorKind::PermissionDenied))
             }
