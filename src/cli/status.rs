@@ -99,7 +99,7 @@ pub(super) struct Seen {
 ///
 /// # Errors
 ///
-/// As for [`Store::peek`](crate::journal::Store::peek); and as for [`Mirror::look`] if the journal holds no token.
+/// As for [`Store::peek`](crate::journal::Store::peek); and as for [`Mirror::look`](crate::mirror::Mirror::look) if the journal holds no token.
 pub(super) fn look(chosen: &ChosenStore, opened: &Opened, clock: &dyn Clock) -> Result<Seen, Error> {
     // Nothing is locked, and the file follows the journal. In this order a rotation in between makes the token in the file an old copy,
     // and never a pasted one.
