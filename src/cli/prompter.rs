@@ -117,7 +117,7 @@ impl Prompter {
                 Some(Answer::NotText) => return Err(not_text(what)),
                 Some(Answer::Interrupted) => return Err(Stop::Interrupted),
                 Some(Answer::End) => return Err(ended(what).into()),
-                None => return Err(nobody(what, instead, self.input).into()),
+                None => return Err(no_terminal(what, instead, self.input).into()),
             }
         }
         Err(Error::invalid(format!("The {what} is empty.")).into())
@@ -178,7 +178,7 @@ impl Prompter {
     }
 }
 
-fn nobody(what: &str, instead: &str, input: StandardInput) -> Error {
+fn no_terminal(what: &str, instead: &str, input: StandardInput) -> Error {
     let sentence = if input == StandardInput::Mintty {
         format!(
             "The {what} cannot be asked for in this window: Git Bash (mintty) gives programs a pipe instead of a terminal. Put winpty before the command, use Windows Terminal or PowerShell, log in with --web, or give it with {instead}."

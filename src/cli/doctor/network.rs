@@ -311,7 +311,7 @@ fn family(id: &'static str, host: &str, reached: &Reached, other: &Reached) -> C
         (Reached::No(address, error), Reached::Yes(_)) if error.kind() == io::ErrorKind::TimedOut => Check::warning(
             id,
             format!(
-                "{address} does not answer, and {other_name} works: connections can take longer. Mend {name} in this network, or turn it off on this machine."
+                "{address} does not answer, and {other_name} works: connections can take longer. Fix {name} in this network, or turn it off on this machine."
             ),
         ),
         (Reached::No(_, error), Reached::Yes(_)) => {
