@@ -3,11 +3,11 @@
 // Needs the addon: npm run build:debug
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { CANARY, LOGIN, Screen, account, failure, json, noSecret, printed, run, setUp, start } from './support/cli.mjs'
-import { EMAIL, OUTAGE, PASSWORD, editJournal, readJournal, unwrap, until } from './support/index.mjs'
+import { EMAIL, OUTAGE, PASSWORD, editJournal, readJournal, unwrap, until, wrap } from './support/index.mjs'
 import { commandLineOf, devices, links, terminal } from './support/systems.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
@@ -245,6 +245,24 @@ describe('secrets from files', { concurrency: 4 }, () => {
     ring.revokeAll()
     assert.equal((await run(['refresh', ...store], { ring, env })).code, 4)
     assert.equal((await run(['status', ...store], { ring, env })).code, 3)
+  })
+
+  it('a first token in a file is not sent again after a logout, and the newest one can be given again', async (t) => {
+    const { ring, folder, journal } = await setUp(t)
+    const env = { RING_REFRESH_TOKEN_FILE: put(folder, 'token', `${ring.mint()}\n`) }
+    const store = ['--state-file', journal]
+    for (let time = 0; time < 2; time++) assert.equal((await run(['refresh', ...store], { ring, env })).code, 0)
+    const newest = String(ring.newest())
+    assert.equal((await run(['logout', ...store], { ring, env })).code, 0)
+    assert.ok(!readFileSync(journal, 'utf8').includes(wrap({ rt: newest }).slice(0, 40)))
+    for (const command of ['token', 'refresh']) {
+      failure(await run([command, ...store, '--json'], { ring, env }), 'NO_REFRESH_TOKEN', 3)
+    }
+    assert.equal((await run(['status', ...store], { ring, env })).code, 3)
+    assert.deepEqual([ring.counts.tokenPosts, ring.counts.stalePresentations], [2, 0])
+    const again = await run(['refresh', ...store, '--refresh-token-stdin'], { ring, input: `${newest}\n` })
+    assert.equal(again.code, 0, again.stderr)
+    assert.deepEqual([ring.counts.rotations, ring.counts.stalePresentations], [3, 0])
   })
 
   it('a text in a file that is no token does not stop a working journal', async (t) => {

@@ -79,8 +79,8 @@ impl Guard for MemoryGuard {
     }
 
     fn forget(&mut self) -> Result<Vec<Notice>> {
-        let mut nothing = State::logged_out(self.shared.issuer.clone(), 0);
-        nothing.sequence = self.shared.get().map_or(0, |state| state.sequence) + 1;
+        let former = self.shared.get().unwrap_or_else(|| State::new(self.shared.issuer.clone()));
+        let nothing = State { sequence: former.sequence + 1, ..former.after_logout(0) };
         *self.shared.state.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(nothing));
         Ok(Vec::new())
     }

@@ -320,6 +320,20 @@ impl State {
         Self { logged_out_at: Some(now), ..Self::new(issuer) }
     }
 
+    /// What a logout leaves of this journal: no token, and the fingerprints of those that were spent or rejected, so that an old
+    /// copy of one is never sent. The tokens that Ring would still accept are not among them: a person may give them again.
+    #[must_use]
+    pub fn after_logout(self, now: Millis) -> Self {
+        let families = [&self.family, &self.fallback].into_iter().flatten();
+        let unspent: Vec<_> = families.map(|family| family.current.token.fingerprint()).collect();
+        let spent = |mut list: Vec<Fingerprint>| {
+            list.retain(|fingerprint| !unspent.contains(fingerprint));
+            list
+        };
+        let (known, given) = (spent(self.known), spent(self.given));
+        Self { known, given, rejected: self.rejected, ..Self::logged_out(self.issuer, now) }
+    }
+
     /// Whether the token may be sent from here, because no copy of the journal uses it.
     pub fn is_at_home(&self) -> bool {
         self.moved.is_none()
@@ -361,8 +375,11 @@ impl State {
         }
     }
 
-    /// How closely a token belongs to this journal.
+    /// How closely a token belongs to this journal. None belongs to one without a token.
     pub fn kinship(&self, fingerprint: Fingerprint) -> Kinship {
+        if self.family.is_none() {
+            return Kinship::None;
+        }
         match self.recognise(fingerprint) {
             Known::Unknown => Kinship::None,
             Known::Current => Kinship::Current,
@@ -953,6 +970,24 @@ mod tests {
         state.swap_with_fallback();
         let kin = ["a", "b", "x", "z"].map(|raw| state.kinship(Fingerprint::of(raw)));
         assert_eq!(kin, [family, Kinship::Current, former, former]);
+    }
+
+    #[test]
+    fn a_logout_keeps_no_token_and_knows_which_ones_are_spent() {
+        let mut state = with("a");
+        state.rotated(Sent::Current, "b", "h", access(2));
+        state.take_over(token("x"), 3);
+        state.reject(Sent::Current, 4);
+        state.take_over(token("y"), 5);
+        state.rotated(Sent::Current, "z", "h", access(6));
+        assert_eq!([known(&state, "b"), known(&state, "x")], [Known::Fallback, Known::Rejected]);
+        let left = state.after_logout(9);
+        assert_eq!(["a", "y"].map(|raw| known(&left, raw)), [Known::Former; 2], "never sent again");
+        assert_eq!(known(&left, "x"), Known::Rejected);
+        assert_eq!(["b", "z"].map(|raw| known(&left, raw)), [Known::Unknown; 2], "a person may paste them again");
+        assert_eq!(["a", "y", "z"].map(|raw| left.kinship(Fingerprint::of(raw))), [Kinship::None; 3]);
+        let (known, given, rejected) = (left.known.clone(), left.given.clone(), left.rejected.clone());
+        assert_eq!(left, State { known, given, rejected, ..State::logged_out("https://oauth.ring.com", 9) });
     }
 
     #[test]

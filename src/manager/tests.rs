@@ -463,6 +463,9 @@ fn is_logged_out(state: &State) -> bool {
                 sequence: state.sequence,
                 id: state.id,
                 mirrors: state.mirrors.clone(),
+                known: state.known.clone(),
+                given: state.given.clone(),
+                rejected: state.rejected.clone(),
                 ..State::logged_out(ISSUER, at.unwrap_or_default())
             }
 }
@@ -1272,6 +1275,28 @@ async fn without_any_token_a_person_is_needed() {
     manager.forget().await.unwrap();
     assert_eq!(code(manager.auth().await), ErrorCode::NoRefreshToken);
     assert!(is_logged_out(&bench.state()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_was_spent_before_a_logout_is_not_sent_after_it_and_the_newest_one_is() {
+    for is_same_process in [true, false] {
+        let bench = Bench::new();
+        let manager = bench.manager(Some("token-a-of-this-test"));
+        for _ in 0..2 {
+            manager.refresh(false).await.unwrap();
+        }
+        manager.forget().await.unwrap();
+        let manager = if is_same_process { manager } else { bench.manager(Some("token-a-of-this-test")) };
+        for old in ["token-a-of-this-test", "token-a-of-this-test+"] {
+            manager.set_refresh_token(old).await.unwrap();
+            assert_eq!(code(manager.auth().await), ErrorCode::NoRefreshToken, "{old}");
+            assert_eq!(manager.status().phase, Phase::NeedsLogin);
+        }
+        assert_eq!(bench.wire.sent().len(), 2);
+        manager.set_refresh_token("token-a-of-this-test++").await.unwrap();
+        manager.auth().await.unwrap();
+        assert_eq!(bench.wire.sent()[2..], ["token-a-of-this-test++"]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

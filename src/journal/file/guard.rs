@@ -297,9 +297,9 @@ impl Guard for FileGuard {
         self.copies = newest.copies;
         self.foreign = newest.foreign;
         self.form = newest.form;
-        let mut nothing = State::logged_out(shared.codec.issuer(), now());
-        nothing.sequence = newest.state.as_ref().map_or(0, |state| state.sequence) + 1;
-        nothing.mirrors = newest.state.as_ref().map(|state| state.mirrors.clone()).unwrap_or_default();
+        let former = newest.state.clone().unwrap_or_else(|| State::new(shared.codec.issuer()));
+        let (sequence, mirrors) = (former.sequence + 1, former.mirrors.clone());
+        let mut nothing = State { sequence, mirrors, ..former.after_logout(now()) };
         // A copy that was never used here must not pass for what it was copied from.
         let is_at_home = |state: &State| state.is_at_home() && state.place.as_deref().is_none_or(|place| place == real);
         nothing.id = newest.state.filter(is_at_home).and_then(|state| state.id).or_else(|| Some(JournalId::random()));

@@ -76,9 +76,9 @@ impl Stored {
         })
     }
 
-    /// Makes the store forget everything. Returns what it holds then: that the account was logged out.
-    pub(super) fn forget(guard: &mut dyn Guard, issuer: String, now: Millis) -> Result<(Self, Vec<Notice>)> {
-        guard.forget().map(|notices| (Self::read(State::logged_out(issuer, now)), notices))
+    /// Makes the store forget the tokens of a state. Returns what it holds then: that the account was logged out, and the fingerprints.
+    pub(super) fn forget(guard: &mut dyn Guard, former: State, now: Millis) -> Result<(Self, Vec<Notice>)> {
+        guard.forget().map(|notices| (Self::read(former.after_logout(now)), notices))
     }
 
     /// This state after its `save` failed, which alone would have made it durable.

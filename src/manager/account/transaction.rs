@@ -127,9 +127,9 @@ impl Transaction<'_> {
     /// be changed.
     pub(in crate::manager) async fn erase(mut self, clear: impl Future<Output = Result<()>>) -> Result<Result<()>> {
         let Some(guard) = self.guard.take() else { return Err(closed()) };
-        let (issuer, now) = (self.state.issuer, self.inner.parts.clock.wall());
+        let (former, now) = (self.state, self.inner.parts.clock.wall());
         let (guard, result) =
-            self.inner.blocking(guard, move |guard| Stored::forget(guard.as_mut(), issuer, now)).await;
+            self.inner.blocking(guard, move |guard| Stored::forget(guard.as_mut(), former, now)).await;
         let cleared = match &result {
             Ok(_) => clear.await,
             Err(_) => Ok(()),
