@@ -103,6 +103,21 @@ describe('the command line', { concurrency: true }, () => {
     assert.match(message, /--unseal needs the key of the journal/)
   })
 
+  it('status says that a journal is damaged, if it was sealed with the key that is given', async (t) => {
+    const { ring, journal, key, store } = await sealed(t)
+    const whole = readFileSync(journal, 'utf8')
+    const { lines, ...header } = JSON.parse(whole)
+    const changed = lines.map((/** @type {string} */ line) => `${line.startsWith('A') ? 'B' : 'A'}${line.slice(1)}`)
+    writeFileSync(journal, JSON.stringify({ ...header, lines: changed }))
+    const done = await run(['status', ...store, '--key-file', key, '--json'], { ring })
+    assert.equal(done.code, 3, done.stderr)
+    assert.equal(
+      json(done).message,
+      `The journal ${journal} is damaged, and there is no whole copy of it, so it holds no refresh token. Get one with: ring-auth login --state-file ${journal}`,
+    )
+    failure(await run(['status', ...store, '--json'], { ring }), 'STORE', 6)
+  })
+
   it('the command line forgets a journal whose key is lost only with --force', async (t) => {
     const { ring, folder, journal, key, store } = await sealed(t)
     const before = filesIn(folder)

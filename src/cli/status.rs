@@ -1,5 +1,6 @@
 //! `status`: shows what is stored, for people and health checks. Sends and writes nothing.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::given_token::given_token;
 use super::keys;
 use super::output::Output;
 use super::store::ChosenStore;
+use crate::files::resolve;
 use crate::journal::state::{Access, Known, Millis, State, millis};
 use crate::location::Opened;
 use crate::manager::{Clock, Phase, Shown, Status, SystemClock, inspect};
@@ -107,6 +109,10 @@ pub(super) fn look(chosen: &ChosenStore, opened: &Opened, clock: &dyn Clock) -> 
     let state = opened.store.peek()?;
     let mut status = inspect(state.as_ref(), clock);
     status.problem = status.problem.map(|error| chosen.in_our_words(error));
+    let journal = PathBuf::from(opened.store.name());
+    if state.is_none() && is_not_empty(&journal) {
+        status.problem = Some(chosen.damaged(&journal));
+    }
     let Some(looked) = looked else { return Ok(Seen { state, status, shown: None, pasted: None }) };
     let is_empty = state.as_ref().is_none_or(|state| state.family.is_none());
     if let Err(error) = &looked
@@ -131,6 +137,11 @@ pub(super) fn look(chosen: &ChosenStore, opened: &Opened, clock: &dyn Clock) -> 
         status = Status { phase: Phase::Idle, problem: None, retry_at: None, persisted: false };
     }
     Ok(Seen { state, status, shown: Some(shown), pasted })
+}
+
+/// Whether there is something in a journal that holds no state.
+fn is_not_empty(journal: &Path) -> bool {
+    resolve(journal).and_then(std::fs::metadata).is_ok_and(|there| there.len() > 0)
 }
 
 /// Whether the last success is older than the maximal age. No success counts as too old, and one in the future as now.

@@ -120,6 +120,18 @@ impl ChosenStore {
         error.with_message(message)
     }
 
+    /// The error if neither the journal nor a copy of it can be used.
+    pub(super) fn damaged(&self, journal: &Path) -> Error {
+        Error::new(
+            ErrorCode::NoRefreshToken,
+            format!(
+                "The journal {} is damaged, and there is no whole copy of it, so it holds no refresh token. Get one with: ring-auth login {}",
+                journal.display(),
+                self.typed
+            ),
+        )
+    }
+
     /// The error if there is no token yet.
     pub(super) fn nothing_yet(&self) -> Error {
         let path = self.path().unwrap_or(Path::new("")).display();
