@@ -3,7 +3,7 @@
 // manual page and docs/cli.md name the same options. All but docs/cli.md come from one table in the program.
 import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { describe, it } from 'node:test'
 import { Screen, bin, run } from './support/cli.mjs'
@@ -141,6 +141,16 @@ describe('the manual page', () => {
     const plain = set.stdout.replace(/.\u0008/g, '')
     for (const { usage } of OPTIONS) assert.ok(plain.includes(usage), usage)
     assert.match(plain, /NAME\n +ring-auth - get a Ring refresh token/)
+  })
+})
+
+describe('bin/ring-auth.js', () => {
+  it('bin/ring-auth.js knows the options without a value that the help shows, and no other', () => {
+    const [, known = '', letters = ''] = /\^--\(([a-z|-]+)\)\$\|\^-\[(\w+)\]/.exec(readFileSync(bin, 'utf8')) ?? []
+    const needed = OPTIONS.filter(({ usage }) => !/ [A-Z]+$/.test(usage))
+    assert.deepEqual(known.split('|'), needed.map(({ long }) => long.slice(2)).sort())
+    const shorts = [...HELP.matchAll(/^ +--[a-z-]+, -(\w) {2}/gm)].map(([, letter]) => letter)
+    assert.deepEqual([...letters].sort(), shorts.sort())
   })
 })
 

@@ -1,4 +1,7 @@
 #!/usr/bin/env node
+// The options that need no value, as the help has them: a test compares the two. Without a binary nobody else knows them.
+const NO_VALUE =
+  /^--(force|help|homebridge|json|new-device|on-change|password-stdin|quiet|refresh-token-stdin|unseal|verbose|version|web)$|^-[qvhV]$|=/
 const args = process.argv.slice(2)
 const isDoctor = isCommand('doctor')
 const addon = loaded()
@@ -22,7 +25,7 @@ running.then((code) => {
 /** Whether a word is the command and not the value of an option. @param {string} word */
 function isCommand(word) {
   const before = args[args.indexOf(word) - 1] ?? ''
-  const hasNoValue = !before.startsWith('-') || /^--(json|quiet|verbose|homebridge)$|^-[qv]$|=/.test(before)
+  const hasNoValue = !before.startsWith('-') || NO_VALUE.test(before)
   return args.includes(word) && hasNoValue
 }
 
