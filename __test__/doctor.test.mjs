@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto'
 import {
   chmodSync,
   chownSync,
+  copyFileSync,
   cpSync,
   existsSync,
   lstatSync,
@@ -291,12 +292,12 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
     assert.equal(done.code, 2)
     assert.match(
       line(done, 'store'),
-      /^failed The journal \S+ holds tokens of http:\S+, but oauthUrl is http:.*\(INVALID_ARGUMENT\)$/,
+      /^failed The journal \S+ holds tokens of http:\S+, but oauthUrl is http:\S+\. Use another store for this server, or give the other one as oauthUrl \(RING_AUTH_OAUTH_URL\)\. .*\(INVALID_ARGUMENT\)$/,
     )
   })
 
   it('doctor checks a store that every user of the machine may read', { skip: modes }, async (t) => {
-    const { ring, journal, doctor } = await withJournal(t)
+    const { ring, folder, journal, doctor } = await withJournal(t)
     chmodSync(journal, 0o644)
     const done = await run(doctor, { ring })
     assert.equal(done.code, 0)
@@ -304,6 +305,10 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
       line(done, 'store'),
       `warning The journal ${journal} can be used by every user of this machine (mode 0644). The next write corrects the mode; until then: chmod 600 ${journal}`,
     )
+    const spaced = join(folder, "my journal's.json")
+    copyFileSync(journal, spaced)
+    const quoted = `chmod 600 '${join(folder, "my journal'\\''s.json")}'`
+    assert.ok(line(await run(['doctor', '--state-file', spaced], { ring }), 'store').endsWith(`until then: ${quoted}`))
   })
 
   it('doctor checks a store of another user', { skip: asLinuxRoot() }, async (t) => {

@@ -310,7 +310,7 @@ fn typed(options: &StoreOptions) -> String {
 }
 
 /// A word, quoted for a shell if it needs quotes.
-fn word(value: &OsStr) -> String {
+pub(super) fn word(value: &OsStr) -> String {
     let text = value.to_string_lossy();
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%~\\".contains(c);
     if text.chars().all(is_plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }

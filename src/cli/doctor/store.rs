@@ -1,5 +1,6 @@
 //! The journal's file and its lock.
 
+use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -10,11 +11,12 @@ use super::super::given_token;
 use super::super::keys;
 use super::super::secrets::Environment;
 use super::super::status::{self, Seen};
-use super::super::store::ChosenStore;
+use super::super::store::{ChosenStore, word};
 use super::folder::{self, FILE_SYSTEM, FOLDER, SPACE, Trial};
 use super::mirror::{self, KEEPER, MIRROR, SAME_TOKEN};
 use super::{Check, in_our_words};
 use crate::files::lock::{self, Look};
+use crate::files::names::sibling;
 use crate::files::platform::{self, Holder};
 use crate::files::{Disk, resolve};
 use crate::journal::state::{Known, State as Kept};
@@ -165,7 +167,8 @@ fn owned(name: &str, holder: Holder) -> Check {
         return Check::warning(
             STORE,
             format!(
-                "The journal {name} can be used by every user of this machine (mode {mode:04o}). The next write corrects the mode; until then: chmod 600 {name}"
+                "The journal {name} can be used by every user of this machine (mode {mode:04o}). The next write corrects the mode; until then: chmod 600 {}",
+                word(OsStr::new(name))
             ),
         );
     }
@@ -240,9 +243,9 @@ fn held(real: &Path, state: Option<&Kept>, now: u64) -> Check {
             LOCK,
             ErrorCode::StoreLocked,
             format!(
-                "Another process has held it for {} s and longer. Look for a process that hangs (fuser -v {}.lock) and end it.",
+                "Another process has held it for {} s and longer. Look for a process that hangs (fuser -v {}) and end it.",
                 LOCK_TIMEOUT.as_secs(),
-                real.display()
+                word(sibling(real, ".lock").as_os_str())
             ),
         ),
     }

@@ -256,7 +256,7 @@ impl Shared {
 
     fn other_issuer(&self, issuer: &str) -> Error {
         Error::invalid(format!(
-            "The journal {} holds tokens of {issuer}, but oauthUrl is {}. Use another store for that server, or take oauthUrl (RING_AUTH_OAUTH_URL) away. Nothing was sent.",
+            "The journal {} holds tokens of {issuer}, but oauthUrl is {}. Use another store for this server, or give the other one as oauthUrl (RING_AUTH_OAUTH_URL). Nothing was sent.",
             self.given.display(),
             self.codec.issuer()
         ))
