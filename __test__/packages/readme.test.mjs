@@ -191,7 +191,7 @@ describe(PAGE, { skip: posix }, () => {
       const shows = async (ancestor, homebridge) => {
         await until(
           () => rawOf(shownIn('ExampleRing')) === ring.inspect(ancestor).newest,
-          `the newest token\n${homebridge.output}`,
+          () => `the newest token\n${homebridge.output}`,
         )
         await homebridge.says(/is running on port/)
         await homebridge.stop()

@@ -188,7 +188,7 @@ class World {
         const token = this.token()
         return token !== '' && raw(token) === newest ? readFileSync(this.configPath, 'utf8') : undefined
       },
-      `the newest token in config.json\n${this.last?.output ?? ''}`,
+      () => `the newest token in config.json\n${this.last?.output ?? ''}`,
     )
     assert.ok(this.ring.isLive(raw(tokenIn(text))), 'the token in config.json is dead')
     this.assertWhole(text)
@@ -198,7 +198,10 @@ class World {
   /** Waits for so many rotations from now. @param {number} count */
   async rotations(count) {
     const enough = this.ring.counts.rotations + count
-    await until(() => this.ring.counts.rotations >= enough, `${count} rotations\n${this.last?.output ?? ''}`)
+    await until(
+      () => this.ring.counts.rotations >= enough,
+      () => `${count} rotations\n${this.last?.output ?? ''}`,
+    )
   }
 
   /**
@@ -268,10 +271,13 @@ export class Homebridge {
 
   /** @param {RegExp} what */
   async says(what) {
-    await until(() => {
-      if (this.child.exitCode !== null) throw new Error(`Homebridge ended (${this.child.exitCode}):\n${this.output}`)
-      return what.test(this.output)
-    }, `${what} in:\n${this.output}`)
+    await until(
+      () => {
+        if (this.child.exitCode !== null) throw new Error(`Homebridge ended (${this.child.exitCode}):\n${this.output}`)
+        return what.test(this.output)
+      },
+      () => `${what} in:\n${this.output}`,
+    )
     return this
   }
 

@@ -340,7 +340,10 @@ const beside = ({ storage }) => readdirSync(storage).filter((name) => name.inclu
 
 /** Waits until a token that was pasted is used, and config.json shows what it became. @param {World} home @param {string} pasted */
 async function used(home, pasted) {
-  await until(() => home.ring.inspect(pasted).spent, `the use of the pasted token\n${home.last?.output}`)
+  await until(
+    () => home.ring.inspect(pasted).spent,
+    () => `the use of the pasted token\n${home.last?.output}`,
+  )
   await home.updated(pasted)
 }
 
