@@ -16,7 +16,7 @@ use crate::http::{HttpClient, HttpConfig};
 use crate::journal::{Codec, Notice};
 use crate::location::Opened;
 use crate::manager::{DEFAULT_DEVICE_NAME, Listener, Manager, Parts, Settings, Shown, Status, SystemClock};
-use crate::mirror::{Introduced, Patience, Purpose};
+use crate::mirror::{Attempts, Introduced, Purpose};
 use crate::oauth::{Endpoints, Origin, RingOauth};
 use crate::{Error, ErrorCode, Secret, task};
 
@@ -117,7 +117,7 @@ impl Context {
         // With this purpose a file without a block counts as a file without a token. With the other one it cannot be opened.
         let opened = self.chosen.open(&self.codec, Purpose::Introduce)?;
         let Some(mirror) = opened.file_mirror() else { return Ok(()) };
-        match mirror.look(Patience::Some) {
+        match mirror.look(Attempts::Several) {
             Ok(Some(text)) => {
                 match Shown::beside(None, Some(&text)) {
                     Shown::Nonsense(flaw) | Shown::Reference(flaw) if !is_given => {

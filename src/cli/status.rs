@@ -17,7 +17,7 @@ use crate::files::resolve;
 use crate::journal::state::{Access, Known, Millis, State, millis};
 use crate::location::Opened;
 use crate::manager::{Clock, Phase, Shown, Status, SystemClock, inspect};
-use crate::mirror::{Patience, Purpose};
+use crate::mirror::{Attempts, Purpose};
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode};
 
@@ -105,7 +105,7 @@ pub(super) struct Seen {
 pub(super) fn look(chosen: &ChosenStore, opened: &Opened, clock: &dyn Clock) -> Result<Seen, Error> {
     // Nothing is locked, and the file follows the journal. In this order a rotation in between makes the token in the file an old copy,
     // and never a pasted one.
-    let looked = opened.file_mirror().map(|mirror| mirror.look(Patience::Some));
+    let looked = opened.file_mirror().map(|mirror| mirror.look(Attempts::Several));
     let state = opened.store.peek()?;
     let mut status = inspect(state.as_ref(), clock);
     status.problem = status.problem.map(|error| chosen.in_our_words(error));

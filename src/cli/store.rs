@@ -11,7 +11,7 @@ use crate::journal::state::State;
 use crate::journal::{Begun, Codec, ELSEWHERE, Notice};
 use crate::location::{Location, Opened};
 use crate::manager::Shown;
-use crate::mirror::{Dotenv, Homebridge, Introduced, Patience, Purpose, Target};
+use crate::mirror::{Attempts, Dotenv, Homebridge, Introduced, Purpose, Target};
 use crate::pasted::Flaw;
 use crate::{Error, ErrorCode, Result, Secret};
 
@@ -149,7 +149,7 @@ impl Opened {
     pub(super) fn dry_run(&self) -> Result<(Introduced, Vec<Notice>)> {
         let Some(mirror) = self.file_mirror() else { return Ok((Introduced::default(), Vec::new())) };
         // A file that cannot be read is reported before anything is created beside it.
-        mirror.look(Patience::Some)?;
+        mirror.look(Attempts::Several)?;
         let mut notices = Vec::new();
         let guard = self.store.try_lock()?;
         let introduced = mirror.dry_run()?;
@@ -185,7 +185,7 @@ impl Opened {
         let mirror = self.file_mirror().filter(|_| path.is_some_and(Path::exists));
         if let Some(mirror) = mirror {
             // A file that cannot be read is reported before anything is created beside it.
-            mirror.look(Patience::Some)?;
+            mirror.look(Attempts::Several)?;
         }
         let Some(mut guard) = self.store.try_lock()? else { return Ok(None) };
         let Some(mirror) = mirror else {
@@ -193,7 +193,7 @@ impl Opened {
             return Ok(Some(Forgotten { cleared: Ok(notices) }));
         };
         // A file that cannot be read cannot be cleared, and then the journal must not be forgotten.
-        mirror.look(Patience::Some)?;
+        mirror.look(Attempts::Several)?;
         // The mirror's lock comes second, as everywhere. Another process writes into the mirror what the journal holds at that moment. So
         // the journal is forgotten first: from then on no process writes the token back.
         let mut forgotten = None;
@@ -227,14 +227,14 @@ impl Opened {
     /// Whether the mirror shows this token or a newer one of the journal. True if there is no mirror.
     pub(super) fn shows(&self, newest: &Secret) -> bool {
         let Some(mirror) = self.file_mirror() else { return true };
-        let Ok(shown) = mirror.look(Patience::Some) else { return false };
+        let Ok(shown) = mirror.look(Attempts::Several) else { return false };
         let state = self.store.peek().ok().flatten();
         shown.as_ref() == Some(newest) || Shown::beside(state.as_ref(), shown.as_ref()) == Shown::Newest
     }
 
     /// The reference that the mirror has in place of a token, if it has one. Then only the journal keeps the token.
     pub(super) fn reference(&self) -> Option<Flaw> {
-        let shown = self.file_mirror()?.look(Patience::Some).ok()?;
+        let shown = self.file_mirror()?.look(Attempts::Several).ok()?;
         match Shown::beside(None, shown.as_ref()) {
             Shown::Reference(flaw) => Some(flaw),
             _ => None,
@@ -470,7 +470,7 @@ mod tests {
                     continue;
                 };
                 let is_forgotten = guard.read().unwrap().state.family.is_none();
-                let shown = mirror.look(Patience::Some).unwrap().filter(|shown| !shown.is_empty());
+                let shown = mirror.look(Attempts::Several).unwrap().filter(|shown| !shown.is_empty());
                 drop(guard);
                 let would_come_back = is_forgotten && shown.is_some();
                 if would_come_back {

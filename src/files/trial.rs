@@ -86,12 +86,12 @@ pub(crate) fn end() {
         let _ = done.send(());
     };
     if std::thread::Builder::new().spawn(remove).is_ok() {
-        let _ = removed.recv_timeout(PATIENCE);
+        let _ = removed.recv_timeout(REMOVAL_LIMIT);
     }
 }
 
-/// How long a signal that ends the process is held up.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long [`end`] delays a signal that ends the process.
+const REMOVAL_LIMIT: Duration = Duration::from_secs(1);
 
 /// The names of a trial's files. They are removed with this value, and by [`end`].
 struct Files([PathBuf; 3]);

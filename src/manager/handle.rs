@@ -20,7 +20,7 @@ use super::status::{Auth, Status};
 use super::steps::{Asked, Credentials, Step};
 use super::sync;
 use crate::journal::state::Known;
-use crate::mirror::{Allowance, Follower, Patience};
+use crate::mirror::{Allowance, Attempts, Follower};
 use crate::pasted;
 use crate::task::BoxFuture;
 use crate::token::RefreshToken;
@@ -51,7 +51,7 @@ impl Manager {
         // This reads without a lock, and the mirror follows the journal. In this order a write of another process in between
         // makes the token in the mirror an old copy, and never one that counts as pasted.
         let looked = match &parts.mirror {
-            Some(Follower::Place(mirror)) => Some(mirror.look(Patience::None)),
+            Some(Follower::Place(mirror)) => Some(mirror.look(Attempts::One)),
             Some(Follower::Program(_)) | None => None,
         };
         let (found, trouble) = peek(&parts, settings.refresh_token.as_ref())?;

@@ -14,7 +14,7 @@ use crate::journal::state::{Access, Mark, Millis, Sent};
 use crate::journal::state::{Known, State};
 use crate::journal::{Begun, Found, Guard, JournalStore, MemoryStore, Notice, Stamp};
 use crate::location::Location;
-use crate::mirror::{Allowance, Follower, Patience};
+use crate::mirror::{Allowance, Attempts, Follower};
 use crate::mirror::{CustomStore, Decide, Decision, Mirror, Purpose, Settled, Settling, Target};
 use crate::oauth::{Endpoints, Grant, Login, LoginFlow, LoginRequest, OauthClient, RingOauth, WireError};
 use crate::task::BoxFuture;
@@ -349,7 +349,7 @@ impl Board {
 }
 
 impl Mirror for Board {
-    fn look(&self, _patience: Patience) -> Result<Option<Secret>> {
+    fn look(&self, _attempts: Attempts) -> Result<Option<Secret>> {
         self.looks.fetch_add(1, Ordering::SeqCst);
         self.check()?;
         Ok(self.shown())
@@ -1583,8 +1583,8 @@ impl Store for ChangesAfterTheFirstRead {
 }
 
 impl Mirror for ChangesAfterTheFirstRead {
-    fn look(&self, patience: Patience) -> Result<Option<Secret>> {
-        self.then(self.board.look(patience))
+    fn look(&self, attempts: Attempts) -> Result<Option<Secret>> {
+        self.then(self.board.look(attempts))
     }
 
     fn settle(&self, decide: &mut Decide<'_>) -> Result<Settled> {

@@ -1,7 +1,7 @@
 //! `.env` files: the token is the value of a key.
 
 use super::assignments::{Assignment, assignments, has_line_end, meaning, quote};
-use super::{Format, Introduced, Places, Unfit};
+use super::{Format, FormatError, Introduced, Places};
 use crate::looks::is_json_object;
 use crate::{Error, Result, Secret};
 
@@ -47,14 +47,14 @@ impl Default for Dotenv {
 
 impl Format for Dotenv {
     /// The last one where there are several, as `dotenv` and shells have it.
-    fn read(&self, bytes: &[u8]) -> Result<Option<Secret>, Unfit> {
+    fn read(&self, bytes: &[u8]) -> Result<Option<Secret>, FormatError> {
         let Some(last) = self.all(bytes)?.pop() else { return Ok(None) };
         Ok(Some(Secret::new(meaning(&bytes[last.value]))).filter(|token| !token.is_empty()))
     }
 
     /// Only the last one where there are several. The others count for no reader that this file was written for; what a
     /// person left there stays, until a logout.
-    fn write(&self, bytes: &[u8], token: &Secret) -> Result<Vec<u8>, Unfit> {
+    fn write(&self, bytes: &[u8], token: &Secret) -> Result<Vec<u8>, FormatError> {
         let last = self.all(bytes)?.pop();
         if self.read(bytes)?.as_ref() == Some(token) {
             return Ok(bytes.to_vec());
@@ -75,7 +75,7 @@ impl Format for Dotenv {
             .ok_or_else(|| self.odd("cannot be changed without changing what is around it"))
     }
 
-    fn introduce(&self, bytes: Option<&[u8]>, token: &Secret) -> Result<(Vec<u8>, Introduced), Unfit> {
+    fn introduce(&self, bytes: Option<&[u8]>, token: &Secret) -> Result<(Vec<u8>, Introduced), FormatError> {
         let bytes = bytes.unwrap_or_default();
         let added = self.all(bytes)?.is_empty();
         Ok((self.write(bytes, token)?, Introduced { added, removed: Vec::new() }))
@@ -83,7 +83,7 @@ impl Format for Dotenv {
 
     /// Leaves the key with nothing behind it, in the quotes that it has: Compose and others complain of a variable that
     /// is gone, and the next login finds its place. Each of them, as a logout leaves no token behind.
-    fn clear(&self, bytes: &[u8]) -> Result<Vec<u8>, Unfit> {
+    fn clear(&self, bytes: &[u8]) -> Result<Vec<u8>, FormatError> {
         let mut after = bytes.to_vec();
         for one in self.all(bytes)?.into_iter().rev() {
             let inner = if quote(&bytes[one.value.clone()]).is_some() {
@@ -113,15 +113,15 @@ impl Format for Dotenv {
 impl Dotenv {
     /// The assignments of the key. A value that is not in the key's own line is one by accident (a quote that was never
     /// closed, a sign with nothing behind it), and to change it would take other lines away.
-    fn all(&self, bytes: &[u8]) -> Result<Vec<Assignment>, Unfit> {
+    fn all(&self, bytes: &[u8]) -> Result<Vec<Assignment>, FormatError> {
         if bytes.contains(&0) {
-            return Err(Unfit::Odd(
+            return Err(FormatError::Odd(
                 "It has zero bytes in it, as text in UTF-16 has, and no reader of .env files takes it. Save it as UTF-8."
                     .into(),
             ));
         }
         if is_json_object(bytes) {
-            return Err(Unfit::Odd("It is JSON, and no .env file. Check the path.".into()));
+            return Err(FormatError::Odd("It is JSON, and no .env file. Check the path.".into()));
         }
         let mut all = assignments(bytes);
         all.retain(|one| bytes[one.key.clone()] == *self.key.as_bytes());
@@ -131,8 +131,8 @@ impl Dotenv {
         Ok(all)
     }
 
-    fn odd(&self, what: &str) -> Unfit {
-        Unfit::Odd(format!("The value of {} {what}. Write {}= in a line of its own.", self.key, self.key))
+    fn odd(&self, what: &str) -> FormatError {
+        FormatError::Odd(format!("The value of {} {what}. Write {}= in a line of its own.", self.key, self.key))
     }
 
     fn appended(&self, bytes: &[u8], value: &str) -> Vec<u8> {

@@ -4,9 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 
-use super::format::{Format, Unfit};
+use super::format::{Format, FormatError};
 use super::which_journal::{Sightings, of_lock};
-use super::{Decide, Decision, Introduced, Mirror, Patience, Purpose, Settled};
+use super::{Attempts, Decide, Decision, Introduced, Mirror, Purpose, Settled};
 use crate::files::Disk;
 use crate::files::foreign::{Backup, ForeignFile, LOOK, Put, WHOLE_LOOKS, is_torn};
 use crate::files::lock::Lock;
@@ -39,12 +39,12 @@ impl FileMirror {
         Self { file: ForeignFile::new(given, state_path, of_lock, disk), format, purpose, sightings }
     }
 
-    fn unfit(&self, unfit: &Unfit) -> Error {
-        let code = match unfit {
-            Unfit::Several { .. } => ErrorCode::InvalidArgument,
+    fn format_error(&self, error: &FormatError) -> Error {
+        let code = match error {
+            FormatError::Several { .. } => ErrorCode::InvalidArgument,
             _ => ErrorCode::Store,
         };
-        Error::new(code, format!("{}: {unfit}", self.name()))
+        Error::new(code, format!("{}: {error}", self.name()))
     }
 
     /// The bytes and the token in them, once they parse, with so many looks more.
@@ -60,34 +60,34 @@ impl FileMirror {
                     sleep(LOOK);
                 }
                 Ok(token) => return Ok((bytes, token)),
-                Err(Unfit::Nothing | Unfit::NoBlock { .. })
+                Err(FormatError::Nothing | FormatError::NoBlock { .. })
                     if self.purpose == Purpose::Introduce && bytes.is_some() =>
                 {
                     return Ok((bytes, None));
                 }
                 // The same.
-                Err(Unfit::NotValid { .. } | Unfit::Nothing) if looks > 0 && bytes.is_some() => {
+                Err(FormatError::NotValid { .. } | FormatError::Nothing) if looks > 0 && bytes.is_some() => {
                     looks -= 1;
                     sleep(LOOK);
                 }
                 Err(_) if bytes.is_none() => {
                     return Err(self.file.failed("read", &io::Error::from(io::ErrorKind::NotFound)));
                 }
-                Err(unfit) => return Err(self.unfit(&unfit)),
+                Err(error) => return Err(self.format_error(&error)),
             }
         }
     }
 
     /// Notes what a text says, so that the journal is found by it. A text that cannot be read says nothing.
-    fn note(&self, real: &Path, text: &[u8], shown: &Result<Option<Secret>, Unfit>) {
+    fn note(&self, real: &Path, text: &[u8], shown: &Result<Option<Secret>, FormatError>) {
         match shown {
             Ok(shown) => self.sightings.note(real, shown.as_ref(), self.format.places(text)),
-            Err(Unfit::NoBlock { .. }) => self.sightings.note(real, None, self.format.places(text)),
+            Err(FormatError::NoBlock { .. }) => self.sightings.note(real, None, self.format.places(text)),
             Err(_) => {}
         }
     }
 
-    fn with_token(&self, text: Option<&[u8]>, token: &Secret) -> Result<(Vec<u8>, Introduced), Unfit> {
+    fn with_token(&self, text: Option<&[u8]>, token: &Secret) -> Result<(Vec<u8>, Introduced), FormatError> {
         match self.purpose {
             Purpose::Introduce => self.format.introduce(text, token),
             Purpose::Follow => {
@@ -136,7 +136,7 @@ impl FileMirror {
                 Some(new) => is_torn(&there, old, new),
                 None => false,
             };
-            if torn || matches!(shown, Err(Unfit::NotValid { .. })) {
+            if torn || matches!(shown, Err(FormatError::NotValid { .. })) {
                 self.file.restore(real, backup, intended.as_deref().unwrap_or(old)).map_err(failed)?;
                 notices.push(Notice(format!(
                     "{} was left half written when ring-auth was stopped. It was mended from its backup.",
@@ -160,14 +160,16 @@ impl Mirror for FileMirror {
         let real = self.file.real()?;
         let _lock = self.file.lock(&real)?;
         let (text, _) = self.read_whole(&real, WHOLE_LOOKS)?;
-        let (new, introduced) =
-            self.format.introduce(text.as_deref(), &Secret::new("dry-run")).map_err(|unfit| self.unfit(&unfit))?;
+        let (new, introduced) = self
+            .format
+            .introduce(text.as_deref(), &Secret::new("dry-run"))
+            .map_err(|error| self.format_error(&error))?;
         self.file.dry_run(&real, text.as_deref(), &new).map_err(|error| self.file.failed("written", &error))?;
         Ok(introduced)
     }
 
-    fn look(&self, patience: Patience) -> Result<Option<Secret>> {
-        let looks = if patience == Patience::None { 0 } else { WHOLE_LOOKS };
+    fn look(&self, attempts: Attempts) -> Result<Option<Secret>> {
+        let looks = if attempts == Attempts::One { 0 } else { WHOLE_LOOKS };
         let real = self.file.real()?;
         // While it is written in place, or after that was stopped, it may show a token made of two.
         for backup in self.file.backups(&real) {
@@ -197,12 +199,12 @@ impl Mirror for FileMirror {
                 Decision::Show(token) => self.with_token(old.as_deref(), &token),
                 Decision::Clear => match self.format.clear(text) {
                     // Where there is no place for a token, there is none to take away, and no file to begin.
-                    Err(Unfit::Nothing | Unfit::NoBlock { .. }) => return Ok(settled),
+                    Err(FormatError::Nothing | FormatError::NoBlock { .. }) => return Ok(settled),
                     Ok(_) if old.is_none() => return Ok(settled),
                     cleared => cleared.map(|new| (new, Introduced::default())),
                 },
             };
-            let (new, introduced) = new.map_err(|unfit| self.unfit(&unfit))?;
+            let (new, introduced) = new.map_err(|error| self.format_error(&error))?;
             if old.as_ref() == Some(&new) {
                 return Ok(settled);
             }

@@ -14,16 +14,16 @@ pub trait Format: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Unfit`], and then the text is to be left alone.
-    fn read(&self, bytes: &[u8]) -> Result<Option<Secret>, Unfit>;
+    /// [`FormatError`], and then the text is to be left alone.
+    fn read(&self, bytes: &[u8]) -> Result<Option<Secret>, FormatError>;
 
     /// The same text with this token in it, every other byte as it was. Where it has no token yet, one is added; where
     /// it shows this very token, these very bytes come back.
     ///
     /// # Errors
     ///
-    /// [`Unfit`], and then the text is to be left alone.
-    fn write(&self, bytes: &[u8], token: &Secret) -> Result<Vec<u8>, Unfit>;
+    /// [`FormatError`], and then the text is to be left alone.
+    fn write(&self, bytes: &[u8], token: &Secret) -> Result<Vec<u8>, FormatError>;
 
     /// What a login writes, into a file that may not be there: as [`Format::write`], but it also makes the place for
     /// the token, and takes away what a token replaces. With any token at all it tells before a login whether storing
@@ -31,15 +31,15 @@ pub trait Format: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Unfit`], and then the text is to be left alone.
-    fn introduce(&self, bytes: Option<&[u8]>, token: &Secret) -> Result<(Vec<u8>, Introduced), Unfit>;
+    /// [`FormatError`], and then the text is to be left alone.
+    fn introduce(&self, bytes: Option<&[u8]>, token: &Secret) -> Result<(Vec<u8>, Introduced), FormatError>;
 
     /// The same text without a token, for a logout.
     ///
     /// # Errors
     ///
-    /// [`Unfit`], and then the text is to be left alone.
-    fn clear(&self, bytes: &[u8]) -> Result<Vec<u8>, Unfit>;
+    /// [`FormatError`], and then the text is to be left alone.
+    fn clear(&self, bytes: &[u8]) -> Result<Vec<u8>, FormatError>;
 
     /// The places in the text in which a token may stand: the mirror's own, and those of other mirrors.
     fn places(&self, bytes: &[u8]) -> Places;
@@ -57,7 +57,7 @@ pub struct Introduced {
 /// Why a text cannot be read or changed. `Display` is a sentence or two for people, with nothing of the text in it but
 /// its `platform` and `name` values.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unfit {
+pub enum FormatError {
     /// Not what its readers could read. Counted from 1, the column in bytes.
     NotValid {
         /// The line where it stops making sense.
@@ -85,7 +85,7 @@ pub enum Unfit {
     Odd(String),
 }
 
-impl fmt::Display for Unfit {
+impl fmt::Display for FormatError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotValid { line, column } => {
@@ -120,7 +120,7 @@ impl fmt::Display for Unfit {
     }
 }
 
-impl std::error::Error for Unfit {}
+impl std::error::Error for FormatError {}
 
 const MOST_NAMES: usize = 8;
 
@@ -139,11 +139,11 @@ mod tests {
 
     #[test]
     fn sentences_name_blocks_shortly_and_in_one_line() {
-        let several = Unfit::Several { platform: "Ring".into(), names: vec!["a\nb".into(), "x".repeat(100)] };
+        let several = FormatError::Several { platform: "Ring".into(), names: vec!["a\nb".into(), "x".repeat(100)] };
         let text = several.to_string();
         assert!(text.contains(r#""Ring": "a\nb", "xxx"#) && text.contains('…') && !text.contains('\n'), "{text}");
         assert!(text.len() < 250);
-        let none = Unfit::NoBlock { platform: "Ring".into(), name: Some("Home".into()) };
+        let none = FormatError::NoBlock { platform: "Ring".into(), name: Some("Home".into()) };
         assert!(none.to_string().starts_with("It has no block with the platform \"Ring\" and the name \"Home\""));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::json::{Json, Member, Node, last, quoted};
 use super::json_edit::{Edits, Pieces, Style, append, gap, remove};
-use super::{Format, Introduced, Places, Unfit};
+use super::{Format, FormatError, Introduced, Places};
 use crate::Secret;
 use crate::looks::HOMEBRIDGE_KEYS;
 
@@ -38,13 +38,13 @@ const REPLACED: [&str; 2] = ["email", "password"];
 const BOM: &str = "\u{feff}";
 
 impl Format for Homebridge {
-    fn read(&self, bytes: &[u8]) -> Result<Option<Secret>, Unfit> {
+    fn read(&self, bytes: &[u8]) -> Result<Option<Secret>, FormatError> {
         let (_, text) = decode(bytes)?;
         let config = Config::parse(text)?;
         shown_in(&self.block(&config)?.members)
     }
 
-    fn write(&self, bytes: &[u8], token: &Secret) -> Result<Vec<u8>, Unfit> {
+    fn write(&self, bytes: &[u8], token: &Secret) -> Result<Vec<u8>, FormatError> {
         let (bom, text) = decode(bytes)?;
         let config = Config::parse(text)?;
         let block = self.block(&config)?;
@@ -61,17 +61,17 @@ impl Format for Homebridge {
     /// Begins no file. Homebridge does start on one without a `bridge`, but as a bridge with the identity and the code
     /// that each such one has, and its own tools make a file with others only where there is none yet: a missing file
     /// is a wrong path, or a Homebridge that never ran.
-    fn introduce(&self, bytes: Option<&[u8]>, token: &Secret) -> Result<(Vec<u8>, Introduced), Unfit> {
+    fn introduce(&self, bytes: Option<&[u8]>, token: &Secret) -> Result<(Vec<u8>, Introduced), FormatError> {
         let (bom, text) = decode(bytes.unwrap_or_default())?;
         let config = Config::parse(text)?;
         let mut edits = Edits::default();
         let block = match self.block(&config) {
             Ok(block) => Some(block),
-            Err(Unfit::NoBlock { .. }) if config.is_homebridges() => None,
-            Err(Unfit::NoBlock { .. }) => {
-                return Err(Unfit::Odd("It is JSON, but no config.json of Homebridge. Check the path.".into()));
+            Err(FormatError::NoBlock { .. }) if config.is_homebridges() => None,
+            Err(FormatError::NoBlock { .. }) => {
+                return Err(FormatError::Odd("It is JSON, but no config.json of Homebridge. Check the path.".into()));
             }
-            Err(unfit) => return Err(unfit),
+            Err(error) => return Err(error),
         };
         let mut introduced = Introduced { added: block.is_none(), removed: Vec::new() };
         match &block {
@@ -89,7 +89,7 @@ impl Format for Homebridge {
         Ok((encode(bom, &after), introduced))
     }
 
-    fn clear(&self, bytes: &[u8]) -> Result<Vec<u8>, Unfit> {
+    fn clear(&self, bytes: &[u8]) -> Result<Vec<u8>, FormatError> {
         let (bom, text) = decode(bytes)?;
         let config = Config::parse(text)?;
         let block = self.block(&config)?;
@@ -135,17 +135,19 @@ struct Block<'a> {
 }
 
 impl<'a> Config<'a> {
-    fn parse(text: &'a str) -> Result<Self, Unfit> {
+    fn parse(text: &'a str) -> Result<Self, FormatError> {
         let (json, root) = Json::parse(text)?;
         let top = json.members(root).ok_or_else(|| {
-            Unfit::Odd("It is valid JSON, but no object, so it is no config.json of Homebridge. Check the path.".into())
+            FormatError::Odd(
+                "It is valid JSON, but no object, so it is no config.json of Homebridge. Check the path.".into(),
+            )
         })?;
         let platforms = last(&top, "platforms").map(|member| member.value);
         let elements = match platforms {
             None => Vec::new(),
             Some(node) if node.is_falsy() => Vec::new(),
             Some(node) => json.elements(node).ok_or_else(|| {
-                Unfit::Odd("Its \"platforms\" is no array, so Homebridge uses nothing of it. Make it one.".into())
+                FormatError::Odd("Its \"platforms\" is no array, so Homebridge uses nothing of it. Make it one.".into())
             })?,
         };
         Ok(Self { json, root, top, platforms, elements })
@@ -158,7 +160,7 @@ impl<'a> Config<'a> {
 }
 
 impl Homebridge {
-    fn block<'a>(&self, config: &Config<'a>) -> Result<Block<'a>, Unfit> {
+    fn block<'a>(&self, config: &Config<'a>) -> Result<Block<'a>, FormatError> {
         let blocks: Vec<Block<'a>> = config
             .elements
             .iter()
@@ -176,9 +178,9 @@ impl Homebridge {
             found = blocks.iter().filter(|block| matches(block, false)).collect();
         }
         match found.as_slice() {
-            [] => Err(Unfit::NoBlock { platform: self.platform.clone(), name: self.name.clone() }),
+            [] => Err(FormatError::NoBlock { platform: self.platform.clone(), name: self.name.clone() }),
             [block] => Ok(Block { node: block.node, members: block.members.clone() }),
-            several => Err(Unfit::Several {
+            several => Err(FormatError::Several {
                 platform: self.platform.clone(),
                 names: several
                     .iter()
@@ -243,8 +245,8 @@ impl Homebridge {
         after: &str,
         token: Option<&Secret>,
         removed: &[&str],
-    ) -> Result<(), Unfit> {
-        let failed = || Unfit::Odd("Its shape is one that cannot be changed safely, so it is left alone.".into());
+    ) -> Result<(), FormatError> {
+        let failed = || FormatError::Odd("Its shape is one that cannot be changed safely, so it is left alone.".into());
         let config = Config::parse(after).map_err(|_| failed())?;
         let new = self.block(&config).map_err(|_| failed())?;
         let touched: Vec<&str> = removed.iter().copied().chain([TOKEN]).collect();
@@ -266,9 +268,11 @@ fn called(block: &Block<'_>, platform: &[u8]) -> Vec<u8> {
 }
 
 /// Anything but a string is nobody's token, and may be something that a person wants back: it is not overwritten.
-fn shown_in(members: &[Member<'_>]) -> Result<Option<Secret>, Unfit> {
+fn shown_in(members: &[Member<'_>]) -> Result<Option<Secret>, FormatError> {
     let odd = || {
-        Unfit::Odd("The \"refreshToken\" in its block is no text. Take it away, or make it the token in quotes.".into())
+        FormatError::Odd(
+            "The \"refreshToken\" in its block is no text. Take it away, or make it the token in quotes.".into(),
+        )
     };
     match last(members, TOKEN).map(|member| member.value) {
         None => Ok(None),
@@ -301,16 +305,16 @@ fn others<'a>(config: &Config<'a>, block: Option<&Block<'a>>) -> Vec<&'a str> {
     config.elements.iter().filter(|node| Some(**node) != block).map(|node| node.raw()).collect()
 }
 
-fn decode(bytes: &[u8]) -> Result<(&'static str, &str), Unfit> {
+fn decode(bytes: &[u8]) -> Result<(&'static str, &str), FormatError> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let valid = bytes.get(..error.valid_up_to()).unwrap_or_default();
         let line_start = valid.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let line = valid.split(|byte| *byte == b'\n').count();
-        Unfit::NotValid { line, column: valid.len() - line_start + 1 }
+        FormatError::NotValid { line, column: valid.len() - line_start + 1 }
     })?;
     let (bom, text) = text.strip_prefix(BOM).map_or(("", text), |text| (BOM, text));
     if text.trim_ascii().is_empty() {
-        return Err(Unfit::Nothing);
+        return Err(FormatError::Nothing);
     }
     Ok((bom, text))
 }

@@ -10,7 +10,7 @@ use std::ops::Range;
 use serde_core::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::Unfit;
+use super::FormatError;
 
 /// A whole text, checked. No `Debug`, here and below: it may hold a token.
 #[derive(Clone, Copy)]
@@ -36,10 +36,10 @@ pub struct Member<'a> {
 
 impl<'a> Json<'a> {
     /// Takes a text that is JSON to its end.
-    pub fn parse(text: &'a str) -> Result<(Self, Node<'a>), Unfit> {
+    pub fn parse(text: &'a str) -> Result<(Self, Node<'a>), FormatError> {
         let json = Self { text };
         let root: &RawValue = serde_json::from_str(text)
-            .map_err(|error| Unfit::NotValid { line: error.line(), column: error.column() })?;
+            .map_err(|error| FormatError::NotValid { line: error.line(), column: error.column() })?;
         Ok((json, json.node(root)))
     }
 

@@ -22,7 +22,7 @@ mod which_journal;
 pub use custom::{CustomStore, Program, ProgramStore, Settling, key_of_program};
 pub use dotenv::Dotenv;
 pub use file::FileMirror;
-pub use format::{Format, Introduced, Unfit};
+pub use format::{Format, FormatError, Introduced};
 pub use homebridge::Homebridge;
 pub(crate) use target::state_folder;
 pub use target::{Purpose, Target};
@@ -63,7 +63,7 @@ pub trait Mirror: Send + Sync + 'static {
     /// # Errors
     ///
     /// `STORE` for a place that cannot be read, `INVALID_ARGUMENT` for one that is not clear.
-    fn look(&self, patience: Patience) -> Result<Option<Secret>>;
+    fn look(&self, attempts: Attempts) -> Result<Option<Secret>>;
 
     /// Enters the place, alone among the processes that use this package, and does what is decided of the token that is
     /// shown then. Asks again where somebody else changed the place meanwhile.
@@ -97,13 +97,13 @@ pub trait Mirror: Send + Sync + 'static {
     fn name(&self) -> String;
 }
 
-/// Whether a place that is being written by somebody else is looked at again.
+/// How often a file is read that another program may be writing at that moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
-    /// It is not: somebody waits for the answer.
-    None,
-    /// For a moment.
-    Some,
+pub enum Attempts {
+    /// Once: the caller blocks JavaScript's thread.
+    One,
+    /// Until it is whole, for a fraction of a second.
+    Several,
 }
 
 /// Decides what becomes of the token that is shown.

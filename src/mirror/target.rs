@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::which_journal::{Sightings, WhichJournal, not_found};
-use super::{Dotenv, FileMirror, Format, Homebridge, Mirror, Patience, wanted};
+use super::{Attempts, Dotenv, FileMirror, Format, Homebridge, Mirror, wanted};
 use crate::files::names::hidden_sibling;
 use crate::files::{Disk, check_text, resolve};
 use crate::journal::{Codec, JournalStore, KEY_BYTES, Key};
@@ -80,7 +80,7 @@ impl Target {
         let sightings = Sightings::default();
         let mirror =
             FileMirror::new(given.clone(), format, state_path.clone(), disk.clone(), purpose, sightings.clone());
-        match mirror.look(Patience::None) {
+        match mirror.look(Attempts::One) {
             Err(error) if error.code() == ErrorCode::InvalidArgument => return Err(error),
             // The file cannot be read now. If there is a journal, it could be read once.
             _ => {}

@@ -21,7 +21,7 @@ fn named(name: &str) -> Homebridge {
     Homebridge::new("Ring", Some(name.to_owned()))
 }
 
-fn text(bytes: Result<Vec<u8>, Unfit>) -> String {
+fn text(bytes: Result<Vec<u8>, FormatError>) -> String {
     String::from_utf8(bytes.unwrap()).unwrap()
 }
 
@@ -67,9 +67,9 @@ mod homebridge {
         for (index, case) in corpus::configs(CASES).iter().enumerate() {
             let (format, before) = (format(case), case.text());
             let why = || format!("case {index}: {}", String::from_utf8_lossy(&before));
-            let shown = format.read(&before).unwrap_or_else(|unfit| panic!("{unfit}: {}", why()));
+            let shown = format.read(&before).unwrap_or_else(|error| panic!("{error}: {}", why()));
             assert_eq!(shown, (case.place == Some(QUOTED_FORMER)).then(|| Secret::new(FORMER)), "{}", why());
-            let after = format.write(&before, &token()).unwrap_or_else(|unfit| panic!("{unfit}: {}", why()));
+            let after = format.write(&before, &token()).unwrap_or_else(|error| panic!("{error}: {}", why()));
             assert_eq!(format.read(&after), Ok(Some(token())), "{}", why());
             corpus::leave("json", index, &before, &after);
 
@@ -119,7 +119,7 @@ mod homebridge {
             let before = case.text();
             assert_eq!(
                 format.write(&before, &token()),
-                Err(Unfit::NoBlock { platform: "Chime".into(), name: None }),
+                Err(FormatError::NoBlock { platform: "Chime".into(), name: None }),
                 "case {index}"
             );
             let (after, introduced) = format.introduce(Some(&before), &token()).unwrap();
@@ -160,7 +160,7 @@ mod homebridge {
                 ring().introduce(Some(odd.as_bytes()), &token()).map(|(bytes, _)| bytes),
                 ring().clear(odd.as_bytes()),
             ] {
-                assert!(matches!(outcome, Err(Unfit::NotValid { .. })), "{odd}: {outcome:?}");
+                assert!(matches!(outcome, Err(FormatError::NotValid { .. })), "{odd}: {outcome:?}");
             }
         }
     }
@@ -168,8 +168,8 @@ mod homebridge {
     #[test]
     fn a_place_that_is_not_valid_is_named() {
         let outcome = ring().read(b"{\n  \"a\": 1,\n  \"b\": oops\n}");
-        assert_eq!(outcome, Err(Unfit::NotValid { line: 3, column: 8 }));
-        assert_eq!(ring().read(b"{\n \"a\": \"\xff\"}"), Err(Unfit::NotValid { line: 2, column: 8 }));
+        assert_eq!(outcome, Err(FormatError::NotValid { line: 3, column: 8 }));
+        assert_eq!(ring().read(b"{\n \"a\": \"\xff\"}"), Err(FormatError::NotValid { line: 2, column: 8 }));
     }
 
     #[test]
@@ -180,7 +180,7 @@ mod homebridge {
             let config = format!(r#"{{"x": {nested}, "platforms": [{{"platform": "Ring", "x": {nested}}}]}}"#);
             let after = ring().write(config.as_bytes(), &token()).unwrap();
             assert_eq!(ring().read(&after), Ok(Some(token())));
-            assert!(matches!(ring().read(open.repeat(deep).as_bytes()), Err(Unfit::NotValid { .. })));
+            assert!(matches!(ring().read(open.repeat(deep).as_bytes()), Err(FormatError::NotValid { .. })));
         }
     }
 
@@ -204,7 +204,7 @@ mod homebridge {
     fn several_blocks_need_a_name() {
         let config = r#"{"platforms": [null, 7, {"platform": "Ring", "name": "A", "refreshToken": "a"},
             {"platform": "Ring", "_bridge": {"port": 1}, "refreshToken": "b"}]}"#;
-        let several = Unfit::Several { platform: "Ring".into(), names: vec!["A".into(), "Ring".into()] };
+        let several = FormatError::Several { platform: "Ring".into(), names: vec!["A".into(), "Ring".into()] };
         assert_eq!(ring().read(config.as_bytes()), Err(several.clone()));
         assert_eq!(ring().introduce(Some(config.as_bytes()), &token()), Err(several));
         assert_eq!(named("A").read(config.as_bytes()), Ok(Some(Secret::new("a"))));
@@ -212,9 +212,9 @@ mod homebridge {
         assert_eq!(named("Ring").read(config.as_bytes()), Ok(Some(Secret::new("b"))));
         let nameless = config.replace("\"_bridge\"", "\"name\": \"\", \"_bridge\"");
         assert_eq!(named("Ring").read(nameless.as_bytes()), Ok(Some(Secret::new("b"))));
-        assert!(matches!(named("B").read(config.as_bytes()), Err(Unfit::NoBlock { name: Some(_), .. })));
+        assert!(matches!(named("B").read(config.as_bytes()), Err(FormatError::NoBlock { name: Some(_), .. })));
         let twins = r#"{"platforms": [{"platform": "Ring", "name": "A"}, {"platform": "Ring", "name": "A"}]}"#;
-        assert!(matches!(named("A").read(twins.as_bytes()), Err(Unfit::Several { .. })));
+        assert!(matches!(named("A").read(twins.as_bytes()), Err(FormatError::Several { .. })));
     }
 
     #[test]
@@ -226,27 +226,27 @@ mod homebridge {
         let full = Homebridge::new("homebridge-ring.Ring", None);
         assert_eq!(full.read(both.as_bytes()), Ok(Some(Secret::new("a"))));
         let other = config.replace("homebridge-ring.Ring", "SpringRing");
-        assert!(matches!(ring().read(other.as_bytes()), Err(Unfit::NoBlock { .. })));
+        assert!(matches!(ring().read(other.as_bytes()), Err(FormatError::NoBlock { .. })));
     }
 
     #[test]
     fn a_token_that_is_no_text_is_left_alone() {
         for odd in ["5", "0", "true", "false", "{\"secret\": \"canary\"}", "[\"canary\"]", r#""\ud83d""#] {
             let config = format!(r#"{{"platforms": [{{"platform": "Ring", "refreshToken": {odd}}}]}}"#);
-            let Err(unfit @ Unfit::Odd(_)) = ring().read(config.as_bytes()) else { panic!("{odd}") };
-            assert!(!unfit.to_string().contains("canary"));
-            assert_eq!(ring().write(config.as_bytes(), &token()), Err(unfit.clone()));
-            assert_eq!(ring().introduce(Some(config.as_bytes()), &token()), Err(unfit));
+            let Err(error @ FormatError::Odd(_)) = ring().read(config.as_bytes()) else { panic!("{odd}") };
+            assert!(!error.to_string().contains("canary"));
+            assert_eq!(ring().write(config.as_bytes(), &token()), Err(error.clone()));
+            assert_eq!(ring().introduce(Some(config.as_bytes()), &token()), Err(error));
         }
     }
 
     #[test]
     fn a_file_that_is_not_there_is_not_begun() {
         for nothing in [None, Some(&b""[..]), Some(b" \r\n\t"), Some(b"\xef\xbb\xbf")] {
-            assert_eq!(ring().introduce(nothing, &token()), Err(Unfit::Nothing));
+            assert_eq!(ring().introduce(nothing, &token()), Err(FormatError::Nothing));
         }
         for other in ["[]", "null", "5", "\"x\"", r#"{"platforms": {}}"#, r#"{"platforms": "Ring"}"#] {
-            assert!(matches!(ring().introduce(Some(other.as_bytes()), &token()), Err(Unfit::Odd(_))), "{other}");
+            assert!(matches!(ring().introduce(Some(other.as_bytes()), &token()), Err(FormatError::Odd(_))), "{other}");
         }
     }
 
@@ -313,8 +313,8 @@ mod homebridge {
         for other in
             [r#"{"name": "my-app", "version": "1.0.0"}"#, r#"{"ring_token": "x"}"#, r#"{"a": {"platforms": []}}"#]
         {
-            let Err(unfit) = ring().introduce(Some(other.as_bytes()), &token()) else { panic!("{other}") };
-            assert_eq!(unfit.to_string(), "It is JSON, but no config.json of Homebridge. Check the path.");
+            let Err(error) = ring().introduce(Some(other.as_bytes()), &token()) else { panic!("{other}") };
+            assert_eq!(error.to_string(), "It is JSON, but no config.json of Homebridge. Check the path.");
         }
     }
 
@@ -396,9 +396,9 @@ mod dotenv {
         for (index, case) in corpus::env_files(CASES).iter().enumerate() {
             let before = case.text();
             let why = || format!("case {index}: {:?}", String::from_utf8_lossy(&before));
-            let shown = env().read(&before).unwrap_or_else(|unfit| panic!("{unfit}: {}", why()));
+            let shown = env().read(&before).unwrap_or_else(|error| panic!("{error}: {}", why()));
             assert_eq!(shown, case.place.filter(|place| !place.is_empty()).map(Secret::from), "{}", why());
-            let after = env().write(&before, &token()).unwrap_or_else(|unfit| panic!("{unfit}: {}", why()));
+            let after = env().write(&before, &token()).unwrap_or_else(|error| panic!("{error}: {}", why()));
             assert_eq!(env().read(&after), Ok(Some(token())), "{}", why());
             corpus::leave("env", index, &before, &after);
             let (added, again) = (env().introduce(Some(&before), &token()).unwrap().1.added, after.clone());
@@ -477,7 +477,10 @@ mod dotenv {
             assert_eq!(text(env().write(before.as_bytes(), &Secret::new(token))), after);
         }
         for token in ["a\nb", "'\"`", "\\", ""] {
-            assert!(matches!(env().write(b"RING_REFRESH_TOKEN=x", &Secret::new(token)), Err(Unfit::Odd(_))), "{token}");
+            assert!(
+                matches!(env().write(b"RING_REFRESH_TOKEN=x", &Secret::new(token)), Err(FormatError::Odd(_))),
+                "{token}"
+            );
         }
     }
 
@@ -503,16 +506,16 @@ mod dotenv {
             "RING_REFRESH_TOKEN=x\0\n",
         ] {
             for outcome in [env().write(odd.as_bytes(), &token()), env().clear(odd.as_bytes())] {
-                assert!(matches!(outcome, Err(Unfit::Odd(_))), "{odd:?} {outcome:?}");
+                assert!(matches!(outcome, Err(FormatError::Odd(_))), "{odd:?} {outcome:?}");
             }
         }
     }
 
     #[test]
     fn a_line_that_another_would_swallow_is_not_added() {
-        assert!(matches!(env().write(b"OTHER:\n", &token()), Err(Unfit::Odd(_))));
+        assert!(matches!(env().write(b"OTHER:\n", &token()), Err(FormatError::Odd(_))));
         for json in ["{\"bridge\": {}}", "\u{feff}{\n}\n"] {
-            assert!(matches!(env().write(json.as_bytes(), &token()), Err(Unfit::Odd(_))), "{json}");
+            assert!(matches!(env().write(json.as_bytes(), &token()), Err(FormatError::Odd(_))), "{json}");
         }
     }
 
@@ -635,8 +638,8 @@ fn holds(format: &dyn Format, bytes: &[u8]) {
         assert_eq!(format.read(&after), Ok(None));
         assert_eq!(format.clear(&after).as_ref(), Ok(&after));
     }
-    if let Err(unfit) = shown {
-        assert!(unfit.to_string().ends_with('.'));
+    if let Err(error) = shown {
+        assert!(error.to_string().ends_with('.'));
     }
 }
 

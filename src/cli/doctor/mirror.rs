@@ -8,7 +8,7 @@ use crate::files::{Disk, platform, resolve};
 use crate::journal::state::{Known, State as Kept};
 use crate::location::Opened;
 use crate::manager::Shown;
-use crate::mirror::{Homebridge, Patience, Places, Target};
+use crate::mirror::{Attempts, Homebridge, Places, Target};
 use crate::token::RefreshToken;
 
 pub(super) const MIRROR: &str = "mirror";
@@ -20,7 +20,7 @@ pub(super) fn look(chosen: &ChosenStore, opened: &Opened, state: Option<&Kept>) 
     let (Some(target), Some(mirror)) = (chosen.target(), opened.file_mirror()) else {
         return [MIRROR, SAME_TOKEN, KEEPER].map(|id| Check::skipped(id, "This store is only a journal.")).into();
     };
-    let looked = mirror.look(Patience::Some);
+    let looked = mirror.look(Attempts::Several);
     let others = Others::of(target);
     let shown = shown(chosen, target, &looked, &others, state);
     let Ok(own) = &looked else {

@@ -128,9 +128,9 @@ impl ForeignFile {
     pub(crate) fn dry_run(&self, real: &Path, old: Option<&[u8]>, new: &[u8]) -> io::Result<()> {
         let disk = &self.disk;
         let there = disk.metadata(real)?;
-        let [ours, beside] = self.workshops(real).map(|workshop| unfinished(&workshop));
-        let exchange = |workshop: &Path| {
-            let whole = unfinished(workshop);
+        let [ours, beside] = self.stagings(real).map(|staging| unfinished(&staging));
+        let exchange = |staging: &Path| {
+            let whole = unfinished(staging);
             replace::make(disk, &whole, there.as_ref().map(|there| (real, there)), new)?;
             replace::or_nothing(disk, &whole, disk.rename(&whole, &beside))?;
             disk.remove(&beside)
@@ -152,7 +152,7 @@ impl ForeignFile {
         if there.is_some() != old.is_some() {
             return Ok(Put::Changed);
         }
-        let exchange = |workshop: &Path| self.exchange(workshop, real, old.zip(there.as_ref()), new);
+        let exchange = |staging: &Path| self.exchange(staging, real, old.zip(there.as_ref()), new);
         self.by_some_way(real, there.as_ref(), exchange, || self.put_in_place(real, old.unwrap_or_default(), new))
     }
 
@@ -171,7 +171,7 @@ impl ForeignFile {
             return in_place();
         }
         let cannot = |done: &io::Result<T>| done.as_ref().is_err_and(platform::means_irreplaceable);
-        let [ours, beside] = self.workshops(real);
+        let [ours, beside] = self.stagings(real);
         let mut done = exchange(&ours);
         // The journal may lie on another file system.
         if cannot(&done) {
@@ -185,16 +185,16 @@ impl ForeignFile {
 
     /// Where a file is made whole, and where what comes out waits: first in the journal's folder, which nobody else looks
     /// into and nobody commits. A process may end before it has looked again.
-    fn workshops(&self, real: &Path) -> [PathBuf; 2] {
+    fn stagings(&self, real: &Path) -> [PathBuf; 2] {
         [self.beside(real), hidden_sibling(real, "")]
     }
 
     /// Lets a whole new file take the place of the old one, and looks at what comes out.
-    fn exchange(&self, workshop: &Path, real: &Path, old: Option<(&[u8], &Metadata)>, new: &[u8]) -> io::Result<Put> {
+    fn exchange(&self, staging: &Path, real: &Path, old: Option<(&[u8], &Metadata)>, new: &[u8]) -> io::Result<Put> {
         let disk = &self.disk;
-        let unfinished = unfinished(workshop);
+        let unfinished = unfinished(staging);
         let former = old.map_or(&[][..], |(bytes, _)| bytes);
-        let whole = sibling(workshop, &format!("-{}-{}", digest([former]), digest([new])));
+        let whole = sibling(staging, &format!("-{}-{}", digest([former]), digest([new])));
         replace::make(disk, &unfinished, old.map(|(_, there)| (real, there)), new)?;
         // Whoever finds a file by this name knows that it is whole, and what it was to replace.
         replace::or_nothing(disk, &unfinished, disk.rename(&unfinished, &whole))?;
@@ -297,11 +297,11 @@ impl ForeignFile {
     /// written meanwhile and what could not be put back. The predicate says whether bytes are a whole file.
     pub(crate) fn repair_exchanges(&self, real: &Path, is_whole: &dyn Fn(&[u8]) -> bool) -> io::Result<Vec<PathBuf>> {
         let mut kept = Vec::new();
-        for workshop in self.workshops(real) {
-            for (path, old, new) in left_behind(&workshop) {
+        for staging in self.stagings(real) {
+            for (path, old, new) in left_behind(&staging) {
                 kept.extend(self.repair_exchange(real, &path, (&old, &new), is_whole)?);
             }
-            let _ = self.disk.remove(&unfinished(&workshop));
+            let _ = self.disk.remove(&unfinished(&staging));
         }
         Ok(kept)
     }
@@ -399,13 +399,13 @@ pub(crate) fn is_torn(there: &[u8], old: &[u8], new: &[u8]) -> bool {
     there.len() == old.len() && begun + left >= there.len()
 }
 
-/// What a file is called in a workshop until it is whole.
-fn unfinished(workshop: &Path) -> PathBuf {
-    sibling(workshop, ".tmp")
+/// What a file is called in a staging until it is whole.
+fn unfinished(staging: &Path) -> PathBuf {
+    sibling(staging, ".tmp")
 }
 /// The files of exchanges that were stopped, and what each was to replace by what.
-fn left_behind(workshop: &Path) -> Vec<(PathBuf, String, String)> {
-    siblings(workshop, "-")
+fn left_behind(staging: &Path) -> Vec<(PathBuf, String, String)> {
+    siblings(staging, "-")
         .into_iter()
         .filter_map(|(path, digests)| {
             let (old, new) = digests.split_once('-')?;

@@ -6,7 +6,7 @@ use super::inner::{Inner, broken};
 use super::mirror_sync::Problem;
 use super::snapshot::read;
 use crate::manager::events::Level;
-use crate::mirror::{Allowance, Follower, Patience};
+use crate::mirror::{Allowance, Attempts, Follower};
 use crate::pasted::Flaw;
 use crate::token::RefreshToken;
 use crate::{Error, ErrorCode, Result, task};
@@ -17,7 +17,7 @@ impl Inner {
         let looked = match self.parts.mirror.clone()? {
             Follower::Place(mirror) => {
                 let name = mirror.name();
-                self.at_place(&name, allowance, move || mirror.look(Patience::Some)).await.and_then(|looked| looked)
+                self.at_place(&name, allowance, move || mirror.look(Attempts::Several)).await.and_then(|looked| looked)
             }
             Follower::Program(program) => program.load(allowance).await,
         };
