@@ -7,7 +7,10 @@
 //! the token is removed where it is noise, or where a wrapper or a JSON web token comes out. Everything else is refused with a sentence
 //! that says what the text looks like. No sentence contains a part of the text, which may be a token with a flaw, or a password.
 
+use std::borrow::Cow;
+
 use base64::Engine;
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use crate::journal::state::{Known, State};
@@ -330,21 +333,15 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok().filter(|text| text.bytes().all(is_text))
 }
 
+/// The text of which this is percent-encoded; `None` if nothing in it is, or if a `%` begins no escape.
 fn percent_decoded(text: &str) -> Option<String> {
-    if !text.contains('%') {
+    let (_, escapes) = text.split_once('%')?;
+    let is_escape =
+        |rest: &str| rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    if !escapes.split('%').all(is_escape) {
         return None;
     }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(if byte == b'%' {
-            let mut digit = || char::from(rest.next()?).to_digit(16);
-            u8::try_from(digit()? * 16 + digit()?).ok()?
-        } else {
-            byte
-        });
-    }
-    String::from_utf8(bytes).ok()
+    percent_decode_str(text).decode_utf8().ok().map(Cow::into_owned)
 }
 
 /// The text without the line breaks and blanks in it.

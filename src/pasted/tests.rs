@@ -77,6 +77,14 @@ fn flaw(text: &str) -> Flaw {
 }
 
 #[test]
+fn a_text_is_percent_decoded_only_if_each_percent_sign_begins_an_escape() {
+    assert_eq!(percent_decoded("a%3D%3d%25b").as_deref(), Some("a==%b"));
+    for other in ["a=", "a%", "a%3", "%3D%4", "%3D%zz", "%%3D", "%3%44", "%é0", "%FF"] {
+        assert_eq!(percent_decoded(other), None, "{other}");
+    }
+}
+
+#[test]
 fn a_wrapper_comes_out_of_each_form_byte_for_byte() {
     let wrapper = wrapper();
     for form in dressed(&wrapper) {
