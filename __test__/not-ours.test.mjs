@@ -416,7 +416,7 @@ describe('a path that does not exist', { concurrency: true }, () => {
       const done = await run([...args, '--json'], { ring, input })
       const { message } = cliFailure(done, 'STORE', 6)
       assert.equal(message, `${path} does not exist. Check the path.`, args.join(' '))
-      assert.ok(!done.stderr.includes('Look at the disk'), done.stderr)
+      assert.ok(!done.stderr.includes('Check the disk'), done.stderr)
     }
     assert.deepEqual(readdirSync(folder), [])
     assert.equal(ring.requests.length, 0)

@@ -1,17 +1,17 @@
-//! Who may read a file on Windows, where there is no mode: a file has the access list that its folder gives it, unless
-//! it gets one of its own when it is made. What such a list means is the same on every system, and tested on each; only the
-//! calls are those of the crate `ring-auth-access`.
+//! Who may read a file on Windows, which has no modes: a file has the access list that its folder gives it, unless it gets one
+//! of its own when it is created. The meaning of such a list is the same on every system, and tested on each. Only the calls
+//! are those of the crate `ring-auth-access`.
 
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The system itself, which can read everything anyway, and its administrators, who can let themselves.
+/// The system itself, which can read everything anyway, and its administrators, who can give themselves that right.
 const SYSTEM: &str = "S-1-5-18";
 const ADMINISTRATORS: &str = "S-1-5-32-544";
 
-/// What the system is asked. A list is text in its own notation (SDDL): `D:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;S-1-5-21-…)`.
+/// The calls of the system. A list is text in its own notation (SDDL): `D:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;S-1-5-21-…)`.
 pub(super) trait System {
     /// An open file.
     type File;
@@ -24,10 +24,10 @@ pub(super) trait System {
     /// The list of a file or folder.
     fn list_of(&self, path: &Path) -> io::Result<String>;
 
-    /// Makes a file that was not there, with that list or with what its folder gives it.
+    /// Creates a file that does not exist yet, with that list or with the one that its folder gives it.
     fn create_file(&self, path: &Path, list: Option<&str>, opening: &Self::Opening) -> io::Result<Self::File>;
 
-    /// Makes a folder that was not there, in the same way.
+    /// Creates a folder that does not exist yet, with that list or with the one that its own folder gives it.
     fn create_dir(&self, path: &Path, list: Option<&str>) -> io::Result<()>;
 }
 
@@ -36,34 +36,34 @@ pub(super) trait System {
 pub(super) struct User {
     /// The identifier: `S-1-5-21-…`.
     pub(super) sid: String,
-    /// What a list has in its place: that, or one of the two letters of an account that every system has.
+    /// The name of the user in a list: the identifier, or one of the two letters of an account that every system has.
     pub(super) name: String,
 }
 
-/// Who may read what is made in a folder.
+/// Who may read what is created in a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Readers {
     /// This user, the system and its administrators.
     Us,
-    /// Somebody else as well.
+    /// Other users as well.
     Others,
-    /// The system does not say, or has no access lists there.
+    /// Unknown: the system does not say, or has no access lists there.
     Unknown,
 }
 
-/// What gets a list of its own.
+/// The kind of entry that gets a list of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// A file.
     File,
-    /// A folder, with all that is made in it later.
+    /// A folder, with everything that is created in it later.
     Folder,
 }
 
 /// The access lists of files.
 pub(super) struct AccessLists<S> {
     system: S,
-    /// Folders with files that could not be kept from others, and whether that was said.
+    /// Folders with files that other users may be able to read, and whether that was reported.
     exposed: Mutex<HashMap<PathBuf, bool>>,
 }
 
@@ -72,13 +72,13 @@ impl<S: System> AccessLists<S> {
         Self { system, exposed: Mutex::default() }
     }
 
-    /// Who may read what is made in a folder, without a list of its own.
+    /// Who may read what is created in a folder, if it gets no list of its own.
     pub(super) fn readers_in(&self, folder: &Path) -> Readers {
         self.judged(folder, List::readers_of_new)
     }
 
-    /// Makes a file that was not there and that nobody can read but this user, the system and its administrators. Where that
-    /// cannot be done it is remembered, and what has to be kept is kept all the same.
+    /// Creates a file that does not exist yet and that only this user, the system and its administrators can read. If that is
+    /// not possible, the file is created all the same, and [`Self::take_exposed`] reports it.
     pub(super) fn create_file(&self, path: &Path, opening: &S::Opening) -> io::Result<S::File> {
         if self.is_ours_beside(path) {
             return self.system.create_file(path, None, opening);
@@ -87,17 +87,17 @@ impl<S: System> AccessLists<S> {
             Ok(list) => self.system.create_file(path, Some(&list), opening),
             Err(error) => Err(error),
         };
-        // A token that somebody may read is better than one that nobody has.
+        // A token that other users can read is better than one that is lost.
         let file = made.or_else(|_| self.system.create_file(path, None, opening))?;
-        // A drive without lists takes any, and a server may make another of it.
+        // A drive without lists accepts any list, and a server may change it.
         if self.judged(path, List::readers) != Readers::Us {
             self.expose(path);
         }
         Ok(file)
     }
 
-    /// Makes a folder that was not there and that nobody else can look into, nor into what is made in it later. Where that
-    /// cannot be done, each file in it is made by itself so that nobody else can read it.
+    /// Creates a folder that does not exist yet and that only this user, the system and its administrators can read, with
+    /// everything that is created in it later. If that is not possible, each file in it is created with a list of its own.
     pub(super) fn create_dir(&self, path: &Path) -> io::Result<()> {
         if self.is_ours_beside(path) {
             return self.system.create_dir(path, None);
@@ -108,19 +108,19 @@ impl<S: System> AccessLists<S> {
         }
     }
 
-    /// Whether a file beside that one could not be kept from others; said once.
+    /// Whether other users may be able to read a file beside that one. Returns true once.
     pub(super) fn take_exposed(&self, file: &Path) -> bool {
         let mut exposed = hold(&self.exposed);
         let said = file.parent().and_then(|folder| exposed.get_mut(folder));
         said.is_some_and(|said| !std::mem::replace(said, true))
     }
 
-    /// Whether a file may take the place of another: everybody may do with it what they may do with that one.
+    /// Whether a file may take the place of another: both give each user the same rights.
     pub(super) fn are_alike(&self, one: &Path, other: &Path) -> bool {
         self.list_of(one).is_some_and(|list| self.list_of(other) == Some(list))
     }
 
-    /// Whether nobody else can read what is made beside a path.
+    /// Whether only this user can read what is created beside a path.
     fn is_ours_beside(&self, path: &Path) -> bool {
         path.parent().is_some_and(|folder| self.readers_in(folder) == Readers::Us)
     }
@@ -132,12 +132,12 @@ impl<S: System> AccessLists<S> {
         }
     }
 
-    /// The list with which something is made.
+    /// The list with which a file or folder is created.
     fn list_for(&self, kind: Kind) -> io::Result<String> {
         self.system.user().map(|user| list_for(&user, kind))
     }
 
-    /// Remembers that a file could not be kept from others.
+    /// Remembers that other users may be able to read a file.
     fn expose(&self, file: &Path) {
         if let Some(folder) = file.parent() {
             hold(&self.exposed).entry(folder.to_owned()).or_insert(false);
@@ -153,7 +153,7 @@ fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A list that lets this user, the system and its administrators do everything, and takes nothing from the folder.
+/// A list that gives all rights to this user, the system and its administrators, and takes none from the folder.
 fn list_for(user: &User, kind: Kind) -> String {
     let flags = match kind {
         Kind::File => "",
@@ -178,12 +178,12 @@ struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct List {
     is_protected: bool,
-    /// Sorted: what counts here is what is granted, not in which order.
+    /// Sorted: only the granted rights count here, not their order.
     entries: Vec<Entry>,
 }
 
 impl List {
-    /// `None` for anything that is not understood to its end: an entry that is overlooked could let anybody in.
+    /// `None` for a list that is not understood completely: an entry that is overlooked could give rights to anyone.
     fn parse(text: &str) -> Option<Self> {
         let text = text.strip_prefix("D:")?;
         let (flags, mut rest) = text.split_at(text.find('(')?);
@@ -202,13 +202,13 @@ impl List {
         rest.is_empty().then(|| Self { is_protected: flags.contains('P'), entries })
     }
 
-    /// Who may read what is made in the folder that has this list.
+    /// Who may read what is created in the folder that has this list.
     fn readers_of_new(&self, user: &User) -> Readers {
-        // If nothing is inherited, the process decides, and by no rule that could be read here.
+        // If nothing is inherited, the process decides, and this list does not show how.
         readers_by(self.entries.iter().filter(|entry| entry.has("OI") || entry.has("CI")), user)
     }
 
-    /// Who may read what has this list.
+    /// Who may read a file that has this list.
     fn readers(&self, user: &User) -> Readers {
         readers_by(self.entries.iter(), user)
     }
@@ -227,9 +227,9 @@ impl Entry {
     }
 
     fn is_for_us(&self, user: &User) -> bool {
-        // CO and OW are whoever makes the file.
+        // CO and OW stand for the user that creates the file.
         let names = ["SY", "BA", "CO", "OW", SYSTEM, ADMINISTRATORS, &user.sid, &user.name];
-        // The system makes files in somebody's home for them: a service for the user who set it up.
+        // A service of the system creates files in the home folder of the user for whom it was set up.
         let is_at_home = user.sid == SYSTEM && self.rights == "FA" && self.trustee.starts_with("S-1-5-21-");
         names.contains(&self.trustee.as_str()) || is_at_home && !is_of_a_domain(&self.trustee)
     }
@@ -313,15 +313,15 @@ mod tests {
     #[derive(Clone, Copy)]
     enum Takes {
         It,
-        /// A drive without lists: everything is made, and nothing is said of it.
+        /// A drive without lists: it creates everything and reports no error.
         Nothing,
-        /// A server that has its own ideas.
+        /// A server that replaces the list by one of its own.
         Another(&'static str),
-        /// A server that makes nothing with a list.
+        /// A server that creates nothing with a list.
         Refuses,
     }
 
-    /// A system of which only the answers are there.
+    /// A system that only answers.
     struct Fake {
         user: Option<&'static str>,
         lists: RefCell<HashMap<PathBuf, String>>,
@@ -423,7 +423,7 @@ mod tests {
             assert!(lists.take_exposed(journal));
             lists.create_file(Path::new("/f/j.json.tmp"), &()).unwrap();
             assert!(!lists.take_exposed(journal) && !lists.take_exposed(other));
-            // A folder that stays open is not taken for one that is ours.
+            // A folder that other users can read is not taken for a private one.
             lists.create_dir(Path::new("/g")).unwrap();
             assert_ne!(lists.readers_in(Path::new("/g")), Readers::Us);
         }
@@ -511,7 +511,8 @@ mod tests {
         // Nothing is inherited, or by a kind of entry that has conditions.
         assert_eq!(readers("D:(A;;FA;;;SY)", ME), Some(Readers::Others));
         assert_eq!(readers("D:(AU;OICI;FA;;;SY)", ME), Some(Readers::Others));
-        // A service in somebody's home; a group of the whole domain, and somebody who may only look, are no such person.
+        // A service in the home folder of a user counts as this user. A group of the whole domain, and a user who may only
+        // read, do not.
         let home = |rights: &str, sid: &str| format!("D:P(A;OICI;FA;;;SY)(A;OICI;{rights};;;{sid})");
         assert_eq!(readers(&home("FA", ME), SYSTEM), Some(Readers::Us));
         assert_eq!(readers(&home("FR", ME), SYSTEM), Some(Readers::Others));

@@ -1,9 +1,10 @@
-//! What a file has beside its bytes, its mode and its owner: a POSIX access list, and attributes of programs.
+//! What a file has besides its bytes, mode and owner: a POSIX access list, and attributes of programs.
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) use linux::copy;
 
-/// There is no safe way here to read an access list: a file that replaces another has the list that its folder gives it.
+/// Does nothing here, because there is no safe way to read an access list: a file that replaces another one has the list that
+/// its folder gives it.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
 pub(super) fn copy(_from: &std::path::Path, _to: &std::fs::File) -> std::io::Result<()> {
@@ -21,9 +22,9 @@ mod linux {
     use rustix::fs::XattrFlags;
     use rustix::io::Errno;
 
-    /// The kernel makes these of a file's bytes: those of other bytes are not to be copied.
+    /// The kernel derives these from the bytes of a file, so they are not copied to other bytes.
     const OF_THE_BYTES: [&CStr; 2] = [c"security.ima", c"security.evm"];
-    /// More than the kernel allows.
+    /// A size above the limit of the kernel.
     const LARGEST: usize = 64 * 1024;
 
     type Attributes = BTreeMap<CString, Vec<u8>>;
@@ -32,7 +33,7 @@ mod linux {
     ///
     /// # Errors
     ///
-    /// One that means that the file cannot take the place of the other, if it does not have all of them afterwards.
+    /// If the file does not have all of them afterwards: an error that means that it cannot take the place of the other one.
     pub(crate) fn copy(from: &Path, to: &File) -> io::Result<()> {
         let wanted =
             read(|list| rustix::fs::llistxattr(from, list), |name, value| rustix::fs::lgetxattr(from, name, value))?;
@@ -42,7 +43,7 @@ mod linux {
         if found == wanted {
             return Ok(());
         }
-        // What cannot be set or removed is seen below.
+        // The comparison below finds what cannot be set or removed.
         for name in found.keys().filter(|name| !wanted.contains_key(*name)) {
             let _ = rustix::fs::fremovexattr(to, name.as_c_str());
         }
@@ -68,7 +69,7 @@ mod linux {
                 continue;
             }
             match filled(&|value: &mut [u8]| value_of(name, value)) {
-                // Removed meanwhile.
+                // Another process has removed it since the list was read.
                 Err(Errno::NODATA) => {}
                 value => drop(attributes.insert(name.to_owned(), value?)),
             }
@@ -77,7 +78,7 @@ mod linux {
     }
 
     fn filled(fill: &impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
-        // Nearly all are short.
+        // Nearly all values are short.
         for size in [1024, LARGEST] {
             let mut bytes = vec![0; size];
             match fill(&mut bytes) {

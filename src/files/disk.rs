@@ -1,4 +1,4 @@
-//! Every storage call, in one place: so that a test can stop the process at each, or make each fail.
+//! All storage calls, in one module, so that a test can stop the process at each of them, or make each fail.
 
 use std::fs::{File, Metadata, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -8,36 +8,36 @@ use std::sync::Arc;
 use super::held::patiently;
 use super::platform::{self, Owner, Ownership};
 
-/// What is kept here has a few kilobytes, a quarter of a megabyte after years; more than this is something else.
+/// The longest file that is read. A journal has a few kilobytes, and a quarter of a megabyte after years.
 const MAX_READ: u64 = 8 * 1024 * 1024;
 
-/// When in a storage call a probe is asked.
+/// The moment of a storage call at which a probe is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
-    /// Nothing was done yet; an error returned here is the call's.
+    /// Before the call. If the probe returns an error, the call fails with it.
     Before,
     /// Half of the bytes were written, or as many as [`Probe::tear`] says.
     Middle,
-    /// It was done.
+    /// After the call.
     After,
 }
 
-/// Sees every storage call. Only tests have one.
+/// An observer of every storage call. Only tests have one.
 pub trait Probe: Send + Sync {
     /// Called at each moment of each call.
     ///
     /// # Errors
     ///
-    /// What the call is to fail with.
+    /// The error with which the call fails.
     fn at(&self, call: &'static str, path: &Path, moment: Moment) -> io::Result<()>;
 
-    /// How many bytes of a write at that offset are on the disk in the middle of it; half of them if it does not say.
+    /// How many bytes of a write at that offset are on the disk in the middle of it. `None` means half of them.
     fn tear(&self, _path: &Path, _offset: u64, _length: usize) -> Option<usize> {
         None
     }
 }
 
-/// The file system as it is used here.
+/// The storage calls of this package.
 #[derive(Clone, Default)]
 pub struct Disk {
     probe: Option<Arc<dyn Probe>>,
@@ -45,25 +45,25 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// One whose every call is seen by a probe.
+    /// A disk whose calls a probe observes.
     pub fn with_probe(probe: Arc<dyn Probe>) -> Self {
         Self { probe: Some(probe), owner: None }
     }
 
-    /// The same, for the owner of what lies at a path, unless there is an owner already.
+    /// This disk, but new files belong to the owner of what lies at a path, if root creates them and no owner is set yet.
     #[must_use]
     pub(crate) fn or_for_owner_of(self, path: &Path) -> Self {
         if self.owner.is_none() && platform::is_root() { self.for_owner_of(path) } else { self }
     }
 
-    /// The same, whose new files belong to the owner of what lies at that path, where root makes them.
+    /// This disk, but new files belong to the owner of what lies at a path, if root creates them.
     #[must_use]
     pub fn for_owner_of(mut self, path: &Path) -> Self {
         self.owner = std::fs::metadata(path).ok().as_ref().and_then(Owner::beside);
         self
     }
 
-    /// The bytes of a file; `None` where there is none.
+    /// The bytes of a file; `None` if there is none.
     pub(crate) fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
         self.call("read", path, || match read_at_most(path, MAX_READ + 1)? {
             Some(bytes) if bytes.len() as u64 > MAX_READ => {
@@ -73,12 +73,12 @@ impl Disk {
         })
     }
 
-    /// The first bytes of a file, at most that many; `None` if there is none.
+    /// The first bytes of a file, at most `most`; `None` if there is none.
     pub(crate) fn read_start(&self, path: &Path, most: usize) -> io::Result<Option<Vec<u8>>> {
         self.call("read-start", path, || read_at_most(path, most as u64))
     }
 
-    /// As much of a file as is ever read: all of it, unless it is far too large.
+    /// The bytes of a file up to the limit, without an error if it is longer.
     pub(crate) fn read_most(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
         self.call("read", path, || read_at_most(path, MAX_READ))
     }
@@ -122,10 +122,10 @@ impl Disk {
         })
     }
 
-    /// Those of some paths in the folder of a file that are there.
+    /// Which of some paths in the folder of a file exist.
     pub(crate) fn which_exist(&self, beside: &Path, paths: Vec<PathBuf>) -> io::Result<Vec<PathBuf>> {
         self.call("stat", beside, || {
-            // What cannot be looked at may be there, unless there can be nothing of that name.
+            // A path whose metadata cannot be read may exist, unless no file can have that name.
             let is_there = |path: &PathBuf| match std::fs::symlink_metadata(path) {
                 Ok(_) => true,
                 Err(error) => !matches!(
@@ -137,12 +137,12 @@ impl Disk {
         })
     }
 
-    /// Makes a private file, or one that has the mode and the owner of another.
+    /// Creates a private file, or one that has the mode and the owner of another.
     pub(crate) fn create(&self, path: &Path, ownership: Option<Ownership<'_>>) -> io::Result<File> {
         self.create_by(platform::create_private, path, ownership)
     }
 
-    /// Makes a file that is to take the place of another, and may be read by whoever may read that one.
+    /// Creates a file that takes the place of another one, so that the same users can read it.
     pub(crate) fn create_like(&self, path: &Path, like: &Path, ownership: Ownership<'_>) -> io::Result<File> {
         self.create_by(|path| platform::create_like(path, like), path, Some(ownership))
     }
@@ -163,8 +163,8 @@ impl Disk {
             give(&file)?;
             return Ok(file);
         }
-        // Its name appears when it belongs to the other user: a process that is stopped before leaves nothing that this
-        // user could not read.
+        // Its name appears when it belongs to the other user: a process that is stopped earlier leaves no file that this user
+        // cannot read.
         let unnamed = self.call("create", path, || platform::create_unnamed(path))?;
         give(unnamed.file())?;
         self.call("name", path, || unnamed.name(path))
@@ -177,8 +177,8 @@ impl Disk {
         })
     }
 
-    /// Opens the lock beside a file, making it if it is not there. A lock that root makes belongs to the owner of that
-    /// file, or of its folder: that user has to be able to take it afterwards.
+    /// Opens the lock beside a file, and creates it if it does not exist. A lock that root creates belongs to the owner of that
+    /// file, or of its folder, because that user must be able to take it later.
     pub(crate) fn open_lock(&self, path: &Path, file: &Path) -> io::Result<File> {
         let of = |path: &Path| std::fs::metadata(path).ok().map(|metadata| Owner::beside(&metadata));
         let beside = || of(file).or_else(|| of(file.parent()?)).flatten();
@@ -186,13 +186,14 @@ impl Disk {
         self.open_lock_for(path, owner)
     }
 
-    /// The same in a private folder, which nothing leaves: of this user, or for root of the owner of that file.
+    /// Opens a lock in the private folder of this user, or for root in that of the owner of that file, and creates it if it
+    /// does not exist.
     pub(crate) fn open_private_lock(&self, path: &Path, file: &Path) -> io::Result<File> {
         self.open_lock_for(path, self.owner_of_stand_ins(file))
     }
 
-    /// The owner of what stands in for a path beside a file, if root makes it for somebody: that of the file, or as long as
-    /// there is none of those for whom files are made here.
+    /// The owner of the stand-in files of a file, if root creates them for another user: the owner of the file, or the owner
+    /// for whom files are created here if the file does not exist.
     pub(crate) fn owner_of_stand_ins(&self, file: &Path) -> Option<Owner> {
         if !platform::is_root() {
             return None;
@@ -211,26 +212,26 @@ impl Disk {
             self.probe("open-lock", path, Moment::Middle)?;
             owner.give(unnamed.file())?;
             match unnamed.name(path) {
-                // Another process was faster: everybody takes that one.
+                // Another process was faster: every process takes its file.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => platform::open_lock_if_there(path),
                 named => named,
             }
         })
     }
 
-    /// Opens the file of a lock, which is there.
+    /// Opens the file of a lock that exists.
     pub(crate) fn open_lock_if_there(&self, path: &Path) -> io::Result<File> {
         self.call("open-lock", path, || platform::open_lock_if_there(path))
     }
 
-    /// Opens a file to lock the file itself; `None` if it is not there, or is nothing that this user could read.
+    /// Opens a file to lock the file itself; `None` if it does not exist, or if this user cannot read it.
     pub(crate) fn open_itself(&self, path: &Path) -> io::Result<Option<File>> {
         self.call("open-itself", path, || {
             if refuse_special(path).is_err() { Ok(None) } else { platform::open_itself(path) }
         })
     }
 
-    /// Tries to lock an open file; `false` while somebody else has it.
+    /// Tries to lock an open file; `false` if another process has the lock.
     pub(crate) fn try_lock(&self, file: &File, path: &Path) -> io::Result<bool> {
         self.call("lock", path, || match file.try_lock() {
             Ok(()) => Ok(true),
@@ -239,7 +240,7 @@ impl Disk {
         })
     }
 
-    /// Makes a private folder, for whom files are made.
+    /// Creates a private folder, for the owner for whom files are created here.
     pub(crate) fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.call("mkdir", path, || match self.owner {
             Some(owner) => platform::create_dir_for(path, owner, || self.probe("mkdir", path, Moment::Middle)),
@@ -247,11 +248,11 @@ impl Disk {
         })
     }
 
-    /// Keeps room for that many bytes.
+    /// Reserves space for that many bytes.
     pub(crate) fn allocate(&self, file: &File, path: &Path, bytes: usize) -> io::Result<()> {
         let promised = self.call("allocate", path, || platform::allocate(file, bytes as u64))?;
         if !promised {
-            // What is there already stays.
+            // The existing bytes stay.
             let there = file.metadata()?.len();
             let missing = bytes.saturating_sub(usize::try_from(there).unwrap_or(usize::MAX));
             self.write(file, path, there, &vec![b' '; missing])?;
@@ -286,7 +287,7 @@ impl Disk {
         self.call("sync-dir", path, || platform::sync_dir(path))
     }
 
-    /// The same for everything on the file system of a file.
+    /// Syncs everything on the file system of a file.
     pub(crate) fn sync_file_system_of(&self, path: &Path) -> io::Result<()> {
         self.call("sync-all", path, || platform::sync_file_system_of(path))
     }
@@ -295,17 +296,17 @@ impl Disk {
         self.call("rename", to, || freely(|| std::fs::rename(from, to)))
     }
 
-    /// Gives a file another name, one that nothing has.
+    /// Gives a file a second name. Fails if something has that name.
     pub(crate) fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.call("link", to, || std::fs::hard_link(from, to))
     }
 
-    /// Lets two files change places in one go; `false` where the system cannot do that, and nothing was done.
+    /// Exchanges two files atomically. `false` if the system cannot do that, and then nothing was changed.
     pub(crate) fn exchange(&self, one: &Path, other: &Path) -> io::Result<bool> {
         self.call("exchange", other, || platform::exchange(one, other))
     }
 
-    /// Removes a file, if it is there.
+    /// Removes a file if it exists.
     pub(crate) fn remove(&self, path: &Path) -> io::Result<()> {
         self.call("remove", path, || match freely(|| std::fs::remove_file(path)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -340,26 +341,26 @@ fn read_at_most(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// Refuses to open what is no regular file: to open a pipe wakes whoever waits at its other end, and to open a device can
-/// do anything. A link is refused where it is opened.
+/// Refuses to open anything but a regular file: to open a pipe wakes the program at its other end, and to open a device can do
+/// anything. The call that opens a link refuses it.
 fn refuse_special(path: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {
         Ok(there) if !there.is_file() && !there.is_symlink() => Err(no_regular_file()),
-        // What cannot be looked at cannot be opened either, and that says why.
+        // If the metadata cannot be read, the file cannot be opened either, and that error says why.
         _ => Ok(()),
     }
 }
 
-/// What came of looking at a path.
+/// Turns the error *not found* into `None`.
 fn look(found: io::Result<Metadata>, path: &Path) -> io::Result<Metadata> {
     found.map_err(|error| platform::what_is_missing(error, path))
 }
 
 fn no_regular_file() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "it is no regular file")
+    io::Error::new(io::ErrorKind::InvalidData, "it is not a regular file")
 }
 
-/// Waits for whoever holds the file meanwhile, where a system lets them.
+/// Repeats a call as long as another program has the file open, on systems where that makes it fail.
 fn freely<T>(work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     patiently(platform::means_held, std::thread::sleep, work)
 }

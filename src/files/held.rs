@@ -1,10 +1,10 @@
-//! Files that another program holds for a moment: on Windows a scanner or an indexer opens what was just written, and
-//! until it is done the file can be neither replaced nor removed.
+//! Files that another program has open for a moment: on Windows, a scanner or an indexer opens a file that was just written,
+//! and until it is done the file can be neither replaced nor removed.
 
 use std::io;
 use std::time::Duration;
 
-/// Between the tries: two thirds of a second in all, where a scanner needs some milliseconds.
+/// The waits between the attempts: two thirds of a second in all. A scanner needs some milliseconds.
 const WAITS: [Duration; 6] = [
     Duration::from_millis(10),
     Duration::from_millis(20),
@@ -14,7 +14,7 @@ const WAITS: [Duration; 6] = [
     Duration::from_millis(320),
 ];
 
-/// Does something to a file, and again while the error says that somebody holds it.
+/// Repeats a call on a file as long as its error says that another program has the file open.
 pub(super) fn patiently<T>(
     is_held: impl Fn(&io::Error) -> bool,
     pause: impl Fn(Duration),
@@ -29,7 +29,7 @@ pub(super) fn patiently<T>(
     work()
 }
 
-/// What Windows means by its numbers. Rules alone, so that every system tests them.
+/// The meaning of error numbers on Windows. Pure functions, so that every system tests them.
 #[cfg(any(not(unix), test))]
 pub(super) mod windows {
     use std::io;
@@ -44,7 +44,7 @@ pub(super) mod windows {
     const DELETE_PENDING: i32 = 303;
     const USER_MAPPED_FILE: i32 = 1224;
 
-    /// Whether somebody else has the file open. That access is denied says the same of a file that is to be replaced.
+    /// Whether another program has the file open. *Access denied* means the same for a file that is to be replaced.
     pub(crate) fn means_held(error: &io::Error) -> bool {
         matches!(
             error.raw_os_error(),
@@ -57,12 +57,12 @@ pub(super) mod windows {
         means_held(error) || matches!(error.raw_os_error(), Some(NOT_SAME_DEVICE | WRITE_PROTECT | NOT_SUPPORTED))
     }
 
-    /// An error that says so.
+    /// The error that [`means_irreplaceable`] recognises.
     pub(crate) fn cannot_be_replaced() -> io::Error {
         io::Error::from_raw_os_error(NOT_SUPPORTED)
     }
 
-    /// Whether the file system has no locks, as some network drives.
+    /// Whether the file system has no locks, as is the case on some network drives.
     pub(crate) fn means_no_locks(error: &io::Error) -> bool {
         matches!(error.raw_os_error(), Some(INVALID_FUNCTION | NOT_SUPPORTED))
     }
@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(which(windows::means_irreplaceable), [false, true, true, true, false, true, false]);
         assert_eq!(which(windows::means_no_locks), [false, false, false, false, true, true, false]);
         assert!(windows::means_irreplaceable(&windows::cannot_be_replaced()));
-        // Another drive: a journal's folder need not be on the mirror's.
+        // Another drive: the journal's folder may be on another drive than the mirror.
         assert!(windows::means_irreplaceable(&error(17)));
     }
 }

@@ -1,4 +1,4 @@
-//! The home folder of a user by the user database. `HOME` belongs to one process, and two processes of one user can have
+//! The home folder of a user in the user database. `HOME` belongs to one process, and two processes of one user can have
 //! different ones.
 
 use std::ffi::OsStr;
@@ -9,7 +9,7 @@ use nix::unistd::{Uid, User};
 
 /// The home folder of a user; `None` if the user has none or only the root folder.
 pub(super) fn home_of(uid: u32) -> Option<PathBuf> {
-    // Nearly every user is in this file, and asking the C library loads whatever the system is configured with.
+    // Nearly every user is in this file, and a call of the C library loads all modules with which the system is configured.
     let listed = std::fs::read("/etc/passwd").ok().and_then(|users| home_in(&users, uid));
     let home = listed.or_else(|| User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.dir))?;
     (home.is_absolute() && home != Path::new("/")).then_some(home)
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn the_environment_has_no_say() {
-        // Cargo's tests run with a `HOME` of their own on some machines; the user database is asked either way.
+        // On some machines Cargo runs tests with a `HOME` of its own; the user database does not depend on it.
         let uid = rustix::process::geteuid().as_raw();
         let database = User::from_uid(Uid::from_raw(uid)).unwrap().map(|user| user.dir);
         assert_eq!(home_of(uid), database.filter(|home| home.is_absolute() && home != Path::new("/")));

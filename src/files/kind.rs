@@ -1,9 +1,9 @@
-//! What lies at a path and is no regular file.
+//! What lies at a path if it is not a regular file.
 
 use std::fs::Metadata;
 use std::path::Path;
 
-/// What lies there, as a noun with its article; `None` for a regular file.
+/// The kind of entry, as a noun with its article; `None` for a regular file.
 pub(crate) fn of(there: &Metadata) -> Option<&'static str> {
     if there.is_file() {
         return None;
@@ -14,7 +14,7 @@ pub(crate) fn of(there: &Metadata) -> Option<&'static str> {
     Some(special(there))
 }
 
-/// The same for what a path leads to, also if nothing is there.
+/// The kind of entry to which a path leads, as a noun with its article; `None` for a regular file, or if nothing is there.
 pub(crate) fn at(path: &Path) -> Option<&'static str> {
     std::fs::metadata(path).ok().and_then(|there| of(&there))
 }
@@ -30,11 +30,11 @@ fn special(there: &Metadata) -> &'static str {
     } else if kind.is_char_device() || kind.is_block_device() {
         "a device"
     } else {
-        "no regular file"
+        "not a regular file"
     }
 }
 
 #[cfg(not(unix))]
 fn special(_there: &Metadata) -> &'static str {
-    "no regular file"
+    "not a regular file"
 }

@@ -1,4 +1,4 @@
-//! One process at a time at a file: an operating-system lock, which its holder's death releases.
+//! A lock between processes: an operating-system lock, which the end of its holder releases.
 
 use std::fs::File;
 use std::io;
@@ -9,14 +9,14 @@ use super::names::{make_private_folder_of, sibling, stand_ins};
 use super::{platform, remedy};
 use crate::{Error, ErrorCode, Result};
 
-/// A lock held. It ends with the value, and with the process at the latest.
+/// A lock that this process holds. It ends with the value, and with the process at the latest.
 #[derive(Debug)]
 pub(crate) struct Lock {
     files: [Option<File>; 2],
 }
 
 impl Lock {
-    /// Tries to take the lock that is named after a file; `None` while somebody else has it.
+    /// Tries to take the lock that is named after a file; `None` if another process has it.
     pub(crate) fn try_take(disk: &Disk, file: &Path) -> Result<Option<Self>> {
         Ok(match take_named(disk, file)? {
             Named::Beside(named) | Named::StandIn(named) => Some(Self { files: [Some(named), None] }),
@@ -43,8 +43,8 @@ impl Lock {
         })
     }
 
-    /// Locks the file that took the place of the one that was locked: from now on somebody can mount that one, or give it a
-    /// second name. Where it cannot be locked, the lock that is named after it has to do.
+    /// Locks the file that took the place of the locked one: from now on that file can be mounted, or get a second name. If it
+    /// cannot be locked, the lock that is named after it is enough.
     pub(crate) fn follow(&mut self, disk: &Disk, file: &Path) {
         if let Ok(Itself::Taken(itself)) = take_itself(disk, file, false) {
             release(self.files[1].replace(itself));
@@ -58,32 +58,32 @@ impl Drop for Lock {
     }
 }
 
-/// Releases a lock. Closing the file alone does not, for as long as a child that this process is starting has it as well: from
-/// the fork until the child's own program begins.
+/// Releases a lock. Closing the file alone does not, as long as a child that this process is starting has the file as well:
+/// from the fork until the program of the child begins.
 fn release(file: Option<File>) {
-    // Where a lock cannot be released, closing the file has to do.
+    // If the lock cannot be released, closing the file is all that is possible.
     let _ = file.map(|file| file.unlock());
 }
 
-/// What came of taking a lock that is named after a file.
+/// The result of an attempt to take a lock that is named after a file.
 enum Named {
     Beside(File),
-    /// It lies in a private folder of the user, or for root of the file's owner.
+    /// The lock is in a private folder of the user, or for root in that of the owner of the file.
     StandIn(File),
     Busy,
 }
 
 fn take_named(disk: &Disk, file: &Path) -> Result<Named> {
     let beside = sibling(file, ".lock");
-    // A folder, a link or a device there is somebody's: it is neither followed nor opened, and every process goes on to the
-    // lock that stands in.
+    // A folder, a link or a device there belongs to another program: it is neither followed nor opened, and every process uses
+    // the stand-in lock instead.
     if matches!(disk.metadata(&beside), Ok(Some(there)) if !there.is_file()) {
         return take_stand_in(disk, file, &beside);
     }
     match take(disk, &beside, || disk.open_lock(&beside, file)) {
         Ok(lock) => return Ok(lock.map_or(Named::Busy, Named::Beside)),
         Err(Trouble::Unsupported) => {}
-        // No process of any user can make a lock in a read-only folder, so all of them take the one that stands in.
+        // No process of any user can create a lock in a read-only folder, so all of them take the stand-in lock.
         Err(Trouble::Unmakeable(error)) if can_nobody_make(disk, &beside, &error) => {}
         Err(Trouble::Unmakeable(error)) => return Err(unlockable(&beside, &error)),
     }
@@ -100,7 +100,7 @@ fn take_stand_in(disk: &Disk, file: &Path, beside: &Path) -> Result<Named> {
         match lock {
             Ok(lock) => return Ok(lock.map_or(Named::Busy, Named::StandIn)),
             Err(Trouble::Unsupported) => {}
-            // Every process of this user finds the same, and goes on to the same next place.
+            // Every process of this user gets the same error, and tries the same next folder.
             Err(Trouble::Unmakeable(error))
                 if error.kind() == io::ErrorKind::NotFound || can_nobody_make(disk, &stand_in, &error) =>
             {
@@ -112,19 +112,19 @@ fn take_stand_in(disk: &Disk, file: &Path, beside: &Path) -> Result<Named> {
     Err(unlockable(beside, &refused))
 }
 
-/// What a look at a lock shows.
+/// State of a lock that was tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// It can be taken. Its file may not be there yet.
+    /// It can be taken. Its file may not exist yet.
     Free,
     /// Another process has it.
     Held,
-    /// It can be taken in that private folder, which stands in for a folder in which no lock can be made.
+    /// It can be taken in that private folder, which stands in for a folder in which no lock can be created.
     StandIn(PathBuf),
 }
 
-/// Looks whether the lock of a file can be taken as by [`Lock::try_take_with_file`]. Makes nothing, and has the lock for no longer
-/// than the look takes. `is_made_beside` says whether a lock can be made in the folder of the file.
+/// Tries whether the lock of a file can be taken as by [`Lock::try_take_with_file`]. Creates nothing, and releases the lock at
+/// once. `is_made_beside` says whether a lock can be created in the folder of the file.
 ///
 /// # Errors
 ///
@@ -164,7 +164,7 @@ pub(crate) fn look(disk: &Disk, file: &Path, is_made_beside: bool) -> Result<Loo
     Err(unlockable(&beside, &io::ErrorKind::Unsupported.into()))
 }
 
-/// Whether a lock that is there can be taken; `None` if its file system has no locks.
+/// Whether an existing lock can be taken; `None` if its file system has no locks.
 fn look_at(disk: &Disk, lock: &Path) -> Result<Option<bool>> {
     match take(disk, lock, || disk.open_lock_if_there(lock)) {
         Ok(taken) => {
@@ -177,17 +177,17 @@ fn look_at(disk: &Disk, lock: &Path) -> Result<Option<bool>> {
     }
 }
 
-/// Whether a lock is not there, and cannot be made by any process. A full disk is another matter: it may have room for
-/// somebody else a moment later.
+/// Whether a lock does not exist, and no process can create it. A full disk does not mean that: another process may find space
+/// a moment later.
 fn can_nobody_make(disk: &Disk, lock: &Path, error: &io::Error) -> bool {
     let is_refused = platform::means_irreplaceable(error) || error.kind() == io::ErrorKind::PermissionDenied;
     is_refused && matches!(disk.metadata(lock), Ok(None))
 }
 
-/// What came of locking a file itself.
+/// The result of an attempt to lock a file itself.
 enum Itself {
     Taken(File),
-    /// It is not there, or has no other names that matter, or cannot be locked.
+    /// The file does not exist, has no other names that matter, or cannot be locked.
     NotNeeded,
     Busy,
 }
@@ -203,7 +203,7 @@ fn take_itself(disk: &Disk, path: &Path, has_stand_in: bool) -> Result<Itself> {
             Ok(true) => {}
             Ok(false) => return Ok(Itself::Busy),
             Err(error) if platform::means_no_locks(&error) => return Ok(Itself::NotNeeded),
-            // A network file system locks only what was opened for writing, and nobody may write this one.
+            // A network file system locks only files that were opened for writing, and this one is read-only.
             Err(error) if platform::means_not_writable(&error) => return Ok(Itself::NotNeeded),
             Err(error) => return Err(failed(error)),
         }
@@ -220,18 +220,18 @@ fn take_itself(disk: &Disk, path: &Path, has_stand_in: bool) -> Result<Itself> {
     Ok(Itself::Busy)
 }
 
-/// How often a file is opened anew that was replaced between its opening and its locking.
+/// How often a file is opened again that was replaced between its opening and its locking.
 const TRIES: u32 = 16;
 
 enum Trouble {
     /// The file system has no locks.
     Unsupported,
-    /// The file cannot be opened or made.
+    /// The file cannot be opened or created.
     Unmakeable(io::Error),
 }
 
 fn take(disk: &Disk, path: &Path, open: impl Fn() -> io::Result<File>) -> Result<Option<File>, Trouble> {
-    // Somebody may tidy the file away between our opening and our locking it: then two files would be locked.
+    // A person may remove the file between the opening and the locking here: then two processes would lock two files.
     for _ in 0..TRIES {
         let file = open().map_err(Trouble::Unmakeable)?;
         match disk.try_lock(&file, path) {
@@ -286,7 +286,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("j.json");
         let held = Lock::try_take(&Disk::default(), &file).unwrap().unwrap();
-        // What a fork has until the child's own program begins.
+        // The copy that a fork has until the program of the child begins.
         let inherited = held.files[0].as_ref().unwrap().try_clone().unwrap();
         assert!(Lock::try_take(&Disk::default(), &file).unwrap().is_none());
         drop(held);
@@ -429,7 +429,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn where_a_file_system_cannot_lock_another_place_stands_in() {
-        // ENOSYS, EOPNOTSUPP, ENOLCK; and EROFS, EACCES where not even the file can be made.
+        // ENOSYS, EOPNOTSUPP, ENOLCK; and EROFS, EACCES if not even the file can be created.
         for refuses in [("lock", 38), ("lock", 95), ("lock", 37), ("open-lock", 30), ("open-lock", 13)] {
             let folder = tempfile::tempdir().unwrap();
             let journal = folder.path().join("j.json");
@@ -537,7 +537,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let journal = folder.path().join("j.json");
         let held = Lock::try_take(&Disk::default(), &journal).unwrap();
-        // The old one is locked still, but nobody can find it: this is why it is never deleted by us.
+        // The old file is still locked, but no other process can find it: this is why this package never deletes it.
         std::fs::remove_file(sibling(&journal, ".lock")).unwrap();
         let next = Lock::try_take(&Disk::default(), &journal).unwrap();
         assert!(next.is_some());

@@ -27,7 +27,7 @@ pub use disk::{Disk, Moment, Probe};
 
 use crate::{Error, ErrorCode};
 
-/// What a file of that name cannot be, and what somebody can do about it.
+/// The error for a file that cannot be used (`verb`: *read*, *written* …), with what a person can do about it.
 pub(crate) fn unusable(name: impl Display, verb: &str, error: &io::Error) -> Error {
     let is_missing = error.kind() == io::ErrorKind::NotFound && matches!(verb, "found" | "read");
     let sentence = if is_missing {
@@ -47,12 +47,12 @@ pub(crate) fn remedy(error: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied => "Give this user the right to read and write it and its folder.",
         io::ErrorKind::ReadOnlyFilesystem => "Mount that file system so that it can be written.",
         io::ErrorKind::NotFound => "Its folder does not exist. Check the path.",
-        io::ErrorKind::NotADirectory => "A part of its path is a file, and no folder. Check the path.",
-        _ => "Look at the disk, and at who owns the file.",
+        io::ErrorKind::NotADirectory => "A part of its path is a file, not a folder. Check the path.",
+        _ => "Check the disk, and who owns the file.",
     }
 }
 
-/// What a system says where Linux would say that number.
+/// The error of this system that corresponds to an error number of Linux.
 #[cfg(test)]
 pub(crate) fn fault(errno: i32) -> io::Error {
     if cfg!(unix) {
@@ -90,7 +90,7 @@ fn is_open(path: &Path) -> bool {
     open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).any(|opened| opened == path)
 }
 
-/// Whether any process has a file open: then nobody can have it alone.
+/// Whether any process has a file open: then this process cannot open it exclusively.
 #[cfg(all(test, windows))]
 fn is_open(path: &Path) -> bool {
     use std::os::windows::fs::OpenOptionsExt;
@@ -105,43 +105,42 @@ fn is_open(_path: &Path) -> bool {
     false
 }
 
-/// What git is told in a folder of our own.
+/// The `.gitignore` of a folder of our own.
 const GITIGNORE: &[u8] = b"*\n";
 
-/// Whose folder a file of ours lies in.
+/// The kind of folder in which a file of ours lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Folder {
-    /// One that was named to us: what else is in it is not our business.
+    /// A folder that the user named: what else is in it does not concern us.
     Given,
-    /// Ours alone, so that it says for itself that it is not to be committed.
+    /// A folder that only this package uses. Its `.gitignore` keeps it out of commits.
     Own,
 }
 
-/// Makes the folder of a file where it is missing.
+/// Creates the folder of a file if it does not exist.
 pub(crate) fn make_folder_of(disk: &Disk, file: &Path, whose: Folder) -> io::Result<()> {
     let Some(folder) = file.parent().filter(|folder| !folder.is_dir()) else { return Ok(()) };
     make_folder(disk, folder)?;
     if whose == Folder::Own {
-        // Without it everything works as well; whoever commits everything should not commit a token.
+        // Everything works without this file. It keeps a token out of commits of everything.
         let path = folder.join(".gitignore");
         let _ = disk.create(&path, None).and_then(|file| disk.write(&file, &path, 0, GITIGNORE));
     }
     Ok(())
 }
 
-/// Makes a folder that nobody else can look into, and those that lead to it.
+/// Creates a folder that only its owner can read, and the missing folders above it.
 fn make_folder(disk: &Disk, folder: &Path) -> io::Result<()> {
     let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.is_dir()).collect();
     for made in missing.into_iter().rev() {
-        // What a process left behind that was stopped before it could give the folder away.
+        // Removes what a process left behind that was stopped before it could give the folder away.
         for (left, number) in names::siblings(made, platform::PROVISIONAL) {
             if platform::is_provisional(&number) {
                 let _ = std::fs::remove_dir(left);
             }
         }
         disk.create_dir(made)?;
-        // A power cut must not take the folder away again. Where its parent may be written but not read, there is no
-        // way to say so.
+        // A power cut must not remove the folder. If its parent may be written but not read, there is no way to sync it.
         if let Some(parent) = made.parent() {
             let _ = disk.sync_dir(parent);
         }
@@ -149,8 +148,8 @@ fn make_folder(disk: &Disk, folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Refuses a path that is another one than was meant. Node.js hands a name over as text, with U+FFFD for each byte that
-/// is none.
+/// Refuses a path that differs from the one that was meant. Node.js passes a name as text, with U+FFFD for each byte that is
+/// not UTF-8.
 pub(crate) fn check_text(path: &Path) -> Result<(), Error> {
     if !path.to_str().is_some_and(|text| text.contains('\u{fffd}')) {
         return Ok(());
@@ -161,7 +160,7 @@ pub(crate) fn check_text(path: &Path) -> Result<(), Error> {
     )))
 }
 
-/// A folder of ours is where we make it: nobody else's link leads us elsewhere.
+/// Refuses a folder of our own that is a symbolic link of another user, because that user decides where it leads.
 pub(crate) fn refuse_foreign_link(folder: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(folder) {
         Ok(metadata) if metadata.is_symlink() && platform::is_foreign_link(&metadata) => Err(foreign_link()),
@@ -178,13 +177,13 @@ pub(crate) fn resolve(given: &Path) -> io::Result<PathBuf> {
     resolve_links(given, MAX_LINKS)
 }
 
-/// As many as Linux follows.
+/// The number of links that Linux follows.
 const MAX_LINKS: u32 = 40;
 
 fn resolve_links(given: &Path, links_left: u32) -> io::Result<PathBuf> {
     match std::fs::symlink_metadata(given) {
         Ok(metadata) if metadata.is_symlink() => {
-            // Link by link: one that may be trusted can lead to one that may not.
+            // Each link is checked, because a trusted link can lead to one that is not.
             if platform::is_foreign_link(&metadata) {
                 return Err(foreign_link());
             }
@@ -199,8 +198,8 @@ fn resolve_links(given: &Path, links_left: u32) -> io::Result<PathBuf> {
             let (Some(folder), Some(name)) = (given.parent(), given.file_name()) else { return Err(error) };
             match platform::canonicalize(folder) {
                 Ok(folder) => Ok(folder.join(name)),
-                // A file that is not there yet, in a folder that is not there yet: by the name that it will have,
-                // since the lock that stands in is named after that.
+                // A file that does not exist yet, in a folder that does not exist yet: the path that it will have, because the
+                // stand-in lock is named after it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     Ok(resolve_links(folder, links_left)?.join(name))
                 }

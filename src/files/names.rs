@@ -1,4 +1,4 @@
-//! Where the files lie that belong to another one: beside it, or where nothing can be made there.
+//! The paths of files that belong to another file: beside it, or in a private folder if nothing can be created there.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,14 +8,14 @@ use sha2::{Digest, Sha256};
 use super::disk::Disk;
 use super::platform;
 
-/// A path beside a file, told from it by its ending.
+/// A path beside a file that differs by its ending.
 pub(crate) fn sibling(file: &Path, ending: &str) -> PathBuf {
     let mut name = file.file_name().unwrap_or_default().to_owned();
     name.push(ending);
     file.with_file_name(name)
 }
 
-/// A path beside a file that people do not see.
+/// A hidden path beside a file.
 pub(crate) fn hidden_sibling(real: &Path, ending: &str) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(real.file_name().unwrap_or_default());
@@ -23,7 +23,8 @@ pub(crate) fn hidden_sibling(real: &Path, ending: &str) -> PathBuf {
     name.push(ending);
     real.with_file_name(name)
 }
-/// The files that lie there: each path, and what follows that ending in its name. None where the folder cannot be read.
+/// The files beside a file whose names begin with its name and an ending: each path, and the rest of its name. Empty if the
+/// folder cannot be read.
 pub(crate) fn siblings(file: &Path, ending: &str) -> Vec<(PathBuf, String)> {
     let beginning = sibling(file, ending);
     let (Some(folder), Some(beginning)) = (beginning.parent(), beginning.file_name()) else { return Vec::new() };
@@ -38,14 +39,14 @@ pub(crate) fn siblings(file: &Path, ending: &str) -> Vec<(PathBuf, String)> {
         .collect()
 }
 
-/// The paths that can stand in for one beside a file, the best first: each in a private folder of this user, or for root of
-/// the file's owner, and named after the file. Every process of a user has the same ones, whatever its environment.
+/// The paths that can stand in for one beside a file, the best first: each in a private folder of this user, or for root of the
+/// owner of the file, and named after the file. They are the same for every process of a user, whatever its environment is.
 pub(crate) fn stand_ins(disk: &Disk, file: &Path, ending: &str) -> impl Iterator<Item = PathBuf> + use<> {
     let name = stand_in_name(file, ending);
     platform::private_folders(disk.owner_of_stand_ins(file)).into_iter().map(move |folder| folder.join(&name))
 }
 
-/// The first of these paths whose folder is there or can be made.
+/// The first path that can stand in for one beside a file, and whose folder exists or can be created.
 pub(crate) fn stand_in(disk: &Disk, file: &Path, ending: &str) -> io::Result<PathBuf> {
     let mut refused = io::Error::from(io::ErrorKind::NotFound);
     for path in stand_ins(disk, file, ending) {
@@ -57,7 +58,7 @@ pub(crate) fn stand_in(disk: &Disk, file: &Path, ending: &str) -> io::Result<Pat
     Err(refused)
 }
 
-/// Those of these paths whose folders are there.
+/// The paths that can stand in for one beside a file, if their folders exist.
 pub(crate) fn stand_ins_if_there(disk: &Disk, file: &Path, ending: &str) -> Vec<PathBuf> {
     let owner = disk.owner_of_stand_ins(file);
     let is_there =
@@ -65,20 +66,20 @@ pub(crate) fn stand_ins_if_there(disk: &Disk, file: &Path, ending: &str) -> Vec<
     stand_ins(disk, file, ending).filter(is_there).collect()
 }
 
-/// Makes the private folder of a path that stands in for one beside a file, if it is not there.
+/// Creates the private folder of a path that stands in for one beside a file, if it does not exist.
 pub(crate) fn make_private_folder_of(disk: &Disk, path: &Path, file: &Path) -> io::Result<()> {
     let owner = disk.owner_of_stand_ins(file);
     path.parent().map_or(Ok(()), |folder| platform::make_private_folder(folder, owner))
 }
 
-/// Whether a path leads through something that is no folder.
+/// Whether a path leads through something that is not a folder.
 #[cfg(any(not(unix), test))]
 pub(super) fn leads_through_a_file(path: &Path) -> bool {
     let there = path.ancestors().skip(1).find_map(|folder| std::fs::metadata(folder).ok());
     there.is_some_and(|there| !there.is_dir())
 }
 
-/// A Windows path as people write it: what `canonicalize` returns there begins with `\\?\`.
+/// A Windows path as people write it: a path that `canonicalize` returns there begins with `\\?\`.
 #[cfg(any(not(unix), test))]
 pub(super) fn plain(path: PathBuf) -> PathBuf {
     path.to_str().and_then(plainly).map_or(path, PathBuf::from)
@@ -95,8 +96,8 @@ fn plainly(path: &str) -> Option<String> {
     (!plain.split('\\').any(leads_elsewhere)).then_some(plain)
 }
 
-/// Whether a name leads elsewhere, or nowhere, where it is written plainly: the system takes dots and spaces away at its
-/// end, and takes some names for devices.
+/// Whether a plainly written name leads elsewhere, or nowhere: the system removes dots and spaces at its end, and reads some
+/// names as devices.
 #[cfg(any(not(unix), test))]
 fn leads_elsewhere(name: &str) -> bool {
     const DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
@@ -117,7 +118,7 @@ fn stand_in_name(file: &Path, ending: &str) -> String {
     format!("{:032x}{ending}", u128::from_be_bytes(half))
 }
 
-/// Enough of a digest to tell two files, or two versions of one, apart in a name.
+/// A short digest, which distinguishes two files, or two versions of one, in a name.
 pub(crate) fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut hash = Sha256::new();
     for part in parts {
@@ -130,7 +131,7 @@ pub(crate) fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     format!("{:016x}", u64::from_be_bytes(half))
 }
 
-/// Whether a part of a name is one.
+/// Whether a part of a name is a short digest.
 pub(crate) fn is_digest(text: &str) -> bool {
     text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

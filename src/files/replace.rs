@@ -1,4 +1,4 @@
-//! Making a file hold other bytes so that at every moment one whole version of it is on the disk.
+//! Ways to write a file so that one whole version of it is on the disk at every moment.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -8,14 +8,14 @@ use super::disk::Disk;
 use super::names::sibling;
 use super::platform::{self, Ownership};
 
-/// How the bytes got there.
+/// How a file was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// Another file took its place in one go.
+    /// Another file replaced it atomically.
     Replaced,
-    /// It was written over; a whole copy lay beside it meanwhile.
+    /// It was written in place, with a whole copy beside it during the write.
     InPlace,
-    /// It could not be changed: the whole copy stays beside it.
+    /// It could not be written: the whole copy stays beside it.
     Beside,
 }
 
@@ -25,7 +25,7 @@ pub(crate) struct Reservation {
     file: File,
     path: PathBuf,
     bytes: usize,
-    /// It cannot take the place of the target, only hold the copy that lies beside it.
+    /// Whether it can only hold the copy beside the target, and cannot replace it.
     only_copy: bool,
 }
 
@@ -46,18 +46,18 @@ impl Reservation {
         reservation.unless_failed(disk, kept).map(|reservation| Self { bytes, ..reservation })
     }
 
-    /// Where it is.
+    /// The path of the reserved file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A new private file at a path, in place of whatever a crash left there.
+    /// A new private file at a path. It replaces what a crash left there.
     pub(crate) fn empty(disk: &Disk, path: &Path, ownership: Option<Ownership<'_>>) -> io::Result<Self> {
         disk.remove(path)?;
         Self::made(disk, path, disk.create(path, ownership))
     }
 
-    /// The same, for the place of a file whose readers are somebody else's to choose.
+    /// A new file at a path that the same users can read as another one. It replaces what a crash left there.
     fn like(disk: &Disk, path: &Path, file: &Path, there: &Metadata) -> io::Result<Self> {
         disk.remove(path)?;
         Self::made(disk, path, disk.create_like(path, file, Ownership::exactly(there, file)))
@@ -68,12 +68,12 @@ impl Reservation {
         Ok(Self { file, path: path.to_owned(), bytes: 0, only_copy: false })
     }
 
-    /// For a reservation that may not be renamed over the target, because it does not have its owner.
+    /// Makes this a reservation that is never renamed over the target, because it does not have the owner of the target.
     pub(crate) fn only_as_copy(self) -> Self {
         Self { only_copy: true, ..self }
     }
 
-    /// Fills it, and makes that survive a power cut.
+    /// Writes the bytes, and makes them survive a power cut.
     fn fill(&self, disk: &Disk, bytes: &[u8]) -> io::Result<()> {
         disk.write(&self.file, &self.path, 0, bytes)?;
         if self.bytes > bytes.len() {
@@ -82,15 +82,15 @@ impl Reservation {
         disk.sync(&self.file, &self.path)
     }
 
-    /// Gives the reservation back. The file is closed first: on Windows, a FAT drive or an older share keeps the name of a removed
-    /// file until its last handle is closed, and until then nothing can be made under that name.
+    /// Removes the reservation. The file is closed first: on Windows, a FAT drive or an older share keeps the name of a removed
+    /// file until its last handle is closed, and until then nothing can be created under that name.
     pub(crate) fn release(self, disk: &Disk) {
         let Self { file, path, .. } = self;
         drop(file);
         let _ = disk.remove(&path);
     }
 
-    /// The reservation itself, or the error of a step that failed: then the reservation is given back.
+    /// The reservation, or the error of a step that failed. Then the reservation is removed.
     fn unless_failed(self, disk: &Disk, step: io::Result<()>) -> io::Result<Self> {
         match step {
             Ok(()) => Ok(self),
@@ -102,8 +102,8 @@ impl Reservation {
     }
 }
 
-/// A new file at a path that holds those bytes for good, in place of whatever a crash left there: a private one, or one that
-/// can take the place of that file.
+/// Creates a file at a path, writes those bytes, and makes them survive a power cut. It replaces what a crash left there, and
+/// is private, or can be read by the same users as another file.
 pub(crate) fn make(disk: &Disk, path: &Path, like: Option<(&Path, &Metadata)>, bytes: &[u8]) -> io::Result<()> {
     let reservation = match like {
         Some((file, there)) => Reservation::like(disk, path, file, there)?,
@@ -113,13 +113,13 @@ pub(crate) fn make(disk: &Disk, path: &Path, like: Option<(&Path, &Metadata)>, b
     reservation.unless_failed(disk, filled).map(drop)
 }
 
-/// The same, with a name that survives a power cut as well: what a later start will look for.
+/// Creates a private file with those bytes, and makes its name survive a power cut as well, so that a later start finds it.
 pub(crate) fn copy(disk: &Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     make(disk, path, None, bytes)?;
     or_nothing(disk, path, sync_folder(disk, path))
 }
 
-/// A step that fails leaves nothing behind.
+/// Removes a file if a step with it failed.
 pub(crate) fn or_nothing<T>(disk: &Disk, path: &Path, done: io::Result<T>) -> io::Result<T> {
     if done.is_err() {
         let _ = disk.remove(path);
@@ -127,11 +127,12 @@ pub(crate) fn or_nothing<T>(disk: &Disk, path: &Path, done: io::Result<T>) -> io
     done
 }
 
-/// Puts bytes into a target by a reservation beside it.
+/// Writes bytes to a target by a reservation beside it.
 ///
 /// # Errors
 ///
-/// What the first failing step said. The target is then as it was, or a whole copy of the new bytes lies in the reservation.
+/// The error of the first step that failed. The target is then as it was, or a whole copy of the new bytes is in the
+/// reservation.
 pub(crate) fn replace(disk: &Disk, reservation: Reservation, target: &Path, bytes: &[u8]) -> io::Result<Way> {
     let filled = reservation.fill(disk, bytes);
     let reservation = reservation.unless_failed(disk, filled)?;
@@ -145,7 +146,7 @@ pub(crate) fn replace(disk: &Disk, reservation: Reservation, target: &Path, byte
             return Err(refused);
         }
     }
-    // From here on the reservation is the backup: it holds the whole of what is new.
+    // From now on the reservation is the backup: it holds all of the new bytes.
     sync_folder(disk, &reservation.path)?;
     if write_over(disk, target, bytes).is_err() {
         return Ok(Way::Beside);
@@ -154,12 +155,12 @@ pub(crate) fn replace(disk: &Disk, reservation: Reservation, target: &Path, byte
     Ok(Way::InPlace)
 }
 
-/// Writes over a file without ever cutting it first. Whoever calls this has a whole copy elsewhere.
+/// Writes a file in place, and never truncates it first. The caller has a whole copy elsewhere.
 pub(crate) fn write_over(disk: &Disk, target: &Path, bytes: &[u8]) -> io::Result<()> {
     let old = disk.read(target)?.unwrap_or_default();
     let file = disk.open_for_writing(target)?;
     if old.len() == bytes.len() {
-        // One write of what differs: nothing else can be torn.
+        // One write of the bytes that differ: nothing else can be torn.
         let differs = |(a, b): (&u8, &u8)| a != b;
         if let Some(start) = old.iter().zip(bytes).position(differs) {
             let end = bytes.len() - old.iter().rev().zip(bytes.iter().rev()).position(differs).unwrap_or(0);
@@ -172,10 +173,10 @@ pub(crate) fn write_over(disk: &Disk, target: &Path, bytes: &[u8]) -> io::Result
     disk.sync(&file, target)
 }
 
-/// Makes what happened to the name of a file survive a power cut.
+/// Makes a change of the name of a file survive a power cut.
 pub(crate) fn sync_folder(disk: &Disk, path: &Path) -> io::Result<()> {
     match path.parent().map_or(Ok(()), |folder| disk.sync_dir(folder)) {
-        // A folder that may be written need not be readable. What is left there is a way to its file system.
+        // A folder that may be written may not be readable. The remaining way is to sync its file system.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => [path.to_owned(), sibling(path, ".lock")]
             .iter()
             .find_map(|path| disk.sync_file_system_of(path).ok())
@@ -204,7 +205,7 @@ mod tests {
         }
     }
 
-    /// A disk that writes nothing, and removes nothing that is open.
+    /// A disk on which each write fails, and no open file can be removed.
     struct Full;
 
     impl Probe for Full {

@@ -1,4 +1,4 @@
-//! A trial of a folder: whether what a rotation does can be done there, with files of the trial's own.
+//! A trial of a folder: whether each step of a rotation works there, with files of its own.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::disk::Disk;
 
-/// What a folder can do.
+/// The abilities of a folder that a rotation can do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Abilities {
-    /// Whether two files can change places in one step.
+    /// Whether two files can be exchanged atomically.
     pub(crate) exchanges: bool,
     /// Whether files can be locked.
     pub(crate) locks: bool,
@@ -19,14 +19,14 @@ pub(crate) struct Abilities {
 /// A step of the trial that failed.
 #[derive(Debug)]
 pub(crate) struct Failed {
-    /// What a file there cannot be: `made`, `written`, `synced`, `renamed`.
+    /// The step, as a participle: `made`, `written`, `synced`, `renamed`.
     pub(crate) what: &'static str,
-    /// Why.
+    /// Its error.
     pub(crate) error: io::Error,
 }
 
-/// Makes two files in a folder, gives one of them room for that many bytes, writes, syncs, locks, renames and exchanges them, and
-/// removes them again.
+/// Creates two files in a folder, reserves that many bytes for one of them, writes, syncs, locks, renames and exchanges them,
+/// and removes them again.
 ///
 /// # Errors
 ///
@@ -37,7 +37,7 @@ pub(crate) fn run(disk: &Disk, folder: &Path, room: usize) -> Result<Abilities, 
     let failed = |what| move |error| Failed { what, error };
     let file = files.by_name(|| disk.create(one, None)).map_err(failed("made"))?;
     disk.write(&file, one, 0, CONTENT).map_err(failed("written"))?;
-    // Before room is made: where no system call makes it, that is a write and a sync of its own.
+    // Before the space is reserved: without a system call for that, it is a write and a sync of its own.
     disk.sync(&file, one).map_err(failed("synced"))?;
     disk.allocate(&file, one, room).map_err(failed("written"))?;
     let locks = match disk.try_lock(&file, one) {
@@ -55,12 +55,12 @@ pub(crate) fn run(disk: &Disk, folder: &Path, room: usize) -> Result<Abilities, 
 
 const CONTENT: &[u8] = b"A file of ring-auth doctor. It can be removed.\n";
 
-/// Another way is used to sync a folder that may be written and not read.
+/// Permission is not required here: a folder that may be written and not read is synced in another way.
 fn unless_unreadable(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::PermissionDenied { Ok(()) } else { Err(error) }
 }
 
-/// What a process that is being ended has to remove, and whether it is being ended.
+/// The files that a process has to remove when a signal ends it, and whether one does.
 #[derive(Default)]
 struct Ending {
     is_ending: bool,
@@ -73,8 +73,8 @@ fn ending() -> MutexGuard<'static, Ending> {
     ENDING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes the files of each trial under way, before a signal ends the process. No trial makes another one afterwards. A file system
-/// that does not answer is not waited for.
+/// Removes the files of each running trial, before a signal ends the process. Later no trial creates another one. It does not
+/// wait for a file system that does not answer.
 pub(crate) fn end() {
     let (done, removed) = mpsc::channel();
     let remove = move || {
@@ -93,7 +93,7 @@ pub(crate) fn end() {
 /// How long [`end`] delays a signal that ends the process.
 const REMOVAL_LIMIT: Duration = Duration::from_secs(1);
 
-/// The names of a trial's files. They are removed with this value, and by [`end`].
+/// The paths of the files of a trial. They are removed with this value, and by [`end`].
 struct Files([PathBuf; 3]);
 
 impl Files {
@@ -104,7 +104,7 @@ impl Files {
         Self(files)
     }
 
-    /// Does what makes a file or gives it another name, unless the process is being ended.
+    /// Creates or renames a file, unless a signal is ending the process.
     #[allow(clippy::unused_self, reason = "only whose names are to be removed may make files")]
     fn by_name<T>(&self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let ending = ending();

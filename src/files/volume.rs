@@ -3,40 +3,40 @@
 use std::io;
 use std::path::Path;
 
-/// What is known of a file system.
+/// Information about a file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Volume {
-    /// Its name, as `mount` shows it; `None` if it is none of those that matter here.
+    /// Its name, as `mount` shows it; `None` if its kind makes no difference here.
     pub(crate) name: Option<&'static str>,
     /// What its kind means for a journal.
     pub(crate) kind: Kind,
     /// How many bytes this user can still write; `None` if the system does not say.
     pub(crate) free_bytes: Option<u64>,
-    /// How many files this user can still make; `None` if there is no such limit, or the system does not say.
+    /// How many files this user can still create; `None` if there is no such limit, or the system does not say.
     pub(crate) free_files: Option<u64>,
 }
 
-/// The kinds of file systems that differ in what they promise.
+/// The kinds of file systems that differ in their guarantees.
 #[cfg_attr(
     not(any(target_os = "linux", target_os = "android")),
     allow(dead_code, reason = "other systems do not have all of them, or do not tell")
 )]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A local one, or one of which nothing is known.
+    /// A local file system, or an unknown one.
     Local,
-    /// Locks and `fsync` are as good as a server's.
+    /// A network file system: locks and `fsync` depend on its server.
     Network,
-    /// Room that was allocated can need new room when it is written.
+    /// A file system that may need new space to write to space that was reserved.
     CopyOnWrite,
-    /// It is gone when the computer restarts.
+    /// A file system in memory: it is lost when the computer restarts.
     Memory,
-    /// It is gone with the container.
+    /// The file system of a container: it is lost with the container.
     Container,
 }
 
 impl Volume {
-    /// The file system of a folder that is there.
+    /// The file system of a folder that exists.
     pub(crate) fn of(folder: &Path) -> io::Result<Self> {
         system::volume(folder)
     }
@@ -50,14 +50,14 @@ mod system {
     pub(super) fn volume(folder: &Path) -> io::Result<Volume> {
         let there = rustix::fs::statvfs(folder)?;
         let (name, kind) = kind(folder).map_or((None, Kind::Local), |(name, kind)| (Some(name), kind));
-        // What is reserved for root counts for root alone.
+        // The part that is reserved for root counts for root alone.
         let (blocks, files) =
             if platform::is_root() { (there.f_bfree, there.f_ffree) } else { (there.f_bavail, there.f_favail) };
         Ok(Volume {
             name,
             kind,
             free_bytes: Some(blocks.saturating_mul(there.f_frsize)),
-            // Some file systems make room for files as they are needed, and say that they have none at all.
+            // Some file systems create inodes as they are needed, and report a limit of zero.
             free_files: (there.f_files > 0).then_some(files),
         })
     }
@@ -93,7 +93,7 @@ mod system {
 
     use super::{Kind, Path, Volume, io};
 
-    /// A share that is written as one is recognised. What is free is not asked: that would need a call of its own.
+    /// Recognises a share by its path. Free space is not asked for, because that would need another system call.
     #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
     pub(super) fn volume(folder: &Path) -> io::Result<Volume> {
         let is_share = matches!(
@@ -105,7 +105,7 @@ mod system {
     }
 }
 
-/// What Linux calls a file system by number.
+/// The name of a file system by its number on Linux.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn kind_of_number(number: u32) -> Option<(&'static str, Kind)> {
     Some(match number {
@@ -119,7 +119,7 @@ fn kind_of_number(number: u32) -> Option<(&'static str, Kind)> {
         0x0bd0_0bd0 => ("lustre", Kind::Network),
         0x0116_1970 => ("gfs2", Kind::Network),
         0x7461_636f => ("ocfs2", Kind::Network),
-        // The shares of virtual machines, and sshfs; a local disk of Windows or a card with exFAT can be one too.
+        // The shares of virtual machines, and sshfs. Local disks of Windows and cards with exFAT can have this number as well.
         0x6573_5546 => ("fuse", Kind::Network),
         0x786f_4256 => ("vboxsf", Kind::Network),
         0x9123_683e => ("btrfs", Kind::CopyOnWrite),
@@ -133,7 +133,7 @@ fn kind_of_number(number: u32) -> Option<(&'static str, Kind)> {
     })
 }
 
-/// What macOS calls a file system.
+/// The name of a file system on macOS.
 #[cfg(any(target_vendor = "apple", test))]
 fn kind_of_name(name: &str) -> Option<(&'static str, Kind)> {
     const NAMES: [(&str, Kind); 7] = [

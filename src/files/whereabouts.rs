@@ -1,4 +1,4 @@
-//! Where a file was last seen: a file that is gone from there can be told from one on a volume that is not mounted.
+//! Where a file was last seen. This distinguishes a file that was removed from one on a volume that is not mounted.
 
 use std::fs::Metadata;
 use std::path::Path;
@@ -7,18 +7,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Folder;
 use super::platform::{self, Device};
 
-/// The file system on which a file was last seen; nothing before that. Clones share it.
+/// The file system on which a file was last seen; empty before that. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Whereabouts(Arc<Mutex<Option<Device>>>);
 
-/// What became of a file.
+/// State of a file that was seen before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// It is there, or was never seen.
+    /// It exists, or was never seen.
     There,
-    /// It is gone, and may be made again: its folder is where it was.
+    /// It was removed, and may be created again: its folder is where it was.
     Gone,
-    /// Its folder is gone, or another one is in its place. Nothing may be made there.
+    /// Its folder is gone, or another one is in its place. Nothing may be created there.
     Unreachable(&'static str),
 }
 
@@ -37,7 +37,7 @@ impl Whereabouts {
             return Found::There;
         }
         let folder = folder_of(file).or_else(|| {
-            // A folder of our own goes with what is in it, and is made again where it was.
+            // A folder of our own is removed together with its files, and is created again at the same path.
             file.parent().filter(|_| whose == Folder::Own).and_then(folder_of)
         });
         match folder {

@@ -22,7 +22,7 @@ pub(crate) const LOOK: Duration = Duration::from_millis(20);
 const LOCK_LOOKS: u32 = 250;
 /// How many looks a file that is not whole is given: an editor may be in the middle of writing it.
 pub(crate) const WHOLE_LOOKS: u32 = 15;
-/// How often two files change places until the newest of an editor lies where it belongs.
+/// How often two files are exchanged until the newest version of an editor lies at its path.
 const EXCHANGES: u32 = 25;
 
 /// A file of another program at a path.
@@ -98,20 +98,17 @@ impl ForeignFile {
             // Nothing is made beside it: a link may lead to /dev/null by now.
             return Err(Error::new(
                 ErrorCode::Store,
-                format!(
-                    "{} is {kind} by now, and no file that can show a token. Put the file back.",
-                    self.given.display()
-                ),
+                format!("{} is now {kind}, not a regular file. Put the file back.", self.given.display()),
             ));
         }
         if let Found::Unreachable(what) = self.home.find(real, Folder::Given) {
-            // A token in the place of a volume that is not mounted would pass for a new one as soon as that is looked at.
+            // A token that is written to the place of a volume that is not mounted would be taken for a pasted one later.
             return Err(Error::new(
                 ErrorCode::Store,
                 format!("{} is gone: {what}. Nothing is written there until the folder is back.", self.given.display()),
             ));
         }
-        // Whoever comes first makes it: there may be no journal yet.
+        // The first process creates the folder: there may be no journal yet.
         make_folder_of(&self.disk, &locked, whose).map_err(|error| self.failed("locked", &error))?;
         for _ in 0..LOCK_LOOKS {
             if let Some(lock) = Lock::try_take(&self.disk, &locked)? {
@@ -121,7 +118,10 @@ impl ForeignFile {
         }
         Err(Error::new(
             ErrorCode::StoreLocked,
-            format!("Another process has been holding {} for long. It is tried again later.", self.given.display()),
+            format!(
+                "Another process has had the lock of {} for several seconds. The manager tries again later.",
+                self.given.display()
+            ),
         ))
     }
     /// Takes each step of a change except for the last one, which puts the new version in the place of the file.
@@ -137,7 +137,7 @@ impl ForeignFile {
         };
         let in_place = || {
             drop(disk.open_for_writing(real)?);
-            // Not by the name of a backup: one that was left behind may be the only whole file there is.
+            // A backup of a stopped write may be the only whole file, so the name of a backup is not used.
             let back_up = |copy: &Path| {
                 replace::copy(disk, copy, old.unwrap_or_default())?;
                 disk.remove(copy)
@@ -146,7 +146,7 @@ impl ForeignFile {
         };
         self.by_some_way(real, there.as_ref(), exchange, in_place)
     }
-    /// Changes the file from what was read to something else, unless it is something else already.
+    /// Replaces the version that was read by a new one, unless another program has changed the file since.
     pub(crate) fn put(&self, real: &Path, old: Option<&[u8]>, new: &[u8]) -> io::Result<Put> {
         let there = self.disk.metadata(real)?;
         if there.is_some() != old.is_some() {
@@ -156,7 +156,7 @@ impl ForeignFile {
         self.by_some_way(real, there.as_ref(), exchange, || self.put_in_place(real, old.unwrap_or_default(), new))
     }
 
-    /// The first way that can be gone here: another file takes the place of this one, or this one is written over.
+    /// Takes the first way that works here: another file replaces this one, or this one is written in place.
     fn by_some_way<T>(
         &self,
         real: &Path,
@@ -165,7 +165,7 @@ impl ForeignFile {
         in_place: impl Fn() -> io::Result<T>,
     ) -> io::Result<T> {
         if there.is_some_and(platform::is_read_only) {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "nobody may write it"));
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is read-only"));
         }
         if there.is_some_and(platform::has_other_names) {
             return in_place();
@@ -173,7 +173,7 @@ impl ForeignFile {
         let cannot = |done: &io::Result<T>| done.as_ref().is_err_and(platform::means_irreplaceable);
         let [ours, beside] = self.stagings(real);
         let mut done = exchange(&ours);
-        // The journal may lie on another file system.
+        // The folder of the first staging may be on another file system.
         if cannot(&done) {
             done = exchange(&beside);
         }
@@ -183,26 +183,27 @@ impl ForeignFile {
         done
     }
 
-    /// Where a file is made whole, and where what comes out waits: first in the journal's folder, which nobody else looks
-    /// into and nobody commits. A process may end before it has looked again.
+    /// The paths at which a new version is made whole, and at which the old one waits after the exchange. The first is in the
+    /// folder of the journal, which no other program reads and which is not committed. A process may end before it has looked
+    /// at the old version again.
     fn stagings(&self, real: &Path) -> [PathBuf; 2] {
         [self.beside(real), hidden_sibling(real, "")]
     }
 
-    /// Lets a whole new file take the place of the old one, and looks at what comes out.
+    /// Exchanges a whole new file with the old one, and compares what comes out.
     fn exchange(&self, staging: &Path, real: &Path, old: Option<(&[u8], &Metadata)>, new: &[u8]) -> io::Result<Put> {
         let disk = &self.disk;
         let unfinished = unfinished(staging);
         let former = old.map_or(&[][..], |(bytes, _)| bytes);
         let whole = sibling(staging, &format!("-{}-{}", digest([former]), digest([new])));
         replace::make(disk, &unfinished, old.map(|(_, there)| (real, there)), new)?;
-        // Whoever finds a file by this name knows that it is whole, and what it was to replace.
+        // The name tells a later start that the file is whole, and which version it was to replace.
         replace::or_nothing(disk, &unfinished, disk.rename(&unfinished, &whole))?;
         let put = self.exchange_whole(real, &whole, old);
         match &put {
-            // What came out stays for a moment: an editor that had it open may write into it yet.
+            // The old version stays for a moment: an editor that has it open may still write into it.
             Ok(Put::Replaced) => replace::sync_folder(disk, real)?,
-            // Where it is ours nobody needs it. Anything else is looked at when this is tried again.
+            // Our own new version is not needed. Anything else is repaired at the next attempt.
             _ => {
                 if let Ok(Some(bytes)) = disk.read(&whole)
                     && bytes == new
@@ -218,9 +219,9 @@ impl ForeignFile {
         let disk = &self.disk;
         let ours = disk.metadata(whole)?;
         let Some((old, there)) = old else {
-            // Whoever makes it in this moment is not overwritten either.
+            // A file that another program creates at this moment is not overwritten either.
             return match disk.link(whole, real) {
-                // Nothing came out: what is left is a second name of the same file.
+                // Nothing came out: the staging is a second name of the new file.
                 Ok(()) => disk.remove(whole).map(|()| Put::Replaced),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Put::Changed),
                 Err(_) => disk.rename(whole, real).map(|()| Put::Replaced),
@@ -229,12 +230,12 @@ impl ForeignFile {
         if disk.read(real)?.as_deref() != Some(old) {
             return Ok(Put::Changed);
         }
-        // What is compared last is compared fast: the shorter this takes, the less can come between.
+        // The last comparison is a fast one: the shorter it takes, the less can happen before the exchange.
         if !disk.metadata(real)?.is_some_and(|now| platform::is_untouched(there, &now)) {
             return Ok(Put::Changed);
         }
         if !disk.exchange(whole, real)? {
-            // There is no way here to see what comes out.
+            // On this system nothing shows what comes out.
             return disk.rename(whole, real).map(|()| Put::Replaced);
         }
         if disk.metadata(whole)?.is_some_and(|out| platform::is_unchanged(there, &out))
@@ -242,8 +243,8 @@ impl ForeignFile {
         {
             return Ok(Put::Replaced);
         }
-        // Somebody replaced it between the look and the exchange. Theirs goes back at once. What comes out then is what
-        // was put there last, or theirs again and newer still.
+        // Another program replaced the file between the comparison and the exchange. Its version is restored at once. What
+        // comes out then is the version that was written last, or a newer one of the other program.
         let mut expected = ours;
         for _ in 0..EXCHANGES {
             let put = disk.metadata(whole)?;
@@ -260,11 +261,11 @@ impl ForeignFile {
         Ok(Put::Changed)
     }
 
-    /// Writes over a file that no other can replace, with a whole copy of the old one beside it meanwhile.
+    /// Writes a file in place that cannot be replaced, with a whole copy of the old version beside it during the write.
     fn put_in_place(&self, real: &Path, old: &[u8], new: &[u8]) -> io::Result<Put> {
         let disk = &self.disk;
         let mut refused = io::Error::from(io::ErrorKind::PermissionDenied);
-        // What may not be written at all needs no backup.
+        // A file that may not be written needs no backup.
         drop(disk.open_for_writing(real)?);
         for backup in self.backup_paths(real) {
             if let Err(error) = replace::copy(disk, &backup, old) {
@@ -276,8 +277,8 @@ impl ForeignFile {
                 return Ok(Put::Changed);
             }
             if let Err(error) = replace::write_over(disk, real, new) {
-                // It may be cut, or made of two; its own bytes need no more space than it has. Where even they cannot be
-                // written the backup stays: it may be the only whole one.
+                // The file may be cut, or made of two versions. The old bytes need no more space than it has. If even they
+                // cannot be written the backup stays, because it may be the only whole version.
                 if replace::write_over(disk, real, old).is_ok() {
                     disk.remove(&backup)?;
                 }
@@ -289,7 +290,8 @@ impl ForeignFile {
         Err(refused)
     }
 
-    /// Where a backup can lie: where the journal is, which outlives a container if anything does, and beside the file.
+    /// The paths at which a backup can lie: in the folder of the journal, which is the most likely one to outlive a container,
+    /// and beside the file.
     pub(crate) fn backup_paths(&self, real: &Path) -> [PathBuf; 2] {
         [sibling(&self.beside(real), ".backup"), hidden_sibling(real, ".backup")]
     }
@@ -306,7 +308,8 @@ impl ForeignFile {
         Ok(kept)
     }
 
-    /// What lies under such a name is the old file, the new one, or one of an editor that was faster than the exchange.
+    /// Repairs one exchange. The file that is left is the old version, the new one, or one of an editor that was faster than
+    /// the exchange.
     fn repair_exchange(
         &self,
         real: &Path,
@@ -320,7 +323,7 @@ impl ForeignFile {
         if found == old || found == new {
             return disk.remove(path).map(|()| None);
         }
-        // Written into after it was replaced, and maybe not to its end yet.
+        // An editor has written into it after the exchange, and may not be done yet.
         let mut looks = WHOLE_LOOKS;
         while looks > 0 && disk.read(path)?.is_some_and(|bytes| !is_whole(&bytes)) {
             looks -= 1;
@@ -328,7 +331,7 @@ impl ForeignFile {
         }
         let there = disk.read(real)?;
         if there.is_some_and(|there| digest([there.as_slice()]) == new) && looks > 0 {
-            // Nobody has written since: theirs goes back.
+            // No program has written the file since: the version of the editor is restored.
             return disk.rename(path, real).map(|()| None);
         }
         let kept = sibling(real, &format!(".ring-auth-kept-{found}"));
@@ -348,7 +351,7 @@ impl ForeignFile {
     /// be written.
     pub(crate) fn restore(&self, real: &Path, backup: &Backup, new: &[u8]) -> io::Result<()> {
         replace::write_over(&self.disk, real, new).inspect_err(|_| {
-            // As when it was written: better the old one than half of the new one.
+            // As in the write itself: the whole old version is better than half of the new one.
             let _ = replace::write_over(&self.disk, real, &backup.old);
         })
     }
@@ -366,15 +369,15 @@ impl ForeignFile {
         }
     }
 
-    /// The path that the lock is named after. In a given folder files of one name share it, whatever their paths: a link may
-    /// lead to another path by now, and a container may see the same file by another one.
+    /// The path after which the lock is named. In a given folder, files with one name share it, whatever their paths are: a
+    /// link may now lead to another path, and a container may see the same file at another one.
     fn locked(&self, real: &Path) -> (PathBuf, Folder) {
         let (folder, whose) = self.folder(real);
         let name = if whose == Folder::Own { real } else { &self.given }.file_name().unwrap_or_default();
         (folder.join(name), whose)
     }
 
-    /// The path that the backups of a file are named after. They belong to one file alone.
+    /// The path after which the backups of a file are named. Each file has its own.
     fn beside(&self, real: &Path) -> PathBuf {
         let (folder, whose) = self.folder(real);
         let mut name = real.file_name().unwrap_or_default().to_owned();
@@ -385,7 +388,7 @@ impl ForeignFile {
     }
 }
 
-/// Whether bytes are what a write of one text over another leaves when it is stopped: it never cuts first.
+/// Whether bytes are the result of a write of one text over another that was stopped. Such a write never truncates first.
 pub(crate) fn is_torn(there: &[u8], old: &[u8], new: &[u8]) -> bool {
     if there == old || there == new {
         return false;
@@ -399,11 +402,11 @@ pub(crate) fn is_torn(there: &[u8], old: &[u8], new: &[u8]) -> bool {
     there.len() == old.len() && begun + left >= there.len()
 }
 
-/// What a file is called in a staging until it is whole.
+/// The name of a new version in a staging until it is whole.
 fn unfinished(staging: &Path) -> PathBuf {
     sibling(staging, ".tmp")
 }
-/// The files of exchanges that were stopped, and what each was to replace by what.
+/// The files of exchanges that were stopped, with the digests of the old and the new version of each.
 fn left_behind(staging: &Path) -> Vec<(PathBuf, String, String)> {
     siblings(staging, "-")
         .into_iter()

@@ -113,7 +113,7 @@ fn nothing_is_made_beside_a_file_that_is_now_something_else() {
     std::os::unix::fs::symlink(&socket, &path).unwrap();
     let error = change(&file, "second").unwrap_err();
     assert_eq!(error.code(), ErrorCode::Store);
-    let says = format!("{} is a socket by now, and no file that can show a token. Put the file back.", path.display());
+    let says = format!("{} is now a socket, not a regular file. Put the file back.", path.display());
     assert_eq!(error.message(), says);
     assert_eq!(names(elsewhere.path()), ["socket"]);
 }

@@ -1,10 +1,10 @@
-//! What differs between operating systems when files are kept.
+//! The differences between operating systems in storage calls. Each system has a module with the same functions.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The mode, the owner, the access list and the attributes that a replaced file has to have again.
+/// The mode, owner, access list and attributes that a file must have that replaces another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ownership<'a> {
     #[cfg(unix)]
@@ -13,18 +13,18 @@ pub(crate) struct Ownership<'a> {
     uid: u32,
     #[cfg(unix)]
     gid: u32,
-    /// The file that has the access list and the attributes.
+    /// The file from which the access list and the attributes are copied.
     #[cfg(unix)]
     like: &'a Path,
     #[cfg(not(unix))]
     like: std::marker::PhantomData<&'a Path>,
 }
 
-/// A file system, told from the others that are there at the same time.
+/// The identity of a mounted file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Device(#[cfg(unix)] u64);
 
-/// For whom root makes files.
+/// The user for whom root creates files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Owner {
     #[cfg(unix)]
@@ -33,7 +33,7 @@ pub(crate) struct Owner {
     gid: u32,
 }
 
-/// Whose a file is, for a person to read.
+/// Owner and mode of a file, for a message.
 #[cfg_attr(not(unix), allow(dead_code, reason = "there are no modes there"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Holder {
@@ -41,15 +41,15 @@ pub(crate) struct Holder {
     pub(crate) owner: u32,
     /// The number of this process's user.
     pub(crate) user: u32,
-    /// What it grants to whom.
+    /// Its mode bits.
     pub(crate) mode: u32,
 }
 
-/// What follows a file's name while it, or a folder, has no owner yet; then comes what no other process uses.
+/// The ending of the name of a file or folder that was not given to its owner yet. A unique number follows.
 #[cfg_attr(not(unix), allow(dead_code, reason = "nothing is given to another user there"))]
 pub(crate) const PROVISIONAL: &str = ".new-";
 
-/// Whether that is what follows [`PROVISIONAL`] in a name of ours.
+/// Whether a text is the number that follows [`PROVISIONAL`] in a name of ours.
 pub(crate) fn is_provisional(number: &str) -> bool {
     number.len() == 32 && number.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }

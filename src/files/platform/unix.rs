@@ -28,18 +28,18 @@ fn private() -> OpenOptions {
     options
 }
 
-/// Makes a file that was not there, readable by nobody else from its first moment.
+/// Creates a file that does not exist yet, readable by this user alone from the first moment.
 pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     private().write(true).create_new(true).open(path)
 }
 
-/// A file that has no name yet, or only one that nobody looks for.
+/// A file that has no name yet, or a unique one under which no process looks for it.
 pub(crate) struct Unnamed {
     file: File,
     provisional: Option<PathBuf>,
 }
 
-/// Makes a private file in the folder of a path, which gets its name later.
+/// Creates a private file in the folder of a path, which gets its name later.
 pub(crate) fn create_unnamed(path: &Path) -> io::Result<Unnamed> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     if let Some(file) = create_nameless(path) {
@@ -50,7 +50,7 @@ pub(crate) fn create_unnamed(path: &Path) -> io::Result<Unnamed> {
     Ok(Unnamed { file, provisional: Some(provisional) })
 }
 
-/// A file without any name, if the file system has such files and the system can name them afterwards.
+/// A file without a name, if the file system supports that and the system can name it later.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn create_nameless(path: &Path) -> Option<File> {
     if !Path::new(OPEN_FILES).is_dir() {
@@ -74,7 +74,7 @@ impl Unnamed {
         &self.file
     }
 
-    /// Gives the file its name, one that nothing has.
+    /// Gives the file its name. Fails if something has that name.
     pub(crate) fn name(self, path: &Path) -> io::Result<File> {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         if self.provisional.is_none() {
@@ -96,7 +96,7 @@ impl Drop for Unnamed {
     }
 }
 
-/// Makes a folder for another user. It has no name that anybody looks for until it belongs to that user.
+/// Creates a folder for another user. Until it belongs to that user, it has a unique name under which no process looks for it.
 pub(crate) fn create_dir_for(
     path: &Path,
     owner: Owner,
@@ -110,43 +110,43 @@ pub(crate) fn create_dir_for(
     if made.is_err() {
         let _ = std::fs::remove_dir(&provisional);
     }
-    // Another process was faster.
+    // Another process may have created it in the meantime.
     made.or_else(|error| if path.is_dir() { Ok(()) } else { Err(error) })
 }
 
-/// Makes a file that was not there, to take the place of another: mode and owner of that one are given to it next.
+/// Creates a file that takes the place of another one. The caller gives it the mode and the owner of that file.
 pub(crate) fn create_like(path: &Path, _like: &Path) -> io::Result<File> {
     create_private(path)
 }
 
-/// A mode is there from the first moment.
+/// Always false: a file has its mode from the first moment.
 pub(crate) fn take_exposed(_file: &Path) -> bool {
     false
 }
 
-/// Opens a file for writing over it, and no link.
+/// Opens a file to write it in place. Does not follow a link.
 pub(crate) fn open_for_writing(path: &Path) -> io::Result<File> {
     private().write(true).open(path)
 }
 
-/// Opens a file for reading, and no link.
+/// Opens a file to read it. Does not follow a link.
 pub(crate) fn open_for_reading(path: &Path) -> io::Result<File> {
-    // A pipe in its place must not hang us.
+    // A pipe at this path must not block.
     let mut options = OpenOptions::new();
     options.read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()).open(path)
 }
 
-/// Opens the file that is locked, making it if it is not there.
+/// Opens the file of a lock, and creates it if it does not exist.
 pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
     private().read(true).write(true).create(true).truncate(false).open(path)
 }
 
-/// Opens the file that is locked, if it is there.
+/// Opens the file of a lock that exists.
 pub(crate) fn open_lock_if_there(path: &Path) -> io::Result<File> {
     private().read(true).write(true).open(path)
 }
 
-/// The error of looking at a path, which says itself if the path leads through a file.
+/// Returns the error of a metadata call as it is: on Unix it says itself if the path leads through a file.
 pub(crate) fn what_is_missing(error: io::Error, _path: &Path) -> io::Error {
     error
 }
@@ -157,7 +157,7 @@ pub(crate) fn canonicalize(path: &Path) -> io::Result<PathBuf> {
     std::fs::canonicalize(path)
 }
 
-/// Makes a folder that nobody else can look into.
+/// Creates a folder that only this user can read.
 pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
@@ -172,8 +172,8 @@ pub(crate) fn is_still_at(file: &File, path: &Path) -> io::Result<bool> {
     })
 }
 
-/// Whether looks at a path find the file of that number. Some file systems (FUSE, the shares of virtual machines)
-/// number a file anew at each look: there it counts that the file was not removed.
+/// Whether repeated looks at a path find the file with that number. Some file systems (FUSE, the shares of virtual machines)
+/// give a file another number at each look: then it counts that the file was not removed.
 fn leads_to(
     opened: (u64, u64),
     has_a_name: bool,
@@ -187,26 +187,26 @@ fn leads_to(
     Ok(has_a_name && first != second && second != third && third != first)
 }
 
-/// Makes what was written survive a power cut.
+/// Makes written bytes survive a power cut.
 pub(crate) fn sync_file(file: &File) -> io::Result<()> {
     match file.sync_all() {
-        // On macOS that goes through the drive's own cache (`F_FULLFSYNC`), which network file systems refuse.
+        // On macOS this flushes the cache of the drive (`F_FULLFSYNC`), which network file systems refuse.
         Err(error) if cfg!(target_vendor = "apple") && has_no_full_sync(&error) => Ok(rustix::fs::fsync(file)?),
         done => done,
     }
 }
 
-/// Whether an error says that a file system cannot reach through the drive's cache.
+/// Whether an error says that a file system cannot flush the cache of the drive.
 fn has_no_full_sync(error: &io::Error) -> bool {
-    // Two of them are one number on Linux.
+    // Two of these have one number on Linux.
     let refusals = [Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOTTY, Errno::INVAL];
     error.raw_os_error().is_some_and(|code| refusals.contains(&Errno::from_raw_os_error(code)))
 }
 
-/// Makes what was renamed or created in a folder survive a power cut.
+/// Makes renamed and created files in a folder survive a power cut.
 pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
     match sync_file(&File::open(path)?) {
-        // Some network file systems cannot do it for folders, and need not.
+        // Some network file systems cannot sync folders, and need not.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
         other => other,
     }
@@ -218,14 +218,14 @@ pub(crate) fn sync_file_system_of(path: &Path) -> io::Result<()> {
     Ok(rustix::fs::syncfs(open_for_reading(path)?)?)
 }
 
-/// There is no such call here.
+/// Always fails, because this system has no such call.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) fn sync_file_system_of(_path: &Path) -> io::Result<()> {
     Err(io::ErrorKind::PermissionDenied.into())
 }
 
-/// Keeps room for that many bytes, so that a full disk cannot refuse them later. `false` where the file system
-/// has no way to promise that but to write them.
+/// Reserves that many bytes, so that a full disk cannot refuse them later. `false` if the file system can only do that by
+/// writing them.
 pub(crate) fn allocate(file: &File, bytes: u64) -> io::Result<bool> {
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
         Ok(()) => Ok(true),
@@ -234,7 +234,7 @@ pub(crate) fn allocate(file: &File, bytes: u64) -> io::Result<bool> {
     }
 }
 
-/// Whether an error says that a file system has no locks, rather than that somebody holds one.
+/// Whether an error says that a file system has no locks, and not that another process has one.
 pub(crate) fn means_no_locks(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error().map(Errno::from_raw_os_error),
@@ -247,13 +247,13 @@ pub(crate) fn means_not_writable(error: &io::Error) -> bool {
     error.raw_os_error().map(Errno::from_raw_os_error) == Some(Errno::BADF)
 }
 
-/// Nobody's open file is in the way here.
+/// Always false: a file that another program has open can be replaced on Unix.
 pub(crate) fn means_held(_error: &io::Error) -> bool {
     false
 }
 
-/// Whether an error says that a file here cannot be replaced by another, though it may be written itself: a single
-/// file mounted into a container, a NAS with access lists, a folder that is read-only.
+/// Whether an error says that a file cannot be replaced by another one, although it may be written in place: a single file that
+/// is mounted into a container, access lists of a NAS, a read-only folder.
 pub(crate) fn means_irreplaceable(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error().map(Errno::from_raw_os_error),
@@ -261,12 +261,12 @@ pub(crate) fn means_irreplaceable(error: &io::Error) -> bool {
     )
 }
 
-/// Whether an error says that a link was met where none is followed.
+/// Whether an error says that the path is a link, which is not followed.
 pub(crate) fn is_link_refused(error: &io::Error) -> bool {
     error.raw_os_error().map(Errno::from_raw_os_error) == Some(Errno::LOOP)
 }
 
-/// Lets two files change places in one go; `false` where the system cannot do that.
+/// Exchanges two files atomically; `false` if the system cannot do that.
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 pub(crate) fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
     match rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
@@ -276,83 +276,83 @@ pub(crate) fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
     }
 }
 
-/// There is no way to do that here.
+/// Always `false`: this system cannot exchange two files.
 #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
 #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
 pub(crate) fn exchange(_one: &Path, _other: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Whether nobody at all may write a file: somebody wants it to stay as it is.
+/// Whether the mode lets no user write a file, so that it is to stay as it is.
 pub(crate) fn is_read_only(metadata: &Metadata) -> bool {
     metadata.mode() & 0o222 == 0
 }
 
-/// Whether a file has other names, which would go on leading to its old bytes.
+/// Whether a file has other names, which would keep the old bytes.
 pub(crate) fn has_other_names(metadata: &Metadata) -> bool {
     metadata.nlink() > 1
 }
 
-/// The file system on which something lies.
+/// The file system on which a file or folder lies.
 pub(crate) fn device(metadata: &Metadata) -> Device {
     Device(metadata.dev())
 }
 
-/// Whether two looks at a path met the same file.
+/// Whether two looks at a path found the same file.
 pub(crate) fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-/// Whether they met it with the same bytes, mode and owner, as far as that is seen without reading it.
+/// Whether two looks at a path found the same file with the same bytes, mode and owner, as far as its metadata show that.
 pub(crate) fn is_unchanged(one: &Metadata, other: &Metadata) -> bool {
     let when = |metadata: &Metadata| (metadata.len(), metadata.mtime(), metadata.mtime_nsec());
     let whose = |metadata: &Metadata| (metadata.mode(), metadata.uid(), metadata.gid());
     is_same_file(one, other) && when(one) == when(other) && whose(one) == whose(other)
 }
 
-/// Whether nothing at all was done to it between them, its access list and its attributes included.
+/// Whether the file was not changed at all between two looks, including its access list and its attributes.
 pub(crate) fn is_untouched(one: &Metadata, other: &Metadata) -> bool {
     let when = |metadata: &Metadata| (metadata.ctime(), metadata.ctime_nsec());
     is_unchanged(one, other) && when(one) == when(other)
 }
 
-/// Whether a symbolic link was placed by somebody whom we need not trust.
+/// Whether a symbolic link belongs to a user that is neither this one nor root.
 pub(crate) fn is_foreign_link(metadata: &Metadata) -> bool {
     let uid = metadata.uid();
     uid != 0 && uid != rustix::process::geteuid().as_raw()
 }
 
-/// Whether the file system of a path is mounted read-only. What cannot be asked is not.
+/// Whether the file system of a path is mounted read-only. False if the system does not say.
 pub(crate) fn is_mounted_read_only(path: &Path) -> bool {
     rustix::fs::statvfs(path).is_ok_and(|there| there.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
-/// Whether this user may write what is there: a file, or make files in a folder.
+/// Whether this user may write a file, or create files in a folder.
 pub(crate) fn may_write(path: &Path) -> bool {
     let is_folder = path.is_dir();
     let wanted = if is_folder { Access::WRITE_OK | Access::EXEC_OK } else { Access::WRITE_OK };
     rustix::fs::access(path, wanted).is_ok()
 }
 
-/// Whose something is, and what its mode grants.
+/// Owner and mode of a file.
 #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the system without modes")]
 pub(crate) fn holder(metadata: &Metadata) -> Option<Holder> {
     let user = rustix::process::geteuid().as_raw();
     Some(Holder { owner: metadata.uid(), user, mode: metadata.mode() & 0o7777 })
 }
 
-/// Whether this is the user who may do everything.
+/// Whether this process runs as root.
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// The user whose processes meet in the private folders: this one, or the owner for whom root makes files.
+/// The user to whom the private folders belong: this one, or the owner for whom root creates files.
 fn user(owner: Option<Owner>) -> u32 {
     owner.map_or_else(|| rustix::process::geteuid().as_raw(), |owner| owner.uid)
 }
 
-/// The private folders for what has no place beside a file, the best first. They are the same for all processes of the
-/// user, and for root at that user's files: neither `HOME` nor `TMPDIR` nor `XDG_RUNTIME_DIR` has a say.
+/// The private folders for files that cannot be created beside another one, the best first. They are the same for all processes
+/// of the user, and for root at the files of that user: `HOME`, `TMPDIR` and `XDG_RUNTIME_DIR` do not matter.
 pub(crate) fn private_folders(owner: Option<Owner>) -> Vec<PathBuf> {
     static HOMES: Mutex<BTreeMap<u32, Option<PathBuf>>> = Mutex::new(BTreeMap::new());
     let uid = user(owner);
@@ -362,7 +362,7 @@ pub(crate) fn private_folders(owner: Option<Owner>) -> Vec<PathBuf> {
     at_home.into_iter().chain([PathBuf::from(format!("/tmp/ring-auth-{uid}"))]).collect()
 }
 
-/// Makes such a folder, if it is not there.
+/// Creates a private folder if it does not exist, and checks it.
 pub(crate) fn make_private_folder(folder: &Path, owner: Option<Owner>) -> io::Result<()> {
     let made = match owner {
         _ if std::fs::symlink_metadata(folder).is_ok() => Ok(()),
@@ -375,7 +375,7 @@ pub(crate) fn make_private_folder(folder: &Path, owner: Option<Owner>) -> io::Re
     }
 }
 
-/// Whether a folder is there, and nobody else's.
+/// Checks that a private folder exists, and belongs to its user alone.
 pub(crate) fn check_private_folder(folder: &Path, owner: Option<Owner>) -> io::Result<()> {
     let metadata = std::fs::symlink_metadata(folder)?;
     if !metadata.is_dir() || metadata.uid() != user(owner) || metadata.mode() & 0o077 != 0 {
@@ -384,9 +384,9 @@ pub(crate) fn check_private_folder(folder: &Path, owner: Option<Owner>) -> io::R
     Ok(())
 }
 
-/// Opens a file to lock the file itself; `None` if it is not there, or if this user may not even read it.
+/// Opens a file to lock the file itself; `None` if it does not exist, or if this user may not even read it.
 pub(crate) fn open_itself(path: &Path) -> io::Result<Option<File>> {
-    // A network file system locks only what may be written.
+    // A network file system locks only files that were opened for writing.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let opened = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path);
     match opened.or_else(|_| OpenOptions::new().read(true).custom_flags(flags).open(path)) {
@@ -400,9 +400,9 @@ pub(crate) fn open_itself(path: &Path) -> io::Result<Option<File>> {
 /// in place: then other processes can have the same file under other names, with other locks.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn is_locked_itself(file: &File, path: &Path, has_stand_in: bool) -> io::Result<bool> {
-    /// Where the lock of a file keeps others from reading it: SMB, CIFS, SMB2.
+    /// File systems on which the lock of a file prevents others from reading it: SMB, CIFS, SMB2.
     const MANDATORY: [u32; 3] = [0x517b, 0xff53_4d42, 0xfe53_4d42];
-    /// Where a file that is open cannot be replaced without a trace: NFS, FUSE, 9P, AFS.
+    /// File systems on which replacing an open file leaves a trace: NFS, FUSE, 9P, AFS.
     const REMOTE: [u32; 4] = [0x6969, 0x6573_5546, 0x0102_1997, 0x5346_414f];
     #[allow(
         clippy::cast_possible_truncation,
@@ -413,37 +413,37 @@ pub(crate) fn is_locked_itself(file: &File, path: &Path, has_stand_in: bool) -> 
     if MANDATORY.contains(&kind) {
         return Ok(false);
     }
-    // Of a file that is replaced here another mount of it may exist elsewhere: a lock costs no access to the disk.
+    // A file that is replaced here may be mounted elsewhere, and a lock costs no access to the disk.
     let is_local = !REMOTE.contains(&kind);
     Ok(is_local || has_stand_in || has_other_names(&file.metadata()?) || is_mounted_alone(path))
 }
 
-/// There is no way here to see that a file is mounted alone.
+/// Whether a file itself is locked. This system does not show whether a file is mounted alone.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) fn is_locked_itself(file: &File, _path: &Path, has_stand_in: bool) -> io::Result<bool> {
     Ok(has_stand_in || has_other_names(&file.metadata()?))
 }
 
-/// Whether a file is mounted over a path, rather than lying in the folder there.
+/// Whether a single file is mounted at a path, and does not lie in the folder there.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn is_mounted_alone(path: &Path) -> bool {
     rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty())
         .is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
-/// There is no way here to see that.
+/// Always false: this system does not show that.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) fn is_mounted_alone(_path: &Path) -> bool {
     false
 }
 
-/// Whether a file is one that only this mount leads to any more: it was replaced in the folder that it comes from.
+/// Whether only this mount still leads to a file, because it was replaced in the folder from which it was mounted.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn is_left_over(file: &File, path: &Path) -> io::Result<bool> {
     Ok(file.metadata()?.nlink() == 0 && is_mounted_alone(path))
 }
 
-/// There are no such mounts here.
+/// Always false: this system has no such mounts.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 #[allow(clippy::unnecessary_wraps, reason = "the same shape as on the systems where it can fail")]
 pub(crate) fn is_left_over(_file: &File, _path: &Path) -> io::Result<bool> {
@@ -451,25 +451,26 @@ pub(crate) fn is_left_over(_file: &File, _path: &Path) -> io::Result<bool> {
 }
 
 impl Owner {
-    /// The owner of what lies there, where this process is root and they are not: it made files beside it for them.
+    /// The owner of an entry, if this process is root and the owner is another user: root creates the files beside it for that
+    /// user.
     pub(crate) fn beside(metadata: &Metadata) -> Option<Self> {
         let owner = Self { uid: metadata.uid(), gid: metadata.gid() };
         (is_root() && owner.uid != 0 && is_known_user(owner.uid)).then_some(owner)
     }
 
-    /// Gives them a file that root has just made and nobody else has seen. The root of a user namespace may not give
-    /// to an owner that the namespace does not know: then it stays root's.
+    /// Gives the owner a file that root has just created and no other process has seen. The root of a user namespace cannot
+    /// give it to an owner that the namespace does not know: then it stays root's.
     pub(crate) fn give(self, file: &File) -> io::Result<()> {
         or_keep(std::os::unix::fs::fchown(file, Some(self.uid), Some(self.gid)))
     }
 
-    /// Gives them a folder that root has just made, in the same way.
+    /// Gives the owner a folder that root has just created, in the same way as a file.
     fn give_folder(self, path: &Path) -> io::Result<()> {
         or_keep(std::os::unix::fs::lchown(path, Some(self.uid), Some(self.gid)))
     }
 }
 
-/// Whether a number is that of a user of this user namespace. The files of all others seem to belong to one number, which
+/// Whether a number is that of a user of this user namespace. The files of all other users seem to belong to one number, which
 /// may be a user as well: nothing is given to that one.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn is_known_user(uid: u32) -> bool {
@@ -481,7 +482,7 @@ fn is_known_user(uid: u32) -> bool {
     USERS.as_ref().is_none_or(|(users, overflow)| users.knows(uid, *overflow))
 }
 
-/// There are no such namespaces here.
+/// Always true: this system has no user namespaces.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn is_known_user(_uid: u32) -> bool {
     true
@@ -503,7 +504,7 @@ impl UserMap {
     }
 
     fn knows(&self, uid: u32, overflow: u32) -> bool {
-        // That of the system itself has every number.
+        // The namespace of the system itself has every number.
         let is_whole = self.0.is_empty() || self.0.contains(&(0, u32::MAX));
         let is_in = |(first, count): &(u32, u32)| uid.checked_sub(*first).is_some_and(|at| at < *count);
         is_whole || (uid != overflow && self.0.iter().any(is_in))
@@ -523,26 +524,26 @@ fn is_unknown_owner(error: &io::Error) -> bool {
 }
 
 impl<'a> Ownership<'a> {
-    /// That of a file that is somebody else's to give away: a configuration keeps its mode as it is.
+    /// The ownership of a file of another program, with its whole mode.
     pub(crate) fn exactly(metadata: &Metadata, like: &'a Path) -> Self {
         Self { mode: metadata.mode() & 0o777, uid: metadata.uid(), gid: metadata.gid(), like }
     }
 
-    /// That of a file, without what it gives to everybody: a token is nobody else's.
+    /// The ownership of a file of ours, without the rights that its mode gives to all users, because a token is private.
     pub(crate) fn of(metadata: &Metadata, like: &'a Path) -> Self {
         Self { mode: metadata.mode() & 0o770, ..Self::exactly(metadata, like) }
     }
 
-    /// Whether a file of this owner cannot be made without giving it away.
+    /// Whether this process would have to change the owner of a file that it creates.
     pub(crate) fn is_another_users(self) -> bool {
         self.uid != rustix::process::geteuid().as_raw()
     }
 
-    /// Gives it to a file that has another one and is in nobody's hands yet.
+    /// Gives this ownership to a new file that no other process uses yet.
     ///
     /// # Errors
     ///
-    /// One of those that mean that the file cannot take the place of the other, if it cannot be given all of it.
+    /// If the file cannot get all of it: an error that means that it cannot take the place of the other one.
     pub(crate) fn apply(self, file: &File) -> io::Result<()> {
         let metadata = file.metadata()?;
         if metadata.uid() != self.uid && !is_known_user(self.uid) {
@@ -556,7 +557,7 @@ impl<'a> Ownership<'a> {
             let is_set = file.metadata()?.mode() & 0o777 == self.mode;
             if is_set { Ok(()) } else { file.set_permissions(std::fs::Permissions::from_mode(self.mode)) }
         };
-        // A mode is a part of an access list: some lists are right with it, and any list brings its own.
+        // A mode is part of an access list: some lists match it already, and each list brings its own.
         set_mode()?;
         attributes::copy(self.like, file)?;
         set_mode()?;
@@ -577,7 +578,7 @@ mod tests {
                 if is_nameless {
                     return create_unnamed(&path).unwrap();
                 }
-                // As on a file system that has no files without a name.
+                // As on a file system without nameless files.
                 let provisional = provisional(&path);
                 let file = private().write(true).create_new(true).open(&provisional).unwrap();
                 Unnamed { file, provisional: Some(provisional) }
@@ -600,7 +601,7 @@ mod tests {
             leads_to((1, opened), has_a_name, || Ok(looks.next().flatten())).unwrap()
         };
         assert!(leads(5, true, &[Some(5)]));
-        // Removed, or replaced by another file.
+        // The file was removed, or replaced by another one.
         assert!(!leads(5, true, &[None]) && !leads(5, true, &[Some(6), Some(6), Some(6)]));
         assert!(!leads(5, true, &[Some(6), Some(7), Some(7)]) && !leads(5, true, &[Some(6), Some(7), None]));
         assert!(leads(5, true, &[Some(6), Some(7), Some(8)]));

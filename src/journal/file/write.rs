@@ -164,7 +164,7 @@ impl FileGuard {
         let mut notices = match way {
             Way::Replaced => Vec::new(),
             Way::InPlace => vec![Notice(format!(
-                "The journal {path} cannot be replaced in one go here, so it is written in place, with a copy beside it meanwhile."
+                "The journal {path} cannot be replaced atomically here, so it is written in place, with a copy beside it during the write."
             ))],
             Way::Beside => vec![Notice(format!(
                 "The journal {path} could not be changed, so its newest version lies in a file beside it. Give this user the right to write it."
