@@ -1,7 +1,7 @@
-//! What a text or a file looks like, by its content: for the sentence that tells a person which file was probably meant.
+//! What a text or a file looks like, by its content, for the message that tells a person which file was probably meant.
 //!
-//! Nothing is decided here. Whether a file belongs to this package is decided in `journal/ours.rs`, and what a mirror takes
-//! in `mirror/wanted.rs`.
+//! This module decides nothing. `journal/ours.rs` decides whether a file belongs to this package, and `mirror/wanted.rs` which
+//! files a mirror accepts.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ pub enum Look {
     JsonObject,
     /// Any other JSON value.
     Json,
-    /// A text that begins as a JSON object does, and is not valid JSON.
+    /// A text that begins like a JSON object, and is not valid JSON.
     BrokenJson,
     /// A text in UTF-16.
     Utf16,
@@ -38,7 +38,7 @@ pub enum Look {
     Pem,
     /// A picture.
     Picture,
-    /// A file that other files are packed into.
+    /// An archive.
     Archive,
     /// A database of `SQLite`.
     Database,
@@ -46,7 +46,7 @@ pub enum Look {
     Document,
     /// A program.
     Program,
-    /// Bytes that are no text and no known format.
+    /// Bytes that are neither text nor a known format.
     Binary,
 }
 
@@ -91,19 +91,19 @@ impl Look {
         }
     }
 
-    /// Whether nothing can be read in it, and no known format either: what a disk can leave of any file.
+    /// Whether the content is neither text nor a known format, which a disk can leave of any file.
     pub fn is_undecodable(self) -> bool {
         matches!(self, Self::Zeros | Self::Binary)
     }
 }
 
-/// A text, and how it was encoded.
+/// A text and its encoding.
 struct Decoded<'a> {
     text: Cow<'a, str>,
     is_utf16: bool,
 }
 
-/// The text in these bytes without its byte order mark; `None` if they are no text.
+/// The text in these bytes without its byte order mark; `None` if they are not text.
 fn decoded(bytes: &[u8]) -> Option<Decoded<'_>> {
     let units = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
         let units: Vec<u16> = rest.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
@@ -122,7 +122,7 @@ fn decoded(bytes: &[u8]) -> Option<Decoded<'_>> {
     is_text.then(|| Decoded { text: text.strip_prefix(BOM).unwrap_or(text).into(), is_utf16: false })
 }
 
-/// The text in these bytes without its byte order mark, in UTF-8 or UTF-16; `None` if they are no text.
+/// The text in these bytes without its byte order mark, in UTF-8 or UTF-16; `None` if they are not text.
 pub fn text_in(bytes: &[u8]) -> Option<Cow<'_, str>> {
     decoded(bytes).map(|decoded| decoded.text)
 }
@@ -134,7 +134,7 @@ fn is_control(byte: u8) -> bool {
     byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r' | 0x0b | 0x0c | 0x1b | 0x08)
 }
 
-/// The keys of a JSON object at its top level; `None` if the text is none.
+/// The keys of a JSON object at its top level; `None` if the text is not one.
 pub fn keys_of(text: &str) -> Option<Vec<String>> {
     #[allow(clippy::zero_sized_map_values, reason = "serde reads an object as a map, and the values are not wanted")]
     let members: BTreeMap<String, IgnoredAny> = serde_json::from_str(text).ok()?;
@@ -184,7 +184,7 @@ fn of_object(text: &str) -> Look {
     }
 }
 
-/// Whether most of the lines that say something assign a value to a name.
+/// Whether most of the lines that are neither empty nor a comment assign a value to a name.
 fn is_dotenv(text: &str) -> bool {
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let is_assignment = |line: &&str| {

@@ -1,25 +1,25 @@
 //! The assignments in a `.env` text, as the npm package `dotenv` finds them.
 //!
-//! It is the reader that most people use, and its rule is one regular expression, tried from the start of each line
-//! (versions 16, 17 and 18 have the same): `export` or not, a key, `=` or `: `, then a value in quotes that may go over
-//! several lines, or else what is there up to `#` or the end of the line. A quote counts as one only where nothing but
-//! a comment follows the closing one. What it does by accident is done here too: a value is what programs get.
+//! Most people use that reader. Its rule is one regular expression, tried from the start of each line (versions 16, 17 and 18
+//! have the same): `export` or not, a key, `=` or `: `, then a value in quotes that may span several lines, or else the text up
+//! to `#` or the end of the line. A quote counts as one only if nothing but a comment follows the closing one. This module also
+//! does what the expression does by accident, because programs get that value.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// One of them.
+/// An assignment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assignment {
     /// Its key.
     pub key: Range<usize>,
-    /// Behind the sign that ends the key: where a value begins at the earliest.
+    /// The index behind the sign that ends the key: the earliest start of the value.
     pub start: usize,
-    /// Its value with the quotes, without white space around it; empty where there is none.
+    /// Its value with the quotes, without white space around it; empty if there is none.
     pub value: Range<usize>,
 }
 
-/// All of them, in their order.
+/// All assignments of a text, in their order.
 pub fn assignments(text: &[u8]) -> Vec<Assignment> {
     let mut found = Vec::new();
     let mut line = Some(0);
@@ -37,7 +37,7 @@ pub fn assignments(text: &[u8]) -> Vec<Assignment> {
     found
 }
 
-/// What a program gets for that value.
+/// The value that a program gets.
 pub fn meaning(value: &[u8]) -> String {
     let text = lines_alike(&String::from_utf8_lossy(value)).into_owned();
     let bare = match text.chars().next() {
@@ -47,7 +47,7 @@ pub fn meaning(value: &[u8]) -> String {
     if text.starts_with('"') { bare.replace("\\n", "\n").replace("\\r", "\r") } else { bare.to_owned() }
 }
 
-/// The quote at the ends of a value that is taken off.
+/// The quotation mark that is removed from both ends of a value.
 pub fn quote(value: &[u8]) -> Option<u8> {
     let quote = *value.first()?;
     (is_quote(quote.into()) && value.len() > 1 && value.last() == Some(&quote)).then_some(quote)

@@ -1,7 +1,7 @@
-//! A program's own `load` and `save` as the place where the token is kept: behind a journal, or alone.
+//! A program's own `load` and `save`, which keep the token: with a journal, or alone.
 //!
-//! Waiting for them occupies no thread. They never run at the same time: a call begins when the one before it has
-//! settled, however late that is. How long a caller waits for them is limited by its [`Allowance`]; the calls are not.
+//! No thread waits for them. They never run at the same time: a call begins when the previous one has settled, however late
+//! that is. [`Allowance`] limits how long a caller waits, but not how long a call runs.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,14 +20,14 @@ const NAME: &str = "The store's own code";
 const LOAD: &str = "load";
 const SAVE: &str = "save";
 
-/// What a function of the program gives in the end, which may be never. The error is the program's own words, which may
-/// contain a token.
+/// The result of a function of the program, which may never come. The error is the text of the program, which may contain a
+/// token.
 pub type Settling<T> = Pin<Box<dyn Future<Output = Result<T, Secret>> + Send>>;
 
 /// How long a program's function for the key may take.
 const LONGEST_FOR_KEY: Duration = Duration::from_secs(10);
 
-/// A key that a program's own function gives. That runs on this thread, which is therefore never made to wait for it.
+/// A key that a program's own function returns. The function runs on this thread, so this thread never waits for it.
 pub fn key_of_program(
     ask: impl Fn() -> Settling<Option<Secret>> + Send + Sync + 'static,
     runtime: Handle,
@@ -36,7 +36,7 @@ pub fn key_of_program(
         let (answer, answered) = std::sync::mpsc::channel();
         let asking = ask();
         drop(task::spawn(&runtime, async move {
-            // Nobody may be waiting any more.
+            // The caller may have stopped waiting.
             let _ = answer.send(asking.await);
         }));
         match answered.recv_timeout(LONGEST_FOR_KEY) {
@@ -53,19 +53,19 @@ fn no_key(what: &str) -> Error {
 
 /// The two functions of a program that keeps its token itself. [`Program`] calls them one at a time.
 pub trait CustomStore: Send + Sync + 'static {
-    /// Asks for the token that the program keeps; `None` if it has none.
+    /// Returns the token that the program keeps; `None` if it has none.
     fn load(&self) -> Settling<Option<Secret>>;
 
-    /// Gives the program the newest token, and the one that it had.
+    /// Passes the newest token and the previous one to the program.
     fn save(&self, new: &Secret, old: Option<&Secret>) -> Settling<()>;
 }
 
-/// What is known of a program.
+/// The tokens of a program, as far as this process knows them.
 #[derive(Default)]
 struct Known {
     /// The token that it has.
     kept: Option<Secret>,
-    /// The newest token that it was to be given.
+    /// The newest token that it should have.
     wanted: Option<Secret>,
 }
 
@@ -83,7 +83,7 @@ impl Program {
         Arc::new(Self { functions, known: Mutex::default(), turns: Turns::default(), replaces_journal: false })
     }
 
-    /// A program's functions in the place of a journal, for tokens of that issuer, with the state beside them in memory.
+    /// A program's functions instead of a journal, for tokens of that issuer. The state is in memory.
     pub fn without_a_journal(functions: Arc<dyn CustomStore>, issuer: &str) -> (ProgramStore, Arc<Self>) {
         let program = Self { functions, known: Mutex::default(), turns: Turns::default(), replaces_journal: true };
         (ProgramStore { memory: MemoryStore::new(issuer) }, Arc::new(program))
@@ -94,12 +94,12 @@ impl Program {
         self.replaces_journal
     }
 
-    /// How the program is called in messages.
+    /// The name of the program in messages.
     pub fn name(&self) -> String {
         NAME.to_owned()
     }
 
-    /// Asks for the token that the program keeps; `None` if it has none.
+    /// Returns the token that the program keeps; `None` if it has none.
     ///
     /// # Errors
     ///
@@ -123,7 +123,7 @@ impl Program {
         answer_of(LOAD, allowance, answered).await
     }
 
-    /// Gives the program this token, unless it is known to have it.
+    /// Passes this token to the program, unless the program has it already.
     ///
     /// # Errors
     ///
@@ -147,7 +147,7 @@ impl Program {
         answer_of(SAVE, allowance, answered).await
     }
 
-    /// Has this token saved when the call that runs has settled, if that is too late for whoever waits for it.
+    /// Saves this token when the running call has settled, if its caller has stopped waiting by then.
     pub fn want(&self, token: &Secret) {
         self.known().wanted = Some(token.clone());
     }
@@ -157,7 +157,7 @@ impl Program {
         self.turns.is_taken()
     }
 
-    /// Waits until the call that runs has settled, if one does.
+    /// Waits until the running call has settled, if there is one.
     pub async fn settled(&self) {
         self.turns.free().await;
     }
@@ -185,8 +185,8 @@ impl Program {
         Ok(())
     }
 
-    /// After a `save` for which nobody waits any more: saves the newest token once more, and then only if there is a
-    /// newer one. A failure is left to the next call.
+    /// Saves the newest token again after a `save` whose caller has stopped waiting, and then only if there is a newer one. A
+    /// failure is left to the next call.
     async fn save_again(&self, turn: &Turn) {
         let mut last = None;
         loop {
@@ -196,15 +196,15 @@ impl Program {
             }
             if let Some(newest) = &newest {
                 turn.begins(SAVE);
-                // Nobody is there to hear of a failure: the next call tries again.
+                // No caller waits for a failure: the next call tries again.
                 let _ = self.run_save(newest).await;
             }
             last = newest;
         }
     }
 
-    /// After a `load` for which nobody waits any more, and which gave what was known: saves what could not be saved
-    /// meanwhile. The manager does that as well, unless it was closed.
+    /// Saves what could not be saved during a `load` whose caller has stopped waiting, if it returned the known token. The
+    /// manager does that as well, unless it was closed.
     async fn save_what_waited(&self, turn: &Turn) {
         let waits = {
             let known = self.known();
@@ -215,7 +215,7 @@ impl Program {
         }
     }
 
-    /// The failure of a function, in the program's own words, without the tokens that are in those.
+    /// The error of a failed function, with the text of the program without the tokens in it.
     fn failed(&self, name: &str, words: &Secret, token: Option<&Secret>) -> Error {
         let known = self.known();
         let why =
@@ -230,7 +230,7 @@ impl Program {
 async fn answer_of<T>(name: &str, allowance: &Allowance, answered: oneshot::Receiver<Result<T>>) -> Result<T> {
     match allowance.wait(answered).await {
         Some(Ok(answer)) => answer,
-        // Its task is gone without an answer, which only the end of the runtime or a panic does.
+        // The task ended without an answer, which happens only at the end of the runtime or after a panic.
         Some(Err(_)) => Err(Error::new(ErrorCode::Store, format!("The store's own {name} was interrupted."))),
         None => Err(late(name)),
     }
@@ -254,8 +254,8 @@ fn busy(running: &str, name: &str) -> Error {
     )
 }
 
-/// The state of a manager whose token is kept by a program alone: in memory, with `save` called for each new token. What
-/// the program saves is all that outlives the process, and nothing protects from another process.
+/// The store of a manager whose token only a program keeps: the state is in memory, and `save` is called for each new token.
+/// Only what the program saves outlives the process, and nothing protects from other processes.
 pub struct ProgramStore {
     memory: MemoryStore,
 }
@@ -297,7 +297,7 @@ mod tests {
 
     type Saves = Vec<(Secret, Option<Secret>)>;
 
-    /// Remembers every call, and hangs or fails when told to.
+    /// Records every call, and hangs or fails if told to.
     #[derive(Clone, Default)]
     struct Functions(Arc<Inside>);
 
@@ -381,7 +381,7 @@ mod tests {
         program.save(&Secret::from(token), &Allowance::new()).await
     }
 
-    /// Everything that can go on without time passing has gone on.
+    /// Lets all tasks run that do not wait for time to pass.
     async fn settle() {
         for _ in 0..100 {
             tokio::task::yield_now().await;
@@ -397,7 +397,7 @@ mod tests {
         let (one, two) = (Secret::from("one"), Secret::from("two"));
         assert_eq!(*functions.0.saves.lock().unwrap(), [(one.clone(), None), (two.clone(), Some(one))]);
         assert_eq!(program.load(&Allowance::new()).await.unwrap(), Some(two));
-        // What it has is not saved again.
+        // A token that it has is not saved again.
         *functions.0.has.lock().unwrap() = Some("three".into());
         program.load(&Allowance::new()).await.unwrap();
         save(&program, "three").await.unwrap();
@@ -419,7 +419,7 @@ mod tests {
         program.load(&allowance).await.unwrap();
         assert!(program.save(&"new".into(), &allowance).await.is_err());
         assert_eq!(began.elapsed().as_secs(), 10);
-        // And after that not at all.
+        // A third save is not made.
         assert!(program.load(&allowance).await.is_err());
         assert_eq!(began.elapsed().as_secs(), 10);
         assert_eq!((*functions.0.loads.lock().unwrap(), functions.begun()), (1, 1));

@@ -12,16 +12,16 @@ pub struct Dotenv {
 }
 
 impl Dotenv {
-    /// What a journal calls the kind of this mirror.
+    /// The name of this kind of mirror in a journal.
     pub const KIND: &'static str = "dotenv";
-    /// The key where none is named.
+    /// The key if none is named.
     pub const KEY: &'static str = "RING_REFRESH_TOKEN";
 
-    /// That key.
+    /// A mirror of that key.
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` for what is no name of a variable.
+    /// `INVALID_ARGUMENT` if it cannot be the name of a variable.
     pub fn new(key: impl Into<String>) -> Result<Self> {
         let key = key.into();
         let named = key.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
@@ -29,7 +29,7 @@ impl Dotenv {
         if named {
             Ok(Self { key })
         } else {
-            // A long text can be a key that is no key, or a token.
+            // A long text may be a cryptographic key or a token, so it is not shown.
             let shown = if key.len() <= 24 { format!(" {key:?}") } else { String::new() };
             Err(Error::invalid(format!(
                 "The key{shown} cannot be the name of a variable. Use letters, digits, and _, as in {}.",
@@ -46,14 +46,13 @@ impl Default for Dotenv {
 }
 
 impl Format for Dotenv {
-    /// The last one where there are several, as `dotenv` and shells have it.
+    /// The last assignment counts, as in `dotenv` and in shells.
     fn read(&self, bytes: &[u8]) -> Result<Option<Secret>, FormatError> {
         let Some(last) = self.all(bytes)?.pop() else { return Ok(None) };
         Ok(Some(Secret::new(meaning(&bytes[last.value]))).filter(|token| !token.is_empty()))
     }
 
-    /// Only the last one where there are several. The others count for no reader that this file was written for; what a
-    /// person left there stays, until a logout.
+    /// Changes only the last assignment. No reader of this file uses the others, which stay until a logout.
     fn write(&self, bytes: &[u8], token: &Secret) -> Result<Vec<u8>, FormatError> {
         let last = self.all(bytes)?.pop();
         if self.read(bytes)?.as_ref() == Some(token) {
@@ -81,8 +80,8 @@ impl Format for Dotenv {
         Ok((self.write(bytes, token)?, Introduced { added, removed: Vec::new() }))
     }
 
-    /// Leaves the key with nothing behind it, in the quotes that it has: Compose and others complain of a variable that
-    /// is gone, and the next login finds its place. Each of them, as a logout leaves no token behind.
+    /// Leaves the key with an empty value, in its quotes: Compose and other programs report a variable that is missing, and the
+    /// next login finds the place. All assignments are emptied, so that a logout leaves no token.
     fn clear(&self, bytes: &[u8]) -> Result<Vec<u8>, FormatError> {
         let mut after = bytes.to_vec();
         for one in self.all(bytes)?.into_iter().rev() {
@@ -111,17 +110,17 @@ impl Format for Dotenv {
 }
 
 impl Dotenv {
-    /// The assignments of the key. A value that is not in the key's own line is one by accident (a quote that was never
-    /// closed, a sign with nothing behind it), and to change it would take other lines away.
+    /// The assignments of the key. If a value is not in the line of its key, that is an accident (a quote that is not closed, a
+    /// sign with nothing behind it), and to change it would remove other lines.
     fn all(&self, bytes: &[u8]) -> Result<Vec<Assignment>, FormatError> {
         if bytes.contains(&0) {
             return Err(FormatError::Odd(
-                "It has zero bytes in it, as text in UTF-16 has, and no reader of .env files takes it. Save it as UTF-8."
+                "It has zero bytes in it, as text in UTF-16 has, and no program can read such a .env file. Save it as UTF-8."
                     .into(),
             ));
         }
         if is_json_object(bytes) {
-            return Err(FormatError::Odd("It is JSON, and no .env file. Check the path.".into()));
+            return Err(FormatError::Odd("It is JSON, not a .env file. Check the path.".into()));
         }
         let mut all = assignments(bytes);
         all.retain(|one| bytes[one.key.clone()] == *self.key.as_bytes());
@@ -143,11 +142,11 @@ impl Dotenv {
         let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let is_line_open = !text.is_empty() && !text.ends_with(b"\n") && !text.ends_with(b"\r");
         let before = if is_line_open { newline } else { "" };
-        // With an end of its own: a shell's `read` passes over a last line without one.
+        // The line ends with a line break: the `read` of a shell skips a last line without one.
         [bytes, before.as_bytes(), self.key.as_bytes(), b"=", value.as_bytes(), newline.as_bytes()].concat()
     }
 
-    /// Reads the outcome as a stranger would: it shows the token, and every other assignment is what it was.
+    /// Checks the result with a reader: it shows the token, and every other assignment is as before.
     fn is_same_but(&self, before: &[u8], after: &[u8], token: Option<&Secret>) -> bool {
         let others = |bytes: &[u8]| -> Vec<(Vec<u8>, Vec<u8>)> {
             assignments(bytes)
@@ -163,12 +162,12 @@ impl Dotenv {
 fn replaced(bytes: &[u8], one: &Assignment, value: &str) -> Vec<u8> {
     let range = if one.value.is_empty() { one.start..one.start } else { one.value.clone() };
     let behind = &bytes[range.end..];
-    // Shells take `#` for a comment only behind a space.
+    // Shells read `#` as a comment only behind a space.
     let space = if range.is_empty() && behind.starts_with(b"#") { " " } else { "" };
     [&bytes[..range.start], value.as_bytes(), space.as_bytes(), behind].concat()
 }
 
-/// Whether every reader takes these characters as they are in these quotes: `dotenv`, its likes that expand `$`, and
+/// Whether every reader reads these characters literally in these quotes: `dotenv`, similar packages that expand `$`, and
 /// shells.
 fn fits(token: &str, quote: Option<u8>) -> bool {
     token.bytes().all(|byte| match quote {

@@ -1,4 +1,5 @@
-//! A mirror that is a file: changed whole, under a lock, and never over what somebody else has just written.
+//! A mirror that is a file. It is replaced as a whole, under a lock, and what another program has just written is never
+//! overwritten.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,21 +14,21 @@ use crate::files::lock::Lock;
 use crate::journal::Notice;
 use crate::{Error, ErrorCode, Result, Secret};
 
-/// How often a change is begun anew because somebody else was faster.
+/// How often a change is started again because another program was faster.
 const ROUNDS: u32 = 25;
 
-/// A file in which a token stands among other things.
+/// A file that contains a token among other things.
 pub struct FileMirror {
     file: ForeignFile,
     format: Box<dyn Format>,
     purpose: Purpose,
-    /// For whoever looks for the journal.
+    /// The tokens and places that it showed, by which its journal is found.
     sightings: Sightings,
 }
 
 impl FileMirror {
-    /// A file at a path. Its lock and its backups lie in the given folder, or else in one of their own beside the file. What it
-    /// shows is noted each time that it is read.
+    /// A file at a path. Its lock and its backups lie in the given folder, or in one of our own beside the file. Each read
+    /// notes what the file shows.
     pub(super) fn new(
         given: PathBuf,
         format: Box<dyn Format>,
@@ -47,14 +48,15 @@ impl FileMirror {
         Error::new(code, format!("{}: {error}", self.name()))
     }
 
-    /// The bytes and the token in them, once they parse, with so many looks more.
+    /// The bytes of the file and the token in them. As long as they do not parse, they are read again, at most `looks` times.
     fn read_whole(&self, real: &Path, mut looks: u32) -> Result<(Option<Vec<u8>>, Option<Secret>)> {
         loop {
             let bytes = self.file.read(real)?;
             let shown = self.format.read(bytes.as_deref().unwrap_or_default());
             self.note(real, bytes.as_deref().unwrap_or_default(), &shown);
             match shown {
-                // An editor that writes in place has cut it, and will go on: what is written meanwhile would be all there is.
+                // An editor that writes in place has truncated the file and is about to write it: a write now would be mixed
+                // with it.
                 Ok(None) if looks > 0 && bytes.as_ref().is_some_and(Vec::is_empty) => {
                     looks -= 1;
                     sleep(LOOK);
@@ -65,7 +67,7 @@ impl FileMirror {
                 {
                     return Ok((bytes, None));
                 }
-                // The same.
+                // An editor may have written a part of it.
                 Err(FormatError::NotValid { .. } | FormatError::Nothing) if looks > 0 && bytes.is_some() => {
                     looks -= 1;
                     sleep(LOOK);
@@ -78,7 +80,7 @@ impl FileMirror {
         }
     }
 
-    /// Notes what a text says, so that the journal is found by it. A text that cannot be read says nothing.
+    /// Notes what a text shows, so that the journal is found by it. A text that cannot be read shows nothing.
     fn note(&self, real: &Path, text: &[u8], shown: &Result<Option<Secret>, FormatError>) {
         match shown {
             Ok(shown) => self.sightings.note(real, shown.as_ref(), self.format.places(text)),
@@ -96,13 +98,13 @@ impl FileMirror {
         }
     }
 
-    /// Mends what a process left behind that was stopped in the middle of a change.
+    /// Repairs what a process left behind that was stopped during a change.
     fn recover(&self, real: &Path, decide: &mut Decide<'_>, notices: &mut Vec<Notice>) -> Result<()> {
-        let failed = |error: io::Error| self.file.failed("mended", &error);
+        let failed = |error: io::Error| self.file.failed("repaired", &error);
         let kept = self.file.repair_exchanges(real, &|bytes| self.format.read(bytes).is_ok()).map_err(failed)?;
         notices.extend(kept.iter().map(|kept| {
             Notice(format!(
-                "{} was changed twice in one moment, by ring-auth and by somebody else. What they wrote is kept as {}.",
+                "{} was changed by ring-auth and by another program at the same time. What the other program wrote is kept as {}.",
                 self.name(),
                 kept.display()
             ))
@@ -113,7 +115,8 @@ impl FileMirror {
         Ok(())
     }
 
-    /// A backup says that a write in place was begun. Torn, the file does not parse, or its token is made of two.
+    /// Repairs a file if its backup shows that a write in place was begun: a torn file does not parse, or its token is made of
+    /// two.
     fn recover_in_place(
         &self,
         real: &Path,
@@ -121,11 +124,11 @@ impl FileMirror {
         decide: &mut Decide<'_>,
         notices: &mut Vec<Notice>,
     ) -> Result<()> {
-        let failed = |error: io::Error| self.file.failed("mended", &error);
+        let failed = |error: io::Error| self.file.failed("repaired", &error);
         let old = backup.old.as_slice();
         let there = self.file.read(real)?.unwrap_or_default();
         let shown = self.format.read(&there);
-        // A backup that was stopped itself is no whole file, and nothing was written yet.
+        // A backup that does not parse was itself stopped while it was written, so the file was not written yet.
         if let Ok(former) = self.format.read(old) {
             let intended = match decide(former.as_ref())? {
                 Decision::Show(token) => self.format.write(old, &token).ok(),
@@ -139,7 +142,7 @@ impl FileMirror {
             if torn || matches!(shown, Err(FormatError::NotValid { .. })) {
                 self.file.restore(real, backup, intended.as_deref().unwrap_or(old)).map_err(failed)?;
                 notices.push(Notice(format!(
-                    "{} was left half written when ring-auth was stopped. It was mended from its backup.",
+                    "{} was only partly written when ring-auth was stopped. It was restored from its backup.",
                     self.name()
                 )));
             }
@@ -171,7 +174,7 @@ impl Mirror for FileMirror {
     fn look(&self, attempts: Attempts) -> Result<Option<Secret>> {
         let looks = if attempts == Attempts::One { 0 } else { WHOLE_LOOKS };
         let real = self.file.real()?;
-        // While it is written in place, or after that was stopped, it may show a token made of two.
+        // During a write in place, and after one that was stopped, the file may show a token made of two.
         for backup in self.file.backups(&real) {
             if let Ok(token) = self.format.read(&backup.old) {
                 self.sightings.note(&real, token.as_ref(), self.format.places(&backup.old));
@@ -185,7 +188,7 @@ impl Mirror for FileMirror {
         let mut settled = Settled::default();
         let mut locked: Option<(PathBuf, Lock)> = None;
         for _ in 0..ROUNDS {
-            // A link may lead elsewhere by now.
+            // A link may lead elsewhere since the last round.
             let real = self.file.real()?;
             if locked.as_ref().is_none_or(|(path, _)| *path != real) {
                 drop(locked.take());
@@ -198,7 +201,7 @@ impl Mirror for FileMirror {
                 Decision::Leave => return Ok(settled),
                 Decision::Show(token) => self.with_token(old.as_deref(), &token),
                 Decision::Clear => match self.format.clear(text) {
-                    // Where there is no place for a token, there is none to take away, and no file to begin.
+                    // Without a place for a token there is none to remove, and no file is created.
                     Err(FormatError::Nothing | FormatError::NoBlock { .. }) => return Ok(settled),
                     Ok(_) if old.is_none() => return Ok(settled),
                     cleared => cleared.map(|new| (new, Introduced::default())),
@@ -212,7 +215,7 @@ impl Mirror for FileMirror {
                 Put::Changed => continue,
                 Put::Replaced => {}
                 Put::InPlace => settled.notices.push(Notice(format!(
-                    "{} cannot be replaced in one go here, so it is written in place, with a backup beside it meanwhile.",
+                    "{} cannot be replaced atomically here, so it is written in place, with a backup beside it during the write.",
                     self.name()
                 ))),
             }
@@ -223,7 +226,7 @@ impl Mirror for FileMirror {
         }
         Err(Error::new(
             ErrorCode::Store,
-            format!("{} is being written by somebody else all the time. It is tried again later.", self.name()),
+            format!("Another program keeps changing {}. The manager tries again later.", self.name()),
         ))
     }
 
@@ -296,7 +299,7 @@ mod tests {
                 self.0.at(call, path, moment)
             }
         }
-        // What is done in a probe is no storage call of the mirror's.
+        // Storage calls within a probe are not calls of the mirror.
         let work: Box<dyn FnOnce() + Send> = Box::new(work);
         Disk::with_probe(Arc::new(Shared(At(call, moment, Mutex::new(Some(work))))))
     }
@@ -435,7 +438,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_write_in_place_that_finds_no_space_is_taken_back() {
-        /// Lets half of each write of a longer text through, as a disk that fills up does.
+        /// Stops each write of a longer text half-way, as a disk that fills up does.
         #[derive(Default)]
         struct Full(Mutex<bool>);
         impl Probe for Full {
@@ -445,7 +448,7 @@ mod tests {
                 }
                 match (call, moment) {
                     ("exchange", Moment::Before) => Err(io::Error::from_raw_os_error(16)),
-                    // Every other one brings the old text back.
+                    // Every second write restores the old text.
                     ("write", Moment::Middle) if !std::mem::replace(&mut *self.0.lock().unwrap(), true) => {
                         Err(io::Error::from_raw_os_error(28))
                     }
@@ -493,7 +496,7 @@ mod tests {
         assert_eq!(text(&path), config("last"));
     }
 
-    /// The process is gone from a moment on: nothing more is done. Refuses some calls before that, with an errno.
+    /// Fails each call from a moment on, as if the process were gone. Refuses some calls before that, with an errno.
     struct Gone {
         left: Mutex<usize>,
         refused: Vec<(&'static str, i32)>,
@@ -514,7 +517,7 @@ mod tests {
         }
     }
 
-    /// Stops at every moment of every call, then starts anew. Says how many there were.
+    /// Stops at every moment of every call, then starts again. Returns how many moments there were.
     fn stop_everywhere(refused: &[(&'static str, i32)], new: &str, whole_throughout: bool) -> usize {
         let mut stops = 0;
         loop {
@@ -536,7 +539,7 @@ mod tests {
             assert_eq!(text(&path), config(new), "after {stops}");
             assert_eq!(names(folder.path()), [".ring-auth", "config.json"], "after {stops}");
             let mut ours = names(&folder.path().join(".ring-auth"));
-            // Stopped before it was made, it is missing for good.
+            // If the process was stopped before it created this file, no later one does.
             ours.retain(|name| name != ".gitignore");
             assert_eq!(ours, ["config.json.lock"], "after {stops}");
             if done {
@@ -560,7 +563,7 @@ mod tests {
     #[test]
     fn stopped_anywhere_where_two_files_cannot_change_places() {
         for new in TOKENS {
-            // EINVAL is how a file system says that it has no such thing; the probe cannot, so the rename is refused as well.
+            // A file system that cannot exchange files says EINVAL. The probe cannot, so the rename is refused as well.
             assert!(stop_everywhere(&[("exchange", 16), ("rename", 16)], new, false) > 30);
         }
     }
@@ -606,7 +609,7 @@ mod tests {
             (vec![("write", enospc)], false),
             (vec![("sync", enospc)], false),
             (vec![("rename", enospc)], false),
-            // Whoever may not give a file its owner writes into the one that has it, if that may be done.
+            // If this user may not give a file its owner, the existing file is written in place, if that is allowed.
             (vec![("chown", eperm)], true),
             (vec![("chown", eperm), ("open", eacces)], false),
             (vec![("rename", eacces), ("open", eacces)], false),

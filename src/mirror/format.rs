@@ -1,87 +1,86 @@
-//! What a mirror has to know of a text: where the token stands in it, and how to change that and nothing else.
+//! The formats of mirrors: where the token is in a text, and how to change only the token.
 
 use std::fmt;
 
 use super::Places;
 use crate::Secret;
 
-/// A kind of text in which a token is shown. Bytes in, bytes out: files, locks and times are no concern of it.
+/// A kind of text that contains a token. It converts bytes to bytes, and knows no files, locks or times.
 ///
-/// Nothing here panics, whatever the bytes. What comes out was read again before: it shows the token that was asked
-/// for, and means the same as before in everything else.
+/// No function panics, whatever the bytes are. Each result was read again: it shows the requested token, and everything else in
+/// it means the same as before.
 pub trait Format: Send + Sync + 'static {
-    /// The token that the text shows; `None` where there is a place for one and none in it.
+    /// The token that the text shows; `None` if the place for it is empty.
     ///
     /// # Errors
     ///
-    /// [`FormatError`], and then the text is to be left alone.
+    /// [`FormatError`] if the text must not be changed.
     fn read(&self, bytes: &[u8]) -> Result<Option<Secret>, FormatError>;
 
-    /// The same text with this token in it, every other byte as it was. Where it has no token yet, one is added; where
-    /// it shows this very token, these very bytes come back.
+    /// The text with this token in it, every other byte as it was. If it has no token yet, one is added. If it shows this token
+    /// already, it is returned unchanged.
     ///
     /// # Errors
     ///
-    /// [`FormatError`], and then the text is to be left alone.
+    /// [`FormatError`] if the text must not be changed.
     fn write(&self, bytes: &[u8], token: &Secret) -> Result<Vec<u8>, FormatError>;
 
-    /// What a login writes, into a file that may not be there: as [`Format::write`], but it also makes the place for
-    /// the token, and takes away what a token replaces. With any token at all it tells before a login whether storing
-    /// will work.
+    /// The text that a login writes, into a file that may not exist: as [`Format::write`], but it also creates the place for
+    /// the token, and removes what a token replaces. With any token it shows before a login whether the token can be stored.
     ///
     /// # Errors
     ///
-    /// [`FormatError`], and then the text is to be left alone.
+    /// [`FormatError`] if the text must not be changed.
     fn introduce(&self, bytes: Option<&[u8]>, token: &Secret) -> Result<(Vec<u8>, Introduced), FormatError>;
 
-    /// The same text without a token, for a logout.
+    /// The text without its token, for a logout.
     ///
     /// # Errors
     ///
-    /// [`FormatError`], and then the text is to be left alone.
+    /// [`FormatError`] if the text must not be changed.
     fn clear(&self, bytes: &[u8]) -> Result<Vec<u8>, FormatError>;
 
-    /// The places in the text in which a token may stand: the mirror's own, and those of other mirrors.
+    /// The places for tokens in the text: that of this mirror, and those of others.
     fn places(&self, bytes: &[u8]) -> Places;
 }
 
-/// What a login changed beyond the token, for the person to hear.
+/// Changes of a login besides the token, for a message.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Introduced {
-    /// There was no place for the token: the block, or the line, is new.
+    /// Whether the place for the token is new: a block, or a line.
     pub added: bool,
-    /// The keys that were taken away because a token replaces them.
+    /// The keys that were removed because a token replaces them.
     pub removed: Vec<&'static str>,
 }
 
-/// Why a text cannot be read or changed. `Display` is a sentence or two for people, with nothing of the text in it but
-/// its `platform` and `name` values.
+/// Why a text cannot be read or changed. `Display` is a sentence or two for people. Of the text itself it shows only `platform`
+/// and `name` values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FormatError {
-    /// Not what its readers could read. Counted from 1, the column in bytes.
+    /// Not valid for its readers. Counted from 1, the column in bytes.
     NotValid {
-        /// The line where it stops making sense.
+        /// The line of the error.
         line: usize,
         /// The column in that line.
         column: usize,
     },
-    /// There is no text, and it is not ours to begin one.
+    /// The text is missing, and this package does not create such a file.
     Nothing,
-    /// No block for the token.
+    /// The block for the token is missing.
     NoBlock {
-        /// The platform that was looked for.
+        /// The requested platform.
         platform: String,
-        /// The name that was looked for, where one was given.
+        /// The requested name, if one was given.
         name: Option<String>,
     },
     /// More than one block for the token.
     Several {
-        /// The platform that was looked for.
+        /// The requested platform.
         platform: String,
-        /// The names of the blocks found, as Homebridge calls them.
+        /// The names of the blocks, as Homebridge calls them.
         names: Vec<String>,
     },
-    /// Something else is where the token should be. The sentences say what.
+    /// Anything else, described by the sentences.
     Odd(String),
 }
 
@@ -91,7 +90,7 @@ impl fmt::Display for FormatError {
             Self::NotValid { line, column } => {
                 write!(
                     f,
-                    "It is not valid JSON: look at line {line}, column {column}. Until that is mended, it is left alone."
+                    "It is not valid JSON: look at line {line}, column {column}. ring-auth does not change it until you have fixed that."
                 )
             }
             Self::Nothing => f.write_str(
@@ -113,7 +112,7 @@ impl fmt::Display for FormatError {
                 if names.len() > MOST_NAMES {
                     f.write_str(", …")?;
                 }
-                f.write_str(". Say which by its name; if two have the same, give one of them another.")
+                f.write_str(". Say which by its name; if two have the same name, rename one of them.")
             }
             Self::Odd(sentences) => f.write_str(sentences),
         }
@@ -124,7 +123,7 @@ impl std::error::Error for FormatError {}
 
 const MOST_NAMES: usize = 8;
 
-/// Somebody's text in quotes: short, and with no line of its own.
+/// A text from the file in quotes, shortened, in one line.
 fn shown(text: &str) -> String {
     let mut short: String = text.chars().take(60).collect();
     if short.len() < text.len() {

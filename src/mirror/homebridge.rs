@@ -14,12 +14,12 @@ pub struct Homebridge {
 }
 
 impl Homebridge {
-    /// What a journal calls the kind of this mirror.
+    /// The name of this kind of mirror in a journal.
     pub const KIND: &'static str = "homebridge";
-    /// The platform where none is named: that of homebridge-ring.
+    /// The platform if none is named: that of homebridge-ring.
     pub const PLATFORM: &'static str = "Ring";
 
-    /// The block of that platform, and of that name where there are several.
+    /// The block of that platform, and of that name if there are several.
     pub fn new(platform: impl Into<String>, name: Option<String>) -> Self {
         Self { platform: platform.into(), name }
     }
@@ -33,7 +33,7 @@ impl Default for Homebridge {
 }
 
 const TOKEN: &str = "refreshToken";
-/// What people typed in before there were tokens. With a token they do nothing but leak.
+/// The keys with credentials that people used before there were tokens. With a token they have no effect, and can only leak.
 const REPLACED: [&str; 2] = ["email", "password"];
 const BOM: &str = "\u{feff}";
 
@@ -58,9 +58,9 @@ impl Format for Homebridge {
         Ok(encode(bom, &after))
     }
 
-    /// Begins no file. Homebridge does start on one without a `bridge`, but as a bridge with the identity and the code
-    /// that each such one has, and its own tools make a file with others only where there is none yet: a missing file
-    /// is a wrong path, or a Homebridge that never ran.
+    /// Creates no file. Homebridge starts with a file without a `bridge`, but then uses the identity and the code that each
+    /// such installation has, and its own tools create a complete file only if there is none: a missing file means a wrong
+    /// path, or a Homebridge that never ran.
     fn introduce(&self, bytes: Option<&[u8]>, token: &Secret) -> Result<(Vec<u8>, Introduced), FormatError> {
         let (bom, text) = decode(bytes.unwrap_or_default())?;
         let config = Config::parse(text)?;
@@ -69,7 +69,7 @@ impl Format for Homebridge {
             Ok(block) => Some(block),
             Err(FormatError::NoBlock { .. }) if config.is_homebridges() => None,
             Err(FormatError::NoBlock { .. }) => {
-                return Err(FormatError::Odd("It is JSON, but no config.json of Homebridge. Check the path.".into()));
+                return Err(FormatError::Odd("It is JSON, but not Homebridge's config.json. Check the path.".into()));
             }
             Err(error) => return Err(error),
         };
@@ -94,14 +94,14 @@ impl Format for Homebridge {
         let config = Config::parse(text)?;
         let block = self.block(&config)?;
         let mut edits = Edits::default();
-        // Each of them: without the last one, the one before it would count.
+        // All members with this key: if only the last one were removed, the one before it would count.
         remove(&block.members, &[TOKEN], &mut edits);
         let after = edits.apply(text);
         self.check(&config, Some(&block), &after, None, &[])?;
         Ok(encode(bom, &after))
     }
 
-    /// A block is called as Homebridge calls it: by its platform and its name.
+    /// A block is identified as Homebridge does it: by its platform and its name.
     fn places(&self, bytes: &[u8]) -> Places {
         let Ok(config) = decode(bytes).and_then(|(_, text)| Config::parse(text)) else { return Places::default() };
         let own = self.block(&config).ok();
@@ -124,7 +124,7 @@ struct Config<'a> {
     json: Json<'a>,
     root: Node<'a>,
     top: Vec<Member<'a>>,
-    /// Where the blocks are; `None` also for what Homebridge takes for no value at all.
+    /// The array of the blocks; `None` also for a value that Homebridge takes for none.
     platforms: Option<Node<'a>>,
     elements: Vec<Node<'a>>,
 }
@@ -139,7 +139,7 @@ impl<'a> Config<'a> {
         let (json, root) = Json::parse(text)?;
         let top = json.members(root).ok_or_else(|| {
             FormatError::Odd(
-                "It is valid JSON, but no object, so it is no config.json of Homebridge. Check the path.".into(),
+                "It is valid JSON, but not an object, so it is not Homebridge's config.json. Check the path.".into(),
             )
         })?;
         let platforms = last(&top, "platforms").map(|member| member.value);
@@ -153,7 +153,7 @@ impl<'a> Config<'a> {
         Ok(Self { json, root, top, platforms, elements })
     }
 
-    /// Whether a block may be added to it: it has a key by which Homebridge's configuration is recognised, or none at all.
+    /// Whether a block may be added to it: it has a key by which Homebridge's configuration is recognised, or no key at all.
     fn is_homebridges(&self) -> bool {
         self.top.is_empty() || HOMEBRIDGE_KEYS.iter().any(|key| last(&self.top, key).is_some())
     }
@@ -190,7 +190,7 @@ impl Homebridge {
         }
     }
 
-    /// Homebridge also takes `homebridge-ring.Ring`: the plugin, a dot, the platform.
+    /// Homebridge also accepts `homebridge-ring.Ring`: the plugin, a dot, the platform.
     fn is_qualified(&self, platform: &[u8]) -> bool {
         !self.platform.contains('.')
             && platform
@@ -237,7 +237,7 @@ impl Homebridge {
         }
     }
 
-    /// Reads the outcome as a stranger would: it shows the token, and everything else in it is what it was.
+    /// Checks the result with a reader: it shows the token, and everything else is as before.
     fn check(
         &self,
         before: &Config<'_>,
@@ -246,7 +246,7 @@ impl Homebridge {
         token: Option<&Secret>,
         removed: &[&str],
     ) -> Result<(), FormatError> {
-        let failed = || FormatError::Odd("Its shape is one that cannot be changed safely, so it is left alone.".into());
+        let failed = || FormatError::Odd("It cannot be changed safely, so ring-auth does not change it.".into());
         let config = Config::parse(after).map_err(|_| failed())?;
         let new = self.block(&config).map_err(|_| failed())?;
         let touched: Vec<&str> = removed.iter().copied().chain([TOKEN]).collect();
@@ -259,7 +259,7 @@ impl Homebridge {
     }
 }
 
-/// As Homebridge calls it: by its name, or else by its platform.
+/// The name of a block as Homebridge shows it: its name, or else its platform.
 fn called(block: &Block<'_>, platform: &[u8]) -> Vec<u8> {
     last(&block.members, "name")
         .filter(|member| !member.value.is_falsy())
@@ -267,11 +267,11 @@ fn called(block: &Block<'_>, platform: &[u8]) -> Vec<u8> {
         .unwrap_or_else(|| platform.to_vec())
 }
 
-/// Anything but a string is nobody's token, and may be something that a person wants back: it is not overwritten.
+/// Anything but a string is not a token, and may be a value that a person needs: it is not overwritten.
 fn shown_in(members: &[Member<'_>]) -> Result<Option<Secret>, FormatError> {
     let odd = || {
         FormatError::Odd(
-            "The \"refreshToken\" in its block is no text. Take it away, or make it the token in quotes.".into(),
+            "The \"refreshToken\" in its block is not a string. Remove it, or write the token there, in quotes.".into(),
         )
     };
     match last(members, TOKEN).map(|member| member.value) {
@@ -284,7 +284,7 @@ fn shown_in(members: &[Member<'_>]) -> Result<Option<Secret>, FormatError> {
     }
 }
 
-/// Only the last one, where there are several: it is the one that every reader takes.
+/// Only the last member with a key counts, as for every reader.
 fn put(config: &Config<'_>, block: &Block<'_>, token: &Secret, edits: &mut Edits) {
     match last(&block.members, TOKEN) {
         Some(member) => edits.replace(member.value.range(), quoted(token.expose())),

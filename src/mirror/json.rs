@@ -1,8 +1,8 @@
-//! Where the parts of a JSON text stand in it, as `JSON.parse` reads it.
+//! The positions of the parts of a JSON text, as `JSON.parse` reads it.
 //!
-//! `serde_json` finds them: it is as strict as `JSON.parse` (no comments, no trailing commas, no other white space),
-//! skips what is not looked at without recursion, and lets pass the lone surrogates and huge numbers that
-//! `JSON.parse` lets pass. What is asked for is the raw text of each member, so that nothing has to be written anew.
+//! `serde_json` finds them: it is as strict as `JSON.parse` (no comments, no trailing commas, no other white space), skips
+//! uninteresting parts without recursion, and accepts the lone surrogates and huge numbers that `JSON.parse` accepts. This
+//! module asks for the raw text of each member, so that nothing has to be formatted again.
 
 use std::fmt;
 use std::ops::Range;
@@ -12,13 +12,13 @@ use serde_json::value::RawValue;
 
 use super::FormatError;
 
-/// A whole text, checked. No `Debug`, here and below: it may hold a token.
+/// A whole text, checked. This type and the ones below have no `Debug`, because they may hold a token.
 #[derive(Clone, Copy)]
 pub struct Json<'a> {
     text: &'a str,
 }
 
-/// A value in it: an object, an array, or anything else.
+/// A value in a text: an object, an array, or anything else.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Node<'a> {
     raw: &'a str,
@@ -35,7 +35,7 @@ pub struct Member<'a> {
 }
 
 impl<'a> Json<'a> {
-    /// Takes a text that is JSON to its end.
+    /// Parses a text that is JSON to its end.
     pub fn parse(text: &'a str) -> Result<(Self, Node<'a>), FormatError> {
         let json = Self { text };
         let root: &RawValue = serde_json::from_str(text)
@@ -43,7 +43,7 @@ impl<'a> Json<'a> {
         Ok((json, json.node(root)))
     }
 
-    /// The members of an object in their order, duplicate keys included; `None` where it is no object.
+    /// The members of an object in their order, duplicate keys included; `None` if it is not an object.
     pub fn members(self, node: Node<'a>) -> Option<Vec<Member<'a>>> {
         let members: Members<'a> = serde_json::from_str(node.raw).ok()?;
         Some(
@@ -51,51 +51,51 @@ impl<'a> Json<'a> {
         )
     }
 
-    /// The elements of an array; `None` where it is none.
+    /// The elements of an array; `None` if it is not an array.
     pub fn elements(self, node: Node<'a>) -> Option<Vec<Node<'a>>> {
         let elements: Vec<&'a RawValue> = serde_json::from_str(node.raw).ok()?;
         Some(elements.into_iter().map(|element| self.node(element)).collect())
     }
 
-    /// The text between two places in it.
+    /// The text between two positions.
     pub fn between(self, start: usize, end: usize) -> &'a str {
         self.text.get(start..end).unwrap_or_default()
     }
 
     fn node(self, raw: &'a RawValue) -> Node<'a> {
-        // It borrows from the text, so its address tells its place.
+        // The value borrows from the text, so its address shows its position.
         let raw = raw.get();
         Node { raw, start: raw.as_ptr().addr().saturating_sub(self.text.as_ptr().addr()) }
     }
 }
 
 impl<'a> Node<'a> {
-    /// As it is written.
+    /// The text of the value.
     pub fn raw(self) -> &'a str {
         self.raw
     }
 
-    /// Its first byte.
+    /// The position of its first byte.
     pub fn start(self) -> usize {
         self.start
     }
 
-    /// The byte after its last.
+    /// The position after its last byte.
     pub fn end(self) -> usize {
         self.start + self.raw.len()
     }
 
-    /// Its bytes.
+    /// The range of its bytes.
     pub fn range(self) -> Range<usize> {
         self.start..self.end()
     }
 
-    /// Whether it is null.
+    /// Whether the value is null.
     pub fn is_null(self) -> bool {
         self.raw == "null"
     }
 
-    /// Whether JavaScript takes it for nothing: null, false, zero or an empty string.
+    /// Whether the value is falsy in JavaScript: null, false, zero or an empty string.
     pub fn is_falsy(self) -> bool {
         match self.raw.as_bytes().first() {
             Some(b'n' | b'f') => true,
@@ -105,18 +105,18 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// What a string says. Bytes, because a lone surrogate is no character; `None` where it is no string.
+    /// The content of a string, as bytes, because a lone surrogate is not a character; `None` if it is not a string.
     pub fn string(self) -> Option<Vec<u8>> {
         serde_json::from_str::<Bytes>(self.raw).ok().map(|bytes| bytes.0)
     }
 
-    /// Whether it is a string that says this.
+    /// Whether the value is a string with this content.
     pub fn says(self, text: &str) -> bool {
         self.string().is_some_and(|bytes| bytes == text.as_bytes())
     }
 }
 
-/// The member that counts of those with this key: the last one.
+/// The last member with this key, which is the one that counts.
 pub fn last<'m, 'a>(members: &'m [Member<'a>], key: &str) -> Option<&'m Member<'a>> {
     members.iter().rev().find(|member| member.key.says(key))
 }

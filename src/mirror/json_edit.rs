@@ -1,28 +1,28 @@
-//! Changes of a JSON text that look as if its author had made them.
+//! Changes of a JSON text in the style of its author.
 
 use std::fmt::Write as _;
 use std::ops::Range;
 
 use super::json::{Json, Member, Node, quoted};
 
-/// Changes of a text, each at its place in the text as it was.
+/// Changes of a text, each at a position in the original text.
 #[derive(Default)]
 pub struct Edits(Vec<(Range<usize>, String)>);
 
 impl Edits {
-    /// Another text in that place.
+    /// Replaces the text in a range.
     pub fn replace(&mut self, range: Range<usize>, with: String) {
         let place = |range: &Range<usize>| (range.start, range.end);
         let at = self.0.partition_point(|(other, _)| place(other) <= place(&range));
         self.0.insert(at, (range, with));
     }
 
-    /// A text before that place.
+    /// Inserts a text at a position.
     pub fn insert(&mut self, at: usize, text: String) {
         self.replace(at..at, text);
     }
 
-    /// The text with all of them.
+    /// The text with all changes.
     pub fn apply(self, text: &str) -> String {
         let mut after = String::with_capacity(text.len() + 64);
         let mut at = 0;
@@ -36,7 +36,7 @@ impl Edits {
     }
 }
 
-/// Adds a member after the last one, set apart from it as that one is from what comes before it.
+/// Adds a member after the last one, with the separator that the last one has before it.
 pub fn append(json: Json<'_>, object: Node<'_>, members: &[Member<'_>], key: &str, value: &str, edits: &mut Edits) {
     let Some(member) = members.last() else { return };
     let colon = colon(json, member);
@@ -48,7 +48,8 @@ pub fn append(json: Json<'_>, object: Node<'_>, members: &[Member<'_>], key: &st
     edits.insert(member.value.end(), format!(",{gap}{}{colon}{value}", quoted(key)));
 }
 
-/// Takes members away, each with the comma before it, or behind it where none before it stays. One has to stay.
+/// Removes members, each with the comma before it, or with the one behind it if no member before it stays. At least one member
+/// has to stay.
 pub fn remove(members: &[Member<'_>], keys: &[&str], edits: &mut Edits) {
     let goes = |member: &Member<'_>| keys.iter().any(|key| member.key.says(key));
     let first_kept = members.iter().position(|member| !goes(member)).unwrap_or(members.len());
@@ -64,17 +65,17 @@ pub fn remove(members: &[Member<'_>], keys: &[&str], edits: &mut Edits) {
     }
 }
 
-/// How the file as a whole is set. On one line, `newline`, `unit` and `level` are empty.
+/// The formatting of the file as a whole. On one line, `newline`, `unit` and `level` are empty.
 pub struct Style<'a> {
-    /// What a line ends with.
+    /// The line ending.
     pub newline: &'a str,
-    /// What one more level is indented by.
+    /// The indentation of one level.
     pub unit: &'a str,
     /// The indentation of the members of the outermost object.
     pub level: &'a str,
-    /// What stands between a key and its value.
+    /// The text between a key and its value.
     pub colon: &'a str,
-    /// What stands inside the braces of an object on one line.
+    /// The text inside the braces of an object on one line.
     padding: &'a str,
 }
 
@@ -91,7 +92,7 @@ impl<'a> Style<'a> {
                 _ => Self { newline, unit: level, level, colon, padding: "" },
             };
         }
-        // An empty object says little: one line stays one line, otherwise it is set as Homebridge's own tools do.
+        // An empty object shows little: one line stays one line, otherwise it is formatted as by the tools of Homebridge.
         let inside = root.raw();
         let newline = if inside.contains("\r\n") {
             "\r\n"
@@ -106,7 +107,7 @@ impl<'a> Style<'a> {
         }
     }
 
-    /// How an object is set whose closing brace is indented by this much.
+    /// The formatting of an object whose closing brace has this indentation.
     pub fn pieces(&self, indent: &str) -> Pieces {
         if self.newline.is_empty() {
             let between = if self.colon.ends_with(' ') { " " } else { "" };
@@ -123,7 +124,7 @@ impl<'a> Style<'a> {
     }
 }
 
-/// What stands between the parts of an object.
+/// The separators of an object.
 pub struct Pieces {
     open: String,
     /// After a comma.
@@ -133,7 +134,7 @@ pub struct Pieces {
 }
 
 impl Pieces {
-    /// As in this object; `None` where it has no members to learn from.
+    /// The separators of an object; `None` if it has no members.
     pub fn of(json: Json<'_>, node: Node<'_>) -> Option<Self> {
         let members = json.members(node)?;
         let (first, end) = (members.first()?, members.last()?.value.end());
@@ -148,7 +149,7 @@ impl Pieces {
         Some(Self { open: open.into(), between: between.into(), close: close.into(), colon: colon.into() })
     }
 
-    /// An object of texts, set like that.
+    /// An object with these members, with these separators.
     pub fn object(&self, fields: &[(&str, &str)]) -> String {
         let mut text = String::from("{");
         for (index, (key, value)) in fields.iter().enumerate() {
@@ -162,7 +163,7 @@ impl Pieces {
     }
 }
 
-/// What stands between a comma or a bracket and what follows it; of several lines, the last.
+/// The text between a comma or a bracket and what follows it; of several lines, the last.
 pub fn gap(between: &str) -> &str {
     let gap = between.rsplit(',').next().unwrap_or_default();
     let start = match gap.rfind('\n') {

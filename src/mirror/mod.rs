@@ -1,7 +1,7 @@
-//! Other places that show the newest token, because people look there: Homebridge's `config.json`, a `.env` file, a
-//! program's own code. The journal is the truth; what stands here follows it.
+//! Other places that show the newest token, because people look there: Homebridge's `config.json`, a `.env` file, a program's
+//! own code. The journal is the truth, and mirrors follow it.
 //!
-//! The manager knows [`Mirror`] alone; files and their formats stay in here.
+//! The manager depends on [`Mirror`] alone. Files and their formats stay in this module.
 
 mod assignments;
 #[cfg(test)]
@@ -35,17 +35,17 @@ use std::sync::Arc;
 use crate::journal::Notice;
 use crate::{Result, Secret};
 
-/// What shows the newest token, behind a journal.
+/// A mirror behind a journal.
 #[derive(Clone)]
 pub enum Follower {
-    /// A place that is read and written by this package. That blocks, for a short time.
+    /// A place that this package reads and writes. That blocks for a short time.
     Place(Arc<dyn Mirror>),
-    /// A program's own code. It runs on a thread of the program's, and is waited for without one of ours.
+    /// A program's own code. It runs on a thread of the program, and no thread of ours waits for it.
     Program(Arc<Program>),
 }
 
 impl Follower {
-    /// How it is called in messages.
+    /// Its name in messages.
     pub fn name(&self) -> String {
         match self {
             Self::Place(mirror) => mirror.name(),
@@ -56,25 +56,25 @@ impl Follower {
 
 /// A place that shows a token, behind a journal.
 ///
-/// Everything here may block: call it where blocking is allowed.
+/// Every method may block: call it only where blocking is allowed.
 pub trait Mirror: Send + Sync + 'static {
-    /// The token that is shown; `None` where there is none.
+    /// The token that the place shows; `None` if it shows none.
     ///
     /// # Errors
     ///
-    /// `STORE` for a place that cannot be read, `INVALID_ARGUMENT` for one that is not clear.
+    /// `STORE` if the place cannot be read, `INVALID_ARGUMENT` if it is ambiguous.
     fn look(&self, attempts: Attempts) -> Result<Option<Secret>>;
 
-    /// Enters the place, alone among the processes that use this package, and does what is decided of the token that is
-    /// shown then. Asks again where somebody else changed the place meanwhile.
+    /// Locks the place between the processes that use this package, and does what `decide` says about the token that it shows
+    /// then. Asks again if another program changed the place in the meantime.
     ///
     /// # Errors
     ///
-    /// As for [`Mirror::look`], `STORE_LOCKED` while somebody else stays in it, and what `decide` says.
+    /// As for [`Mirror::look`], `STORE_LOCKED` as long as another process has the lock, and the error of `decide`.
     fn settle(&self, decide: &mut Decide<'_>) -> Result<Settled>;
 
-    /// Makes sure that a token can be written here, before a login asks Ring for one. Only a mirror that makes the place for
-    /// a token checks this: for any other one a failure is reported after the login, whose token the journal keeps.
+    /// Checks that a token can be written, before a login asks Ring for one. Only a mirror that creates the place for a token
+    /// checks this: for any other one a failure is reported after the login, whose token the journal keeps.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ pub trait Mirror: Send + Sync + 'static {
         Ok(Introduced::default())
     }
 
-    /// How the place is called in messages.
+    /// The name of the place in messages.
     fn name(&self) -> String;
 }
 
@@ -106,10 +106,10 @@ pub enum Attempts {
     Several,
 }
 
-/// Decides what becomes of the token that is shown.
+/// Decides what happens to a mirror, by the token that it shows.
 pub type Decide<'a> = dyn FnMut(Option<&Secret>) -> Result<Decision> + 'a;
 
-/// What is to become of a mirror.
+/// What happens to a mirror.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// It stays as it is.
@@ -120,14 +120,14 @@ pub enum Decision {
     Clear,
 }
 
-/// What became of it.
+/// The result of [`Mirror::settle`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Settled {
     /// Whether it was written.
     pub written: bool,
-    /// What was changed beyond the token.
+    /// Changes besides the token.
     pub introduced: Introduced,
-    /// What a person should hear of it.
+    /// Messages for a person.
     pub notices: Vec<Notice>,
 }
 

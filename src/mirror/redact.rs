@@ -1,7 +1,7 @@
-//! Takes the tokens out of a text that a program's own code wrote. Pure.
+//! Removes the tokens from a text that a program's own code wrote. Pure functions.
 //!
-//! Tokens that are known here are found in each form in which a message may show them. A program can also quote a token
-//! that only it knows, so whatever looks like one goes as well: a long word that no person would have written.
+//! Known tokens are found in each form in which a message may show them. A program can also quote a token that only it knows,
+//! so each text that looks like one is removed as well: a long word that no person would have written.
 
 use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD, Engine};
 use url::form_urlencoded::byte_serialize;
@@ -9,18 +9,18 @@ use url::form_urlencoded::byte_serialize;
 use crate::Secret;
 use crate::token::RefreshToken;
 
-/// What stands in the place of a token.
+/// The replacement of a token.
 const GONE: char = '…';
-/// The longest text that is given back, in characters.
+/// The longest result, in characters.
 const LONGEST: usize = 300;
 /// A word from this length on may be a token.
 const SHORTEST_TOKEN: usize = 16;
-/// A known token, or a form of one, that is shorter than this says nothing, and would be found in ordinary words.
+/// A known token, or a form of one, that is shorter than this is not removed, because it would be found in ordinary words.
 const SHORTEST_FORM: usize = 6;
-/// So many numbers in a row that could be bytes are taken for a text that was printed byte by byte.
+/// This many numbers in a row that could be bytes are taken for a text that was printed byte by byte.
 const BYTES_IN_A_ROW: usize = 8;
 
-/// The text in one line, without the known tokens and without what looks like one, and not too long.
+/// The text in one line, shortened, without the known tokens and without what looks like one.
 pub(super) fn without_tokens<'a>(text: &str, known: impl IntoIterator<Item = &'a Secret>) -> String {
     let mut hidden = vec![false; text.len()];
     for form in known.into_iter().flat_map(forms) {
@@ -30,7 +30,7 @@ pub(super) fn without_tokens<'a>(text: &str, known: impl IntoIterator<Item = &'a
     }
     for (start, word) in words(text, is_of_a_token) {
         let shown = start..start + word.len();
-        // A part of it is known to be a token: so is the rest.
+        // A part of the word is a known token, so the rest is removed as well.
         if hidden[shown.clone()].contains(&true) || word.split('.').any(looks_like_a_token) {
             hide(&mut hidden, shown.start, shown.end);
         }
@@ -56,7 +56,8 @@ fn hide(hidden: &mut [bool], start: usize, end: usize) {
     hidden[start..end].fill(true);
 }
 
-/// A token as it is, wrapped and unwrapped, and as it looks in JSON, in a URL, in base64 at each offset and in hexadecimal.
+/// The forms of a token: as it is, wrapped and unwrapped, and as it looks in JSON, in a URL, in base64 at each offset and in
+/// hexadecimal.
 fn forms(token: &Secret) -> Vec<String> {
     let text = token.expose();
     let raw = RefreshToken::parse(text).or_else(|_| RefreshToken::parse_kept(text)).map(|token| token.raw()).ok();
@@ -68,7 +69,7 @@ fn forms(token: &Secret) -> Vec<String> {
         forms.push(serde_json::Value::from(text).to_string().trim_matches('"').to_owned());
         for offset in 0..3 {
             let shifted = [&[0; 2][..offset.min(2)], text.as_bytes()].concat();
-            // Without the characters that the neighbours have a part in.
+            // Without the characters that depend on the bytes before and after.
             let own = (offset * 4).div_ceil(3);
             for encoded in [BASE64_STANDARD_NO_PAD.encode(&shifted), BASE64_URL_SAFE_NO_PAD.encode(&shifted)] {
                 forms.extend(encoded.get(own..encoded.len().saturating_sub(1)).map(str::to_owned));
@@ -96,7 +97,7 @@ fn is_of_a_token(char: char) -> bool {
     char.is_ascii_alphanumeric() || "_-+=%~\\.".contains(char)
 }
 
-/// Whether something that long was hardly written by a person.
+/// Whether a word of this length was hardly written by a person.
 fn looks_like_a_token(word: &str) -> bool {
     word.len() >= SHORTEST_TOKEN && !word.split(|char: char| !char.is_ascii_alphanumeric()).all(is_plain)
 }
@@ -218,7 +219,7 @@ mod tests {
                 }
             }
         }
-        // What would be in every word is no secret.
+        // A text that is in every word is not a secret.
         assert_eq!(without_tokens("a b c", [&Secret::from("b")]), "a b c");
     }
 }

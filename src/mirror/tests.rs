@@ -314,7 +314,7 @@ mod homebridge {
             [r#"{"name": "my-app", "version": "1.0.0"}"#, r#"{"ring_token": "x"}"#, r#"{"a": {"platforms": []}}"#]
         {
             let Err(error) = ring().introduce(Some(other.as_bytes()), &token()) else { panic!("{other}") };
-            assert_eq!(error.to_string(), "It is JSON, but no config.json of Homebridge. Check the path.");
+            assert_eq!(error.to_string(), "It is JSON, but not Homebridge's config.json. Check the path.");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Waiting for what may never end: a program's own code, a mount that has gone.
+//! Limits for waiting for work that may never end: a program's own code, a mount that does not answer.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -6,27 +6,27 @@ use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, timeout};
 
-/// How long one call of the manager waits for such things, in all.
+/// How long one call of the manager waits for such work, in all.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// How long one call of the manager may still wait for what may never end.
+/// How long one call of the manager may still wait for work that may never end.
 #[derive(Debug)]
 pub struct Allowance {
     left: Mutex<Duration>,
 }
 
 impl Allowance {
-    /// Ten seconds.
+    /// A new allowance of ten seconds.
     pub fn new() -> Arc<Self> {
         Arc::new(Self { left: Mutex::new(LIMIT) })
     }
 
-    /// Whether there is none left.
+    /// Whether the allowance is used up.
     pub(super) fn is_over(&self) -> bool {
         self.left().is_zero()
     }
 
-    /// Waits for `work`, and no longer than is allowed. `None` if it took longer.
+    /// Waits for `work` within the allowance. `None` if it took longer.
     pub async fn wait<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         self.wait_at_most(LIMIT, work).await
     }
@@ -45,21 +45,21 @@ impl Allowance {
     }
 }
 
-/// Lets one piece of work after the other be done, each when the one before it has ended, however late that is.
+/// Runs pieces of work one after the other. Each starts when the previous one has ended, however late that is.
 #[derive(Debug, Default, Clone)]
 pub struct Turns {
     lock: Arc<tokio::sync::Mutex<()>>,
     running: Arc<Mutex<Option<Running>>>,
 }
 
-/// The work whose turn it is.
+/// The running work.
 #[derive(Debug, Clone, Copy)]
 struct Running {
     name: &'static str,
     since: Instant,
 }
 
-/// The turn, until this is dropped: by whoever does the work, when it has ended.
+/// The turn. The work drops this value when it has ended.
 #[derive(Debug)]
 pub struct Turn {
     running: Arc<Mutex<Option<Running>>>,
@@ -67,12 +67,12 @@ pub struct Turn {
 }
 
 impl Turns {
-    /// Waits for the turn of the work of that name. Work that has had its time and has not ended may never do so: nobody
-    /// waits for that any more.
+    /// Waits for the turn of the work of that name. Work that has exceeded its time may never end, so it is not waited for any
+    /// longer.
     ///
     /// # Errors
     ///
-    /// The name of the work that is still being done.
+    /// The name of the running work.
     pub async fn take(&self, name: &'static str, allowance: &Allowance) -> Result<Turn, &'static str> {
         let held = if let Ok(held) = Arc::clone(&self.lock).try_lock_owned() {
             held
@@ -87,19 +87,19 @@ impl Turns {
         Ok(turn)
     }
 
-    /// Whether something is being done.
+    /// Whether work is running.
     pub fn is_taken(&self) -> bool {
         self.lock.try_lock().is_err()
     }
 
-    /// Waits until what is being done has ended, if it does.
+    /// Waits until the running work has ended.
     pub async fn free(&self) {
         drop(self.lock.lock().await);
     }
 }
 
 impl Turn {
-    /// Other work is done in the same turn, and has its time from now on.
+    /// Starts other work in the same turn. Its time begins now.
     pub(super) fn begins(&self, name: &'static str) {
         *slot(&self.running) = Some(Running { name, since: Instant::now() });
     }

@@ -1,7 +1,7 @@
 //! Which files a mirror takes: this module decides, by what is in a file, before anything is sent or made.
 //!
-//! It is asked when a store is opened. Later a mirror may be torn for a moment, because an editor is writing it: the formats
-//! leave such a text alone and look again, and the manager goes on.
+//! The check is made when a store is opened. Later an editor may leave a mirror torn for a moment: the formats then leave the
+//! text unchanged and read it again, and the manager continues.
 
 use std::path::Path;
 use std::thread::sleep;
@@ -13,16 +13,16 @@ use crate::journal::carries_signature;
 use crate::looks::{Look, text_in};
 use crate::{Error, Result};
 
-/// How often a file that is not taken is looked at again, and the wait between: an editor may be writing it.
+/// How often a refused file is read again, and the wait between: an editor may be writing it.
 const LOOKS: u32 = 10;
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Makes sure that a file is one that shows a token, or may be made to. A file that is not there, or cannot be read, is
-/// reported by whoever reads it.
+/// Checks that a file is one that shows a token, or can be made to. If a file does not exist or cannot be read, its reader
+/// reports that.
 ///
 /// # Errors
 ///
-/// `INVALID_ARGUMENT` with what the file looks like.
+/// `INVALID_ARGUMENT` with a description of the file.
 pub(super) fn check(target: &Target, given: &Path, real: &Path, disk: &Disk) -> Result<()> {
     let wanted = Wanted::of(target);
     if let Some(kind) = kind::at(real) {
@@ -74,7 +74,7 @@ impl Wanted {
 
     /// # Errors
     ///
-    /// What it looks like, and what was probably meant.
+    /// A description of the file, and the store that was probably meant.
     fn check(self, bytes: &[u8]) -> Result<(), String> {
         if carries_signature(bytes) {
             return Err("a journal of ring-auth: did you mean the store type 'file'?".into());
@@ -97,8 +97,8 @@ impl Wanted {
     }
 }
 
-/// Homebridge's configuration, also one with an error in it or one that is half written: that is reported with its line. A
-/// file without any text is one that an editor has just cut, or is about to be written.
+/// Whether a text is Homebridge's configuration. That includes one with an error in it or one that is partly written, whose
+/// error is reported with its line, and a file without any text, which an editor has just truncated or is about to write.
 fn is_config(bytes: &[u8], look: Look) -> bool {
     match look {
         Look::HomebridgeConfig | Look::BrokenJson | Look::Blank | Look::Zeros => true,
@@ -109,7 +109,7 @@ fn is_config(bytes: &[u8], look: Look) -> bool {
     }
 }
 
-/// A text in UTF-8 that is no JSON.
+/// Whether a content is a text in UTF-8 that is not JSON.
 fn is_dotenv(bytes: &[u8], look: Look) -> bool {
     let is_json = matches!(
         look,
@@ -134,7 +134,7 @@ mod tests {
             b"{\"bridge\": {}}",
             b"{\"accessories\": []}",
             b"\xef\xbb\xbf{\"platforms\": []}",
-            // Half written, or with a mistake in it.
+            // Partly written, or with an error in it.
             b"{\"bridge\": {\"na",
             b"{\"x\": 1,}",
             b"{",

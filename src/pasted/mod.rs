@@ -4,7 +4,7 @@
 //! Nothing else decides that. A token that Ring answered with, or that a journal holds, does not come here: it is taken byte for byte.
 //!
 //! A person copies more than the token: quotation marks, a whole line of a settings file, a form that is safe in a URL. What surrounds
-//! the token is removed where it is noise, or where a wrapper or a JSON web token comes out. Everything else is refused with a sentence
+//! the token is removed if it is noise, or if a wrapper or a JSON web token comes out. Everything else is refused with a sentence
 //! that says what the text looks like. No sentence contains a part of the text, which may be a token with a flaw, or a password.
 
 use std::borrow::Cow;
@@ -79,7 +79,7 @@ const PAIRS: [(&str, &str); 17] = [
 /// What a text from a person is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pasted {
-    /// No text, or nothing but blanks and quotation marks.
+    /// No text, or nothing but white space and quotation marks.
     Nothing,
     /// A refresh token, without what surrounded it.
     Token(RefreshToken),
@@ -344,7 +344,7 @@ fn percent_decoded(text: &str) -> Option<String> {
     percent_decode_str(text).decode_utf8().ok().map(Cow::into_owned)
 }
 
-/// The text without the line breaks and blanks in it.
+/// The text without the line breaks and white space in it.
 fn in_one_line(text: &str) -> Option<String> {
     text.contains(is_blank).then(|| text.chars().filter(|char| !is_blank(*char)).collect())
 }
@@ -443,7 +443,8 @@ fn value_of_a_setting(value: Option<String>, layers: u32) -> Pasted {
     }
 }
 
-/// The characters of a bearer token (RFC 6750): what no wrapper and no JSON web token is, and can be sent all the same.
+/// The characters of a bearer token (RFC 6750): a text that is neither a wrapper nor a JSON web token can be sent if it has
+/// only these.
 fn is_opaque_token(text: &str) -> bool {
     let body = text.trim_end_matches('=');
     !body.is_empty() && body.bytes().all(|byte| is_url_safe(byte) || matches!(byte, b'.' | b'~' | b'+' | b'/'))
@@ -508,7 +509,7 @@ fn is_path(text: &str) -> bool {
     (is_relative || is_absolute) && !text.contains(['=', '+'])
 }
 
-/// What a text is that people put where a token should be.
+/// The kind of a text that people write instead of a token.
 fn word(text: &str) -> Option<Flaw> {
     let lower = text.to_ascii_lowercase();
     if matches!(lower.as_str(), "undefined" | "null" | "none" | "nil" | "nan" | "true" | "false")

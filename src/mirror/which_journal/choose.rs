@@ -1,5 +1,5 @@
-//! The rules by which a mirror gets its journal, apart from all files: the family of the token decides, then who recorded
-//! the mirror.
+//! The rules by which a mirror gets its journal, as pure functions: the family of the token decides, then the record of the
+//! mirror in a journal.
 
 use std::path::{Path, PathBuf};
 
@@ -12,18 +12,18 @@ pub(super) struct Candidate {
     pub(super) state: State,
 }
 
-/// What is known of a mirror.
+/// The information about a mirror.
 pub(super) struct Wanted<'a> {
-    /// Its record, as it would be made now.
+    /// Its record, as it would be written now.
     pub(super) record: &'a MirrorRecord,
-    /// Whether that names its place exactly. If the file cannot be read, a block without a name is known by its platform
+    /// Whether the record names its place exactly. If the file cannot be read, a block without a name is known by its platform
     /// alone.
     pub(super) is_exact: bool,
     /// The token that it shows.
     pub(super) shown: Option<Fingerprint>,
     /// The journal that this process has used for it.
     pub(super) last: Option<&'a Path>,
-    /// The token that the caller brought along.
+    /// The token that the caller was given.
     pub(super) preferred: Option<Fingerprint>,
 }
 
@@ -34,11 +34,11 @@ pub(super) enum Why {
     Family,
     /// It recorded the mirror, or was used for it before.
     Recorded,
-    /// It has the token that the caller brought along.
+    /// It has the token that the caller was given.
     Preferred,
 }
 
-/// A journal that was chosen.
+/// The chosen journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Choice {
     pub(super) path: PathBuf,

@@ -1,4 +1,4 @@
-//! Where the journals of a mirror lie if nobody named a folder: beside the file, or beside a link that leads to it.
+//! The folder of the journals of a mirror if the user named none: beside the file, or beside a link that leads to it.
 
 use std::path::{Path, PathBuf};
 
@@ -13,16 +13,16 @@ pub(crate) const JOURNALS_FOLDER: &str = ".ring-auth";
 pub(super) struct Folders {
     /// The file itself, behind its links.
     pub(super) real: PathBuf,
-    /// Beside that file.
+    /// The folder beside that file.
     pub(super) beside_target: PathBuf,
-    /// Beside the link through which the file was named, if there is one.
+    /// The folder beside the link through which the file was named, if there is one.
     pub(super) beside_link: Option<PathBuf>,
-    /// Whether the path itself is that link, and no folder in it.
+    /// Whether the path itself is that link, and not one of its folders.
     pub(super) is_file_link: bool,
 }
 
 impl Folders {
-    /// Those of a file, by an absolute path.
+    /// The folders of a file, by its absolute path.
     pub(super) fn of(given: &Path) -> Result<Self> {
         let real = resolve(given).map_err(|error| not_found(given, &error))?;
         let beside_target = real.with_file_name(JOURNALS_FOLDER);
@@ -35,8 +35,8 @@ impl Folders {
         Ok(Self { is_file_link: link == Some(given), real, beside_target, beside_link })
     }
 
-    /// Where a folder is made if neither is there: beside the link only if the file lies on a file system that is mounted
-    /// read-only, whoever asks.
+    /// The folder that is created if neither exists: beside the link only if the file lies on a file system that is mounted
+    /// read-only, for every user.
     pub(super) fn to_make(&self) -> &Path {
         match &self.beside_link {
             Some(folder) if platform::is_mounted_read_only(self.real.parent().unwrap_or(Path::new("/"))) => folder,
@@ -69,7 +69,7 @@ fn foreign(folder: &Path, error: &std::io::Error) -> Error {
 pub(in crate::mirror) fn not_found(given: &Path, error: &std::io::Error) -> Error {
     Error::new(
         ErrorCode::Store,
-        format!("{} cannot be found. Look at the links that lead to it, and at who owns them.", given.display()),
+        format!("{} cannot be found. Check the links that lead to it, and who owns them.", given.display()),
     )
     .with_cause(error)
 }

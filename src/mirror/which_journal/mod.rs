@@ -1,10 +1,10 @@
 //! Which journal a mirror follows. This module alone answers that, for the library, the addon, the command line and the
 //! login page.
 //!
-//! The family of the shown token decides, not the path: people rename and swap blocks, retarget links, and move folders.
-//! The order is: the journal of the folder that has the shown token in its family; the one that recorded this mirror; a
-//! new one. The mirror itself is never read in here, because it may lie on a drive that does not answer: whoever reads it
-//! notes what it shows ([`Sightings`]).
+//! The family of the shown token decides, not the path, because people rename and swap blocks, retarget links, and move
+//! folders. The order is: the journal of the folder that has the shown token in its family; the one that recorded this mirror;
+//! a new one. This module never reads the mirror itself, because it may lie on a drive that does not answer: the reader of the
+//! mirror notes what it shows ([`Sightings`]).
 
 mod choose;
 mod folder;
@@ -28,16 +28,17 @@ use folder::Folders;
 pub(crate) use folder::JOURNALS_FOLDER;
 pub(super) use folder::{not_found, of_lock};
 
-/// Where tokens stand in the text of a mirror.
+/// The places of tokens in the text of a mirror.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Places {
-    /// The mirror's own place: its kind, then what tells it from others of that kind. `None` if the text does not say.
+    /// The mirror's own place: its kind, then what distinguishes it from others of that kind. `None` if the text does not show
+    /// it.
     pub own: Option<Vec<String>>,
-    /// The other places, and what stands in them.
+    /// The other places, and their values.
     pub others: Vec<(Vec<String>, Option<Secret>)>,
 }
 
-/// What a mirror showed when it was read last. Clones share it.
+/// The content of a mirror when it was last read. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sightings(Arc<Mutex<Sighting>>);
 
@@ -53,7 +54,7 @@ struct Sighting {
 }
 
 impl Sightings {
-    /// Notes what the text of a mirror says.
+    /// Notes what the text of a mirror shows.
     pub(super) fn note(&self, real: &Path, shown: Option<&Secret>, places: Places) {
         let fingerprint = |text: &Secret| fingerprint_of(text);
         let mut sighting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,7 +72,7 @@ impl Sightings {
     }
 }
 
-/// The identity of the token in a text. What we wrote ourselves is looked up too, whatever it looks like.
+/// The identity of the token in a text. A text that this package wrote is looked up too, whatever it looks like.
 fn fingerprint_of(text: &Secret) -> Option<Fingerprint> {
     let kept = || RefreshToken::parse_kept(text.expose().trim()).ok();
     pasted::read(text.expose(), None).token().or_else(kept).map(|token| token.fingerprint())
@@ -95,13 +96,13 @@ pub(super) struct WhichJournal {
 struct Memory {
     /// The journal that was used last.
     last: Option<PathBuf>,
-    /// The token that the caller brought along.
+    /// The token that the caller was given.
     preferred: Option<Fingerprint>,
-    /// What was found last, and from what.
+    /// The last result, and the input that led to it.
     found: Option<(Question, Sought)>,
 }
 
-/// All that a journal is found by, without what is in the journals.
+/// The input of a search for a journal, without the content of the journals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Question {
     shown: Option<Fingerprint>,
@@ -129,10 +130,10 @@ impl WhichJournal {
         Journals::of(folder, &self.codec, &self.disk)
     }
 
-    /// The journals of a folder, and those whose key is not there.
+    /// The journals of a folder, and those that cannot be read without their key.
     fn read(&self, folder: &Path) -> (Vec<Candidate>, Vec<(PathBuf, Error)>) {
         let (mut candidates, mut locked) = (Vec::new(), Vec::new());
-        // Nobody can be asked for the key yet.
+        // The program cannot be asked for the key yet.
         if !self.codec.is_shut() {
             for (path, found) in self.journals(folder).read() {
                 match found {
@@ -144,7 +145,7 @@ impl WhichJournal {
         (candidates, locked)
     }
 
-    /// The folders in which the journal may be, the one in which it is made first.
+    /// The folders in which the journal may be. It is created in the first one.
     fn folders(&self) -> Result<Where> {
         if let Some(folder) = &self.state_path {
             return Ok(Where { whose: Folder::Given, all: vec![folder.clone()], may_begin_in_second: false });
@@ -157,7 +158,7 @@ impl WhichJournal {
         Ok(Where { whose: Folder::Own, all, may_begin_in_second: folders.is_file_link })
     }
 
-    /// The record of the mirror as it would be made now, and whether its place is known exactly.
+    /// The record of the mirror as it would be written now, and whether its place is known exactly.
     fn record_in(&self, folder: &Path, sighting: &Sighting) -> (MirrorRecord, bool) {
         let own = sighting.own.clone();
         let is_exact = own.is_some() || self.named.len() == Self::parts(&self.named);
@@ -189,18 +190,18 @@ impl WhichJournal {
         choose(&wanted, candidates)
     }
 
-    /// The path of a journal that is not there yet: the first derived name at which there is no journal of another mirror.
+    /// The path of a new journal: the first derived name that no journal of another mirror has.
     fn derived(&self, folder: &Path, sighting: &Sighting, may_use: impl Fn(&Path) -> bool) -> PathBuf {
         let (record, _) = self.record_in(folder, sighting);
         let file = match (&self.state_path, &sighting.real) {
             (None, Some(real)) => real.file_name(),
             _ => self.given.file_name(),
         };
-        // Beside the file its path does not matter, so that the name is the same wherever both are moved.
+        // Beside the file its path does not matter, so the name stays the same if both are moved.
         let path = if self.state_path.is_some() { record.paths.first() } else { record.paths.last() };
         let mut place = record.place.clone();
         if place.len() < Self::parts(&place) {
-            // A block without a name is called by its platform.
+            // A block without a name is identified by its platform.
             place.extend(place.last().cloned());
         }
         let parts = place.iter().map(String::as_bytes).chain(path.map(String::as_bytes));
@@ -229,7 +230,7 @@ impl WhichJournal {
             let Some(choice) = self.choose(folder, sighting, candidates) else { continue };
             match candidates.iter().find(|candidate| candidate.path == choice.path) {
                 Some(candidate) => chosen.push((choice, candidate)),
-                // It was used before, and is gone.
+                // The journal was used before, and is gone.
                 None => absent = absent.or(Some(choice)),
             }
         }
@@ -274,7 +275,7 @@ impl WhichJournal {
 
     fn two_journals(&self, one: &Path, other: &Path) -> Error {
         Error::invalid(format!(
-            "{} has two journals that are not copies of each other, {} and {}. Move the one away that is not in use: the one that was changed last is most likely the right one. Nothing was sent.",
+            "{} has two journals that are not copies of each other, {} and {}. Move away the one that is not in use: the one that was changed last is most likely the right one. Nothing was sent.",
             self.given.display(),
             one.display(),
             other.display()
@@ -314,16 +315,16 @@ impl WhichJournal {
     }
 }
 
-/// Where the journal of a mirror may be.
+/// The folders in which the journal of a mirror may be.
 struct Where {
     whose: Folder,
     all: Vec<PathBuf>,
-    /// Whether a new journal is made in the second folder if only that one has journals.
+    /// Whether a new journal is created in the second folder if only that one has journals.
     may_begin_in_second: bool,
 }
 
 impl Where {
-    /// The folder in which a new journal is made, and what is in it.
+    /// The folder in which a new journal is created, and its content.
     fn begun_in<'a>(&self, all: &'a [(&'a PathBuf, Vec<Candidate>)]) -> (&'a Path, &'a [Candidate]) {
         match all {
             [(_, first), (second, candidates)]
@@ -349,7 +350,7 @@ impl Finder for WhichJournal {
             return Ok(sought.clone());
         }
         let (sought, is_settled) = self.search(&place, &sighting)?;
-        // A token that no journal knows may be in one by the next time.
+        // A token that no journal knows may be in one at the next search.
         self.memory().found = is_settled.then(|| (question, sought.clone()));
         Ok(sought)
     }
@@ -367,7 +368,7 @@ impl Finder for WhichJournal {
         let Some(own) = &sighting.own else { return Vec::new() };
         let folder = journal.parent().unwrap_or(journal);
         let (mut record, _) = self.record_in(folder, &sighting);
-        // A place that the file does not have any more was renamed or removed.
+        // A place that is no longer in the file was renamed or removed.
         let is_there =
             |place: &Vec<String>| place == own || sighting.others.iter().any(|(other, _)| is_same_place(other, place));
         state.mirrors.retain(|former| !former.is_same_file(&record) || is_there(&former.place));
@@ -392,7 +393,7 @@ impl Finder for WhichJournal {
 
     fn take_mirror(&self, journal: &Path, state: &mut State, former: &State) {
         drop(self.record(journal, state));
-        // A process that has read the former journal may write its token into the mirror yet.
+        // A process that has read the former journal may still write its token into the mirror.
         let stored =
             [former.current(), former.previous()].into_iter().flatten().map(|stored| stored.token.fingerprint());
         let over = self.sightings.last().shown.into_iter().chain(stored).collect();
@@ -431,7 +432,7 @@ fn is_same_place(one: &[String], other: &[String]) -> bool {
     }
 }
 
-/// How people call a place.
+/// The name of a place in messages.
 fn called(place: &[String]) -> String {
     match place {
         [_, platform, name] if platform == name => format!("the block {name:?}"),
@@ -449,7 +450,7 @@ fn seen_from(folder: &Path, path: &Path) -> PathBuf {
     up.chain(path[common..].iter().map(OsString::as_os_str)).collect()
 }
 
-/// The parts of a path, with `.` and `..` taken out.
+/// The parts of a path, without `.` and `..`.
 fn parts_of(path: &Path) -> Vec<OsString> {
     let mut parts: Vec<OsString> = Vec::new();
     for component in path.components() {
@@ -466,7 +467,7 @@ fn digest_of(path: &Path) -> String {
     digest(path.iter().map(OsStr::as_encoded_bytes))
 }
 
-/// A name with an ending. A name need not be text.
+/// A name with an ending. A name may not be valid text.
 fn with(name: &OsStr, ending: &str) -> OsString {
     let mut name = name.to_owned();
     name.push(ending);
