@@ -1,8 +1,8 @@
-//! Access lists of Windows: makes a file or a folder with a list in one call, and reads the list of a file or folder.
+//! Access lists of Windows: creates a file or a folder with a list in one call, and reads the list of a file or folder.
 //!
-//! Lists are text in the system's own notation (SDDL): `D:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;S-1-5-21-…)`. This crate does not
-//! judge them: the library does, with rules that are tested on every system. All `unsafe` of the library is in this crate. On other
-//! systems it is empty.
+//! Lists are text in the notation of the system (SDDL): `D:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;S-1-5-21-…)`. This crate does not
+//! judge them: the library does, with rules that are tested on every system. All `unsafe` of the library is in this crate. On
+//! other systems it is empty.
 
 #![cfg(windows)]
 #![deny(clippy::undocumented_unsafe_blocks)]
@@ -35,18 +35,18 @@ use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken}
 ///
 /// # Errors
 ///
-/// The system's, if it does not say.
+/// The error of the system, if it does not name the user.
 pub fn user() -> io::Result<(String, String)> {
     let mut token = null_mut();
     // SAFETY: the pseudo handle of this process is always valid, and `token` is a place for one handle.
     succeed(unsafe { OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &raw mut token) })?;
-    // SAFETY: the call before succeeded, so this is an open handle, and nobody else closes it.
+    // SAFETY: the call before succeeded, so this is an open handle, and only this code closes it.
     let token = unsafe { OwnedHandle::from_raw_handle(token) };
 
     let mut length = 0;
     // SAFETY: asks for the length alone: nothing is written to the place of no bytes.
     unsafe { GetTokenInformation(token.as_raw_handle(), TokenUser, null_mut(), 0, &raw mut length) };
-    // Of words, so that what it begins with, a structure of pointers, is aligned.
+    // A buffer of words, so that the structure of pointers at its beginning is aligned.
     let mut buffer = vec![0_usize; (length as usize).div_ceil(size_of::<usize>())];
     // SAFETY: the buffer has room for as many bytes as are announced.
     succeed(unsafe {
@@ -71,9 +71,9 @@ pub fn user() -> io::Result<(String, String)> {
 ///
 /// # Errors
 ///
-/// The system's, if it does not say, or has no lists there.
+/// The error of the system, if the list cannot be read, or there are no lists.
 pub fn list_of(path: &Path) -> io::Result<String> {
-    // A folder can be opened with this flag alone; a file does not mind it.
+    // A folder can only be opened with this flag, which has no effect on a file.
     let opened = OpenOptions::new().access_mode(READ_CONTROL).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path)?;
     let mut descriptor = null_mut();
     // SAFETY: the handle is open, and `descriptor` is a place for one pointer. The parts that are not asked for have no place.
@@ -98,17 +98,17 @@ pub fn list_of(path: &Path) -> io::Result<String> {
 /// How a new file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Opening {
-    /// Also for reading, not for writing alone.
+    /// Whether it is opened for reading as well as for writing.
     pub is_read: bool,
-    /// What others may do meanwhile, in the system's numbers (`FILE_SHARE_READ` and so on).
+    /// What other programs may do while it is open, in the numbers of the system (`FILE_SHARE_READ` and so on).
     pub share_mode: u32,
 }
 
-/// Makes a file that was not there, with that access list from its first moment.
+/// Creates a file that does not exist yet, with that access list from the first moment.
 ///
 /// # Errors
 ///
-/// The system's: `AlreadyExists` if something is there.
+/// The error of the system: `AlreadyExists` if something is there.
 pub fn create_file(path: &Path, list: &str, opening: Opening) -> io::Result<File> {
     let (path, list) = (wide_path(path)?, Descriptor::parse(list)?);
     let attributes = list.as_attributes();
@@ -128,15 +128,15 @@ pub fn create_file(path: &Path, list: &str, opening: Opening) -> io::Result<File
     if handle == INVALID_HANDLE_VALUE {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the call succeeded, so this is an open handle, and nobody else closes it.
+    // SAFETY: the call succeeded, so this is an open handle, and only this code closes it.
     Ok(File::from(unsafe { OwnedHandle::from_raw_handle(handle) }))
 }
 
-/// Makes a folder that was not there, with that access list from its first moment.
+/// Creates a folder that does not exist yet, with that access list from the first moment.
 ///
 /// # Errors
 ///
-/// The system's: `AlreadyExists` if something is there.
+/// The error of the system: `AlreadyExists` if something is there.
 pub fn create_dir(path: &Path, list: &str) -> io::Result<()> {
     let (path, list) = (wide_path(path)?, Descriptor::parse(list)?);
     let attributes = list.as_attributes();
@@ -144,11 +144,11 @@ pub fn create_dir(path: &Path, list: &str) -> io::Result<()> {
     succeed(unsafe { CreateDirectoryW(path.as_ptr(), &raw const attributes) })
 }
 
-/// What the system has allocated and this process has to free.
+/// Memory that the system has allocated and this process has to free.
 struct Allocated(*mut c_void);
 
 impl Allocated {
-    /// The text that it is.
+    /// Its content as text.
     fn text(self) -> io::Result<String> {
         let text = self.0.cast::<u16>();
         let mut length = 0;
@@ -176,7 +176,7 @@ impl Descriptor {
     fn parse(text: &str) -> io::Result<Self> {
         let text = wide(text.encode_utf16())?;
         let mut descriptor = null_mut();
-        // SAFETY: the text ends with a zero, and `descriptor` is a place for one pointer. Nobody asks for the length.
+        // SAFETY: the text ends with a zero, and `descriptor` is a place for one pointer. The length is not asked for.
         succeed(unsafe {
             ConvertStringSecurityDescriptorToSecurityDescriptorW(
                 text.as_ptr(),
@@ -190,7 +190,7 @@ impl Descriptor {
 
     fn to_text(&self, part: OBJECT_SECURITY_INFORMATION) -> io::Result<String> {
         let mut text = null_mut();
-        // SAFETY: the descriptor is one of the system's, and `text` is a place for one pointer. Nobody asks for the length.
+        // SAFETY: the descriptor is one of the system's, and `text` is a place for one pointer. The length is not asked for.
         succeed(unsafe {
             ConvertSecurityDescriptorToStringSecurityDescriptorW(
                 self.0.0,
@@ -203,7 +203,7 @@ impl Descriptor {
         Allocated(text.cast()).text()
     }
 
-    /// What a call takes that makes something. It leads to the descriptor, and ends before it.
+    /// The argument of a call that creates something. It points to the descriptor, and must not outlive it.
     fn as_attributes(&self) -> SECURITY_ATTRIBUTES {
         SECURITY_ATTRIBUTES {
             nLength: u32::try_from(size_of::<SECURITY_ATTRIBUTES>()).unwrap_or_default(),
@@ -217,7 +217,7 @@ fn succeed(done: i32) -> io::Result<()> {
     if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// A path as these calls take it whatever its length: absolute, and with `\\?\` in front.
+/// A path in the form that these calls accept at any length: absolute, and with `\\?\` in front.
 fn wide_path(path: &Path) -> io::Result<Vec<u16>> {
     let absolute = std::path::absolute(path)?;
     let (prefix, skipped) = match absolute.components().next() {
@@ -232,7 +232,7 @@ fn wide_path(path: &Path) -> io::Result<Vec<u16>> {
     wide(prefix.encode_utf16().chain(absolute.as_os_str().encode_wide().skip(skipped)))
 }
 
-/// Ended with a zero, as these calls take a text.
+/// A text that ends with a zero, as these calls need it.
 fn wide(text: impl Iterator<Item = u16>) -> io::Result<Vec<u16>> {
     let mut text: Vec<u16> = text.collect();
     if text.contains(&0) {
@@ -259,7 +259,7 @@ mod tests {
         format!("D:P(A;;FA;;;{})(A;;FA;;;SY)", user().unwrap().0)
     }
 
-    /// Whom a list lets do something.
+    /// The users to whom a list gives rights.
     fn trustees(list: &str) -> Vec<String> {
         let entries = list.split(['(', ')']).filter(|entry| entry.starts_with("A;"));
         let mut trustees: Vec<_> = entries.filter_map(|entry| entry.rsplit(';').next()).map(str::to_owned).collect();
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_may_do_meanwhile_is_as_it_was_asked_for() {
+    fn the_share_mode_of_an_open_file_is_as_requested() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("j.json.lock");
         let held = create_file(&path, &list(), opening(true, FILE_SHARE_ALL & !4)).unwrap();
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_or_no_path_makes_nothing() {
+    fn an_invalid_list_or_path_creates_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("j.json");
         for list in ["D:(", "D:(A;;FA;;;nobody)", "D:P(A;;FA;;;SY)\0(A;;FA;;;WD)"] {

@@ -1,6 +1,7 @@
 //! A journal that was copied with its folder, and used in both places: real processes on a Ring that accepts each token once.
 //!
-//! The rule in all of these: no spent token is ever sent, one of the two goes on, and the other says which one that is.
+//! The rule in all tests: no spent token is ever sent, one of the two journals continues, and the other one says which one that
+//! is.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a suite that cannot set itself up fails where it should")]
@@ -22,7 +23,7 @@ use support::{Ring, retarget};
 
 const ROUNDS: usize = 25;
 const SIGKILL: i32 = 9;
-/// How many steps a hand-over has at the very least; a run that finds fewer has lost its probes.
+/// The least number of steps of a hand-over; a run that finds fewer has lost its probes.
 const FEWEST_STEPS: usize = 80;
 
 /// Keeps the warnings.
@@ -58,7 +59,7 @@ impl Probe for Steps {
     }
 }
 
-/// A mount whose server has gone: nothing that is asked of it is answered.
+/// A mount whose server is gone: no call on it returns.
 struct Dead(PathBuf);
 
 impl Probe for Dead {
@@ -80,7 +81,7 @@ async fn open(url: &str, journal: &Path, token: Option<String>, disk: Disk, hear
     manager
 }
 
-/// One refresh in this process: what it warned of, or why nothing was sent.
+/// One refresh in this process: its warnings, or why nothing was sent.
 fn refresh(ring: &Ring, journal: &Path) -> Result<Vec<String>, String> {
     refresh_on(ring, journal, Disk::default())
 }
@@ -99,7 +100,7 @@ fn refresh_on(ring: &Ring, journal: &Path, disk: Disk) -> Result<Vec<String>, St
     Ok(heard.0.lock().unwrap().clone())
 }
 
-/// The same, again while another process is at it.
+/// One refresh in this process, repeated while another process has the lock.
 fn refresh_patiently(ring: &Ring, journal: &Path) -> Result<Vec<String>, String> {
     loop {
         match refresh(ring, journal) {
@@ -109,7 +110,7 @@ fn refresh_patiently(ring: &Ring, journal: &Path) -> Result<Vec<String>, String>
     }
 }
 
-/// The process that refreshes: the test binary once more. It waits for a line on its standard input before it begins.
+/// The process that refreshes: the test binary, started again. It waits for a line on its standard input before it begins.
 #[test]
 fn child() {
     let Ok(job) = std::env::var("RING_AUTH_CHILD") else { return };
@@ -144,7 +145,7 @@ impl Started {
         Self::by(Command::new(std::env::current_exe().unwrap()), ring, journal, 1, None)
     }
 
-    /// Starts a child by way of a command that ends with running the test binary.
+    /// Starts a child by a command that ends with running the test binary.
     fn by(mut by: Command, ring: &Ring, journal: &Path, rounds: usize, kill_at: Option<usize>) -> Self {
         let kill_at = kill_at.map_or_else(String::new, |step| step.to_string());
         let mut child = by
@@ -164,7 +165,7 @@ impl Started {
         self.child.stdin.take().unwrap().write_all(b"\n").unwrap();
     }
 
-    /// How many steps it took and what the last refresh came to; nothing if it was killed.
+    /// How many steps it took, and the result of the last refresh; `None` if it was killed.
     fn end(mut self) -> Option<(usize, String)> {
         let line = self.line("DONE ");
         let status = self.child.wait().unwrap();
@@ -189,7 +190,7 @@ impl Started {
     }
 }
 
-/// A project folder with a journal that is in use, and where a copy of it will be.
+/// A project folder with a journal that is in use, and the path of a later copy.
 struct Project {
     folder: tempfile::TempDir,
     ring: Ring,
@@ -238,7 +239,7 @@ impl Project {
         assert!(status.success(), "{command}");
     }
 
-    /// That exactly one of them can authenticate, and that the others say which one that is.
+    /// Checks that exactly one of them can authenticate, and that the others say which one that is.
     fn assert_one_keeper(&self, names: &[&str], what: &str) -> PathBuf {
         let results: Vec<_> = names.iter().map(|name| refresh_patiently(&self.ring, &self.journal(name))).collect();
         let keepers: Vec<_> = names.iter().zip(&results).filter(|(_, result)| result.is_ok()).collect();
@@ -328,7 +329,7 @@ fn of_three_copies_that_start_at_once_one_keeps_the_token() {
     }
 }
 
-/// Stops the copy dead at each storage call of its first refresh, with whatever of the hand-over was done by then.
+/// Kills the copy at each storage call of its first refresh, with a part of the hand-over done.
 #[test]
 fn a_copy_that_is_killed_at_any_step_of_the_hand_over_leaves_one_keeper() {
     let project = Project::new();
@@ -344,7 +345,7 @@ fn a_copy_that_is_killed_at_any_step_of_the_hand_over_leaves_one_keeper() {
     assert_eq!(result, "rotated");
     assert!(steps >= FEWEST_STEPS, "{steps}");
     for step in 0..steps {
-        // A busy machine may take a step less, and then it ends in good order.
+        // On a busy machine there may be one step less, and then the process ends normally.
         let killed = kill(Some(step)).is_none();
         // An answer that was lost with the process is asked for again, and Ring has to give it.
         let lost = killed && project.ring.account().rotations > 0;
@@ -356,7 +357,7 @@ fn a_copy_that_is_killed_at_any_step_of_the_hand_over_leaves_one_keeper() {
 }
 
 #[test]
-fn a_project_that_was_moved_goes_on_whatever_is_left_behind() {
+fn a_project_that_was_moved_continues_whatever_is_left_behind() {
     let project = Project::new();
     let warned = |name: &str| refresh(&project.ring, &project.journal(name));
     project.run("mv", &[], "one", "two");
@@ -369,9 +370,9 @@ fn a_project_that_was_moved_goes_on_whatever_is_left_behind() {
         project.run("cp", &["-a"], "two", "three");
     }
     assert_eq!((warned("three"), warned("three")), (Ok(Vec::new()), Ok(Vec::new())));
-    // Blue and green: the old one is left running, and finds out.
+    // Blue and green: the old one continues to run, and finds out.
     assert!(warned("two").unwrap_err().contains("/three/journal.json uses its refresh token now"));
-    // Two folders change places in one go.
+    // Two folders are exchanged atomically.
     project.copy("three", "next");
     let (three, next) = (project.at("three"), project.at("next"));
     let here = rustix::fs::CWD;
@@ -447,7 +448,7 @@ fn one_file_under_two_paths_is_one_journal_and_no_copy() {
         project.assert_nothing_stale(&format!("{round}"));
     }
     assert_eq!(refresh(&project.ring, &project.journal("one")), Ok(Vec::new()));
-    // Both paths in one namespace, where each can be looked at from the other.
+    // Both paths in one namespace, so that each can be read from the other.
     let by = in_namespace(folder, &project.at("one"), &project.at("two"));
     let mut inside = Started::by(by, &project.ring, &project.journal("two"), 3, None);
     inside.go();
@@ -490,7 +491,7 @@ fn an_original_on_a_dead_mount_delays_the_copy_once_and_stops_nothing() {
     assert!(notices.len() == 1 && notices[0].contains("that place cannot be reached now"), "{notices:?}");
     assert!(began.elapsed() >= Duration::from_secs(2));
     assert_eq!(refresh_on(&project.ring, &project.journal("two"), dead()), Ok(Vec::new()), "once");
-    // A journal that says that it moved there is not used: nobody can say that the token was not sent there.
+    // A journal that says that it moved there is not used: the token may have been sent there.
     project.begin_anew();
     project.copy("one", "two");
     assert_eq!(refresh(&project.ring, &project.journal("two")), Ok(Vec::new()));

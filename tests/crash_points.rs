@@ -1,5 +1,5 @@
-//! Stops a process dead at every step of a rotation, and makes every storage call of it fail: the next start must
-//! authenticate each time.
+//! Kills a process at every step of a rotation, and makes every storage call of it fail: the next start must authenticate each
+//! time.
 //!
 //! The steps are enumerated by a run itself, not listed here, so that a new one cannot be forgotten. A step is a storage
 //! call (before it, in the middle of a write, after it), the request, and each event.
@@ -26,7 +26,7 @@ use ring_auth::oauth::{Endpoints, Grant, Login, LoginRequest, OauthClient, RingO
 use ring_auth::{ErrorCode, Secret};
 use support::{Chance, Ring};
 
-/// How many steps a rotation has at the very least; a run that finds fewer has lost its probes.
+/// The least number of steps of a rotation; a run that finds fewer has lost its probes.
 const FEWEST_STEPS: usize = 50;
 const GRACE: Duration = Duration::from_secs(60);
 const SIGKILL: i32 = 9;
@@ -35,7 +35,7 @@ const CONFIG: &str = "config.json";
 /// Another user than the one who runs the suite.
 const NOBODY: u32 = 65534;
 
-/// Numbers the steps, and does what it is there for at one of them.
+/// Numbers the steps, and stops or fails at one of them.
 #[derive(Default)]
 struct Steps {
     seen: Mutex<Vec<String>>,
@@ -43,7 +43,7 @@ struct Steps {
     /// Fails the storage call of that number, or all from it on.
     fail: Mutex<Option<Failing>>,
     calls: AtomicUsize,
-    /// As where a single file is mounted into a container.
+    /// Behaves as if a single file were mounted into a container.
     irreplaceable: bool,
     requests: AtomicUsize,
     /// Ends one write short.
@@ -54,13 +54,13 @@ struct Steps {
 /// A write that ends short: one of those with more in it than a signature.
 #[derive(Debug, Clone, Copy)]
 struct Tear {
-    /// To the journal itself, which is written in place, or to the room that was kept for the answer.
+    /// Whether it goes to the journal itself, which is written in place, or to the space that was reserved for the answer.
     file: &'static str,
-    /// Which of them.
+    /// The number of the write.
     write: usize,
-    /// Where in the file it ends.
+    /// The offset in the file at which it ends.
     at: usize,
-    /// With the end of the process, or with EIO.
+    /// Whether the process ends with it, or the call fails with EIO.
     kills: bool,
 }
 
@@ -209,7 +209,7 @@ fn is_config(path: &Path) -> bool {
     path.ends_with(CONFIG)
 }
 
-/// A configuration as people have it, in which a token is the least of things.
+/// A typical configuration, in which the token is a small part.
 fn config(token: &str) -> String {
     format!(
         "{{\n  \"bridge\": {{\"name\": \"Homebridge\"}},\n  \"platforms\": [\n    {{\"platform\": \"Ring\", \"refreshToken\": \"{token}\"}}\n  ]\n}}\n"
@@ -220,7 +220,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 }
 
-/// The process that is stopped: the test binary once more, told by its environment what to do.
+/// The process that is stopped: the test binary, started again. Its environment says what it does.
 #[test]
 fn child() {
     let Ok(job) = std::env::var("RING_AUTH_CHILD") else { return };
@@ -290,7 +290,7 @@ fn run_child_torn(
     let killed = output.status.signal() == Some(SIGKILL);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let complaint = String::from_utf8_lossy(&output.stderr);
-    // Behind other crashes it may be told to wait, as a crash loop is.
+    // After other crashes it may be told to wait, as in a crash loop.
     let waits = ["It is tried again after a pause", "was stopped before its answer came"];
     let is_over = killed || output.status.success() || waits.iter().any(|waits| complaint.contains(waits));
     assert!(is_over, "{text}\n{complaint}");
@@ -299,7 +299,7 @@ fn run_child_torn(
     Ended { killed, steps }
 }
 
-/// The start of another user after that: the test binary once more, as that user.
+/// A later start of another user: the test binary, started again as that user.
 #[test]
 fn owner() {
     let Ok(job) = std::env::var("RING_AUTH_OWNER") else { return };
@@ -325,7 +325,7 @@ fn next_start_of_owner(ring: &Ring, journal: &Path, token: &str) -> Result<(), S
     nothing_stale(ring)
 }
 
-/// What a fresh start with whole disks comes to: it authenticates, and rotates once more to prove that it can.
+/// The result of a fresh start with whole disks: it authenticates, and rotates once more to prove that it can.
 fn next_start(ring: &Ring, journal: &Path, token: &str) -> Result<(), String> {
     start_again(&ring.url, journal, token)?;
     nothing_stale(ring)
@@ -389,7 +389,7 @@ fn give_to_nobody(path: &Path) {
     chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
 }
 
-/// After a crash nobody else can read any file, and a configuration that can be replaced is whole.
+/// After a crash no other user can read any file, and a configuration that can be replaced is whole.
 fn check_files(here: &Place, irreplaceable: bool) -> Result<(), String> {
     if is_config(&here.journal) && !irreplaceable {
         let shown = std::fs::read_to_string(&here.journal).unwrap();
@@ -554,8 +554,8 @@ fn behind_a_link(here: &Place) {
     support::retarget(&here.journal, &format!("former/{name}"));
 }
 
-/// Goes through cases beside each other, each with a Ring of its own: nearly all of the time is spent on waiting for a
-/// disk. How many points there were, and what failed.
+/// Runs cases in parallel, each with a Ring of its own, because nearly all of the time is spent on waiting for a disk. Returns
+/// how many points there were, and the failures.
 fn beside_each_other<T: Copy + Send + Sync>(
     cases: &[T],
     run: impl Fn(&Ring, T) -> (usize, Vec<String>) + Sync,
@@ -598,12 +598,12 @@ fn killed_at_every_step_the_next_start_authenticates_behind_a_link_that_was_reta
 }
 
 #[test]
-fn root_killed_at_every_step_leaves_files_with_which_their_owner_goes_on() {
+fn root_killed_at_every_step_leaves_files_with_which_their_owner_continues() {
     if !rustix::process::geteuid().is_root() {
         println!("LEFT OUT: the files of another user need root");
         return;
     }
-    // `sudo ring-auth …` on the files of a service. A journal of its own has to be there: whoever begins one has it.
+    // `sudo ring-auth …` on the files of a service. Its journal must exist: a journal belongs to the user that creates it.
     let is_there = |scenario: &Scenario| scenario.seal == Seal::Plain && (scenario.warm || scenario.mirror);
     let of_another_user: Vec<_> = SCENARIOS.into_iter().filter(is_there).collect();
     assert_eq!(of_another_user.len(), 5);
@@ -705,7 +705,7 @@ fn torn_at_every_sector_in_place_the_next_start_authenticates() {
         let step = if every_sector { 1 } else { (length / SECTOR / 10).max(1) };
         let sectors = (0..length / SECTOR).filter(|sector| *sector < 4 || sector % step == 0);
         for at in sectors.map(|sector| sector * SECTOR) {
-            // The mark and the answer in place; the answer in its room.
+            // The mark and the answer in place; the answer in its reserved space.
             for (file, write) in [(JOURNAL, 0), (JOURNAL, 1), (ROOM, 0)] {
                 for kills in [true, false] {
                     tears += 1;
@@ -723,7 +723,7 @@ fn torn_at_every_sector_in_place_the_next_start_authenticates() {
     assert!(tears > 200, "only {tears}");
 }
 
-/// A start that is itself stopped, and again, anywhere: whatever the first crash left behind is what the second one meets.
+/// Starts that are stopped themselves, again and again, at any step: each one meets what the previous crash left behind.
 #[test]
 fn stopped_again_and_again_the_next_start_authenticates() {
     let is_long = std::env::var_os("RING_AUTH_SOAK").is_some();
@@ -792,8 +792,8 @@ fn whatever_storage_call_fails_nothing_is_lost() {
         });
         let calls = counted.calls.load(Ordering::SeqCst);
         assert!(calls >= FEWEST_STEPS / 3, "{name}: only {calls} storage calls");
-        // What a mirror makes of each errno is told by the tests of its own; here it is what becomes of the token. What is sealed
-        // goes to the same calls.
+        // The tests of the mirror cover each errno; here it counts what happens to the token. A sealed journal makes the same
+        // calls.
         let errnos = if mirror || seal != Seal::Plain { &ERRNOS[..2] } else { &ERRNOS[..] };
         for call in 0..calls {
             for errno in errnos.iter().copied() {
@@ -837,7 +837,7 @@ fn fail_once(ring: &Ring, here: &Place, failing: Failing, irreplaceable: bool) -
             }
             Err(error) => return Err(format!("{error} after {requests} requests")),
         };
-        // The disk is well again; what could not be written is written at the latest here.
+        // The disk works again, and the pending write is done here at the latest.
         *steps.fail.lock().unwrap() = None;
         manager.close().await;
         if outcome == "served" && !manager.status().persisted {

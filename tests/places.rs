@@ -1,5 +1,5 @@
-//! One journal that is reached by more than one path: mounted alone into two containers, under a second name, through a
-//! link that somebody retargets, and by processes of one user with different environments.
+//! One journal with several paths: mounted alone into two containers, under a second name, through a link whose target changes,
+//! and by processes of one user with different environments.
 //!
 //! The containers are real mount namespaces and the other user is a real one, so these tests run as root. Elsewhere each
 //! says that it was left out.
@@ -33,7 +33,7 @@ impl Listener for Quiet {
     fn on_event(&self, _event: Event) {}
 }
 
-/// A file system on which nothing can be locked but what lies in a private folder of the user.
+/// A file system without locks, except in a private folder of the user.
 struct NoLocks(PathBuf);
 
 impl Probe for NoLocks {
@@ -43,7 +43,7 @@ impl Probe for NoLocks {
     }
 }
 
-/// What a child does.
+/// The task of a child.
 #[derive(Clone, Copy)]
 struct Job<'a> {
     ring: &'a Ring,
@@ -53,7 +53,7 @@ struct Job<'a> {
     without_locks: bool,
 }
 
-/// The process that refreshes: the test binary once more. It waits for a line on its standard input before it begins.
+/// The process that refreshes: the test binary, started again. It waits for a line on its standard input before it begins.
 #[test]
 fn child() {
     let Ok(job) = std::env::var("RING_AUTH_CHILD") else { return };
@@ -89,7 +89,7 @@ fn child() {
     });
 }
 
-/// How often each sentence came, so that a test that fails can be read.
+/// How often each message came, so that a failed test can be read.
 fn summary(failures: &[String]) -> String {
     let different: BTreeSet<_> = failures.iter().collect();
     let count = |sentence: &String| failures.iter().filter(|other| *other == sentence).count();
@@ -102,7 +102,7 @@ struct Started {
 }
 
 impl Started {
-    /// Starts a child by way of a command that ends with running what it is given.
+    /// Starts a child by a command that ends with running its arguments.
     fn new(mut by: Command, job: &Job<'_>) -> Self {
         let Job { ring, journal, token, rounds, without_locks } = job;
         let job = format!("{}\n{}\n{token}\n{rounds}\n{without_locks}", ring.url, journal.display());
@@ -124,7 +124,7 @@ impl Started {
         self.child.stdin.take().unwrap().write_all(b"\n").unwrap();
     }
 
-    /// What failed, once it is done.
+    /// The failures, after its end.
     fn failures(mut self) -> String {
         let failures = self.line("DONE ");
         assert!(self.child.wait().unwrap().success());
@@ -171,7 +171,7 @@ fn as_nobody(variables: &[(&str, &Path)]) -> Command {
     command
 }
 
-/// Whether the test that asks can make mount namespaces and other users; says so if it cannot.
+/// Whether the calling test can create mount namespaces and other users; prints a message if it cannot.
 fn is_root(test: &str) -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
@@ -262,7 +262,7 @@ fn a_container_whose_journal_was_replaced_outside_of_it_sends_nothing() {
     afterwards.go();
     let refused = afterwards.failures();
     assert_never_two(&ring);
-    assert_eq!(of_host, "", "whoever sees the folder goes on");
+    assert_eq!(of_host, "", "a process that sees the folder continues");
     assert!(of_container.is_empty() || of_container.contains("x STORE: "), "{of_container}");
     let says_so = refused.starts_with(&format!("{ROUNDS} x STORE: ")) && refused.contains("was replaced outside");
     assert!(says_so, "{refused:?}");
@@ -357,7 +357,7 @@ fn a_container_waits_for_the_one_that_was_stopped_in_the_middle_of_a_write() {
         };
         let refused = start(1, 2);
         assert!(refused.contains("2 x STORE: ") && refused.contains("start that one again"), "{refused:?}");
-        // Its start alone mends the journal.
+        // Its start alone repairs the journal.
         assert_eq!((start(0, 0), start(1, 2)), (String::new(), String::new()));
         assert_never_two(&ring);
     }
@@ -469,7 +469,7 @@ fn a_config_behind_a_link_that_is_retargeted_takes_its_journal_along() {
     }
 }
 
-/// The link is retargeted while a request is under way, to a copy that has its mark.
+/// The target of the link changes during a request, to a copy that has its mark.
 #[test]
 fn a_link_that_is_retargeted_in_mid_request_costs_no_token() {
     for is_config in [false, true] {
@@ -584,8 +584,8 @@ until echo '0 0 65536' >/proc/$!/uid_map && echo '0 0 65536' >/proc/$!/gid_map; 
 wait $!";
 
 #[test]
-fn the_root_of_a_user_namespace_goes_on_as_itself_at_a_file_of_an_unmapped_owner() {
-    let test = "the_root_of_a_user_namespace_goes_on_as_itself_at_a_file_of_an_unmapped_owner";
+fn the_root_of_a_user_namespace_continues_as_itself_at_a_file_of_an_unmapped_owner() {
+    let test = "the_root_of_a_user_namespace_continues_as_itself_at_a_file_of_an_unmapped_owner";
     // In the first namespace the number that stands for all unmapped owners is no user's, in the second it is one's.
     for script in ["exec unshare -Ur \"$@\"", IN_A_NAMESPACE_OF_MANY_USERS] {
         let namespace = || {

@@ -28,7 +28,7 @@ const FEWEST_REFRESHES: u32 = 20;
 const FEWER_PROCESSES: usize = 6;
 const FEWER_ROTATIONS: u32 = 40;
 const RETARGETS: u32 = 20;
-/// Only so that a run that hangs ends at all.
+/// The limit after which a run that hangs fails.
 const FAR_TOO_LONG: Duration = Duration::from_secs(900);
 
 struct Nobody;
@@ -37,7 +37,7 @@ impl Listener for Nobody {
     fn on_event(&self, _event: Event) {}
 }
 
-/// One of the processes: the test binary once more. Its callers call until its standard input ends.
+/// One of the processes: the test binary, started again. Its callers call until its standard input ends.
 #[test]
 fn child() {
     let Ok(job) = std::env::var("RING_AUTH_CHILD") else { return };
@@ -83,7 +83,7 @@ fn spawn(ring: &Ring, journal: &Path, token: &str) -> Child {
     spawn_by(Command::new(std::env::current_exe().unwrap()), ring, journal, token)
 }
 
-/// The same as another user.
+/// The same process, as another user.
 fn spawn_as_nobody(ring: &Ring, journal: &Path, token: &str) -> Child {
     let mut command = Command::new("setpriv");
     command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(std::env::current_exe().unwrap());
@@ -100,7 +100,7 @@ fn spawn_by(mut command: Command, ring: &Ring, journal: &Path, token: &str) -> C
         .unwrap()
 }
 
-/// Ends a process in good order. Its calls, and how many failed.
+/// Ends a process normally. Returns its calls, and how many failed.
 fn end(mut child: Child) -> (u64, u64) {
     drop(child.stdin.take());
     let output = child.wait_with_output().unwrap();
@@ -202,7 +202,7 @@ fn root_and_the_owner_of_a_journal_never_refresh_at_once() {
     std::os::unix::fs::chown(folder.path(), Some(65534), Some(65534)).unwrap();
     let journal = folder.path().join("journal.json");
     let token = ring.first_token();
-    // Who begins a journal has it.
+    // A journal belongs to the user that creates it.
     let first = spawn_as_nobody(&ring, &journal, &token);
     wait_until("the first rotation", || ring.account().refreshes > 0);
     let children = (0..FEWER_PROCESSES)

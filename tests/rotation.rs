@@ -1,4 +1,4 @@
-//! The storage calls of one rotation, and what another process sees of the journal while it is rotated: on every system.
+//! The storage calls of one rotation, and what another process reads of the journal during rotations, on every system.
 
 #![allow(clippy::unwrap_used, reason = "a suite that cannot set itself up fails where it should")]
 
@@ -13,10 +13,10 @@ use ring_auth::journal::{Begun, Guard, JournalStore, Notice, Store};
 use ring_auth::token::RefreshToken;
 
 const ISSUER: &str = "https://oauth.ring.com";
-/// How often the other process opens the journal, and how often it is rotated meanwhile, at the least.
+/// The least number of times that the other process opens the journal, and that it is rotated.
 const LOOKS: u64 = 400;
 const ROTATIONS: u32 = 60;
-/// Only so that a run that hangs ends at all.
+/// The limit after which a run that hangs fails.
 const FAR_TOO_LONG: Duration = Duration::from_secs(600);
 
 /// What follows the name of this file in the environment of the other process: the path of the journal.
@@ -46,11 +46,11 @@ fn begin(guard: &mut dyn Guard) -> (ring_auth::journal::state::State, Vec<Notice
     let mut state = guard.read().unwrap().state;
     match guard.begin(&mut state).unwrap() {
         Begun::Ready(notices) => (state, notices),
-        Begun::Overtaken(_) => panic!("nobody else writes"),
+        Begun::Overtaken(_) => panic!("no other process writes"),
     }
 }
 
-/// One rotation, as the manager makes it. What a person would hear of it.
+/// One rotation, as the manager makes it. Returns the messages for a person.
 fn rotate(store: &JournalStore, number: u32) -> Vec<Notice> {
     let mut guard = store.try_lock().unwrap().unwrap();
     let (mut state, mut notices) = begin(guard.as_mut());
@@ -100,7 +100,7 @@ fn of_one_rotation_the_journal_is_touched_by_two_renames_alone_each_of_a_file_th
     assert_eq!(creations, 0, "the answer needs no new file");
 }
 
-/// The other process: the test binary once more. It opens the journal again and again until its standard input ends.
+/// The other process: the test binary, started again. It opens the journal again and again until its standard input ends.
 #[test]
 fn reader() {
     let Ok(path) = std::env::var(JOURNAL) else { return };
@@ -122,7 +122,7 @@ fn reader() {
                 last = error.to_string();
             }
         }
-        // How far it is, for the process that waits for it.
+        // Its progress, for the process that waits for it.
         if looks % 20 == 0 {
             println!("LOOKED {looks}");
         }

@@ -1,4 +1,4 @@
-//! Many thousand rotations with faults mixed in, years of them by a clock that does not wait: none lost, memory flat.
+//! Many thousand rotations with faults mixed in, years of them by a simulated clock: no login is lost, and memory stays flat.
 //!
 //! `RING_AUTH_SOAK` says how many; `npm run test:soak` asks for 100 000.
 
@@ -19,13 +19,13 @@ use ring_auth::manager::{Clock, Event, Listener, Manager};
 use support::{Chance, Ring};
 
 const ROTATIONS: u32 = 10_000;
-/// Each start of a manager makes this many before the next one takes over.
+/// How many rotations each manager makes before the next one takes over.
 const PER_START: u32 = 500;
 const LONGER_THAN_ANY_COOL_DOWN: Duration = Duration::from_secs(20 * 60);
 /// What the fingerprints of 20 000 tokens take, and what an allocator keeps for itself.
 const FLAT: u64 = 16 * 1024 * 1024;
 
-/// Whoever sleeps by it makes the time pass.
+/// A clock on which each sleep makes the time pass.
 #[derive(Default)]
 struct Compressed {
     passed: AtomicU64,

@@ -1,4 +1,4 @@
-//! Who may read a file stays who may read it: access lists and attributes survive every rotation.
+//! The users who may read a file stay the same: access lists and attributes survive every rotation.
 //!
 //! The lists are real ones, on the file system of the temporary folder. Other users are real too, so their part runs as
 //! root alone, and says that it was left out elsewhere.
@@ -22,7 +22,7 @@ use rustix::io::Errno;
 use support::Ring;
 
 const NOBODY: u32 = 65534;
-/// A group that is in nobody's way.
+/// A group that no user of the system needs.
 const GROUP: u32 = 60;
 const ACCESS: &str = "system.posix_acl_access";
 const DEFAULT: &str = "system.posix_acl_default";
@@ -33,7 +33,7 @@ impl Listener for Quiet {
     fn on_event(&self, _event: Event) {}
 }
 
-/// An access list as the kernel has it: the owner, one named user, the group, the mask, everybody else.
+/// An access list as the kernel has it: the owner, one named user, the group, the mask, all others.
 fn access_list(owner: u16, named: (u32, u16), group: u16, mask: u16, others: u16) -> Vec<u8> {
     const NO_ID: u32 = u32::MAX;
     let entries =
@@ -63,7 +63,7 @@ fn value(path: &Path, name: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// Sets a list or an attribute; says so and is false on a file system without them.
+/// Sets a list or an attribute. On a file system without them it prints a message and returns false.
 fn could_set(path: &Path, name: &str, value: &[u8]) -> bool {
     match set(path, name, value) {
         Err(Errno::OPNOTSUPP) => {
@@ -135,7 +135,7 @@ fn child() {
     rotate(&ring, &PathBuf::from(file), "");
 }
 
-/// The same by a process of another user.
+/// Rotates by a process of another user.
 fn rotate_as_nobody(ring: &Ring, file: &Path) {
     let child = Command::new("setpriv")
         .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
@@ -187,7 +187,7 @@ fn an_access_list_and_attributes_survive_a_rotation() {
 }
 
 #[test]
-fn a_default_list_of_the_folder_gives_nobody_a_right() {
+fn a_default_list_of_the_folder_gives_no_user_a_right() {
     let folder = folder();
     for (ring, file, token) in files(folder.path()) {
         let generous = access_list(7, (NOBODY, 7), 7, 7, 7);
@@ -231,7 +231,7 @@ fn the_user_named_in_a_list_can_read_and_the_group_that_it_refuses_cannot() {
 }
 
 #[test]
-fn what_cannot_be_copied_is_kept_by_writing_in_place() {
+fn attributes_that_cannot_be_copied_are_kept_by_writing_in_place() {
     if !rustix::process::geteuid().is_root() {
         println!("LEFT OUT: an attribute that its owner cannot set needs root");
         return;

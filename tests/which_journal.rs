@@ -25,7 +25,7 @@ const STARTS: usize = 12;
 const GRACE: Duration = Duration::from_secs(60);
 const SIGKILL: i32 = 9;
 
-/// Notes what a person would hear.
+/// Records the messages for a person.
 #[derive(Default)]
 struct Heard(Mutex<Vec<String>>);
 
@@ -68,7 +68,7 @@ fn try_open(
     Ok((support::with_parts(parts, None), heard, journal))
 }
 
-/// Opens a place, refreshes so often, and closes. Returns what a person would hear, and the journal.
+/// Opens a place, refreshes several times, and closes. Returns the messages for a person, and the journal.
 fn use_place(
     ring: &Ring,
     file: &Path,
@@ -129,7 +129,7 @@ fn assert_one_keeper(ring: &Ring) {
     assert_eq!((account.stale, account.most_at_once, account.revoked), (0, 1, false), "stale, at once, revoked");
 }
 
-/// Does what a probe may do: nothing, until a step at which the process ends.
+/// A probe that does nothing until a step at which the process ends.
 #[derive(Default)]
 struct Steps {
     seen: Mutex<usize>,
@@ -150,7 +150,7 @@ impl Probe for Steps {
     }
 }
 
-/// A process with a manager of one place: the test binary once more. It waits for a line on its standard input.
+/// A process with a manager of one place: the test binary, started again. It waits for a line on its standard input.
 #[test]
 fn child() {
     let Ok(job) = std::env::var("RING_AUTH_CHILD") else { return };
@@ -249,7 +249,7 @@ fn plain() -> Command {
     Command::new("env")
 }
 
-/// Whether the test that asks can mount; says so if it cannot.
+/// Whether the calling test can mount; prints a message if it cannot.
 fn is_root(test: &str) -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
@@ -300,7 +300,7 @@ fn two_processes_that_start_at_once_with_one_token_in_two_places_are_one_keeper(
 }
 
 #[test]
-fn the_second_place_with_the_token_is_said_once_and_both_show_the_newest() {
+fn the_second_place_with_the_token_is_reported_once_and_both_show_the_newest() {
     for (name, text) in KINDS {
         let ring = Ring::start();
         let folder = tempfile::tempdir().unwrap();
@@ -325,7 +325,7 @@ fn the_second_place_with_the_token_is_said_once_and_both_show_the_newest() {
 }
 
 #[test]
-fn a_place_that_is_renamed_or_removed_goes_on_with_its_family() {
+fn a_place_that_is_renamed_or_removed_continues_with_its_family() {
     for (name, text) in KINDS {
         let ring = Ring::start();
         let folder = tempfile::tempdir().unwrap();
@@ -437,8 +437,8 @@ fn release_folders_share_their_journal_and_an_old_one_that_is_read_only_knows_it
 }
 
 #[test]
-fn host_and_container_that_see_the_folders_elsewhere_meet_in_one_journal() {
-    if !is_root("host_and_container_that_see_the_folders_elsewhere_meet_in_one_journal") {
+fn host_and_container_that_see_the_folders_at_other_paths_use_one_journal() {
+    if !is_root("host_and_container_that_see_the_folders_at_other_paths_use_one_journal") {
         return;
     }
     let ring = Ring::start();
@@ -529,7 +529,7 @@ fn of_two_folders_with_one_journal_the_newer_one_is_used_and_two_journals_are_re
     retarget(&file, "../store/config.json");
     use_place(&ring, &file, "ONE", None, 1);
     support::copy_folder(&store.join(".ring-auth"), &home.join(".ring-auth"));
-    // The one beside the target goes on.
+    // The journal beside the target continues.
     use_place(&ring, &store.join("config.json"), "ONE", None, 1);
     let (_, journal) = use_place(&ring, &file, "ONE", None, 1);
     assert!(journal.starts_with(&store), "{}", journal.display());
@@ -554,7 +554,7 @@ fn of_two_folders_with_one_journal_the_newer_one_is_used_and_two_journals_are_re
 }
 
 #[test]
-fn killed_at_every_step_of_a_start_the_other_place_and_the_next_start_go_on() {
+fn killed_at_every_step_of_a_start_the_other_place_and_the_next_start_continue() {
     let ring = Ring::start();
     let folder = tempfile::tempdir().unwrap();
     let place = |number: usize| {

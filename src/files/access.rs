@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_kept_from_others_is_kept_and_said_once() {
+    fn a_file_that_others_can_read_is_created_and_reported_once() {
         let another = Takes::Another("D:AI(A;ID;FA;;;SY)(A;ID;FR;;;WD)");
         for takes in [Takes::Nothing, another, Takes::Refuses] {
             let lists = system(ME, []);
@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_already_is_not_made_again() {
+    fn an_entry_that_exists_is_not_created_again() {
         struct Full;
         impl System for Full {
             type File = ();
@@ -477,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_everybody_may_do_likewise_takes_a_place() {
+    fn only_a_file_with_the_same_rights_for_all_users_takes_a_place() {
         let inherited = "D:AI(A;ID;FA;;;SY)(A;ID;FA;;;BA)";
         let lists = system(
             ME,
@@ -495,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn who_reads_what_is_made_in_a_folder() {
+    fn the_list_of_a_folder_shows_who_can_read_new_files() {
         let readers = |list: &str, sid| List::parse(list).map(|list| list.readers_of_new(&user(sid)));
         assert_eq!(readers(MINE, ME), Some(Readers::Us));
         assert_eq!(readers(EVERYBODY_S, ME), Some(Readers::Others));

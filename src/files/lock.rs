@@ -383,7 +383,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn what_is_no_file_in_the_place_of_the_lock_is_left_alone_and_another_place_stands_in() {
+    fn a_lock_path_that_is_not_a_file_is_not_changed_and_a_stand_in_lock_is_used() {
         use std::os::unix::fs::{FileTypeExt, symlink};
         use std::os::unix::net::UnixListener;
         type Make = fn(&Path);
@@ -428,7 +428,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn where_a_file_system_cannot_lock_another_place_stands_in() {
+    fn a_stand_in_lock_is_used_on_a_file_system_without_locks() {
         // ENOSYS, EOPNOTSUPP, ENOLCK; and EROFS, EACCES if not even the file can be created.
         for refuses in [("lock", 38), ("lock", 95), ("lock", 37), ("open-lock", 30), ("open-lock", 13)] {
             let folder = tempfile::tempdir().unwrap();
@@ -533,7 +533,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn after_the_file_was_deleted_everybody_meets_at_the_new_one() {
+    fn after_a_lock_file_was_deleted_all_processes_use_the_new_one() {
         let folder = tempfile::tempdir().unwrap();
         let journal = folder.path().join("j.json");
         let held = Lock::try_take(&Disk::default(), &journal).unwrap();

@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_left_of_a_folder_that_was_never_given_away_is_removed() {
+    fn a_folder_that_was_never_given_away_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let own = folder.path().join(".ring-auth");
         let [empty, full] = ["0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"]

@@ -176,7 +176,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn what_is_free_is_said_of_a_folder_that_is_there() {
+    fn free_space_is_reported_for_a_folder_that_exists() {
         let folder = tempfile::tempdir().unwrap();
         let volume = Volume::of(folder.path()).unwrap();
         assert!(volume.free_bytes.is_some_and(|bytes| bytes > 0), "{volume:?}");

@@ -34,7 +34,7 @@ impl Case {
     }
 }
 
-/// Leaves a case for other readers, if somebody wants it.
+/// Writes a case for other readers, if `MIRROR_CORPUS` is set.
 pub fn leave(kind: &str, index: usize, before: &[u8], after: &[u8]) {
     let Some(folder) = std::env::var_os("MIRROR_CORPUS").map(PathBuf::from) else { return };
     std::fs::create_dir_all(&folder).unwrap();

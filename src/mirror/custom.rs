@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_late_save_that_fails_is_made_good_and_one_that_is_always_late_does_not_go_on_forever() {
+    async fn a_late_save_that_fails_is_repeated_and_one_that_is_always_late_ends() {
         let (functions, program) = program();
         let hangs = functions.hang();
         assert!(save(&program, "one").await.is_err());
@@ -499,7 +499,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn why_it_failed_is_said_without_the_token() {
+    async fn a_failure_is_reported_without_the_token() {
         let (functions, program) = program();
         save(&program, "the-first-token").await.unwrap();
         let quoted = "duplicate key: the-first-token, the-second-token. ";

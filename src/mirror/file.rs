@@ -319,7 +319,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn what_nobody_may_write_is_left_alone() {
+    fn a_read_only_file_is_not_changed() {
         use std::os::unix::fs::PermissionsExt;
         let (folder, path) = begin();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o444)).unwrap();
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_parse_is_left_alone() {
+    fn a_file_that_does_not_parse_is_not_changed() {
         let (folder, path) = begin();
         for bad in ["", "{", "// hello\n{}", "[]", "{\"platforms\": []}"] {
             std::fs::write(&path, bad).unwrap();
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_env_file_is_private_and_whoever_was_faster_is_not_overwritten() {
+    fn a_new_env_file_is_private_and_a_faster_program_is_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".env");
         let open = |disk| {
@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_out_waits_in_the_folder_that_nobody_commits() {
+    fn the_old_version_waits_in_the_folder_that_is_not_committed() {
         let (folder, path) = begin();
         let mirror = mirror(folder.path(), Disk::default());
         show(&mirror, "new").unwrap();
@@ -481,7 +481,7 @@ mod tests {
                 std::thread::spawn(move || {
                     let mirror = mirror(&folder, Disk::default());
                     for turn in 0..25 {
-                        // Nobody has a right to be the next one, and each gives up after a while.
+                        // The lock has no order: any thread may be the next one, and each gives up after a while.
                         while let Err(error) = show(&mirror, &format!("token-{who}-{turn}")) {
                             assert_eq!(error.code(), ErrorCode::StoreLocked, "{error}");
                         }
@@ -553,7 +553,7 @@ mod tests {
         ["new-token-9876543210", "new", "a-token-that-is-longer-than-the-old-one", "old-token-0123456780"];
 
     #[test]
-    fn stopped_anywhere_the_file_is_whole_and_the_next_start_puts_it_right() {
+    fn a_mirror_is_whole_wherever_its_write_is_stopped_and_the_next_start_updates_it() {
         for new in TOKENS {
             assert!(stop_everywhere(&[], new, true) > 30);
         }
@@ -561,7 +561,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn stopped_anywhere_where_two_files_cannot_change_places() {
+    fn a_mirror_that_cannot_be_exchanged_is_repaired_wherever_its_write_is_stopped() {
         for new in TOKENS {
             // A file system that cannot exchange files says EINVAL. The probe cannot, so the rename is refused as well.
             assert!(stop_everywhere(&[("exchange", 16), ("rename", 16)], new, false) > 30);
@@ -570,7 +570,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_file_that_cannot_be_replaced_is_written_in_place_and_said() {
+    fn a_file_that_cannot_be_replaced_is_written_in_place_and_reported() {
         // EBUSY, EXDEV, EPERM, EACCES
         for errno in [16, 18, 1, 13] {
             let (folder, path) = begin();
@@ -643,7 +643,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_failing_call_leaves_the_file_whole_and_is_said() {
+    fn a_failing_call_leaves_the_file_whole_and_is_reported() {
         // ENOSPC, EIO, EDQUOT
         for errno in [28, 5, 122] {
             for call in ["create", "write", "chown", "sync", "rename", "exchange", "sync-dir"] {

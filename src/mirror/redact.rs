@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_went_wrong_is_still_said() {
+    fn the_cause_of_a_failure_stays_readable() {
         for text in [
             "connect ECONNREFUSED 127.0.0.1:5432",
             "ENOENT: no such file or directory, open '/var/lib/homebridge/ring-token.json'",
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_nobody_here_knows_is_taken_out_in_every_form() {
+    fn an_unknown_token_is_removed_in_every_form() {
         for form in every_form(UNKNOWN) {
             let text = shown(&format!("cannot use {form} now"));
             assert!(text.starts_with("cannot use") && text.ends_with("now"), "{text}");

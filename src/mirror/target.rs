@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_second_with_a_token_of_the_options_finds_the_journal_of_the_first() {
+    fn a_second_manager_with_a_token_of_the_options_finds_the_journal_of_the_first() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".env");
         std::fs::write(&path, "ONE=\nTWO=\n").unwrap();
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_our_own_is_kept_out_of_git_whoever_comes_first() {
+    fn a_folder_of_our_own_is_kept_out_of_git_by_its_first_process() {
         let journal_first = |place: Place| drop(place.journal.try_lock().unwrap().unwrap());
         let mirror_first = |place: Place| drop(place.mirror.settle(&mut |_| Ok(Decision::Leave)).unwrap());
         let rehearsal_first = |place: Place| drop(place.mirror.dry_run().unwrap());

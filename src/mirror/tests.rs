@@ -230,7 +230,7 @@ mod homebridge {
     }
 
     #[test]
-    fn a_token_that_is_no_text_is_left_alone() {
+    fn a_token_that_is_not_a_string_is_not_changed() {
         for odd in ["5", "0", "true", "false", "{\"secret\": \"canary\"}", "[\"canary\"]", r#""\ud83d""#] {
             let config = format!(r#"{{"platforms": [{{"platform": "Ring", "refreshToken": {odd}}}]}}"#);
             let Err(error @ FormatError::Odd(_)) = ring().read(config.as_bytes()) else { panic!("{odd}") };
@@ -431,7 +431,7 @@ mod dotenv {
     }
 
     #[test]
-    fn a_line_is_added_where_there_is_none() {
+    fn a_line_is_added_if_there_is_none() {
         let line = "RING_REFRESH_TOKEN=t";
         for (before, after) in [
             ("", format!("{line}\n")),
@@ -520,7 +520,7 @@ mod dotenv {
     }
 
     #[test]
-    fn a_quote_behind_a_backslash_closes_only_where_no_other_can() {
+    fn a_quote_behind_a_backslash_closes_only_if_no_other_can() {
         for text in [
             r"A='it\'s' # c",
             r"A='x\'",

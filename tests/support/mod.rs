@@ -1,4 +1,4 @@
-//! What the suites share: a Ring that forgives nothing, and the parts of a manager around it.
+//! The shared parts of the suites: a Ring that accepts each token once, and the parts of a manager around it.
 
 #![allow(clippy::unwrap_used, reason = "a suite that cannot set itself up fails where it should")]
 #![allow(dead_code, reason = "each suite uses its own part of it")]
@@ -25,8 +25,8 @@ use ring_auth::mirror::{Purpose, Target};
 use ring_auth::oauth::{Endpoints, LoginFlow, OauthClient, RingOauth};
 use tokio::runtime::Handle;
 
-/// A token endpoint on loopback: every token works once, a used one for the grace longer, and whoever presents one after
-/// that loses the family.
+/// A token endpoint on loopback: every token works once, and a used one during the grace period as well. A request with a token
+/// after that revokes the family.
 pub struct Ring {
     pub url: String,
     state: Arc<Mutex<Account>>,
@@ -35,21 +35,21 @@ pub struct Ring {
 #[derive(Debug, Default)]
 pub struct Account {
     pub grace: Duration,
-    /// Everything that asked for a refresh, answered or not.
+    /// All refresh requests, answered or not.
     pub requests: u32,
     pub refreshes: u32,
     pub stale: u32,
     pub revoked: bool,
-    /// How long an answer is on its way, after the token was rotated.
+    /// The delay of an answer after the token was rotated.
     pub latency: Duration,
     /// The request from which on answers are kept back, for as long as this is set.
     pub holds_from: Option<u32>,
-    /// What the answer says of the access token's lifetime, in seconds.
+    /// The lifetime of the access token in the answer, in seconds.
     pub expires_in: f64,
     pub most_at_once: u32,
     /// Rotations, as opposed to requests.
     pub rotations: u32,
-    /// How many bytes the tokens that it gives have at least.
+    /// The least length in bytes of its tokens.
     pub token_bytes: usize,
     /// Faults mixed in, by a generator that makes the same ones in every run.
     pub chance: Option<Chance>,
@@ -91,7 +91,7 @@ impl Ring {
             for stream in listener.incoming().flatten() {
                 let shared = Arc::clone(&shared);
                 thread::spawn(move || {
-                    // Whoever hangs up in the middle was killed: that is what this is for.
+                    // A client that disconnects during a request was killed, which is what these tests do.
                     let _ = answer(stream, &shared);
                 });
             }
@@ -99,7 +99,7 @@ impl Ring {
         Self { url, state }
     }
 
-    /// What a child knows of the Ring of its parent: where it is.
+    /// The address of its Ring, which a child gets from its parent.
     pub fn at(url: &str) -> Self {
         Self { url: url.to_owned(), state: Arc::default() }
     }
@@ -195,7 +195,7 @@ pub enum Fault {
     BadGateway,
     /// The token was rotated, and half of the answer comes.
     Truncated,
-    /// Somebody else answers 200.
+    /// Another server answers 200.
     Portal,
 }
 
@@ -229,7 +229,7 @@ impl Account {
     fn refresh(&mut self, token: &str) -> (&'static str, String) {
         self.refreshes += 1;
         let number = token.strip_prefix("eyJhbGciOiJIUzI1NiJ9.token-").and_then(|rest| rest.split('.').next());
-        // A token that was put together of two is none.
+        // A token that was made of two is not valid.
         let is_whole = |number: &u32| name(*number, self.token_bytes) == token;
         let number: Option<u32> = number.and_then(|number| number.parse().ok()).filter(is_whole);
         let may_return = !self.only_last || number == self.presented;
@@ -327,7 +327,7 @@ pub fn manager(
     manager_with_clock(journal, token, disk, oauth, listener, Arc::new(SystemClock::new()))
 }
 
-/// The same, by a clock of one's own.
+/// A manager with a journal, with a clock of its own.
 pub fn manager_with_clock(
     journal: &Path,
     token: Option<String>,
@@ -340,7 +340,7 @@ pub fn manager_with_clock(
     manager_with_codec(journal, token, disk, oauth, listener, clock, codec)
 }
 
-/// The same, for a journal that is read and written in another way than its path says.
+/// A manager with a journal that is read and written in another way than its path says.
 #[allow(clippy::too_many_arguments, reason = "each is a part of a manager")]
 pub fn manager_with_codec(
     journal: &Path,
@@ -374,13 +374,13 @@ pub fn manager_of_config(
     with_parts(parts, None)
 }
 
-/// Writes a file that nobody else can read.
+/// Writes a file that only its owner can read.
 pub fn write_private(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-/// Copies a folder with all that is in it.
+/// Copies a folder with its content.
 pub fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
@@ -404,13 +404,13 @@ pub fn copy_folder_in_use(from: &Path, to: &Path) {
     }
 }
 
-/// Lets a link lead somewhere, also one that leads elsewhere already.
+/// Sets the target of a link, which may exist already.
 pub fn retarget(link: &Path, to: &str) {
     let _ = std::fs::remove_file(link);
     std::os::unix::fs::symlink(to, link).unwrap();
 }
 
-/// What is in a folder.
+/// The names in a folder.
 pub fn names(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();
     let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -418,7 +418,7 @@ pub fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// A manager of parts that a suite chose itself.
+/// A manager of parts that a suite has chosen itself.
 pub fn with_parts(parts: Parts, token: Option<String>) -> Manager {
     let settings = Settings {
         refresh_token: token.map(Secret::new),

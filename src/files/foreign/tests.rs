@@ -139,7 +139,7 @@ fn mode_and_links_stay_as_they_were() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn who_may_read_it_may_change_at_any_moment_and_is_kept() {
+fn a_change_of_mode_or_attributes_at_any_moment_is_kept() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     for (call, moment) in [("read", Moment::After), ("chown", Moment::After), ("rename", Moment::Before)] {
         let (folder, path) = begin();

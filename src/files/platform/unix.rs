@@ -618,7 +618,7 @@ mod tests {
         assert!(knows(own, 0) && ![1, 1000, 65534].iter().any(|uid| knows(own, *uid)));
         let container = "0 1000 1\n1 100000 65536\n";
         assert!(knows(container, 1) && knows(container, 65536) && !knows(container, 65537));
-        assert!(!knows(container, 65534), "it may be a file of anybody outside");
+        assert!(!knows(container, 65534), "it may be a file of any user outside");
     }
 
     #[test]
