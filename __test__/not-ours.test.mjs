@@ -62,8 +62,8 @@ const JOURNAL_KINDS = /** @type {const} */ ([
   [
     'a file of nothing but zero bytes, as a power cut can leave one',
     Buffer.alloc(4096),
-    ". If no program needs it, delete it and try again.",
-    ". If no program needs it, delete it and try again.",
+    '. If no program needs it, delete it and try again.',
+    '. If no program needs it, delete it and try again.',
   ],
   ['a binary file', Buffer.from([1, 2, 3, 0x80]), '. Give another path.', '. Give another path.'],
 ])
