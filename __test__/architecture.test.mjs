@@ -93,6 +93,21 @@ describe('the manager', () => {
     assert.deepEqual(up, [])
   })
 
+  it('uses no disk, no network and no clock but its own, apart from the limits of a process that ends', () => {
+    const forbidden =
+      /\bstd::(?:fs|net|env|process|os)\b|\btokio::(?:fs|net|process)\b|\bcrate::(?:files|http|location|cli)\b|\b(?:Instant|SystemTime)::now\b/g
+    // activity.rs waits for real time while a process ends, and login.rs passes the time of a call to a login of `oauth`.
+    const others = all.filter((file) => !['clock', 'activity', 'login'].includes(file))
+    const found = others.flatMap((file) =>
+      [...code(`manager/${file}.rs`).matchAll(forbidden)].map(([what]) => `${file}: ${what}`),
+    )
+    assert.deepEqual(found, [])
+    assert.ok(
+      ['clock', 'activity', 'login'].every((file) => code(`manager/${file}.rs`).match(forbidden)),
+      'each is an exception',
+    )
+  })
+
   it('calls only methods of its shared part that are in lower lines', () => {
     const owners = new Map(all.flatMap((file) => methods(file).map((name) => [name, file])))
     assert.ok(owners.size > 40, `the methods were found: ${owners.size}`)

@@ -422,6 +422,9 @@ describe('docs/cli.md', { skip: posix }, () => {
     const [, ...names] = words.map((word) => word.split(' ').slice(0, 2).join(' '))
     assert.equal(words[0], 'ring-auth [login]')
     for (const word of [...names, ...options]) assert.ok(stdout.includes(word), word)
+    const inHelp = [...stdout.matchAll(/^(?:Usage:| {6}) ring-auth (\w+)/gm)].map(([, name = '']) => name)
+    assert.ok(inHelp.length >= 6, `${inHelp}`)
+    for (const name of inHelp) assert.ok(names.includes(`ring-auth ${name}`), `docs/cli.md has no row for ${name}`)
     assert.deepEqual(Object.keys(JSON.parse(text('package.json')).bin), ['ring-auth'])
   })
 

@@ -1,6 +1,7 @@
 //! The durable state of one account: its format, the rules of token families, and the ways to keep it.
 //!
-//! The manager knows the two traits here and [`state::State`]; files, locks and what can go wrong with them stay inside.
+//! The manager knows the two traits here with their values, [`state::State`] and [`merge::merge`]. Files, locks and what can go wrong with
+//! them stay inside.
 
 mod codec;
 mod file;

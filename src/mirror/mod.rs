@@ -1,7 +1,7 @@
 //! Other places that show the newest token, because people look there: Homebridge's `config.json`, a `.env` file, a program's
 //! own code. The journal is the truth, and mirrors follow it.
 //!
-//! The manager depends on [`Mirror`] alone. Files and their formats stay in this module.
+//! The manager depends on the traits and values here, such as [`Mirror`] and [`Follower`]. Files and their formats stay in this module.
 
 mod assignments;
 #[cfg(test)]

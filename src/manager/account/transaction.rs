@@ -21,7 +21,8 @@ use crate::{Error, ErrorCode, Result, task};
 
 /// The right to change the store, and the state in it. Only one task has it at a time, within this process and between processes.
 ///
-/// Durable, then known, then shown: [`Transaction::commit`] is the only way to make a change known.
+/// Durable, then known, then shown: [`Transaction::commit`] is the only way to make an outcome known. The mark
+/// before a request and a logout write first, too: see [`Transaction::mark`] and [`Transaction::erase`].
 pub(in crate::manager) struct Transaction<'a> {
     pub(super) inner: &'a Arc<Inner>,
     pub(super) state: State,
