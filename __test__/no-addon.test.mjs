@@ -85,7 +85,7 @@ function fakeBinding() {
         return fake.answers['parseRefreshToken'] ?? { type: 'token', raw: token, hasPushCredentials: false }
       },
       isBusy: () => fake.busy,
-      settled: async () => {
+      untilIdle: async () => {
         fake.busy = false
       },
     },
@@ -931,7 +931,7 @@ describe('observables', () => {
           constructor(listener) { emit = (event) => { this.event = event; listener() } }
           next() { return this.event }
         },
-        open: () => ({ manager: {} }), isBusy: () => false, settled: async () => {},
+        open: () => ({ manager: {} }), isBusy: () => false, untilIdle: async () => {},
       })
       const manager = new RingTokenManager()
       for (let i = 0; i < 3; i++) {
@@ -1214,7 +1214,7 @@ describe('the process', () => {
         BindingEvents: class {},
         open: () => ({ manager: {} }),
         isBusy: () => busy > 0,
-        settled: () => new Promise((resolve) => setTimeout(() => { asked++; busy--; resolve() }, 50)),
+        untilIdle: () => new Promise((resolve) => setTimeout(() => { asked++; busy--; resolve() }, 50)),
       })
       if (process.listenerCount('beforeExit') !== 0) throw new Error('too early')
       for (let i = 0; i < 10000; i++) new RingTokenManager()
@@ -1245,7 +1245,7 @@ describe('the process', () => {
       const { RingTokenManager } = createExports({
         BindingEvents: class { constructor(dispatch) { listener = dispatch } next() {} },
         open: () => ({ manager: { close: async () => {} } }),
-        isBusy: () => false, settled: async () => {},
+        isBusy: () => false, untilIdle: async () => {},
       })
       const weak = (autoRefresh) => new WeakRef(new RingTokenManager({ autoRefresh }))
       const idle = weak(false), open = weak(true), closed = weak(true)

@@ -346,4 +346,4 @@ export declare function runCli(args: Array<string>, input?: string | undefined |
 /** Sets the certificates of the system that Node has read (PEM), or the reason why there are none, for all later managers. */
 export declare function setSystemCertificates(pem?: string | undefined | null, problem?: string | undefined | null): void
 
-export declare function settled(): Promise<undefined>
+export declare function untilIdle(): Promise<undefined>

@@ -8,7 +8,7 @@ use napi::threadsafe_function::ThreadsafeFunction;
 
 use super::types::{BindingAnswer, BindingChange};
 use ring_auth::Secret;
-use ring_auth::mirror::{CustomStore, Settling};
+use ring_auth::mirror::{CustomStore, ProgramFuture};
 
 pub(super) type JsLoad = ThreadsafeFunction<(), Promise<BindingAnswer>, (), Status, false, true>;
 pub(super) type JsSave = ThreadsafeFunction<BindingChange, Promise<BindingAnswer>, BindingChange, Status, false, true>;
@@ -39,7 +39,7 @@ impl JsKey {
     }
 
     /// A function that calls the program's function.
-    pub(super) fn into_asked(self) -> impl Fn() -> Settling<Option<Secret>> + Send + Sync + 'static {
+    pub(super) fn into_asked(self) -> impl Fn() -> ProgramFuture<Option<Secret>> + Send + Sync + 'static {
         move || {
             let key = Arc::clone(&self.0);
             Box::pin(async move { answer_of(key.call_async(())).await })
@@ -60,12 +60,12 @@ async fn answer_of(
 }
 
 impl CustomStore for JsStore {
-    fn load(&self) -> Settling<Option<Secret>> {
+    fn load(&self) -> ProgramFuture<Option<Secret>> {
         let load = Arc::clone(&self.load);
         Box::pin(async move { answer_of(load.call_async(())).await })
     }
 
-    fn save(&self, new: &Secret, old: Option<&Secret>) -> Settling<()> {
+    fn save(&self, new: &Secret, old: Option<&Secret>) -> ProgramFuture<()> {
         let save = Arc::clone(&self.save);
         let change = BindingChange { new: new.expose().to_owned(), old: old.map(|old| old.expose().to_owned()) };
         Box::pin(async move { answer_of(save.call_async(change)).await.map(drop) })

@@ -347,8 +347,8 @@ pub fn is_busy() -> bool {
 }
 
 #[napi]
-pub fn settled(env: Env) -> napi::Result<AsyncBlock<()>> {
-    promise(env, activity::settled())
+pub fn until_idle(env: Env) -> napi::Result<AsyncBlock<()>> {
+    promise(env, activity::until_idle())
 }
 
 /// Runs the command line. `input` is the result of `lib/standard-input.js`, `surroundings` that of `lib/doctor.js`.

@@ -271,7 +271,7 @@ function createExports(binding) {
     process.on('beforeExit', async () => {
       try {
         if (gaveUp || !binding.isBusy()) return
-        await binding.settled()
+        await binding.untilIdle()
         // Node emits the event again after this. If the core is still busy after its bounded wait, it is not waited for again.
         gaveUp = binding.isBusy()
       } catch {

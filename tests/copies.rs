@@ -77,7 +77,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 async fn open(url: &str, journal: &Path, token: Option<String>, disk: Disk, heard: Arc<Heard>) -> Manager {
     let manager = support::manager(journal, token, disk, support::wire(url), heard);
-    activity::settled().await;
+    activity::until_idle().await;
     manager
 }
 

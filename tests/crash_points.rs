@@ -201,7 +201,7 @@ async fn manager(url: &str, path: &Path, token: &str, steps: &Arc<Steps>) -> rin
     }
     let manager = support::manager_of_config(path, disk, wire, heard);
     // Its first look at the mirror, so that each run takes the same steps.
-    activity::settled().await;
+    activity::until_idle().await;
     manager
 }
 

@@ -434,7 +434,7 @@ fn a_config_behind_a_link_that_is_retargeted_takes_its_journal_along() {
         runtime().block_on(async {
             let running = open_config(&ring, &link);
             running.refresh(false).await.unwrap();
-            activity::settled().await;
+            activity::until_idle().await;
             copy_folder(&former, &copy);
             if !with_journal {
                 std::fs::remove_dir_all(copy.join(".ring-auth")).unwrap();
@@ -490,7 +490,7 @@ fn a_link_that_is_retargeted_in_mid_request_costs_no_token() {
         runtime().block_on(async {
             let running = open(Some(token));
             running.refresh(false).await.unwrap();
-            activity::settled().await;
+            activity::until_idle().await;
             let requests = ring.account().requests;
             ring.account().holds_from = Some(requests + 1);
             let refresh = tokio::spawn({

@@ -174,7 +174,7 @@ impl Opened {
     /// # Errors
     ///
     /// `STORE` if neither the file nor a place for its journal exists. As for [`Store::try_lock`](crate::journal::Store::try_lock),
-    /// [`Mirror::look`](crate::mirror::Mirror::look) and [`Mirror::settle`](crate::mirror::Mirror::settle); the token is still in the journal then.
+    /// [`Mirror::look`](crate::mirror::Mirror::look) and [`Mirror::reconcile`](crate::mirror::Mirror::reconcile); the token is still in the journal then.
     pub(super) fn forget(&self, path: Option<&Path>) -> Result<Option<Forgotten>> {
         if let Some(path) = path
             && matches!(path.try_exists(), Ok(false))
@@ -204,10 +204,10 @@ impl Opened {
             }
             Ok(shown.cleared())
         };
-        let cleared = mirror.settle(&mut forget_then_clear).and_then(|settled| {
+        let cleared = mirror.reconcile(&mut forget_then_clear).and_then(|reconciled| {
             // The former version of the file, which contains the token, stays beside it until the next look.
-            mirror.settle(&mut forget_then_clear)?;
-            Ok(settled.notices)
+            mirror.reconcile(&mut forget_then_clear)?;
+            Ok(reconciled.notices)
         });
         match (cleared, forgotten) {
             (Err(error), None) => Err(error),
@@ -445,7 +445,7 @@ mod tests {
             // Another process holds the mirror's lock, so the logout cannot clear the mirror yet.
             let other = opened.clone();
             scope.spawn(move || {
-                other.file_mirror().unwrap().settle(&mut |_| {
+                other.file_mirror().unwrap().reconcile(&mut |_| {
                     announces.send(()).unwrap();
                     permission.recv().unwrap();
                     Ok(Decision::Leave)

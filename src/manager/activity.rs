@@ -68,7 +68,7 @@ pub fn is_busy() -> bool {
 }
 
 /// Waits until no refresh is under way. It waits for each one at most as long as its request may take, and five seconds more.
-pub async fn settled() {
+pub async fn until_idle() {
     loop {
         let ended = ACTIVITY.ended.notified();
         let Some(deadline) = latest_deadline() else { return };

@@ -10,7 +10,7 @@ use super::account::stored::Stored;
 use super::activity::Rotation;
 use super::shown::{Shown, decide, or_known};
 use crate::journal::state::State;
-use crate::mirror::{Allowance, Decision, Follower, Mirror, Program, Settled};
+use crate::mirror::{Allowance, Decision, Follower, Mirror, Program, Reconciled};
 use crate::task::BoxFuture;
 use crate::token::RefreshToken;
 use crate::{Result, task};
@@ -47,7 +47,7 @@ pub(super) async fn after(inner: &Arc<Inner>, allowance: Arc<Allowance>) {
 
 /// The result of an update of the mirror under its lock.
 struct Look {
-    settled: Result<Settled>,
+    reconciled: Result<Reconciled>,
     /// What the mirror showed, if it could be read.
     shown: Option<Shown>,
 }
@@ -85,7 +85,7 @@ impl Inner {
         let Some(Follower::Place(mirror)) = self.parts.mirror.clone() else { return Err(broken()) };
         let token = token.wrapped();
         let _turn = self.following.lock().await;
-        let shown = task::spawn_blocking(move || mirror.settle(&mut |_| Ok(Decision::Show(token.clone())))).await;
+        let shown = task::spawn_blocking(move || mirror.reconcile(&mut |_| Ok(Decision::Show(token.clone())))).await;
         self.log_notices(shown.unwrap_or_else(|_| Err(broken()))?.notices);
         Ok(())
     }
@@ -96,10 +96,10 @@ impl Inner {
         let Some(Follower::Place(mirror)) = self.parts.mirror.clone() else { return Ok(()) };
         self.snapshot().mirror.due = false;
         let cleared =
-            task::spawn_blocking(move || mirror.settle(&mut |shown| Ok(Shown::beside(None, shown).cleared()))).await;
-        let settled = cleared.unwrap_or_else(|_| Err(broken()))?;
-        self.log_notices(settled.notices);
-        if settled.written {
+            task::spawn_blocking(move || mirror.reconcile(&mut |shown| Ok(Shown::beside(None, shown).cleared()))).await;
+        let reconciled = cleared.unwrap_or_else(|_| Err(broken()))?;
+        self.log_notices(reconciled.notices);
+        if reconciled.written {
             self.snapshot().mirror.flaw_shown = None;
             // The replaced file still contains the token, until the next read removes it.
             self.snapshot().mirror.looks.left = MOST_LOOKS;
@@ -129,7 +129,7 @@ impl Inner {
                 self.snapshot().mirror.wake();
                 return false;
             }
-            let Look { settled, shown } = match &mirror {
+            let Look { reconciled, shown } = match &mirror {
                 Follower::Place(mirror) => self.reconcile_place(Arc::clone(mirror), unwritten, allowance).await,
                 Follower::Program(program) => self.reconcile_program(program, unwritten, allowance).await,
             };
@@ -138,18 +138,18 @@ impl Inner {
             }
             let pasted = shown == Some(Shown::New);
             // The token of the options waited for the first answer of the program's `load`, which is here now.
-            let is_awaited = settled.is_ok() && self.snapshot().awaits_first_answer();
+            let is_awaited = reconciled.is_ok() && self.snapshot().awaits_first_answer();
             if (pasted || is_awaited) && self.take_over_shown(allowance).await.is_ok() {
                 continue;
             }
-            match settled {
-                Ok(settled) => {
-                    self.log_once(settled.notices);
-                    self.update(|snapshot, _| snapshot.mirror.is_right(settled.written));
-                    if settled.written {
+            match reconciled {
+                Ok(reconciled) => {
+                    self.log_once(reconciled.notices);
+                    self.update(|snapshot, _| snapshot.mirror.is_right(reconciled.written));
+                    if reconciled.written {
                         self.look_again();
                     }
-                    return settled.written;
+                    return reconciled.written;
                 }
                 Err(error) => {
                     self.snapshot().mirror.wake();
@@ -186,7 +186,7 @@ impl Inner {
         let name = mirror.name();
         let work = move || {
             let mut found = None;
-            let settled = mirror.settle(&mut |shown| {
+            let reconciled = mirror.reconcile(&mut |shown| {
                 // This reads the journal now, because another process may have rotated since.
                 let kept = if unwritten.is_some() { unwritten.clone() } else { store.peek()? };
                 let state = or_known(kept, known.as_deref());
@@ -194,15 +194,15 @@ impl Inner {
                 found = Some(shown);
                 Ok(decision)
             });
-            Look { settled, shown: found }
+            Look { reconciled, shown: found }
         };
         let look = self.at_place(&name, allowance, work).await;
-        look.unwrap_or_else(|error| Look { settled: Err(error), shown: None })
+        look.unwrap_or_else(|error| Look { reconciled: Err(error), shown: None })
     }
 
     async fn reconcile_program(&self, program: &Arc<Program>, unwritten: Option<State>, allowance: &Allowance) -> Look {
-        let mut look = Look { settled: Ok(Settled::default()), shown: None };
-        look.settled = self.try_reconcile_program(program, unwritten, allowance, &mut look.shown).await;
+        let mut look = Look { reconciled: Ok(Reconciled::default()), shown: None };
+        look.reconciled = self.try_reconcile_program(program, unwritten, allowance, &mut look.shown).await;
         look
     }
 
@@ -212,8 +212,8 @@ impl Inner {
         unwritten: Option<State>,
         allowance: &Allowance,
         found: &mut Option<Shown>,
-    ) -> Result<Settled> {
-        let mut settled = Settled::default();
+    ) -> Result<Reconciled> {
+        let mut reconciled = Reconciled::default();
         let mut shown = match program.load(allowance).await {
             Ok(shown) => shown,
             Err(error) => {
@@ -238,10 +238,10 @@ impl Inner {
             }
             let Decision::Show(token) = decision else { break };
             program.save(&token, allowance).await?;
-            settled.written = true;
+            reconciled.written = true;
             shown = Some(token);
         }
-        Ok(settled)
+        Ok(reconciled)
     }
 
     /// Updates the mirror after `ended`: a call of the program or of the disk takes longer than a caller waits. So the update does not

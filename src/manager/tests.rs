@@ -15,7 +15,7 @@ use crate::journal::state::{Known, State};
 use crate::journal::{Begun, Found, Guard, JournalStore, MemoryStore, Notice, Stamp};
 use crate::location::Location;
 use crate::mirror::{Allowance, Attempts, Follower};
-use crate::mirror::{CustomStore, Decide, Decision, Mirror, Purpose, Settled, Settling, Target};
+use crate::mirror::{CustomStore, Decide, Decision, Mirror, ProgramFuture, Purpose, Reconciled, Target};
 use crate::oauth::{Endpoints, Grant, Login, LoginFlow, LoginRequest, OauthClient, RingOauth, WireError};
 use crate::task::BoxFuture;
 use crate::token::Fingerprint;
@@ -355,11 +355,11 @@ impl Mirror for Board {
         Ok(self.shown())
     }
 
-    fn settle(&self, decide: &mut Decide<'_>) -> Result<Settled> {
+    fn reconcile(&self, decide: &mut Decide<'_>) -> Result<Reconciled> {
         self.check()?;
         let shown = self.shown();
         let next = match decide(shown.as_ref())? {
-            Decision::Leave => return Ok(Settled::default()),
+            Decision::Leave => return Ok(Reconciled::default()),
             Decision::Show(token) => Some(token.expose().to_owned()),
             Decision::Clear => None,
         };
@@ -371,7 +371,7 @@ impl Mirror for Board {
         }
         *self.shows.lock().unwrap() = next;
         self.writes.fetch_add(1, Ordering::SeqCst);
-        Ok(Settled { written: true, ..Settled::default() })
+        Ok(Reconciled { written: true, ..Reconciled::default() })
     }
 
     fn name(&self) -> String {
@@ -1587,8 +1587,8 @@ impl Mirror for ChangesAfterTheFirstRead {
         self.then(self.board.look(attempts))
     }
 
-    fn settle(&self, decide: &mut Decide<'_>) -> Result<Settled> {
-        self.board.settle(decide)
+    fn reconcile(&self, decide: &mut Decide<'_>) -> Result<Reconciled> {
+        self.board.reconcile(decide)
     }
 
     fn name(&self) -> String {
@@ -1808,11 +1808,11 @@ async fn two_that_write_one_mirror_do_not_quarrel_for_ever() {
 struct Fails(Arc<AtomicUsize>);
 
 impl CustomStore for Fails {
-    fn load(&self) -> Settling<Option<Secret>> {
+    fn load(&self) -> ProgramFuture<Option<Secret>> {
         Box::pin(async { Ok(None) })
     }
 
-    fn save(&self, _new: &Secret, _old: Option<&Secret>) -> Settling<()> {
+    fn save(&self, _new: &Secret, _old: Option<&Secret>) -> ProgramFuture<()> {
         self.0.fetch_add(1, Ordering::SeqCst);
         Box::pin(async { Err("no".into()) })
     }

@@ -22,14 +22,14 @@ const SAVE: &str = "save";
 
 /// The result of a function of the program, which may never come. The error is the text of the program, which may contain a
 /// token.
-pub type Settling<T> = Pin<Box<dyn Future<Output = Result<T, Secret>> + Send>>;
+pub type ProgramFuture<T> = Pin<Box<dyn Future<Output = Result<T, Secret>> + Send>>;
 
 /// How long a program's function for the key may take.
 const LONGEST_FOR_KEY: Duration = Duration::from_secs(10);
 
 /// A key that a program's own function returns. The function runs on this thread, so this thread never waits for it.
 pub fn key_of_program(
-    ask: impl Fn() -> Settling<Option<Secret>> + Send + Sync + 'static,
+    ask: impl Fn() -> ProgramFuture<Option<Secret>> + Send + Sync + 'static,
     runtime: Handle,
 ) -> KeySource {
     KeySource::asking_this_thread(move || {
@@ -54,10 +54,10 @@ fn no_key(what: &str) -> Error {
 /// The two functions of a program that keeps its token itself. [`Program`] calls them one at a time.
 pub trait CustomStore: Send + Sync + 'static {
     /// Returns the token that the program keeps; `None` if it has none.
-    fn load(&self) -> Settling<Option<Secret>>;
+    fn load(&self) -> ProgramFuture<Option<Secret>>;
 
     /// Passes the newest token and the previous one to the program.
-    fn save(&self, new: &Secret, old: Option<&Secret>) -> Settling<()>;
+    fn save(&self, new: &Secret, old: Option<&Secret>) -> ProgramFuture<()>;
 }
 
 /// The tokens of a program, as far as this process knows them.
@@ -313,7 +313,7 @@ mod tests {
     }
 
     impl Functions {
-        fn run<T: Send + 'static>(&self, work: impl FnOnce(&Inside) -> T + Send + 'static) -> Settling<T> {
+        fn run<T: Send + 'static>(&self, work: impl FnOnce(&Inside) -> T + Send + 'static) -> ProgramFuture<T> {
             let inside = Arc::clone(&self.0);
             let hangs = inside.hangs.lock().unwrap().clone();
             Box::pin(async move {
@@ -357,12 +357,12 @@ mod tests {
     }
 
     impl CustomStore for Functions {
-        fn load(&self) -> Settling<Option<Secret>> {
+        fn load(&self) -> ProgramFuture<Option<Secret>> {
             *self.0.loads.lock().unwrap() += 1;
             self.run(|inside| inside.has.lock().unwrap().clone())
         }
 
-        fn save(&self, new: &Secret, old: Option<&Secret>) -> Settling<()> {
+        fn save(&self, new: &Secret, old: Option<&Secret>) -> ProgramFuture<()> {
             let (new, old) = (new.clone(), old.cloned());
             self.run(move |inside| {
                 inside.saves.lock().unwrap().push((new.clone(), old));
@@ -382,7 +382,7 @@ mod tests {
     }
 
     /// Lets all tasks run that do not wait for time to pass.
-    async fn settle() {
+    async fn run_until_idle() {
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
@@ -464,7 +464,7 @@ mod tests {
         assert!(save(&program, "one").await.is_err());
         *functions.0.fails.lock().unwrap() = Some("too slow".into());
         hangs.notify_one();
-        settle().await;
+        run_until_idle().await;
         // The second try has begun, and hangs as well.
         assert_eq!(functions.begun(), 1);
         *functions.0.fails.lock().unwrap() = None;
@@ -474,7 +474,7 @@ mod tests {
         assert!(save(&program, "two").await.is_err());
         for _ in 0..5 {
             hangs.notify_one();
-            settle().await;
+            run_until_idle().await;
         }
         assert_eq!(functions.saved(), ["one", "two", "two"]);
         assert!(!program.is_running());

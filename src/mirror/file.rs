@@ -7,7 +7,7 @@ use std::thread::sleep;
 
 use super::format::{Format, FormatError};
 use super::which_journal::{Sightings, of_lock};
-use super::{Attempts, Decide, Decision, Introduced, Mirror, Purpose, Settled};
+use super::{Attempts, Decide, Decision, Introduced, Mirror, Purpose, Reconciled};
 use crate::files::Disk;
 use crate::files::foreign::{Backup, ForeignFile, LOOK, Put, WHOLE_LOOKS, is_torn};
 use crate::files::lock::Lock;
@@ -184,8 +184,8 @@ impl Mirror for FileMirror {
         Ok(self.read_whole(&real, looks)?.1)
     }
 
-    fn settle(&self, decide: &mut Decide<'_>) -> Result<Settled> {
-        let mut settled = Settled::default();
+    fn reconcile(&self, decide: &mut Decide<'_>) -> Result<Reconciled> {
+        let mut reconciled = Reconciled::default();
         let mut locked: Option<(PathBuf, Lock)> = None;
         for _ in 0..ROUNDS {
             // A link may lead elsewhere since the last round.
@@ -193,36 +193,36 @@ impl Mirror for FileMirror {
             if locked.as_ref().is_none_or(|(path, _)| *path != real) {
                 drop(locked.take());
                 locked = Some((real.clone(), self.file.lock(&real)?));
-                self.recover(&real, decide, &mut settled.notices)?;
+                self.recover(&real, decide, &mut reconciled.notices)?;
             }
             let (old, shown) = self.read_whole(&real, WHOLE_LOOKS)?;
             let text = old.as_deref().unwrap_or_default();
             let new = match decide(shown.as_ref())? {
-                Decision::Leave => return Ok(settled),
+                Decision::Leave => return Ok(reconciled),
                 Decision::Show(token) => self.with_token(old.as_deref(), &token),
                 Decision::Clear => match self.format.clear(text) {
                     // Without a place for a token there is none to remove, and no file is created.
-                    Err(FormatError::Nothing | FormatError::NoBlock { .. }) => return Ok(settled),
-                    Ok(_) if old.is_none() => return Ok(settled),
+                    Err(FormatError::Nothing | FormatError::NoBlock { .. }) => return Ok(reconciled),
+                    Ok(_) if old.is_none() => return Ok(reconciled),
                     cleared => cleared.map(|new| (new, Introduced::default())),
                 },
             };
             let (new, introduced) = new.map_err(|error| self.format_error(&error))?;
             if old.as_ref() == Some(&new) {
-                return Ok(settled);
+                return Ok(reconciled);
             }
             match self.file.put(&real, old.as_deref(), &new).map_err(|error| self.file.failed("written", &error))? {
                 Put::Changed => continue,
                 Put::Replaced => {}
-                Put::InPlace => settled.notices.push(Notice(format!(
+                Put::InPlace => reconciled.notices.push(Notice(format!(
                     "{} cannot be replaced atomically here, so it is written in place, with a backup beside it during the write.",
                     self.name()
                 ))),
             }
             self.note(&real, &new, &self.format.read(&new));
-            settled.written = true;
-            settled.introduced = introduced;
-            return Ok(settled);
+            reconciled.written = true;
+            reconciled.introduced = introduced;
+            return Ok(reconciled);
         }
         Err(Error::new(
             ErrorCode::Store,
@@ -263,8 +263,8 @@ mod tests {
         (folder, path)
     }
 
-    fn show(mirror: &FileMirror, token: &str) -> Result<Settled> {
-        mirror.settle(&mut |_| Ok(Decision::Show(Secret::new(token))))
+    fn show(mirror: &FileMirror, token: &str) -> Result<Reconciled> {
+        mirror.reconcile(&mut |_| Ok(Decision::Show(Secret::new(token))))
     }
 
     fn text(path: &Path) -> String {
@@ -383,7 +383,7 @@ mod tests {
         open.write_all(theirs.as_bytes()).unwrap();
         show(&mirror, "new").unwrap();
         assert_eq!(text(&path), theirs.replace(OLD, "new"));
-        assert_eq!(mirror.settle(&mut |_| Ok(Decision::Leave)).unwrap(), Settled::default());
+        assert_eq!(mirror.reconcile(&mut |_| Ok(Decision::Leave)).unwrap(), Reconciled::default());
         assert_eq!(names(folder.path()), [".ring-auth", "config.json"]);
     }
 
@@ -421,7 +421,7 @@ mod tests {
         let mut open = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
         io::Write::write_all(&mut open, b"A=1\n").unwrap();
         assert_eq!(show(&mirror, "u").unwrap().notices, []);
-        assert_eq!(mirror.settle(&mut |_| Ok(Decision::Leave)).unwrap(), Settled::default());
+        assert_eq!(mirror.reconcile(&mut |_| Ok(Decision::Leave)).unwrap(), Reconciled::default());
         assert_eq!(text(&path), "RING_REFRESH_TOKEN=u\nA=1\n");
         assert_eq!(names(folder.path()), [".env", ".ring-auth"]);
     }
@@ -534,8 +534,8 @@ mod tests {
                 assert!(shown.as_deref() == Some(OLD) || shown.as_deref() == Some(new), "after {stops}: {shown:?}");
                 Ok(if shown.as_deref() == Some(new) { Decision::Leave } else { Decision::Show(Secret::new(new)) })
             };
-            after.settle(&mut decide).unwrap();
-            after.settle(&mut decide).unwrap();
+            after.reconcile(&mut decide).unwrap();
+            after.reconcile(&mut decide).unwrap();
             assert_eq!(text(&path), config(new), "after {stops}");
             assert_eq!(names(folder.path()), [".ring-auth", "config.json"], "after {stops}");
             let mut ours = names(&folder.path().join(".ring-auth"));
@@ -577,8 +577,8 @@ mod tests {
             let probe = Gone { left: Mutex::new(usize::MAX), refused: vec![("exchange", errno)] };
             let mirror = mirror(folder.path(), Disk::with_probe(Arc::new(probe)));
             for new in TOKENS {
-                let settled = show(&mirror, new).unwrap();
-                assert!(settled.notices[0].0.contains("in place"), "{errno}");
+                let reconciled = show(&mirror, new).unwrap();
+                assert!(reconciled.notices[0].0.contains("in place"), "{errno}");
                 assert_eq!(text(&path), config(new));
             }
             assert_eq!(names(folder.path()), [".ring-auth", "config.json"]);

@@ -19,7 +19,7 @@ mod turns;
 mod wanted;
 mod which_journal;
 
-pub use custom::{CustomStore, Program, ProgramStore, Settling, key_of_program};
+pub use custom::{CustomStore, Program, ProgramFuture, ProgramStore, key_of_program};
 pub use dotenv::Dotenv;
 pub use file::FileMirror;
 pub use format::{Format, FormatError, Introduced};
@@ -71,14 +71,14 @@ pub trait Mirror: Send + Sync + 'static {
     /// # Errors
     ///
     /// As for [`Mirror::look`], `STORE_LOCKED` as long as another process has the lock, and the error of `decide`.
-    fn settle(&self, decide: &mut Decide<'_>) -> Result<Settled>;
+    fn reconcile(&self, decide: &mut Decide<'_>) -> Result<Reconciled>;
 
     /// Checks that a token can be written, before a login asks Ring for one. Only a mirror that creates the place for a token
     /// checks this: for any other one a failure is reported after the login, whose token the journal keeps.
     ///
     /// # Errors
     ///
-    /// As for [`Mirror::settle`].
+    /// As for [`Mirror::reconcile`].
     fn check_place(&self) -> Result<()> {
         Ok(())
     }
@@ -88,7 +88,7 @@ pub trait Mirror: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// As for [`Mirror::settle`].
+    /// As for [`Mirror::reconcile`].
     fn dry_run(&self) -> Result<Introduced> {
         Ok(Introduced::default())
     }
@@ -120,9 +120,9 @@ pub enum Decision {
     Clear,
 }
 
-/// The result of [`Mirror::settle`].
+/// The result of [`Mirror::reconcile`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Settled {
+pub struct Reconciled {
     /// Whether it was written.
     pub written: bool,
     /// Changes besides the token.

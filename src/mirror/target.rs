@@ -209,7 +209,7 @@ mod tests {
             let target = Target::Dotenv { path: link, key: None };
             let place = opened(&target, None, &ISSUER.into(), Purpose::Follow).unwrap();
             drop(place.journal.try_lock().unwrap().unwrap());
-            place.mirror.settle(&mut |_| Ok(Decision::Show(Secret::new("u")))).unwrap();
+            place.mirror.reconcile(&mut |_| Ok(Decision::Show(Secret::new("u")))).unwrap();
             assert_eq!(std::fs::read(folder.path().join(OsStr::from_bytes(name))).unwrap(), b"RING_REFRESH_TOKEN=u\n");
             place.journal.name()
         });
@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn a_folder_of_our_own_is_kept_out_of_git_by_its_first_process() {
         let journal_first = |place: Place| drop(place.journal.try_lock().unwrap().unwrap());
-        let mirror_first = |place: Place| drop(place.mirror.settle(&mut |_| Ok(Decision::Leave)).unwrap());
+        let mirror_first = |place: Place| drop(place.mirror.reconcile(&mut |_| Ok(Decision::Leave)).unwrap());
         let rehearsal_first = |place: Place| drop(place.mirror.dry_run().unwrap());
         for enter in [&journal_first as &dyn Fn(Place), &mirror_first, &rehearsal_first] {
             let beside = tempfile::tempdir().unwrap();

@@ -309,7 +309,7 @@ impl Guard for FileGuard {
         if !matches!(self.put(&bytes, None), Ok(Way::Replaced | Way::InPlace)) {
             // If there is no space for a copy, the journal itself can be shortened in place.
             replace::write_over(&shared.disk, real, &bytes).map_err(|error| shared.failed("removed", &error))?;
-            self.settled(Way::InPlace, real, &bytes);
+            self.note_write(Way::InPlace, real, &bytes);
         }
         let is_ours = |slot: &PathBuf| !self.foreign.contains(slot) && shared.may_remove(real, slot);
         let mut paths: Vec<PathBuf> = shared.slots(real)?.into_iter().filter(is_ours).collect();

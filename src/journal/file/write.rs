@@ -57,7 +57,7 @@ impl FileGuard {
         if let Some(reservation) = reservation.map(in_its_place) {
             let slot = reservation.path().to_owned();
             if let Ok(way) = replace::replace(disk, reservation, real, bytes) {
-                return Ok(self.settled(way, &slot, bytes));
+                return Ok(self.note_write(way, &slot, bytes));
             }
             used = Some(slot);
         }
@@ -74,7 +74,7 @@ impl FileGuard {
             made => made.and_then(|reservation| replace::replace(disk, in_its_place(reservation), real, bytes)),
         };
         match fresh {
-            Ok(way) => Ok(self.settled(way, &slot, bytes)),
+            Ok(way) => Ok(self.note_write(way, &slot, bytes)),
             Err(error) => Err(shared.failed("written", &error)),
         }
     }
@@ -90,10 +90,10 @@ impl FileGuard {
             }
             if replace::write_over(disk, real, bytes).is_err() {
                 // The copy is whole, so the next process that reads the journal repairs it from that copy.
-                return Ok(self.settled(Way::Beside, &place, bytes));
+                return Ok(self.note_write(Way::Beside, &place, bytes));
             }
             let _ = disk.remove(&place);
-            return Ok(self.settled(Way::InPlace, &place, bytes));
+            return Ok(self.note_write(Way::InPlace, &place, bytes));
         }
         Err(shared.failed("written", refused))
     }
@@ -127,7 +127,7 @@ impl FileGuard {
 
     /// Notes how bytes were written. If they are in the journal, the copies that were needed until now are not needed any
     /// more.
-    pub(super) fn settled(&mut self, way: Way, copy: &Path, bytes: &[u8]) -> Way {
+    pub(super) fn note_write(&mut self, way: Way, copy: &Path, bytes: &[u8]) -> Way {
         let shared = Arc::clone(&self.shared);
         if way == Way::Beside {
             // The journal is as it was, or torn by this very write.
@@ -193,7 +193,7 @@ impl FileGuard {
             let (disk, real) = (&shared.disk, shared.real()?);
             // Its place in the folder may be what could not be made durable.
             if replace::write_over(disk, real, bytes).and_then(|()| replace::sync_folder(disk, real)).is_ok() {
-                return Ok(self.settled(Way::InPlace, real, bytes));
+                return Ok(self.note_write(Way::InPlace, real, bytes));
             }
         }
         if self.stand_in.is_none() {
