@@ -8,7 +8,7 @@ use super::flight::{Flight, Stage};
 use super::mirror_sync::MirrorSync;
 use super::stored::Stored;
 use crate::journal::merge::LoggedIn;
-use crate::journal::state::{Access, CoolDown, Millis, State, millis};
+use crate::journal::state::{Access, CoolDown, Known, Millis, State, millis};
 use crate::journal::{Notice, elsewhere};
 use crate::manager::clock::Clock;
 use crate::manager::events::Event;
@@ -321,12 +321,16 @@ impl Snapshot {
         self.account.is_unwritten = true;
     }
 
-    /// Whether what is shown is in a journal as well.
+    /// Whether everything that is known is in the store as well: the token that is shown, and a token of the options that the store
+    /// did not know when it was last read.
     pub(in crate::manager) fn is_persisted(&self) -> bool {
-        let known = self.account.known.as_ref().and_then(|known| known.current());
+        let known = self.account.known.as_deref();
+        let is_new =
+            |token: &RefreshToken| known.is_none_or(|known| known.recognise(token.fingerprint()) == Known::Unknown);
         self.is_durable
             && !self.account.is_unwritten
-            && self.account.newest.as_ref() == known.map(|stored| &stored.token)
+            && self.account.newest.as_ref() == known.and_then(State::current).map(|stored| &stored.token)
+            && !self.offered.given.as_ref().is_some_and(|given| is_new(&given.token))
     }
 
     /// Shows a token that was just pasted, until it has been looked up under the lock.
