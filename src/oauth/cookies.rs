@@ -5,7 +5,7 @@ use url::Url;
 
 use crate::http::Headers;
 
-/// A cookie jar for one login: Domain, Path, Secure and expiry are honoured, foreign domains are refused.
+/// A cookie jar for one login. It honours Domain, Path, Secure and expiry, and refuses cookies of foreign domains.
 pub(super) struct Jar(CookieStore);
 
 impl Jar {
@@ -13,7 +13,7 @@ impl Jar {
         Self(CookieStore::new())
     }
 
-    /// Takes the cookies that came with the answer to `url`.
+    /// Stores the cookies in the headers of the answer to `url`.
     pub(super) fn store(&mut self, headers: &Headers, url: &Url) {
         for text in headers.all("set-cookie") {
             if text.len() > LONGEST || text.chars().any(char::is_control) {
@@ -26,16 +26,16 @@ impl Jar {
             if self.0.iter_any().count() >= MOST && !self.0.iter_any().any(same) {
                 continue;
             }
-            // Refused: a foreign domain, or expired on arrival.
+            // `insert` refuses a cookie of a foreign domain, and a new cookie that has already expired.
             let _ = self.0.insert(cookie, url);
         }
     }
 
-    /// The `Cookie` header for a request to `url`, if any cookie belongs there.
+    /// The `Cookie` header for a request to `url`, if any cookie matches that URL.
     pub(super) fn header(&self, url: &Url) -> Option<String> {
         let mut cookies: Vec<&Cookie<'_>> = Vec::new();
         for cookie in self.0.matches(url) {
-            // RFC 6265 puts longer paths first; the names only make it the same every time.
+            // RFC 6265 puts longer paths first. The names only make the order deterministic.
             let order = |other: &Cookie<'_>| {
                 cookie.path.len().cmp(&other.path.len()).then_with(|| other.name().cmp(cookie.name()))
             };
@@ -46,16 +46,16 @@ impl Jar {
         (!pairs.is_empty()).then(|| pairs.join("; "))
     }
 
-    /// The value of a cookie with any path, as a page's own script would read it.
+    /// The value of the cookie of that name. Its path does not matter.
     pub(super) fn value(&self, name: &str) -> Option<&str> {
         self.0.iter_unexpired().find(|cookie| cookie.name() == name).map(|cookie| cookie.value())
     }
 }
 
-/// As many as browsers keep for a domain.
+/// The largest number of cookies in a jar: as many as browsers keep for one domain.
 const MOST: usize = 50;
 
-/// As long as browsers take, in bytes.
+/// The length of the longest accepted `Set-Cookie` header in bytes, as in browsers.
 const LONGEST: usize = 4096;
 
 #[cfg(test)]

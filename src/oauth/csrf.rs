@@ -1,20 +1,20 @@
 //! Finds the CSRF token of Ring's sign-in page.
 //!
-//! The page has put it in several places over time (see `docs/protocol.md`), so all of them are looked at. The scanner
-//! is no HTML parser: it knows tags, attributes, comments and raw text, forgives the rest, and looks at each byte a
-//! bounded number of times whatever the page is.
+//! Over time the page has had the token in several places (see `docs/protocol.md`), so this module searches all of
+//! them. The scanner is not an HTML parser: it knows tags, attributes, comments and raw text, and skips the rest. It
+//! reads each byte of any page a bounded number of times.
 
 use serde_json::Value;
 
 use super::cookies::Jar;
 use crate::Secret;
 
-/// The token in the page, else in a cookie.
+/// The CSRF token in the page or, if the page has none, in a cookie.
 pub(super) fn find(page: &[u8], jar: &Jar) -> Option<Secret> {
     in_page(&String::from_utf8_lossy(page)).or_else(|| in_cookies(jar))
 }
 
-/// The token in a cookie, URL-decoded. Its path does not matter: it need not be one that this page would be sent.
+/// The CSRF token in a cookie, URL-decoded. The path of the cookie does not matter: it may differ from the page's.
 pub(super) fn in_cookies(jar: &Jar) -> Option<Secret> {
     ["csrf-token", "csrfToken", "csrf_token", "_csrf", "XSRF-TOKEN"]
         .iter()
@@ -22,7 +22,7 @@ pub(super) fn in_cookies(jar: &Jar) -> Option<Secret> {
         .find_map(|value| usable(&url_decoded(value.trim_matches('"'))))
 }
 
-/// The token in a page, by the order of `docs/protocol.md`.
+/// The CSRF token in a page. If several places have one, the order in `docs/protocol.md` decides.
 pub(super) fn in_page(page: &str) -> Option<Secret> {
     let (mut arguments, mut next_data, mut input, mut meta) = (None, None, None, None);
     let mut rest = page;
@@ -38,7 +38,7 @@ pub(super) fn in_page(page: &str) -> Option<Secret> {
                     _ => {}
                 }
             }
-            // The content of these is text, even if it looks like tags.
+            // The content of these elements is text, even if it looks like tags.
             "style" | "textarea" | "title" => rest = raw_text(rest, &tag.name).1,
             "input" if tag.attribute("name") == Some("csrf-token") => {
                 input = input.or_else(|| tag.attribute("value").and_then(usable));
@@ -52,7 +52,7 @@ pub(super) fn in_page(page: &str) -> Option<Secret> {
     arguments.or(next_data).or(input).or(meta)
 }
 
-/// A start tag, its name and the names of its attributes in lower case, entities decoded.
+/// A start tag. Its name and the names of its attributes are in lower case, and entities in the values are decoded.
 pub(super) struct Tag {
     pub(super) name: String,
     attributes: Vec<(String, String)>,
@@ -60,18 +60,18 @@ pub(super) struct Tag {
 
 impl Tag {
     pub(super) fn attribute(&self, name: &str) -> Option<&str> {
-        // Of two with the same name the first counts, as in browsers.
+        // If two attributes have the same name, the first one counts, as in browsers.
         self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
 
-/// The next start tag, and what follows it.
+/// The next start tag, and the text that follows it.
 pub(super) fn next_tag(page: &str) -> Option<(Tag, &str)> {
     let mut rest = page;
     loop {
         rest = &rest[rest.find('<')? + 1..];
         if let Some(comment) = rest.strip_prefix("!--") {
-            // Browsers, too, take an open comment to the end of the page.
+            // A comment without an end reaches to the end of the page, as in browsers.
             rest = &comment[comment.find("-->")? + 3..];
         } else if rest.starts_with(|c: char| c.is_ascii_alphabetic()) {
             let end = rest.find(|c: char| c.is_ascii_whitespace() || matches!(c, '/' | '>'))?;
@@ -81,7 +81,7 @@ pub(super) fn next_tag(page: &str) -> Option<(Tag, &str)> {
     }
 }
 
-/// The attributes up to the tag's end, and what follows it. A tag without an end is none.
+/// The attributes up to the end of a tag, and the text that follows the tag. `None` if the tag has no end.
 fn attributes(text: &str) -> Option<(Vec<(String, String)>, &str)> {
     let mut attributes = Vec::new();
     let mut rest = text;
@@ -90,7 +90,7 @@ fn attributes(text: &str) -> Option<(Vec<(String, String)>, &str)> {
         if let Some(after) = rest.strip_prefix('>') {
             return Some((attributes, after));
         }
-        // An equals sign in the first place belongs to the name, so that each round takes something.
+        // An equals sign at the first position belongs to the name, so that each pass consumes a character.
         let first = rest.chars().next()?.len_utf8();
         let end = first + rest[first..].find(|c: char| c.is_ascii_whitespace() || matches!(c, '/' | '>' | '='))?;
         let name = rest[..end].to_ascii_lowercase();
@@ -108,7 +108,7 @@ fn attributes(text: &str) -> Option<(Vec<(String, String)>, &str)> {
                 (value, rest) = rest.split_at(end);
             }
         }
-        // Only the attributes that are needed are kept: a page full of attributes costs no memory.
+        // Keep only the attributes that are needed, so that a page full of attributes costs no memory.
         let is_kept = matches!(name.as_str(), "id" | "name" | "value" | "content" | "type" | "autocomplete" | "action");
         if is_kept && attributes.len() < 16 {
             attributes.push((name, without_entities(value)));
@@ -116,7 +116,7 @@ fn attributes(text: &str) -> Option<(Vec<(String, String)>, &str)> {
     }
 }
 
-/// The text up to the end tag of that name, and what follows the text.
+/// The text before the end tag of that name, and the rest from that tag on. The rest is empty if there is no such tag.
 pub(super) fn raw_text<'a>(text: &'a str, name: &str) -> (&'a str, &'a str) {
     let bytes = text.as_bytes();
     let mut from = 0;
@@ -131,7 +131,7 @@ pub(super) fn raw_text<'a>(text: &'a str, name: &str) -> (&'a str, &'a str) {
 }
 
 fn in_json(text: &str, key: &str) -> Option<Secret> {
-    // serde_json gives up at a depth of 128, which bounds the recursion below.
+    // serde_json returns an error at a depth of 128, which bounds the recursion below.
     find_key(&serde_json::from_str(text).ok()?, key)
 }
 
@@ -147,19 +147,19 @@ fn find_key(value: &Value, key: &str) -> Option<Secret> {
     }
 }
 
-/// A text that can be a token: not empty, not huge, nothing in it that no form would send.
+/// Returns a text as a token if it can be one: 1 to 4096 bytes without control characters.
 fn usable(text: &str) -> Option<Secret> {
     (!text.is_empty() && text.len() <= 4096 && !text.chars().any(char::is_control)).then(|| Secret::from(text))
 }
 
-/// Decodes the entities that software writes into attributes; any other stays as it is.
+/// Decodes the five entities of XML and numeric ones. Any other entity stays unchanged.
 fn without_entities(text: &str) -> String {
     let mut decoded = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('&') {
         decoded.push_str(&rest[..at]);
         rest = &rest[at..];
-        // No entity known here is longer, so a far semicolon is not searched for.
+        // No known entity is longer than 10 bytes, so the search for the semicolon ends there.
         let end = rest.bytes().take(10).position(|byte| byte == b';');
         let entity = end.and_then(|end| Some((entity(&rest[1..end])?, end)));
         if let Some((c, end)) = entity {
@@ -192,7 +192,7 @@ fn entity(name: &str) -> Option<char> {
     }
 }
 
-/// Decodes `%2B` and its like; what is not a code, or would not be UTF-8, stays as it is.
+/// Decodes percent-encoding such as `%2B`. An invalid code stays unchanged, as does a text that would not be UTF-8.
 fn url_decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
@@ -316,7 +316,7 @@ mod tests {
             page(&unit.repeat(size / unit.len()));
             page(&format!("<script id=oauth-args>{}", unit.repeat(size / unit.len())));
         }
-        // Far above what linear takes even unoptimised on a slow machine, far below what quadratic would.
+        // Linear time is far below this limit, even for an unoptimised build on a slow machine. Quadratic time is far above.
         assert!(started.elapsed() < Duration::from_secs(60));
     }
 

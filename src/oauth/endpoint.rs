@@ -1,19 +1,19 @@
-//! The two origins that get the secrets.
+//! The two origins to which ring-auth sends secrets.
 
 use url::Url;
 
 use crate::http::is_loopback;
 use crate::{Error, Result};
 
-/// An origin that may be given secrets: https, or plain http on this machine.
+/// An origin to which ring-auth may send secrets: https, or plain http on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin(Url);
 
 impl Origin {
     /// Parses the user's text for the option `name`.
     ///
-    /// Plain http is for 127.0.0.0/8, `[::1]` and `localhost` only. Credentials, a path, a query or a fragment are
-    /// `INVALID_ARGUMENT`, with a message that names the option but does not repeat its value.
+    /// Accepts plain http for 127.0.0.0/8, `[::1]` and `localhost` only. Fails with `INVALID_ARGUMENT` for credentials, a
+    /// path, a query or a fragment. The message names the option but does not repeat its value.
     pub fn parse(text: &str, name: &str) -> Result<Self> {
         let invalid =
             |why: &str| Error::invalid(format!("{name} {why}. Give an origin such as https://oauth.ring.com."));
@@ -30,7 +30,7 @@ impl Origin {
             "http" => return Err(invalid("is plain http to another machine")),
             _ => return Err(invalid("is neither https nor http")),
         }
-        // An `@` without a name before it parses to no credentials, and is not meant either.
+        // `Url` accepts an `@` without a name before it as no credentials, but it is invalid here, too.
         if text.contains('@') {
             return Err(invalid("contains credentials"));
         }
@@ -43,19 +43,19 @@ impl Origin {
         Ok(Self(url))
     }
 
-    /// As text, such as `https://oauth.ring.com`: no slash at the end, no default port.
+    /// The origin as text, such as `https://oauth.ring.com`, without a slash at the end or a default port.
     pub fn ascii(&self) -> String {
         self.0.origin().ascii_serialization()
     }
 
-    /// The URL of an absolute path on it.
+    /// The URL of an absolute path on this origin.
     pub fn url(&self, path: &str) -> Url {
         let mut url = self.0.clone();
         url.set_path(path);
         url
     }
 
-    /// Whether the URL is on this very origin: scheme, host and port.
+    /// Whether the URL has the scheme, host and port of this origin.
     pub fn holds(&self, url: &Url) -> bool {
         self.0.origin() == url.origin()
     }
@@ -64,9 +64,9 @@ impl Origin {
 /// The origins of authentication and of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoints {
-    /// `oauthUrl`: tokens and sign-in.
+    /// The origin for tokens and sign-in (`oauthUrl`).
     pub oauth: Origin,
-    /// `apiUrl`: sessions.
+    /// The origin for sessions (`apiUrl`).
     pub api: Origin,
 }
 
@@ -77,7 +77,7 @@ impl Endpoints {
     /// The default of `apiUrl`.
     pub const API_URL: &str = "https://api.ring.com";
 
-    /// Parses the options `oauthUrl` and `apiUrl`; none is Ring's own.
+    /// Parses the options `oauthUrl` and `apiUrl`. `None` means Ring's own origin.
     pub fn parse(oauth_url: Option<&str>, api_url: Option<&str>) -> Result<Self> {
         Ok(Self {
             oauth: Origin::parse(oauth_url.unwrap_or(Self::OAUTH_URL), "oauthUrl")?,
@@ -85,7 +85,7 @@ impl Endpoints {
         })
     }
 
-    /// Whose tokens these are: the origin of `oauthUrl`, as a journal holds it.
+    /// The issuer of the tokens: the origin of `oauthUrl`, as the journal stores it.
     pub fn issuer(&self) -> String {
         self.oauth.ascii()
     }
@@ -132,7 +132,7 @@ mod tests {
             " https://oauth.ring.com",
             "https://oauth.ring.com\n",
             "https://bücher.example",
-            // Letters that a browser would take for those of Ring.
+            // A full-width `r`, which a browser treats as the ASCII letter.
             "https://oauth.ｒing.com",
         ] {
             let error = Origin::parse(text, "oauthUrl").unwrap_err();

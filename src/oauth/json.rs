@@ -1,7 +1,7 @@
 //! A tolerant reader of the one JSON object that matters in an answer.
 //!
-//! `serde_json` rejects a text as a whole because of half a character in a member that is not needed, or one that is nested 200 deep.
-//! An answer can contain the only copy of a token, so this reader first finds the members without parsing them, and then parses only
+//! `serde_json` rejects a whole text if a member that is not needed contains half a surrogate pair or is nested 200 levels deep. An
+//! answer can contain the only copy of a token, so this reader first finds the members without parsing them, and then parses only
 //! those that are needed, strictly.
 
 use std::borrow::Cow;
@@ -11,35 +11,35 @@ use serde_json::Value;
 /// The byte order mark of UTF-8, which some gateways add at the beginning.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The limit for the search of objects, as a multiple of the text's length: a hostile text costs no more.
+/// The most bytes that a search for objects reads, as a multiple of the text's length. It bounds the cost of a hostile text.
 const PASSES: usize = 16;
 
-/// The smallest cost of a look at an object, in bytes.
+/// The minimum cost of reading one object, in bytes.
 const LEAST: usize = 8;
 
-/// The members of an object, their values unread.
+/// A JSON object whose values are not parsed yet.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Object<'a> {
     members: Vec<(Cow<'a, str>, &'a [u8])>,
-    /// Whether its closing brace was there. Without it, the members are those that were whole.
+    /// Whether the object has its closing brace. Without it, `members` has only the complete members.
     is_whole: bool,
-    /// What follows it.
+    /// The text that follows the object.
     rest: &'a [u8],
 }
 
 impl<'a> Object<'a> {
-    /// The object that a text is, with nothing but white space and a byte order mark around it.
+    /// Reads a text that is one complete object. White space may surround it, and byte order marks may precede it.
     pub(super) fn whole(text: &'a [u8]) -> Option<Self> {
         Self::leading(text).filter(|object| object.is_whole && object.rest.trim_ascii().is_empty())
     }
 
-    /// The object that a text begins with. It may be cut off.
+    /// Reads the object at the start of a text, after white space and byte order marks. The object may be cut off.
     pub(super) fn leading(text: &'a [u8]) -> Option<Self> {
         let text = without_mark(text);
         Self::read(&mut Reader { left: text, looked_at: 0 })
     }
 
-    /// Each object in a text, wherever it stands: the outer ones before those within them.
+    /// All objects anywhere in a text. An outer object comes before those within it.
     pub(super) fn all(text: &'a [u8]) -> impl Iterator<Item = Self> {
         let mut left = text.len().saturating_mul(PASSES);
         let braces = text.iter().enumerate().filter(|(_, byte)| **byte == b'{').map(|(at, _)| at);
@@ -64,7 +64,7 @@ impl<'a> Object<'a> {
                     reader.take(b'}')?;
                     break true;
                 }
-                // An additional one does no harm.
+                // An additional comma does no harm.
                 Some(b',') => reader.take(b',')?,
                 Some(b'"') => {
                     let Some(name) = reader.value() else { break false };
@@ -76,7 +76,7 @@ impl<'a> Object<'a> {
                     if value.is_empty() {
                         return None;
                     }
-                    // A member whose name cannot be read is not one that is needed.
+                    // No needed member has a name that cannot be parsed, so such a member gets an empty name.
                     members.push((serde_json::from_slice::<String>(name).map_or(Cow::Borrowed(""), Cow::Owned), value));
                     if !matches!(reader.peek(), None | Some(b',' | b'}')) {
                         return None;
@@ -88,33 +88,33 @@ impl<'a> Object<'a> {
         Some(Self { members, is_whole, rest: reader.left })
     }
 
-    /// The value of a member, read strictly. Of several with that name the last counts, as everywhere.
+    /// The unparsed value of a member. If several members have that name, the last one counts, as in other parsers.
     fn value(&self, name: &str) -> Option<&'a [u8]> {
         self.members.iter().rev().find(|(key, _)| key == name).map(|(_, value)| *value)
     }
 
-    /// Whether its closing brace was there.
+    /// Whether the object has its closing brace.
     pub(super) fn is_whole(&self) -> bool {
         self.is_whole
     }
 
-    /// Whether it has such a member.
+    /// Whether the object has a member of that name.
     pub(super) fn has(&self, name: &str) -> bool {
         self.value(name).is_some()
     }
 
-    /// A member that is a string.
+    /// The value of a member, if it is a string.
     pub(super) fn text(&self, name: &str) -> Option<String> {
         serde_json::from_slice(self.value(name)?).ok()
     }
 
-    /// A member that is a number.
+    /// The value of a member, if it is a number.
     pub(super) fn number(&self, name: &str) -> Option<Value> {
         serde_json::from_slice(self.value(name)?).ok().filter(Value::is_number)
     }
 }
 
-/// A text without white space and byte order marks in front.
+/// Removes white space and byte order marks from the start of a text.
 pub(super) fn without_mark(text: &[u8]) -> &[u8] {
     let mut text = text.trim_ascii_start();
     while let Some(rest) = text.strip_prefix(MARK) {
@@ -123,14 +123,14 @@ pub(super) fn without_mark(text: &[u8]) -> &[u8] {
     text
 }
 
-/// The rest of the text, and the number of bytes that were looked at.
+/// A position in a JSON text: the rest of the text, and the number of bytes that were read.
 struct Reader<'a> {
     left: &'a [u8],
     looked_at: usize,
 }
 
 impl<'a> Reader<'a> {
-    /// The next byte that is no white space.
+    /// Skips white space, and returns the next byte without consuming it.
     fn peek(&mut self) -> Option<u8> {
         let left = self.left.trim_ascii_start();
         self.looked_at += self.left.len() - left.len();
@@ -146,12 +146,12 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// The bytes of the next value, whatever it is; `None` if it is cut off.
+    /// The bytes of the next value, which may have any type. `None` if it is cut off.
     fn value(&mut self) -> Option<&'a [u8]> {
         let length = match self.peek()? {
             b'"' => string(self.left),
             b'{' | b'[' => nested(self.left),
-            // A number at the end of the text may continue in the part that never came.
+            // A number at the end of the text may continue in the part that did not arrive.
             _ => self.left.iter().position(|byte| matches!(byte, b',' | b'}' | b']') || byte.is_ascii_whitespace()),
         };
         self.looked_at += length.unwrap_or(self.left.len());
@@ -161,7 +161,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The length of the string at the start.
+/// The length of the JSON string at the start of a text. `None` if it is cut off.
 fn string(text: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
@@ -173,7 +173,7 @@ fn string(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// The length of the array or object at the start. It counts, and does not recurse: depth costs nothing.
+/// The length of the array or object at the start of a text. It counts brackets without recursion, so any depth is safe.
 fn nested(text: &[u8]) -> Option<usize> {
     let (mut at, mut depth) = (0, 0_usize);
     loop {

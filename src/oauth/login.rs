@@ -1,4 +1,4 @@
-//! One login, from e-mail and password to tokens: one hardware id, one flow, one code.
+//! One login, from e-mail and password to tokens, with one hardware id, one flow and one code.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use super::pkce::{StartFailure, WebLogin, WebStep};
 use super::{Grant, RingOauth, TokenAnswer, TwoFactor, TwoFactorMethod};
 use crate::{Error, ErrorCode, Result, Secret};
 
-/// Which of Ring's two logins to use.
+/// The choice between Ring's two logins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LoginFlow {
-    /// The web login; the password grant if there is no web login, or if Ring's edge blocks its first page.
+    /// The web login, or the password grant if there is no web login or if Ring's edge blocks its first page.
     #[default]
     Auto,
     /// The web login only.
@@ -20,16 +20,16 @@ pub enum LoginFlow {
     Password,
 }
 
-/// The account and the device of a login. `Debug` shows neither e-mail nor password.
+/// The account and the installation of a login. `Debug` shows neither e-mail nor password.
 #[derive(Clone)]
 pub struct LoginRequest {
-    /// The account's e-mail, as typed.
+    /// The account's e-mail, as the user typed it.
     pub email: String,
-    /// The account's password, as typed: spaces at its ends belong to it.
+    /// The account's password, as the user typed it. Spaces at its ends belong to it.
     pub password: Secret,
-    /// Which login to use.
+    /// The login to use.
     pub flow: LoginFlow,
-    /// The stable id of this installation; the tokens belong to it.
+    /// The hardware id of this installation, to which the tokens belong.
     pub hardware_id: String,
     /// The name of the device in Ring's Control Center.
     pub device_name: String,
@@ -45,22 +45,22 @@ impl fmt::Debug for LoginRequest {
     }
 }
 
-/// How far a login came.
+/// The state of a login after a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LoginStep {
-    /// Ring gave tokens.
+    /// Ring has issued tokens.
     Authenticated {
         /// The tokens.
         grant: Grant,
-        /// Ring's APIs may reject this access token until it was refreshed once, as after every web login. The caller has to
-        /// store this grant, and then refresh.
+        /// Whether Ring's APIs may reject this access token until the token is refreshed once, as after every web login.
+        /// If so, the caller must store this grant and then refresh.
         refresh_due: bool,
     },
-    /// Ring waits for a code: [`Login::submit`] it.
+    /// Ring waits for a code, which [`Login::submit`] sends.
     TwoFactor(TwoFactor),
 }
 
-/// One login. It repeats no request: each start makes Ring send another code.
+/// One login. It does not repeat a request by itself, because each start makes Ring send another code.
 pub struct Login {
     oauth: Arc<RingOauth>,
     request: LoginRequest,
@@ -68,7 +68,7 @@ pub struct Login {
 }
 
 impl Login {
-    /// Sends nothing yet.
+    /// Creates a login, and sends nothing yet.
     pub fn new(oauth: Arc<RingOauth>, request: LoginRequest) -> Self {
         Self { oauth, request, waiting: None }
     }
@@ -76,7 +76,7 @@ impl Login {
     /// Sends e-mail and password. While the login waits for a code, it sends nothing and returns the same step again.
     ///
     /// Fails with `INVALID_ARGUMENT` for an empty e-mail or password, `INVALID_CREDENTIALS` for wrong ones,
-    /// `TWO_FACTOR_RATE_LIMITED` after too many codes, and as any request does.
+    /// `TWO_FACTOR_RATE_LIMITED` after too many codes, and with the errors of any request.
     pub async fn start(&mut self) -> Result<LoginStep> {
         if let Some(waiting) = &self.waiting {
             return Ok(LoginStep::TwoFactor(waiting.two_factor.clone()));
@@ -97,10 +97,10 @@ impl Login {
         }
     }
 
-    /// Sends the code that Ring waits for. Spaces and dashes in it do not count.
+    /// Sends the code that Ring waits for, without the spaces and dashes in it.
     ///
-    /// A wrong code is `TWO_FACTOR_INVALID`, and the login still waits, as after any failure but `INVALID_CREDENTIALS` and one that ends
-    /// the login, because Ring's page answered for another login. An empty code, or one without a waiting login, is `INVALID_ARGUMENT`.
+    /// Fails with `TWO_FACTOR_INVALID` for a wrong code, and with `INVALID_ARGUMENT` for an empty code or if no login waits for one.
+    /// After a failure the login still waits, except after `INVALID_CREDENTIALS` or if Ring's page has answered for another login.
     pub async fn submit(&mut self, code: &Secret) -> Result<LoginStep> {
         let Some(waiting) = &mut self.waiting else {
             return Err(Error::invalid("No code is awaited. Start a login first."));
@@ -134,8 +134,8 @@ impl Login {
         outcome
     }
 
-    /// Sends e-mail and password together with a code that an earlier login asked for: another program, or this one
-    /// before it was started again. Only the password grant can do that. It makes Ring send no other code.
+    /// Sends e-mail and password together with the code of an earlier login, which another program has begun, or this
+    /// program before a restart. Only the password grant can do that. It does not make Ring send another code.
     pub async fn start_with_code(&mut self, code: &Secret) -> Result<LoginStep> {
         let code = normalized(code)?;
         let LoginRequest { email, password, hardware_id, .. } = &self.request;
@@ -148,9 +148,9 @@ impl Login {
 
     /// Asks for another code, in the same flow. `now` is the monotonic time.
     ///
-    /// Sends nothing before Ring's own waiting time is over (`TWO_FACTOR_RATE_LIMITED`, with the time that is left), for
-    /// an authenticator app, or when no code is awaited (both `INVALID_ARGUMENT`). When it fails, the code sent before
-    /// can still be submitted.
+    /// Sends nothing and fails with `TWO_FACTOR_RATE_LIMITED` and the remaining time before Ring's waiting time is over,
+    /// and with `INVALID_ARGUMENT` for an authenticator app or if the login waits for no code. After a failure, the
+    /// previous code can still be submitted.
     pub async fn resend(&mut self, now: Instant) -> Result<LoginStep> {
         let Some(waiting) = &self.waiting else {
             return Err(Error::invalid("No code is awaited. Start a login first."));
@@ -176,7 +176,7 @@ impl Login {
         }
     }
 
-    /// The code for which the login waits, if it does.
+    /// The code for which the login waits, if it waits for one.
     pub fn two_factor(&self) -> Option<&TwoFactor> {
         self.waiting.as_ref().map(|waiting| &waiting.two_factor)
     }
@@ -218,7 +218,7 @@ impl fmt::Debug for Login {
 
 struct Waiting {
     two_factor: TwoFactor,
-    /// When Ring asked for the code.
+    /// The time at which Ring asked for the code.
     since: Instant,
     flow: Flow,
 }
@@ -228,7 +228,8 @@ enum Flow {
     Web(Box<WebLogin>),
 }
 
-/// A code in the form that Ring wants, from the form in which users type it (`123 456`, `123-456`). It is valid in a header.
+/// Converts a code from the form in which users type it (`123 456`, `123-456`) to the form that Ring expects. The result is
+/// valid in a header.
 fn normalized(code: &Secret) -> Result<Secret> {
     let dash = |c: char| c == '-' || matches!(c, '\u{2010}'..='\u{2015}');
     let blank = |c: char| c == ' ' || c == '\u{a0}' || dash(c);

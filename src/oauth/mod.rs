@@ -1,6 +1,6 @@
-//! The wire: requests to Ring, its answers, and what each answer means.
+//! The OAuth client: requests to Ring, its answers, and the meaning of each answer.
 //!
-//! The facts are those of the protocol page (`docs/protocol.md`); nothing in here decides when a request is made.
+//! `docs/protocol.md` describes the protocol. The callers of this module decide when to make a request.
 
 mod classify;
 mod cookies;
@@ -27,10 +27,10 @@ use crate::http::{API_LIMIT, Body, Http, HttpClient, HttpConfig, HttpFailure, Me
 use crate::task::BoxFuture;
 use crate::{Error, Result, Secret};
 
-/// The `User-Agent` when none is given: it has to look like Ring's Android app, or Ring's edge answers 403 or 406.
+/// The default `User-Agent`. It must look like that of Ring's Android app, or Ring's edge answers 403 or 406.
 pub const DEFAULT_USER_AGENT: &str = "android:com.ringapp:3.113.0(70497080)";
 
-/// Ring's authentication server, and how this client presents itself to it.
+/// A client of Ring's authentication server: the HTTP client, the endpoints and the `User-Agent`.
 pub struct RingOauth {
     http: Arc<dyn Http>,
     endpoints: Endpoints,
@@ -38,8 +38,8 @@ pub struct RingOauth {
 }
 
 impl RingOauth {
-    /// `user_agent` defaults to [`DEFAULT_USER_AGENT`]; one that is empty, over 512 bytes, or has control or non-ASCII
-    /// characters is `INVALID_ARGUMENT`.
+    /// Creates a client. `user_agent` defaults to [`DEFAULT_USER_AGENT`]. Fails with `INVALID_ARGUMENT` if `user_agent`
+    /// is empty, is over 512 bytes, has spaces around it, or contains control or non-ASCII characters.
     pub fn new(http: Arc<dyn Http>, endpoints: Endpoints, user_agent: Option<&str>) -> Result<Self> {
         if let Some(text) = user_agent {
             let fits = text.len() <= 512 && text.trim().len() == text.len() && !text.is_empty();
@@ -53,11 +53,11 @@ impl RingOauth {
         Ok(Self { http, endpoints, user_agent: user_agent.map(Box::from) })
     }
 
-    /// A client over the network, which all managers of a process with equal settings share.
+    /// Returns a client over the network. All managers of a process that have equal settings share one client.
     ///
     /// # Errors
     ///
-    /// As for [`RingOauth::new`].
+    /// The errors of [`RingOauth::new`].
     pub fn shared(config: HttpConfig, endpoints: Endpoints, user_agent: Option<&str>) -> Result<Arc<Self>> {
         let key = (config, endpoints, user_agent.map(str::to_owned));
         let mut known = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,12 +71,12 @@ impl RingOauth {
         Ok(oauth)
     }
 
-    /// Where Ring is.
+    /// The origins of Ring's servers.
     pub fn endpoints(&self) -> &Endpoints {
         &self.endpoints
     }
 
-    /// The HTTP client of its requests.
+    /// The HTTP client that sends the requests.
     pub fn http(&self) -> &Arc<dyn Http> {
         &self.http
     }
@@ -86,8 +86,8 @@ impl RingOauth {
         self.user_agent.as_deref().unwrap_or(DEFAULT_USER_AGENT)
     }
 
-    /// Sends a form to the token endpoint. `code` is for the `2fa-code` header, which ring-client-api sends empty if there
-    /// is none.
+    /// Sends a form to the token endpoint. `code` is the value of the `2fa-code` header. It is empty if there is no code,
+    /// as in ring-client-api.
     async fn token(
         &self,
         kind: GrantKind,
@@ -109,7 +109,7 @@ impl RingOauth {
             body: Some(Body::form(fields)),
             limit: API_LIMIT,
             timeout: None,
-            // Ring has spent the old token then, and only this answer contains the new one.
+            // If Ring grants the request, the old token is spent, and only this answer contains the new one.
             enough: Some(classify::is_enough),
         };
         let answer = self.http.send(request).await?;
@@ -117,7 +117,7 @@ impl RingOauth {
     }
 }
 
-/// The settings by which shared clients differ, and a client that is in use.
+/// The settings of a shared client, and the client as long as it is in use.
 type Shared = ((HttpConfig, Endpoints, Option<String>), Weak<RingOauth>);
 
 static SHARED: Mutex<Vec<Shared>> = Mutex::new(Vec::new());
@@ -134,7 +134,7 @@ impl fmt::Debug for RingOauth {
 /// Ring's answer to a grant: an access token, and the refresh token that replaces the one that was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
-    /// For the `Authorization` header of API requests.
+    /// The access token, for the `Authorization` header of API requests.
     pub access_token: Secret,
     /// The raw refresh token, not the wrapper. It works once.
     pub refresh_token: Secret,
@@ -142,8 +142,7 @@ pub struct Grant {
     pub token_type: String,
     /// The scope. Ring is only known to send `client`.
     pub scope: String,
-    /// The lifetime of the access token: any positive number, at most 24 h; if it is missing, zero, negative or not a number, it counts
-    /// as 60 s.
+    /// The lifetime of the access token, at most 24 h. It is 60 s if Ring's answer has none or one that is not a positive number.
     pub lifetime: Duration,
 }
 
@@ -152,12 +151,13 @@ pub struct Grant {
 pub struct WireError {
     /// The error for the caller.
     pub error: Error,
-    /// Whether Ring may have processed the request although no answer came. Then the same token has to be sent again soon.
+    /// Whether Ring may have processed the request although no usable answer arrived. If so, the caller must send the same
+    /// token again soon.
     pub ambiguous: bool,
 }
 
 impl WireError {
-    /// A failure before anything was sent.
+    /// Creates the error for a failure before anything was sent.
     fn not_sent(error: Error) -> Self {
         Self { error, ambiguous: false }
     }
@@ -169,7 +169,7 @@ impl From<HttpFailure> for WireError {
     }
 }
 
-/// The client of Ring's authentication server. The manager and the API client know [`RingOauth`] by this alone.
+/// The client of Ring's authentication server. The manager and the API client use [`RingOauth`] only through this trait.
 pub trait OauthClient: Send + Sync + 'static {
     /// Sends the refresh token once and returns Ring's answer. It never retries.
     fn refresh<'a>(
@@ -178,17 +178,17 @@ pub trait OauthClient: Send + Sync + 'static {
         hardware_id: &'a str,
     ) -> BoxFuture<'a, Result<Grant, WireError>>;
 
-    /// Does the slow part of a request beforehand, such as reading files of certificates. It takes a few seconds at most.
+    /// Does the slow part of a request in advance, such as reading certificate files. It takes a few seconds at most.
     ///
-    /// Fails only if no request can be made at all: nothing is sent then, and another try cannot change that.
+    /// Fails only if no request is possible at all. In that case ring-auth sends nothing, and a retry cannot succeed.
     fn prepare(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// A login that has sent nothing yet.
+    /// Creates a login, which sends nothing yet.
     fn login(self: Arc<Self>, request: LoginRequest) -> Login;
 
-    /// Where Ring is.
+    /// The origins of Ring's servers.
     fn endpoints(&self) -> &Endpoints;
 
     /// The value of the `User-Agent` header.
@@ -200,10 +200,10 @@ const TOKEN_PATH: &str = "/oauth/token";
 /// The client id of the Android app. Ring has required it in the body since September 2024.
 const CLIENT_ID: &str = "ring_official_android";
 
-/// The only known scope.
+/// The only known OAuth scope.
 const SCOPE: &str = "client";
 
-/// A hardware id can come out of a pasted token, and goes into a header.
+/// Checks that a hardware id is valid in a header. It may come from a pasted token.
 fn check_hardware_id(hardware_id: &str) -> Result<()> {
     if (1..=256).contains(&hardware_id.len()) && hardware_id.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(());

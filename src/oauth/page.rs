@@ -1,11 +1,11 @@
-//! The question of a page of Ring's sign-in, if the answer to a form is a page and not JSON.
+//! Detects a sign-in page that asks for a code, if Ring answers a form with a page and not with JSON.
 
 use serde_json::Value;
 
 use super::TwoFactor;
 use super::csrf::{Tag, next_tag, raw_text};
 
-/// What is known of the code that a page asks for; `None` if it asks for none.
+/// The known details of the code that a page asks for. `None` if the page asks for no code.
 pub(super) fn asks_for_code(body: &[u8]) -> Option<TwoFactor> {
     let page = String::from_utf8_lossy(body);
     let (mut asks, mut details) = (false, None);
@@ -19,7 +19,7 @@ pub(super) fn asks_for_code(body: &[u8]) -> Option<TwoFactor> {
                 details = details.or_else(|| challenge(&serde_json::from_str(text).ok()?));
             }
             "style" | "textarea" | "title" => rest = raw_text(rest, &tag.name).1,
-            // The first step of the sign-in once more: no password was taken.
+            // This is the first step of the sign-in again: Ring has not accepted the password.
             "input" if tag.attribute("type").is_some_and(|kind| kind.eq_ignore_ascii_case("password")) => return None,
             "input" => asks |= is_for_code(&tag),
             "form" => asks |= tag.attribute("action").is_some_and(|action| action.contains("/2fa")),
@@ -36,7 +36,7 @@ fn is_for_code(input: &Tag) -> bool {
     is("autocomplete", &["one-time-code"]) || is("name", &["2fa_code", "2fa-code", "verification_code", "otp"])
 }
 
-/// The members of a challenge, as the JSON of a 412 has them, wherever they stand in a page's data.
+/// Finds a challenge anywhere in a page's data. It has the members of the JSON of a 412.
 fn challenge(value: &Value) -> Option<TwoFactor> {
     match value {
         Value::Object(members) if ["tsv_state", "next_time_in_secs"].iter().any(|name| members.contains_key(*name)) => {

@@ -4,8 +4,8 @@ use super::{CLIENT_ID, GrantKind, RingOauth, SCOPE, TokenAnswer, WireError};
 use crate::Secret;
 
 impl RingOauth {
-    /// Sends e-mail and password; without a code that makes Ring send one, so it is never repeated by itself. The code
-    /// must be fit for a header.
+    /// Sends e-mail and password. Without a code, this makes Ring send one, so ring-auth does not repeat it by itself.
+    /// The code must be valid in a header.
     pub(super) async fn password_grant(
         &self,
         email: &str,

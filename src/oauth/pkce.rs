@@ -1,7 +1,7 @@
 //! The web login of 2026: Ring's sign-in page, and an authorization code with PKCE.
 //!
-//! It makes the requests of a browser, with two differences: it follows redirects by hand and only on Ring's own origin, and it
-//! reads the callback from the last redirect and never requests it.
+//! It sends the requests that a browser sends, with two differences: it follows redirects only on Ring's own origin, and it reads
+//! the callback from the last redirect and never requests it.
 
 use std::time::SystemTime;
 
@@ -18,7 +18,7 @@ use super::{CLIENT_ID, Grant, GrantKind, RingOauth, SCOPE, TokenAnswer, TwoFacto
 use crate::http::{Answer, Body, Enough, Method, PAGE_LIMIT, Request};
 use crate::{Error, ErrorCode, Result, Secret};
 
-/// A web login that waits for its code, or whose code was taken already.
+/// A web login that waits for its code, or whose code Ring has already accepted.
 pub(super) struct WebLogin {
     hardware_id: String,
     verifier: Secret,
@@ -27,25 +27,25 @@ pub(super) struct WebLogin {
     csrf: Secret,
     /// The sign-in page, for the `Referer` header.
     page: Url,
-    /// Ring has accepted the code: the remaining steps can be tried again without one.
+    /// Whether Ring has accepted the code. If so, the remaining steps can be tried again without a code.
     verified: bool,
-    /// Ring's page has begun another login: no step of this one can be tried again.
+    /// Whether Ring's page has answered for another login. If so, no step of this login can be tried again.
     is_over: bool,
 }
 
-/// How far a web login came.
+/// The state of a web login after a request.
 pub(super) enum WebStep {
-    /// The tokens. Ring's APIs may refuse this access token until it was refreshed once.
+    /// Ring has issued tokens. Its APIs may reject this access token until the token is refreshed once.
     Granted(Grant),
     /// Ring waits for a code.
     CodeNeeded(TwoFactor),
 }
 
-/// Why a web login did not start.
+/// The reason why a web login did not start.
 #[derive(Debug)]
 pub(super) struct StartFailure {
     pub(super) error: Error,
-    /// Ring has sent no code and checked no password, and the cause is in this flow: the other flow may work.
+    /// Whether the other flow may work: Ring has sent no code and checked no password, and the cause is in this flow.
     pub(super) other_flow_may_work: bool,
 }
 
@@ -56,8 +56,8 @@ impl From<Error> for StartFailure {
 }
 
 impl WebLogin {
-    /// Opens the sign-in page and sends e-mail and password. That makes Ring send a code: it is never repeated by
-    /// itself.
+    /// Opens the sign-in page, and sends e-mail and password. That makes Ring send a code, so ring-auth does not repeat
+    /// it by itself.
     pub(super) async fn start(
         oauth: &RingOauth,
         email: &str,
@@ -70,7 +70,7 @@ impl WebLogin {
         let body = Body::form(&fields);
         let answer = login.post(oauth, "/oauth/v2/signin", body).await?;
         if let Some(two_factor) = read_sign_in(oauth, &answer)? {
-            // A page for the code has its own form.
+            // A page that asks for the code has a form with its own CSRF token.
             if let Some(csrf) = csrf::in_page(&String::from_utf8_lossy(&answer.body)) {
                 login.csrf = csrf;
             }
@@ -80,8 +80,8 @@ impl WebLogin {
         Ok((login, WebStep::Granted(grant)))
     }
 
-    /// Sends the code, and fetches the tokens. After a failure it can be called again: a code that Ring has taken is
-    /// not sent a second time.
+    /// Sends the code, and fetches the tokens. After a failure the caller may call it again: it does not send another
+    /// code after Ring has accepted one.
     pub(super) async fn submit(&mut self, oauth: &RingOauth, code: &Secret) -> Result<WebStep> {
         if !self.verified {
             let fields = [("2fa_code", code.expose()), ("csrf-token", self.csrf.expose()), ("remember_me", "false")];
@@ -95,12 +95,12 @@ impl WebLogin {
         self.finish(oauth).await.map(WebStep::Granted)
     }
 
-    /// Whether no code, and no other try, can bring this login to its end.
+    /// Whether this login can no longer succeed, with any code or retry.
     pub(super) fn is_over(&self) -> bool {
         self.is_over
     }
 
-    /// Gets the sign-in page with its cookies and its CSRF token.
+    /// Fetches the sign-in page with its cookies and its CSRF token.
     async fn open(oauth: &RingOauth, hardware_id: &str, device_name: &str) -> Result<Self, StartFailure> {
         check_hardware_id(hardware_id)?;
         let (verifier, state) = (random()?, random()?);
@@ -157,7 +157,7 @@ impl WebLogin {
         Ok(login)
     }
 
-    /// Fetches the authorization code, and the tokens for it.
+    /// Fetches the authorization code, and exchanges it for tokens.
     async fn finish(&mut self, oauth: &RingOauth) -> Result<Grant> {
         let url = oauth.endpoints.oauth.url(AUTHORIZE);
         let callback = match self.walk(oauth, url).await? {
@@ -180,8 +180,8 @@ impl WebLogin {
         }
     }
 
-    /// Reads the code out of the callback, whose origin and path were compared before. Each parameter counts only when
-    /// it is there once.
+    /// Reads the authorization code from the callback, whose origin and path the caller has checked. A parameter counts
+    /// only if it occurs once.
     fn read_callback(&mut self, callback: &Url) -> Result<Secret> {
         let once = |name: &str| {
             let mut values = callback.query_pairs().filter(|(key, _)| key == name).map(|(_, value)| value.into_owned());
@@ -198,7 +198,7 @@ impl WebLogin {
         code.filter(|code| !code.is_empty()).ok_or_else(unfinished)
     }
 
-    /// Gets a page, following redirects on Ring's own origin, up to the callback.
+    /// Fetches a page. Follows redirects on Ring's own origin, up to the callback.
     async fn walk(&mut self, oauth: &RingOauth, start: Url) -> Result<Landing> {
         let mut url = start;
         for _ in 0..=MOST_REDIRECTS {
@@ -244,11 +244,11 @@ impl WebLogin {
         if let Some(cookies) = self.jar.header(&url) {
             headers.push(("cookie".into(), cookies));
         }
-        // Ring has sent a code or accepted one then, so its answer must not be lost because of a bad end.
+        // Ring may have sent or accepted a code for this form, so its answer must not be lost because of an invalid end.
         let enough: Option<Enough> = (method == Method::Post).then_some(is_enough);
         let request = Request { method, url, headers, body, limit: PAGE_LIMIT, timeout: None, enough };
         let answer = oauth.http.send(request).await.map_err(|failure| failure.to_error())?;
-        // A token from a cookie has to be equal to the cookie of the same request, even if that changes.
+        // If the CSRF token comes from a cookie, a form must contain the same value as the cookie, even after the cookie has changed.
         let in_cookie = csrf::in_cookies(&self.jar).as_ref() == Some(&self.csrf);
         self.jar.store(&answer.headers, &answer.url);
         if in_cookie && let Some(csrf) = csrf::in_cookies(&self.jar) {
@@ -264,7 +264,7 @@ const REDIRECT_URI: &str = "https://ring.com/signin/callback";
 
 const MOST_REDIRECTS: usize = 5;
 
-/// Whether that part of the body contains all of the answer to a form that matters.
+/// Whether the part of the body that has arrived is enough to read the answer to a form.
 fn is_enough(status: u16, body: &[u8], ended: bool) -> bool {
     Object::whole(body).is_some() || (ended && matches!(status, 204 | 300..=399 | 412))
 }
@@ -275,7 +275,7 @@ enum Landing {
     Callback(Url),
 }
 
-/// Reads the answer to e-mail and password: whether a code is needed.
+/// Reads the answer to e-mail and password: the code that Ring waits for, or `None` if it needs none.
 fn read_sign_in(oauth: &RingOauth, answer: &Answer) -> Result<Option<TwoFactor>, StartFailure> {
     let facts = facts(answer);
     if (400..=499).contains(&answer.status) && facts.asked_for_too_many_codes() {
@@ -289,10 +289,10 @@ fn read_sign_in(oauth: &RingOauth, answer: &Answer) -> Result<Option<TwoFactor>,
     }
     match answer.status {
         204 => Ok(None),
-        // No such page is known yet. The code can be entered if a page asks for it, even if the rest of the page is unknown.
+        // No such page is known yet. If a page asks for a code, the user can enter it even if the rest of the page is unknown.
         200..=299 if let Some(two_factor) = page::asks_for_code(&answer.body) => Ok(Some(two_factor)),
         200..=299 | 400..=499 if facts.asks_for_captcha() => Err(facts.captcha().into()),
-        // Not seen yet, but the answer to a code looks like this.
+        // This answer to a password is not known yet, but Ring's answer to a code has this form.
         200 | 201 if is_completed(&facts) => {
             let needed = facts.text("redirect_url").is_some_and(|url| url.contains("/2fa"));
             Ok(needed.then(|| TwoFactor::from_answer(&answer.body)))
@@ -307,7 +307,7 @@ fn read_sign_in(oauth: &RingOauth, answer: &Answer) -> Result<Option<TwoFactor>,
             Ok(needed.then(|| TwoFactor::from_answer(&answer.body)))
         }
         401 => Err(facts.wrong_credentials().into()),
-        // The token of the sign-in page was refused, and so the password was not looked at.
+        // Ring has refused the CSRF token of the sign-in page, so it has not checked the password.
         403 if facts.is_json_object() && facts.mentions("csrf") => Err(facts
             .error(
                 ErrorCode::Protocol,
@@ -320,7 +320,7 @@ fn read_sign_in(oauth: &RingOauth, answer: &Answer) -> Result<Option<TwoFactor>,
     }
 }
 
-/// Reads the answer to a code: `None` if Ring accepted it, or what Ring waits for now.
+/// Reads the answer to a code: `None` if Ring has accepted it, or the code that Ring waits for now.
 fn read_verification(answer: &Answer) -> Result<Option<TwoFactor>> {
     let facts = facts(answer);
     match answer.status {
@@ -337,7 +337,7 @@ fn read_verification(answer: &Answer) -> Result<Option<TwoFactor>> {
     }
 }
 
-/// `{"redirect_url":…,"status":"auth-completed"}`
+/// Whether the answer is like `{"redirect_url":…,"status":"auth-completed"}`. One of the two members is enough.
 fn is_completed(facts: &Facts<'_>) -> bool {
     facts.text("status").as_deref() == Some("auth-completed") || facts.text("redirect_url").is_some()
 }
@@ -358,7 +358,7 @@ fn unfinished() -> Error {
     )
 }
 
-/// Whether a URL is the callback: its origin and path, whatever its query.
+/// Whether a URL has the origin and path of the callback, and no credentials. Its query does not matter.
 fn is_callback(url: &Url) -> bool {
     Url::parse(REDIRECT_URI).is_ok_and(|callback| callback.origin() == url.origin() && callback.path() == url.path())
         && !has_credentials(url)

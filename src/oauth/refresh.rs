@@ -1,4 +1,4 @@
-//! The refresh grant: one refresh token in, the next one out.
+//! The refresh grant, which exchanges a refresh token for the next one.
 
 use std::sync::Arc;
 
@@ -47,8 +47,8 @@ impl OauthClient for RingOauth {
     }
 }
 
-/// The error if Ring asks for a code without a login. [`classify`](super::classify()) never returns that for these grants; the types
-/// cannot show it.
+/// The error if Ring asks for a code for a grant that needs none. [`classify`](super::classify()) never returns
+/// [`TokenAnswer::CodeNeeded`] for these grants, but the types cannot express that.
 pub(super) fn unasked_code() -> Error {
     Error::new(ErrorCode::Protocol, "Ring asked for a code although no login is under way. Try again later.")
 }

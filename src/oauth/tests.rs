@@ -1,4 +1,4 @@
-//! The flows, over a Ring that is a script: no socket is opened.
+//! Tests of the OAuth client with scripted answers, without sockets.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -25,10 +25,10 @@ const COMPLETED: &str = r#"{"redirect_url":"/oauth/v2/authorize","status":"auth-
 const EMAIL: &str = "me+ring@example.com";
 const PASSWORD: &str = " canary+&=%\"' pass wörd ";
 
-/// What the script answers to one request.
+/// The scripted answer to one request.
 type Reply = Box<dyn FnOnce(&Request) -> Result<Answer, HttpFailure> + Send>;
 
-/// Answers by a script, and keeps what was sent.
+/// An HTTP client that answers from a script and records the requests.
 struct Script {
     replies: Mutex<VecDeque<Reply>>,
     sent: Mutex<Vec<Request>>,
@@ -70,7 +70,7 @@ impl Script {
         Login::new(self.oauth(), request(flow))
     }
 
-    /// Each request is used up, and nothing secret is in the `Debug` of any.
+    /// Checks that each scripted answer was used, and that `Debug` of the requests shows no secret.
     fn finish(&self) {
         assert_eq!(self.replies.lock().unwrap().len(), 0, "the script was not used up: {:?}", self.paths());
         assert!(!format!("{:?}", self.sent()).contains("canary"));
@@ -121,7 +121,7 @@ fn query(url: &Url, name: &str) -> String {
     url.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned()
 }
 
-/// Redirects to the callback with the `state` of the first request, as Ring does.
+/// Redirects to the callback with the `state` of the newest login, as Ring does.
 fn callback(script: &Arc<Script>) -> Reply {
     let script = Arc::clone(script);
     Box::new(move |request| {
@@ -239,7 +239,7 @@ async fn password_flow_with_a_code() {
     ]);
     let mut login = script.login(LoginFlow::Password);
     assert_eq!(waits(login.start().await).prompt, "Please enter the code sent to +1xxxxxxxx89 via sms");
-    // Starting again while a code is awaited sends no other one.
+    // A second start while the login waits for a code sends no request.
     waits(login.start().await);
     assert_eq!(code_of(login.submit(&"111111".into()).await), ErrorCode::TwoFactorInvalid);
     assert!(login.two_factor().is_some());
@@ -463,7 +463,7 @@ async fn web_sign_in_that_answers_with_a_page_for_the_code() {
     assert_eq!(waits(login.start().await).method, TwoFactorMethod::Unknown);
     script.add(vec![callback(&script), reply(200, TOKENS)]);
     assert!(authenticated(login.submit(&"123456".into()).await));
-    // The form of that page has a token of its own.
+    // The form of that page has its own CSRF token.
     assert_eq!(form(&script.sent()[2])[1], ("csrf-token".to_owned(), "second".to_owned()));
     script.finish();
 }
@@ -486,7 +486,7 @@ async fn a_captcha_has_a_sentence_of_its_own() {
         assert!(error.message().starts_with("Ring asks for a captcha, which only a browser can answer"), "{error}");
         script.finish();
     }
-    // A page that loads a captcha beside the form that asks for none is the sign-in page.
+    // A page that loads a captcha script counts as the sign-in page if it has a form that asks for no captcha.
     let script = Script::new(vec![reply(200, &format!("{PAGE}<script src=recaptcha.js></script>")), reply(412, SMS)]);
     waits(script.login(LoginFlow::Pkce).start().await);
     script.finish();
@@ -542,11 +542,11 @@ async fn auto_falls_back_only_before_a_password_was_judged() {
         assert_eq!(script.paths()[count..], ["/oauth/token", "/oauth/token"]);
         script.finish();
     }
-    // Blocked twice: no third try.
+    // If Ring blocks both flows, the login does not try again.
     let script = Script::new(vec![reply(403, HTML), reply(403, HTML)]);
     assert_eq!(code_of(script.login(LoginFlow::Auto).start().await), ErrorCode::Blocked);
     script.finish();
-    // Asked for by name, a flow stays the only one.
+    // If the caller has chosen a flow, the login uses no other.
     let script = Script::new(vec![reply(404, HTML)]);
     assert_eq!(code_of(script.login(LoginFlow::Pkce).start().await), ErrorCode::Protocol);
     script.finish();

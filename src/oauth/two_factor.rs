@@ -12,16 +12,16 @@ pub enum TwoFactorMethod {
     Sms,
     /// An e-mail.
     Email,
-    /// An authenticator app makes it.
+    /// An authenticator app.
     Totp,
-    /// Ring named no method, or an unknown one.
+    /// A method that Ring has not named, or an unknown one.
     Unknown,
 }
 
 /// A code that Ring waits for. Each of its fields can be missing from Ring's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TwoFactor {
-    /// How it was sent.
+    /// The way in which the code reaches the user.
     pub method: TwoFactorMethod,
     /// The destination of the code, masked by Ring; printable, and 64 characters at most.
     pub destination: Option<String>,
@@ -34,7 +34,7 @@ pub struct TwoFactor {
 impl TwoFactor {
     /// Reads the body that came with a 412: `{"next_time_in_secs":60,"phone":"+1xxxxxxxx89","tsv_state":"sms"}`.
     ///
-    /// A member that is missing or has another type counts as absent.
+    /// A member of an unexpected type counts as missing.
     pub fn from_answer(body: &[u8]) -> Self {
         // The status means that a code was sent, so the readable part of the body is enough.
         let object = Object::leading(body);
@@ -58,13 +58,14 @@ impl TwoFactor {
         Self { method, destination, resend_in, prompt }
     }
 
-    /// Whether a body speaks of a code at all, under whatever status it came.
+    /// Whether a body has a member that only a challenge for a code has. The status does not matter.
     pub(super) fn is_in(body: &[u8]) -> bool {
         Object::whole(body).is_some_and(|object| object.has("tsv_state") || object.has("next_time_in_secs"))
     }
 }
 
-/// Foreign text as a terminal may show it: no control characters, none that turn the direction of writing.
+/// Makes foreign text safe for a terminal: removes control characters, invisible characters and those that change the
+/// direction of writing, and keeps `longest` characters at most. `None` if nothing is left.
 fn printable(text: &str, longest: usize) -> Option<String> {
     let hidden = |c: char| {
         c.is_control()
