@@ -1,5 +1,5 @@
-//! How the text of a journal is made and read: for tokens of which issuer, and sealed with which key. Stores do not know
-//! whether a text is sealed.
+//! Makes and reads the text of a journal. A codec knows the issuer of the tokens and the key with which the text is
+//! sealed. Stores do not know whether a text is sealed.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,14 +12,14 @@ use super::seal::{self, Header, Key, Sealed};
 use super::state::State;
 use crate::{Error, ErrorCode, Result};
 
-/// The source of a key. It is asked once, when the key is first needed, and after a failure again the next time that the store is
-/// entered. Its clones share the key.
+/// The source of a key. It is asked when the key is first needed; after a failure, it is asked again when the store is
+/// next entered. Clones share the key.
 #[derive(Clone)]
 pub struct KeySource(Arc<Slot>);
 
 struct Slot {
     ask: Option<Box<dyn Fn() -> Result<Key> + Send + Sync>>,
-    /// The thread that must not wait for the answer, because it has to give it.
+    /// The thread that gives the answer, and so must not wait for it.
     answers_on: Option<ThreadId>,
     answer: Mutex<Option<Result<Key>>>,
 }
@@ -37,13 +37,13 @@ impl From<Key> for KeySource {
 }
 
 impl KeySource {
-    /// A source that `ask` asks for the key. `ask` may block.
+    /// A source that calls `ask` for the key. `ask` may block.
     pub fn asking(ask: impl Fn() -> Result<Key> + Send + Sync + 'static) -> Self {
         Self::of(Some(Box::new(ask)), None, None)
     }
 
-    /// The same, if this thread is the one that has to answer: it is never made to wait, and can read nothing that is sealed
-    /// before another thread has asked.
+    /// A source whose key comes from this thread. This thread never waits for the key, and cannot read a sealed text
+    /// until another thread has asked for the key.
     pub fn asking_this_thread(ask: impl Fn() -> Result<Key> + Send + Sync + 'static) -> Self {
         Self::of(Some(Box::new(ask)), None, Some(thread::current().id()))
     }
@@ -56,9 +56,9 @@ impl KeySource {
         Self(Arc::new(Slot { ask, answers_on, answer: Mutex::new(answer) }))
     }
 
-    /// Whether the key is not there, and this thread must not wait for it.
+    /// Whether the key is missing and this thread must not wait for it.
     pub(super) fn is_shut(&self) -> bool {
-        // While another thread waits for the answer, the lock is taken.
+        // Another thread that waits for the answer holds the lock.
         let is_there = || self.0.answer.try_lock().is_ok_and(|answer| matches!(&*answer, Some(Ok(_))));
         self.0.answers_on == Some(thread::current().id()) && !is_there()
     }
@@ -67,7 +67,7 @@ impl KeySource {
     ///
     /// # Errors
     ///
-    /// The error of the source; `STORE` on the thread that has to answer.
+    /// The error of the source, or `STORE` on the thread that has to give the answer.
     pub fn key(&self) -> Result<Key> {
         let slot = &*self.0;
         if self.is_shut() {
@@ -98,19 +98,19 @@ impl KeySource {
     }
 }
 
-/// The answer on the thread that must not wait.
+/// The error on the thread that must not wait for the key.
 pub(super) fn later() -> Error {
     Error::new(ErrorCode::Store, "The store's key is asked for at the first call.")
 }
 
-/// What a journal is to become at its next rotation, if that is not what it is.
+/// The change that the next rotation of a journal makes to its seal.
 #[derive(Debug, Clone)]
 enum Change {
     Unseal,
     To(KeySource),
 }
 
-/// How the text of a journal is made and read.
+/// The issuer and the keys with which the text of a journal is made and read.
 #[derive(Debug, Clone)]
 pub struct Codec {
     issuer: Arc<str>,
@@ -143,50 +143,50 @@ impl From<&Codec> for Codec {
     }
 }
 
-/// How a text is written.
+/// The form of a text: plain or sealed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Form {
-    /// As it is.
+    /// Plain text.
     Plain,
-    /// Sealed with a key.
+    /// Text that is sealed with this key.
     Sealed(Key),
 }
 
-/// What a write of a journal is for.
+/// The purpose of a write of a journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// A new token, with which a key can change.
+    /// The journal gets a new token. The key can change with this write.
     Rotated,
-    /// Anything else.
+    /// Any other write of a journal that this process uses.
     Kept,
-    /// A journal that this process does not use is told something.
+    /// A write into a journal that this process does not use.
     Visited,
 }
 
-/// A content, read.
+/// The content of a file, opened.
 pub(super) struct Opened<'a> {
     /// The text of the journal, whole or torn.
     pub(super) text: Cow<'a, [u8]>,
-    /// How it was written.
+    /// The form in which it was written.
     pub(super) form: Form,
 }
 
-/// Why a content cannot be read.
+/// The reason why a content cannot be read.
 #[derive(Debug)]
 pub(super) enum Shut {
-    /// A later version has written it.
+    /// A later version of this package wrote it.
     Newer(u64),
-    /// It holds tokens of that issuer.
+    /// It holds tokens of this other issuer.
     OtherIssuer(String),
-    /// It needs another key.
+    /// Its key is not available.
     Locked(Box<Locked>),
 }
 
-/// A sealed content, and why its key is not there.
+/// A sealed content whose key is not available, with the reason.
 #[derive(Debug)]
 pub(super) struct Locked {
     pub(super) header: Header,
-    /// The fingerprint of the key that it needs, if the content says so.
+    /// The fingerprint of the key that it needs, if the content names it.
     needed: Option<String>,
     why: Lacking,
 }
@@ -195,14 +195,14 @@ pub(super) struct Locked {
 enum Lacking {
     /// No key was given.
     Nothing,
-    /// These were given: their fingerprints.
+    /// Other keys were given. These are their fingerprints.
     Others(Vec<String>),
-    /// It was asked for, and did not come.
+    /// The source of the key failed.
     Failed(Error),
 }
 
 impl Locked {
-    /// The failure, for a file of that name.
+    /// The error for the file at that path.
     pub(super) fn error(&self, path: &Path) -> Error {
         let path = path.display();
         let needed = self.needed.as_ref().map_or_else(String::new, |key| format!(" with the key {key}"));
@@ -228,25 +228,26 @@ impl Locked {
 }
 
 impl Codec {
-    /// Seals what is written, and reads what is sealed with that key.
+    /// Seals journals with that key, and reads journals that are sealed with it.
     #[must_use]
     pub fn with_key(self, key: KeySource) -> Self {
         Self { key: Some(key), ..self }
     }
 
-    /// Writes the journal as plain text once the token was rotated.
+    /// Writes the journal as plain text from the next rotation of the token on.
     #[must_use]
     pub fn unsealing(self) -> Self {
         Self { change: Some(Change::Unseal), ..self }
     }
 
-    /// Seals the journal with that key once the token was rotated, and reads what is sealed with it already.
+    /// Seals the journal with that key from the next rotation of the token on, and reads a journal that is sealed with
+    /// it already.
     #[must_use]
     pub fn with_new_key(self, key: KeySource) -> Self {
         Self { change: Some(Change::To(key)), ..self }
     }
 
-    /// Lets a journal whose key is lost be forgotten.
+    /// Allows a logout to forget a journal whose key is lost.
     #[must_use]
     pub fn forgetting_sealed(self) -> Self {
         Self { forgets_sealed: true, ..self }
@@ -257,7 +258,7 @@ impl Codec {
         &self.issuer
     }
 
-    /// A key that did not come is asked for again from now on.
+    /// Forgets failures of the key sources, so that the keys are asked for again.
     pub(super) fn retry(&self) {
         let new = match &self.change {
             Some(Change::To(key)) => Some(key),
@@ -266,26 +267,26 @@ impl Codec {
         self.key.iter().chain(new).for_each(KeySource::retry);
     }
 
-    /// Whether what this codec writes is sealed, as far as it does not change that.
+    /// Whether this codec seals what it writes, apart from a change of the key.
     pub(crate) fn has_key(&self) -> bool {
         self.key.is_some()
     }
 
-    /// The key as text, if there is one. Asks for it.
+    /// The key as text, if there is one. Asks the source of the key.
     ///
     /// # Errors
     ///
-    /// What [`KeySource::key`] says.
+    /// The errors of [`KeySource::key`].
     pub(crate) fn key_text(&self) -> Result<Option<crate::Secret>> {
         self.key.as_ref().map(|key| key.key().map(|key| key.to_text())).transpose()
     }
 
-    /// Whether the key of a journal is to change.
+    /// Whether this codec changes the key of the journal.
     pub(crate) fn is_changing(&self) -> bool {
         self.change.is_some()
     }
 
-    /// Whether a content is what the change of keys was to make of it.
+    /// Whether a content has the form that the change of keys makes. `true` if there is no change to make.
     pub(crate) fn has_changed(&self, bytes: &[u8]) -> bool {
         let Some(change) = &self.change else { return true };
         let found = self.open(bytes).ok().map(|opened| opened.form);
@@ -300,7 +301,7 @@ impl Codec {
         self.forgets_sealed
     }
 
-    /// Whether the key is not there, and this thread must not wait for it.
+    /// Whether the key is missing and this thread must not wait for it.
     pub(crate) fn is_shut(&self) -> bool {
         self.key.as_ref().is_some_and(KeySource::is_shut)
     }
@@ -321,7 +322,7 @@ impl Codec {
             Ok(Some(sealed)) => sealed,
             Err(version) => return Err(Shut::Newer(version)),
         };
-        // Before anybody is asked for a key.
+        // This check comes before a source is asked for its key.
         if !is_wanted(&sealed.header.issuer) {
             return Err(Shut::OtherIssuer(sealed.header.issuer));
         }
@@ -347,11 +348,11 @@ impl Codec {
         Err(Shut::Locked(Box::new(Locked { header: sealed.header, needed: sealed.key, why })))
     }
 
-    /// How a journal is to be written that was found in a form.
+    /// The form in which to write a journal that was found in the form `found`.
     ///
     /// # Errors
     ///
-    /// What [`KeySource::key`] says.
+    /// The errors of [`KeySource::key`].
     pub(super) fn form(&self, found: Option<&Form>, step: Step) -> Result<Form> {
         if step == Step::Visited {
             return Ok(found.cloned().unwrap_or(Form::Plain));
@@ -372,11 +373,11 @@ impl Codec {
 }
 
 impl Form {
-    /// The bytes of the file of that name for a state.
+    /// The bytes of a state for the file with that name.
     ///
     /// # Errors
     ///
-    /// `STORE` if the system has no randomness to seal with.
+    /// `STORE` if the system gives no random numbers, which sealing needs.
     pub(super) fn encode(&self, state: &State, name: &str) -> Result<Vec<u8>> {
         let text = format::encode(state, name);
         let Self::Sealed(key) = self else { return Ok(text) };
@@ -392,7 +393,8 @@ impl Form {
         })
     }
 
-    /// A damaged content as it is kept beside the journal of that name: to the same bytes each time.
+    /// A damaged content in the form in which it is kept beside the journal of that name. The result has the same bytes
+    /// each time.
     pub(super) fn keep<'a>(&self, bytes: &'a [u8], (issuer, name): (&str, &str)) -> Cow<'a, [u8]> {
         let Self::Sealed(key) = self else { return bytes.into() };
         if matches!(Sealed::read(bytes), Ok(Some(sealed)) if sealed.hides_everything()) {
@@ -402,7 +404,7 @@ impl Form {
         seal::seal(bytes, key, &header, seal::nonce_of(bytes, key)).map_or_else(|| bytes.into(), Cow::from)
     }
 
-    /// What the room for an answer begins with.
+    /// The first bytes of the space that is reserved for an answer.
     pub(super) fn signature(&self) -> &'static str {
         match self {
             Self::Plain => format::SIGNATURE,
@@ -410,7 +412,7 @@ impl Form {
         }
     }
 
-    /// How long so many bytes more of text are.
+    /// The number of bytes that this form needs for so many more bytes of text.
     pub(super) fn length_of(&self, bytes: usize) -> usize {
         match self {
             Self::Plain => bytes,
@@ -419,7 +421,7 @@ impl Form {
     }
 }
 
-/// What a content says of the key that it is sealed with.
+/// The key and the issuer that a sealed content names, read without the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedWith {
     /// The key's fingerprint; `None` if the content was torn before it.
@@ -428,7 +430,7 @@ pub struct SealedWith {
     pub issuer: String,
 }
 
-/// Whether a content is a sealed journal, and with which key. Needs no key.
+/// The key and the issuer that a sealed journal names; `None` for any other content. Needs no key.
 pub fn sealed_with(bytes: &[u8]) -> Option<SealedWith> {
     let sealed = Sealed::read(bytes).ok().flatten()?;
     Some(SealedWith { fingerprint: sealed.key, issuer: sealed.header.issuer })
@@ -470,7 +472,7 @@ mod tests {
         found.notices.into_iter().map(|notice| notice.0).collect()
     }
 
-    /// What a refresh does, up to the answer, and with it.
+    /// Does what a refresh does to the journal. Without `to`, the request fails.
     fn rotate(path: &Path, codec: &Codec, to: Option<&str>) {
         let mut guard = store(path, codec).try_lock().unwrap().unwrap();
         let mut state = guard.read().unwrap().state;
@@ -500,7 +502,7 @@ mod tests {
         (read.code(), read.message().to_owned())
     }
 
-    /// All files of a folder, without locks.
+    /// All files of a folder except the locks.
     fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
         let files =
@@ -532,7 +534,7 @@ mod tests {
         assert_eq!(code, ErrorCode::Store);
         let needed = format!("is sealed with the key {}, and no key was given.", key(1).fingerprint());
         assert!(message.contains(&needed), "{message}");
-        // Of a text that was torn before its fingerprint nobody can say which key it needs.
+        // If a text was torn before its fingerprint, the message cannot name the key.
         let torn = folder.path().join("torn.json");
         std::fs::write(&torn, &before["j.json"][..40]).unwrap();
         let (code, message) = refused(&torn, &ISSUER.into());
@@ -542,7 +544,7 @@ mod tests {
         let (code, message) = refused(&path, &sealed(2));
         assert_eq!(code, ErrorCode::Store);
         assert!(message.contains(key(1).fingerprint()) && message.contains(key(2).fingerprint()), "{message}");
-        // Another server is told before anybody is asked for a key.
+        // The error about another server comes before a key is asked for.
         let unasked = KeySource::asking(|| panic!("nobody may be asked"));
         let other = Codec::from("http://127.0.0.1:1").with_key(unasked);
         let (code, message) = refused(&path, &other);
@@ -564,7 +566,7 @@ mod tests {
         std::fs::write(format!("{}.damaged-{:x}", path.display(), 1), torn).unwrap();
         std::fs::write(&path, torn).unwrap();
         assert_eq!(current(&path, &sealed(1)), Some("canary-a".into()), "its record is whole");
-        // Somebody without a key keeps the damaged one, and a part of a copy is left behind.
+        // A process without a key keeps the damaged journal, and leaves a part of a copy behind.
         write(&path, &ISSUER.into(), "canary-b");
         std::fs::write(path.with_file_name("j.json.spare"), &whole[..at - 200]).unwrap();
         let other = "j.json.damaged-1".to_owned();
@@ -596,7 +598,7 @@ mod tests {
         let whole = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<&str> = whole.lines().filter(|line| line.starts_with("    ")).collect();
         let other = |line: &str| line.replacen(&line[5..9], if &line[5..9] == "AAAA" { "BBBB" } else { "AAAA" }, 1);
-        // The last line is the digest: everything else is whole.
+        // This line has the digest. Everything else stays whole.
         std::fs::write(&path, whole.replacen(lines[lines.len() - 2], &other(lines[lines.len() - 2]), 1)).unwrap();
         let notices = write(&path, &sealed(1), "canary-b");
         assert!(notices[0].contains("its newest token is whole"), "{notices:?}");
@@ -657,14 +659,14 @@ mod tests {
         assert_eq!(current(&path, &sealed(2)).as_deref(), Some("canary-b"));
         assert_eq!(refused(&path, &sealed(1)).0, ErrorCode::Store);
         assert_eq!(shows(folder.path(), "canary"), [""; 0]);
-        // Once more: it stays as it is, whatever comes of it.
+        // A second change to the same key, with a refresh that fails, leaves the journal as it is.
         rotate(&path, &to_new, None);
         assert_eq!(current(&path, &sealed(2)).as_deref(), Some("canary-b"));
         rotate(&path, &to_plain, None);
         assert_eq!(refused(&path, &ISSUER.into()).0, ErrorCode::Store);
         rotate(&path, &to_plain, Some("canary-c"));
         assert_eq!(current(&path, &ISSUER.into()).as_deref(), Some("canary-c"));
-        // A plain one gets its first key in the same way.
+        // A plain journal gets its first key in the same way.
         let first = Codec::from(ISSUER).with_new_key(key(3).into());
         rotate(&path, &first, None);
         assert_eq!(current(&path, &ISSUER.into()).as_deref(), Some("canary-c"));
@@ -694,11 +696,11 @@ mod tests {
         rotate(&path, &sealed(2), Some("canary-d"));
         assert_eq!(current(&path, &sealed(2)).as_deref(), Some("canary-d"));
         assert!(!next.exists());
-        // A copy that is older is in nobody's way.
+        // A copy that is older is removed.
         std::fs::write(&next, &before).unwrap();
         rotate(&path, &sealed(2), Some("canary-e"));
         assert!(!next.exists());
-        // One of another journal, which was at this path before, is left alone.
+        // A copy of another journal, which was at this path before, is left alone.
         let other = path.with_file_name("other").join("j.json");
         write(&other, &sealed(5), "canary-other");
         std::fs::copy(&other, &next).unwrap();

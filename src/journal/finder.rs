@@ -1,4 +1,4 @@
-//! Several journals in one folder: what they are, and who decides which of them a mirror follows.
+//! The journals of one folder, and the choice of the journal that a mirror follows.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -18,26 +18,27 @@ use crate::{Error, Result};
 /// Decides which journal a mirror follows. The journal can be another one at each call: users rename and swap blocks, and retarget
 /// links, while a manager runs.
 pub(crate) trait Finder: Send + Sync + 'static {
-    /// The journal that the mirror follows now. It need not be there yet.
+    /// The journal that the mirror follows now. It need not exist yet.
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` if two journals are meant, `STORE` if their folder cannot be found.
+    /// `INVALID_ARGUMENT` if two journals fit the mirror, `STORE` if their folder cannot be found.
     fn find(&self) -> Result<Sought>;
 
     /// Notes that a journal is used for this mirror.
     fn entered(&self, journal: &Path);
 
-    /// Notes the token that the caller brought along.
+    /// Notes the token from the caller's options.
     fn prefer(&self, token: Fingerprint);
 
-    /// Records the mirror in the state of its journal. Returns notices for the user about a mirror that is new there.
+    /// Records the mirror in the state of its journal. Returns notices for the user if the mirror is new in that
+    /// journal.
     fn record(&self, journal: &Path, state: &mut State) -> Vec<Notice>;
 
     /// Records that the mirror belongs to a new journal from now on, although it may still show a token of its former one.
     fn take_mirror(&self, journal: &Path, state: &mut State, former: &State);
 
-    /// Whether a journal beside that one knows a token.
+    /// Whether another journal in the folder of this one knows a token.
     ///
     /// # Errors
     ///
@@ -56,7 +57,7 @@ pub(crate) trait Finder: Send + Sync + 'static {
 pub(crate) struct Sought {
     /// Its path.
     pub path: PathBuf,
-    /// Whose folder it is in.
+    /// The kind of its folder: our own, or one that the user gave.
     pub folder: Folder,
     /// The token that the mirror shows, if another journal of the folder has spent it.
     pub spent: Option<Fingerprint>,
@@ -66,7 +67,7 @@ pub(crate) struct Sought {
 pub(crate) enum Readable {
     /// Its newest state.
     Yes(Box<State>),
-    /// It is sealed with a key that is not there.
+    /// The journal is sealed with a key that is not available.
     Locked(Error),
 }
 
@@ -78,12 +79,12 @@ pub(crate) struct Journals<'a> {
 }
 
 impl<'a> Journals<'a> {
-    /// Those of that folder. Nothing is read yet.
+    /// The journals of that folder. Reads nothing yet.
     pub(crate) fn of(folder: &'a Path, codec: &'a Codec, disk: &'a Disk) -> Self {
         Self { folder, codec, disk }
     }
 
-    /// The paths at which there may be one. A copy that lies beside a journal that is gone stands for it.
+    /// The paths at which a journal may be. If a journal is gone, a copy that lies beside its path stands for it.
     pub(crate) fn paths(&self) -> BTreeSet<PathBuf> {
         let Ok(entries) = std::fs::read_dir(self.folder) else { return BTreeSet::new() };
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_encoded_bytes().into());
@@ -92,12 +93,14 @@ impl<'a> Journals<'a> {
         paths
     }
 
-    /// The newest state of each, and its path. What cannot be read, and what does not carry a signature, is left out.
+    /// The path and the newest state of each journal. Files that cannot be read or do not carry a signature are left
+    /// out.
     pub(crate) fn read(&self) -> Vec<(PathBuf, Readable)> {
         self.paths().into_iter().filter_map(|path| self.read_one(&path).map(|found| (path, found))).collect()
     }
 
-    /// The newest state of a journal, also of one with another issuer: its use is an error, and must not look like no journal.
+    /// The newest state of a journal, even if it has another issuer: then its use must fail, and must not look as if
+    /// there were no journal.
     fn read_one(&self, path: &Path) -> Option<Readable> {
         let begun = |path: &Path| self.disk.read_if_it_begins(path, ours::BEGINNING.as_bytes()).ok().flatten();
         let begun = |path: &Path| begun(path).filter(|bytes| ours::begins_with_signature(bytes));
@@ -126,7 +129,8 @@ impl<'a> Journals<'a> {
     }
 }
 
-/// The name of the journal that a file of that name is, or is a copy of; `None` for names that no journal has.
+/// The name of the journal to which a file name belongs: the name itself, or that of the journal whose copy the file
+/// is. `None` for a name that no journal has.
 fn journal_of(name: &[u8]) -> Option<&[u8]> {
     let ends = |ending: &str| name.ends_with(ending.as_bytes());
     let has = |part: &str| name.windows(part.len()).any(|window| window == part.as_bytes());
@@ -147,7 +151,7 @@ fn text_of(name: &[u8]) -> &OsStr {
     OsStr::from_bytes(name)
 }
 
-/// Names of other systems are text: what is none is no name of a journal.
+/// The file name as text. On these systems the name of a journal is text; any other name becomes an empty one.
 #[cfg(not(unix))]
 fn text_of(name: &[u8]) -> &OsStr {
     OsStr::new(std::str::from_utf8(name).unwrap_or_default())

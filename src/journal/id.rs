@@ -1,9 +1,10 @@
-//! The identity of a journal: made with it, and kept through all rotations. A copy of the journal has it too.
+//! The id of a journal. It is made with the journal and kept through all rotations. A copy of the journal has the same
+//! id.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 
-/// 128 random bits.
+/// The id of a journal: 128 random bits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct JournalId(u128);
 
@@ -13,7 +14,7 @@ impl JournalId {
         let mut bytes = [0; 16];
         match getrandom::fill(&mut bytes) {
             Ok(()) => Self(u128::from_be_bytes(bytes)),
-            // The hash tables of the standard library have a source of their own.
+            // The hash tables of the standard library have their own source of random numbers.
             Err(_) => Self(u128::from(hash()) << 64 | u128::from(hash())),
         }
     }

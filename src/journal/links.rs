@@ -1,5 +1,6 @@
-//! A journal behind symbolic links. The user may retarget such a link while a manager runs, to a copy of the journal or to a path
-//! without one. Also the journal of a mirror, which can be another one each time that it is entered.
+//! The store for a journal behind symbolic links. The user may retarget such a link while a manager runs, to a copy of
+//! the journal or to a path without one. The store also serves a mirror, whose journal can be another one each time
+//! that it is entered.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,15 +17,15 @@ use crate::files::{Disk, Folder, resolve};
 use crate::token::Fingerprint;
 use crate::{Error, ErrorCode, Result};
 
-/// How often the lock of the place to which a link leads now is tried, and the wait between.
+/// The number of tries for the lock at the new target of a link.
 const TRIES: u32 = 50;
-/// How often the lock of a folder of journals is tried. Its holder reads some journals and writes one.
+/// The number of tries for the lock of a folder of journals. Its holder reads some journals and writes one.
 const FOLDER_TRIES: u32 = 500;
-/// What the lock of a folder of journals is named after.
+/// The file name after which the lock of a folder of journals is named.
 const FOLDER_LOCK: &str = "journals";
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Another process has the lock of the link.
+/// The result if another process has the lock of the link.
 struct Busy;
 
 /// A store that keeps the state in a journal. It looks for the journal each time that it is entered, because a symbolic link
@@ -40,10 +41,10 @@ struct Shared {
     /// Journals at other paths. Each remembers its last path.
     others: Mutex<Vec<JournalFile>>,
     disk: Disk,
-    /// The path whose last part may be a link, and the path after which its lock is named.
+    /// The path whose last part may be a link. `lock` is the path after which the lock of the link is named.
     link: PathBuf,
     lock: PathBuf,
-    /// For the journal of a mirror.
+    /// The finder, if this is the journal of a mirror.
     finder: Option<Arc<dyn Finder>>,
     /// The file that was entered last.
     last: Mutex<Option<PathBuf>>,
@@ -52,16 +53,17 @@ struct Shared {
 }
 
 impl JournalStore {
-    /// The journal at a path, for tokens of that issuer. Nothing is read or made yet.
+    /// Opens the journal at a path for tokens of that issuer. Reads and makes nothing yet.
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` for a path that is no file's.
+    /// `INVALID_ARGUMENT` if the path cannot be that of a file.
     pub fn open(path: impl Into<PathBuf>, codec: impl Into<Codec>, disk: Disk) -> Result<Self> {
         Ok(Self::of(JournalFile::open(path, codec, disk.clone())?, disk))
     }
 
-    /// The journal at a path whose name we derived, in a folder that was given for journals: it is ours whatever is in it.
+    /// Opens the journal at a path whose name this package derived, in a folder that the user gave for journals. The
+    /// file is ours, whatever its content.
     ///
     /// # Errors
     ///
@@ -76,8 +78,8 @@ impl JournalStore {
         Self { shared: Arc::new(Shared { first, others, disk, link, lock, finder: None, last, found }) }
     }
 
-    /// The journal of a mirror, which is looked up each time that it is entered. If the mirror is a link and its journal is beside the
-    /// target of the link, the lock of the link is taken, too; it is named after `lock`.
+    /// Opens the journal of a mirror, which is looked up each time that it is entered. If the mirror is a link and its
+    /// journal is beside the target of the link, the lock of the link is taken, too; it is named after `lock`.
     ///
     /// # Errors
     ///
@@ -100,7 +102,7 @@ impl JournalStore {
 }
 
 impl Shared {
-    /// The journal that is meant now, and the token of the mirror if another journal has spent it.
+    /// The journal to use now, and the token of the mirror if another journal has spent it.
     fn now(&self) -> Result<(JournalFile, Option<Fingerprint>)> {
         let Some(finder) = &self.finder else { return Ok((self.first.clone(), None)) };
         let sought = finder.find()?;
@@ -125,8 +127,8 @@ impl Shared {
         std::fs::symlink_metadata(&self.link).is_ok_and(|metadata| metadata.is_symlink())
     }
 
-    /// The lock of the folder that contains a journal. Only its holder decides which journal a token belongs to. It waits for no other
-    /// lock.
+    /// The lock of the folder that contains a journal. Only its holder decides which journal a token belongs to. The
+    /// holder waits for no other lock.
     fn lock_folder(&self, journal: &Path) -> Result<Lock> {
         let named_after = journal.with_file_name(FOLDER_LOCK);
         for _ in 0..FOLDER_TRIES {
@@ -138,13 +140,13 @@ impl Shared {
         Err(busy(journal.parent().unwrap_or(journal)))
     }
 
-    /// The lock of the link itself, if the path is one: a process that uses the link after it was retargeted waits for a transaction that
-    /// began before.
+    /// The lock of the link itself, if the path is a link. A process that uses the link after it was retargeted waits
+    /// for a transaction that began before.
     fn lock_link(&self) -> Result<Option<Lock>, Busy> {
         if !self.is_link() {
             return Ok(None);
         }
-        // Without the right to make one here, the journal's own lock has to do.
+        // If this user may not make the lock here, only the journal's own lock protects the transaction.
         Lock::try_take(&self.disk, &self.lock).map_or(Ok(None), |lock| lock.map(Some).ok_or(Busy))
     }
 
@@ -180,7 +182,7 @@ impl Store for JournalStore {
         let shared = &self.shared;
         shared.first.ask_again();
         if shared.is_link() {
-            // Before a lock is made beside the link.
+            // This check comes before a lock is made beside the link.
             shared.now()?.0.check()?;
         }
         let Ok(link) = shared.lock_link() else { return Ok(None) };
@@ -193,13 +195,14 @@ impl Store for JournalStore {
             if finder.find()?.path != path {
                 return Ok(None);
             }
-            // A place without a journal is not used yet: until it is, a journal that has the token can be found.
+            // A path without a journal is not in use yet. Until it is, the finder can find another journal that has the
+            // token.
             if real.as_ref().is_some_and(|real| real.exists()) {
                 finder.entered(&path);
             }
         }
         let has_moved = |last: &PathBuf| {
-            // In one folder it is decided by the token which journal is meant, and nothing is brought along.
+            // Within one folder, the token decides which journal is used, and no state moves to the new path.
             let may_move = shared.finder.is_none() || last.parent() != real.as_deref().and_then(Path::parent);
             may_move && real.as_ref().is_some_and(|real| real != last && !real.exists())
         };
@@ -235,7 +238,7 @@ impl Store for JournalStore {
     }
 
     fn name(&self) -> String {
-        // A message is no reason to look at the disk.
+        // A message does not justify an access to the disk.
         let found = self.shared.found.lock().unwrap_or_else(PoisonError::into_inner);
         found.as_ref().map_or_else(|| self.shared.first.name(), |path| path.display().to_string())
     }
@@ -291,7 +294,8 @@ impl LinkGuard {
         Ok(Some(self.moved(journal.path())))
     }
 
-    /// A new journal for this mirror, beside the one that it has followed. Its lock is taken; the folder's is held.
+    /// Makes a new journal for this mirror beside the one that it has followed, and takes its lock. The caller holds
+    /// the lock of the folder.
     fn split(&self, finder: &dyn Finder) -> Result<(PathBuf, Box<dyn Guard>, State)> {
         let path = finder.new_path(&self.path);
         let mut guard = self.shared.at(&path)?.try_lock()?.ok_or_else(|| busy(&path))?;
@@ -339,7 +343,7 @@ impl Guard for LinkGuard {
         }
         if let Some(finder) = &self.shared.finder {
             found.state.spent_elsewhere.extend(self.spent);
-            // It is written with the next change: nothing but that needs a write.
+            // The record is written with the next change, because it needs no write of its own.
             found.notices.extend(finder.record(&self.path, &mut found.state));
         }
         Ok(found)
@@ -493,7 +497,7 @@ mod tests {
         assert_eq!(found.state.current().unwrap().token.raw(), "a");
         assert!(found.notices[0].0.contains("leads elsewhere"), "{:?}", found.notices);
         assert_eq!(current(&folder.path().join("next.json")).as_deref(), Some("a"));
-        // What was forgotten is not brought back.
+        // A token that was forgotten does not come back.
         running.try_lock().unwrap().unwrap().forget().unwrap();
         assert!(running.try_lock().unwrap().unwrap().read().unwrap().state.family.is_none());
     }

@@ -1,7 +1,7 @@
-//! Whether a file is ours: this module decides, by what is in the file, never by its name.
+//! Decides by its content whether a file is ours, never by its name.
 //!
-//! A caller may change or remove only what is ours. The one exception are names that we derived ourselves, in a folder of
-//! our own or one that was given to us for journals: what lies there is ours whatever is in it.
+//! A caller may change or remove only files that are ours. The exception is a name that this package derived, in its
+//! own folder or in a folder that the user gave for journals: that file is ours, whatever its content.
 
 use sha2::{Digest, Sha256};
 
@@ -11,35 +11,36 @@ use crate::looks::{Look, keys_of, text_in};
 /// Who chose the name of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Named {
-    /// The user named it: any file may be there.
+    /// The user chose the name. Any file may be there.
     ByPerson,
     /// This package derived the name, in a folder for journals.
     ByUs,
 }
 
-/// A way to begin a file of ours: the bytes, and the key that a JSON reader sees in them.
+/// A signature of our files: the bytes at the beginning, and the JSON key in them.
 struct Signature {
     bytes: &'static str,
     key: &'static str,
-    /// The number of its bytes that are enough to recognise it: other JSON files can begin with fewer.
+    /// The number of bytes that are enough to recognise the signature. Other JSON files can begin with fewer of them.
     enough: usize,
 }
 
-/// What every signature begins with.
+/// The common beginning of all signatures.
 pub(super) const BEGINNING: &str = "{\n  \"ring-auth-";
-/// So many bytes of the beginning of a signature are enough to recognise it.
+/// The number of bytes of a signature that are enough to recognise it.
 const ENOUGH: usize = "{\n  \"ring-a".len();
-/// Every signature that there is: that of a plain journal, and that of a sealed one.
+/// All signatures: that of a plain journal and that of a sealed one.
 const SIGNATURES: [Signature; 2] = [
     Signature { bytes: format::SIGNATURE, key: format::NAME, enough: ENOUGH },
     Signature { bytes: seal::SIGNATURE, key: seal::NAME, enough: ENOUGH },
 ];
 
-/// So many bytes of the beginning of a file show whether it begins with a signature.
+/// The number of bytes of a file that show whether it begins with a signature.
 pub(super) const LONGEST_SIGNATURE: usize = format::SIGNATURE.len();
 
-/// Whether a content has a signature of ours: at its beginning, whole or, if nothing follows, in part; or as a key of a JSON
-/// object, if an editor has reformatted the text or added a byte order mark.
+/// Whether a content has a signature of ours. The signature is at the beginning, or it is a key of the JSON object if
+/// an editor has reformatted the text or added a byte order mark. At the beginning it may be cut short if nothing
+/// follows it.
 pub fn carries_signature(bytes: &[u8]) -> bool {
     begins_with_signature(bytes.strip_prefix(BOM).unwrap_or(bytes)) || has_signature_as_key(bytes)
 }
@@ -47,7 +48,7 @@ pub fn carries_signature(bytes: &[u8]) -> bool {
 /// The byte order mark of UTF-8.
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// Whether a content begins with a signature, whole or, if nothing follows, in part.
+/// Whether a content begins with a signature. The signature may be cut short if nothing follows it.
 pub(super) fn begins_with_signature(bytes: &[u8]) -> bool {
     let begun = format::without_room(bytes);
     SIGNATURES.iter().any(|signature| {
@@ -62,7 +63,7 @@ fn has_signature_as_key(bytes: &[u8]) -> bool {
     let keys = keys_of(text.trim_start());
     SIGNATURES.iter().any(|Signature { key, .. }| match &keys {
         Some(keys) => keys.iter().any(|found| found == key),
-        // Torn: then only the first key can be trusted to be one of the object's own.
+        // If the text is torn, only the first key is certain to be a key of the object itself.
         None => inside
             .trim_start()
             .strip_prefix(&format!("\"{key}\""))
@@ -70,16 +71,16 @@ fn has_signature_as_key(bytes: &[u8]) -> bool {
     })
 }
 
-/// Whether nothing is in a file: room that was kept, or a file that was only just made.
+/// Whether a file holds nothing: it is reserved space, or was only just made.
 pub(super) fn holds_nothing(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0 || byte.is_ascii_whitespace())
 }
 
-/// Decides on what lies at the path of a journal, for tokens of that issuer and the file name given.
+/// Decides whether the content at the path of a journal is ours. Issuer and name are those of the journal.
 ///
 /// # Errors
 ///
-/// What it looks like, if it is not ours.
+/// The kind of file that the content looks like, if it is not ours.
 pub(super) fn judge_journal(
     bytes: &[u8],
     named: Named,
@@ -89,7 +90,7 @@ pub(super) fn judge_journal(
     let is_ours = named == Named::ByUs
         || bytes.is_empty()
         || carries_signature(bytes)
-        // The record of a token has a digest in which issuer and name are.
+        // The digest of a token's record covers the issuer and the name.
         || format::salvage(bytes, issuer, name).is_some();
     if is_ours {
         return Ok(());
@@ -98,8 +99,9 @@ pub(super) fn judge_journal(
     if look.is_undecodable() && is_beside_ours() { Ok(()) } else { Err(look) }
 }
 
-/// Whether a file in the place of a copy is one, or the room for one: it carries a signature and names that journal, or it
-/// holds nothing. Another account's journal may have that very name.
+/// Whether a content in the place of a copy is a copy of the journal with that name, or space that was reserved for
+/// one: it carries a signature and the journal's name, or it holds nothing. A journal of another account may have the
+/// same name.
 pub(super) fn is_copy(bytes: &[u8], (issuer, name): (&str, &str)) -> bool {
     if holds_nothing(bytes) {
         return true;
@@ -107,11 +109,11 @@ pub(super) fn is_copy(bytes: &[u8], (issuer, name): (&str, &str)) -> bool {
     if !carries_signature(bytes) {
         return format::salvage(bytes, issuer, name).is_some();
     }
-    // Some file systems tell no capitals apart.
+    // Some file systems do not distinguish capital and small letters.
     format::name_of(bytes).is_none_or(|said| said.to_lowercase() == name.to_lowercase())
 }
 
-/// What follows the name of a journal in that of a damaged one that was kept: a digest of its content is the rest.
+/// The part of a damaged journal's new name between the journal's name and a digest of the damaged content.
 pub(super) const DAMAGED: &str = ".damaged-";
 
 /// The ending of the name under which a damaged content is kept.

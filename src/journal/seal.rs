@@ -18,23 +18,23 @@ use sha2::{Digest, Sha256};
 use super::format;
 use crate::{Error, Result};
 
-/// The version that is written, and the highest that is understood.
+/// The format version that is written. It is also the highest one that is understood.
 pub const VERSION: u64 = 1;
-/// The first key of a sealed text: its value is the name of the file that the text was written for.
+/// The first JSON key of a sealed text. Its value is the name of the file that the text was written for.
 pub(super) const NAME: &str = "ring-auth-sealed";
-/// What each sealed text begins with; the name of its file follows.
+/// The beginning of each sealed text. The name of its file follows.
 pub const SIGNATURE: &str = "{\n  \"ring-auth-sealed\": ";
 const WARNING: &str = "Sealed with a key that is not in this file. Do not edit or copy it.";
-/// The key of the encrypted lines.
+/// The JSON key of the encrypted lines.
 const LINES: &str = "lines";
-/// All keys of a sealed text.
+/// All JSON keys of a sealed text.
 const KEYS: [&str; 9] = [NAME, "version", "warning", "key", "issuer", "id", "sequence", "nonce", LINES];
-/// How many bytes a key has.
+/// The number of bytes in a key.
 pub const KEY_BYTES: usize = 32;
-/// How many hexadecimal digits a key's fingerprint has.
+/// The number of hexadecimal digits in a key's fingerprint.
 const FINGERPRINT_DIGITS: usize = 16;
 
-/// Base64 with or without its padding.
+/// A decoder for base64 with or without padding.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(&ALPHABET, {
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent)
 });
@@ -61,11 +61,11 @@ impl Key {
         Self { bytes: Arc::new(bytes), fingerprint: fingerprint.into() }
     }
 
-    /// Parses a key: 32 bytes as 64 hexadecimal digits or as base64, also the variant for URLs, with or
-    /// without padding. White space around it does not count.
+    /// Parses a key of 32 bytes. The text has 64 hexadecimal digits, or base64 in its usual or its URL alphabet, with
+    /// or without padding. White space around it is ignored.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim_start_matches('\u{feff}').trim();
-        // Longer than any spelling of 32 bytes.
+        // All spellings of 32 bytes are ASCII and no longer than this.
         if text.len() > 2 * KEY_BYTES || !text.is_ascii() {
             return None;
         }
@@ -74,30 +74,31 @@ impl Key {
         } else {
             LENIENT.decode(text.replace('-', "+").replace('_', "/")).ok()
         };
-        // `from_str_radix` takes a sign.
+        // `from_str_radix` accepts a sign, which is no hexadecimal digit.
         let is_hex = || text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let bytes: Option<Vec<u8>> = bytes.filter(|_| text.len() != 2 * KEY_BYTES || is_hex());
         bytes.and_then(|bytes| bytes.try_into().ok()).map(Self::new)
     }
 
-    /// The same, for a text that has to be one.
+    /// Parses a key as [`Key::parse`] does, and fails if the text is not a key.
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT`, which does not show the text.
+    /// `INVALID_ARGUMENT` if the text is not a key. The message does not show the text.
     pub fn expect(text: &str, name: &str) -> Result<Self> {
         Self::parse(text).ok_or_else(|| Self::refused(name))
     }
 
-    /// The failure for something that is no key.
+    /// The error for a value that is not a key.
     pub(crate) fn refused(name: &str) -> Error {
         Error::invalid(format!(
             "{name} is not a key: a key has 32 bytes, as 64 hexadecimal digits or as base64. Make one with: openssl rand -base64 32"
         ))
     }
 
-    /// The key in the content of a file or in the output of a command: a text as for [`Key::parse`], or the 32 bytes
-    /// themselves. 32 printable characters are no key: they are probably half of one in hexadecimal digits.
+    /// Reads a key from the content of a file or the output of a command: a text as for [`Key::parse`], or the 32 bytes
+    /// themselves. 32 printable characters are not accepted, because they are probably one half of a key in hexadecimal
+    /// digits.
     pub fn from_content(content: &[u8]) -> Option<Self> {
         let is_text = content.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace());
         match <[u8; KEY_BYTES]>::try_from(content) {
@@ -106,7 +107,7 @@ impl Key {
         }
     }
 
-    /// Enough to tell keys apart, and useless for anything else.
+    /// The fingerprint, which distinguishes keys and reveals nothing else about them.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
@@ -125,27 +126,28 @@ fn hex_of(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
-/// What a sealed text says without its key.
+/// The part of a sealed text that can be read without its key.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Header {
-    /// The name of the file that it was written for.
+    /// The name of the file that the text was written for.
     pub name: String,
     /// The origin of the server that its tokens are for.
     pub issuer: String,
-    /// Which journal it is.
+    /// The id of the journal.
     pub id: Option<String>,
-    /// Which write of it.
+    /// The number of the write.
     pub sequence: Option<u64>,
 }
 
-/// A nonce that was never used before.
+/// A new random nonce; `None` if the system gives no random numbers.
 pub(super) fn fresh_nonce() -> Option<[u8; NONCE_LEN]> {
     let mut nonce = [0; NONCE_LEN];
-    // No substitute for it is good enough here.
+    // If the system gives no random numbers, no substitute is good enough here.
     getrandom::fill(&mut nonce).ok().map(|()| nonce)
 }
 
-/// A nonce for a text that has to be sealed to the same bytes each time: it is never used for another text.
+/// A nonce that is derived from a text, which has to be sealed to the same bytes each time. Another text gets another
+/// nonce.
 pub(super) fn nonce_of(bytes: &[u8], key: &Key) -> [u8; NONCE_LEN] {
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &*key.bytes), bytes);
     let mut nonce = [0; NONCE_LEN];
@@ -153,7 +155,7 @@ pub(super) fn nonce_of(bytes: &[u8], key: &Key) -> [u8; NONCE_LEN] {
     nonce
 }
 
-/// The sealed text for some bytes. `None` if the cipher refuses, which it does not for texts of that size.
+/// Seals some bytes. `None` if the cipher refuses, which does not happen for texts of the size of a journal.
 pub(super) fn seal(bytes: &[u8], key: &Key, header: &Header, nonce: [u8; NONCE_LEN]) -> Option<Vec<u8>> {
     let cipher = key.cipher()?;
     let mut text = format!("{SIGNATURE}{}", Value::from(header.name.as_str()));
@@ -194,7 +196,7 @@ fn nth(mut nonce: [u8; NONCE_LEN], index: u32) -> Nonce {
 
 fn associated(header: &Header, fingerprint: &str, index: u32) -> Vec<u8> {
     let Header { name, issuer, id, sequence } = header;
-    // As JSON, so that no two headers give the same bytes.
+    // This is JSON, so that two different headers never give the same bytes.
     serde_json::json!([NAME, VERSION, name, fingerprint, issuer, id, sequence, index]).to_string().into_bytes()
 }
 
@@ -206,7 +208,7 @@ pub(super) struct Sealed {
     pub(super) key: Option<String>,
     nonce: Option<[u8; NONCE_LEN]>,
     lines: Vec<String>,
-    /// Whether nothing is in it but what a sealed text has.
+    /// Whether the text contains only what a sealed text has.
     is_whole: bool,
 }
 
@@ -216,7 +218,7 @@ impl Sealed {
     ///
     /// # Errors
     ///
-    /// The version, if it is a later one.
+    /// The version of the text, if it is later than [`VERSION`].
     pub(super) fn read(bytes: &[u8]) -> Result<Option<Self>, u64> {
         let Some(text) = crate::looks::text_in(bytes).or_else(|| crate::looks::text_in(format::without_room(bytes)))
         else {
@@ -260,7 +262,7 @@ impl Sealed {
         Ok(Some(Self { header, key: text("key").filter(is_fingerprint), nonce, lines, is_whole }))
     }
 
-    /// The text without those of its lines that are torn or were changed.
+    /// Decrypts the text. Leaves out the lines that are torn or were changed.
     pub(super) fn open(&self, key: &Key) -> Vec<u8> {
         let (Some(cipher), Some(nonce)) = (key.cipher(), self.nonce) else { return Vec::new() };
         let mut text = Vec::new();
@@ -274,15 +276,15 @@ impl Sealed {
         text
     }
 
-    /// Whether everything in the text is sealed. In one that was torn while it was written over another there can be a
-    /// part of that.
+    /// Whether everything in the text is sealed. A text that was torn while it was written over another one can contain
+    /// a part of the other one.
     pub(super) fn hides_everything(&self) -> bool {
         self.is_whole
     }
 }
 
-/// The fields and the encrypted lines of a text that is not whole. In one that was written over another the first field of
-/// a name is the newer one.
+/// The fields and the encrypted lines of a text that is not whole. If the text was written over another one, a field
+/// can occur twice, and the first is the newer one.
 fn torn(text: &str) -> (Map<String, Value>, Vec<String>) {
     let mut fields = Map::new();
     let mut lines = Vec::new();
@@ -291,7 +293,7 @@ fn torn(text: &str) -> (Map<String, Value>, Vec<String>) {
         if let Some((key, value)) = format::line(line) {
             fields.entry(key).or_insert(value);
         } else if !have_begun {
-            // The brackets of the lines are opened here.
+            // The array of the encrypted lines opens here.
             have_begun = line.trim_start().strip_prefix('"').is_some_and(|line| line.starts_with(LINES));
         } else {
             let line = line.trim().trim_end_matches(',');
@@ -399,11 +401,11 @@ mod tests {
                 .filter(|line| line.len() > 5 && line.trim_ascii_end().ends_with(b"\"") || line.ends_with(b"\","))
                 .count();
             let expected: String = TEXT.split_inclusive('\n').take(whole).collect();
-            // The quotation mark behind a line need not be there.
+            // A line can be whole without its closing quotation mark.
             let with_next: String = TEXT.split_inclusive('\n').take(whole + 1).collect();
             assert!(text == expected || text == with_next, "{cut}: {text}");
         }
-        // Written over another one, of which the end is still there.
+        // This text was written over another one, and the end of the other one is still there.
         let other = sealed("{\n  \"token\": \"older\",\n  \"other\": 2\n}\n");
         let at = bytes.windows(5).rposition(|window| window == b"\n    ").unwrap() + 20;
         let mixed = [&bytes[..at], &other[at..]].concat();

@@ -1,4 +1,4 @@
-//! Damaged versions of a journal: they are kept beside it under another name.
+//! Damaged versions of a journal, which are kept beside it under another name.
 
 use std::borrow::Cow;
 use std::io;
@@ -35,7 +35,7 @@ impl Shared {
 }
 
 impl FileGuard {
-    /// Renames a damaged journal; if that is not possible, copies it to the other name.
+    /// Renames a damaged journal, or copies it to the other name if it cannot be renamed.
     pub(super) fn move_aside(&self, real: &Path) -> io::Result<PathBuf> {
         let disk = &self.shared.disk;
         let bytes = disk.read_most(real)?.unwrap_or_default();
@@ -61,7 +61,7 @@ impl FileGuard {
         self.keep(real, &self.hidden(real, &bytes)?)
     }
 
-    /// What is kept of a damaged content: sealed, if there is a key.
+    /// The bytes that are kept of a damaged content. They are sealed if there is a key.
     fn hidden<'a>(&self, real: &Path, bytes: &'a [u8]) -> io::Result<Cow<'a, [u8]>> {
         let codec = &self.shared.codec;
         let form = codec.form(self.form.as_ref(), Step::Kept).map_err(io::Error::other)?;
@@ -76,7 +76,7 @@ impl FileGuard {
             let spare = self.slot(real, SLOTS.len() - 1).map_err(|_| io::Error::from(io::ErrorKind::AlreadyExists))?;
             replace::copy(disk, &spare, bytes)?;
             if replace::or_nothing(disk, &spare, disk.rename(&spare, &aside)).is_err() {
-                // Nothing can be renamed here.
+                // Files cannot be renamed here.
                 replace::copy(disk, &aside, bytes)?;
             }
             replace::sync_folder(disk, &aside)?;

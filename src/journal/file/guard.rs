@@ -1,4 +1,4 @@
-//! A journal whose lock is held: it is read, marked, written and forgotten.
+//! A journal whose lock is held. The guard reads, marks, writes and forgets it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,8 +19,8 @@ use crate::files::{Disk, make_folder_of};
 use crate::token::Fingerprint;
 use crate::{Error, ErrorCode, Result};
 
-/// How much longer than the state before it an answer's state may be and still fit into the space that is reserved for it, beside
-/// what is as long as the token sent: Ring's have some 1500 bytes.
+/// The space that is reserved for an answer, beyond the length of the present state and of two tokens like the one that
+/// is sent. Ring's tokens have some 1500 bytes.
 pub(super) const SPACE_FOR_ANSWER: usize = 16 * 1024;
 
 pub(in crate::journal) struct FileGuard {
@@ -30,15 +30,15 @@ pub(in crate::journal) struct FileGuard {
     pub(super) reservation: Option<Reservation>,
     /// The copies that are needed until a newer state is durable.
     pub(super) copies: Vec<PathBuf>,
-    /// What lies in the place of a copy and is another file.
+    /// Other files that lie in the places of copies.
     pub(super) foreign: Vec<PathBuf>,
-    /// A digest of what lay at the journal's path when this process last read or wrote it.
+    /// A digest of the content at the journal's path when this process last read or wrote it.
     pub(super) seen: Option<String>,
-    /// The copy in the user's private folder that has what could not be written anywhere else.
+    /// The copy in the user's private folder, which has the state that could not be written anywhere else.
     pub(super) stand_in: Option<PathBuf>,
-    /// The token and the mark that were found.
+    /// The token and the mark that the journal had when it was read.
     pub(super) found: (Option<Fingerprint>, Option<Mark>),
-    /// How the journal was written that was found.
+    /// The form in which the journal was found.
     pub(super) form: Option<Form>,
 }
 
@@ -68,7 +68,8 @@ impl FileGuard {
         matches!(there, Ok(Ok(Some(there))) if platform::has_other_names(&there))
     }
 
-    /// Makes sure that the journal has a place to be written to: it may have been removed since this process entered.
+    /// Makes sure that the journal's folder and its lock exist. The journal may have been removed since this process
+    /// entered.
     fn check_home(&mut self, real: &Path) -> Result<()> {
         let shared = &self.shared;
         if !shared.check_home(real)? {
@@ -83,13 +84,13 @@ impl FileGuard {
         Ok(())
     }
 
-    /// Whether another process wrote the journal since this one read or wrote it, although this one has the lock: not every
-    /// file system and every container keeps to that.
+    /// Whether another process wrote the journal since this one read or wrote it, although this one has the lock. Locks
+    /// do not work on every file system and in every container.
     pub(super) fn is_overtaken(&self, real: &Path) -> io::Result<bool> {
         Ok(self.shared.disk.read(real)?.as_deref().map(format::digest_of) != self.seen)
     }
 
-    /// What that process wrote, which has to be taken in before anything is written.
+    /// The state that another process wrote despite the lock. It has to be merged before anything is written.
     fn theirs(&mut self, real: &Path) -> Result<Option<State>> {
         let shared = Arc::clone(&self.shared);
         let mut newest = shared.newest()?;
@@ -147,8 +148,8 @@ impl Guard for FileGuard {
                     Ok(aside) => {
                         format!("The journal {path} was damaged. It was kept as {}, and {instead}.", aside.display())
                     }
-                    // A write in place that was stopped: the whole of what it wrote lies beside it. Or a new file that was
-                    // made to be mounted: nothing is lost with it.
+                    // The cause was a write in place that was stopped, and a whole copy of its text lies beside the
+                    // journal; or the file is empty, because it was made to be mounted. Nothing is lost with it.
                     Err(_) if whole || shared.is_empty(real) => {
                         format!("The journal {path} was damaged, and {instead}.")
                     }
@@ -188,16 +189,17 @@ impl Guard for FileGuard {
         let bytes = form.encode(state, &name_of(real))?;
         let ownership = self.ownership(real).map_err(|error| shared.failed("written", &error))?;
         let reserved = self.slot(real, 0)?;
-        // The reservation of a request before this one, under the same guard, has that very name.
+        // The reservation of an earlier request, under the same guard, has the same name.
         if let Some(former) = self.reservation.take() {
             former.release(&shared.disk);
         }
-        // What was current is kept, push credentials and all; its successor and the access token are about as long.
+        // The present token is kept with its push credentials. Its successor and the access token are about as long.
         let token = state.current().map_or(0, |stored| stored.token.wrapped().expose().len());
         let size = bytes.len() + form.length_of(SPACE_FOR_ANSWER + 2 * token);
         let signature = form.signature().as_bytes();
         let kept = match Reservation::reserve(&shared.disk, &reserved, size, signature, ownership) {
-            // It cannot have the journal's owner, so it cannot take its place; but the answer can lie in it.
+            // The new file cannot have the journal's owner, so it cannot replace the journal. But the answer can be
+            // written into it.
             Err(error) if ownership.is_some() && platform::means_irreplaceable(&error) => {
                 Reservation::reserve(&shared.disk, &reserved, size, signature, None).map(Reservation::only_as_copy)
             }
@@ -205,7 +207,7 @@ impl Guard for FileGuard {
         };
         let reservation = match kept {
             Ok(reservation) => Some(reservation),
-            // Nothing can be made beside it.
+            // No file can be made beside the journal.
             Err(error) if platform::means_irreplaceable(&error) => None,
             Err(error) => return Err(shared.failed("written", &error)),
         };
@@ -214,7 +216,8 @@ impl Guard for FileGuard {
                 if let Some(reservation) = reservation {
                     reservation.release(&shared.disk);
                 }
-                // Nothing is sent, and the copy must not say that something was: only the mark that was there before stays.
+                // Nothing is sent, so the copy must not say that a request has begun: only a mark that was there before
+                // stays.
                 let former = state.mark.as_ref().and_then(|mark| Some((mark, mark.starts.checked_sub(1)?)));
                 let mark = former.map(|(mark, starts)| Mark { starts, ..mark.clone() });
                 let unsent = State { mark, sequence: state.sequence + 1, ..state.clone() };
@@ -273,7 +276,7 @@ impl Guard for FileGuard {
         self.form = Some(form);
         state.volatile = false;
         notices.extend(self.notices(way));
-        // It is on the disk: now there is time to find out whose the tokens are that were there before.
+        // The state is durable. Now there is time to find out to which journal the former tokens belong.
         let token = state.fingerprint();
         let is_given = token != self.found.0 && token.is_some_and(|token| state.given.contains(&token));
         if is_given && way != Way::Beside && origin::part(self, state).unwrap_or(false) {
@@ -300,12 +303,12 @@ impl Guard for FileGuard {
         let former = newest.state.clone().unwrap_or_else(|| State::new(shared.codec.issuer()));
         let (sequence, mirrors) = (former.sequence + 1, former.mirrors.clone());
         let mut nothing = State { sequence, mirrors, ..former.after_logout(now()) };
-        // A copy that was never used here must not pass for what it was copied from.
+        // A copy that was never used here must not count as the journal from which it was copied.
         let is_at_home = |state: &State| state.is_at_home() && state.place.as_deref().is_none_or(|place| place == real);
         nothing.id = newest.state.filter(is_at_home).and_then(|state| state.id).or_else(|| Some(JournalId::random()));
         let form = shared.codec.form(self.form.as_ref(), Step::Kept)?;
         let bytes = form.encode(&nothing, &name_of(real))?;
-        // It contains the time of the logout: without it, a missing journal would not count as a logout.
+        // The empty journal contains the time of the logout: without it, a missing journal would not count as a logout.
         if !matches!(self.put(&bytes, None), Ok(Way::Replaced | Way::InPlace)) {
             // If there is no space for a copy, the journal itself can be shortened in place.
             replace::write_over(&shared.disk, real, &bytes).map_err(|error| shared.failed("removed", &error))?;
@@ -342,7 +345,7 @@ impl FileGuard {
     }
 }
 
-/// Gives a journal that has none its id, and its place as soon as it holds a token.
+/// Gives a journal an id if it has none, and its path as soon as it holds a token.
 fn identify(state: &mut State, real: &Path) {
     state.id.get_or_insert_with(JournalId::random);
     if state.family.is_some() {

@@ -28,12 +28,12 @@ use crate::{Error, ErrorCode, Result};
 /// The places of whole copies while the journal is being written. There are three, so that one can keep a copy that could not be moved
 /// while the other two are in use.
 pub(super) const SLOTS: [&str; 3] = [".next", ".tmp", ".spare"];
-/// What each of those is called if a file of another program has its name: the second to the ninth.
+/// The numbers that can follow the name of a place if a file of another program has that name.
 const OTHER_NAMES: std::ops::RangeInclusive<u32> = 2..=9;
-/// Copies in the user's private folder, for a journal beside which nothing can be made. Two, so that the only copy is not
-/// removed to make the next one.
+/// The endings of copies in the user's private folder, for a journal beside which no file can be made. There are two,
+/// so that the only copy is not removed to make the next one.
 const STAND_INS: [&str; 2] = [".copy", ".copy-2"];
-/// How often a journal that is not whole is looked at again without its lock, and the wait between.
+/// The number of times that a reader without the lock reads a torn journal again. `LOOK` is the wait between two reads.
 const LOOKS: u32 = 3;
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -55,16 +55,17 @@ struct Shared {
 }
 
 impl JournalFile {
-    /// The journal at a path, for tokens of that issuer. Nothing is read or made yet.
+    /// Opens the journal at a path for tokens of that issuer. Reads and makes nothing yet.
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` for a path that is no file's.
+    /// `INVALID_ARGUMENT` if the path cannot be that of a file.
     pub(super) fn open(path: impl Into<PathBuf>, codec: impl Into<Codec>, disk: Disk) -> Result<Self> {
         Self::at(&path.into(), codec.into(), disk, (Folder::Given, Named::ByPerson))
     }
 
-    /// The journal at a path whose name we derived, in a folder that was given for journals: it is ours whatever is in it.
+    /// Opens the journal at a path whose name this package derived, in a folder that the user gave for journals. The
+    /// file is ours, whatever its content.
     ///
     /// # Errors
     ///
@@ -73,7 +74,8 @@ impl JournalFile {
         Self::at(&path.into(), codec.into(), disk, (Folder::Given, Named::ByUs))
     }
 
-    /// The journal at such a path in a folder that contains only journals: the folder is made with a file that keeps it out of git.
+    /// Opens the journal at a path whose name this package derived, in a folder that contains only journals. The folder
+    /// is made with a file that keeps it out of git.
     ///
     /// # Errors
     ///
@@ -82,7 +84,7 @@ impl JournalFile {
         Self::at(&path.into(), codec.into(), disk, (Folder::Own, Named::ByUs))
     }
 
-    /// The same kind of journal at another path.
+    /// Opens a journal of the same kind at another path.
     ///
     /// # Errors
     ///
@@ -96,18 +98,18 @@ impl JournalFile {
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` if something does; `STORE` if that cannot be seen.
+    /// `INVALID_ARGUMENT` if there is one, `STORE` if the file cannot be read.
     pub(super) fn check(&self) -> Result<()> {
         let shared = self.shared.entering();
         shared.check_content(shared.real()?)
     }
 
-    /// Lets a key that could not be read be asked for again.
+    /// Forgets failures of the key sources, so that the keys are asked for again.
     pub(super) fn ask_again(&self) {
         self.shared.codec.retry();
     }
 
-    /// Its absolute path, before links are followed.
+    /// The absolute path of the journal, before links are followed.
     pub(super) fn path(&self) -> &Path {
         &self.shared.given
     }
@@ -136,14 +138,15 @@ impl JournalFile {
 }
 
 impl Shared {
-    /// The journal for one transaction: before the next one, a link to it may be retargeted.
+    /// The journal for one transaction. Its links are resolved anew each time, because they may be retargeted before
+    /// the next one.
     fn entering(&self) -> Arc<Self> {
         let real = resolve(&self.given).ok();
         Arc::new(Self {
             given: self.given.clone(),
             codec: self.codec.clone(),
             disk: real.iter().fold(self.disk.clone(), |disk, real| disk.or_for_owner_of(real)),
-            // What could not be resolved is tried again, and reported.
+            // If the path could not be resolved, `real` tries again and reports the error.
             real: real.map_or_else(OnceLock::new, OnceLock::from),
             folder: self.folder,
             named: self.named,
@@ -210,7 +213,7 @@ impl Shared {
         matches!(self.disk.metadata(slot), Ok(Some(there)) if there.len() == 0)
     }
 
-    /// The places for copies.
+    /// The paths at which a copy of the journal may be.
     fn slots(&self, real: &Path) -> Result<Vec<PathBuf>> {
         let others: Vec<PathBuf> = OTHER_NAMES
             .flat_map(|number| SLOTS.iter().map(move |slot| sibling(real, &format!("{slot}-{number}"))))
@@ -224,12 +227,13 @@ impl Shared {
             .collect())
     }
 
-    /// Whether a journal that is gone may be made again: in the folder in which it was, and not in the place where a volume
-    /// is not mounted any more. Returns whether there was one that is gone.
+    /// Checks whether the journal may be made at its path. A journal that is gone may be made again in its former
+    /// folder, but not in the place of a volume that is not mounted any more. Returns whether there was a journal that
+    /// is gone.
     ///
     /// # Errors
     ///
-    /// `STORE` if it may not.
+    /// `STORE` if the journal may not be made.
     fn check_home(&self, real: &Path) -> Result<bool> {
         match self.home.find(real, self.folder) {
             whereabouts::Found::There => Ok(false),
@@ -263,7 +267,7 @@ impl Shared {
     }
 }
 
-/// The name that a journal carries in itself.
+/// The name of the journal's file, which its text contains.
 fn name_of(real: &Path) -> String {
     real.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
@@ -298,14 +302,14 @@ impl JournalFile {
             if !matches!(newest.damage, Some(Damage::Useless | Damage::Salvaged { .. })) {
                 break;
             }
-            // Without the lock it may be another process that is writing the journal in place.
+            // Another process may be writing the journal in place, because this one does not hold the lock.
             sleep(LOOK);
             newest = shared.newest()?;
         }
         Ok(newest.state)
     }
 
-    /// Takes the lock of a journal that is there: nothing but the lock itself is made.
+    /// Takes the lock of a journal that exists. Makes no file but the lock.
     pub(super) fn try_enter(&self) -> Result<Option<FileGuard>> {
         Self::lock_at(self.shared.entering())
     }
@@ -341,7 +345,7 @@ impl Store for JournalFile {
     }
 
     fn stamp(&self) -> Option<Stamp> {
-        // Behind the links that lead to it, as the journal is read.
+        // The stamp is that of the file behind the links, because the journal is read there.
         Some(Stamp::of(self.shared.disk.metadata_behind_links(&self.shared.given).ok().flatten().as_ref()))
     }
 
@@ -354,13 +358,13 @@ impl Store for JournalFile {
     }
 }
 
-/// The copies in private folders of the user: one may have been left there when nothing could be made beside the
+/// The copies in private folders of the user. A process may have left one there if it could make no file beside the
 /// journal.
 fn stand_in_copies(disk: &Disk, real: &Path) -> Vec<PathBuf> {
     STAND_INS.iter().flat_map(|ending| stand_ins_if_there(disk, real, ending)).collect()
 }
 
-/// Milliseconds since 1970.
+/// The time by the wall clock, in milliseconds since 1970.
 pub(super) fn now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     super::state::millis(now)

@@ -42,14 +42,15 @@ impl Shared {
                     newest.foreign.push(slot);
                     continue;
                 }
-                // Another user's, who was stopped before anything was in it.
+                // A process of another user made this file and was stopped before it wrote into it.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied && self.is_empty(&slot) => continue,
-                // It may be the only place of the newest token: nothing older is sent, and it is not written over.
+                // It may be the only file with the newest token, so no older token is sent, and the file is not written
+                // over.
                 Err(error) => return Err(self.failed("read", &error)),
             };
             self.read_copy((real, slot), &bytes, whole.as_ref(), &mut newest, &mut torn)?;
         }
-        // Of two of one write the whole one counts.
+        // A torn text counts only if it is newer than every whole one.
         let sequence = newest.state.as_ref().map(|state| state.sequence);
         torn.retain(|(remains, _)| sequence.is_none_or(|sequence| remains.sequence > sequence));
         if let Some((remains, source)) = torn.into_iter().max_by_key(|(remains, _)| remains.sequence) {
@@ -67,7 +68,7 @@ impl Shared {
             let is_older = |state: &State| sequence.is_some_and(|sequence| sequence < state.sequence);
             match slot {
                 Some(slot) if whole.as_ref().is_some_and(|journal| !is_of(journal)) => newest.foreign.push(slot),
-                // It was torn before anything was in it.
+                // The copy was torn before it contained anything.
                 Some(_) if sequence.is_none() => {}
                 slot if newest.state.as_ref().is_some_and(is_older) => newest.copies.extend(slot),
                 _ => return Err(locked.error(&self.given)),
@@ -76,7 +77,7 @@ impl Shared {
         Ok(newest)
     }
 
-    /// Looks at what lies at the path of the journal.
+    /// Reads the content at the path of the journal.
     fn read_journal(
         &self,
         real: &Path,
@@ -97,7 +98,7 @@ impl Shared {
         };
         newest.form = Some(form);
         match format::decode(&text) {
-            // The journal itself decides whose it is, and not the files beside it.
+            // The journal itself decides which issuer it belongs to, and not the files beside it.
             Ok(state) if state.issuer != issuer => return Err(self.other_issuer(&state.issuer)),
             Ok(state) => {
                 self.home.note(real);
@@ -116,7 +117,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Looks at what lies in a place for a copy, beside a journal that is whole or not.
+    /// Reads the content in a place for a copy, beside a journal that is whole or not.
     fn read_copy(
         &self,
         (real, slot): (&Path, PathBuf),
@@ -144,11 +145,12 @@ impl Shared {
         };
         match format::decode(&text) {
             Ok(state) if state.issuer != issuer => newest.foreign.push(slot),
-            // Of another account, whose journal was at this path before: it is neither used nor written over.
+            // This copy belongs to another account, whose journal was at this path before. It is neither used nor
+            // written over.
             Ok(state) if whole.is_some_and(|journal| !are_related(&state, journal)) => newest.foreign.push(slot),
             Ok(state) => {
                 if newest.state.as_ref().is_none_or(|best| is_newer(&state, best)) {
-                    // In a container it goes with the container, and other containers cannot see it.
+                    // A copy in a container is lost with the container, and other containers cannot see it.
                     let volatile = slot.parent() != real.parent() || platform::is_mounted_alone(real);
                     newest.state = Some(State { volatile, ..state });
                     newest.damage = newest.damage.map(|_| Damage::Copied);
@@ -162,7 +164,7 @@ impl Shared {
                     torn.push((remains, Source::Copy));
                     newest.copies.push(slot);
                 } else if self.codec.has_key() && !ours::holds_nothing(bytes) {
-                    // It can have a part of a token in it, and goes with the next write.
+                    // The copy can contain a part of a token. The next write removes it.
                     newest.copies.push(slot);
                 }
             }
@@ -170,7 +172,7 @@ impl Shared {
         Ok(())
     }
 
-    /// What can be known of a journal whose key is lost.
+    /// Reads what can be known about a journal whose key is lost.
     pub(super) fn whatever_is_there(&self, real: &Path) -> Result<Newest> {
         let mut newest = Newest::default();
         let mut sequence = None;
@@ -202,29 +204,30 @@ impl Shared {
 #[derive(Default)]
 pub(super) struct Newest {
     pub(super) state: Option<State>,
-    /// The copies of the journal with something in them. None of them is written over before a newer state is durable.
+    /// The copies of the journal that contain something. None of them is written over before a newer state is durable.
     pub(super) copies: Vec<PathBuf>,
-    /// What lies in the place of a copy and is another file.
+    /// Other files that lie in the places of copies.
     pub(super) foreign: Vec<PathBuf>,
-    /// A digest of what lies at the journal's own path.
+    /// A digest of the content at the journal's own path.
     pub(super) journal: Option<String>,
-    /// Whether what lies there is damaged, and what is used instead.
+    /// The damage of the journal, if there is any, and what is used instead.
     pub(super) damage: Option<Damage>,
-    /// How the state was written.
+    /// The form in which the state was written.
     pub(super) form: Option<Form>,
-    /// What cannot be read because its key is not there: the journal itself, or a copy. If a process was stopped while the key
-    /// changed, it can be older than a copy that is sealed with the key that was given.
+    /// The contents that cannot be read without another key: the journal itself (`None`) or a copy. If a process was
+    /// stopped while the key changed, such a content can be older than a copy that is sealed with the key that was
+    /// given.
     pub(super) locked: Vec<(Option<PathBuf>, Box<Locked>)>,
 }
 
-/// What is used of a damaged journal.
+/// The part that is used if the journal is damaged.
 #[derive(Clone, Copy)]
 pub(super) enum Damage {
-    /// Nothing, and there is no copy.
+    /// Nothing is usable, and there is no copy.
     Useless,
-    /// A copy.
+    /// A copy is used.
     Copied,
-    /// Its own token, whose record is whole, and whether a request with it had begun.
+    /// The journal's own token is used: its record is whole. `sent` tells whether a request with it had begun.
     Salvaged { sent: bool },
 }
 
@@ -235,7 +238,7 @@ enum Source {
     Copy,
 }
 
-/// Whether a copy is newer than the best so far. The journal is looked at first, and wins if both are the same.
+/// Whether a copy is newer than the best state so far. The journal is read first, so it wins if both are equal.
 fn is_newer(state: &State, best: &State) -> bool {
     state.sequence > best.sequence || (state.sequence == best.sequence && state.came_after(best))
 }

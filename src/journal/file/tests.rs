@@ -94,7 +94,7 @@ fn its_id_is_made_with_it_and_stays() {
     assert_eq!(id(&path), first, "an empty journal is the same one");
     let (_other, other) = journal_of("a");
     assert_ne!(id(&other), first);
-    // A journal that was torn has it still, and one without it gets one.
+    // A torn journal keeps its id, and a journal without an id gets one.
     write(&store(&path), "c");
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replace("\"proven\": false", "\"proven\": maybe")).unwrap();
@@ -117,7 +117,7 @@ fn nobody_else_can_read_it_and_its_group_still_can() {
     assert_eq!(mode(&path), 0o640);
 }
 
-/// A folder in which everybody may read what is made.
+/// A folder whose new files every user may read.
 #[cfg(windows)]
 fn everybody_s() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -199,7 +199,7 @@ fn a_second_name_that_is_made_during_a_request_has_the_same_lock() {
     let other = folder.path().join("other.json");
     let (mut guard, mut state) = enter(&store(&path));
     guard.begin(&mut state).unwrap();
-    // The mark is in a file that took the place of the one that was entered.
+    // The mark is in a new file, which replaced the one that was locked.
     std::fs::hard_link(&path, &other).unwrap();
     assert!(store(&other).try_lock().unwrap().is_none());
     state.take_over(RefreshToken::from_raw("b"), 2);
@@ -240,7 +240,7 @@ fn a_link_that_is_retargeted_is_followed_at_the_next_entering() {
     let mut state = guard.read().unwrap().state;
     std::fs::copy(&path, &copy).unwrap();
     retarget("copy.json");
-    // What was begun ends where it was begun.
+    // A rotation ends in the file in which it began.
     state.take_over(RefreshToken::from_raw("b"), 2);
     guard.begin(&mut state).unwrap();
     guard.commit(&mut state).unwrap();
@@ -341,12 +341,12 @@ fn forgetting_leaves_the_lock_alone() {
     assert_eq!(State { sequence: 0, id: None, ..left }, nothing);
 }
 
-/// Fails chosen calls; counts all.
+/// A probe that counts all storage calls and fails chosen ones.
 #[derive(Default)]
 struct Faults {
     seen: Mutex<Vec<String>>,
     fails: Mutex<Vec<(&'static str, &'static str, i32)>>,
-    /// Which write in place ends short, where in the file, and with what.
+    /// The write in place that ends short: its file, the position in it, and the error number.
     tears: Mutex<Option<(&'static str, u64, i32)>>,
 }
 
@@ -430,7 +430,7 @@ fn a_second_request_under_one_guard_has_room_of_its_own() {
     state.take_over(RefreshToken::from_raw("b"), 2);
     guard.commit(&mut state).unwrap();
     assert_eq!(names(folder.path()), ["j.json", "j.json.lock"]);
-    // What is never answered leaves nothing behind either.
+    // A request that is never answered leaves no file behind either.
     ready(guard.begin(&mut state));
     drop(guard);
     assert_eq!(names(folder.path()), ["j.json", "j.json.lock"]);
@@ -563,7 +563,7 @@ fn an_empty_file_beside_which_nothing_can_be_made_becomes_the_journal() {
     }
 }
 
-/// Contents of other programs, and how each is called.
+/// Contents of other programs' files, and the words for each in the message.
 const FOREIGN: [(&[u8], &str); 12] = [
     (b"{\n  \"bridge\": {}\n}", "Homebridge's config.json: did you mean the store type 'homebridge'?"),
     (b"RING_REFRESH_TOKEN=x\n", "a .env file: did you mean the store type 'dotenv'?"),
@@ -668,7 +668,7 @@ fn a_slot_of_another_program_is_left_alone_and_other_names_are_taken() {
         }
         std::fs::write(slot, bytes).unwrap();
         write(&store(&path), "b");
-        // And where it came after the journal was read.
+        // The other file can also appear after the journal was read.
         let (mut guard, mut state) = enter(&store(&path));
         for other in &theirs {
             std::fs::write(other, bytes).unwrap();
@@ -737,7 +737,7 @@ fn a_pipe_is_never_opened() {
         let opened = store(&path);
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         let waiting = pipe.clone();
-        // It would go on as soon as anybody opened the other end.
+        // This thread would go on as soon as a reader opened the other end of the pipe.
         let writer = std::thread::spawn(move || std::fs::OpenOptions::new().write(true).open(waiting).map(drop));
         if ending.is_empty() {
             assert_eq!(opened.peek().unwrap_err().code(), ErrorCode::InvalidArgument);
@@ -807,7 +807,7 @@ fn a_copy_that_cannot_be_read_is_not_passed_over() {
 #[test]
 fn an_empty_slot_that_cannot_be_read_is_passed_over() {
     let (folder, path) = journal_of("a");
-    // As another user leaves it that is stopped between making it and filling it.
+    // A process of another user was stopped after it made this copy and before it wrote into it.
     std::fs::write(sibling(&path, ".tmp"), b"").unwrap();
     let (store, faults) = faulty(&path);
     faults.fail([("read", ".tmp", 13)]);
@@ -957,7 +957,7 @@ fn what_could_only_be_kept_beside_is_not_lost_by_the_next_write() {
     assert!(guard.commit(&mut state).unwrap()[0].0.contains("beside"));
     drop(guard);
     assert_eq!(current(&store).as_deref(), Some("b"));
-    // Nothing is sent while it is so, and nothing says that it was.
+    // No request is sent meanwhile, and no file says that one was.
     for starts in [0, 1] {
         let (mut guard, mut state) = enter(&store);
         let fingerprint = state.fingerprint().unwrap();
@@ -981,7 +981,7 @@ fn encoded(state: &State) -> Vec<u8> {
     format::encode(state, "j.json")
 }
 
-/// A state whose tokens have that many bytes, and the one that a rotation makes of it.
+/// A state whose tokens have that many bytes, and its successor after a rotation.
 fn rotation_of(bytes: usize) -> (State, State) {
     let token = |name: &str| name.repeat(bytes);
     let mut before = State::new(ISSUER);
@@ -994,7 +994,7 @@ fn rotation_of(bytes: usize) -> (State, State) {
     (before, after)
 }
 
-/// What a write in place leaves that is torn after so many bytes, or before them.
+/// The bytes that a torn write in place leaves: only those before `at` are written, or only those behind it.
 fn torn(before: &[u8], after: &[u8], at: usize, first: bool) -> Vec<u8> {
     let (one, other) = if first { (after, before) } else { (before, after) };
     let mut bytes = one[..at.min(one.len())].to_vec();
@@ -1049,7 +1049,7 @@ fn a_tear_without_a_copy_never_makes_one_token_of_two() {
 
 #[test]
 fn who_peeks_at_a_write_in_place_sees_one_version_or_another() {
-    /// Ends a write in place, and has no copy any more, after a reader has looked at the torn journal.
+    /// A probe that completes a write in place after a reader has read the torn journal. There is no copy then.
     struct Torn(AtomicBool);
     impl Probe for Torn {
         fn at(&self, call: &'static str, path: &Path, moment: Moment) -> io::Result<()> {
@@ -1080,7 +1080,7 @@ fn whichever_sectors_reach_the_disk_no_token_is_made_of_two() {
         let (before, after) = rotation_of(bytes);
         let (old, new) = (encoded(&before), encoded(&after));
         let (old_token, new_token) = ("b".repeat(bytes), "c".repeat(bytes));
-        // A generator that makes the same ones in every run: xorshift.
+        // Xorshift, a generator that gives the same numbers in every run.
         let mut chance = 0x9e37_79b9_7f4a_7c15_u64;
         for round in 0..60 {
             chance ^= chance << 13;

@@ -17,8 +17,8 @@ use crate::files::platform::{self, Ownership};
 use crate::files::replace::{self, Reservation, Way};
 
 impl FileGuard {
-    /// Whether the journal can be written over with no copy beside it: it need not grow for that, and holds no token
-    /// but the one that Ring has just replaced, so that even torn it is worth no less than now.
+    /// Whether the journal can be written over without a copy beside it: it need not grow for that, and its only token
+    /// is the one that Ring has just replaced, so a torn journal is worth no less than the present one.
     fn only_spent_is_there(&self, state: &State, length: usize) -> bool {
         let Ok(Ok(Some(bytes))) = self.shared.real().map(|real| self.shared.disk.read(real)) else { return false };
         let spent = state.previous().filter(|stored| stored.succeeded).map(|stored| stored.token.fingerprint());
@@ -27,7 +27,8 @@ impl FileGuard {
         bytes.len() >= length && spent.is_some() && there == spent
     }
 
-    /// A place for a copy: the first or the second in which none is that is needed, and no other file.
+    /// A place for a copy, by its index among the places that hold neither a copy that is still needed nor another
+    /// file.
     pub(super) fn slot(&self, real: &Path, index: usize) -> Result<PathBuf> {
         let names = SLOTS.iter().map(|slot| (*slot).to_owned());
         let others = OTHER_NAMES.flat_map(|number| SLOTS.iter().map(move |slot| format!("{slot}-{number}")));
@@ -49,7 +50,7 @@ impl FileGuard {
         let (disk, real) = (&shared.disk, shared.real()?);
         let there = disk.metadata(real).map_err(|error| shared.failed("written", &error))?;
         let ownership = there.as_ref().map(|there| Ownership::of(there, real));
-        // A file that took its place would leave a second name behind.
+        // If a new file took its place, the other name would still lead to the old file.
         let has_other_names = there.as_ref().is_some_and(platform::has_other_names);
         let in_its_place =
             |reservation: Reservation| if has_other_names { reservation.only_as_copy() } else { reservation };
@@ -61,7 +62,7 @@ impl FileGuard {
             }
             used = Some(slot);
         }
-        // What is in the reservation may be whole: it stays until the next copy is.
+        // The reservation may contain a whole state, so it stays until the next copy is whole.
         let slot = match self.slot(real, 1)? {
             slot if Some(&slot) == used.as_ref() => self.slot(real, 0)?,
             slot => slot,
@@ -79,7 +80,7 @@ impl FileGuard {
         }
     }
 
-    /// Writes over the journal, with a whole copy in the first place that takes one.
+    /// Writes over the journal in place, with a whole copy in the first place that accepts one.
     fn put_in_place(&mut self, bytes: &[u8], slot: &Path, refused: &io::Error) -> Result<Way> {
         let shared = Arc::clone(&self.shared);
         let (disk, real) = (&shared.disk, shared.real()?);
@@ -98,7 +99,7 @@ impl FileGuard {
         Err(shared.failed("written", refused))
     }
 
-    /// A place in the user's private folder in which there is no copy that is needed.
+    /// A place in the user's private folder that holds neither a copy that is still needed nor another file.
     fn free_stand_in(&self, real: &Path) -> Option<PathBuf> {
         STAND_INS
             .iter()
@@ -116,7 +117,8 @@ impl FileGuard {
         }
     }
 
-    /// Notes that the newest state lies there alone. What lay in that folder before is older.
+    /// Notes that only this place has the newest state. Removes this guard's former copy in that folder, which is
+    /// older.
     fn keep_aside(&mut self, place: PathBuf) {
         if let Some(former) = self.stand_in.replace(place.clone()) {
             let _ = self.shared.disk.remove(&former);
@@ -125,12 +127,12 @@ impl FileGuard {
         self.copies.push(place);
     }
 
-    /// Notes how bytes were written. If they are in the journal, the copies that were needed until now are not needed any
-    /// more.
+    /// Notes how bytes were written. If they are in the journal, the former copies are not needed any more, and are
+    /// removed.
     pub(super) fn note_write(&mut self, way: Way, copy: &Path, bytes: &[u8]) -> Way {
         let shared = Arc::clone(&self.shared);
         if way == Way::Beside {
-            // The journal is as it was, or torn by this very write.
+            // The journal is unchanged, or this write has torn it.
             self.seen = shared
                 .real()
                 .ok()
@@ -191,7 +193,7 @@ impl FileGuard {
         if self.only_spent_is_there(state, bytes.len()) {
             let shared = Arc::clone(&self.shared);
             let (disk, real) = (&shared.disk, shared.real()?);
-            // Its place in the folder may be what could not be made durable.
+            // The entry in the folder may be what could not be made durable, so the folder is synced as well.
             if replace::write_over(disk, real, bytes).and_then(|()| replace::sync_folder(disk, real)).is_ok() {
                 return Ok(self.note_write(Way::InPlace, real, bytes));
             }
@@ -214,8 +216,8 @@ impl FileGuard {
         }
     }
 
-    /// Makes a state durable in the journal itself, without any request to come. A probe is a text that appears at each path
-    /// of this journal. Returns whether it was written: it is not if another process has written meanwhile.
+    /// Makes a state durable in the journal itself, without a request that follows. A probe is a text that appears at
+    /// each path of this journal. Returns `false`, and writes nothing, if another process has written meanwhile.
     pub(in crate::journal) fn write_unsent(
         &mut self,
         state: &mut State,
