@@ -1,4 +1,4 @@
-//! [`Http`] over the network.
+//! The implementation of [`Http`] over the network.
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
@@ -28,9 +28,9 @@ use super::{
 };
 use crate::task::BoxFuture;
 
-/// [`Http`] over the network: HTTP/1.1, TLS 1.2 or 1.3.
+/// An HTTP client over the network: HTTP/1.1, TLS 1.2 or 1.3.
 ///
-/// It is small: TLS and connections are made at the first request, and all clients of one environment share them.
+/// A client is small: it sets up TLS at the first request, and all clients with equal settings share TLS and connections.
 #[derive(Debug)]
 pub struct HttpClient {
     timeout: Duration,
@@ -39,21 +39,21 @@ pub struct HttpClient {
 }
 
 impl HttpClient {
-    /// Reads no file and opens no connection yet.
+    /// Creates a client. It reads no file and opens no connection yet.
     pub fn new(config: HttpConfig) -> Self {
         let HttpConfig { timeout, environment, keep_alive } = config;
         Self { timeout, environment: shared(environment), keep_alive }
     }
 
-    /// Does an exchange with hyper. If its time is over, nothing of the answer is left.
+    /// Does an exchange with hyper. After a timeout, the part of the answer that has arrived is lost.
     async fn exchange(&self, request: Request, sent: &Arc<AtomicBool>) -> Result<Answer, HttpFailure> {
         let (transport, hints) = self.transport(&request.url).await?;
         let wire = to_wire(&request)?;
         by_library(&transport.client, wire, request, sent, &hints).await
     }
 
-    /// Does an exchange without hyper, for an answer that must not be lost because something in it is wrong. If its time is over, the part
-    /// of the answer that has arrived is still read.
+    /// Does an exchange without hyper, for an answer that must not be lost because it is malformed. After a timeout, the part of the
+    /// answer that has arrived is still read.
     async fn exchange_by_hand(
         &self,
         request: &Request,
@@ -69,7 +69,8 @@ impl HttpClient {
         })
     }
 
-    /// Connects, and sends the request. Returns how the sending ended: a server may have answered before it had read all.
+    /// Connects, and sends the request. Returns the result of sending beside the stream, because a server may answer before
+    /// it has read the whole request.
     async fn begin(&self, request: &Request, sent: &AtomicBool) -> Result<(Stream, io::Result<()>), HttpFailure> {
         let (transport, hints) = self.transport(&request.url).await?;
         let wire = to_wire(request)?;
@@ -84,7 +85,7 @@ impl HttpClient {
         Ok((stream, written))
     }
 
-    /// Connects to a server and returns its certificate; `None` if it shows none. It sends nothing but the TLS handshake.
+    /// Connects to a server and returns its certificate, or `None` if the server shows none. Sends nothing but the TLS handshake.
     pub async fn certificate(&self, url: &Url) -> Result<Option<Certificate>, HttpFailure> {
         let unfit = |cause: String| HttpFailure { kind: FailureKind::NotSent, ambiguous: false, cause: Some(cause) };
         let (roots, ca_problem) = roots::trusted(&self.environment, FILE_TIMEOUT.min(self.timeout / 2)).await;
@@ -102,7 +103,7 @@ impl HttpClient {
         }
     }
 
-    /// What connects to that URL, and what its failure may come from.
+    /// The transport for a URL, and possible causes of a failure to connect. Fails if the URL needs a proxy that cannot be used.
     async fn transport(&self, url: &Url) -> Result<(Transport, Hints), HttpFailure> {
         let (transport, hints) = self.find_transport(url).await?;
         match transport.connector.proxy_problem(url) {
@@ -148,7 +149,7 @@ impl HttpClient {
             .pool_max_idle_per_host(if key.keep_alive { KEPT_PER_HOST } else { 0 })
             .pool_idle_timeout(KEPT_FOR)
             .pool_timer(TokioTimer::new())
-            // One that was given a kept connection which the server had closed, and of which nothing was sent, is sent on another.
+            // If the server had closed a kept connection before any of the request was sent, send the request on another.
             .retry_canceled_requests(true)
             .http1_max_headers(MOST_HEADERS)
             .build(connector.clone());
@@ -157,7 +158,7 @@ impl HttpClient {
         if let Some(transport) = known(&transports) {
             return Ok((transport, hints(None)));
         }
-        // A transport that was made without an unreadable file is not kept: the file may be readable next time.
+        // Do not keep a transport that lacks the certificates of an unreadable file: the file may be readable next time.
         if ca_problem.is_none() {
             if transports.len() >= TRANSPORTS_KEPT {
                 transports.remove(0);
@@ -172,7 +173,7 @@ impl HttpClient {
 impl Http for HttpClient {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, HttpFailure>> {
         Box::pin(async move {
-            // Without a body nothing shows when the sending began, so it counts as begun.
+            // Without a body, the client cannot detect when sending begins, so the request counts as sent.
             let sent = Arc::new(AtomicBool::new(request.body.is_none()));
             let deadline = Instant::now() + request.timeout.unwrap_or(self.timeout);
             if let Some(enough) = request.enough {
@@ -187,7 +188,7 @@ impl Http for HttpClient {
         Box::pin(async move {
             match self.transport(url).await {
                 Err(failure) if failure.kind == FailureKind::Misconfigured => Err(failure),
-                // The request reports every other failure, because it meets it again.
+                // Every other failure occurs again in the request, which reports it.
                 _ => Ok(()),
             }
         })
@@ -196,26 +197,27 @@ impl Http for HttpClient {
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a file of certificates is waited for, at most half of a request's time. Without it, the request is made all the same.
+/// The time limit for reading a certificate file. It is half of a request's time if that is less. After it, the request is made
+/// without the file.
 const FILE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// As many as ring-client-api has.
+/// The largest number of idle connections per host, as in ring-client-api.
 const KEPT_PER_HOST: usize = 6;
 
-/// Ring's servers close an idle connection after two minutes.
+/// The time for which the client keeps an idle connection. Ring's servers close one after two minutes.
 const KEPT_FOR: Duration = Duration::from_secs(60);
 
-/// Ten times the default of the library.
+/// The largest number of headers in an answer: ten times the default of hyper.
 const MOST_HEADERS: usize = 1_000;
 
-/// The number of environments for which a process keeps transports. If there are more, the oldest one is removed.
+/// The largest number of transports that a process keeps. A further one replaces the oldest.
 const TRANSPORTS_KEPT: usize = 8;
 
 static TRANSPORTS: Mutex<Vec<(Key, Transport)>> = Mutex::new(Vec::new());
 
 static ENVIRONMENTS: Mutex<Vec<Weak<Environment>>> = Mutex::new(Vec::new());
 
-/// The settings by which transports differ.
+/// The settings of a transport. Requests with equal settings share a transport.
 #[derive(Clone, PartialEq, Eq)]
 struct Key {
     loopback: bool,
@@ -230,18 +232,18 @@ struct Key {
 struct Hints {
     /// The problem with the files of certificates.
     ca_problem: Option<String>,
-    /// The variable that holds a proxy which npm alone uses.
+    /// The variable that holds a proxy for npm only.
     npm_proxy: Option<&'static str>,
 }
 
-/// A connector, and a client that keeps its connections if that is wanted.
+/// A connector, and a hyper client that keeps its connections if the settings say so.
 #[derive(Clone)]
 struct Transport {
     connector: Connector,
     client: Client<Connector, MarkedBody>,
 }
 
-/// The same environment is held once, however many managers a process has.
+/// Returns the shared copy of an environment, so that a process holds equal environments only once.
 fn shared(environment: Environment) -> Arc<Environment> {
     let mut known = ENVIRONMENTS.lock().unwrap_or_else(PoisonError::into_inner);
     known.retain(|weak| weak.strong_count() > 0);
@@ -268,7 +270,7 @@ async fn by_library(
     let wire = wire.map(|()| MarkedBody { bytes, sent: Arc::clone(sent) });
     let too_large = || HttpFailure { kind: FailureKind::TooLarge, ambiguous: true, cause: None };
     let response = client.request(wire).await.map_err(|error| failed(error.is_connect(), error.into()))?;
-    // An answer means that the request went out, whatever became of its body.
+    // An answer means that the request was sent, even if a part of its body was not.
     sent.store(true, Ordering::Release);
     let (head, mut body) = response.into_parts();
     if body.size_hint().lower() > limit as u64 {
@@ -296,7 +298,7 @@ fn timed_out(sent: &AtomicBool) -> HttpFailure {
     HttpFailure { kind: FailureKind::Timeout, ambiguous: sent.load(Ordering::Acquire), cause: None }
 }
 
-/// The head of a request.
+/// Converts the head of a request to the type that hyper uses.
 fn to_wire(request: &Request) -> Result<http::Request<()>, HttpFailure> {
     let unfit = |cause: String| HttpFailure { kind: FailureKind::NotSent, ambiguous: false, cause: Some(cause) };
     let mut wire = http::Request::new(());
@@ -327,7 +329,7 @@ fn to_wire(request: &Request) -> Result<http::Request<()>, HttpFailure> {
     Ok(wire)
 }
 
-/// A request as it goes over the wire.
+/// The bytes of a request in HTTP/1.1.
 fn to_bytes(wire: &http::Request<()>, body: Option<&[u8]>) -> Vec<u8> {
     let uri = wire.uri();
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
@@ -351,7 +353,7 @@ fn to_bytes(wire: &http::Request<()>, body: Option<&[u8]>) -> Vec<u8> {
     bytes
 }
 
-/// A body that notes when hyper takes it, which is after a connection was made and before a byte of it is written.
+/// A request body that records when hyper takes it: after hyper has connected, and before it writes a byte of the body.
 struct MarkedBody {
     bytes: Option<Bytes>,
     sent: Arc<AtomicBool>,
@@ -381,7 +383,7 @@ impl http_body::Body for MarkedBody {
 fn failure(is_connecting: bool, error: &(dyn StdError + 'static), sent: bool, hints: &Hints) -> HttpFailure {
     let ambiguous = sent && !is_connecting;
     let kind = if is_connecting && sources(error).any(<dyn StdError>::is::<LeadsHere>) {
-        // If another server answers there, its certificate is not trusted.
+        // This check comes before the certificate: another server that answers on this machine is not trusted.
         FailureKind::BlockedByNameServer
     } else if is_connecting && is_certificate(error) {
         FailureKind::Untrusted
@@ -401,12 +403,12 @@ fn failure(is_connecting: bool, error: &(dyn StdError + 'static), sent: bool, hi
     HttpFailure { kind, ambiguous, cause: Some(cause).filter(|cause| !cause.is_empty()) }
 }
 
-/// An error and those behind it.
+/// An error and its sources.
 fn sources<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| (*error).source())
 }
 
-/// The words of an error and of those behind it. None of them names the URL.
+/// The messages of an error and its sources, without repetitions. No message contains the URL.
 fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut words: Vec<String> = Vec::new();
     for text in sources(error).map(ToString::to_string) {
@@ -426,7 +428,7 @@ fn is_timeout(error: &(dyn StdError + 'static)) -> bool {
     sources(error).filter_map(|source| source.downcast_ref()).any(timed_out)
 }
 
-/// The TLS error that an `io::Error` wraps, which its `source` passes over.
+/// The TLS error within an `io::Error`. The `source` of an `io::Error` skips it.
 fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
     let mut error = error;
     loop {
@@ -468,7 +470,7 @@ mod tests {
             let transports = TRANSPORTS.lock().unwrap();
             assert!(transports.len() <= TRANSPORTS_KEPT);
             match transports.iter().filter(|(key, _)| Arc::ptr_eq(&key.environment, &ours)).count() {
-                // Those of other tests have taken its place meanwhile.
+                // Transports of other tests have replaced it in the meantime.
                 0 => {}
                 count => return assert_eq!(count, 1),
             }

@@ -1,4 +1,4 @@
-//! Connections: to a server or through a proxy, plain on this machine and with TLS to any other.
+//! Connections to a server, directly or through a proxy: plain on this machine, and with TLS to any other.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -24,7 +24,7 @@ use url::Url;
 use super::Environment;
 use crate::task::BoxFuture;
 
-/// The error of a library.
+/// An error of any library.
 pub(super) type Cause = Box<dyn StdError + Send + Sync>;
 
 /// Makes connections. Its clones share its settings.
@@ -36,12 +36,13 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// `tls` is `None` for a connector that only makes plain connections, `proxy` for one that knows none.
+    /// Creates a connector. Without `tls` it makes only plain connections, and without `proxy` only direct ones.
     pub(super) fn new(tls: Option<Arc<rustls::ClientConfig>>, proxy: Option<Proxy>, timeout: Duration) -> Self {
         let mut tcp = HttpConnector::new_with_resolver(Resolver);
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        // Divided among the addresses of a host: one that does not answer must not take the time of the others.
+        // The library divides this time among the addresses of a host, so that an address that does not answer leaves
+        // time for the others.
         tcp.set_connect_timeout(Some(timeout));
         tcp.set_keepalive(Some(KEEPALIVE));
         tcp.set_keepalive_interval(Some(KEEPALIVE));
@@ -49,7 +50,7 @@ impl Connector {
         Self { direct: Direct { tcp, tls }, proxy: proxy.map(Arc::new), timeout }
     }
 
-    /// Why no connection to that URL can be made, if it would go through a proxy that cannot be used.
+    /// The reason why no connection to a URL is possible, if the URL needs a proxy that cannot be used.
     pub(super) fn proxy_problem(&self, to: &Url) -> Option<&str> {
         let proxy = self.proxy.as_ref()?;
         let problem = proxy.problem.as_deref()?;
@@ -57,7 +58,7 @@ impl Connector {
         proxy.matcher.intercept(&to).map(|_| problem)
     }
 
-    /// Connects to the host of that URL, within the time for that.
+    /// Connects to the host of a URL, within the timeout of the connector.
     pub(super) async fn connect(self, to: Uri) -> Result<TokioIo<Stream>, Cause> {
         let proxy = self.proxy.as_ref().and_then(|proxy| proxy.matcher.intercept(&to));
         let connecting = async {
@@ -95,21 +96,21 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// The proxy for https that an environment names.
+/// A proxy for https from the environment.
 pub(super) struct Proxy {
-    /// The hosts that are reached through it. It makes no connection if there is a problem.
+    /// The hosts that need the proxy, and its URL. If there is a problem, the URL is a placeholder that no connection uses.
     matcher: Matcher,
-    /// Why it cannot be used, as a sentence that holds nothing of its address: that can have a password in it.
+    /// The reason why the proxy cannot be used, as a sentence. It does not repeat the URL, which can contain a password.
     problem: Option<String>,
 }
 
 impl Proxy {
-    /// Why it cannot be used.
+    /// The reason why the proxy cannot be used.
     pub(super) fn problem(&self) -> Option<&str> {
         self.problem.as_deref()
     }
 
-    /// Its address, without credentials, if that URL is reached through it.
+    /// The address of the proxy, without credentials, if a request to that URL needs the proxy.
     pub(super) fn address_for(&self, to: &Url) -> Option<String> {
         let proxy = self.matcher.intercept(&to.as_str().parse().ok()?)?;
         let uri = proxy.uri();
@@ -118,7 +119,7 @@ impl Proxy {
     }
 }
 
-/// The proxy for https that an environment names. Plain http goes to loopback only, and never through a proxy.
+/// Reads the proxy for https from an environment. ring-auth uses plain http for loopback only, and never through a proxy.
 pub(super) fn proxy(environment: &Environment) -> Option<Proxy> {
     let (name, text) = match (&environment.https_proxy, &environment.all_proxy) {
         (Some(text), _) => ("HTTPS_PROXY", text.trim()),
@@ -126,7 +127,7 @@ pub(super) fn proxy(environment: &Environment) -> Option<Proxy> {
         (None, None) => return None,
     };
     let without = environment.no_proxy.as_deref().unwrap_or_default();
-    // Node and curl also know `*.ring.com` and `ring.com:443`, which the matcher does not; on Windows a semicolon separates entries.
+    // Node and curl also accept `*.ring.com` and `ring.com:443`, which the matcher does not. On Windows, semicolons separate entries.
     let without: Vec<_> = without
         .split([',', ';', ' ', '\t', '\r', '\n'])
         .filter(|entry| !entry.is_empty())
@@ -135,21 +136,21 @@ pub(super) fn proxy(environment: &Environment) -> Option<Proxy> {
         .collect();
     let matcher = |url: &str, without: &str| Matcher::builder().https(url).no(without).build();
     let usable = proxy_url(name, text).and_then(|url| {
-        // The matcher has no words for a URL that it cannot use, and would connect without the proxy.
+        // The matcher reports no error for a URL that it cannot use, and would connect without the proxy.
         let is_usable = matcher(url.as_str(), "").intercept(&Uri::from_static("https://ring.com")).is_some();
         if is_usable { Ok(url) } else { Err(format!("{name} cannot be used as a proxy. {PROXY_FORM}")) }
     });
     let without = without.join(",");
     Some(match usable {
         Ok(url) => Proxy { matcher: matcher(url.as_str(), &without), problem: None },
-        // Still the hosts in NO_PROXY are reached.
+        // The hosts in NO_PROXY stay reachable.
         Err(problem) => Proxy { matcher: matcher("http://proxy.invalid", &without), problem: Some(problem) },
     })
 }
 
 const PROXY_FORM: &str = "Write it as http://host:port.";
 
-/// The URL of a proxy, or why it cannot be one. The sentence does not repeat the text.
+/// Parses the URL of a proxy. The error is a sentence that does not repeat the text.
 fn proxy_url(name: &str, text: &str) -> Result<Url, String> {
     const ENCODED: &str = "Write it percent-encoded there";
     if text.contains('\\') {
@@ -157,7 +158,7 @@ fn proxy_url(name: &str, text: &str) -> Result<Url, String> {
     }
     // As in curl, `proxy:8080` means `http://proxy:8080`.
     let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    // A `#`, `/` or `?` in a password ends the address: its beginning would be taken for the name of the proxy.
+    // A `#`, `/` or `?` in a password ends the address, and the part before it would count as the host of the proxy.
     let address = text.split_once("://").map_or("", |(_, rest)| rest);
     let is_cut = address.split(['#', '/', '?']).next().is_some_and(|address| !address.contains('@'));
     if is_cut && address.contains('@') {
@@ -175,10 +176,10 @@ fn proxy_url(name: &str, text: &str) -> Result<Url, String> {
     }
 }
 
-/// The interval of probes on an idle connection.
+/// The interval of keep-alive probes on an idle connection.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
-/// Connections without a proxy.
+/// Makes direct connections, to a server or to a proxy.
 #[derive(Clone)]
 struct Direct {
     tcp: HttpConnector<Resolver>,
@@ -194,7 +195,7 @@ impl Direct {
         Ok(TokioIo::new(Stream(Box::new(tcp))))
     }
 
-    /// Puts TLS on a connection.
+    /// Does the TLS handshake on a connection.
     async fn secure(&self, to: &Uri, plain: impl Duplex + 'static) -> Result<TokioIo<Stream>, Cause> {
         let tls = self.tls.clone().ok_or_else(|| io::ErrorKind::Unsupported.into_cause())?;
         let host = to.host().unwrap_or_default();
@@ -220,8 +221,8 @@ impl Service<Uri> for Direct {
     }
 }
 
-/// Whether a name of Ring leads to this machine itself: a name server that blocks Ring answers so, or a hosts file. Names of other
-/// servers may lead here on purpose.
+/// Whether a name of Ring resolves to this machine itself, as with a name server or a hosts file that blocks Ring. Names of other
+/// servers may resolve to this machine on purpose.
 async fn leads_here(name: &str) -> bool {
     if !is_rings_name(name) {
         return false;
@@ -230,7 +231,7 @@ async fn leads_here(name: &str) -> bool {
     GaiResolver::new().call(name).await.is_ok_and(|addresses| are_here(addresses.map(|address| address.ip())))
 }
 
-/// Whether a host is one of Ring's, by its name.
+/// Whether the name of a host belongs to Ring.
 pub fn is_rings_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ["ring.com", "rings.solutions"]
@@ -238,13 +239,13 @@ pub fn is_rings_name(name: &str) -> bool {
         .any(|domain| name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
 }
 
-/// Whether all addresses, of which there is one at least, are those of this machine.
+/// Whether there is at least one address, and all addresses are those of this machine.
 pub(super) fn are_here(addresses: impl Iterator<Item = IpAddr>) -> bool {
     let mut addresses = addresses.map(|address| address.is_loopback() || address.is_unspecified()).peekable();
     addresses.peek().is_some() && addresses.all(|is_here| is_here)
 }
 
-/// No connection, because the name of the host leads to this machine itself.
+/// The error of a connection that failed because the name of the host resolves to this machine itself.
 #[derive(Debug)]
 pub(super) struct LeadsHere(Cause);
 
@@ -260,7 +261,7 @@ impl StdError for LeadsHere {
     }
 }
 
-/// Resolves names by the system. `localhost` is always this machine, even if a hosts file differs.
+/// Resolves names with the system's resolver. `localhost` is always this machine, even if a hosts file differs.
 #[derive(Clone)]
 struct Resolver;
 
@@ -276,7 +277,7 @@ impl Service<Name> for Resolver {
     fn call(&mut self, name: Name) -> Self::Future {
         Box::pin(async move {
             let addresses: Vec<_> = if name.as_str() == "localhost" {
-                // Port 0 stands for the URL's.
+                // The HTTP connector replaces port 0 with the port of the URL.
                 let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
                 loopback.map(|address| SocketAddr::new(address, 0)).into()
             } else {
@@ -287,12 +288,12 @@ impl Service<Name> for Resolver {
     }
 }
 
-/// Whatever bytes go through both ways.
+/// A stream of bytes in both directions.
 trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
-/// A connection of any kind. It is one type, so that the code for HTTP is compiled once.
+/// A connection of any kind. It is a single type, so that the binary contains the code for HTTP only once.
 pub(super) struct Stream(Box<dyn Duplex>);
 
 impl AsyncRead for Stream {
@@ -379,7 +380,7 @@ mod tests {
             "http://proxy:8080",
             "proxy:8080",
             "https://proxy/",
-            // As Node and curl, which do not look at a path.
+            // Node and curl ignore a path, too.
             "http://proxy:8080/path",
             "http://user:pass@proxy:8080/",
             "http://DOMAIN%5Cuser:p%23ss@proxy:8080",
@@ -393,7 +394,7 @@ mod tests {
     fn a_user_of_a_domain_and_an_odd_password_reach_the_proxy() {
         let proxy = of("http://DOMAIN%5Cuser:p%23ss@proxy:8080", "");
         let found = proxy.matcher.intercept(&Uri::from_static("https://ring.com")).unwrap();
-        // DOMAIN\\user:p#ss
+        // The credentials decode to `DOMAIN\user:p#ss`.
         assert_eq!(found.basic_auth().unwrap(), "Basic RE9NQUlOXHVzZXI6cCNzcw==");
     }
 

@@ -1,7 +1,7 @@
-//! The cryptography of TLS: what rustls takes from `ring` by default, without ChaCha20-Poly1305, whose code takes 55 KB.
+//! The cryptography of TLS: the default of rustls with `ring`, but without ChaCha20-Poly1305, whose code takes 55 KB.
 //!
-//! TLS 1.3 demands AES of each server, and servers of TLS 1.2 have it. What stays out must not be named anywhere, so the lists of rustls are written out
-//! here, and a test compares them.
+//! TLS 1.3 requires AES of each server, and servers of TLS 1.2 support it. An algorithm stays out of the binary only if no code names
+//! it, so this module repeats the lists of rustls, and a test compares them.
 
 use rustls::SignatureScheme as Scheme;
 use rustls::crypto::ring::{DEFAULT_KX_GROUPS, cipher_suite as suite};
@@ -45,7 +45,7 @@ static SIGNATURES: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
         signature::RSA_PKCS1_2048_8192_SHA384_ABSENT_PARAMS,
         signature::RSA_PKCS1_2048_8192_SHA512_ABSENT_PARAMS,
     ],
-    // In TLS 1.2 a scheme does not say which curve the key is on.
+    // In TLS 1.2, a scheme does not determine the curve of the key.
     mapping: &[
         (Scheme::ECDSA_NISTP384_SHA384, &[signature::ECDSA_P384_SHA384, signature::ECDSA_P256_SHA384]),
         (Scheme::ECDSA_NISTP256_SHA256, &[signature::ECDSA_P256_SHA256, signature::ECDSA_P384_SHA256]),
@@ -68,7 +68,7 @@ impl SecureRandom for System {
     }
 }
 
-/// A provider without client certificates: no server asks for one, and the code that reads and uses their keys stays out of the addon.
+/// A key provider that loads no key. No server asks for a client certificate, so the addon leaves out the code for client keys.
 #[derive(Debug)]
 struct NoKeys;
 

@@ -1,4 +1,4 @@
-//! Compressed content, which the client has not asked for.
+//! Decompression of bodies that a server has compressed although the client does not ask for that.
 
 use std::borrow::Cow;
 
@@ -7,12 +7,12 @@ use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
 
 use super::Headers;
 
-/// The content of a body whose headers say gzip or deflate, or that is gzip without a header. A body that was cut off gives the
-/// content so far, and a body that cannot be decompressed is returned as it is. `limit` is for the content.
+/// Decompresses a body that begins like gzip, or whose header names deflate. If the body is cut off, returns the content so far. A
+/// body that cannot be decompressed stays unchanged. `limit` is the most bytes that the content may have.
 pub(super) fn decoded<'a>(headers: &Headers, body: &'a [u8], limit: usize) -> Cow<'a, [u8]> {
     let said = headers.first("content-encoding").map(|value| value.trim().to_ascii_lowercase()).unwrap_or_default();
     if said == "deflate" && gzip(body).is_none() {
-        // Some servers leave the wrapper of zlib out, and some say so and compress nothing.
+        // Some servers leave out the zlib wrapper, and some name deflate but compress nothing.
         if matches!(body.trim_ascii_start().first(), None | Some(b'{' | b'[' | b'<')) {
             return Cow::Borrowed(body);
         }
@@ -22,7 +22,7 @@ pub(super) fn decoded<'a>(headers: &Headers, body: &'a [u8], limit: usize) -> Co
             .find(|content| !content.is_empty());
         return content.map_or(Cow::Borrowed(body), Cow::Owned);
     }
-    // A server and something in front of it may both have compressed it. JSON never begins like gzip.
+    // Both a server and a gateway in front of it may have compressed the body. JSON never begins like gzip.
     let mut content = Cow::Borrowed(body);
     for _ in 0..MOST_LAYERS {
         let unpacked = gunzipped(&content, limit);
@@ -34,10 +34,10 @@ pub(super) fn decoded<'a>(headers: &Headers, body: &'a [u8], limit: usize) -> Co
     content
 }
 
-/// The largest number of compressions of one body that are removed.
+/// The largest number of nested compressions that [`decoded`] removes from a body.
 const MOST_LAYERS: usize = 3;
 
-/// The largest number of gzip members that are decompressed: thousands of empty ones fit into one answer, and each has its cost.
+/// The largest number of gzip members that are decompressed. An answer can contain thousands of empty ones, and each costs time.
 const MOST_MEMBERS: usize = 16;
 
 /// The content of all members of a gzip text. It is empty if the text is not gzip.
@@ -47,14 +47,14 @@ fn gunzipped(mut body: &[u8], limit: usize) -> Vec<u8> {
         let Some(packed) = gzip(body) else { break };
         let (part, end) = inflated(packed, 0, limit - content.len());
         content.extend_from_slice(&part);
-        // Behind a member that is whole are its checksum and its length, of four bytes each.
+        // After a complete member come its checksum and its length, of four bytes each.
         let Some(rest) = end.and_then(|end| packed.get(end + 8..)) else { break };
         body = rest;
     }
     content
 }
 
-/// The room that unpacking begins with at least, in bytes.
+/// The smallest initial size of the buffer for decompressed content, in bytes.
 const LEAST_ROOM: usize = 256;
 
 /// The content of a deflated text as far as it can be decompressed, and the length of that text if it is complete.
@@ -73,7 +73,7 @@ fn inflated(packed: &[u8], flags: u32, limit: usize) -> (Vec<u8>, Option<usize>)
     }
 }
 
-/// The deflated text in a gzip member: everything behind its header (RFC 1952). Its checksum is not verified.
+/// The deflated text in a gzip member: everything after its header (RFC 1952). This function does not verify the checksum.
 fn gzip(body: &[u8]) -> Option<&[u8]> {
     let [0x1f, 0x8b, 8, flags, _, _, _, _, _, _, rest @ ..] = body else { return None };
     let mut rest = rest;
@@ -81,7 +81,7 @@ fn gzip(body: &[u8]) -> Option<&[u8]> {
         let [low, high, fields @ ..] = rest else { return None };
         rest = fields.get(usize::from(u16::from_le_bytes([*low, *high]))..)?;
     }
-    // A name, and a comment, each with a zero at its end.
+    // Skip the name and the comment, each of which ends with a zero.
     for flag in [8, 16] {
         if flags & flag != 0 {
             let end = rest.iter().position(|byte| *byte == 0)?;
@@ -100,7 +100,7 @@ mod tests {
 
     use super::*;
 
-    /// `hello hello hello`, by gzip with every optional field, by zlib, and by deflate alone.
+    /// The text `hello hello hello`, deflated. The tests add the wrappers of gzip and zlib.
     const DEFLATED: &[u8] = &[0xcb, 0x48, 0xcd, 0xc9, 0xc9, 0x57, 0xc8, 0x40, 0x90, 0x00];
     const TEXT: &[u8] = b"hello hello hello";
 

@@ -1,5 +1,5 @@
-//! Checks of what is between this process and a server: the proxy, the name, the certificate. They help a user whose computer cannot
-//! reach Ring; no request to Ring needs them.
+//! Checks of the way from this process to a server: the proxy, the name and the certificate. They help a user whose computer cannot
+//! reach Ring. No request to Ring needs them.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -15,7 +15,7 @@ use super::connector::{are_here, is_rings_name, proxy};
 use super::{Environment, is_loopback, roots};
 use crate::task;
 
-/// How a server is reached.
+/// The way in which this process reaches a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Way {
     /// Without a proxy: no variable names one.
@@ -24,14 +24,14 @@ pub enum Way {
     AroundProxy(&'static str),
     /// Through a proxy.
     Proxy {
-        /// The variable that names it.
+        /// The variable that names the proxy.
         variable: &'static str,
-        /// Its address, without credentials.
+        /// The address of the proxy, without credentials.
         address: String,
     },
-    /// Not at all: why the proxy cannot be used.
+    /// Not at all, because the proxy cannot be used. The text is the reason.
     Unusable(String),
-    /// Without a proxy, although npm has one: no variable for all programs names it, but this one of npm's.
+    /// Without a proxy, although npm has one: this variable of npm names it, and no variable for all programs does.
     NpmAlone(&'static str),
 }
 
@@ -58,17 +58,17 @@ impl Environment {
     }
 }
 
-/// The first of two spellings of a variable that is set. On Windows both are one variable, and users write it in capitals.
+/// The spelling of a variable that is set, with lower case first. On Windows both are one variable, which users write in capitals.
 fn spelt([lower, upper]: [&'static str; 2]) -> &'static str {
     let is_set = !cfg!(windows) && std::env::var(lower).is_ok_and(|value| !value.trim().is_empty());
     if is_set { lower } else { upper }
 }
 
-/// The addresses of a host, by the system.
+/// Resolves the addresses of a host with the system's resolver.
 ///
 /// # Errors
 ///
-/// What the system says, or `TimedOut` after `patience`.
+/// The error of the system, or `TimedOut` after `patience`.
 pub async fn addresses(host: &str, port: u16, patience: Duration) -> io::Result<Vec<SocketAddr>> {
     let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     within(patience, move || Ok((name.as_str(), port).to_socket_addrs()?.collect())).await
@@ -78,7 +78,7 @@ pub async fn addresses(host: &str, port: u16, patience: Duration) -> io::Result<
 ///
 /// # Errors
 ///
-/// What the system says, or `TimedOut` after `patience`.
+/// The error of the system, or `TimedOut` after `patience`.
 pub async fn connect(address: SocketAddr, patience: Duration) -> io::Result<()> {
     within(patience, move || TcpStream::connect_timeout(&address, patience).map(drop)).await
 }
@@ -95,7 +95,7 @@ async fn within<T: Send + 'static>(
     }
 }
 
-/// Whether a name of Ring leads to this machine itself, as a name server that blocks it answers.
+/// Whether a host is one of Ring's, and its addresses are those of this machine, as with a name server that blocks Ring.
 pub fn is_sinkhole(host: &str, addresses: &[SocketAddr]) -> bool {
     is_rings_name(host) && are_here(addresses.iter().map(SocketAddr::ip).map(unmapped))
 }
@@ -107,28 +107,28 @@ fn unmapped(address: IpAddr) -> IpAddr {
 /// The certificate that a server has shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// The issuer in the certificate.
+    /// The name of the issuer in the certificate.
     pub issuer: String,
-    /// Whether one of Mozilla's authorities vouches for it.
+    /// Whether the certificate is valid with Mozilla's authorities alone.
     pub is_public: bool,
-    /// Whether it is trusted here.
+    /// Whether a request would trust the certificate.
     pub trust: Trust,
 }
 
 /// Whether a certificate is trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
-    /// It is.
+    /// The certificate is trusted.
     Yes,
-    /// It is not valid yet by the clock of this machine. The time is in seconds since 1970.
+    /// By the clock of this machine, the certificate is valid only from this time on, in seconds since 1970.
     NotYet(u64),
-    /// It was valid until then, in seconds since 1970.
+    /// By the clock of this machine, the certificate has expired at this time, in seconds since 1970.
     NoMore(u64),
-    /// It is not, for that reason.
+    /// The certificate is not trusted, for this reason.
     No(String),
 }
 
-/// Verifies as every connection does, and keeps what it has seen.
+/// A verifier that checks a certificate as every connection does, and records it.
 #[derive(Debug)]
 pub(super) struct Recorder {
     trusted: Arc<dyn ServerCertVerifier>,
@@ -203,13 +203,13 @@ fn distrust(error: &rustls::Error) -> Trust {
     }
 }
 
-/// The issuer of a certificate: the common name and the organisation, if it has them.
+/// The issuer of a certificate: its common name and its organisation, if the certificate has them.
 fn issuer(certificate: &[u8]) -> Option<String> {
     const COMMON_NAME: &[u8] = &[0x55, 4, 3];
     const ORGANISATION: &[u8] = &[0x55, 4, 10];
     let mut certificate = Der(certificate).enter(SEQUENCE)?;
     let mut body = certificate.enter(SEQUENCE)?;
-    // The version, the serial number, the algorithm of the signature.
+    // Skip the version, the serial number and the algorithm of the signature.
     let _ = body.enter(VERSION);
     body.enter(INTEGER)?;
     body.enter(SEQUENCE)?;
@@ -233,7 +233,7 @@ fn issuer(certificate: &[u8]) -> Option<String> {
     }
 }
 
-/// A text of a certificate: short, and without characters that do something to a terminal.
+/// Decodes a text of a certificate. Keeps 64 characters at most, and removes those that could affect a terminal.
 fn text(tag: u8, bytes: &[u8]) -> Option<String> {
     const UTF8: u8 = 0x0c;
     const PRINTABLE: u8 = 0x13;
@@ -262,18 +262,18 @@ const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const VERSION: u8 = 0xa0;
 
-/// The rest of a text in DER.
+/// The unread rest of DER data.
 struct Der<'a>(&'a [u8]);
 
 impl<'a> Der<'a> {
-    /// The next value, with its tag.
+    /// The tag and the content of the next value.
     fn next(&mut self) -> Option<(u8, &'a [u8])> {
         let (&tag, rest) = self.0.split_first()?;
         let (&first, rest) = rest.split_first()?;
         let (length, rest) = if first < 0x80 {
             (usize::from(first), rest)
         } else {
-            // More than four bytes of a length are no certificate's.
+            // No certificate needs more than four bytes for a length.
             let count = usize::from(first & 0x7f);
             if count == 0 || count > 4 {
                 return None;

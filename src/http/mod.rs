@@ -1,7 +1,7 @@
 //! One HTTP exchange: a request, and its answer or the reason why there is none.
 //!
-//! If a request has no answer, the manager needs to know whether it may have reached Ring. So a failure contains that, and in doubt it
-//! says yes.
+//! If a request has no answer, the manager needs to know whether the request may have reached Ring. A failure contains that, and in
+//! doubt the value is yes.
 
 mod client;
 mod connector;
@@ -26,32 +26,32 @@ pub use inspect::{Certificate, Trust, Way, addresses, connect, is_sinkhole};
 use crate::task::BoxFuture;
 use crate::{Error, ErrorCode};
 
-/// The length of the longest answer of the token endpoint, or of one about a session, in bytes.
+/// The limit for the body of an answer of the token endpoint, or of an answer about a session, in bytes.
 pub const API_LIMIT: usize = 1024 * 1024;
 
-/// The most that a page of the web login may hold, in bytes.
+/// The limit for the body of a page of the web login, in bytes.
 pub const PAGE_LIMIT: usize = 2 * 1024 * 1024;
 
-/// A client for single requests. The flows use the network only by this trait, so that their tests open no socket.
+/// A client for single requests. The OAuth client uses the network only through this trait, so that its tests open no socket.
 pub trait Http: Send + Sync + 'static {
-    /// Sends the request once, follows no redirect, repeats nothing, and reads the whole answer.
+    /// Sends the request once, and reads the whole answer. It follows no redirect and repeats nothing.
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, HttpFailure>>;
 
-    /// Does the slow part of a request to that host beforehand, such as reading files, so that [`Http::send`] does not have to. It takes
+    /// Does the slow part of a request to that host in advance, such as reading files, so that [`Http::send`] does not have to. It takes
     /// a few seconds at most.
     ///
-    /// Fails only with [`FailureKind::Misconfigured`], which no other try can change. The request itself reports any other failure.
+    /// Fails only with [`FailureKind::Misconfigured`], which a retry cannot change. The request itself reports any other failure.
     fn prepare<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<(), HttpFailure>> {
         let _ = url;
         Box::pin(std::future::ready(Ok(())))
     }
 }
 
-/// Decides whether an answer is complete enough, by its status, the part of its body that has arrived, and whether the transfer has ended
-/// early.
+/// Decides whether an answer is complete enough. The arguments are its status, the part of its body that has arrived, and whether
+/// the transfer has ended.
 pub type Enough = fn(u16, &[u8], bool) -> bool;
 
-/// The methods that Ring's servers know. Its authentication needs the first two of them.
+/// The methods that Ring's servers accept. Authentication needs only the first two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// `GET`
@@ -71,20 +71,20 @@ pub enum Method {
 /// A request. `Debug` shows no header value, no query and no body.
 #[derive(Clone)]
 pub struct Request {
-    /// `GET`, `POST` and so on.
+    /// The HTTP method.
     pub method: Method,
-    /// The address.
+    /// The URL.
     pub url: Url,
-    /// Names in lower case, with their values; `content-type` comes from the body.
+    /// The headers, with names in lower case. `content-type` comes from the body.
     pub headers: Vec<(Cow<'static, str>, String)>,
     /// The body.
     pub body: Option<Body>,
-    /// The most bytes that the body of the answer may have; more is [`FailureKind::TooLarge`].
+    /// The most bytes that the body of the answer may have. A larger one fails with [`FailureKind::TooLarge`].
     pub limit: usize,
-    /// The time limit of the whole exchange, if it is not that of the client.
+    /// The time limit of the whole exchange. `None` means that of the client.
     pub timeout: Option<Duration>,
-    /// For an answer that may contain the only copy of a token. As soon as this function accepts what has arrived, that is the answer, even
-    /// if the rest never comes, or if its headers, its length or its end are wrong.
+    /// The check for an answer that may contain the only copy of a token. As soon as this function accepts the part that has arrived,
+    /// that part is the answer, even if the rest never arrives, or if its headers, its length or its end are invalid.
     pub enough: Option<Enough>,
 }
 
@@ -110,7 +110,7 @@ pub struct Body {
 }
 
 impl Body {
-    /// A form (`application/x-www-form-urlencoded`), every odd character encoded.
+    /// A form (`application/x-www-form-urlencoded`). Every special character is encoded.
     pub fn form(fields: &[(&str, &str)]) -> Self {
         let text = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         Self { content_type: Some("application/x-www-form-urlencoded".into()), bytes: text.into_bytes() }
@@ -121,7 +121,7 @@ impl Body {
         Self { content_type: Some("application/json".into()), bytes: value.to_string().into_bytes() }
     }
 
-    /// The caller's bytes, with their type.
+    /// The caller's bytes, with their content type.
     pub fn raw(bytes: Vec<u8>, content_type: Option<String>) -> Self {
         Self { content_type: content_type.map(Cow::Owned), bytes }
     }
@@ -172,7 +172,7 @@ impl fmt::Debug for Answer {
 pub struct Headers(Vec<(String, String)>);
 
 impl Headers {
-    /// Takes names in any case, and several values of the same name.
+    /// Creates headers from names in any case. A name may occur several times.
     pub fn new<N: AsRef<str>, V: Into<String>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         Self(pairs.into_iter().map(|(name, value)| (name.as_ref().to_ascii_lowercase(), value.into())).collect())
     }
@@ -182,12 +182,12 @@ impl Headers {
         self.all(name).next()
     }
 
-    /// All of them, their names in lower case.
+    /// All headers, with names in lower case.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// All values of that name (in lower case), in the order they came.
+    /// All values of that name (in lower case), in the order of their arrival.
     pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
@@ -199,22 +199,22 @@ impl fmt::Debug for Headers {
     }
 }
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpFailure {
     /// The kind of failure.
     pub kind: FailureKind,
-    /// The request may have been sent, and the server may have acted on it.
+    /// Whether the request may have been sent, so that the server may have acted on it.
     pub ambiguous: bool,
     /// The system's message, without any URL.
     pub cause: Option<String>,
 }
 
 impl HttpFailure {
-    /// The error for the caller. It does not contain whether the failure is ambiguous.
+    /// The error for the caller. It does not say whether the failure is ambiguous.
     pub fn to_error(&self) -> Error {
         let error = match self.kind {
-            // The cause is the whole sentence, with the name of the variable.
+            // The cause is the whole message, with the name of the variable.
             FailureKind::Misconfigured => return Error::invalid(self.cause.as_deref().unwrap_or_default()),
             FailureKind::NotSent => Error::new(
                 ErrorCode::Network,
@@ -259,49 +259,49 @@ impl HttpFailure {
 /// The kinds of [`HttpFailure`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
-    /// The environment says something about proxies that cannot be used: no other try can change that. The cause is the whole
-    /// sentence.
+    /// The environment names a proxy that cannot be used, which a retry cannot change. The cause is the whole message.
     Misconfigured,
-    /// As `NotSent`, and npm's variable of this name holds a proxy that no other variable has.
+    /// Like `NotSent`, but this variable of npm names a proxy, and no variable for all programs does.
     NotSentWithoutProxy(&'static str),
-    /// As `NotSent`, because the name of the host leads to this machine itself.
+    /// Like `NotSent`, because the name of the host resolves to this machine itself.
     BlockedByNameServer,
-    /// Not resolved, not connected, or no TLS: no byte of the request went out.
+    /// The name was not resolved, or the connection or TLS failed. No byte of the request was sent.
     NotSent,
-    /// The server's certificate is not to be trusted: no byte of the request went out.
+    /// The server's certificate is not trusted. No byte of the request was sent.
     Untrusted,
-    /// The time was up.
+    /// The time limit was exceeded.
     Timeout,
     /// The connection ended before the answer was complete.
     CutOff,
-    /// The body of the answer is over the request's limit.
+    /// The body of the answer is larger than the request's limit.
     TooLarge,
 }
 
-/// The proxies and certificates of the process's environment. `Debug` shows none of them: a proxy's URL can contain a password.
+/// The proxies and certificates of the process's environment. `Debug` shows none of them, because a proxy's URL can contain a
+/// password.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Environment {
     /// `https_proxy` or `HTTPS_PROXY`: an `http:` or `https:` proxy.
     pub https_proxy: Option<String>,
     /// `all_proxy` or `ALL_PROXY`: used if there is no `https_proxy`.
     pub all_proxy: Option<String>,
-    /// `no_proxy` or `NO_PROXY`: hosts, domains, addresses and networks, separated by commas, semicolons or spaces; `*` is all.
+    /// `no_proxy` or `NO_PROXY`: hosts, domains, addresses and networks, separated by commas, semicolons or spaces. `*` means all.
     pub no_proxy: Option<String>,
-    /// The variable in which npm keeps a proxy of its own, which is not used here.
+    /// The variable in which npm passes its own proxy, which ring-auth does not use.
     pub npm_proxy: Option<&'static str>,
     /// `NODE_EXTRA_CA_CERTS`: a PEM file of additional roots.
     pub extra_ca_certs: Option<PathBuf>,
     /// `SSL_CERT_FILE`: a PEM file of additional roots.
     pub ssl_cert_file: Option<PathBuf>,
-    /// The roots of the system (PEM) that the user wants to trust, too, or the reason why they are not available.
+    /// The roots of the system (PEM), which the user also wants to trust, or the reason why they are not available.
     pub system_ca: Option<Result<Arc<str>, Arc<str>>>,
 }
 
-/// Set once by a program that can read the system's roots.
+/// The roots of the system. A program that can read them sets them once.
 static SYSTEM_CA: Mutex<Option<Result<Arc<str>, Arc<str>>>> = Mutex::new(None);
 
 impl Environment {
-    /// Passes the roots of the system (PEM), or the sentence that explains why they are not available. Each environment that is read
+    /// Sets the roots of the system (PEM), or the sentence that explains why they are not available. Each environment that is read
     /// afterwards has them.
     pub fn set_system_ca(roots: Result<String, String>) {
         let roots = roots.map(Arc::from).map_err(Arc::from);
@@ -318,8 +318,8 @@ impl Environment {
         self.npm_proxy.filter(|_| self.https_proxy.is_none() && self.all_proxy.is_none())
     }
 
-    /// Reads the process's environment. An empty variable counts as none. `NODE_TLS_REJECT_UNAUTHORIZED` is ignored: no server gets
-    /// these tokens without verification.
+    /// Reads the process's environment. An empty variable counts as unset. Ignores `NODE_TLS_REJECT_UNAUTHORIZED`, so that no server
+    /// gets a token unless its certificate is verified.
     pub fn from_process() -> Self {
         // Node's own clients prefer the lower-case name.
         let either = |name: &str| {
@@ -329,7 +329,7 @@ impl Environment {
         };
         let file = |name: &str| {
             let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
-            // Behind a variable of a file that was edited on Windows there is a line end.
+            // A variable from a file that was edited on Windows can end with a line end.
             Some(
                 value.to_str().map_or_else(|| PathBuf::from(&value), |text| text.trim_end_matches(['\r', '\n']).into()),
             )
@@ -346,7 +346,7 @@ impl Environment {
     }
 }
 
-/// What npm tells its scripts, and `npx` the program that it runs, of the proxy in npm's own settings.
+/// The variables in which npm passes the proxy of its own settings to scripts, and `npx` to the program that it runs.
 const NPM_PROXIES: [&str; 3] = ["npm_config_https_proxy", "npm_config_proxy", "npm_config_http_proxy"];
 
 impl fmt::Debug for Environment {
@@ -355,20 +355,20 @@ impl fmt::Debug for Environment {
     }
 }
 
-/// How [`HttpClient`] sends.
+/// The settings of an [`HttpClient`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpConfig {
-    /// The time for a whole exchange, the answer's body included. Connecting gets ten seconds of it at most.
+    /// The time limit of a whole exchange, including the body of the answer. Connecting takes ten seconds of it at most.
     pub timeout: Duration,
     /// Proxies and certificate roots.
     pub environment: Environment,
-    /// Whether connections are kept for the next request, up to six to a host. Never for tokens: one that the server
-    /// has closed meanwhile would cost the answer to a rotation.
+    /// Whether the client keeps connections for the next request, up to six per host. It must be off for token requests:
+    /// a kept connection that the server has closed in the meantime would cost the answer to a rotation.
     pub keep_alive: bool,
 }
 
 impl Default for HttpConfig {
-    /// 20 s, the process's environment, and a new connection for each request.
+    /// A timeout of 20 s, the process's environment, and a new connection for each request.
     fn default() -> Self {
         Self { timeout: Duration::from_secs(20), environment: Environment::from_process(), keep_alive: false }
     }

@@ -1,7 +1,7 @@
 //! A tolerant reader of an answer while it arrives.
 //!
-//! An HTTP library checks whether an answer is well-formed, and returns an error instead of a body if it is not. This reader takes what
-//! has arrived: there may be any number of headers, the length may be wrong, and the end may be missing.
+//! An HTTP library checks whether an answer is well-formed, and returns an error instead of a body if it is not. This reader accepts
+//! what has arrived: there may be any number of headers, the length may be wrong, and the end may be missing.
 
 use std::time::Duration;
 
@@ -12,19 +12,20 @@ use url::Url;
 use super::encoding::decoded;
 use super::{Answer, Enough, FailureKind, Headers};
 
-/// The most that the headers of an answer may take, in bytes.
+/// The size limit for the headers of an answer, in bytes.
 const HEAD_LIMIT: usize = 1024 * 1024;
 
-/// The pause after which a part of an answer is checked: a check of each segment of a long answer would cost too much.
+/// The pause between segments after which the reader checks the part that has arrived. A check of each segment of a long answer would
+/// cost too much.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How long the reader waits for more after the end of an answer that is not enough: its length may be wrong.
+/// The time for which the reader waits for more data after the end of an answer that is not enough. Its length may be wrong.
 const BEYOND: Duration = Duration::from_millis(250);
 
-/// The reason why an answer ended before it was whole, and the system's message.
+/// The reason why an answer ended before it was complete, and the system's message.
 pub(super) type Broken = (FailureKind, Option<String>);
 
-/// Reads an answer until it is whole, or until what has arrived of it is enough. `limit` is for its body.
+/// Reads an answer until it is complete, or until the part that has arrived is enough. `limit` is the most bytes of its body.
 pub(super) async fn read(
     stream: &mut (impl AsyncRead + Unpin),
     deadline: Instant,
@@ -35,7 +36,7 @@ pub(super) async fn read(
     let mut received = Received::default();
     let mut buffer = vec![0; 16 * 1024];
     let mut until = deadline;
-    // Whether something arrived that was not looked at yet.
+    // Whether data has arrived that the loop has not checked yet.
     let mut is_news = false;
     let mut failed = None;
     loop {
@@ -76,7 +77,7 @@ pub(super) async fn read(
         let is_whole = received.is_whole() || (at_its_end && head.framing == Framing::ToTheEnd);
         if is_whole {
             let whole = answer(received.body());
-            // Only a success contains tokens. After the end of a failure there is nothing to wait for.
+            // Only a success contains tokens. After the end of any other answer there is nothing to wait for.
             if !(200..=299).contains(&head.status) || enough(whole.status, &whole.body, true) {
                 return Ok(whole);
             }
@@ -94,7 +95,7 @@ pub(super) async fn read(
     }
 }
 
-/// How the end of a body is known.
+/// The way in which the end of a body is recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Framing {
     Length(usize),
@@ -111,11 +112,11 @@ struct Head {
 /// The bytes that have arrived on a connection so far.
 #[derive(Default)]
 struct Received {
-    /// The bytes that were not parsed yet.
+    /// The bytes after the parsed heads.
     bytes: Vec<u8>,
     head: Option<Head>,
     chunks: Chunks,
-    /// It can be no answer: its first line is another.
+    /// Whether the bytes cannot be an HTTP answer, because the first line is not a status line.
     is_foreign: bool,
     whole_since: Option<Instant>,
 }
@@ -133,9 +134,10 @@ impl Received {
         }
     }
 
-    /// The head at the beginning and its length, after all of it has arrived. An informational one (1xx) does not count.
+    /// Parses the head at the start of the bytes, and returns it and its length once it is complete. Of an informational head (1xx) it
+    /// returns only the length.
     fn parse_head(&mut self) -> Option<(Option<Head>, usize)> {
-        // Some servers end the body before, or an announcement, with a line end too many.
+        // Some servers send an extra line end after the previous body or after an informational head.
         let blank = self.bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         self.bytes.drain(..blank);
         let started = self.bytes.len().min(5);
@@ -172,7 +174,7 @@ impl Received {
         Some((Some(Head { status, headers, framing }), at))
     }
 
-    /// Whether the body has come to the end that its headers tell.
+    /// Whether the body has reached the end that the headers specify.
     fn is_whole(&self) -> bool {
         match self.head.as_ref().map(|head| head.framing) {
             Some(Framing::Length(length)) => self.bytes.len() >= length,
@@ -181,7 +183,7 @@ impl Received {
         }
     }
 
-    /// The body as its headers tell.
+    /// The body up to the end that the headers specify.
     fn body(&self) -> &[u8] {
         match self.head.as_ref().map(|head| head.framing) {
             Some(Framing::Length(length)) => &self.bytes[..length.min(self.bytes.len())],
@@ -190,7 +192,7 @@ impl Received {
         }
     }
 
-    /// All that may belong to the body, whatever its headers tell.
+    /// All bytes that may belong to the body, even beyond the end that the headers specify.
     fn all(&self) -> Vec<u8> {
         match self.head.as_ref().map(|head| head.framing) {
             Some(Framing::Chunked) => {
@@ -210,7 +212,7 @@ impl Received {
     }
 }
 
-/// Of several ways to tell the end the first that can be believed.
+/// The framing of a body. A chunked encoding takes precedence over a length. Lengths count only if they all agree.
 fn framing(status: u16, headers: &Headers) -> Framing {
     if matches!(status, 204 | 304) {
         return Framing::Length(0);
@@ -226,7 +228,7 @@ fn framing(status: u16, headers: &Headers) -> Framing {
     }
 }
 
-/// A chunked body, as far as it came.
+/// A chunked body, as far as it has arrived.
 #[derive(Default)]
 struct Chunks {
     body: Vec<u8>,
@@ -240,16 +242,16 @@ enum Expect {
     #[default]
     Size,
     Data(usize),
-    /// The line that ends a chunk.
+    /// The line end after the data of a chunk.
     LineEnd,
     Trailers,
     Nothing,
-    /// The body is not chunked, or its chunks are wrong.
+    /// The body is not chunked, or its chunks are invalid.
     Anything,
 }
 
 impl Chunks {
-    /// Parses all the bytes behind the head.
+    /// Continues to parse the body. `bytes` are all bytes after the head.
     fn read(&mut self, bytes: &[u8]) {
         loop {
             let rest = &bytes[self.read..];
@@ -316,7 +318,7 @@ mod tests {
 
     use super::*;
 
-    /// A body that is enough once it has its last brace.
+    /// Accepts a body once it has its last brace.
     fn braced(_status: u16, body: &[u8], _ended: bool) -> bool {
         body.ends_with(b"}") || body.windows(2).any(|pair| pair == b"}\r")
     }
@@ -325,7 +327,7 @@ mod tests {
         false
     }
 
-    /// What comes of segments that arrive one after the other, and of nothing after them.
+    /// The result of reading segments that arrive one after the other. Then the server closes the connection or stays silent.
     async fn outcome(parts: &[&str], closes: bool, enough: Enough) -> Result<(u16, String), FailureKind> {
         let (mut server, mut client) = tokio::io::duplex(64 * 1024);
         let parts: Vec<Vec<u8>> = parts.iter().map(|part| part.as_bytes().to_vec()).collect();
@@ -401,7 +403,7 @@ mod tests {
         }
     }
 
-    /// Gives what is in it, one by one, and then its end.
+    /// A stream that returns the scripted results one by one, and then its end.
     struct Script(VecDeque<io::Result<&'static [u8]>>);
 
     impl AsyncRead for Script {

@@ -1,4 +1,4 @@
-//! The certificate authorities that are trusted, and the TLS that comes of them.
+//! The trusted certificate authorities, and the TLS configurations that use them.
 
 use std::fs::File;
 use std::io::Read;
@@ -15,7 +15,7 @@ use super::Environment;
 use super::crypto::provider;
 use crate::task::Apart;
 
-/// A TLS configuration that trusts the roots of [`trusted`], and the problem with one of its files.
+/// A TLS configuration that trusts the roots of [`trusted`], and the problem with one of the certificate files, if any.
 pub(super) async fn tls(
     environment: &Environment,
     patience: Duration,
@@ -25,25 +25,25 @@ pub(super) async fn tls(
     Ok((Arc::new(tls), problem))
 }
 
-/// TLS for a look at a server: a verifier of its own decides whom to trust.
+/// A TLS configuration for the inspection of a server, with a custom verifier.
 pub(super) fn tls_by(verifier: Arc<dyn ServerCertVerifier>) -> Result<Arc<rustls::ClientConfig>, String> {
     let tls = builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
     Ok(Arc::new(tls))
 }
 
-/// Verifies certificates by these roots.
+/// A verifier of certificates that trusts these roots.
 pub(super) fn verifier(roots: rustls::RootCertStore) -> Result<Arc<dyn ServerCertVerifier>, String> {
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(provider())).build();
     verifier.map(|verifier| verifier as Arc<_>).map_err(|error| error.to_string())
 }
 
-/// Mozilla's authorities.
+/// The roots of Mozilla's certificate authorities.
 pub(super) fn public() -> rustls::RootCertStore {
     rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
 }
 
-/// Mozilla's authorities, those in the files of an environment and those that Node read from the system, and the problem with one of
-/// those files. Reading each file may take `patience`.
+/// The trusted roots: Mozilla's, those in the files of an environment, and those that Node has read from the system. Also the problem
+/// with one of those files, if any. Reading a file takes `patience` at most.
 pub(super) async fn trusted(environment: &Environment, patience: Duration) -> (rustls::RootCertStore, Option<String>) {
     let mut roots = public();
     let mut problem = None;
@@ -51,7 +51,7 @@ pub(super) async fn trusted(environment: &Environment, patience: Duration) -> (r
         let file = file.clone();
         async move { Some(read(&file?, patience).await) }
     };
-    // Both are read at once: two files that do not answer take no longer than one.
+    // Read both files concurrently, so that two files that do not answer take no longer than one.
     let (extra, bundle) = tokio::join!(read(&environment.extra_ca_certs), read(&environment.ssl_cert_file));
     for (name, contents) in [("NODE_EXTRA_CA_CERTS", extra), ("SSL_CERT_FILE", bundle)] {
         match contents {
@@ -77,14 +77,14 @@ fn builder() -> Result<rustls::ConfigBuilder<rustls::ClientConfig, rustls::Wants
     builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())
 }
 
-/// More than any bundle of certificates has.
+/// The most bytes that [`read`] reads of a file, which is more than any bundle of certificates has.
 const LARGEST_FILE: u64 = 16 * 1024 * 1024;
 
 type Contents = Result<Arc<[u8]>, String>;
 
 static READINGS: Apart<PathBuf, Contents> = Apart::new();
 
-/// Reads a file, at most for `patience` since the read began: on a dead mount it never ends.
+/// Reads a file. Waits for `patience` at most since the read began, because a read on a dead mount never ends.
 async fn read(path: &Path, patience: Duration) -> Contents {
     let file = path.to_owned();
     let work = move || {

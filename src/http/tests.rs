@@ -1,4 +1,4 @@
-//! The network, against servers that answer as they are told.
+//! Tests of the HTTP client against local servers with scripted answers.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ use super::*;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nX-Two: a\r\nx-two: b\r\n\r\nhi";
 
-/// What a server does once it has read the request.
+/// The behaviour of a test server after it has read a request.
 #[derive(Clone, Copy)]
 enum Then {
     Say(&'static str),
@@ -24,7 +24,7 @@ enum Then {
     Reset,
 }
 
-/// Serves one connection after another; its end tells the requests that were read.
+/// Starts a server that serves `count` connections one after another. Its task returns the requests that it has read.
 async fn server(count: usize, then: Then) -> (u16, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -37,7 +37,7 @@ async fn server(count: usize, then: Then) -> (u16, JoinHandle<Vec<String>>) {
                 Then::Say(text) => stream.write_all(text.as_bytes()).await.unwrap(),
                 Then::SayAndHang(text) => {
                     stream.write_all(text.as_bytes()).await.unwrap();
-                    // Until the client goes.
+                    // Wait until the client closes the connection.
                     let _ = stream.read(&mut [0; 16]).await;
                 }
                 Then::Reset => stream.set_zero_linger().unwrap(),
@@ -64,13 +64,13 @@ async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> String {
     }
 }
 
-/// An address of no machine: every system refuses to connect to it at once, and no name server is asked.
+/// An address of no machine. Every system refuses to connect to it immediately, and needs no name server for it.
 const NOWHERE: &str = "https://255.255.255.255/";
 
-/// What no test waits for: it only ends a test that hangs.
+/// A timeout in milliseconds that only a test that hangs reaches.
 const PATIENCE: u64 = 120_000;
 
-/// An address at which nobody listens, for as long as the socket is there: nobody else is given its port.
+/// An address at which no program listens. As long as the socket exists, no other program gets its port.
 fn nobody_s() -> (tokio::net::TcpSocket, SocketAddr) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
@@ -94,7 +94,7 @@ fn post(url: &str) -> Request {
     }
 }
 
-/// The outcome of one POST to a server that does that.
+/// The outcome of one POST to a server that behaves as `then` says.
 async fn outcome(then: Then) -> Result<Answer, HttpFailure> {
     let (port, _task) = server(1, then).await;
     http(PATIENCE, Environment::default()).send(post(&format!("http://127.0.0.1:{port}/x?canary"))).await
@@ -129,7 +129,7 @@ async fn sends_each_request_over_a_connection_of_its_own() {
 
 #[tokio::test]
 async fn a_kept_connection_that_the_server_has_closed_is_replaced() {
-    // Each connection is closed behind its answer, without a word about that.
+    // The server closes each connection after its answer, without announcing that in a header.
     let (port, _task) = server(50, Then::Say(OK)).await;
     let config = HttpConfig {
         timeout: Duration::from_millis(PATIENCE),
@@ -138,7 +138,7 @@ async fn a_kept_connection_that_the_server_has_closed_is_replaced() {
     };
     let client = HttpClient::new(config);
     for _ in 0..20 {
-        // The server may close it in the very moment in which the request is sent: that alone is told.
+        // The server may close the connection at the moment when the client sends a request. Only that failure is allowed.
         match client.send(post(&format!("http://127.0.0.1:{port}/"))).await {
             Ok(answer) => assert_eq!(answer.body, b"hi"),
             Err(failure) => assert!(failure.ambiguous, "{failure:?}"),
@@ -164,13 +164,13 @@ async fn a_broken_answer_is_ambiguous() {
 #[tokio::test]
 async fn no_answer_in_time_is_ambiguous() {
     for text in ["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n{"] {
-        // On a machine that is busy the time can be over before the request is sent.
+        // On a busy machine the timeout can occur before the client has sent the request.
         for millis in [300, 3_000, PATIENCE] {
             let (port, task) = server(1, Then::SayAndHang(text)).await;
             let outcome = http(millis, Environment::default()).send(post(&format!("http://127.0.0.1:{port}/"))).await;
             let (kind, ambiguous) = failed(outcome);
             assert_eq!(kind, FailureKind::Timeout);
-            // Who was never connected to waits in vain.
+            // The task of the server does not end if the client has not connected.
             let seen = tokio::time::timeout(Duration::from_secs(5), task).await;
             let is_sent = matches!(seen, Ok(Ok(seen)) if seen[0].ends_with("a=canary+%C3%A9"));
             assert!(ambiguous || !is_sent, "what was sent may have been acted on");
@@ -189,7 +189,7 @@ async fn what_was_not_sent_is_not_ambiguous() {
     let outcome = patient.send(post(&format!("http://{nobody}/?canary"))).await;
     assert_eq!(failed(outcome), (FailureKind::NotSent, false));
     let http = http(300, Environment::default());
-    // A server that does not talk TLS, and one that says nothing at all.
+    // A server that does not use TLS, and one that sends nothing at all.
     let (port, _task) = server(1, Then::Say("HTTP/1.1 400 Bad Request\r\n\r\n")).await;
     let outcome = http.send(post(&format!("https://127.0.0.1:{port}/?canary"))).await;
     assert!(!failed(outcome).1);
@@ -199,7 +199,7 @@ async fn what_was_not_sent_is_not_ambiguous() {
     // A name that cannot exist.
     let outcome = http.send(post("https://does-not-exist.invalid/?canary")).await;
     assert!(!failed(outcome).1);
-    // A header that cannot be written.
+    // A header with an invalid value.
     let odd = Request { headers: vec![("2fa-code".into(), "canary\r\n".to_owned())], ..post("http://127.0.0.1:1/") };
     assert_eq!(failed(patient.send(odd).await), (FailureKind::NotSent, false));
 }
@@ -236,11 +236,11 @@ async fn proxies_are_for_other_machines() {
     let (port, direct) = server(2, Then::Say(OK)).await;
     for host in ["127.0.0.1", "localhost"] {
         patient.send(post(&format!("http://{host}:{port}/"))).await.unwrap();
-        // There is no TLS behind this port: it is enough that the proxy hears nothing.
+        // No TLS server listens on this port. It is enough that the proxy gets no request.
         failed(patient.send(post(&format!("https://{host}:1/"))).await);
     }
     assert_eq!(direct.await.unwrap().len(), 2);
-    // A name server may take its time to say that it knows neither.
+    // A name server may need some time to answer that it knows neither name.
     let http = http(2_000, environment);
     for host in ["direct.invalid", "oauth.ring.invalid"] {
         failed(http.send(post(&format!("https://{host}/"))).await);
@@ -279,7 +279,7 @@ async fn a_proxy_that_npm_alone_knows_is_named() {
         error.message(),
         "Ring could not be reached. npm uses a proxy here (npm_config_https_proxy) that other programs do not know: set HTTPS_PROXY to the same address."
     );
-    // Not for this machine, and not with a proxy that is used.
+    // The message does not apply to a server on this machine, or if the client uses a proxy.
     let (_socket, nobody) = nobody_s();
     let failure = http(PATIENCE, environment.clone()).send(post(&format!("https://{nobody}/"))).await.unwrap_err();
     assert_eq!(failed(Err(failure)), (FailureKind::NotSent, false));
@@ -288,7 +288,7 @@ async fn a_proxy_that_npm_alone_knows_is_named() {
     assert_eq!(failed(Err(failure)), (FailureKind::NotSent, false));
 }
 
-/// Gathers what is written, as long as it is told to.
+/// A stream that collects the written bytes instead of sending them while `gathered` is set.
 struct Gathering {
     stream: TcpStream,
     gathered: Option<Vec<u8>>,
@@ -336,12 +336,12 @@ async fn an_answer_with_something_else_than_tls_behind_it_is_not_lost() {
         stream.get_mut().0.gathered = Some(Vec::new());
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}").await.unwrap();
         stream.flush().await.unwrap();
-        // One segment: the record, and what no record can be.
+        // Send one segment that contains the record, and bytes that cannot be a record.
         let below = stream.get_mut().0;
         let mut segment = below.gathered.take().unwrap();
         segment.extend_from_slice(b"HTTP/1.1 502 Bad Gateway\r\n\r\n");
         below.stream.write_all(&segment).await.unwrap();
-        // Until the client goes.
+        // Wait until the client closes the connection.
         let _ = below.stream.read(&mut [0; 16]).await;
     });
     let folder = tempfile::tempdir().unwrap();
@@ -369,14 +369,14 @@ async fn certificates_are_checked() {
     }
     let failure = with_file.send(post(&url)).await.unwrap_err();
     assert!(failure.cause.is_some_and(|cause| cause.contains("NODE_EXTRA_CA_CERTS cannot be read")));
-    // The file is looked for again until it is there.
+    // The client tries to read the file again until it exists.
     std::fs::write(&file, format!("# roots\n{pem}")).unwrap();
     assert_eq!(with_file.send(post(&url)).await.unwrap().body, b"hi");
     let environment = Environment { ssl_cert_file: Some(file), ..Environment::default() };
     assert_eq!(http(PATIENCE, environment).send(post(&url)).await.unwrap().body, b"hi");
 }
 
-/// TLS of a server with a certificate of its own, and that certificate.
+/// The TLS of a server with a self-signed certificate, and that certificate (PEM).
 fn tls() -> (tokio_rustls::TlsAcceptor, String) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let pem = made.cert.pem();
@@ -390,7 +390,7 @@ fn tls() -> (tokio_rustls::TlsAcceptor, String) {
     (Arc::new(tls).into(), pem)
 }
 
-/// A server with a certificate of its own, which answers each request.
+/// Starts a server with a self-signed certificate that answers each request. Returns its URL and the certificate (PEM).
 async fn secure_server() -> (String, String) {
     let (acceptor, pem) = tls();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -413,18 +413,18 @@ async fn a_file_of_certificates_that_never_answers_costs_a_moment_and_no_request
     let (file, never) = (folder.path().join("roots.pem"), folder.path().join("never.pem"));
     let (url, pem) = secure_server().await;
     std::fs::write(&file, pem).unwrap();
-    // Nobody ever writes into it, so that even opening it waits.
+    // No process writes into this pipe, so that even opening it blocks.
     assert!(std::process::Command::new("mkfifo").arg(&never).status().unwrap().success());
     let environment = Environment { extra_ca_certs: Some(file), ssl_cert_file: Some(never), ..Environment::default() };
     let client = http(PATIENCE, environment);
     let beginning = Instant::now();
     client.prepare(&Url::parse(&url).unwrap()).await.unwrap();
     assert!(beginning.elapsed() >= Duration::from_secs(5), "it is waited for");
-    // Now nobody waits for it any more, and requests are made with what there is.
+    // The client does not wait for the file any more, and makes requests with the other roots.
     for _ in 0..50 {
         assert_eq!(client.send(post(&url)).await.unwrap().body, b"hi");
     }
-    // Each time anew would be more than four minutes.
+    // Waiting for the file at each request would take more than four minutes.
     assert!(beginning.elapsed() < Duration::from_secs(150), "but once");
     let failure = client.send(post("https://127.0.0.1:1/")).await.unwrap_err();
     assert_eq!(failed(Err(failure)), (FailureKind::NotSent, false));
@@ -463,7 +463,7 @@ async fn a_connection_that_ends_at_once_is_no_answer() {
         }
     });
     for _ in 0..20 {
-        // Whether the request went out first is a race; both are told as what they are.
+        // It is a race whether the client sends the request first. The failure must match what has happened.
         let (kind, ambiguous) = failed(http(PATIENCE, Environment::default()).send(post(&url)).await);
         assert!(matches!((kind, ambiguous), (FailureKind::CutOff, true) | (FailureKind::NotSent, false)));
     }
