@@ -25,7 +25,7 @@ use crate::{Error, ErrorCode, Result, hardware_id};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The time limit for a read without a request after it.
 const GLANCE: Duration = Duration::from_millis(250);
-/// The part of that time that is reserved for reading and writing after the lock was taken.
+/// The part of `PATIENCE` that is reserved for reading and writing after the lock was taken.
 const TO_WRITE: Duration = Duration::from_millis(500);
 /// The wait between two tries of a lock.
 const LOOK: Duration = Duration::from_millis(20);
@@ -57,8 +57,8 @@ pub fn elsewhere(path: &Path) -> Error {
     )
 }
 
-/// Decides whether the token of a journal may be sent from the place where it is now, under its lock, and notes that place
-/// in the state. The caller writes the state before it sends the token.
+/// Decides, under the lock of a journal, whether its token may be sent from its present path, and notes that path in
+/// the state. The caller writes the state before it sends the token.
 ///
 /// # Errors
 ///
@@ -89,7 +89,8 @@ pub(super) fn claim(own: &mut FileGuard, state: &mut State) -> Result<Claim> {
             Finding::OwnToken => state.part_from_the_copy(),
             Finding::UsedAt(path) => {
                 state.moved = Some(path.clone());
-                // So that the next look and other processes know it without looking there. If that fails they do look.
+                // This write saves later claims and other processes a look at the other path. If it fails, they look
+                // there.
                 let _ = own.write_unsent(state, None, Step::Kept);
                 return Ok(Claim::Elsewhere(path));
             }
@@ -101,7 +102,7 @@ pub(super) fn claim(own: &mut FileGuard, state: &mut State) -> Result<Claim> {
     Ok(Claim::Here(notices))
 }
 
-/// Notes the machine, and returns a notice if the journal was used only on others until now.
+/// Notes the machine, and returns a notice if the journal was used only on other machines until now.
 fn came_from_another_machine(real: &Path, state: &mut State, machine: Fingerprint) -> Option<Notice> {
     state.note_machine(machine).then(|| {
         Notice(format!(
@@ -111,8 +112,8 @@ fn came_from_another_machine(real: &Path, state: &mut State, machine: Fingerprin
     })
 }
 
-/// Lets a journal with a token from a person part from the one from which it was copied, if it is a copy. Returns whether that
-/// changed the state.
+/// Separates a journal with a token from the user from the journal of which it is a copy, if it is a copy. Returns
+/// whether that changed the state.
 pub(super) fn part(own: &mut FileGuard, state: &mut State) -> Result<bool> {
     let real = own.real()?;
     let Some(place) = state.place.clone().filter(|place| *place != real) else { return Ok(false) };
@@ -123,7 +124,8 @@ pub(super) fn part(own: &mut FileGuard, state: &mut State) -> Result<bool> {
     Ok(is_copy)
 }
 
-/// The state with the path of the copy that uses its token now, or without one if there is no such copy. Writes nothing.
+/// The state with the path of the copy that uses its token now, or without a path if there is no such copy. Writes
+/// nothing.
 pub(super) fn as_it_counts(real: &Path, disk: &Disk, codec: &Codec, mut state: State) -> State {
     if let Some(moved) = state.moved.clone() {
         let wanted = Wanted::new(real, disk, codec, &state);
@@ -173,19 +175,19 @@ fn in_use(real: &Path, place: &Path) -> Error {
 /// The result of a look at the path where a journal was used before.
 #[derive(Debug)]
 enum Finding {
-    /// Nothing that uses its token: the journal was moved, is one file under two paths, or was handed over.
+    /// No other journal uses the token: this one was moved, is one file under two paths, or was handed over.
     Ours,
-    /// Not whether its token is used there.
+    /// It is unknown whether the token is used there.
     InDoubt(Doubt),
-    /// The original of the journal, which does not have the copy's token: the user gave that to the copy.
+    /// The original of the journal is there and does not have the copy's token: the user gave that token to the copy.
     OwnToken,
-    /// A journal that uses its token, or has used it up.
+    /// The journal at this path uses the token, or has used it up.
     UsedAt(PathBuf),
-    /// A request with its token.
+    /// A request with the token is under way.
     InUse,
 }
 
-/// What is looked for at other places, in a form that can be handed to another thread.
+/// The journal that is looked for at other paths, in a form that can be handed to another thread.
 #[derive(Clone)]
 struct Wanted {
     real: PathBuf,
@@ -208,9 +210,9 @@ impl Wanted {
         JournalFile::open(path, &self.codec, self.disk.clone().for_owner_of(path))
     }
 
-    /// Whether a path leads to the journal itself, as far as names and numbers of files say so.
+    /// Whether a path leads to the journal itself, judged by the names and the numbers of the files.
     fn is_at(&self, path: &Path) -> bool {
-        // Elsewhere two files can have the same times.
+        // On other systems two different files can have the same times.
         path == self.real || (cfg!(unix) && (is_one_file(path, &self.real) || has_one_lock(path, &self.real)))
     }
 
@@ -233,11 +235,11 @@ impl Wanted {
     }
 }
 
-/// What lies at another path.
+/// The content of another path.
 enum Look {
     /// No file, or an empty one.
     Nothing,
-    /// This very journal.
+    /// The journal itself.
     Itself,
     /// A journal with the same id.
     Copy(Box<State>),
@@ -250,14 +252,15 @@ fn is_one_file(one: &Path, other: &Path) -> bool {
     metadata(one).zip(metadata(other)).is_some_and(|(one, other)| platform::is_same_file(&one, &other))
 }
 
-/// Whether two paths have one lock between them, as they do if their folders are one. A backup can share unchanged files with
-/// the original, by hard links: such a lock proves nothing.
+/// Whether two paths share one lock file because their folders are the same. A lock file with several names proves
+/// nothing: a backup can share unchanged files with the original by hard links.
 fn has_one_lock(one: &Path, other: &Path) -> bool {
     let (one, other) = (sibling(one, ".lock"), sibling(other, ".lock"));
     is_one_file(&one, &other) && std::fs::metadata(one).is_ok_and(|lock| !platform::has_other_names(&lock))
 }
 
-/// The journal that uses the token of one that was moved to `moved`; `None` if there is none any more.
+/// The path of the journal that uses the token of a journal that was moved to `moved`; `None` if there is none any
+/// more.
 fn holder(wanted: &Wanted, moved: &Path, until: Instant) -> Option<PathBuf> {
     let (wanted, start) = (wanted.clone(), moved.to_owned());
     within(until, move || follow_moves(&wanted, &start)).unwrap_or_else(|| Some(moved.to_owned()))
@@ -269,9 +272,9 @@ fn follow_moves(wanted: &Wanted, start: &Path) -> Option<PathBuf> {
     for _ in 0..MOST_MOVES {
         match wanted.look(&next) {
             Look::Itself => return None,
-            // The one before it, if there is one, is used again itself.
+            // The journal before it in the row, if there is one, is used again.
             Look::Nothing | Look::Unknown(Doubt::AnotherJournal) => return last,
-            // It was there and sent the token, and it is unknown whether it is gone.
+            // A copy was there and sent the token, and it is unknown whether it is gone.
             Look::Unknown(_) => return Some(next),
             Look::Copy(theirs) => match theirs.moved.clone() {
                 Some(further) if wanted.is_at(&further) => {
@@ -285,8 +288,8 @@ fn follow_moves(wanted: &Wanted, start: &Path) -> Option<PathBuf> {
     Some(next)
 }
 
-/// Of two journals that each say that they moved to the other: whether it is the other's token. The newer one is used, and
-/// of two with the same token the one whose path comes first.
+/// Whether the token belongs to the other one of two journals that each say that they moved to the other. The newer
+/// journal is used; if both have the same token, the one whose path comes first is used.
 fn is_theirs(wanted: &Wanted, path: &Path, theirs: &State) -> bool {
     let Some(ours) = wanted.state.fingerprint() else { return false };
     match theirs.recognise(ours) {
@@ -296,7 +299,7 @@ fn is_theirs(wanted: &Wanted, path: &Path, theirs: &State) -> bool {
     }
 }
 
-/// Compares a journal, under its lock, with the one at the place where it was used before.
+/// Compares a journal, whose lock is held, with the journal at the path at which it was used before.
 fn visit(own: &mut FileGuard, real: &Path, state: &mut State, place: &Path, until: Instant) -> Result<Finding> {
     let wanted = Wanted::of(own, real, state);
     let (looker, path) = (wanted.clone(), place.to_owned());
@@ -315,21 +318,22 @@ fn visit(own: &mut FileGuard, real: &Path, state: &mut State, place: &Path, unti
         Some(Ok(entered)) => entered,
     };
     if matches!(lock, Locked::Busy) && theirs.place.as_deref() == Some(real) && place < real {
-        // Each holds its own lock and waits for that of the other: one of them has to leave.
+        // Each process holds its own lock and waits for the other's, so one of them has to give up.
         return Ok(Finding::InUse);
     }
-    // Files with different numbers can be one file all the same, on a network or in a container: then what is written here
-    // shows there.
+    // Files with different numbers can still be one file, on a network or in a container. Then the probe that is
+    // written here appears there.
     let probe = JournalId::random().to_string();
     if !own.write_unsent(state, Some(&probe), Step::Kept)? {
-        // The write before the request finds the same, and then all of this is decided anew.
+        // Another process has written. The write before the request finds that as well, and then the claim is decided
+        // again.
         return Ok(Finding::Ours);
     }
     let visitor = Visitor { wanted, place: place.to_owned(), store, probe, until };
     Ok(within(until, move || visitor.compare(lock)).unwrap_or(Finding::InDoubt(Doubt::Unreachable)))
 }
 
-/// What came of trying to lock the other journal.
+/// The result of a try to lock the other journal.
 enum Locked {
     Taken(Box<FileGuard>),
     Busy,
@@ -357,7 +361,7 @@ enum Writer {
 impl Locked {
     fn writer(&self, theirs: &State, now: Millis) -> Writer {
         let is_alive = match self {
-            // Its lock ended with it.
+            // The writer's lock ended with the writer.
             Self::Taken(_) => false,
             Self::Busy => true,
             Self::Refused => theirs.mark.as_ref().is_some_and(|mark| mark.deadline > now),
@@ -378,7 +382,8 @@ struct Visitor {
 impl Visitor {
     fn compare(self, mut lock: Locked) -> Finding {
         loop {
-            // By a lock that two paths have in common this one waits for itself: that shows before it has waited long.
+            // If the two paths share one lock, this process waits for itself. The probe shows that before it has waited
+            // long.
             match self.wanted.disk.read(&self.place) {
                 Ok(Some(bytes)) if self.shows_the_probe(&bytes) => return Finding::Ours,
                 Ok(None) => return Finding::Ours,
@@ -422,7 +427,7 @@ impl Visitor {
     fn take_over(self, lock: Locked, mut theirs: State) -> Finding {
         if let Some(moved) = &theirs.moved {
             if self.wanted.is_at(moved) {
-                // That is written already: a process was stopped after that write.
+                // The other journal says so already: a process was stopped after it wrote that.
                 return Finding::Ours;
             }
             if let Some(holder) = follow_moves(&self.wanted, moved) {
@@ -438,10 +443,10 @@ impl Visitor {
         if theirs.fingerprint() == token {
             theirs.moved = Some(self.wanted.real);
         } else {
-            // It is only kept there for the case that the token in use there never works.
+            // The other journal keeps the token only as its fallback, for the case that its own token never works.
             theirs.fallback = None;
         }
-        // Who asked for this may have given up meanwhile.
+        // The caller may have given up meanwhile.
         if Instant::now() >= self.until {
             return Finding::InDoubt(Doubt::Unreachable);
         }
@@ -456,14 +461,14 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-/// How two journals of one id stand to each other.
+/// The relation of another journal with the same id to this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Comparison {
-    /// The token of this one can be used by the other too, which has not sent it.
+    /// The other journal can use the token of this one too, and has not sent it.
     Same,
-    /// The other one may be sending it.
+    /// The other journal may be sending the token.
     InUse,
-    /// The other one has sent it.
+    /// The other journal has sent the token.
     Spent,
     /// This journal has a token that the user gave, and that the other one does not have.
     OwnToken,
@@ -490,7 +495,7 @@ fn compare(ours: &State, theirs: &State, writer: Writer) -> Comparison {
     }
 }
 
-/// Does work that may never end, on a thread of its own; `None` if it has not ended by then.
+/// Does work that may never end, on a thread of its own; `None` if it has not ended at `until`.
 fn within<T: Send + 'static>(until: Instant, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     static VISITS: AtomicUsize = AtomicUsize::new(0);
     struct Counted;
@@ -520,7 +525,7 @@ fn within<T: Send + 'static>(until: Instant, work: impl FnOnce() -> T + Send + '
     result.take()
 }
 
-/// This machine, if it has a name of its own; asked once for each process.
+/// The fingerprint of this machine, if it has an id of its own. It is read once per process.
 fn machine() -> Option<Fingerprint> {
     static MACHINE: OnceLock<Option<Fingerprint>> = OnceLock::new();
     *MACHINE.get_or_init(|| within(Instant::now() + PATIENCE, hardware_id::machine).flatten())
@@ -579,7 +584,7 @@ mod tests {
         state.rotated(Sent::Current, token, "hid", access);
     }
 
-    /// What a refresh does with a journal: what it warns of, or why nothing is sent.
+    /// Does what a refresh does with a journal. Returns the warnings, or the reason why nothing is sent.
     fn rotate(path: &Path, token: &str) -> Result<Vec<String>, String> {
         rotate_in(&store(path), token)
     }
@@ -601,7 +606,7 @@ mod tests {
     /// A journal in a folder `one`, and a copy of that folder.
     fn copied() -> (tempfile::TempDir, PathBuf, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
-        // As the system spells it: on some a temporary folder is behind a link.
+        // The path is canonical, because a temporary folder is behind a link on some systems.
         let at = platform::canonicalize(folder.path()).unwrap();
         let [one, two] = ["one", "two"].map(|name| at.join(name).join("j.json"));
         log_in(&one, "a");
@@ -615,7 +620,7 @@ mod tests {
         assert!(status.success());
     }
 
-    /// Nothing is warned of.
+    /// The result of a refresh without warnings.
     const QUIET: Result<Vec<String>, String> = Ok(Vec::new());
 
     fn said(path: &Path) -> Result<Vec<String>, String> {
@@ -668,7 +673,7 @@ mod tests {
         assert_eq!(rotate(&two, "b"), QUIET);
         assert_eq!(rotate(&three, "spent"), said(&two));
         assert_eq!(rotate(&one, "spent"), said(&two));
-        // A copy of the copy takes it further.
+        // A copy of the copy takes the token over in turn.
         let four = one.parent().unwrap().with_file_name("four").join("j.json");
         copy(&two, &four);
         assert_eq!(rotate(&four, "c"), QUIET);
@@ -682,14 +687,14 @@ mod tests {
     fn a_journal_that_moved_is_used_again_if_nothing_of_it_is_there() {
         let (_folder, one, two) = copied();
         assert_eq!(rotate(&two, "b"), QUIET);
-        // Another journal there is nothing of it.
+        // Another journal at the new path does not use the token.
         log_in(&one.with_file_name("other.json"), "x");
         std::fs::rename(one.with_file_name("other.json"), &two).unwrap();
         assert_eq!(peek(&one).moved, None, "who only looks sees it as well");
         let notices = rotate(&one, "c").unwrap();
         assert!(notices[0].contains("where it is no longer, so it is used here again"), "{notices:?}");
         assert_eq!((peek(&one).moved, rotate(&one, "d")), (None, QUIET));
-        // Nor is no file at all, or no folder.
+        // A missing file or a missing folder does not use it either.
         for whole_folder in [false, true] {
             let (_folder, one, two) = copied();
             assert_eq!(rotate(&two, "b"), QUIET);
@@ -707,11 +712,11 @@ mod tests {
         std::fs::remove_dir_all(two.parent().unwrap()).unwrap();
         std::fs::rename(one.parent().unwrap(), two.parent().unwrap()).unwrap();
         assert_eq!(rotate(&two, "b"), QUIET);
-        // A link is left where it was, so that the old path goes on as well.
+        // A link at the old path leads to the new one, so the old path keeps working.
         symlink(two.parent().unwrap(), one.parent().unwrap()).unwrap();
         assert_eq!((rotate(&one, "c"), raw(&peek(&two))), (QUIET, "c".into()));
         assert_eq!(peek(&two).place.as_deref(), Some(&*two));
-        // Two folders change places: both paths say what was there before.
+        // Two folders change places. The text of both journals still names the former path.
         std::fs::remove_file(one.parent().unwrap()).unwrap();
         copy(&two, &one);
         let aside = two.parent().unwrap().with_file_name("aside");
@@ -741,7 +746,7 @@ mod tests {
             assert_eq!(rotate(path, token), QUIET);
             assert_eq!((peek(&one).place.as_deref(), peek(&one).moved), (Some(&**path), None));
         }
-        // The first of them is removed: what was copied from it before is still a copy.
+        // A copy that was made before the second name is still a copy.
         assert_eq!(rotate(&two, "spent"), said(&one));
     }
 
@@ -756,7 +761,7 @@ mod tests {
         share_lock(&one, &two);
         assert_eq!(rotate(&one, "b"), QUIET);
         assert_eq!(rotate(&two, "spent"), said(&one));
-        // Nobody can have both locks then, so this one goes on with a warning.
+        // No process can hold both locks then, because they are one, so the refresh goes on with a warning.
         let (_folder, one, two) = copied();
         share_lock(&one, &two);
         assert_eq!(rotate(&two, "b").map(|notices| notices.len()), Ok(1));
@@ -784,7 +789,7 @@ mod tests {
         ];
         for (sentence, break_it) in cases {
             let (_folder, one, two) = copied();
-            // A token that came from a rotation, and not from a person.
+            // The token comes from a rotation, and not from the user.
             assert_eq!(rotate(&one, "b"), QUIET);
             std::fs::remove_dir_all(two.parent().unwrap()).unwrap();
             copy(&one, &two);
@@ -810,7 +815,7 @@ mod tests {
         assert!(notices.len() == 1 && notices[0].contains("holds the lock there"), "{notices:?}");
         assert!(began.elapsed() < PATIENCE * 60, "only a hang takes so long");
         drop(held);
-        // One that leaves in time is no reason for doubt.
+        // A process that releases the lock in time is no reason for doubt.
         let (_folder, one, two) = copied();
         let held = lock(&one);
         let (tell, told) = mpsc::channel::<()>();
@@ -821,7 +826,7 @@ mod tests {
         let rotated = rotate(&two, "b");
         drop(tell);
         holder.join().unwrap();
-        // On a machine that is very busy even that can take too long.
+        // On a very busy machine even that can take too long, so a warning is allowed.
         assert!(rotated.is_ok());
     }
 
@@ -831,16 +836,16 @@ mod tests {
         let mark = |deadline| Mark { fingerprint: Fingerprint::of("a"), started_at: 1, deadline, starts: 0 };
         for deadline in [2, u64::MAX] {
             edit(&one, |state| state.mark = Some(mark(deadline)));
-            // Who has the lock is alive, whatever the deadline says.
+            // A process that holds the lock is alive, whatever the deadline says.
             let held = lock(&one);
             assert_eq!(rotate(&two, "spent"), Err("STORE_LOCKED".into()));
             assert_eq!((peek(&one).moved, peek(&two).moved), (None, None));
             drop(held);
-            // Where nobody can take the lock, the deadline says it.
+            // If this process cannot take the lock, the deadline decides.
             let alive = if deadline == 2 { Writer::Gone } else { Writer::Alive };
             assert_eq!(Locked::Refused.writer(&peek(&one), 10), alive);
         }
-        // A process that was stopped has left its mark: what it sent is sent again at once.
+        // The mark is that of a process that was stopped, so its token is sent again at once.
         assert_eq!(rotate(&two, "b"), QUIET);
         assert_eq!(rotate(&one, "spent"), said(&two));
     }
@@ -855,7 +860,7 @@ mod tests {
         let held = lock(&two);
         assert_eq!(rotate(&one, "b").map(|notices| notices.len()), Ok(1));
         drop(held);
-        // Each says that the other one has the token.
+        // Each journal says that the other one has the token.
         let (_folder, one, two) = copied();
         for (path, other) in [(&one, &two), (&two, &one)] {
             edit(path, |state| state.moved = Some(other.clone()));
@@ -867,7 +872,7 @@ mod tests {
 
     #[test]
     fn a_token_from_a_person_makes_a_copy_a_journal_of_its_own() {
-        // Before the copy was used, and after it was told that the token is used elsewhere.
+        // The user's token comes before the copy was used, or after it was told that its token is used elsewhere.
         for told in [false, true] {
             let (_folder, one, two) = copied();
             assert_eq!(rotate(&one, "b"), QUIET);
@@ -881,7 +886,7 @@ mod tests {
             assert_eq!((state.place.as_deref(), &state.moved, &state.fallback), (Some(&*two), &None, &None));
             assert_eq!(state.recognise(Fingerprint::of("a")), Known::Former, "only its fingerprint stays");
             assert_eq!((rotate(&two, "y"), rotate(&one, "c")), (QUIET, QUIET));
-            // A token that was pasted and is sent at once.
+            // A token is pasted and sent at once.
             let (_folder, one, two) = copied();
             let before = std::fs::read(&one).unwrap();
             let store = store(&two);
@@ -910,16 +915,16 @@ mod tests {
             drop(guard);
             rotate(&one, next)
         };
-        // The copy is sending it.
+        // The copy is sending the token.
         let mark = Mark { fingerprint: Fingerprint::of("b"), started_at: 1, deadline: u64::MAX, starts: 0 };
         edit(&two, |state| state.mark = Some(mark));
         let held = lock(&two);
         assert_eq!(shown("b", "spent"), Err("STORE_LOCKED".into()));
         drop(held);
         assert_eq!(rotate(&two, "c"), QUIET);
-        // It has sent it.
+        // The copy has sent the token.
         assert_eq!(shown("b", "spent"), said(&two));
-        // Its newest one is handed over, as from any copy.
+        // The copy hands over its newest token, as any copy does.
         assert_eq!(shown("c", "d"), QUIET);
         assert_eq!((rotate(&two, "spent"), peek(&two).moved.as_deref()), (said(&one), Some(&*one)));
         assert_eq!((peek(&one).id, peek(&two).id), (id, id));
@@ -1006,7 +1011,7 @@ mod tests {
         assert_eq!(rotate_in(&running, "b"), QUIET);
         std::fs::copy(&one, &two).unwrap();
         lead(&two);
-        // A request that failed: the token went along, and was not rotated.
+        // A request fails: the token moves to the other folder, and is not rotated.
         let mut guard = running.try_lock().unwrap().unwrap();
         let mut state = guard.read().unwrap().state;
         assert!(matches!(guard.claim(&mut state), Ok(Claim::Here(_))));
@@ -1018,12 +1023,12 @@ mod tests {
         lead(&one);
         assert_eq!(rotate_in(&running, "c"), QUIET);
         assert_eq!((peek(&one).moved, peek(&two).moved.as_deref()), (None, Some(&*one)));
-        // The other folder has moved on: its token is not sent from here.
+        // The token was handed back to the other folder, so it is not sent from this one.
         lead(&two);
         assert_eq!(rotate(&two, "spent"), said(&one));
     }
 
-    /// Counts the storage calls, and those in another folder.
+    /// A probe that counts the storage calls, and those in another folder.
     #[derive(Default)]
     struct Counts {
         elsewhere: PathBuf,
@@ -1064,7 +1069,7 @@ mod tests {
         let without = calls(&one, &two, false);
         assert!(without.0.contains(&"sync") && without.1 == 0);
         assert_eq!(calls(&one, &two, true), without);
-        // The first one in a new place costs a look at the old one, the next none.
+        // The first refresh at a new path costs a look at the old path, the next one none.
         let unrelated = two.with_file_name("other.json");
         log_in(&unrelated, "x");
         edit(&unrelated, |state| state.place = Some(one.clone()));
