@@ -174,11 +174,11 @@ pub(super) struct Opened<'a> {
 /// The reason why a content cannot be read.
 #[derive(Debug)]
 pub(super) enum Shut {
-    /// A later version of this package wrote it.
+    /// A later version of this package wrote the content.
     Newer(u64),
-    /// It holds tokens of this other issuer.
+    /// The content holds tokens of this other issuer.
     OtherIssuer(String),
-    /// Its key is not available.
+    /// The key of the content is not available.
     Locked(Box<Locked>),
 }
 

@@ -55,7 +55,7 @@ pub(crate) trait Finder: Send + Sync + 'static {
 /// A journal that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sought {
-    /// Its path.
+    /// The path of the journal.
     pub path: PathBuf,
     /// The kind of its folder: our own, or one that the user gave.
     pub folder: Folder,
@@ -65,7 +65,7 @@ pub(crate) struct Sought {
 
 /// Whether a journal can be read.
 pub(crate) enum Readable {
-    /// Its newest state.
+    /// The journal can be read. This is its newest state.
     Yes(Box<State>),
     /// The journal is sealed with a key that is not available.
     Locked(Error),

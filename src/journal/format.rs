@@ -25,7 +25,7 @@ pub const VERSION: u64 = 1;
 
 /// The beginning of each journal; the name of its file follows.
 pub const SIGNATURE: &str = "{\n  \"ring-auth-journal\": ";
-/// The first key: its value is the name of the file that the text was written for.
+/// The first JSON key. Its value is the name of the file that the text was written for.
 pub(super) const NAME: &str = "ring-auth-journal";
 /// The key of a text that is written to find out whether it appears at another path.
 pub const PROBE: &str = "probe";
@@ -37,9 +37,9 @@ const DIGEST_DIGITS: usize = 32;
 /// The reason why a file is no usable journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unreadable {
-    /// Not a journal, or a damaged one.
+    /// The file is not a journal, or is damaged.
     Damaged,
-    /// Written by a later version of this package.
+    /// A later version of this package wrote the file.
     Newer(u64),
 }
 
@@ -146,8 +146,8 @@ pub fn decode(bytes: &[u8]) -> Result<State, Unreadable> {
     map.remove(NAME).and_then(|_| decode_fields(map)).ok_or(Unreadable::Damaged)
 }
 
-/// The rest of a torn text, if it contains a whole record of a current token of that issuer. The name is that of the file for which
-/// the text was written, if the text does not contain it any more.
+/// The rest of a torn text, if it contains a whole record of a current token of that issuer. `name` is the name of the
+/// file for which the text was written, and is used if the text does not contain it any more.
 pub fn salvage(bytes: &[u8], issuer: &str, name: &str) -> Option<Remains> {
     let bytes = without_room(bytes);
     let said = name_of(bytes);
@@ -252,7 +252,7 @@ fn decode_fields(mut map: Map<String, Value>) -> Option<State> {
     state.place = optional(map.remove("place"), parse_path)?;
     state.moved = optional(map.remove("moved"), parse_path)?;
     state.machines = parse_fingerprints(map.remove("machines")?.as_str()?)?;
-    // It was written to be read at another path, and has no meaning now.
+    // The probe was written to be read at another path, and has no meaning now.
     map.remove(PROBE);
     state.sequence = map.remove("sequence")?.as_u64()?;
     state.logged_out_at = map.remove("loggedOutAt").and_then(|at| at.as_u64());
@@ -292,14 +292,14 @@ fn decode_fields(mut map: Map<String, Value>) -> Option<State> {
     Some(state)
 }
 
-/// The issuer and the file to which a record belongs, beside its write.
+/// The issuer and the name of the file to which a record belongs.
 #[derive(Clone, Copy)]
 struct Origin<'a> {
     issuer: &'a str,
     name: &'a str,
 }
 
-/// The record of a token, with the write that it belongs to and a digest over all of that.
+/// The record of a token, with the number of its write and a digest over the issuer, the file name and the record.
 fn record(stored: &StoredToken, state: &State, name: &str) -> Value {
     let token = stored.token.wrapped();
     let of = Origin { issuer: &state.issuer, name };
@@ -531,7 +531,7 @@ mod tests {
         assert_eq!(decode(&encode(&empty, "j")), Ok(empty));
     }
 
-    /// The same with a digest that is right again, as a later version of this package would write it.
+    /// The text with a digest that is right again, as a later version of this package would write it.
     fn sealed(text: &str) -> Vec<u8> {
         let text = &text[..text.rfind(DIGEST.0).unwrap()];
         format!("{text}{}{}{}\n", DIGEST.0, digest(text.as_bytes()), DIGEST.1).into_bytes()
@@ -579,7 +579,7 @@ mod tests {
         assert_eq!(whole.previous.as_ref(), state.previous());
         assert_eq!((whole.fallback, whole.mark), (state.fallback, state.mark));
         assert_eq!((whole.known, whole.given, whole.rejected), (state.known, state.given, state.rejected));
-        // Laid out by an editor, with a byte order mark.
+        // An editor has reformatted the text and added a byte order mark.
         let value: Value = serde_json::from_str(&text()).unwrap();
         let pretty = format!("\u{feff}{}", serde_json::to_string_pretty(&value).unwrap());
         assert_eq!(found(&pretty).unwrap().current, whole.current);
@@ -591,7 +591,7 @@ mod tests {
         let (_, rest) = whole_text.split_once(",\n").unwrap();
         assert!(salvage(rest.as_bytes(), &issuer, "j").is_some());
         assert_eq!(salvage(rest.as_bytes(), &issuer, "another"), None);
-        // What belongs to another write may be older than the one before.
+        // A record of another write may be older than the token before the current one.
         let mut later = full();
         later.sequence += 1;
         let later = String::from_utf8(encode(&later, "j")).unwrap();

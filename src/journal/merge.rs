@@ -17,7 +17,7 @@ pub enum Outcome {
     Rejected {
         /// The token that was sent.
         sent: Fingerprint,
-        /// When.
+        /// The time of the rejection.
         at: Millis,
     },
     /// The requests with a token failed, and the manager has to wait before the next one.
@@ -36,7 +36,7 @@ pub enum Outcome {
     Forced {
         /// The token that is to be sent.
         sent: Fingerprint,
-        /// When.
+        /// The time at which the caller forced it.
         at: Millis,
     },
     /// A login succeeded.
@@ -45,7 +45,7 @@ pub enum Outcome {
     Given {
         /// The token.
         token: RefreshToken,
-        /// When.
+        /// The time at which the user gave it.
         at: Millis,
     },
     /// The current token gets other push credentials, or none.
@@ -78,9 +78,10 @@ pub struct LoggedIn {
 
 /// Applies an outcome to a state.
 ///
-/// Applied twice, an outcome changes nothing the second time. A token that was spent never becomes the current one again. A token that
-/// Ring gave with an outcome is the current one afterwards, or the newest of the fallback, unless the state knows that it was
-/// spent already, that the account was logged out after it came, or two newer families that work.
+/// An outcome that is applied twice changes nothing the second time. A token that was spent never becomes the current
+/// one again. A token that Ring gave with an outcome is the current one afterwards, or the newest of the fallback,
+/// unless the state knows that it was spent already, that the account was logged out after it came, or two newer
+/// families that work.
 #[must_use]
 pub fn merge(mut state: State, outcome: &Outcome) -> State {
     match outcome {
@@ -120,12 +121,13 @@ fn is_alive(state: &State, stored: Option<&StoredToken>) -> bool {
     stored.is_some_and(|stored| !state.is_rejected(stored.token.fingerprint()))
 }
 
-/// Whether a refresh with that token concerns the family in use: it is the current token, or the one before a rejected one.
+/// Whether a refresh with that token concerns the family in use: it is the current token, or the previous one after the
+/// current one was rejected.
 fn is_at_stake(state: &State, sent: Fingerprint) -> bool {
     is(state.current(), sent) || (is(state.previous(), sent) && !is_alive(state, state.current()))
 }
 
-/// Removes the mark of the refresh with that token, and one of a token that will not be sent any more.
+/// Removes the mark of the refresh with that token, and the mark of a token that will not be sent any more.
 fn clear_mark(state: &mut State, sent: Fingerprint) {
     if let Some(mark) = &state.mark
         && (mark.fingerprint == sent || !is_at_stake(state, mark.fingerprint))
@@ -147,7 +149,7 @@ fn grant(state: &mut State, granted: &Granted) {
     }
     let is_current_alive = is_alive(state, state.current());
     if is_new_current && is_current_alive {
-        // Ring gave the same token once more: the access token alone can be newer.
+        // Ring gave the same token once more: only the access token can be newer.
         if state.access.as_ref().is_none_or(|known| known.obtained_at < access.obtained_at) {
             state.access = Some(access.clone());
             state.last_success_at = Some(access.obtained_at);
@@ -285,7 +287,7 @@ fn log_in(state: &mut State, login: &LoggedIn) {
     }
 }
 
-/// Applies a token that the user gave, which is no old copy that came back by accident.
+/// Applies a token that the user gave, unless it is an old copy or Ring rejected it.
 fn give(state: &mut State, token: &RefreshToken, at: Millis) {
     match state.recognise(token.fingerprint()) {
         Known::Unknown => state.take_over(token.clone(), at),
@@ -313,7 +315,7 @@ mod tests {
 
     const ISSUER: &str = "https://oauth.ring.com";
 
-    /// What Ring, people and time do, in the names of tokens `t0`, `t1` and so on.
+    /// The events that Ring, users and time cause. The tokens have the names `t0`, `t1` and so on.
     #[derive(Debug, Clone, Copy)]
     enum Step {
         Rotate,
@@ -349,7 +351,7 @@ mod tests {
         ]
     }
 
-    /// One account, and what is true of its tokens whatever the state says.
+    /// One account: its state, and the facts about its tokens that do not depend on the state.
     #[derive(Debug, Clone)]
     struct World {
         state: State,
@@ -386,7 +388,7 @@ mod tests {
             }
         }
 
-        /// What a refresh with a token that is held would bring now.
+        /// The outcome of a refresh with that token now.
         fn answer(&mut self, sent: &StoredToken, repeats: bool) -> Outcome {
             let fresh = self.fresh();
             let raw = if repeats { sent.token.raw() } else { fresh.raw() };
@@ -444,7 +446,7 @@ mod tests {
             })
         }
 
-        /// What Ring has taken for good with an outcome.
+        /// Records the token that Ring has replaced for good with an outcome.
         fn spends(&mut self, outcome: &Outcome) {
             if let Some(token) = brought(outcome) {
                 // Ring may answer with a token that it gave before.
@@ -462,12 +464,12 @@ mod tests {
         }
     }
 
-    /// The tokens that are used, or would be if those that are used were rejected.
+    /// The current token, and the newest token of the fallback, which is used if the current one is rejected.
     fn kept(state: &State) -> Vec<Fingerprint> {
         [state.current(), fallback(state)].into_iter().flatten().map(|stored| stored.token.fingerprint()).collect()
     }
 
-    /// The token that Ring has just given, so that it works.
+    /// The token that Ring has just given with an outcome, so that it works.
     fn brought(outcome: &Outcome) -> Option<Fingerprint> {
         match outcome {
             Outcome::Granted(granted) => Some(granted.token.fingerprint()),
@@ -476,7 +478,7 @@ mod tests {
         }
     }
 
-    /// The token that Ring has replaced.
+    /// The token that Ring has replaced with an outcome.
     fn spent_by(outcome: &Outcome) -> Option<Fingerprint> {
         match outcome {
             Outcome::Granted(granted) => Some(granted.sent).filter(|sent| *sent != granted.token.fingerprint()),
@@ -537,7 +539,7 @@ mod tests {
 
         #[test]
         fn the_order_of_two_outcomes_loses_no_token_that_works(mut world in worlds(), one in steps(), other in steps()) {
-            // Of two answers to one token of the fallback, the later one is kept: a family has one newest token.
+            // Two answers to one token of the fallback leave only the later one: a family has one newest token.
             let is_one_place = matches!((one, other), (Step::RotateFallback, Step::RotateFallback));
             if is_one_place || matches!(one, Step::Replay(_)) || matches!(other, Step::Replay(_)) {
                 return Ok(());

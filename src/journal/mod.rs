@@ -1,7 +1,7 @@
 //! The durable state of one account: its format, the rules of token families, and the ways to keep it.
 //!
-//! The manager knows the two traits here with their values, [`state::State`] and [`merge::merge`]. Files, locks and what can go wrong with
-//! them stay inside.
+//! The manager knows only the two traits here with their values, [`state::State`] and [`merge::merge`]. Files, locks
+//! and their failures stay inside this module.
 
 mod codec;
 mod file;
@@ -93,7 +93,8 @@ pub trait Guard: Send {
     ///
     /// # Errors
     ///
-    /// `STORE_LOCKED` while that is not decided because another process is sending the token; as for [`Store::peek`].
+    /// `STORE_LOCKED` while another process is sending the token, so that nothing can be decided; otherwise as for
+    /// [`Store::peek`].
     fn claim(&mut self, _state: &mut State) -> Result<Claim> {
         Ok(Claim::Here(Vec::new()))
     }
@@ -102,7 +103,7 @@ pub trait Guard: Send {
     ///
     /// # Errors
     ///
-    /// `STORE`, and then what was kept before still is.
+    /// `STORE`. The state that was written before is then still there.
     fn begin(&mut self, state: &mut State) -> Result<Begun>;
 
     /// Makes the state durable, in the reserved space if there is any, and tries every way to write. If another process has written since
@@ -110,16 +111,16 @@ pub trait Guard: Send {
     ///
     /// # Errors
     ///
-    /// `STORE`, and then what was kept before still is.
+    /// `STORE`. The state that was written before is then still there.
     fn commit(&mut self, state: &mut State) -> Result<Vec<Notice>>;
 
-    /// Takes over a token from outside, in the journal that it belongs to. A journal that other mirrors follow as well is
-    /// left to them, and the token gets a new one. If several journals share a folder, the token is durable in this one before
-    /// another process can take it.
+    /// Takes over a token from outside, in the journal that it belongs to. If other mirrors follow that journal as
+    /// well, it is left to them, and the token gets a new journal. If several journals share a folder, the token is
+    /// durable in this one before another process can take it.
     ///
     /// # Errors
     ///
-    /// `STORE`, and then the state is what it was before.
+    /// `STORE`. The state is then unchanged.
     fn accept(&mut self, state: &mut State, offer: Offer<'_>) -> Result<Accepted> {
         state.take_over(offer.token.clone(), offer.now);
         Ok(Accepted::Here { written: false, notices: Vec::new() })
@@ -140,8 +141,9 @@ pub trait Guard: Send {
         None
     }
 
-    /// Removes all tokens: from the journal, and from what is left of earlier ones. An empty journal stays and says that the account was
-    /// logged out. A journal that other mirrors follow, too, stays for them, and a notice says so.
+    /// Removes all tokens from the journal and from the files that are left of earlier ones. An empty journal stays and
+    /// records that the account was logged out. A journal that other mirrors follow, too, stays for them, and a notice
+    /// says so.
     ///
     /// # Errors
     ///
@@ -201,7 +203,7 @@ pub struct Found {
     pub notices: Vec<Notice>,
 }
 
-/// When a store was last written, as its file's metadata shows it.
+/// The time of the last write to a store, as its file's metadata shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamp {
     /// `None` if the file does not exist or its metadata cannot be read.

@@ -37,9 +37,9 @@ const MOST_VISITS: usize = 16;
 /// Whether the token of a journal may be sent from its path.
 #[derive(Debug)]
 pub enum Claim {
-    /// It may be sent from here. The notices are for the user.
+    /// The token may be sent from here. The notices are for the user.
     Here(Vec<Notice>),
-    /// It may not be sent: the copy of the journal at that path uses it.
+    /// The token may not be sent: the copy of the journal at that path uses it.
     Elsewhere(PathBuf),
 }
 

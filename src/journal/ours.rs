@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::{format, seal};
 use crate::looks::{Look, keys_of, text_in};
 
-/// Who chose the name of a file.
+/// The origin of a file's name: the user or this package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Named {
     /// The user chose the name. Any file may be there.

@@ -1,4 +1,4 @@
-//! What a journal holds, and the rules of token families: which token is used, and which is never sent again.
+//! The state of a journal, and the rules of token families: which token is used, and which is never sent again.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::{Error, ErrorCode, Secret};
 /// Milliseconds since 1970, by the wall clock.
 pub type Millis = u64;
 
-/// The number of fingerprints of earlier tokens that are kept: at one rotation in four hours, those of nine years.
+/// The number of fingerprints of earlier tokens that are kept. At one rotation in four hours, they cover nine years.
 pub const MAX_FINGERPRINTS: usize = 20_000;
 const MAX_TOMBSTONES: usize = 1_000;
 /// The number of mirrors that are recorded.
@@ -57,14 +57,15 @@ pub struct State {
     pub given: Vec<Fingerprint>,
     /// The tokens that Ring rejected with `invalid_grant`.
     pub rejected: Vec<Tombstone>,
-    /// When a caller last forced a rejected token to be sent again.
+    /// The time at which a caller last forced a rejected token to be sent again.
     pub forced_at: Option<Millis>,
-    /// Fingerprints of the wrappers that the current token had before, the newest last. A copy in one of them is an old copy.
+    /// Fingerprints of the wrappers that the current token had before, the newest last. A token in one of these
+    /// wrappers is an old copy.
     pub former_wrappers: Vec<Fingerprint>,
-    /// When the account was logged out here, if no token has come since. A journal that has neither a token nor this time was not
-    /// emptied by a logout.
+    /// The time at which the account was logged out here, if no token has come since. A journal that has neither a
+    /// token nor this time was not emptied by a logout.
     pub logged_out_at: Option<Millis>,
-    /// When Ring last accepted a token or a login of this account.
+    /// The time at which Ring last accepted a token or a login of this account.
     pub last_success_at: Option<Millis>,
     /// The mirrors that follow this journal, the one that was recorded last at the end; at most [`MAX_MIRRORS`].
     pub mirrors: Vec<MirrorRecord>,
@@ -73,8 +74,8 @@ pub struct State {
     /// Tokens that this journal does not know, and that another journal of the same folder has spent. They are not written, because
     /// they are in that other journal.
     pub spent_elsewhere: Vec<Fingerprint>,
-    /// Whether this was read from a place that a restart of the computer may empty. The path of the journal shows that, and not its
-    /// text.
+    /// Whether this state was read from a place that a restart of the computer may empty. The path of the journal shows
+    /// that, and its text does not.
     pub volatile: bool,
 }
 
@@ -83,12 +84,12 @@ pub struct State {
 pub struct MirrorRecord {
     /// The path of the file, relative to the journal's folder. It is for users, and for reading that file.
     pub file: String,
-    /// Digests of the paths of the file, relative to the journal's folder: the path that was given, and the one that it leads
-    /// to. If one of them is equal, the file is the same.
+    /// Digests of the paths of the file, relative to the journal's folder: the path that was given, and the path to
+    /// which it leads. Two records with an equal digest are of the same file.
     pub paths: Vec<String>,
     /// The place in the file: its kind, then what distinguishes it from others of that kind.
     pub place: Vec<String>,
-    /// When it was recorded last.
+    /// The time at which it was recorded last.
     pub at: Millis,
     /// The tokens that the mirror may have shown when this journal took it over from another one. A mirror that shows one of them
     /// belongs to this journal.
@@ -107,7 +108,7 @@ impl MirrorRecord {
     }
 }
 
-/// How closely a token belongs to a journal. The last variant is the closest.
+/// The closeness of a token to a journal. The last variant is the closest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kinship {
     /// The journal does not know it.
@@ -125,7 +126,7 @@ pub enum Kinship {
 pub struct StoredToken {
     /// The token, wrapped.
     pub token: RefreshToken,
-    /// When it came into the journal.
+    /// The time at which it came into the journal.
     pub obtained_at: Millis,
     /// Whether Ring ever accepted it.
     pub succeeded: bool,
@@ -152,20 +153,20 @@ impl Family {
 /// An access token, as Ring gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
-    /// For the `Authorization` header.
+    /// The token for the `Authorization` header.
     pub token: Secret,
-    /// `Bearer`.
+    /// The type of the token: `Bearer`.
     pub token_type: String,
-    /// `client`.
+    /// The scope of the token: `client`.
     pub scope: String,
-    /// When it was obtained.
+    /// The time at which it was obtained.
     pub obtained_at: Millis,
-    /// Its lifetime from then on.
+    /// The lifetime, from `obtained_at` on.
     pub lifetime: Duration,
 }
 
 impl Access {
-    /// When the access token expires.
+    /// The time at which the access token expires.
     pub fn expires_at(&self) -> Millis {
         self.obtained_at.saturating_add(millis(self.lifetime))
     }
@@ -176,7 +177,7 @@ impl Access {
 pub struct Mark {
     /// The token that is being sent.
     pub fingerprint: Fingerprint,
-    /// When it began.
+    /// The time at which the refresh began.
     pub started_at: Millis,
     /// The time by which the process that wrote the mark has given up.
     pub deadline: Millis,
@@ -187,9 +188,9 @@ pub struct Mark {
 /// A time without requests, after a refresh that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CoolDown {
-    /// When it began. A cool-down that begins in the future is over, because a clock was wrong.
+    /// The time at which the cool-down began. A cool-down that begins in the future is over, because a clock was wrong.
     pub started_at: Millis,
-    /// Its length.
+    /// The length of the cool-down.
     pub length: Duration,
     /// The number of refreshes that have failed in a row.
     pub failures: u32,
@@ -202,7 +203,7 @@ pub struct CoolDown {
 }
 
 impl CoolDown {
-    /// When the cool-down ends, or `None` if it is over.
+    /// The end of the cool-down, or `None` if it is over.
     pub fn until(&self, now: Millis) -> Option<Millis> {
         let end = self.started_at.saturating_add(millis(self.length));
         (self.started_at <= now && now < end).then_some(end)
@@ -227,7 +228,7 @@ impl CoolDown {
 pub struct Tombstone {
     /// The rejected token.
     pub fingerprint: Fingerprint,
-    /// When Ring rejected it.
+    /// The time of the rejection.
     pub at: Millis,
 }
 
@@ -240,7 +241,8 @@ pub struct Remains {
     pub sequence: u64,
     /// The token, from its record.
     pub current: StoredToken,
-    /// Whether a request with it had begun by that write: then the text that was torn can be the one with its answer.
+    /// Whether a request with the token had begun when its record was written. If so, the torn text can be the one with
+    /// the answer.
     pub sent: bool,
     /// The token before the current one, if its record is whole and belongs to the same write.
     pub previous: Option<StoredToken>,
@@ -263,22 +265,22 @@ pub struct Remains {
 /// The relation of a token from outside to a journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
-    /// It is the current token.
+    /// The token is the current one.
     Current,
-    /// It is the newest of the fallback.
+    /// The token is the newest one of the fallback.
     Fallback,
-    /// It was used or given before: an old copy, which is never sent again.
+    /// The token was used or given before: an old copy, which is never sent again.
     Former,
-    /// Ring rejected it.
+    /// Ring rejected the token.
     Rejected,
-    /// The journal has never seen it: the user has just pasted it.
+    /// The journal has never seen the token: the user has just pasted it.
     Unknown,
 }
 
 /// The token that a refresh sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
-    /// The current one.
+    /// The current token.
     Current,
     /// The token before it, because Ring rejected the current token and had never accepted it.
     Previous,
@@ -320,8 +322,9 @@ impl State {
         Self { logged_out_at: Some(now), ..Self::new(issuer) }
     }
 
-    /// What a logout leaves of this journal: no token, and the fingerprints of those that were spent or rejected, so that an old
-    /// copy of one is never sent. The tokens that Ring would still accept are not among them: a person may give them again.
+    /// The state that a logout leaves: no token, but the fingerprints of those that were spent or rejected, so that an
+    /// old copy of one is never sent. The tokens that Ring would still accept are not among them, because the user may
+    /// give them again.
     #[must_use]
     pub fn after_logout(self, now: Millis) -> Self {
         let families = [&self.family, &self.fallback].into_iter().flatten();
@@ -375,7 +378,7 @@ impl State {
         }
     }
 
-    /// How closely a token belongs to this journal. None belongs to one without a token.
+    /// The closeness of a token to this journal. No token belongs to a journal without a token.
     pub fn kinship(&self, fingerprint: Fingerprint) -> Kinship {
         if self.family.is_none() {
             return Kinship::None;
@@ -426,8 +429,8 @@ impl State {
         self.family.is_some() && self.sendable().is_none()
     }
 
-    /// The token that a refresh sends; `None` if Ring rejected all that may be sent. A rejection is in the journal before the next
-    /// token is tried, so this is right after a crash or an outage in between, too.
+    /// The token that a refresh sends; `None` if Ring rejected all that may be sent. A rejection is written to the
+    /// journal before the next token is tried, so the result is right even after a crash or an outage in between.
     pub fn sendable(&self) -> Option<Sent> {
         self.sendable_of(self.family.as_ref()?)
     }
@@ -447,8 +450,8 @@ impl State {
         self.sendable_of(family).is_some()
     }
 
-    /// Whether this is an earlier state of a known journal: a backup that was restored. A new journal is none, because a logout or a
-    /// login began it.
+    /// Whether this is an earlier state of a known journal: a backup that was restored. A new journal is not an earlier
+    /// state, because a logout or a login began it.
     pub fn is_behind(&self, known: &Self) -> bool {
         let (Some(found), Some(newest)) = (self.fingerprint(), known.fingerprint()) else { return false };
         let is_other = self.id.is_some() && known.id.is_some() && self.id != known.id;
@@ -477,7 +480,7 @@ impl State {
         let fingerprint = remains.current.token.fingerprint();
         self.sequence = self.sequence.max(remains.sequence);
         self.id = self.id.or(remains.id);
-        // It is the current token or an earlier one, so that write had nothing new.
+        // The token is the current one or an earlier one, so that write had nothing new.
         if self.fingerprint() == Some(fingerprint) || self.known.contains(&fingerprint) {
             return self;
         }
@@ -615,8 +618,9 @@ impl State {
         self.come_back();
     }
 
-    /// Notes that this journal has another token than its copy. A mirror of both may have shown it, so it may be the copy's token, too. So
-    /// the copy counts as the place where the token was last, and is checked before the token is sent. The fallback is the copy's.
+    /// Notes that this journal has another token than its copy. A mirror of both may have shown that token, so it may
+    /// be the copy's token, too. So the path of the copy counts as the last path of the token, and is checked before
+    /// the token is sent. The fallback belongs to the copy.
     fn come_back(&mut self) {
         if let Some(moved) = self.moved.take() {
             self.place = Some(moved);
@@ -633,7 +637,7 @@ impl State {
         self.fallback = None;
     }
 
-    /// Notes that the journal is used on a machine. Returns whether it was used only on others until now.
+    /// Notes that the journal is used on a machine. Returns whether it was used only on other machines until now.
     pub fn note_machine(&mut self, machine: Fingerprint) -> bool {
         let is_new = !self.machines.contains(&machine);
         let was_elsewhere = is_new && !self.machines.is_empty();
@@ -692,7 +696,7 @@ impl State {
         self.former_wrappers.contains(&wrapper_of(token))
     }
 
-    /// Counts a token that was given and is not used as an old copy.
+    /// Records a token that was given and is not used, so that it counts as an old copy.
     pub fn pass_over(&mut self, token: &RefreshToken) {
         let fingerprint = token.fingerprint();
         if !self.given.contains(&fingerprint) {
@@ -717,7 +721,7 @@ impl State {
         self.rejected.retain(|tombstone| tombstone.fingerprint != source_fingerprint);
         let token = source.token.rotated(raw, hardware_id);
         let fingerprint = token.fingerprint();
-        // So does a token that Ring gives again, in the answer to a repeated request.
+        // A token that Ring gives again, in the answer to a repeated request, counts as rejected no longer, too.
         self.rejected.retain(|tombstone| tombstone.fingerprint != fingerprint);
         let (current, previous) = if fingerprint == source_fingerprint {
             // Ring kept the token: it is its own successor.
@@ -764,7 +768,7 @@ impl State {
     }
 
     pub(super) fn remember(&mut self, fingerprint: Fingerprint) {
-        // The newest are at the end, and one that is there already is nearly always there.
+        // The newest fingerprints are at the end, and a known one is nearly always among them.
         if self.known.iter().rev().any(|known| *known == fingerprint) {
             return;
         }
@@ -774,7 +778,7 @@ impl State {
     }
 }
 
-/// Two lists of fingerprints in one, each fingerprint once, the second list behind the first.
+/// Joins two lists of fingerprints. Each fingerprint occurs once, and the second list is behind the first.
 fn union(mut first: Vec<Fingerprint>, second: Vec<Fingerprint>) -> Vec<Fingerprint> {
     let there: HashSet<Fingerprint> = second.iter().copied().collect();
     first.retain(|fingerprint| !there.contains(fingerprint));
@@ -788,18 +792,18 @@ fn wrapper_of(token: &RefreshToken) -> Fingerprint {
     Fingerprint::of(token.wrapped().expose())
 }
 
-/// What may be tried after a rejection.
+/// The token that may be tried after a rejection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterRejection {
-    /// The token before it: Ring may never have activated the token that replaced it.
+    /// The token before the rejected one: Ring may never have activated the token that replaced it.
     Previous,
     /// The fallback, which is the family in use again.
     Fallback,
-    /// Nothing: the user has to log in.
+    /// No token: the user has to log in.
     Dead,
 }
 
-/// Whole milliseconds; more than 584 million years count as that.
+/// The whole milliseconds of a duration, at most `u64::MAX` (584 million years).
 pub fn millis(duration: Duration) -> Millis {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -935,7 +939,7 @@ mod tests {
         state.reject(Sent::Current, 3);
         assert_eq!(state.sendable(), Some(Sent::Previous));
         assert!(!state.is_dead());
-        // It stays known if the user pastes a token that never works.
+        // The previous token can still be sent after the user pasted a token that never works.
         state.take_over(token("x"), 4);
         assert_eq!(state.reject(Sent::Current, 5), AfterRejection::Fallback);
         assert_eq!(state.sendable(), Some(Sent::Previous));
@@ -1073,32 +1077,33 @@ mod tests {
             merged
         };
 
-        // One is the successor of the other, in both directions.
+        // One state has the successor of the other's token, in both directions.
         let ours = rotated("c", 3);
         let mut later = ours.clone();
         later.rotated(Sent::Current, "d", "h", access(4));
         for merged in [merged(&ours, later.clone()), merged(&later, ours.clone())] {
             assert_eq!((current(&merged).as_str(), merged.previous()), ("d", later.previous()));
         }
-        // Two successors of one token: the later one, and the other if that is rejected; never the spent one before.
+        // Two successors of one token: the later one is used, and the other one if that is rejected; never the spent
+        // token.
         for (one, other) in [(rotated("c", 3), rotated("d", 4)), (rotated("d", 4), rotated("c", 3))] {
             let mut merged = merged(&one, other);
             assert_eq!((current(&merged).as_str(), fallback(&merged).as_deref()), ("d", Some("c")));
             assert_eq!(merged.reject(Sent::Current, 5), AfterRejection::Fallback);
             assert_eq!(current(&merged), "c");
         }
-        // A token that was pasted, and the successor of the one that it displaced.
+        // A token was pasted, and the other state has the successor of the token that it displaced.
         let pasted = changed(&|state| state.take_over(token("x"), 3));
         for merged in [merged(&pasted, rotated("c", 4)), merged(&rotated("c", 4), pasted.clone())] {
             assert_eq!((current(&merged).as_str(), fallback(&merged).as_deref()), ("x", Some("c")));
         }
-        // The same token: a mark of theirs stays, and so does what Ring rejected.
+        // Both states have the same token: the mark of the other one stays, and so do the rejected tokens.
         let marked = changed(&|state| state.mark = Some(mark("b")));
         let rejected = changed(&|state| state.rejected.push(Tombstone { fingerprint: Fingerprint::of("r"), at: 1 }));
         let both = merged(&rejected, marked);
         assert!(both.is_rejected(Fingerprint::of("r")));
         assert_eq!(both.mark, Some(mark("b")));
-        // A logout that came after the token was asked for, and one that came before.
+        // A logout came after the token was requested, or before.
         let logged_out = |at| State { sequence: 9, ..State::logged_out("https://oauth.ring.com", at) };
         let mut ours = rotated("c", 5);
         ours.merge(logged_out(6));

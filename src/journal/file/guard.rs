@@ -128,7 +128,8 @@ impl Guard for FileGuard {
         match newest.damage {
             None => {}
             Some(Damage::Salvaged { .. }) => {
-                // It stays at its path until a whole version replaces it, because no other file has the token.
+                // The damaged text stays at its path until a whole version replaces it, because no other file has the
+                // token.
                 let kept = match self.keep_damaged(real) {
                     Ok(aside) => format!(" The damaged text was kept as {}.", aside.display()),
                     Err(_) => String::new(),
