@@ -1,7 +1,8 @@
-//! A journal that was copied with its folder, and used in both places: real processes on a Ring that accepts each token once.
+//! Tests of a journal that was copied with its folder and is used in both places. Real processes refresh at a simulated
+//! Ring that accepts each token once.
 //!
-//! The rule in all tests: no spent token is ever sent, one of the two journals continues, and the other one says which one that
-//! is.
+//! In all tests no process sends a spent token, one of the two journals continues, and the error at the other one names
+//! the journal that continues.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a suite that cannot set itself up fails where it should")]
@@ -26,7 +27,7 @@ const SIGKILL: i32 = 9;
 /// The least number of steps of a hand-over; a run that finds fewer has lost its probes.
 const FEWEST_STEPS: usize = 80;
 
-/// Keeps the warnings.
+/// Listener that keeps the warnings.
 #[derive(Default)]
 struct Heard(Mutex<Vec<String>>);
 
@@ -49,7 +50,7 @@ impl Probe for Steps {
         let mut seen = self.seen.lock().unwrap();
         if self.kill_at == Some(*seen) {
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
-            // The signal may take a moment to arrive, and nothing may happen in it.
+            // The signal may take a moment to arrive. Until then the process must do nothing.
             loop {
                 std::thread::park();
             }
@@ -59,7 +60,7 @@ impl Probe for Steps {
     }
 }
 
-/// A mount whose server is gone: no call on it returns.
+/// Simulated mount of a server that is gone: no storage call on it returns.
 struct Dead(PathBuf);
 
 impl Probe for Dead {
@@ -81,7 +82,7 @@ async fn open(url: &str, journal: &Path, token: Option<String>, disk: Disk, hear
     manager
 }
 
-/// One refresh in this process: its warnings, or why nothing was sent.
+/// Refreshes once in this process. Returns the warnings, or the error as text.
 fn refresh(ring: &Ring, journal: &Path) -> Result<Vec<String>, String> {
     refresh_on(ring, journal, Disk::default())
 }
@@ -100,7 +101,7 @@ fn refresh_on(ring: &Ring, journal: &Path, disk: Disk) -> Result<Vec<String>, St
     Ok(heard.0.lock().unwrap().clone())
 }
 
-/// One refresh in this process, repeated while another process has the lock.
+/// Refreshes once in this process, and tries again while another process has the lock.
 fn refresh_patiently(ring: &Ring, journal: &Path) -> Result<Vec<String>, String> {
     loop {
         match refresh(ring, journal) {
@@ -165,7 +166,8 @@ impl Started {
         self.child.stdin.take().unwrap().write_all(b"\n").unwrap();
     }
 
-    /// How many steps it took, and the result of the last refresh; `None` if it was killed.
+    /// Waits until the child ends. Returns how many steps it took and the result of its last refresh, or `None` if it
+    /// was killed.
     fn end(mut self) -> Option<(usize, String)> {
         let line = self.line("DONE ");
         let status = self.child.wait().unwrap();
@@ -182,7 +184,7 @@ impl Started {
             if self.output.read_line(&mut line).unwrap() == 0 {
                 return None;
             }
-            // The name of the test stands in front of its first line.
+            // The test harness prints the name of the test in front of the first line.
             if let Some((_, rest)) = line.split_once(beginning) {
                 return Some(rest.trim().to_owned());
             }
@@ -190,7 +192,7 @@ impl Started {
     }
 }
 
-/// A project folder with a journal that is in use, and the path of a later copy.
+/// Folder of the project `one`, which has a journal with a token. The tests copy or move the project in it.
 struct Project {
     folder: tempfile::TempDir,
     ring: Ring,
@@ -203,7 +205,7 @@ impl Project {
         project
     }
 
-    /// A new account in the first folder, and no other folder.
+    /// Deletes all projects, and creates the project `one` with a new token family.
     fn begin_anew(&self) {
         for entry in std::fs::read_dir(self.folder.path()).unwrap().map(Result::unwrap) {
             let path = entry.path();
@@ -239,7 +241,8 @@ impl Project {
         assert!(status.success(), "{command}");
     }
 
-    /// Checks that exactly one of them can authenticate, and that the others say which one that is.
+    /// Checks that exactly one of the projects can authenticate, and that the errors of the others name its journal.
+    /// Returns that journal.
     fn assert_one_keeper(&self, names: &[&str], what: &str) -> PathBuf {
         let results: Vec<_> = names.iter().map(|name| refresh_patiently(&self.ring, &self.journal(name))).collect();
         let keepers: Vec<_> = names.iter().zip(&results).filter(|(_, result)| result.is_ok()).collect();
@@ -268,7 +271,7 @@ fn the_first_of_a_project_and_its_copy_to_refresh_keeps_the_token() {
         project.copy("one", "two");
         assert_eq!(refresh(&project.ring, &project.journal(first)), Ok(Vec::new()));
         assert_eq!(project.assert_one_keeper(&["one", "two"], first), project.journal(first));
-        // The keeper goes, and the other one is used again: only if nothing of it is there.
+        // The keeper stays the same if the projects refresh in the other order.
         assert_eq!(project.assert_one_keeper(&["two", "one"], first), project.journal(first));
     }
 }
@@ -281,7 +284,7 @@ fn a_project_that_is_copied_while_it_runs_stays_the_keeper_if_it_rotates_first()
         let this = std::env::current_exe().unwrap();
         let mut running = Started::by(Command::new(this), &project.ring, &project.journal("one"), 6, None);
         running.go();
-        // `cp` would complain of each file that has gone since it read the folder.
+        // `cp` would fail if a file was deleted after it had read the folder.
         support::copy_folder_in_use(&project.at("one"), &project.at("two"));
         let copied = refresh_patiently(&project.ring, &project.journal("two"));
         let (_, ended) = running.end().unwrap();
@@ -329,7 +332,7 @@ fn of_three_copies_that_start_at_once_one_keeps_the_token() {
     }
 }
 
-/// Kills the copy at each storage call of its first refresh, with a part of the hand-over done.
+/// Kills the copy at each storage call of its first refresh, so that only a part of the hand-over is done.
 #[test]
 fn a_copy_that_is_killed_at_any_step_of_the_hand_over_leaves_one_keeper() {
     let project = Project::new();
@@ -345,9 +348,10 @@ fn a_copy_that_is_killed_at_any_step_of_the_hand_over_leaves_one_keeper() {
     assert_eq!(result, "rotated");
     assert!(steps >= FEWEST_STEPS, "{steps}");
     for step in 0..steps {
-        // On a busy machine there may be one step less, and then the process ends normally.
+        // On a busy machine the process may take one step less, and then ends normally.
         let killed = kill(Some(step)).is_none();
-        // An answer that was lost with the process is asked for again, and Ring has to give it.
+        // If the answer was lost with the process, the next start sends the same token again, and Ring has to accept
+        // it.
         let lost = killed && project.ring.account().rotations > 0;
         project.ring.account().grace = if lost { Duration::from_secs(60) } else { Duration::ZERO };
         let names = if step % 2 == 0 { ["one", "two"] } else { ["two", "one"] };
@@ -362,7 +366,7 @@ fn a_project_that_was_moved_continues_whatever_is_left_behind() {
     let warned = |name: &str| refresh(&project.ring, &project.journal(name));
     project.run("mv", &[], "one", "two");
     assert_eq!(warned("two"), Ok(Vec::new()));
-    // An SD card that was copied to an SSD, with the card kept; and a copy that keeps times, owners and links.
+    // A user copies an SD card to an SSD and keeps the card. The copy keeps times, owners and links.
     if Command::new("rsync").arg("--version").stdout(Stdio::null()).status().is_ok() {
         project.run("rsync", &["-a"], "two/", "three");
     } else {
@@ -370,15 +374,15 @@ fn a_project_that_was_moved_continues_whatever_is_left_behind() {
         project.run("cp", &["-a"], "two", "three");
     }
     assert_eq!((warned("three"), warned("three")), (Ok(Vec::new()), Ok(Vec::new())));
-    // Blue and green: the old one continues to run, and finds out.
+    // In a blue-green deployment the old copy continues to run, and its next refresh names the new one.
     assert!(warned("two").unwrap_err().contains("/three/journal.json uses its refresh token now"));
-    // Two folders are exchanged atomically.
+    // A deployment exchanges two folders atomically.
     project.copy("three", "next");
     let (three, next) = (project.at("three"), project.at("next"));
     let here = rustix::fs::CWD;
     rustix::fs::renameat_with(here, &three, here, &next, rustix::fs::RenameFlags::EXCHANGE).unwrap();
     assert_eq!((warned("three"), warned("three")), (Ok(Vec::new()), Ok(Vec::new())));
-    // Releases that are copied, and kept read-only.
+    // Each release is a copy of the last one, which becomes read-only.
     let mut last = "three".to_owned();
     for release in 1..5 {
         let next = format!("release-{release}");
@@ -424,7 +428,7 @@ fn one_file_under_two_paths_is_one_journal_and_no_copy() {
     std::fs::write(project.journal("file"), "").unwrap();
     let folder = "mount --bind \"$0\" \"$1\"";
     for round in 0..ROUNDS {
-        // A container that sees the folder at another path, one that sees the file alone, and a process outside of both.
+        // One container sees the folder at another path, one sees only the file, and one process runs outside of both.
         let [one, two] = ["one", "two"].map(|name| project.at(name));
         let by = in_namespace(folder, &one, &two);
         let mut container = Started::by(by, &project.ring, &project.journal("two"), 2, None);
@@ -448,7 +452,7 @@ fn one_file_under_two_paths_is_one_journal_and_no_copy() {
         project.assert_nothing_stale(&format!("{round}"));
     }
     assert_eq!(refresh(&project.ring, &project.journal("one")), Ok(Vec::new()));
-    // Both paths in one namespace, so that each can be read from the other.
+    // One namespace has both paths, so that a process at one of them can read the other.
     let by = in_namespace(folder, &project.at("one"), &project.at("two"));
     let mut inside = Started::by(by, &project.ring, &project.journal("two"), 3, None);
     inside.go();
@@ -466,7 +470,7 @@ fn a_journal_in_the_layers_of_an_overlay_is_a_copy_as_soon_as_it_is_written() {
     for name in ["upper", "work", "merged"] {
         std::fs::create_dir(project.at(name)).unwrap();
     }
-    // An overlay cannot lie on an overlay.
+    // The upper layer of an overlay cannot be on another overlay.
     let scratch = "mount -t tmpfs none \"$1\" && mkdir \"$1/upper\" \"$1/work\" \"$1/merged\" && mount -t overlay overlay -o lowerdir=\"$0\",upperdir=\"$1/upper\",workdir=\"$1/work\" \"$1/merged\"";
     let probe = in_namespace(scratch, &project.at("one"), &project.at("work"));
     if !{ probe }.arg("--list").stdout(Stdio::null()).status().unwrap().success() {
@@ -491,7 +495,8 @@ fn an_original_on_a_dead_mount_delays_the_copy_once_and_stops_nothing() {
     assert!(notices.len() == 1 && notices[0].contains("that place cannot be reached now"), "{notices:?}");
     assert!(began.elapsed() >= Duration::from_secs(2));
     assert_eq!(refresh_on(&project.ring, &project.journal("two"), dead()), Ok(Vec::new()), "once");
-    // A journal that says that it moved there is not used: the token may have been sent there.
+    // ring-auth does not use a journal that says that its token moved to the unreachable place: a process there may
+    // have sent the token.
     project.begin_anew();
     project.copy("one", "two");
     assert_eq!(refresh(&project.ring, &project.journal("two")), Ok(Vec::new()));
@@ -500,7 +505,7 @@ fn an_original_on_a_dead_mount_delays_the_copy_once_and_stops_nothing() {
     project.assert_nothing_stale("a dead mount");
 }
 
-/// What another user does with a copy of a journal that they cannot read, or cannot change.
+/// Refreshes as another user with a copy of a journal whose original that user cannot read, or cannot change.
 #[test]
 fn an_original_of_another_user_is_looked_at_as_far_as_that_goes() {
     if is_left_out("another user") {

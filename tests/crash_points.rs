@@ -1,8 +1,8 @@
-//! Kills a process at every step of a rotation, and makes every storage call of it fail: the next start must authenticate each
-//! time.
+//! Kills a process at every step of a rotation, and makes each of its storage calls fail. The next start must
+//! authenticate each time.
 //!
-//! The steps are enumerated by a run itself, not listed here, so that a new one cannot be forgotten. A step is a storage
-//! call (before it, in the middle of a write, after it), the request, and each event.
+//! A run records its own steps, so that no test can miss a new one. A step is a moment of a storage call (before it, in
+//! the middle of a write, after it), the request, its answer, or an event.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a suite that cannot set itself up fails where it should")]
@@ -40,36 +40,37 @@ const NOBODY: u32 = 65534;
 struct Steps {
     seen: Mutex<Vec<String>>,
     kill_at: Option<usize>,
-    /// Fails the storage call of that number, or all from it on.
+    /// Which storage call fails, or from which one on all fail.
     fail: Mutex<Option<Failing>>,
     calls: AtomicUsize,
-    /// Behaves as if a single file were mounted into a container.
+    /// Whether the files behave as if each were mounted alone into a container.
     irreplaceable: bool,
     requests: AtomicUsize,
-    /// Ends one write short.
+    /// The write that ends before all its bytes are written.
     tear: Option<Tear>,
     writes: AtomicUsize,
 }
 
-/// A write that ends short: one of those with more in it than a signature.
+/// A write that ends before all its bytes are written. Only writes that are longer than a signature count.
 #[derive(Debug, Clone, Copy)]
 struct Tear {
-    /// Whether it goes to the journal itself, which is written in place, or to the space that was reserved for the answer.
+    /// The file: the journal itself, which is written in place, or the space that was reserved for the answer.
     file: &'static str,
-    /// The number of the write.
+    /// The number of the write among those that count.
     write: usize,
     /// The offset in the file at which it ends.
     at: usize,
-    /// Whether the process ends with it, or the call fails with EIO.
+    /// Whether the process is killed at that offset. If not, the call fails with EIO.
     kills: bool,
 }
 
 const JOURNAL: &str = "journal.json";
 const ROOM: &str = "journal.json.next";
-/// What a sector of a disk holds: of two that were written, either may be there alone.
+/// Bytes of a sector of a disk. If a write of two sectors is interrupted, the disk may have either of them without the
+/// other.
 const SECTOR: usize = 512;
 const EIO: i32 = 5;
-/// How long tokens are: short ones, Ring's, and longer than some pages of memory.
+/// Lengths of the tokens in bytes: short ones, those of Ring, and ones longer than a page of memory.
 const SIZES: [usize; 3] = [300, 1500, 6000];
 
 impl Tear {
@@ -108,7 +109,7 @@ impl Steps {
 
 fn die() {
     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
-    // The signal may take a moment to arrive, and nothing may happen in it.
+    // The signal may take a moment to arrive. Until then the process must do nothing.
     loop {
         std::thread::park();
     }
@@ -136,8 +137,8 @@ impl Probe for Steps {
         {
             return Err(io::Error::from_raw_os_error(fail.errno));
         }
-        // Of a mirror only the file itself is mounted, its journal lies beside it.
-        // A damaged one cannot be moved aside either.
+        // If there is a mirror, only its own file is mounted, and its journal lies beside it. A damaged journal cannot
+        // be moved aside either.
         let mounted = name == JOURNAL || name.starts_with("journal.json.damaged-") || name == CONFIG;
         if self.irreplaceable && mounted && (call == "rename" || call == "exchange") {
             return Err(io::Error::from_raw_os_error(EBUSY));
@@ -191,7 +192,7 @@ impl Listener for Heard {
     }
 }
 
-/// A manager of that path, which is a journal or a `config.json`.
+/// Opens a manager of a path, which is a journal or a `config.json`.
 async fn manager(url: &str, path: &Path, token: &str, steps: &Arc<Steps>) -> ring_auth::manager::Manager {
     let disk = Disk::with_probe(Arc::clone(steps) as Arc<dyn Probe>);
     let wire = Arc::new(Wire { oauth: support::wire(url), steps: Arc::clone(steps) });
@@ -200,7 +201,7 @@ async fn manager(url: &str, path: &Path, token: &str, steps: &Arc<Steps>) -> rin
         return support::manager(path, Some(token.to_owned()), disk, wire, heard);
     }
     let manager = support::manager_of_config(path, disk, wire, heard);
-    // Its first look at the mirror, so that each run takes the same steps.
+    // Waits for the first look at the mirror, so that each run takes the same steps.
     activity::until_idle().await;
     manager
 }
@@ -247,16 +248,16 @@ struct Ended {
 }
 
 impl Ended {
-    /// That it was killed at its step, or had fewer: the run that counted them may have looked once more, because the machine was
-    /// busy. Then it has ended in good order.
+    /// Checks that the process was killed at the step, or had fewer steps and ended normally. The run that counted the
+    /// steps may have had more, because it looked once more on a busy machine.
     fn assert_hit(&self, number: usize, step: &str) {
         let had_fewer = (1..=number).contains(&self.steps.len());
         assert!(self.killed || had_fewer, "step {number} ({step}) was passed over");
     }
 
-    /// How long Ring has to accept the token that was sent: for as long as it takes if the process ended between the request and the
-    /// first write of its answer, else not at all. Of this run, because a busy machine may order steps in another way than the run
-    /// before.
+    /// How long Ring has to accept the token again: `GRACE` if the process ended between the request and the first
+    /// write of the answer, otherwise not at all. This uses the steps of this run, because a busy machine may take them
+    /// in another order than the run before.
     fn grace(&self) -> Duration {
         let lost = self
             .steps
@@ -290,7 +291,7 @@ fn run_child_torn(
     let killed = output.status.signal() == Some(SIGKILL);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let complaint = String::from_utf8_lossy(&output.stderr);
-    // After other crashes it may be told to wait, as in a crash loop.
+    // After other crashes the process may have to wait, as in a crash loop.
     let waits = ["It is tried again after a pause", "was stopped before its answer came"];
     let is_over = killed || output.status.success() || waits.iter().any(|waits| complaint.contains(waits));
     assert!(is_over, "{text}\n{complaint}");
@@ -299,7 +300,7 @@ fn run_child_torn(
     Ended { killed, steps }
 }
 
-/// A later start of another user: the test binary, started again as that user.
+/// The next start by the owner of the files: the test binary, started again as that user.
 #[test]
 fn owner() {
     let Ok(job) = std::env::var("RING_AUTH_OWNER") else { return };
@@ -325,7 +326,7 @@ fn next_start_of_owner(ring: &Ring, journal: &Path, token: &str) -> Result<(), S
     nothing_stale(ring)
 }
 
-/// The result of a fresh start with whole disks: it authenticates, and rotates once more to prove that it can.
+/// Starts again on a disk that works. The start must authenticate, and rotate once more.
 fn next_start(ring: &Ring, journal: &Path, token: &str) -> Result<(), String> {
     start_again(&ring.url, journal, token)?;
     nothing_stale(ring)
@@ -360,8 +361,8 @@ fn start_again(url: &str, journal: &Path, token: &str) -> Result<(), String> {
     })
 }
 
-/// After a crash of root everything that has a name belongs to whom the folder belongs to. What has only a provisional
-/// name is empty.
+/// Checks that after a crash of root every file belongs to the owner of the folder. Only a folder or an empty file with
+/// a provisional name may belong to root.
 fn check_owners(folder: &Path) -> Result<(), String> {
     for entry in std::fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
@@ -389,7 +390,7 @@ fn give_to_nobody(path: &Path) {
     chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
 }
 
-/// After a crash no other user can read any file, and a configuration that can be replaced is whole.
+/// Checks that after a crash no other user can read any file, and that a configuration is whole if it can be replaced.
 fn check_files(here: &Place, irreplaceable: bool) -> Result<(), String> {
     if is_config(&here.journal) && !irreplaceable {
         let shown = std::fs::read_to_string(&here.journal).unwrap();
@@ -418,7 +419,7 @@ fn check_modes(folder: &Path) -> Result<(), String> {
 #[derive(Clone, Copy)]
 struct Scenario {
     name: &'static str,
-    /// Whether there is a journal with a rotation in it already.
+    /// Whether a journal with a rotation exists already.
     warm: bool,
     irreplaceable: bool,
     /// Whether the journal has a mirror.
@@ -431,7 +432,7 @@ struct Scenario {
 enum Seal {
     Plain,
     Sealed,
-    /// It was plain until there was a key.
+    /// The journal is plain, and the process has a key now.
     Begun,
 }
 
@@ -493,7 +494,7 @@ fn place(ring: &Ring, warm: bool, mirror: bool, seal: Seal) -> Place {
     Place { folder, journal, token }
 }
 
-/// A rotation of a process that has no key.
+/// Rotates once in a manager that has no key.
 fn rotate_plain(ring: &Ring, journal: &Path, token: &str) {
     let steps = Arc::new(Steps::default());
     runtime().block_on(async {
@@ -535,13 +536,13 @@ fn killed_at_every_step_the_next_start_authenticates() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// No file beside a sealed journal shows a token.
+/// Checks that no file in the folder of a sealed journal shows a token.
 fn check_secrets(here: &Place) -> Result<(), String> {
     let showing = support::showing(here.folder.path());
     if showing.is_empty() { Ok(()) } else { Err(format!("a token can be read in {showing:?}")) }
 }
 
-/// Moves what is in a folder behind a link.
+/// Moves all files into a folder `former`, and replaces the journal by a link to it.
 fn behind_a_link(here: &Place) {
     let former = here.folder.path().join("former");
     let name = here.journal.file_name().unwrap().to_str().unwrap().to_owned();
@@ -554,8 +555,8 @@ fn behind_a_link(here: &Place) {
     support::retarget(&here.journal, &format!("former/{name}"));
 }
 
-/// Runs cases in parallel, each with a Ring of its own, because nearly all of the time is spent on waiting for a disk. Returns
-/// how many points there were, and the failures.
+/// Runs cases in parallel, each with its own Ring, because the tests mostly wait for a disk. Returns the number of
+/// points and the failures.
 fn beside_each_other<T: Copy + Send + Sync>(
     cases: &[T],
     run: impl Fn(&Ring, T) -> (usize, Vec<String>) + Sync,
@@ -603,14 +604,15 @@ fn root_killed_at_every_step_leaves_files_with_which_their_owner_continues() {
         println!("LEFT OUT: the files of another user need root");
         return;
     }
-    // `sudo ring-auth …` on the files of a service. Its journal must exist: a journal belongs to the user that creates it.
+    // A user runs `sudo ring-auth …` on the files of a service. The journal must exist: a journal belongs to the user
+    // that creates it.
     let is_there = |scenario: &Scenario| scenario.seal == Seal::Plain && (scenario.warm || scenario.mirror);
     let of_another_user: Vec<_> = SCENARIOS.into_iter().filter(is_there).collect();
     assert_eq!(of_another_user.len(), 5);
     let (points, failures) = beside_each_other(&of_another_user, |ring, scenario| {
         let Scenario { name, warm, irreplaceable, mirror, seal } = scenario;
         let mut failures = Vec::new();
-        // What root makes for the first time is made before a lock or a slot was left there by the owner.
+        // The owner has no lock, reserved space or copy there, so root is the first to create them.
         let place_of_owner = || {
             let here = place(ring, warm, mirror, seal);
             for ending in [".lock", ".next", ".tmp"] {
@@ -641,23 +643,24 @@ fn root_killed_at_every_step_leaves_files_with_which_their_owner_continues() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// Whether the record of the current token is whole in a text, or its line in a sealed one.
+/// Whether the text of a journal contains the whole record of the current token, or its whole line if the journal is
+/// sealed.
 fn has_whole_token(text: &str) -> bool {
     let sealed = text.lines().filter(|line| line.starts_with("    \"") && line.trim_end_matches(',').ends_with('"'));
     let is_record = |line: &str| line.starts_with("  \"current\": {") && line.ends_with("},");
     text.lines().any(is_record) || sealed.count() > LINES_BEFORE_TOKEN
 }
 
-/// How many lines of a journal stand before that of its current token.
+/// Number of lines of a journal before the line of its current token.
 const LINES_BEFORE_TOKEN: usize = 13;
 
-/// One write that ends short, with the process or without, and the next start.
+/// Makes one write end early, with or without a kill, and then starts again.
 fn tear_once(ring: &Ring, tear: Tear, seal: Seal) -> Result<(), String> {
     let irreplaceable = tear.file == JOURNAL;
     let here = place(ring, true, false, seal);
     let journal = &here.journal;
     if tear.kills {
-        // Ring answers a spent token once more as long as this machine may not have the new one.
+        // Ring accepts the spent token again if this machine may not have the new one.
         ring.account().grace = GRACE;
         let ended = run_child_torn(ring, journal, &here.token, None, irreplaceable, Some(tear));
         if !ended.killed {
@@ -701,11 +704,11 @@ fn torn_at_every_sector_in_place_the_next_start_authenticates() {
         ring.account().token_bytes = bytes;
         let here = place(ring, true, false, seal);
         let length = usize::try_from(std::fs::metadata(&here.journal).unwrap().len()).unwrap() + SECTOR;
-        // Otherwise some ten of them in each file, and always the first ones.
+        // Without `RING_AUTH_SOAK` the test tears about ten sectors of each file, and always the first four.
         let step = if every_sector { 1 } else { (length / SECTOR / 10).max(1) };
         let sectors = (0..length / SECTOR).filter(|sector| *sector < 4 || sector % step == 0);
         for at in sectors.map(|sector| sector * SECTOR) {
-            // The mark and the answer in place; the answer in its reserved space.
+            // These writes are the mark in place, the answer in place, and the answer in its reserved space.
             for (file, write) in [(JOURNAL, 0), (JOURNAL, 1), (ROOM, 0)] {
                 for kills in [true, false] {
                     tears += 1;
@@ -723,12 +726,13 @@ fn torn_at_every_sector_in_place_the_next_start_authenticates() {
     assert!(tears > 200, "only {tears}");
 }
 
-/// Starts that are stopped themselves, again and again, at any step: each one meets what the previous crash left behind.
+/// Kills several starts in a row, each at a random step. Each start finds the files that the previous crash left
+/// behind.
 #[test]
 fn stopped_again_and_again_the_next_start_authenticates() {
     let is_long = std::env::var_os("RING_AUTH_SOAK").is_some();
     let ring = Ring::start();
-    // Ring gives its answer again as long as this machine may not have it, and to nothing older than that.
+    // Ring accepts a spent token again if it was the last one sent, because the answer may be lost, but no older one.
     ring.account().only_last = true;
     let mut chance = Chance(0x2545_f491_4f6c_dd1d);
     let mut failures = Vec::new();
@@ -755,7 +759,7 @@ fn stopped_again_and_again_the_next_start_authenticates() {
         let steps = Arc::new(Steps { irreplaceable, ..Steps::default() });
         let result = runtime().block_on(async {
             let manager = manager(&ring.url, &here.journal, &here.token, &steps).await;
-            // A crash loop waits, but for a person.
+            // After several crashes a refresh waits, unless the caller forces it.
             manager.refresh(true).await.map_err(|error| format!("refresh: {error}"))?;
             manager.auth().await.map_err(|error| format!("auth: {error}"))?;
             manager.close().await;
@@ -792,8 +796,8 @@ fn whatever_storage_call_fails_nothing_is_lost() {
         });
         let calls = counted.calls.load(Ordering::SeqCst);
         assert!(calls >= FEWEST_STEPS / 3, "{name}: only {calls} storage calls");
-        // The tests of the mirror cover each errno; here it counts what happens to the token. A sealed journal makes the same
-        // calls.
+        // Two error numbers are enough for a mirror, because its own tests cover each of them, and for a sealed
+        // journal, because it makes the same calls as a plain one.
         let errnos = if mirror || seal != Seal::Plain { &ERRNOS[..2] } else { &ERRNOS[..] };
         for call in 0..calls {
             for errno in errnos.iter().copied() {
@@ -837,7 +841,7 @@ fn fail_once(ring: &Ring, here: &Place, failing: Failing, irreplaceable: bool) -
             }
             Err(error) => return Err(format!("{error} after {requests} requests")),
         };
-        // The disk works again, and the pending write is done here at the latest.
+        // The disk works again, and `close` makes the pending write at the latest.
         *steps.fail.lock().unwrap() = None;
         manager.close().await;
         if outcome == "served" && !manager.status().persisted {

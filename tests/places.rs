@@ -1,8 +1,8 @@
-//! One journal with several paths: mounted alone into two containers, under a second name, through a link whose target changes,
-//! and by processes of one user with different environments.
+//! Tests of one journal with several paths: mounted as a single file into two containers, under a second name, through
+//! a link whose target changes, and used by processes of one user with different environments.
 //!
-//! The containers are real mount namespaces and the other user is a real one, so these tests run as root. Elsewhere each
-//! says that it was left out.
+//! The containers are real mount namespaces and the other user is a real one, so these tests need root. Without it each
+//! prints that it was left out.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a suite that cannot set itself up fails where it should")]
@@ -23,7 +23,7 @@ use support::{Ring, copy_folder, retarget};
 
 const ROUNDS: usize = 25;
 const NOBODY: u32 = 65534;
-/// A user that no namespace here has.
+/// A user that no user namespace of these tests maps.
 const UNMAPPED: u32 = 100_000;
 const ENOLCK: i32 = 37;
 
@@ -33,7 +33,7 @@ impl Listener for Quiet {
     fn on_event(&self, _event: Event) {}
 }
 
-/// A file system without locks, except in a private folder of the user.
+/// Simulated file system without locks. Only in a private folder of the user do locks work.
 struct NoLocks(PathBuf);
 
 impl Probe for NoLocks {
@@ -77,7 +77,7 @@ fn child() {
                 failures.push(format!("{}: {}", error.code().as_str(), error.message()));
             }
         }
-        // What its start has to write, in so far as it can.
+        // Waits until the manager has written its state, if it can.
         for _ in 0..1000 {
             if manager.status().persisted {
                 break;
@@ -89,7 +89,7 @@ fn child() {
     });
 }
 
-/// How often each message came, so that a failed test can be read.
+/// Lists each message once with its count, so that the output of a failed test stays readable.
 fn summary(failures: &[String]) -> String {
     let different: BTreeSet<_> = failures.iter().collect();
     let count = |sentence: &String| failures.iter().filter(|other| *other == sentence).count();
@@ -102,7 +102,7 @@ struct Started {
 }
 
 impl Started {
-    /// Starts a child by a command that ends with running its arguments.
+    /// Starts a child by a command that finally runs its arguments.
     fn new(mut by: Command, job: &Job<'_>) -> Self {
         let Job { ring, journal, token, rounds, without_locks } = job;
         let job = format!("{}\n{}\n{token}\n{rounds}\n{without_locks}", ring.url, journal.display());
@@ -124,7 +124,7 @@ impl Started {
         self.child.stdin.take().unwrap().write_all(b"\n").unwrap();
     }
 
-    /// The failures, after its end.
+    /// Waits until the child ends, and returns its failures.
     fn failures(mut self) -> String {
         let failures = self.line("DONE ");
         assert!(self.child.wait().unwrap().success());
@@ -136,7 +136,7 @@ impl Started {
         loop {
             line.clear();
             assert!(self.output.read_line(&mut line).unwrap() > 0, "the child ended before {beginning}");
-            // The name of the test stands in front of its first line.
+            // The test harness prints the name of the test in front of the first line.
             if let Some((_, rest)) = line.split_once(beginning) {
                 return rest.trim().to_owned();
             }
@@ -291,7 +291,8 @@ fn root_in_a_read_only_container_shares_the_journal_of_another_user_by_its_own_l
         support::write_private(&journal, "");
         journal
     });
-    // No lock and no copy can be made beside it there, and root's own places are no place for those of another user.
+    // The folder of the mounted journal is read-only, so root can create no lock and no copy in it. In its own folders
+    // root creates none for the files of another user.
     let mount = "mount --bind \"$2\" \"$2\" && mount -o remount,bind,ro \"$2\" && mount --bind \"$0\" \"$1\"";
     let mut containers = journals.each_ref().map(|journal| {
         let mut command = Command::new("unshare");
@@ -314,7 +315,7 @@ fn a_container_waits_for_the_one_that_was_stopped_in_the_middle_of_a_write() {
     if !is_root("a_container_waits_for_the_one_that_was_stopped_in_the_middle_of_a_write") {
         return;
     }
-    // The first tear leaves nothing that could be read, the second the whole record of the token that is spent.
+    // The first tear leaves no readable record, the second one leaves the whole record of the spent token.
     let tears: [fn(&str, &str) -> String; 2] = [
         |_, after| after[..after.len() / 4].to_owned(),
         |before, after| {
@@ -328,7 +329,7 @@ fn a_container_waits_for_the_one_that_was_stopped_in_the_middle_of_a_write() {
         let shared = folder.path().join("j.json");
         let token = ring.first_token();
         let job = Job { ring: &ring, journal: &shared, token: &token, rounds: 2, without_locks: false };
-        // The mark of the second request stays for as long as there is no answer.
+        // The mark of the second request stays until Ring answers.
         ring.account().holds_from = Some(2);
         let mut first = Started::new(plain("nice"), &job);
         first.go();
@@ -346,7 +347,7 @@ fn a_container_waits_for_the_one_that_was_stopped_in_the_middle_of_a_write() {
             support::write_private(&journal, "");
             journal
         });
-        // As the first container leaves it that loses its power: its copy is whole, and the journal is not.
+        // This is the state after the first container lost its power: its copy is whole, and the journal is not.
         support::write_private(&journals[0].with_file_name("j.json.tmp"), &whole);
         std::fs::write(&shared, tear(&marked, &whole)).unwrap();
         let start = |index: usize, rounds: usize| {
@@ -357,7 +358,7 @@ fn a_container_waits_for_the_one_that_was_stopped_in_the_middle_of_a_write() {
         };
         let refused = start(1, 2);
         assert!(refused.contains("2 x STORE: ") && refused.contains("start that one again"), "{refused:?}");
-        // Its start alone repairs the journal.
+        // A start of the first container repairs the journal without a refresh.
         assert_eq!((start(0, 0), start(1, 2)), (String::new(), String::new()));
         assert_never_two(&ring);
     }
@@ -414,14 +415,14 @@ fn a_link_that_is_retargeted_to_a_copy_while_a_manager_runs_costs_no_token() {
     }
 }
 
-/// A manager of a `config.json`.
+/// Opens a manager of a `config.json`.
 fn open_config(ring: &Ring, config: &Path) -> Manager {
     support::manager_of_config(config, Disk::default(), support::wire(&ring.url), Arc::new(Quiet))
 }
 
 #[test]
 fn a_config_behind_a_link_that_is_retargeted_takes_its_journal_along() {
-    // Which manager is first after that, and whether the journal was copied too.
+    // The flags are whether the new manager refreshes first, and whether the journal is copied too.
     for (new_one_first, with_journal) in [(true, true), (true, false), (false, true), (false, false)] {
         let ring = Ring::start();
         let folder = folder();
@@ -469,7 +470,7 @@ fn a_config_behind_a_link_that_is_retargeted_takes_its_journal_along() {
     }
 }
 
-/// The target of the link changes during a request, to a copy that has its mark.
+/// Retargets the link during a request, to a copy that has the mark of that request.
 #[test]
 fn a_link_that_is_retargeted_in_mid_request_costs_no_token() {
     for is_config in [false, true] {
@@ -503,7 +504,7 @@ fn a_link_that_is_retargeted_in_mid_request_costs_no_token() {
             copy_folder(&former, &copy);
             retarget(&link, &format!("copy/{name}"));
             let started = open(None);
-            // The answer comes while the new manager waits.
+            // Ring answers while the new manager waits.
             let answers = async {
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 ring.account().holds_from = None;
@@ -586,7 +587,8 @@ wait $!";
 #[test]
 fn the_root_of_a_user_namespace_continues_as_itself_at_a_file_of_an_unmapped_owner() {
     let test = "the_root_of_a_user_namespace_continues_as_itself_at_a_file_of_an_unmapped_owner";
-    // In the first namespace the number that stands for all unmapped owners is no user's, in the second it is one's.
+    // The number that stands for all unmapped owners belongs to no user in the first namespace, and to a user in the
+    // second.
     for script in ["exec unshare -Ur \"$@\"", IN_A_NAMESPACE_OF_MANY_USERS] {
         let namespace = || {
             let mut command = Command::new("sh");

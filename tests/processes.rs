@@ -1,4 +1,5 @@
-//! Many processes on one journal, all of them needing access tokens that keep expiring, and some of them killed.
+//! Tests of many processes on one journal. All of them need access tokens that keep expiring, and the tests kill some
+//! of them.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a suite that cannot set itself up fails where it should")]
@@ -23,7 +24,7 @@ const CALLERS: usize = 50;
 const ROTATIONS: u32 = 100;
 const KILLS: usize = 100;
 const FEWER_KILLS: usize = 40;
-/// How many there are at least while processes are killed.
+/// The least number of refreshes while the test kills processes.
 const FEWEST_REFRESHES: u32 = 20;
 const FEWER_PROCESSES: usize = 6;
 const FEWER_ROTATIONS: u32 = 40;
@@ -83,7 +84,7 @@ fn spawn(ring: &Ring, journal: &Path, token: &str) -> Child {
     spawn_by(Command::new(std::env::current_exe().unwrap()), ring, journal, token)
 }
 
-/// The same process, as another user.
+/// Starts the test binary again as another user.
 fn spawn_as_nobody(ring: &Ring, journal: &Path, token: &str) -> Child {
     let mut command = Command::new("setpriv");
     command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(std::env::current_exe().unwrap());
@@ -100,7 +101,7 @@ fn spawn_by(mut command: Command, ring: &Ring, journal: &Path, token: &str) -> C
         .unwrap()
 }
 
-/// Ends a process normally. Returns its calls, and how many failed.
+/// Ends a process normally. Returns the number of its calls, and of those that failed.
 fn end(mut child: Child) -> (u64, u64) {
     drop(child.stdin.take());
     let output = child.wait_with_output().unwrap();
@@ -161,7 +162,7 @@ fn with_processes_killed_all_the_time_a_sealed_journal_stays_sealed_and_no_token
 
 fn kill_all_the_time(processes: usize, kills: usize, sealed: bool) {
     let ring = Ring::start();
-    // Ring gives its answer again for the token of the request that was lost, and for none before it.
+    // Ring accepts a spent token again if it was the last one sent, because the answer may be lost, but no older one.
     short_lived(&ring, Duration::from_secs(60));
     ring.account().only_last = true;
     let folder = support::folder(sealed);
@@ -237,7 +238,7 @@ fn many_processes_follow_a_link_that_is_retargeted_again_and_again() {
     for number in 1..=RETARGETS {
         let rotations = ring.account().refreshes;
         wait_until("a rotation", || ring.account().refreshes > rotations || ring.account().revoked);
-        // As a careful person does it: between two requests.
+        // A careful administrator retargets the link between two requests.
         let mut guard = None;
         wait_until("the lock", || {
             guard = store.try_lock().unwrap();

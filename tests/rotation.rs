@@ -1,4 +1,5 @@
-//! The storage calls of one rotation, and what another process reads of the journal during rotations, on every system.
+//! Tests, on every system, of the storage calls of one rotation, and of what another process reads from the journal
+//! during rotations.
 
 #![allow(clippy::unwrap_used, reason = "a suite that cannot set itself up fails where it should")]
 
@@ -13,16 +14,17 @@ use ring_auth::journal::{Begun, Guard, JournalStore, Notice, Store};
 use ring_auth::token::RefreshToken;
 
 const ISSUER: &str = "https://oauth.ring.com";
-/// The least number of times that the other process opens the journal, and that it is rotated.
+/// The least number of times that the other process opens the journal. It is rotated `ROTATIONS` times or more
+/// meanwhile.
 const LOOKS: u64 = 400;
 const ROTATIONS: u32 = 60;
 /// The limit after which a run that hangs fails.
 const FAR_TOO_LONG: Duration = Duration::from_secs(600);
 
-/// What follows the name of this file in the environment of the other process: the path of the journal.
+/// Environment variable with the path of the journal for the other process.
 const JOURNAL: &str = "RING_AUTH_ROTATION_JOURNAL";
 
-/// Notes each storage call when it is done, by the name of the file alone.
+/// Records each storage call when it is done, with the file name only.
 #[derive(Default)]
 struct Trace(Mutex<Vec<(&'static str, String)>>);
 
@@ -50,7 +52,7 @@ fn begin(guard: &mut dyn Guard) -> (ring_auth::journal::state::State, Vec<Notice
     }
 }
 
-/// One rotation, as the manager makes it. Returns the messages for a person.
+/// Rotates once, as the manager does. Returns the messages for the user.
 fn rotate(store: &JournalStore, number: u32) -> Vec<Notice> {
     let mut guard = store.try_lock().unwrap().unwrap();
     let (mut state, mut notices) = begin(guard.as_mut());
@@ -122,7 +124,7 @@ fn reader() {
                 last = error.to_string();
             }
         }
-        // Its progress, for the process that waits for it.
+        // This line reports the progress to the process that waits for it.
         if looks % 20 == 0 {
             println!("LOOKED {looks}");
         }

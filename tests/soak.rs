@@ -1,6 +1,7 @@
-//! Many thousand rotations with faults mixed in, years of them by a simulated clock: no login is lost, and memory stays flat.
+//! Runs many thousand rotations with faults, which take years by a simulated clock. No login may be lost, and the
+//! memory may not grow.
 //!
-//! `RING_AUTH_SOAK` says how many; `npm run test:soak` asks for 100 000.
+//! `RING_AUTH_SOAK` sets the number of rotations. `npm run test:soak` sets it to 100 000.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a suite that cannot set itself up fails where it should")]
@@ -22,10 +23,10 @@ const ROTATIONS: u32 = 10_000;
 /// How many rotations each manager makes before the next one takes over.
 const PER_START: u32 = 500;
 const LONGER_THAN_ANY_COOL_DOWN: Duration = Duration::from_secs(20 * 60);
-/// What the fingerprints of 20 000 tokens take, and what an allocator keeps for itself.
+/// Bytes by which the memory may grow: the fingerprints of 20 000 tokens, and memory that the allocator keeps.
 const FLAT: u64 = 16 * 1024 * 1024;
 
-/// A clock on which each sleep makes the time pass.
+/// Simulated time. Each sleep advances it instead of waiting.
 #[derive(Default)]
 struct Compressed {
     passed: AtomicU64,

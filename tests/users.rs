@@ -1,7 +1,7 @@
-//! The users who may read a file stay the same: access lists and attributes survive every rotation.
+//! Tests that the users who may read a file stay the same: access lists and attributes survive every rotation.
 //!
-//! The lists are real ones, on the file system of the temporary folder. Other users are real too, so their part runs as
-//! root alone, and says that it was left out elsewhere.
+//! The lists are real ones, on the file system of the temporary folder. Other users are real too, so the tests with
+//! them need root. Without it each prints that it was left out.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a suite that cannot set itself up fails where it should")]
@@ -33,7 +33,7 @@ impl Listener for Quiet {
     fn on_event(&self, _event: Event) {}
 }
 
-/// An access list as the kernel has it: the owner, one named user, the group, the mask, all others.
+/// An access list in the format of the kernel: the owner, one named user, the group, the mask, all others.
 fn access_list(owner: u16, named: (u32, u16), group: u16, mask: u16, others: u16) -> Vec<u8> {
     const NO_ID: u32 = u32::MAX;
     let entries =
@@ -126,7 +126,7 @@ fn rotate(ring: &Ring, file: &Path, token: &str) {
     assert_eq!(ring.account().stale, 0);
 }
 
-/// Another process that only rotates.
+/// The process that rotates: the test binary, started again.
 #[test]
 fn child() {
     let Ok(job) = std::env::var("RING_AUTH_CHILD") else { return };
@@ -135,7 +135,7 @@ fn child() {
     rotate(&ring, &PathBuf::from(file), "");
 }
 
-/// Rotates by a process of another user.
+/// Rotates in a process of another user.
 fn rotate_as_nobody(ring: &Ring, file: &Path) {
     let child = Command::new("setpriv")
         .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
@@ -149,7 +149,7 @@ fn rotate_as_nobody(ring: &Ring, file: &Path) {
     assert_eq!(ring.account().stale, 0);
 }
 
-/// A file of each kind with the token of an account in it, and a rotation behind it, so that its journal is there.
+/// Creates a file of each kind with the token of an account, and rotates once, so that its journal exists.
 fn files(folder: &Path) -> [(Ring, PathBuf, String); 3] {
     ["config.json", ".env", "journal.json"].map(|kind| {
         let own = folder.join(format!("of-{kind}"));
@@ -169,13 +169,13 @@ fn files(folder: &Path) -> [(Ring, PathBuf, String); 3] {
 fn an_access_list_and_attributes_survive_a_rotation() {
     let folder = folder();
     for (ring, file, token) in files(folder.path()) {
-        // A user who may read it, a group that may not, though its mode looks as if it could.
+        // The list lets one user read the file, and not the group, although the mode looks as if the group could.
         let list = access_list(6, (NOBODY, 4), 0, 4, 0);
         if !could_set(&file, ACCESS, &list) || !could_set(&file, "user.backup", b"yes") {
             return;
         }
         set(&file, "user.long", &[b'x'; 2000]).unwrap();
-        // Open, so that no other file gets its number meanwhile.
+        // The file stays open, so that no other file gets its inode number.
         let open = std::fs::File::open(&file).unwrap();
         let inode = open.metadata().unwrap().ino();
         rotate(&ring, &file, &token);
@@ -269,7 +269,7 @@ fn a_folder_that_may_be_written_and_not_read_is_enough() {
     }
 }
 
-/// Everything in a folder.
+/// The files and folders below a folder.
 fn walk(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries

@@ -1,5 +1,5 @@
-//! Which journal a mirror follows, with real processes, links and mounts, on a Ring that forgives nothing: one token in two
-//! places, renamed places, links of a `ConfigMap`, and release folders.
+//! Tests which journal a mirror uses, with real processes, links and mounts, and a simulated Ring without a grace
+//! period: one token in two places, renamed places, links of a `ConfigMap`, and release folders.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a suite that cannot set itself up fails where it should")]
@@ -20,12 +20,12 @@ use ring_auth::mirror::{Purpose, Target};
 use support::{Chance, Ring, retarget};
 use tokio::runtime::Handle;
 
-/// How often two processes start at once.
+/// How often the test starts two processes at once.
 const STARTS: usize = 12;
 const GRACE: Duration = Duration::from_secs(60);
 const SIGKILL: i32 = 9;
 
-/// Records the messages for a person.
+/// Listener that records the messages for the user.
 #[derive(Default)]
 struct Heard(Mutex<Vec<String>>);
 
@@ -68,7 +68,7 @@ fn try_open(
     Ok((support::with_parts(parts, None), heard, journal))
 }
 
-/// Opens a place, refreshes several times, and closes. Returns the messages for a person, and the journal.
+/// Opens a place, refreshes several times, and closes. Returns the messages for the user, and the journal.
 fn use_place(
     ring: &Ring,
     file: &Path,
@@ -107,7 +107,7 @@ fn keys(keys: &[(&str, &str)]) -> String {
 
 type MakeText = fn(&[(&str, &str)]) -> String;
 
-/// The two kinds of file, and how their text is made.
+/// The two kinds of files, each with the function that makes its text.
 const KINDS: [(&str, MakeText); 2] = [("config.json", blocks), (".env", keys)];
 
 /// The journals in a folder.
@@ -118,7 +118,7 @@ fn journals(folder: &Path) -> Vec<String> {
     support::names(folder).into_iter().filter(is_journal).collect()
 }
 
-/// The tokens that a text shows, in their order.
+/// The tokens that a file shows, in their order.
 fn shown(file: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(file).unwrap();
     text.split(['"', '=', '\n']).filter(|part| part.len() > 40).map(str::to_owned).collect()
@@ -129,7 +129,7 @@ fn assert_one_keeper(ring: &Ring) {
     assert_eq!((account.stale, account.most_at_once, account.revoked), (0, 1, false), "stale, at once, revoked");
 }
 
-/// A probe that does nothing until a step at which the process ends.
+/// Probe that counts the steps, and kills the process at one of them.
 #[derive(Default)]
 struct Steps {
     seen: Mutex<usize>,
@@ -221,7 +221,7 @@ impl Started {
         self.child.stdin.take().unwrap().write_all(b"\n").unwrap();
     }
 
-    /// How many steps it took; `None` if it was killed.
+    /// Waits until the process ends. Returns how many steps it took, or `None` if it was killed.
     fn ended(mut self) -> Option<usize> {
         let done = self.line("DONE ");
         let mut complaint = String::new();
@@ -288,7 +288,7 @@ fn two_processes_that_start_at_once_with_one_token_in_two_places_are_one_keeper(
             assert_one_keeper(&ring);
             let own = state_path.unwrap_or(&folder.path().join(".ring-auth")).to_owned();
             assert_eq!(journals(&own).len(), 1, "{:?}", support::names(&own));
-            // Each shows the newest one after its next look.
+            // Each place shows the newest token after its manager has looked at it again.
             for place in ["ONE", "TWO"] {
                 use_place(&ring, &file, place, state_path, 0);
             }
@@ -310,7 +310,7 @@ fn the_second_place_with_the_token_is_reported_once_and_both_show_the_newest() {
         let warnings = |heard: Vec<String>| heard.iter().filter(|said| said.contains("A login for each")).count();
         let (first, journal) = use_place(&ring, &file, "ONE", None, 1);
         assert_eq!(warnings(first), 0);
-        // The other one shows a spent token now.
+        // The place `TWO` shows a spent token now.
         let (second, same) = use_place(&ring, &file, "TWO", None, 1);
         assert_eq!((warnings(second), same), (1, journal));
         for place in ["ONE", "TWO", "ONE", "TWO"] {
@@ -333,12 +333,12 @@ fn a_place_that_is_renamed_or_removed_continues_with_its_family() {
         let own = folder.path().join(".ring-auth");
         support::write_private(&file, &text(&[("ONE", &ring.first_token())]));
         use_place(&ring, &file, "ONE", None, 2);
-        // Renamed, with an old copy of the token.
+        // The user renames the place, and restores an old copy of the token in it.
         let newest = shown(&file).remove(0);
         use_place(&ring, &file, "ONE", None, 1);
         support::write_private(&file, &text(&[("RENAMED", &newest)]));
         use_place(&ring, &file, "RENAMED", None, 1);
-        // A second one with the same token, which is removed again.
+        // The user adds a second place with the same token, and removes it again.
         let newest = shown(&file).remove(0);
         support::write_private(&file, &text(&[("RENAMED", &newest), ("SECOND", &newest)]));
         use_place(&ring, &file, "SECOND", None, 2);
@@ -346,7 +346,7 @@ fn a_place_that_is_renamed_or_removed_continues_with_its_family() {
         use_place(&ring, &file, "RENAMED", None, 2);
         assert_eq!(journals(&own).len(), 1, "{:?}", support::names(&own));
         assert_one_keeper(&ring);
-        // A new place under the former name is no place of that account.
+        // A new place under the former name does not belong to that account.
         support::write_private(&file, &text(&[("RENAMED", &shown(&file)[0]), ("ONE", "")]));
         let error = runtime().block_on(async {
             let (manager, _, _) = try_open(&ring.url, &file, "ONE", None, Disk::default()).unwrap();
@@ -368,7 +368,7 @@ fn a_link_of_a_config_map_that_is_retargeted_again_and_again_leads_to_the_same_j
     let deploy = |number: usize| {
         let version = folder.path().join(format!("..2026_{number}"));
         std::fs::create_dir(&version).unwrap();
-        // Each deploy brings the first token once more.
+        // Each deployment contains the first token again.
         support::write_private(&version.join("config.json"), &blocks(&[("ONE", &token)]));
         retarget(&folder.path().join("..data"), &format!("..2026_{number}"));
     };
@@ -411,7 +411,7 @@ fn release_folders_share_their_journal_and_an_old_one_that_is_read_only_knows_it
     let mut found = Vec::new();
     for number in [1, 2, 3, 1] {
         retarget(&current, &format!("releases/{number}"));
-        // A program that has its release as its working folder knows that folder by its own path.
+        // A program whose working folder is a release sees the path of that release, and not the link.
         found.push(use_place(&ring, &current.join(".env"), "ONE", Some(&state), 1).1);
         found.push(use_place(&ring, &release(number).join(".env"), "ONE", Some(&state), 1).1);
     }
@@ -421,7 +421,7 @@ fn release_folders_share_their_journal_and_an_old_one_that_is_read_only_knows_it
     if !is_root(test) {
         return;
     }
-    // The file of the second release shows the first token again, and cannot be written any more.
+    // The file of the second release shows the first token again, and is read-only in the next process.
     let file = release(2).join(".env");
     support::write_private(&file, &keys(&[("ONE", &token)]));
     let mut by = Command::new("unshare");
@@ -508,7 +508,7 @@ fn without_a_state_path_the_folder_is_beside_the_link_only_if_the_target_is_moun
         assert_eq!(journals(&used.join(".ring-auth")).len(), 1);
         assert!(!other.join(".ring-auth").exists());
         assert_one_keeper(&ring);
-        // One that exists is used, also if the target can be written.
+        // ring-auth uses an existing journal even if it can write beside the target.
         let (_, journal) = use_place(&ring, &file, "ONE", None, 1);
         assert!(journal.starts_with(used), "{}", journal.display());
         assert_one_keeper(&ring);
@@ -529,12 +529,12 @@ fn of_two_folders_with_one_journal_the_newer_one_is_used_and_two_journals_are_re
     retarget(&file, "../store/config.json");
     use_place(&ring, &file, "ONE", None, 1);
     support::copy_folder(&store.join(".ring-auth"), &home.join(".ring-auth"));
-    // The journal beside the target continues.
+    // Only the journal beside the target gets a newer token.
     use_place(&ring, &store.join("config.json"), "ONE", None, 1);
     let (_, journal) = use_place(&ring, &file, "ONE", None, 1);
     assert!(journal.starts_with(&store), "{}", journal.display());
     assert_one_keeper(&ring);
-    // Another journal, which was made for this file too.
+    // A second journal is made for this file.
     std::fs::rename(store.join(".ring-auth"), folder.path().join("kept")).unwrap();
     std::fs::remove_dir_all(home.join(".ring-auth")).unwrap();
     let text = std::fs::read_to_string(&file).unwrap();
@@ -573,15 +573,15 @@ fn killed_at_every_step_of_a_start_the_other_place_and_the_next_start_continue()
     };
     let steps = run(&place(0), "ONE", 0, None).unwrap();
     assert!(steps > 50, "only {steps} steps");
-    // Every step of a first start would take minutes; the others are hit by the next runs.
+    // A kill at every step of a first start would take minutes, so the test takes every fourth step.
     let mut chance = Chance(0x5eed_4321);
     for step in (chance.below(4)..steps).step_by(4) {
         ring.account().grace = Duration::ZERO;
         let file = place(step + 1);
-        // A run can take fewer steps than the one that counted them, and ends in good order then.
+        // A run can take fewer steps than the one that counted them, and then ends normally.
         let all = run(&file, "ONE", 0, Some(step));
         assert!(all.is_none_or(|all| all <= step), "step {step} of {steps} was passed over");
-        // An answer may have been lost with the process.
+        // The answer may have been lost with the process, so Ring accepts its token again.
         ring.account().grace = GRACE;
         use_place(&ring, &file, "TWO", None, 1);
         ring.account().grace = Duration::ZERO;

@@ -1,4 +1,4 @@
-//! The shared parts of the suites: a Ring that accepts each token once, and the parts of a manager around it.
+//! Shared parts of the test suites: a simulated Ring that accepts each token once, and managers that use it.
 
 #![allow(clippy::unwrap_used, reason = "a suite that cannot set itself up fails where it should")]
 #![allow(dead_code, reason = "each suite uses its own part of it")]
@@ -25,8 +25,8 @@ use ring_auth::mirror::{Purpose, Target};
 use ring_auth::oauth::{Endpoints, LoginFlow, OauthClient, RingOauth};
 use tokio::runtime::Handle;
 
-/// A token endpoint on loopback: every token works once, and a used one during the grace period as well. A request with a token
-/// after that revokes the family.
+/// Simulated token endpoint on loopback. It accepts each token once, and a spent one during the grace period. A request
+/// with a spent token after that revokes the token family.
 pub struct Ring {
     pub url: String,
     state: Arc<Mutex<Account>>,
@@ -42,18 +42,18 @@ pub struct Account {
     pub revoked: bool,
     /// The delay of an answer after the token was rotated.
     pub latency: Duration,
-    /// The request from which on answers are kept back, for as long as this is set.
+    /// Number of the request from which on Ring keeps answers back, as long as this is set.
     pub holds_from: Option<u32>,
     /// The lifetime of the access token in the answer, in seconds.
     pub expires_in: f64,
     pub most_at_once: u32,
-    /// Rotations, as opposed to requests.
+    /// Number of rotations, which excludes requests that Ring rejected.
     pub rotations: u32,
     /// The least length in bytes of its tokens.
     pub token_bytes: usize,
-    /// Faults mixed in, by a generator that makes the same ones in every run.
+    /// Generator of faults, which makes the same faults in every run.
     pub chance: Option<Chance>,
-    /// Whether the grace is for the token that was presented last alone.
+    /// Whether the grace period is only for the token that was sent last.
     pub only_last: bool,
     presented: Option<u32>,
     at_once: u32,
@@ -86,12 +86,12 @@ impl Ring {
         };
         let state = Arc::new(Mutex::new(account));
         let shared = Arc::clone(&state);
-        // Ends with its process, like the account that it plays.
+        // The thread ends with the process, and so does the simulated account.
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let shared = Arc::clone(&shared);
                 thread::spawn(move || {
-                    // A client that disconnects during a request was killed, which is what these tests do.
+                    // A client that disconnects during a request was killed by its test.
                     let _ = answer(stream, &shared);
                 });
             }
@@ -99,7 +99,7 @@ impl Ring {
         Self { url, state }
     }
 
-    /// The address of its Ring, which a child gets from its parent.
+    /// The Ring of the parent process, whose address a child gets from its parent.
     pub fn at(url: &str) -> Self {
         Self { url: url.to_owned(), state: Arc::default() }
     }
@@ -118,7 +118,7 @@ impl Ring {
     }
 }
 
-/// A token of at least that many bytes, which differs from every other one in each part of it.
+/// A token of at least that many bytes, of which each part differs from every other token.
 fn name(number: u32, bytes: usize) -> String {
     let name = format!("eyJhbGciOiJIUzI1NiJ9.token-{number}.signature");
     let missing = bytes.saturating_sub(name.len());
@@ -186,14 +186,14 @@ const OK: &str = "200 OK";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The connection goes before the request was looked at.
+    /// Ring closes the connection before it looks at the request.
     CutBefore,
-    /// The token was rotated, and the connection goes.
+    /// Ring rotates the token, and closes the connection without an answer.
     CutAfter,
     Unavailable,
-    /// The token was rotated, and the edge answers 502.
+    /// Ring rotates the token, and a proxy in front of it answers 502.
     BadGateway,
-    /// The token was rotated, and half of the answer comes.
+    /// Ring rotates the token, and sends half of the answer.
     Truncated,
     /// Another server answers 200.
     Portal,
@@ -204,7 +204,7 @@ pub enum Fault {
 pub struct Chance(pub u64);
 
 impl Chance {
-    /// One of so many numbers.
+    /// A number below `count`.
     pub fn below(&mut self, count: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -229,7 +229,7 @@ impl Account {
     fn refresh(&mut self, token: &str) -> (&'static str, String) {
         self.refreshes += 1;
         let number = token.strip_prefix("eyJhbGciOiJIUzI1NiJ9.token-").and_then(|rest| rest.split('.').next());
-        // A token that was made of two is not valid.
+        // A token that consists of parts of two tokens is not valid.
         let is_whole = |number: &u32| name(*number, self.token_bytes) == token;
         let number: Option<u32> = number.and_then(|number| number.parse().ok()).filter(is_whole);
         let may_return = !self.only_last || number == self.presented;
@@ -254,7 +254,7 @@ impl Account {
         self.presented = number;
         self.newest += 1;
         self.rotations += 1;
-        // Like a server, this one forgets what is long over; what it has forgotten is stale all the same.
+        // Like a real server, this one forgets tokens whose grace period is over. A forgotten token is stale too.
         if self.spent.len() > 1000 {
             let grace = self.grace;
             self.spent.retain(|_, at| at.elapsed() < grace);
@@ -269,34 +269,34 @@ impl Account {
     }
 }
 
-/// The wire to a server.
+/// The OAuth client for a server.
 pub fn wire(url: &str) -> Arc<RingOauth> {
     let endpoints = Endpoints::parse(Some(url), None).unwrap();
     let http = HttpConfig { environment: Environment::default(), ..HttpConfig::default() };
     Arc::new(RingOauth::new(Arc::new(HttpClient::new(http)), endpoints, None).unwrap())
 }
 
-/// What the name of a folder begins with whose journals are sealed: so each process of a suite knows it.
+/// Prefix of the names of folders whose journals are sealed, by which each process of a suite recognises them.
 pub const SEALED: &str = "sealed-";
 
-/// A folder for journals that are sealed, or not.
+/// Creates a folder for sealed or for plain journals.
 pub fn folder(sealed: bool) -> tempfile::TempDir {
     tempfile::Builder::new().prefix(if sealed { SEALED } else { "plain-" }).tempdir().unwrap()
 }
 
-/// How the journal of that path is read and written.
+/// The codec with which the journal of that path is read and written.
 pub fn codec(issuer: String, path: &Path) -> Codec {
     let is_sealed = path.iter().any(|part| part.to_string_lossy().starts_with(SEALED));
     let codec = Codec::from(issuer);
     if is_sealed { codec.with_key(Key::new([7; KEY_BYTES]).into()) } else { codec }
 }
 
-/// The files below a folder in which a token of the Ring here can be read, wrapped or not, or an access token. A version of a
-/// configuration shows the token, sealed journal or not.
+/// The files below a folder that show an access token, or a refresh token of this Ring, wrapped or not. Versions of a
+/// configuration, which show the token even if the journal is sealed, are left out.
 pub fn showing(folder: &Path) -> Vec<String> {
     let marks = ["eyJhbGciOiJIUzI1NiJ9.token-", "access-"].map(str::as_bytes);
     let mut forms: Vec<Vec<u8>> = marks.iter().map(|mark| mark.to_vec()).collect();
-    // In base64 a text looks in three ways, by what stands before it.
+    // A text has three forms in base64, depending on its offset.
     for before in 0..3 {
         let text = STANDARD.encode([&b"   "[..before], marks[0]].concat());
         forms.push(text.as_bytes()[if before == 0 { 0 } else { 4 }..text.len() / 4 * 4 - 4].to_vec());
@@ -340,7 +340,7 @@ pub fn manager_with_clock(
     manager_with_codec(journal, token, disk, oauth, listener, clock, codec)
 }
 
-/// A manager with a journal that is read and written in another way than its path says.
+/// A manager with a journal that is read and written with the given codec, whatever its path is.
 #[allow(clippy::too_many_arguments, reason = "each is a part of a manager")]
 pub fn manager_with_codec(
     journal: &Path,
@@ -358,7 +358,7 @@ pub fn manager_with_codec(
     )
 }
 
-/// A manager with a journal behind a `config.json`, as the addon makes one.
+/// A manager with a `config.json` as its mirror and the journal of that file, as the addon makes one.
 pub fn manager_of_config(
     config: &Path,
     disk: Disk,
@@ -393,7 +393,8 @@ pub fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// Copies a folder of files in which a process is at work: a file that has gone since the folder was read is not in the copy.
+/// Copies the files of a folder while a process uses it. A file that was deleted after the folder was read is not in
+/// the copy.
 pub fn copy_folder_in_use(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
@@ -418,7 +419,7 @@ pub fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// A manager of parts that a suite has chosen itself.
+/// A manager with the parts that a suite has chosen.
 pub fn with_parts(parts: Parts, token: Option<String>) -> Manager {
     let settings = Settings {
         refresh_token: token.map(Secret::new),
