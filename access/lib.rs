@@ -30,8 +30,8 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 
-/// The identifier of the user of this process, `S-1-5-21-…`, and how a list names that user: some have a name of two letters
-/// (`SY` is the system itself, `LA` the built-in administrator).
+/// The identifier of the user of this process, `S-1-5-21-…`, and the name of that user in a list. Some users have a
+/// name of two letters there (`SY` is the system itself, `LA` the built-in administrator).
 ///
 /// # Errors
 ///
@@ -44,11 +44,11 @@ pub fn user() -> io::Result<(String, String)> {
     let token = unsafe { OwnedHandle::from_raw_handle(token) };
 
     let mut length = 0;
-    // SAFETY: asks for the length alone: nothing is written to the place of no bytes.
+    // SAFETY: the call asks only for the length, and its buffer has no bytes, so the system writes nothing to it.
     unsafe { GetTokenInformation(token.as_raw_handle(), TokenUser, null_mut(), 0, &raw mut length) };
     // A buffer of words, so that the structure of pointers at its beginning is aligned.
     let mut buffer = vec![0_usize; (length as usize).div_ceil(size_of::<usize>())];
-    // SAFETY: the buffer has room for as many bytes as are announced.
+    // SAFETY: the buffer has room for the number of bytes that the call is told.
     succeed(unsafe {
         GetTokenInformation(token.as_raw_handle(), TokenUser, buffer.as_mut_ptr().cast(), length, &raw mut length)
     })?;
@@ -156,7 +156,7 @@ impl Allocated {
         while unsafe { *text.add(length) } != 0 {
             length += 1;
         }
-        // SAFETY: as many characters were just read.
+        // SAFETY: the loop above has read that many characters.
         let text = unsafe { std::slice::from_raw_parts(text, length) };
         String::from_utf16(text).map_err(|_| io::ErrorKind::InvalidData.into())
     }
@@ -164,7 +164,8 @@ impl Allocated {
 
 impl Drop for Allocated {
     fn drop(&mut self) {
-        // SAFETY: the system allocated it for this process in one of the calls that ask for this, and it is freed once.
+        // SAFETY: the system allocated this memory in a call whose caller has to free it, and only this code frees it,
+        // once.
         unsafe { LocalFree(self.0) };
     }
 }
@@ -223,7 +224,7 @@ fn wide_path(path: &Path) -> io::Result<Vec<u16>> {
     let (prefix, skipped) = match absolute.components().next() {
         Some(Component::Prefix(prefix)) => match prefix.kind() {
             Prefix::Disk(_) => (r"\\?\", 0),
-            // Its two backslashes stand for the share already.
+            // The prefix replaces the two backslashes at the beginning of a share.
             Prefix::UNC(..) => (r"\\?\UNC\", 2),
             _ => ("", 0),
         },

@@ -11,7 +11,7 @@ use crate::task::BoxFuture;
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Runs on tokio's paused clock; the wall clock can be moved against it.
+/// Clock that runs on tokio's paused time. A test can shift its wall clock.
 struct HandClock {
     start: tokio::time::Instant,
     shift: AtomicI64,
@@ -36,11 +36,11 @@ impl Clock for HandClock {
     }
 }
 
-/// Rotates, or is out of order.
+/// OAuth client that rotates, or fails if the test says so.
 struct Wire {
     refreshes: AtomicUsize,
     trouble: Mutex<Option<ErrorCode>>,
-    /// Gives the same access token each time.
+    /// Whether it gives the same access token each time.
     is_stubborn: AtomicBool,
     oauth: Arc<RingOauth>,
 }
@@ -90,7 +90,7 @@ use Reply::{IsSilent, Says};
 
 type Respond = Box<dyn Fn(&Request, usize) -> Reply + Send + Sync>;
 
-/// Ring, as a function of the request and of how many came before it.
+/// Simulated Ring: a function of the request and of the number of requests before it.
 struct Ring {
     respond: Mutex<Respond>,
     sent: Mutex<Vec<(Duration, Request)>>,
@@ -242,7 +242,7 @@ fn is_session(request: &Request) -> bool {
     request.url.path() == "/clients_api/session"
 }
 
-/// Wants a session first.
+/// Answers as a Ring that requires a session first.
 fn wants_session(request: &Request, made: usize) -> Reply {
     if is_session(request) {
         return ok(r#"{"profile":{"id":1}}"#);
@@ -279,7 +279,7 @@ async fn the_account_goes_along_whatever_the_caller_says() {
     assert_eq!((body.content_type(), body.bytes()), (Some("text/x"), &b"hi"[..]));
     assert_eq!((sent.method, sent.url.as_str()), (Method::Put, "https://api.ring.com/x?y=z"));
     assert_eq!(sent.limit, DATA_LIMIT);
-    // Some servers take none of these without a length.
+    // Some servers reject POST, PUT and PATCH without a length.
     for (method, has_body) in [
         (Method::Get, false),
         (Method::Head, false),
@@ -348,7 +348,7 @@ async fn an_api_that_says_401_to_everything_is_given_up_on() {
     rig.ring.then(|_, _| status(401));
     assert_eq!(code(rig.api.request(get("x")).await), (ErrorCode::ServerError, Some(401)));
     assert_eq!((rig.ring.sent().len(), rig.wire.refreshes.load(Ordering::SeqCst)), (3, 3));
-    // Five such rotations, and then no more of them.
+    // The client makes five such rotations, and then no more.
     for _ in 0..20 {
         assert_eq!(code(rig.api.request(get("x")).await), (ErrorCode::ServerError, Some(401)));
     }
@@ -383,7 +383,7 @@ async fn what_reads_waits_for_the_network_and_what_changes_something_a_minute() 
     let before = rig.clock.monotonic();
     assert_eq!(code(rig.api.request(call(Method::Put, "https://api.ring.com/x")).await), (ErrorCode::Network, None));
     assert!(rig.clock.monotonic() <= before + 60 * SECOND);
-    // Whoever needs no answer does not get his request sent twice.
+    // A request with `allow_no_response` is not sent twice.
     let sent = rig.ring.sent().len();
     let careless = Call { allow_no_response: true, ..get("x") };
     assert_eq!(code(rig.api.request(careless).await).0, ErrorCode::Network);
@@ -406,7 +406,7 @@ async fn an_outage_of_the_token_endpoint_is_waited_for() {
     *rig.wire.trouble.lock().unwrap() = None;
     assert_eq!(reading.await.unwrap().unwrap().status, 200);
     assert_eq!((rig.ring.sent().len(), rig.wire.refreshes.load(Ordering::SeqCst)), (1, 1));
-    // What a person has to see to is not waited for.
+    // The client does not wait if the error needs the user.
     for code in [ErrorCode::Blocked, ErrorCode::RefreshTokenRejected] {
         let rig = self::rig();
         *rig.wire.trouble.lock().unwrap() = Some(code);
@@ -465,14 +465,14 @@ async fn a_session_is_renewed_every_twelve_hours_until_the_timers_are_cleared() 
     tokio::time::sleep(49 * HOUR).await;
     assert_eq!(rig.ring.count("/clients_api/session"), 5);
     assert_eq!(rig.heard.sessions.load(Ordering::SeqCst), 5);
-    // The monotonic clock stands still in a suspended machine.
+    // The monotonic clock stands still while the machine is suspended.
     rig.clock.shift.store(12 * 3600 * 1000, Ordering::SeqCst);
     tokio::time::sleep(62 * SECOND).await;
     assert_eq!(rig.ring.count("/clients_api/session"), 6);
     rig.api.clear();
     tokio::time::sleep(49 * HOUR).await;
     assert_eq!(rig.ring.count("/clients_api/session"), 6);
-    // A new one is renewed again.
+    // The client renews a new session again.
     rig.api.session().await.unwrap();
     tokio::time::sleep(13 * HOUR).await;
     assert_eq!(rig.ring.count("/clients_api/session"), 8);
@@ -506,7 +506,7 @@ async fn a_429_on_the_session_is_waited_for_as_it_says_or_200_seconds() {
         rig.api.session().await.unwrap();
         assert_eq!(rig.ring.seconds(), [0, wait]);
     }
-    // Everybody waits for the same one; what would change something does not wait for long.
+    // All callers wait for the same session. A request that changes something does not wait for long.
     let rig = rig();
     rig.ring.then(|request, n| match (is_session(request), n) {
         (true, 0..4) => status(429),
@@ -534,7 +534,7 @@ async fn a_429_on_the_session_is_not_answered_by_hammering() {
     rig.ring.then(|_, _| Says(429, vec![("retry-after", "0".to_owned())], String::new()));
     assert_eq!(code(rig.api.session().await), (ErrorCode::RateLimited, Some(429)));
     assert_eq!(rig.ring.seconds(), [0, 1, 2, 3]);
-    // A day is not waited for, and not ignored either.
+    // The client does not wait for a day, but sends nothing during that day either.
     rig.ring.then(|_, _| Says(429, vec![("retry-after", "86400".to_owned())], String::new()));
     let failure = rig.api.session().await.unwrap_err();
     assert_eq!(failure.error.code(), ErrorCode::RateLimited);
@@ -617,11 +617,12 @@ async fn clearing_ends_waits_and_closing_ends_everything() {
     tokio::time::sleep(SECOND).await;
     rig.api.clear();
     assert_eq!(code(waiting.await.unwrap()).0, ErrorCode::Aborted);
-    // Those that come later are none of its business.
+    // `clear` does not affect later requests.
     rig.ring.then(|_, n| if n < 3 { status(504) } else { ok("{}") });
     assert_eq!(rig.api.request(get("x")).await.unwrap().status, 200);
 
-    // Who waits for a session that waits itself, and came later than who asked for it, waits no longer either.
+    // `clear` also ends the wait of a second caller for a session that the first caller has requested and that waits
+    // itself.
     rig.ring.then(|request, _| if is_session(request) { status(429) } else { wants_session(request, 0) });
     let one = spawn("x");
     tokio::time::sleep(SECOND).await;

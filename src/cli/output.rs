@@ -263,7 +263,7 @@ fn write_now(to: &mut impl Write, text: &str) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// Takes a byte at a time, and every other time none.
+    /// Writer that takes one byte per call, and no byte in every second call.
     struct Slow(Vec<u8>, bool);
 
     impl Write for Slow {

@@ -246,7 +246,7 @@ mod tests {
         {
             for device in ["/dev/null", "/dev/stdin"] {
                 let said = read(Path::new(device), "s").map(|_| ());
-                // Standard input may be a regular file.
+                // The standard input of the test may be a regular file.
                 assert!(
                     said.as_ref().is_err_and(|error| error.message().contains("a device")) || device == "/dev/stdin"
                 );

@@ -520,7 +520,7 @@ mod tests {
         assert!(several.message().contains(&*packaged.to_string_lossy()), "{several}");
         std::fs::remove_file(&packaged).unwrap();
         assert_eq!(around().look().unwrap(), own);
-        // sudo may keep the home, so that both are the same.
+        // sudo may keep the variable `HOME`, so that both homes are the same.
         let twice = Surroundings { homes: vec![home.clone(), home.clone()], ..Default::default() };
         assert_eq!(twice.look().unwrap(), own);
     }

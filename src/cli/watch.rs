@@ -232,7 +232,7 @@ mod tests {
             (NeedsLogin, Some(RefreshTokenRejected), Some(Edge)),
             (NeedsLogin, Some(RefreshTokenRejected), None),
             (NeedsLogin, Some(NoRefreshToken), Some(State)),
-            // The disk went away, and came back as it was.
+            // The disk was unavailable, and is available again without changes.
             (Idle, Some(Store), Some(State)),
             (NeedsLogin, Some(NoRefreshToken), Some(State)),
             (Idle, None, Some(Edge)),

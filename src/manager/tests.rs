@@ -26,7 +26,7 @@ const ISSUER: &str = "https://oauth.ring.com";
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Runs on tokio's paused clock; the wall clock can be moved against it.
+/// Clock that runs on tokio's paused time. A test can shift its wall clock.
 struct HandClock {
     start: tokio::time::Instant,
     shift: AtomicI64,
@@ -41,7 +41,7 @@ impl HandClock {
         self.shift.fetch_add(seconds * 1000, Ordering::SeqCst);
     }
 
-    /// Shows the time that the files of a journal are written by.
+    /// Sets the wall clock to the time of the system, which the files of a journal have.
     fn follow_the_system(&self) {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let ahead = i64::try_from(now.as_millis()).unwrap() - i64::try_from(self.wall()).unwrap();
@@ -68,17 +68,17 @@ impl Clock for HandClock {
     }
 }
 
-/// Answers as told, and otherwise rotates: `a` becomes `a+`.
+/// OAuth client that gives the answers of the test, and otherwise rotates: `a` becomes `a+`.
 struct Wire {
     answers: Mutex<VecDeque<Result<Grant, WireError>>>,
     sent: Mutex<Vec<String>>,
     lifetime: Mutex<Duration>,
     takes: Duration,
-    /// How long it takes before anything can be sent.
+    /// How long `prepare` takes.
     prepares: Mutex<Duration>,
-    /// Why no request can be made at all.
+    /// The error of `prepare`, if no request can be made.
     misconfigured: Mutex<Option<Error>>,
-    /// For logins, which nothing answers.
+    /// The OAuth client for logins, which no server answers.
     oauth: Arc<RingOauth>,
 }
 
@@ -196,16 +196,16 @@ impl Listener for Heard {
     }
 }
 
-/// A store that says it is durable, and can be made to fail.
+/// Store that claims to be durable, and that a test can make fail.
 struct Shaky {
     inner: MemoryStore,
     fails: Arc<AtomicBool>,
     unreadable: AtomicBool,
     locked: AtomicUsize,
-    /// Whether a write waits, and how many have waited.
+    /// Whether writes wait. `held` counts the writes that have waited.
     holds: Arc<AtomicBool>,
     held: Arc<AtomicUsize>,
-    /// Stands for the metadata of a file, of which each look is counted.
+    /// Stands for the metadata of a file. `stamps` counts each look at them.
     written: AtomicUsize,
     stamps: AtomicUsize,
     peeks: AtomicUsize,
@@ -298,15 +298,15 @@ impl Guard for ShakyGuard {
     }
 }
 
-/// A mirror on which a test writes what it likes.
+/// Mirror into which a test can write any text.
 struct Board {
     shows: Mutex<Option<String>>,
     fails: AtomicBool,
-    /// It can be read, and not written.
+    /// Whether it can be read but not written.
     sealed: AtomicBool,
-    /// It takes a moment to be written.
+    /// Whether a write takes a moment.
     slow: AtomicBool,
-    /// It does not answer, as on a mount that has gone.
+    /// Whether it does not answer, as on a mount whose server is gone.
     gone: AtomicBool,
     asked: AtomicUsize,
     writes: AtomicUsize,
@@ -379,7 +379,7 @@ impl Mirror for Board {
     }
 }
 
-/// Everything that a test can hold on to.
+/// The parts around a manager, which a test can inspect and change.
 struct Bench {
     mirror: Option<Follower>,
     store: Arc<dyn Store>,
@@ -411,7 +411,7 @@ impl Bench {
         }
     }
 
-    /// With a mirror in front.
+    /// A bench with a mirror.
     fn before(board: &Arc<Board>) -> Self {
         Self { mirror: Some(Follower::Place(Arc::clone(board) as Arc<_>)), ..Self::on(Shaky::new()) }
     }
@@ -445,7 +445,7 @@ impl Bench {
         self.store.peek().unwrap().unwrap()
     }
 
-    /// Puts something into the store as another process would.
+    /// Changes the state in the store, as another process would.
     fn edit(&self, change: impl FnOnce(&mut State)) {
         let mut guard = self.store.try_lock().unwrap().unwrap();
         let mut state = guard.read().unwrap().state;
@@ -454,7 +454,7 @@ impl Bench {
     }
 }
 
-/// Whether that is what a logout leaves.
+/// Whether a state is what a logout leaves.
 fn is_logged_out(state: &State) -> bool {
     let at = state.logged_out_at;
     at.is_some()
@@ -587,7 +587,7 @@ async fn what_no_other_try_can_change_leaves_neither_a_mark_nor_a_cool_down() {
     assert!(bench.wire.sent().is_empty());
     let state = bench.store.peek().unwrap();
     assert!(state.is_none_or(|state| state.mark.is_none() && state.cool_down.is_none()));
-    // Nothing has to pass before the next try.
+    // The next try does not have to wait.
     *bench.wire.misconfigured.lock().unwrap() = None;
     manager.auth().await.unwrap();
     assert_eq!(bench.wire.sent(), ["token-a-of-this-test"]);
@@ -619,7 +619,7 @@ async fn a_rotation_settles_a_complaint_and_renews_the_lifetime_even_if_its_acce
     }
     assert_eq!(bench.wire.sent().len(), 2, "one invalidation, one rotation");
 
-    // Beyond the end of the first lifetime, and within that of the second.
+    // After these two waits the first lifetime is over, and the second one is not.
     tokio::time::sleep(SECOND * 3_000).await;
     let second = manager.refresh(false).await.unwrap();
     tokio::time::sleep(SECOND * 700).await;
@@ -906,7 +906,7 @@ async fn a_holder_that_hangs_is_waited_for_and_never_overtaken() {
 
 #[tokio::test(start_paused = true)]
 async fn a_holder_that_finishes_as_the_wait_ends_is_still_adopted() {
-    // Whether it lets go, or hangs with its work done.
+    // The holder either releases the lock, or hangs after its work is done.
     for hangs in [false, true] {
         let bench = Bench::new();
         let manager = bench.manager(Some("token-a-of-this-test"));
@@ -975,7 +975,7 @@ async fn what_a_killed_process_left_behind_is_sent_first_and_twice_at_most() {
     tokio::time::sleep(SECOND).await;
     assert_eq!(bench.wire.sent(), ["token-a-of-this-test", "token-a-of-this-test+"], "without being asked");
     assert_eq!(raw(manager.refresh_token()), "token-a-of-this-test++");
-    // A crash loop: each start is killed in the middle of its request.
+    // In a crash loop each start is killed in the middle of its request.
     leave_mark(0);
     for requests in [3, 4, 4, 4] {
         let manager = bench.manager(None);
@@ -983,7 +983,7 @@ async fn what_a_killed_process_left_behind_is_sent_first_and_twice_at_most() {
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert_eq!(bench.wire.sent().len(), requests);
         if requests == bench.wire.sent().len() && bench.state().mark.is_some() {
-            // As a kill leaves it: the mark stays, the lock goes.
+            // A process that is killed leaves its mark, and the system releases its lock.
             caller.abort();
             let mark = bench.state().mark.clone();
             tokio::time::sleep(SECOND).await;
@@ -1098,7 +1098,7 @@ async fn a_wall_clock_that_jumps_ahead_means_a_refresh_at_the_next_use() {
     let bench = Bench::new();
     let manager = bench.manager(Some("token-a-of-this-test"));
     manager.auth().await.unwrap();
-    // A laptop slept: its monotonic clock stood still.
+    // The monotonic clock of a laptop stands still while it is suspended.
     bench.clock.shift(3601);
     assert!(manager.cached_access_token().is_none());
     assert_eq!(manager.auth().await.unwrap().access_token.expose(), "access-2");
@@ -1118,7 +1118,7 @@ async fn a_wall_clock_that_jumps_back_costs_one_refresh_at_most_and_nothing_live
     manager.auth().await.unwrap();
     let sent = bench.wire.sent().len();
     assert!(sent >= 2, "it expires by the monotonic clock");
-    // Another process, under the wrong clock, finds an access token from the future.
+    // For another process that starts while the clock is wrong, the access token is from the future.
     bench.clock.shift(-7200);
     let other = bench.manager(None);
     other.auth().await.unwrap();
@@ -1170,7 +1170,7 @@ async fn auto_refresh_renews_ahead_and_recovers_by_itself() {
     bench.wire.recovers();
     tokio::time::sleep(SECOND * 1100).await;
     assert_eq!(manager.status().phase, Phase::Ready);
-    // A manager that nobody has any more does not live on in its timer.
+    // The timer does not keep a manager alive that the program has dropped.
     let weak = Arc::downgrade(&manager.inner);
     drop(manager);
     tokio::time::sleep(SECOND * 61).await;
@@ -1253,7 +1253,7 @@ async fn push_credentials_change_the_string_without_a_rotation() {
     assert!(bench.state().current().unwrap().token.has_push_credentials());
     manager.refresh(false).await.unwrap();
     assert!(RefreshToken::parse(manager.refresh_token().unwrap().expose()).unwrap().has_push_credentials());
-    // The same token with older credentials is no new token, and what is given is taken over.
+    // The same token with older credentials is no new token.
     let other = bench.manager(Some(
         RefreshToken::from_raw("token-a-of-this-test++").with_push_credentials(Some(1.into())).wrapped().expose(),
     ));
@@ -1309,7 +1309,7 @@ async fn auto_refresh_does_not_spin_on_a_store_that_fails() {
         tokio::time::sleep(SECOND / 10).await;
     }
     store.fails.store(true, Ordering::SeqCst);
-    // The time that stands still while anything is busy would hide it.
+    // tokio's paused time stands still while a task is busy, which would hide a loop.
     let before = store.locked.load(Ordering::SeqCst);
     tokio::time::advance(SECOND * 10).await;
     let pass = async || {
@@ -1387,7 +1387,7 @@ async fn a_mark_is_followed_up_even_within_a_cool_down() {
     assert_eq!(code(bench.manager(Some("token-a-of-this-test")).auth().await), ErrorCode::ServerError);
     bench.wire.recovers();
     let now = bench.clock.wall();
-    // Somebody forced it, and was killed.
+    // Another process forced a refresh, and was killed.
     bench.edit(|state| {
         state.mark = Some(Mark {
             fingerprint: Fingerprint::of("token-a-of-this-test"),
@@ -1424,7 +1424,7 @@ async fn a_journal_that_is_put_back_does_not_take_the_newest_token_away() {
     let state = bench.state();
     assert_eq!(state.current().unwrap().token.raw(), "token-a-of-this-test+++++");
     assert_eq!(state.recognise(Fingerprint::of("token-a-of-this-test++")), Known::Former);
-    // Nobody's backup: the account was forgotten, and somebody logged in anew.
+    // This state is no backup: the user logged out and logged in again.
     bench.edit(|state| {
         *state = State::new(ISSUER);
         state.take_over(RefreshToken::from_raw("token-new-of-this-test"), 1);
@@ -1433,7 +1433,7 @@ async fn a_journal_that_is_put_back_does_not_take_the_newest_token_away() {
     assert_eq!(bench.wire.sent().last().unwrap(), "token-new-of-this-test");
 }
 
-/// A `.env` file and its journal.
+/// A bench with a `.env` file as the mirror, and with its journal.
 fn shown_in(folder: &std::path::Path) -> Bench {
     let target = Target::Dotenv { path: folder.join(".env"), key: None };
     let location = Location::Mirror { target, state_path: None };
@@ -1441,8 +1441,8 @@ fn shown_in(folder: &std::path::Path) -> Bench {
     Bench { mirror: opened.mirror, ..Bench::on(opened.store) }
 }
 
-/// Every file in a folder and in those in it, with its text. A manager may be at work in it: a file that goes away between the
-/// listing and the reading is none of them.
+/// Every file below a folder, with its text. A manager may be using the folder: a file that it deletes between the
+/// listing and the reading is left out.
 fn files(folder: &std::path::Path) -> Vec<(std::path::PathBuf, String)> {
     std::fs::read_dir(folder)
         .unwrap()
@@ -1469,12 +1469,12 @@ async fn what_is_forgotten_stays_forgotten() {
         std::fs::write(folder.path().join(".env"), "A=1\nRING_REFRESH_TOKEN=the-token-of-this-test\n").unwrap();
         let bench = shown_in(folder.path());
         let manager = bench.manager(Some("the-token-of-this-test"));
-        // At once, while the start is still looking into the file.
+        // The program calls `forget` while the start of the manager still reads the file.
         manager.forget().await.unwrap();
         if closes {
             manager.close().await;
         } else {
-            // What came out of the file is gone after the second look.
+            // The manager deletes the token that came from the file at its second look.
             let began = std::time::Instant::now();
             while files(folder.path()).iter().any(|(_, text)| text.contains("the-token-of-this-test"))
                 && began.elapsed() < SECOND * 30
@@ -1496,7 +1496,7 @@ async fn what_is_forgotten_is_not_taken_over_by_who_looked_before() {
     let bench = Bench::before(&board);
     let manager = bench.manager(None);
     manager.auth().await.unwrap();
-    // Somebody else forgets it while this one waits for the lock, having looked into the mirror already.
+    // Another process forgets the account while this manager, which has already read the mirror, waits for the lock.
     let guard = bench.store.try_lock().unwrap().unwrap();
     let looks = board.looks.load(Ordering::SeqCst);
     let caller = tokio::spawn({
@@ -1544,7 +1544,7 @@ async fn a_token_that_was_replaced_during_the_wait_for_the_lock_is_not_taken_for
     assert_eq!(board.raw(), "token-of-another-account+");
 }
 
-/// A store and its mirror, of which another process changes both right after the first of the two was read.
+/// A store and its mirror. Another process changes both right after the first of the two was read.
 struct ChangesAfterTheFirstRead {
     store: Arc<dyn Store>,
     board: Arc<Board>,
@@ -1658,7 +1658,7 @@ async fn a_token_that_is_pasted_as_the_mirror_is_written_is_adopted() {
     let manager = bench.manager(None);
     manager.auth().await.unwrap();
     let writes = board.writes.load(Ordering::SeqCst);
-    // Between the rotation and its mirror.
+    // The user pastes a token after the rotation and before the manager writes the mirror.
     let pasted = Arc::clone(&board);
     let caller = tokio::spawn({
         let manager = manager.clone();
@@ -1673,7 +1673,7 @@ async fn a_token_that_is_pasted_as_the_mirror_is_written_is_adopted() {
     assert_eq!((board.raw(), board.writes.load(Ordering::SeqCst)), ("token-b-of-this-test".into(), writes));
     assert_eq!(raw(manager.refresh_token()), "token-b-of-this-test");
     assert_eq!(bench.state().current().unwrap().token.raw(), "token-b-of-this-test");
-    // An explicit hand wins over it, and the file follows.
+    // A token that the program sets wins over a pasted one, and the mirror shows it.
     board.paste("token-c-of-this-test");
     manager.set_refresh_token("token-d-of-this-test").await.unwrap();
     assert_eq!(board.raw(), "token-d-of-this-test");
@@ -1695,7 +1695,7 @@ async fn a_broken_mirror_costs_nothing_and_is_said_once() {
     assert!(status.persisted);
     assert_eq!(bench.heard.warnings(), 1);
     assert!(board.looks.load(Ordering::SeqCst) - looks < 100, "it is not looked into all the time");
-    // It comes back as it was a day ago.
+    // The mirror works again, and shows the token of a day ago.
     board.fails.store(false, Ordering::SeqCst);
     manager.refresh(false).await.unwrap();
     assert_eq!(Some(board.raw()), manager.refresh_token().map(|token| raw(Some(token))));
@@ -1703,7 +1703,7 @@ async fn a_broken_mirror_costs_nothing_and_is_said_once() {
     assert!(
         bench.wire.sent().iter().enumerate().all(|(i, sent)| *sent == format!("token-a-of-this-test{}", "+".repeat(i)))
     );
-    // Closing puts right what the last rotation could not.
+    // `close` makes the write that failed after the last rotation.
     board.fails.store(true, Ordering::SeqCst);
     manager.refresh(false).await.unwrap();
     board.fails.store(false, Ordering::SeqCst);
@@ -1723,7 +1723,7 @@ async fn a_rotation_ends_after_its_mirror_was_written_even_if_another_look_begin
         let manager = manager.clone();
         async move { manager.refresh(false).await }
     });
-    // The mark waits in the store, then the answer.
+    // First the write of the mark waits in the store, then the write of the answer.
     while store.held.load(Ordering::SeqCst) == 0 {
         std::thread::sleep(Duration::from_millis(1));
         tokio::task::yield_now().await;
@@ -1771,7 +1771,7 @@ async fn a_mirror_that_does_not_answer_is_asked_once_and_holds_a_call_for_ten_se
     });
     let (ended, took) = (ended.await, began.elapsed());
     let asked = board.asked.load(Ordering::SeqCst) - asked;
-    // Its thread ends with it.
+    // The thread that waits for the mirror can end now.
     board.gone.store(false, Ordering::SeqCst);
     let problem = ended.expect("each call is answered").unwrap();
     assert_eq!((asked, problem.code()), (1, ErrorCode::Store));
@@ -1786,7 +1786,7 @@ async fn two_that_write_one_mirror_do_not_quarrel_for_ever() {
     let bench = Bench::before(&board);
     let manager = bench.manager(None);
     manager.auth().await.unwrap();
-    // Somebody who writes an old copy back each time.
+    // Another program writes an old copy back each time.
     let quarrels = tokio::spawn({
         let board = Arc::clone(&board);
         async move {
@@ -1804,7 +1804,7 @@ async fn two_that_write_one_mirror_do_not_quarrel_for_ever() {
     assert_eq!(board.raw(), "token-a-of-this-test++");
 }
 
-/// A program's own code that fails to save.
+/// Functions of a program whose `save` fails.
 struct Fails(Arc<AtomicUsize>);
 
 impl CustomStore for Fails {
@@ -1828,7 +1828,7 @@ async fn a_program_that_cannot_save_is_waited_for_once_in_each_rotation_and_once
     tokio::time::sleep(SECOND).await;
     assert_eq!(saves.swap(0, Ordering::SeqCst), 1, "the token of the options");
     manager.auth().await.unwrap();
-    // What was pending is tried when the store is entered, and the answer is tried.
+    // The manager tries to save the pending token when it enters the store, and the answer after that.
     assert_eq!(saves.swap(0, Ordering::SeqCst), 2);
     manager.close().await;
     assert_eq!(saves.swap(0, Ordering::SeqCst), 1);
@@ -1866,7 +1866,7 @@ async fn the_mirrors_wrapping_is_taken_over_and_an_older_one_is_not() {
     tokio::time::sleep(SECOND * 2).await;
     assert_eq!(manager.refresh_token(), Some(theirs.clone()));
     manager.close().await;
-    // A settings page writes its own copy back, and the program has one too.
+    // A settings page writes its old copy back, and the program starts with the same copy.
     board.paste(before.expose());
     let last = bench.manager(Some(before.expose()));
     tokio::time::sleep(SECOND).await;
@@ -1892,7 +1892,7 @@ async fn a_rotation_that_no_journal_took_is_shown_at_least() {
     asked.await.unwrap().unwrap();
     assert!(!manager.status().persisted);
     assert_eq!(board.raw(), "token-a-of-this-test+");
-    // What is wrong with the store is said before what is wrong with the mirror.
+    // The status shows a problem of the store rather than one of the mirror.
     board.fails.store(true, Ordering::SeqCst);
     assert!(manager.refresh(false).await.is_err());
     tokio::time::sleep(SECOND * 2).await;
@@ -1935,7 +1935,7 @@ async fn a_mirror_that_can_only_be_read_is_a_problem_said_once() {
         assert_eq!(manager.status().problem.unwrap().message(), "sealed");
     }
     assert_eq!(bench.heard.warnings(), 1);
-    // What is pasted there is seen all the same.
+    // The manager still adopts a token that the user pastes there.
     board.paste("token-b-of-this-test");
     manager.refresh(false).await.unwrap();
     assert_eq!(bench.wire.sent().last().unwrap(), "token-b-of-this-test");
@@ -2015,7 +2015,7 @@ async fn a_journal_whose_folder_is_gone_is_a_problem_of_the_store_until_the_fold
     manager.refresh(false).await.unwrap();
     assert_eq!(bench.wire.sent().len(), 3);
     assert_eq!(manager.status().problem, None);
-    // A folder of that name that is made anew, on the same file system, is as good.
+    // The manager also uses a new folder of that name on the same file system.
     std::fs::rename(&home, &away).unwrap();
     std::fs::create_dir(&home).unwrap();
     manager.refresh(false).await.unwrap();
@@ -2041,7 +2041,7 @@ async fn a_folder_that_goes_between_mark_and_answer_leaves_the_answer_pending() 
     let status = manager.status();
     assert!(!status.persisted);
     assert!(!home.exists());
-    // A process that starts now finds it where this one says that it is.
+    // A process that starts now finds the newest token in the copy that the problem of this manager names.
     let other = JournalStore::open(home.join("j.json"), ISSUER, Disk::default()).unwrap();
     assert_eq!(other.peek().unwrap().unwrap().current().unwrap().token.raw(), "token-a-of-this-test+++");
     let problem = status.problem.unwrap();
@@ -2063,23 +2063,24 @@ async fn another_process_that_logged_out_is_believed() {
     assert_eq!(manager.status().phase, Phase::NeedsLogin);
     assert_eq!(manager.refresh_token(), None);
     assert_eq!(bench.wire.sent().len(), 2);
-    // A manager that starts later says so too.
+    // A manager that starts later has the same phase.
     assert_eq!(bench.manager(None).status().phase, Phase::NeedsLogin);
     manager.set_refresh_token("token-b-of-this-test").await.unwrap();
     manager.auth().await.unwrap();
     assert_eq!(bench.state().logged_out_at, None);
 }
 
-/// Who writes into the journal at one moment although another has its lock, as on a file system without locks.
+/// Probe that writes into the journal at one moment although another process has its lock, as on a file system without
+/// locks.
 struct Intruder {
-    /// Before which write of the journal that will be, counted from now on.
+    /// Number of the write of the journal before which the probe writes, counted from now on.
     before: AtomicUsize,
     writes: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Probe for Intruder {
     fn at(&self, call: &'static str, path: &std::path::Path, moment: Moment) -> std::io::Result<()> {
-        // The last thing that is read of a journal before it is written.
+        // This read is the last one before the journal is written.
         if call == "read" && moment == Moment::Before && path.ends_with("j.json") {
             let left = self.before.load(Ordering::SeqCst);
             if left == 1
@@ -2118,14 +2119,14 @@ async fn who_writes_in_spite_of_the_lock_is_never_written_over() {
             let manager = bench.manager(None);
             let (theirs, now) = (path.clone(), bench.clock.wall());
             *probe.writes.lock().unwrap() = Some(Box::new(move || {
-                // In a folder of its own there is another lock, as for a container that has mounted this one file.
+                // A journal in another folder has another lock, as in a container that has mounted only this file.
                 let other = tempfile::tempdir().unwrap();
                 let there = other.path().join("j.json");
                 std::fs::copy(&theirs, &there).unwrap();
                 let store = JournalStore::open(&there, ISSUER, Disk::default()).unwrap();
                 let mut guard = store.try_lock().unwrap().unwrap();
                 let mut state = guard.read().unwrap().state;
-                // For that container the journal has always been where it is.
+                // For that container the path of the journal has never changed.
                 state.place = platform::canonicalize(&there).ok();
                 match how {
                     "rotated" => state.rotated(Sent::Current, "theirs", "h", access_called("theirs", now)),
@@ -2219,7 +2220,8 @@ async fn states_that_went_apart_are_merged_and_written_before_they_are_known() {
     bench.clock.follow_the_system();
     let manager = bench.manager(None);
     let (theirs, now) = (path.clone(), bench.clock.wall());
-    // Another process has read the journal before its last rotation, and writes the other answer to the token from before it.
+    // Another process has read the journal before its last rotation, has sent the same token, and writes its own answer
+    // now.
     *probe.writes.lock().unwrap() = Some(Box::new(move || {
         let other = tempfile::tempdir().unwrap();
         let there = other.path().join("j.json");
@@ -2254,7 +2256,7 @@ async fn a_start_that_finds_the_newest_state_in_a_volatile_place_writes_it_to_th
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let writes = ["create", "open", "rename", "write"].contains(&call) && name.starts_with("j.json");
             if self.0.load(Ordering::SeqCst) && writes && moment == Moment::Before {
-                // EROFS
+                // This is EROFS.
                 return Err(crate::files::fault(30));
             }
             Ok(())
@@ -2273,7 +2275,7 @@ async fn a_start_that_finds_the_newest_state_in_a_volatile_place_writes_it_to_th
     card.0.store(true, Ordering::SeqCst);
     state.take_over(RefreshToken::from_raw("token-newest-of-this-test"), 1);
     guard.commit(&mut state).unwrap_err();
-    // The process ends, and the next one starts with the card as it is.
+    // The process ends, and the next one starts with the unchanged card.
     drop(guard);
     let bench = Bench::on(store());
     let manager = bench.manager(None);
@@ -2326,7 +2328,7 @@ async fn a_login_of_another_process_is_found_within_twenty_seconds() {
     assert_eq!(bench.heard.tokens(), [(None, "token-b-of-this-test".into())]);
     assert_eq!(bench.heard.phases(), [Phase::Ready]);
     assert!(bench.wire.sent().is_empty(), "the other process has an access token, which is used");
-    // With a token there is nothing to look for.
+    // A manager that has a token does not look at the journal.
     tokio::time::sleep(SECOND * 20).await;
     let looks = shaky.stamps.load(Ordering::SeqCst);
     tokio::time::sleep(SECOND * 100).await;
@@ -2343,7 +2345,7 @@ async fn an_unchanged_journal_is_looked_at_and_not_read_while_a_login_is_needed(
     tokio::time::sleep(SECOND * 150).await;
     assert_eq!(shaky.stamps.load(Ordering::SeqCst) - stamps, 10, "one look each 15 seconds");
     assert_eq!(shaky.peeks.load(Ordering::SeqCst), peeks);
-    // What could not be read is read at the next look, although its metadata are the same.
+    // If the journal could not be read, the manager reads it at the next look, although its metadata are unchanged.
     shaky.written.fetch_add(1, Ordering::SeqCst);
     shaky.unreadable.store(true, Ordering::SeqCst);
     tokio::time::sleep(SECOND * 30).await;

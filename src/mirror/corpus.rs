@@ -1,40 +1,40 @@
-//! Odd texts by the hundred, the same ones in each run. For another reader to agree with, `MIRROR_CORPUS=folder cargo
-//! test mirror` leaves each text there, as it was and as it came out.
+//! Hundreds of unusual texts, the same ones in each run. `MIRROR_CORPUS=folder cargo test mirror` writes each text
+//! before and after its change to that folder, so that another reader can be compared.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-/// What every case is given: a wrapper, as they are.
+/// The wrapper that the tests write into every case.
 pub const TOKEN: &str = "eyJydCI6ImV5SmhiR2NpT2lKSVV6VXhNaUo5Lm5ldy5fLXRva2VuIiwiaGlkIjoiMDAwMC8rIn0=";
-/// What a case held before, where it held one.
+/// The wrapper in a case before the test, if there is one.
 pub const FORMER: &str = "eyJydCI6ImZvcm1lciJ9";
-/// The same in a config.
+/// `FORMER` as a JSON string, as in a `config.json`.
 pub const QUOTED_FORMER: &str = "\"eyJydCI6ImZvcm1lciJ9\"";
 
-/// A text, cut where the token stands or may come to stand.
+/// A text that is cut at the place of its token, or at the place for one.
 #[derive(Debug, Clone)]
 pub struct Case {
     pub before: Vec<u8>,
-    /// What is there now, as it is written; `None` where there is no place for it yet.
+    /// The text at that place, with its quotes. `None` if there is no place for a token yet.
     pub place: Option<&'static str>,
     pub behind: Vec<u8>,
-    /// Whether a block has to be named.
+    /// The name of the block, if a reader needs it.
     pub name: Option<&'static str>,
 }
 
 impl Case {
-    /// The text as it is.
+    /// The whole text, unchanged.
     pub fn text(&self) -> Vec<u8> {
         self.with(self.place.unwrap_or_default())
     }
 
-    /// The text with something else in that place.
+    /// The whole text with another value at the place of the token.
     pub fn with(&self, value: &str) -> Vec<u8> {
         [&self.before, value.as_bytes(), &self.behind].concat()
     }
 }
 
-/// Writes a case for other readers, if `MIRROR_CORPUS` is set.
+/// Writes a case into the folder `MIRROR_CORPUS` for other readers, if that variable is set.
 pub fn leave(kind: &str, index: usize, before: &[u8], after: &[u8]) {
     let Some(folder) = std::env::var_os("MIRROR_CORPUS").map(PathBuf::from) else { return };
     std::fs::create_dir_all(&folder).unwrap();
@@ -43,7 +43,7 @@ pub fn leave(kind: &str, index: usize, before: &[u8], after: &[u8]) {
     std::fs::write(folder.join("token"), TOKEN).unwrap();
 }
 
-/// Texts of `config.json`, each with one block of the platform `Ring` to be found.
+/// Texts of `config.json`, each with one block of the platform `Ring` that a reader has to find.
 pub fn configs(count: usize) -> Vec<Case> {
     let mut chance = Chance(0x0dd_c0ff1);
     (0..count).map(|_| config(&mut chance)).collect()
@@ -55,7 +55,7 @@ pub fn env_files(count: usize) -> Vec<Case> {
     (0..count).map(|_| env_file(&mut chance)).collect()
 }
 
-/// Splitmix: a few lines, and the same numbers everywhere.
+/// Random number generator (SplitMix) that gives the same numbers on every system.
 pub struct Chance(pub u64);
 
 impl Chance {
@@ -87,17 +87,17 @@ impl Chance {
     }
 }
 
-/// JSON as it is written, down to its scalars.
+/// A JSON value whose scalars keep their spelling.
 #[derive(Clone)]
 enum Tree {
     Scalar(&'static str),
     Array(Vec<Tree>),
     Object(Vec<(&'static str, Tree)>),
-    /// Where the token stands.
+    /// The place of the token.
     Place,
 }
 
-/// Takes no part in any text otherwise.
+/// Character for the place of the token, which no text contains otherwise.
 const PLACE: char = '\u{1}';
 
 const SCALARS: [&str; 23] = [
@@ -183,7 +183,7 @@ fn config(chance: &mut Chance) -> Case {
     Case { before: before.into(), place, behind: behind.into(), name }
 }
 
-/// The members of a block, in some order.
+/// The members of a block, in a random order.
 fn members(
     chance: &mut Chance,
     platform: &'static str,
@@ -220,7 +220,7 @@ fn members(
     members
 }
 
-/// How a text is set.
+/// The layout of a text.
 struct Set {
     newline: &'static str,
     unit: &'static str,
@@ -315,7 +315,7 @@ fn env_file(chance: &mut Chance) -> Case {
     line.push_str(chance.pick(&["=", "=", "=", " = ", "= ", ": ", " =", "=\t"]));
     let quote = chance.pick(&["", "", "'", "\"", "`"]);
     if quote.is_empty() && place == Some("") {
-        // Without quotes, an empty value begins right behind the sign.
+        // An empty value without quotes begins directly behind the sign.
         line.truncate(line.trim_end().len());
         if line.ends_with(':') {
             line.push(' ');

@@ -41,14 +41,15 @@ mod homebridge {
         Homebridge::new("Ring", case.name.map(str::to_owned))
     }
 
-    /// What a program gets; a lone surrogate, which `Value` cannot hold, becomes a question mark.
+    /// The value that a program reads from the bytes. A lone surrogate, which `Value` cannot hold, becomes a question
+    /// mark.
     fn meaning(bytes: &[u8]) -> Value {
         let text = std::str::from_utf8(bytes).unwrap().trim_start_matches('\u{feff}');
         let text = text.replace(r"\ud83d\ude00", "smile").replace(r"\ud83d", "?");
         serde_json::from_str(&text).unwrap()
     }
 
-    /// The block as another reader finds it.
+    /// Finds the block of a case without the code under test.
     fn block<'v>(value: &'v mut Value, case: &Case) -> &'v mut serde_json::Map<String, Value> {
         value["platforms"]
             .as_array_mut()
@@ -78,7 +79,7 @@ mod homebridge {
                 let again = format.write(&after, &Secret::new(FORMER)).unwrap();
                 assert_eq!(again, case.with(QUOTED_FORMER), "{}", why());
             } else {
-                // One piece came in, and taking it out again leaves nothing behind.
+                // `write` inserted one piece, and `clear` removes it without a trace.
                 assert_eq!(format.clear(&after).unwrap(), before, "{}", why());
             }
             let mut expected = meaning(&before);
@@ -208,7 +209,7 @@ mod homebridge {
         assert_eq!(ring().read(config.as_bytes()), Err(several.clone()));
         assert_eq!(ring().introduce(Some(config.as_bytes()), &token()), Err(several));
         assert_eq!(named("A").read(config.as_bytes()), Ok(Some(Secret::new("a"))));
-        // Without a name of its own a block is called by its platform.
+        // A block without a name is found by its platform.
         assert_eq!(named("Ring").read(config.as_bytes()), Ok(Some(Secret::new("b"))));
         let nameless = config.replace("\"_bridge\"", "\"name\": \"\", \"_bridge\"");
         assert_eq!(named("Ring").read(nameless.as_bytes()), Ok(Some(Secret::new("b"))));
@@ -371,7 +372,7 @@ mod dotenv {
             .collect()
     }
 
-    /// The reference reader's own rule, by another engine.
+    /// Reads a text by the rule of the reference reader, with another regex engine.
     fn reference(text: &str) -> Vec<(String, String)> {
         const SPACE: &str = r"[\t-\r \u{a0}\u{1680}\u{2000}-\u{200a}\u{202f}\u{205f}\u{3000}\u{feff}]";
         const RULE: &str = r#"(?m)^S*(?:exportS+)?([0-9A-Za-z_.-]+)(?:S*=S*?|:S+?)(S*'(?:\\'|[^'])*'|S*"(?:\\"|[^"])*"|S*`(?:\\`|[^`])*`|[^#\r\n]+)?S*(?:#[^\n]*)?$"#;
@@ -538,7 +539,7 @@ mod dotenv {
     #[test]
     fn unicode_ends_of_lines_are_ends_of_lines() {
         let text = "A=1\u{2028}B=2\u{2029}C='3'\u{2028}#D=4";
-        // The first value goes on, as the rule has it: only `\n` and `\r` end one without quotes.
+        // The first value does not end there: by the rule only `\n` and `\r` end a value without quotes.
         assert_eq!(pairs(text.as_bytes())[0].0, "A");
         let quoted = "A='1'\u{2028}B='2'\u{2029}C='3'\u{2028}#D=4";
         let keys: Vec<String> = pairs(quoted.as_bytes()).into_iter().map(|(key, _)| key).collect();
@@ -622,7 +623,7 @@ fn json_parts() -> impl Strategy<Value = Vec<&'static str>> {
     prop::collection::vec(parts, 0..12)
 }
 
-/// What holds for any format and any bytes.
+/// Checks the properties that hold for any format and any bytes.
 fn holds(format: &dyn Format, bytes: &[u8]) {
     let shown = format.read(bytes);
     if let Ok(after) = format.write(bytes, &token()) {

@@ -1,7 +1,8 @@
 //! Decides whether a text from a person can be a refresh token: a text from the options, a mirror, standard input or a program's
 //! own `load`.
 //!
-//! Nothing else decides that. A token that Ring answered with, or that a journal holds, does not come here: it is taken byte for byte.
+//! No other module decides that. A token from an answer of Ring or from a journal is used byte for byte, without this
+//! module.
 //!
 //! A person copies more than the token: quotation marks, a whole line of a settings file, a form that is safe in a URL. What surrounds
 //! the token is removed if it is noise, or if a wrapper or a JSON web token comes out. Everything else is refused with a sentence
@@ -25,10 +26,11 @@ const SHORTEST: usize = 16;
 const MOST_LAYERS: u32 = 4;
 /// How many pairs of quotation marks or brackets, and signs behind the text, are removed on each layer.
 const MOST_NOISE: u32 = 4;
-/// How many bytes are looked at in all while layers are removed, in texts that were made to have many.
+/// The most bytes that are looked at while layers are removed, for texts that were made to have many layers.
 const MOST_WORK: usize = 4 * 1024 * 1024;
 
-/// From how many readable bytes on a base64 text is a part of a wrapper, and not a token that looks like one by chance.
+/// The least number of readable bytes in a base64 text that is a part of a wrapper, and not a token that looks like one
+/// by chance.
 const SHORTEST_READABLE: usize = 24;
 
 /// The first folders of the absolute paths at which people keep secrets and settings.
@@ -52,7 +54,7 @@ const ROOTS: [&str; 17] = [
     "var",
 ];
 
-/// The member of a JSON object that is a token.
+/// The names of the members of a JSON object that hold a token.
 const NAMES: [&str; 5] = ["refreshToken", "refresh_token", "ring_token", "rt", "token"];
 
 /// Quotation marks and brackets that may stand around a token.
@@ -83,14 +85,14 @@ pub enum Pasted {
     Nothing,
     /// A refresh token, without what surrounded it.
     Token(RefreshToken),
-    /// The name of a value that another program puts there. In a file it belongs to that program.
+    /// A reference that another program replaces by a value. In a file it belongs to that program.
     Reference(Flaw),
     /// Something that cannot be a refresh token.
     Refused(Flaw),
 }
 
 impl Pasted {
-    /// The token, if it is one.
+    /// The token, if the text is one.
     pub fn token(self) -> Option<RefreshToken> {
         match self {
             Self::Token(token) => Some(token),
@@ -98,7 +100,7 @@ impl Pasted {
         }
     }
 
-    /// Why it is no token, if it is none.
+    /// The reason why the text is no token, if it is none.
     pub fn flaw(&self) -> Option<Flaw> {
         match self {
             Self::Reference(flaw) | Self::Refused(flaw) => Some(*flaw),
@@ -140,12 +142,12 @@ pub enum Flaw {
     Characters,
     /// An inner token that is too short.
     Short,
-    /// Too long a text.
+    /// A text that is too long.
     Long,
 }
 
 impl Flaw {
-    /// What is wrong, as the rest of a sentence that begins with what was given.
+    /// The flaw, as the rest of a sentence whose subject is the text.
     pub fn reason(self) -> &'static str {
         match self {
             Self::Variable => {
@@ -171,7 +173,7 @@ impl Flaw {
         }
     }
 
-    /// What a person can do about it, in a sentence.
+    /// A sentence that says what the user can do about the flaw.
     pub fn advice(self) -> &'static str {
         match self {
             Self::Variable => {
@@ -249,7 +251,7 @@ pub fn read(text: &str, state: Option<&State>) -> Pasted {
 }
 
 impl RefreshToken {
-    /// Reads what a person gives, without a journal.
+    /// Reads a token from a person, without a journal.
     ///
     /// # Errors
     ///
@@ -259,11 +261,11 @@ impl RefreshToken {
     }
 }
 
-/// The token that a person gives.
+/// Reads a token from a person. A token that the state knows is recognised first.
 ///
 /// # Errors
 ///
-/// `INVALID_ARGUMENT`, with what is wrong.
+/// `INVALID_ARGUMENT`, with the flaw, if the text is no token.
 pub fn token(text: &str, state: Option<&State>) -> Result<RefreshToken> {
     match read(text, state) {
         Pasted::Token(token) => Ok(token),
@@ -290,18 +292,18 @@ fn undress(text: &str, layers: u32, work: &mut usize) -> Option<Result<RefreshTo
     None
 }
 
-/// A text that is a wrapper or a JSON web token as it stands.
+/// The token, if the unchanged text is a wrapper or a JSON web token.
 fn recognised(text: &str) -> Option<Result<RefreshToken, Flaw>> {
     if is_web_token(text) {
         return Some(if text.len() > MAX_TOKEN_BYTES { Err(Flaw::Long) } else { Ok(RefreshToken::from_raw(text)) });
     }
     let token = RefreshToken::from_wrapper(text)?;
-    // The wrapper of a token that Ring gave may be longer than what a person may hand over.
+    // The wrapper of a token from Ring may be longer than other texts from a person.
     let is_allowed = text.len() <= MAX_TOKEN_BYTES || token.survives_wrapping();
     Some(if is_allowed { Ok(token) } else { Err(Flaw::Long) })
 }
 
-/// Three parts of base64 between dots, the first one of a JSON object.
+/// Whether a text is three parts of base64 with dots between them, the first one of a JSON object.
 fn is_web_token(text: &str) -> bool {
     let mut parts = text.split('.');
     let three = [parts.next(), parts.next(), parts.next()];
@@ -320,20 +322,20 @@ fn layers_of(text: &str) -> impl Iterator<Item = String> {
     layers.into_iter().filter_map(move |layer| layer(text))
 }
 
-/// Base64 that is safe in a URL, as standard base64.
+/// Converts base64 that is safe in a URL to standard base64.
 fn standard(text: &str) -> Option<String> {
     let is_url_form = text.contains(['-', '_']) && text.trim_end_matches('=').bytes().all(is_url_safe);
     is_url_form.then(|| text.replace('-', "+").replace('_', "/"))
 }
 
-/// The text of which this is the base64.
+/// Decodes a base64 text.
 fn decoded(text: &str) -> Option<String> {
     let bytes = STANDARD.decode(text).ok()?;
     let is_text = |byte: u8| !byte.is_ascii_control() || byte.is_ascii_whitespace();
     String::from_utf8(bytes).ok().filter(|text| text.bytes().all(is_text))
 }
 
-/// The text of which this is percent-encoded; `None` if nothing in it is, or if a `%` begins no escape.
+/// Decodes a percent-encoded text. `None` if it has no escape, or if a `%` begins no escape.
 fn percent_decoded(text: &str) -> Option<String> {
     let (_, escapes) = text.split_once('%')?;
     let is_escape =
@@ -349,7 +351,8 @@ fn in_one_line(text: &str) -> Option<String> {
     text.contains(is_blank).then(|| text.chars().filter(|char| !is_blank(*char)).collect())
 }
 
-/// The one token among the members of a JSON object. An object of a wrapper is wrapped again, with all that is in it.
+/// The one token among the members of a JSON object. If the object comes from a wrapper, it is wrapped again with all
+/// its members.
 fn member(text: &str) -> Option<String> {
     let fields = object(text)?;
     let mut named = NAMES.iter().filter(|name| fields.contains_key(**name));
@@ -373,7 +376,7 @@ fn setting(text: &str) -> Option<String> {
     let is_name = |char: char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-' | '.');
     let short: String = name.to_ascii_lowercase().chars().filter(char::is_ascii_alphanumeric).collect();
     let is_ours = name.chars().all(is_name) && (short == "rt" || short.ends_with("token")) && !short.contains("access");
-    // What is left of a token that ends with its padding has no value.
+    // A token that ends with padding looks like a setting without a value.
     (is_ours && !value.trim_matches('=').trim().is_empty()).then(|| value.trim().to_owned())
 }
 
@@ -397,7 +400,7 @@ fn with_less_noise(text: &str) -> Option<&str> {
     PAIRS.iter().find_map(|(open, close)| text.strip_prefix(open)?.strip_suffix(close)).map(trimmed)
 }
 
-/// What a text is in which no wrapper and no JSON web token was found.
+/// Classifies a text in which no wrapper and no JSON web token was found.
 fn classify(text: &str, layers: u32) -> Pasted {
     let mut text = trimmed(text);
     let mut is_bracketed = false;
@@ -433,7 +436,7 @@ fn classify(text: &str, layers: u32) -> Pasted {
     if text.len() < SHORTEST { Pasted::Refused(Flaw::Short) } else { Pasted::Token(RefreshToken::from_raw(text)) }
 }
 
-/// What is wrong with the value says more than that it has a name.
+/// Classifies the value of a setting. Most flaws of the value say more than `Flaw::Setting`.
 fn value_of_a_setting(value: Option<String>, layers: u32) -> Pasted {
     match value.filter(|_| layers > 0).map(|value| classify(&value, layers - 1)) {
         None | Some(Pasted::Token(_) | Pasted::Nothing | Pasted::Refused(Flaw::Characters)) => {
@@ -546,7 +549,7 @@ fn word(text: &str) -> Option<Flaw> {
     is_code.then_some(Flaw::Code)
 }
 
-/// What is wrong with what is left of a wrapper or of a JSON web token.
+/// The flaw of a text that is a part of a wrapper or of a JSON web token.
 fn damaged(text: &str) -> Option<Flaw> {
     let text = percent_decoded(text).unwrap_or_else(|| text.to_owned());
     let text = in_one_line(&text).unwrap_or(text);
@@ -573,14 +576,14 @@ fn damaged(text: &str) -> Option<Flaw> {
     }
 }
 
-/// Whether a text is base64 of readable text, and so a part of a wrapper without its beginning. Of the four places at which base64 can
-/// go on, one is right.
+/// Whether a text is base64 of readable text, and so a part of a wrapper without its beginning. The part may begin at
+/// any of four offsets of base64, so all four are tried.
 fn is_inside_of_a_wrapper(base64: &str) -> bool {
     let padded = base64.trim_end_matches('=');
     (0..4).filter_map(|from| padded.get(from..)).any(|rest| {
         let whole = &rest[..rest.len() - rest.len() % 4];
         let Ok(bytes) = STANDARD.decode(if rest.len() % 4 == 1 { whole } else { rest }) else { return false };
-        // A character may be cut through.
+        // The cut may be in the middle of a character.
         let text = String::from_utf8_lossy(&bytes);
         let text = text.trim_matches(char::REPLACEMENT_CHARACTER);
         let is_readable = !text.contains(|char: char| char.is_control() || char == char::REPLACEMENT_CHARACTER);

@@ -131,7 +131,8 @@ fn an_opaque_token_loses_its_noise_alone() {
     for form in [opaque.to_owned(), format!(" \"{opaque}\"; "), format!("<{opaque}>")] {
         assert_eq!(token(&form, None).unwrap().raw(), opaque, "{form}");
     }
-    // A slash at the beginning, or a word of an example in it, makes no path and no placeholder of it.
+    // A slash at the beginning does not make a token a path, and a word of an example in it does not make it a
+    // placeholder.
     for opaque in [
         "/3aB0opaque/token/x9Q0",
         "/run3/opaque/token0",
@@ -396,7 +397,7 @@ fn a_text_that_was_made_to_have_many_layers_takes_no_time() {
     assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
 }
 
-/// A million of them with `RING_AUTH_TEXTS=1000000`.
+/// Number of generated texts, which `RING_AUTH_TEXTS` can set, for example to a million.
 fn texts() -> u32 {
     std::env::var("RING_AUTH_TEXTS").ok().and_then(|count| count.parse().ok()).unwrap_or(2_000)
 }
@@ -426,7 +427,7 @@ proptest! {
                 text = all.swap_remove(form % all.len());
             }
             if let Pasted::Token(token) = read(&format!("{before}{text}{after}"), None) {
-                // An opaque token that is longer by what stands beside it would be another one.
+                // Text beside an opaque token can be read as a part of it. The result is another, longer token.
                 let is_itself = token.raw() == raw;
                 prop_assert!(is_itself || token.raw().len() > raw.len() && !before.is_empty() | !after.is_empty(), "{text}");
             }

@@ -255,7 +255,7 @@ mod tests {
         Volume { name, kind, free_bytes: Some(u64::MAX), free_files: None }
     }
 
-    // File systems that a test cannot mount everywhere are given in words.
+    // The test passes the names of file systems, because it cannot mount each of them on every machine.
     #[test]
     fn what_a_file_system_means_is_said() {
         let line = |name, of| kind(&volume(Some(name), of), Path::new("/data")).line();

@@ -135,7 +135,7 @@ mod tests {
             check.line(),
             "failed   cool-down       No request is made for another 15 min 0 s. Failed refreshes in a row: 3. The last failure: Ring's edge refuses this machine. To try at once: ring-auth refresh --force (BLOCKED)"
         );
-        // A cool-down is over, and one that began in the future counts as over.
+        // At the first time the cool-down is over. At the second one it begins in the future, and counts as over.
         for now in [1_000 + 900_000, 999] {
             assert_eq!(cool_down(Some(&state), now).state, CheckState::Ok);
         }

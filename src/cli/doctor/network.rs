@@ -658,7 +658,7 @@ mod tests {
             assert!(portal.message.contains(words) && !portal.message.contains("canary"), "{portal:?}");
             assert_eq!(front(OAUTH, "oauth.ring.com", &given, true).state, State::Ok);
         }
-        // Whichever authority has issued the certificate.
+        // The result does not depend on the authority that issued the certificate.
         assert_eq!(front(OAUTH, "oauth.ring.com", &answer(511, &html, "<html>"), true).state, State::Failed);
         for (status, headers, body) in [
             (200, &[][..], "{}"),
@@ -671,7 +671,7 @@ mod tests {
             let check = front(OAUTH, "oauth.ring.com", &answer(status, headers, body), false);
             assert_eq!(check.state, State::Ok, "{check:?}");
         }
-        // Not a host of Ring's, although its name begins like one.
+        // This host does not belong to Ring, although its name begins like one of Ring's hosts.
         let near = answer(302, &[("location", "https://ring.com.example/")], "");
         assert_eq!(front(OAUTH, "oauth.ring.com", &near, false).state, State::Failed);
     }
