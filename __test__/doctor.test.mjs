@@ -256,7 +256,7 @@ describe('doctor looks at the store', { concurrency: 4 }, () => {
     writeFileSync(join(folder, 'file'), '')
     const through = await run(['doctor', '--state-file', join(folder, 'file', 'j.json')], { ring })
     assert.equal(through.code, 6)
-    assert.match(line(through, 'store'), /^failed .*A part of its path is a file, and no folder\. Check the path\./)
+    assert.match(line(through, 'store'), /^failed .*A part of its path is a file, not a folder\. Check the path\./)
   })
 
   it('doctor checks a store behind links that lead in a circle', { skip: links() }, async (t) => {
