@@ -55,7 +55,7 @@ pub fn env_files(count: usize) -> Vec<Case> {
     (0..count).map(|_| env_file(&mut chance)).collect()
 }
 
-/// Random number generator (SplitMix) that gives the same numbers on every system.
+/// Random number generator (`SplitMix`) that gives the same numbers on every system.
 pub struct Chance(pub u64);
 
 impl Chance {
