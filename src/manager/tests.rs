@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -1434,7 +1434,7 @@ async fn a_journal_that_is_put_back_does_not_take_the_newest_token_away() {
 }
 
 /// A bench with a `.env` file as the mirror, and with its journal.
-fn shown_in(folder: &std::path::Path) -> Bench {
+fn shown_in(folder: &Path) -> Bench {
     let target = Target::Dotenv { path: folder.join(".env"), key: None };
     let location = Location::Mirror { target, state_path: None };
     let opened = location.open(&ISSUER.into(), Disk::default(), Purpose::Follow).unwrap();
@@ -1443,7 +1443,7 @@ fn shown_in(folder: &std::path::Path) -> Bench {
 
 /// Every file below a folder, with its text. A manager may be using the folder: a file that it deletes between the
 /// listing and the reading is left out.
-fn files(folder: &std::path::Path) -> Vec<(std::path::PathBuf, String)> {
+fn files(folder: &Path) -> Vec<(std::path::PathBuf, String)> {
     std::fs::read_dir(folder)
         .unwrap()
         .flat_map(|entry| {
@@ -1955,7 +1955,7 @@ async fn a_mirror_that_cannot_be_read_is_no_reason_to_log_in() {
 }
 
 /// A journal in a folder of its own, and a manager that has rotated twice.
-async fn kept_in(folder: &std::path::Path) -> (Bench, Manager) {
+async fn kept_in(folder: &Path) -> (Bench, Manager) {
     std::fs::create_dir_all(folder).unwrap();
     let bench = Bench::on(Arc::new(JournalStore::open(folder.join("j.json"), ISSUER, Disk::default()).unwrap()));
     bench.clock.follow_the_system();
@@ -2079,7 +2079,7 @@ struct Intruder {
 }
 
 impl Probe for Intruder {
-    fn at(&self, call: &'static str, path: &std::path::Path, moment: Moment) -> std::io::Result<()> {
+    fn at(&self, call: &'static str, path: &Path, moment: Moment) -> std::io::Result<()> {
         // This read is the last one before the journal is written.
         if call == "read" && moment == Moment::Before && path.ends_with("j.json") {
             let left = self.before.load(Ordering::SeqCst);
@@ -2091,6 +2091,36 @@ impl Probe for Intruder {
             self.before.store(left.saturating_sub(1), Ordering::SeqCst);
         }
         Ok(())
+    }
+}
+
+impl Intruder {
+    /// The probe, and a bench whose journal at this path has it.
+    fn at(path: &Path) -> (Arc<Self>, Bench) {
+        let probe = Arc::new(Self { before: AtomicUsize::new(0), writes: Mutex::default() });
+        let disk = Disk::with_probe(Arc::clone(&probe) as Arc<dyn Probe>);
+        let bench = Bench::on(Arc::new(JournalStore::open(path, ISSUER, disk).unwrap()));
+        bench.clock.follow_the_system();
+        (probe, bench)
+    }
+
+    /// Has another process change the journal before one of the next reads. It reads the journal before it changes it.
+    fn write(&self, before: usize, path: &Path, change: impl FnOnce(&mut dyn Guard, State) + Send + 'static) {
+        let theirs = path.to_owned();
+        *self.writes.lock().unwrap() = Some(Box::new(move || {
+            // A journal in another folder has another lock, as in a container that has mounted only this file.
+            let other = tempfile::tempdir().unwrap();
+            let there = other.path().join("j.json");
+            std::fs::copy(&theirs, &there).unwrap();
+            let store = JournalStore::open(&there, ISSUER, Disk::default()).unwrap();
+            let mut guard = store.try_lock().unwrap().unwrap();
+            let mut state = guard.read().unwrap().state;
+            // For that container the path of the journal has never changed.
+            state.place = platform::canonicalize(&there).ok();
+            change(guard.as_mut(), state);
+            std::fs::copy(&there, &theirs).unwrap();
+        }));
+        self.before.store(before, Ordering::SeqCst);
     }
 }
 
@@ -2112,22 +2142,9 @@ async fn who_writes_in_spite_of_the_lock_is_never_written_over() {
             let folder = tempfile::tempdir().unwrap();
             drop(kept_in(folder.path()).await);
             let path = folder.path().join("j.json");
-            let probe = Arc::new(Intruder { before: AtomicUsize::new(0), writes: Mutex::default() });
-            let disk = Disk::with_probe(Arc::clone(&probe) as Arc<dyn Probe>);
-            let bench = Bench::on(Arc::new(JournalStore::open(&path, ISSUER, disk).unwrap()));
-            bench.clock.follow_the_system();
-            let manager = bench.manager(None);
-            let (theirs, now) = (path.clone(), bench.clock.wall());
-            *probe.writes.lock().unwrap() = Some(Box::new(move || {
-                // A journal in another folder has another lock, as in a container that has mounted only this file.
-                let other = tempfile::tempdir().unwrap();
-                let there = other.path().join("j.json");
-                std::fs::copy(&theirs, &there).unwrap();
-                let store = JournalStore::open(&there, ISSUER, Disk::default()).unwrap();
-                let mut guard = store.try_lock().unwrap().unwrap();
-                let mut state = guard.read().unwrap().state;
-                // For that container the path of the journal has never changed.
-                state.place = platform::canonicalize(&there).ok();
+            let (probe, bench) = Intruder::at(&path);
+            let (manager, now) = (bench.manager(None), bench.clock.wall());
+            probe.write(moment, &path, move |guard, mut state| {
                 match how {
                     "rotated" => state.rotated(Sent::Current, "theirs", "h", access_called("theirs", now)),
                     "pasted" => state.take_over(RefreshToken::from_raw("token-pasted-of-this-test"), now),
@@ -2144,9 +2161,7 @@ async fn who_writes_in_spite_of_the_lock_is_never_written_over() {
                 } else {
                     guard.commit(&mut state).unwrap();
                 }
-                std::fs::copy(&there, &theirs).unwrap();
-            }));
-            probe.before.store(moment, Ordering::SeqCst);
+            });
             let result = manager.refresh(false).await;
             let state = bench.state();
             let current = state.current().map(|stored| stored.token.raw());
@@ -2214,31 +2229,18 @@ async fn states_that_went_apart_are_merged_and_written_before_they_are_known() {
     let folder = tempfile::tempdir().unwrap();
     drop(kept_in(folder.path()).await);
     let path = folder.path().join("j.json");
-    let probe = Arc::new(Intruder { before: AtomicUsize::new(0), writes: Mutex::default() });
-    let disk = Disk::with_probe(Arc::clone(&probe) as Arc<dyn Probe>);
-    let bench = Bench::on(Arc::new(JournalStore::open(&path, ISSUER, disk).unwrap()));
-    bench.clock.follow_the_system();
-    let manager = bench.manager(None);
-    let (theirs, now) = (path.clone(), bench.clock.wall());
+    let (probe, bench) = Intruder::at(&path);
+    let (manager, now) = (bench.manager(None), bench.clock.wall());
     // Another process has read the journal before its last rotation, has sent the same token, and writes its own answer
     // now.
-    *probe.writes.lock().unwrap() = Some(Box::new(move || {
-        let other = tempfile::tempdir().unwrap();
-        let there = other.path().join("j.json");
-        std::fs::copy(&theirs, &there).unwrap();
-        let store = JournalStore::open(&there, ISSUER, Disk::default()).unwrap();
-        let mut guard = store.try_lock().unwrap().unwrap();
-        let mut state = guard.read().unwrap().state;
-        state.place = platform::canonicalize(&there).ok();
+    probe.write(2, &path, move |guard, mut state| {
         let current = state.fingerprint();
         state.known.retain(|known| Some(*known) != current);
         let family = state.family.as_mut().unwrap();
         family.current = family.previous.take().unwrap();
         state.rotated(Sent::Current, "theirs", "h", access_called("theirs", now));
         guard.commit(&mut state).unwrap();
-        std::fs::copy(&there, &theirs).unwrap();
-    }));
-    probe.before.store(2, Ordering::SeqCst);
+    });
     let auth = manager.refresh(false).await.unwrap();
     assert_eq!((auth.access_token.expose(), bench.wire.sent().len()), ("theirs", 0));
     let state = bench.state();
@@ -2252,7 +2254,7 @@ async fn states_that_went_apart_are_merged_and_written_before_they_are_known() {
 async fn a_start_that_finds_the_newest_state_in_a_volatile_place_writes_it_to_the_journal() {
     struct ReadOnly(AtomicBool);
     impl Probe for ReadOnly {
-        fn at(&self, call: &'static str, path: &std::path::Path, moment: Moment) -> std::io::Result<()> {
+        fn at(&self, call: &'static str, path: &Path, moment: Moment) -> std::io::Result<()> {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let writes = ["create", "open", "rename", "write"].contains(&call) && name.starts_with("j.json");
             if self.0.load(Ordering::SeqCst) && writes && moment == Moment::Before {
