@@ -119,7 +119,10 @@ describe('two blocks with one token', () => {
     await two.manager.refresh()
     const done = await run(['logout', '--homebridge', at.path, '--name', 'Two'], { ring: at.ring })
     assert.equal(done.code, 0, done.stderr)
-    assert.match(done.stderr, /the block "One" of Ring in .*config\.json shows the same refresh token and keeps using it/)
+    assert.match(
+      done.stderr,
+      /the block "One" of Ring in .*config\.json shows the same refresh token and keeps using it/,
+    )
     assert.equal(at.shown().Two, undefined)
     await assert.rejects(two.manager.refresh(), { code: 'NO_REFRESH_TOKEN' })
     await one.manager.refresh()
