@@ -234,11 +234,12 @@ export interface RingTokenManagerOptions {
  * - `file`: in a journal, a file that only this package writes.
  * - `homebridge`, `dotenv`: in a journal, and the newest token is always shown in `config.json` or `.env` as well.
  * - an object with `load` and `save`: in your own code, with a journal or without one.
+ * - an object with `load` and `commit`: in a store that several hosts share.
  *
  * Relative paths are relative to the working directory at construction. A journal and its directory entry are synced to disk
  * before a new token is used. Several processes may share one.
  */
-export type Store = MemoryStore | FileStore | HomebridgeStore | DotenvStore | CustomStore
+export type Store = MemoryStore | FileStore | HomebridgeStore | DotenvStore | CustomStore | SharedStore
 
 /** See {@link Store}. */
 export interface MemoryStore {
@@ -318,6 +319,38 @@ export interface CustomStore {
   statePath?: string | undefined
   /** Seals that journal. Needs `statePath`. */
   key?: StoreKey | undefined
+}
+
+/**
+ * A place that several hosts share, with compare-and-set. Each value has a version; a commit names the version that it replaces, and
+ * only one commit can win. A call of `load` or `commit` gets ten seconds. A call of the manager from inside them is
+ * `INVALID_ARGUMENT`.
+ */
+export interface SharedStore {
+  type?: undefined
+  /**
+   * Resolves to the value and its version, or to `null` if there is none. Reads from the place that decides: not from a replica, and
+   * not from a cache.
+   */
+  load(): Promise<{ value: string; version: string } | null>
+  /**
+   * Keeps `value` if the current version is still `version`; `null` means that there must be no value yet. Resolves when the value is
+   * durable.
+   *
+   * Resolves to the new version, which was never used before, or to `null` if another commit was faster. Rejects if the outcome is not
+   * known.
+   */
+  commit(value: string, version: string | null): Promise<string | null>
+  /** The name of the store in messages. */
+  name?: string | undefined
+  /** The folder of this host's spool, on a disk of its own. `null` says that this host has no disk. */
+  statePath: string | null
+  /** Tells the spools of several accounts in one `statePath` apart. At most 512 bytes. Default: `default`. */
+  account?: string | undefined
+  /** Seals the record and the spool. All hosts need the same key. Default: both are plain text. */
+  key?: StoreKey | undefined
+  /** Resolves to what an administrator should know about the engine. The manager asks once, and passes each sentence to the logger. */
+  warnings?(): Promise<string[]>
 }
 
 /**

@@ -133,9 +133,20 @@ describe('the manager', () => {
     // Its fields are private, so that no other file can make one.
     const stored = code('manager/account/stored.rs')
     assert.match(stored, /struct Stored \{\n\s*state: [^\n]*\n\s*is_unwritten: bool,\n\}/)
-    const makers = [...stored.matchAll(/(pub[^\n]*)?fn (\w+)\([^)]*\) -> [^{]*(?:Self|Stored|Begun|Accepted)/g)]
+    const makers = [...stored.matchAll(/(pub[^\n]*)?fn (\w+)\([^)]*\) -> [^{]*(?:Self|Stored|Begun|Accepted|Shared)/g)]
     const open = makers.filter(([, visible]) => visible).map(([, , name]) => name)
-    assert.deepEqual(open, ['peek', 'read_locked', 'begin', 'commit', 'accept', 'forget', 'unwritten', 'moved_to'])
+    assert.deepEqual(open, [
+      'peek',
+      'read_locked',
+      'begin',
+      'commit',
+      'accept',
+      'forget',
+      'joined',
+      'put',
+      'unwritten',
+      'moved_to',
+    ])
   })
 })
 

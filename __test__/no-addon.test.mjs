@@ -299,11 +299,11 @@ describe('constructor', () => {
     [{ store: { type: 5 } }, /^options\.store\.type must be "memory", .*, got a number$/],
     [
       { store: { type: SECRET } },
-      /^options\.store\.type must be "memory", "file", "homebridge" or "dotenv", or the store an object with load and save$/,
+      /^options\.store\.type must be "memory", "file", "homebridge" or "dotenv", or the store an object with load and save, or load and commit$/,
     ],
     [
       { store: { type: 'homebrige', configPath: '/c' } },
-      /^options\.store\.type must be "memory", "file", "homebridge" or "dotenv", or the store an object with load and save; did you mean "homebridge"\?$/,
+      /^options\.store\.type must be "memory", "file", "homebridge" or "dotenv", or the store an object with load and save, or load and commit; did you mean "homebridge"\?$/,
     ],
     [{ store: { type: 'fiel', path: '/c' } }, /; did you mean "file"\?$/],
     [{ store: { type: 'Memory' } }, /; did you mean "memory"\?$/],

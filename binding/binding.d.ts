@@ -54,7 +54,7 @@ export declare function beginWebLogin(args: Array<string>): Promise<BindingWebSt
 
 /** The answer of a program's own code. */
 export type BindingAnswer =
-  | { type: 'done'; token?: string }
+  | { type: 'done'; token?: string; version?: string }
   | { type: 'failed'; message: string }
 
 /** An answer of Ring. */
@@ -262,6 +262,7 @@ export type BindingStore =
   | { type: 'homebridge'; path: string; platform?: string; name?: string; statePath?: string; addBlock: boolean }
   | { type: 'dotenv'; path: string; key?: string; statePath?: string }
   | { type: 'custom'; statePath?: string }
+  | { type: 'shared'; name?: string; statePath?: string; account: string }
 
 /** The parts of a token: Ring's own token (`raw`), and what is wrapped with it. */
 export type BindingToken =
@@ -333,7 +334,7 @@ export declare function endWatch(): boolean
 
 export declare function isBusy(): boolean
 
-export declare function open(options: BindingOptions, events: BindingEvents, number: number, load?: (() => Promise<BindingAnswer>) | undefined | null, save?: ((arg: BindingChange) => Promise<BindingAnswer>) | undefined | null, key?: (() => Promise<BindingAnswer>) | undefined | null): BindingOpened
+export declare function open(options: BindingOptions, events: BindingEvents, number: number, load?: (() => Promise<BindingAnswer>) | undefined | null, save?: ((arg: BindingChange) => Promise<BindingAnswer>) | undefined | null, key?: (() => Promise<BindingAnswer>) | undefined | null, warnings?: (() => Promise<BindingAnswer>) | undefined | null): BindingOpened
 
 export declare function parseRefreshToken(token: string): BindingToken
 

@@ -19,7 +19,7 @@ impl From<Error> for BindingError {
         Self {
             code: error.code().as_str().to_owned(),
             message: error.message().to_owned(),
-            transient: error.code().is_transient(),
+            transient: error.is_transient(),
             http_status: error.http_status().map(u32::from),
             retry_after_ms: error.retry_after().map(milliseconds),
             cause: error.cause().map(str::to_owned),
@@ -133,7 +133,7 @@ impl From<WebLogin> for BindingWebLogin {
 fn to_store(location: Location) -> Option<BindingStore> {
     let state_path = |folder: Option<PathBuf>| folder.as_deref().map(text);
     Some(match location {
-        Location::Memory | Location::Custom { .. } => return None,
+        Location::Memory | Location::Shared { .. } | Location::Custom { .. } => return None,
         Location::Journal(path) => BindingStore::File { path: text(&path) },
         Location::Mirror { target: Target::Homebridge { path, platform, name }, state_path: folder } => {
             let (path, state_path) = (text(&path), state_path(folder));

@@ -36,7 +36,8 @@ use ring_auth::http::{Environment, HttpConfig};
 use ring_auth::journal::{Codec, Key, KeySource};
 use ring_auth::location::{Location, Opened};
 use ring_auth::manager::{
-    Credentials, DEFAULT_DEVICE_NAME, Device, Event, Level, Listener, Manager, Parts, Settings, SystemClock, activity,
+    Credentials, DEFAULT_DEVICE_NAME, Device, Event, Level, Listener, Manager, Parts, Settings, SharedParts,
+    SystemClock, activity,
 };
 use ring_auth::mirror::{Purpose, Target, key_of_program};
 use ring_auth::oauth::{Endpoints, LoginFlow, RingOauth};
@@ -304,6 +305,7 @@ impl BindingManager {
 }
 
 #[napi]
+#[allow(clippy::too_many_arguments, reason = "an object of functions would need a shape with a lifetime")]
 pub fn open(
     env: Env,
     options: BindingOptions,
@@ -312,11 +314,12 @@ pub fn open(
     load: Option<Function<'_, (), Promise<BindingAnswer>>>,
     save: Option<Function<'_, BindingChange, Promise<BindingAnswer>>>,
     key: Option<Function<'_, (), Promise<BindingAnswer>>>,
+    warnings: Option<Function<'_, (), Promise<BindingAnswer>>>,
 ) -> napi::Result<BindingOpened> {
     let events = Events { queue: Arc::clone(&events.queue), manager: number };
     let runtime = within_runtime_if_available(Handle::current);
     let functions = match load.zip(save) {
-        Some((load, save)) => Some(JsStore::new(&load, &save)?),
+        Some((load, save)) => Some(JsStore::new(&load, &save, warnings.as_ref())?),
         None => None,
     };
     let key = key.map(|key| JsKey::new(&key)).transpose()?;
@@ -442,6 +445,11 @@ fn to_location(store: BindingStore, functions: Option<JsStore>) -> Result<(Locat
             let functions = functions.ok_or_else(|| Error::invalid("The store has no load and no save."))?;
             Location::Custom { functions: Arc::new(functions), state_path: state_path.map(Into::into) }
         }
+        BindingStore::Shared { name, state_path, account } => {
+            let functions = functions.ok_or_else(|| Error::invalid("The store has no load and no commit."))?;
+            let engine = Arc::new(functions.called(name));
+            Location::Shared { engine, state_path: state_path.map(Into::into), account }
+        }
     };
     Ok((location, None))
 }
@@ -470,7 +478,7 @@ fn open_manager(
         Some(key) => codec.with_key(key),
         None => codec,
     };
-    let Opened { store, mirror } = location.open(&codec, Disk::default(), purpose)?;
+    let Opened { store, mirror, shared } = location.open(&codec, Disk::default(), purpose)?;
     let mut http = HttpConfig::default();
     if let Some(timeout) = options.request_timeout_ms {
         http.timeout = Duration::try_from_secs_f64(timeout / 1000.0)
@@ -487,7 +495,15 @@ fn open_manager(
         Some("password") => LoginFlow::Password,
         Some(_) => return Err(Error::invalid("loginFlow has to be 'auto', 'pkce' or 'password'.")),
     };
-    let parts = Parts { store, mirror, oauth, clock: SystemClock::shared(), listener: Arc::new(listener), runtime };
+    let parts = Parts {
+        store,
+        mirror,
+        oauth,
+        clock: SystemClock::shared(),
+        listener: Arc::new(listener),
+        shared: shared.map(|engine| SharedParts::new(engine, codec)),
+        runtime,
+    };
     let settings = Settings {
         refresh_token: options.refresh_token.map(Secret::new),
         refuses_at_calls: options.refuses_at_calls.unwrap_or(false),

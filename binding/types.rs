@@ -153,6 +153,8 @@ pub enum BindingStore {
     Dotenv { path: String, key: Option<String>, state_path: Option<String> },
     /// The program's own `load` and `save`.
     Custom { state_path: Option<String> },
+    /// A store that hosts share: the program's own `load` and `commit`.
+    Shared { name: Option<String>, state_path: Option<String>, account: String },
 }
 
 /// The arguments of a program's own `save`.
@@ -167,8 +169,8 @@ pub struct BindingChange {
 /// The answer of a program's own code.
 #[napi(discriminant_case = "lowercase", object_to_js = false)]
 pub enum BindingAnswer {
-    /// The token from `load`, or the key.
-    Done { token: Option<String> },
+    /// The token from `load`, the record of a shared store and its version, the new version, the warnings, or the key.
+    Done { token: Option<String>, version: Option<String> },
     /// The message of the error.
     Failed { message: String },
 }

@@ -21,7 +21,8 @@ const {
 /** @typedef {import('../binding/binding.js').BindingAnswer} BindingAnswer */
 /** @typedef {import('../binding/binding.js').BindingStore} BindingStore */
 
-const TYPES = '"memory", "file", "homebridge" or "dotenv", or the store an object with load and save'
+const TYPES =
+  '"memory", "file", "homebridge" or "dotenv", or the store an object with load and save, or load and commit'
 
 const FIELDS = ['type', 'path', 'configPath', 'platform', 'name', 'key', 'envKey', 'statePath', 'addBlock']
 const KEY = '32 bytes as a Uint8Array, as base64 or as hexadecimal digits, or a function that returns them'
@@ -30,7 +31,8 @@ const NONE = { store: undefined, sealKey: undefined, custom: undefined }
 /**
  * The store as the native part takes it, the key of its journal, and the functions that the native part calls. Each field is
  * always there, so that none is read from a prototype.
- * @typedef {{ store: BindingStore | undefined, sealKey: string | undefined, custom: CustomStore | undefined }} StoreOption
+ * @typedef {{ store: BindingStore | undefined, sealKey: string | undefined, custom: Functions | undefined }} StoreOption
+ * @typedef {CustomStore | InstanceType<typeof import('./shared-store.js').SharedFunctions>} Functions
  */
 
 /**
@@ -39,6 +41,10 @@ const NONE = { store: undefined, sealKey: undefined, custom: undefined }
  */
 function storeOption(value) {
   if (value === undefined) return NONE
+  if (isShared(value)) {
+    const { store, key, custom } = require('./shared-store.js').sharedStore(value, { path, words, keyText })
+    return withKey({ store, sealKey: undefined, custom }, key)
+  }
   if (isCustom(value)) return customStore(value)
   const given = properties('options.store', value, FIELDS)
   const { type } = given
@@ -113,6 +119,11 @@ function keyText(key) {
   if (typeof key === 'string') return key
   if (!isUint8Array(key)) return undefined
   return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('hex')
+}
+
+/** @param {any} value */
+function isShared(value) {
+  return typeof value === 'object' && value !== null && isGiven(value, 'commit')
 }
 
 /** @param {any} value */
@@ -207,7 +218,10 @@ class CustomStore {
     if (typeof this.#store.key !== 'function') this.key = undefined
   }
 
-  // Fields are defined. An assignment would go to a setter on Object.prototype.
+  /** @type {undefined} Only a shared store has them. */
+  warnings = undefined
+
+  // Fields, which are defined: what is assigned would go to a setter on Object.prototype.
 
   /** @type {(() => Promise<BindingAnswer>) | undefined} */
   load = async () => {

@@ -11,7 +11,7 @@
 /** @typedef {import('../index.js').LoginStep} LoginStep */
 /** @typedef {import('../index.js').RefreshTokenUpdate} RefreshTokenUpdate */
 /** @typedef {import('../index.js').Status} Status */
-/** @typedef {InstanceType<typeof import('./custom-store.js').CustomStore>} CustomStore */
+/** @typedef {import('./custom-store.js').Functions} CustomStore */
 /** @typedef {InstanceType<typeof import('./observable.js').Subscriber>} Subscriber */
 
 // The build declares the types that cross the boundary, in binding/binding.d.ts.
@@ -302,7 +302,7 @@ function createExports(binding) {
       const number = opened++
       const result = guard(() => {
         events ??= new binding.BindingEvents(dispatchNext)
-        return binding.open(native, events, number, custom?.load, custom?.save, custom?.key)
+        return binding.open(native, events, number, custom?.load, custom?.save, custom?.key, custom?.warnings)
       })
       if (result.type === 'failed') throw fromBinding(result.error)
       const managerEvents = new ManagerEvents(logger)

@@ -35,7 +35,7 @@ const LOGIN_FLOWS = ['auto', 'pkce', 'password']
 
 /**
  * @param {unknown} options
- * @returns {{ native: BindingOptions, custom: CustomStore | undefined, logger: ((entry: LogEntry) => unknown) | undefined }}
+ * @returns {{ native: BindingOptions, custom: import('./custom-store.js').Functions | undefined, logger: ((entry: LogEntry) => unknown) | undefined }}
  */
 function managerOptions(options) {
   const given = properties('options', options === undefined ? {} : options, MANAGER_OPTIONS)

@@ -13,6 +13,8 @@ run(
     '--test',
     'soak',
     '--test',
+    'simulation',
+    '--test',
     'processes',
     '--test',
     'crash_points',
@@ -20,6 +22,6 @@ run(
     '--nocapture',
   ],
   {
-    env: { RING_AUTH_SOAK: '100000', PROPTEST_CASES: '1000000' },
+    env: { RING_AUTH_SOAK: '100000', RING_AUTH_SIMULATION: '20000', PROPTEST_CASES: '1000000' },
   },
 )

@@ -123,13 +123,14 @@ struct Details {
     http_status: Option<u16>,
     retry_after: Option<Duration>,
     cause: Option<String>,
+    passes: bool,
 }
 
 impl Error {
     /// An error with its code and its sentence.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self(Box::new(Details { code, message, http_status: None, retry_after: None, cause: None }))
+        Self(Box::new(Details { code, message, http_status: None, retry_after: None, cause: None, passes: false }))
     }
 
     /// An `INVALID_ARGUMENT` with that sentence, which names the offending argument.
@@ -151,7 +152,19 @@ impl Error {
         self
     }
 
-    /// Adds the cause, in the words of the system or library.
+    /// The same failure, of something that can work again without a person doing anything.
+    #[must_use]
+    pub fn passing(mut self) -> Self {
+        self.0.passes = true;
+        self
+    }
+
+    /// Whether the same call can succeed later without a person doing anything.
+    pub fn is_transient(&self) -> bool {
+        self.0.passes || self.0.code.is_transient()
+    }
+
+    /// Adds what lies behind it, in the words of the system or library that said it.
     #[must_use]
     pub fn with_cause(mut self, cause: impl fmt::Display) -> Self {
         self.0.cause = Some(cause.to_string());

@@ -19,6 +19,7 @@ pub mod mirror;
 pub mod oauth;
 pub mod pasted;
 pub mod secret;
+pub mod shared;
 mod task;
 pub mod token;
 pub mod totp;

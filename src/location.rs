@@ -6,6 +6,8 @@ use std::sync::Arc;
 use crate::files::Disk;
 use crate::journal::{Codec, JournalStore, MemoryStore, Store};
 use crate::mirror::{CustomStore, Follower, Mirror, Program, Purpose, Target, state_folder};
+use crate::shared::SharedStore;
+use crate::token::Fingerprint;
 use crate::{Error, Result};
 
 /// The name of the journal behind a program's own code, in the folder that the program names.
@@ -25,6 +27,15 @@ pub enum Location {
         /// The journal's folder. The default is a folder beside the file.
         state_path: Option<PathBuf>,
     },
+    /// A store that hosts share, and the folder of this host's spool.
+    Shared {
+        /// The engine.
+        engine: Arc<dyn SharedStore>,
+        /// The spool's folder; `None` on a host without a disk.
+        state_path: Option<PathBuf>,
+        /// The name that tells the spools of several accounts in one folder apart.
+        account: String,
+    },
     /// A program's own code.
     Custom {
         /// The program's functions.
@@ -41,6 +52,8 @@ pub struct Opened {
     pub store: Arc<dyn Store>,
     /// The place that shows the token beside the store.
     pub mirror: Option<Follower>,
+    /// The engine of a shared store, of which `store` is this host's spool.
+    pub shared: Option<Arc<dyn SharedStore>>,
 }
 
 impl Location {
@@ -57,21 +70,33 @@ impl Location {
             ));
         }
         Ok(match self {
-            Self::Memory => Opened { store: Arc::new(MemoryStore::new(codec.issuer())), mirror: None },
-            Self::Journal(path) => Opened { store: Arc::new(JournalStore::open(path, codec, disk)?), mirror: None },
+            Self::Memory => Opened { store: Arc::new(MemoryStore::new(codec.issuer())), mirror: None, shared: None },
+            Self::Journal(path) => {
+                Opened { store: Arc::new(JournalStore::open(path, codec, disk)?), mirror: None, shared: None }
+            }
             Self::Mirror { target, state_path } => {
                 let (journal, mirror) = target.open(state_path.as_deref(), codec, disk, purpose)?;
-                Opened { store: Arc::new(journal), mirror: Some(Follower::Place(Arc::new(mirror))) }
+                Opened { store: Arc::new(journal), mirror: Some(Follower::Place(Arc::new(mirror))), shared: None }
+            }
+            Self::Shared { engine, state_path, account } => {
+                let store: Arc<dyn Store> = match state_path {
+                    None => Arc::new(MemoryStore::new(codec.issuer())),
+                    Some(folder) => {
+                        let path = state_folder(folder)?.join(spool_name(account));
+                        Arc::new(JournalStore::open_in_state_folder(path, codec, disk)?)
+                    }
+                };
+                Opened { store, mirror: None, shared: Some(Arc::clone(engine)) }
             }
             Self::Custom { functions, state_path: None } => {
                 let (store, program) = Program::without_a_journal(Arc::clone(functions), codec.issuer());
-                Opened { store: Arc::new(store), mirror: Some(Follower::Program(program)) }
+                Opened { store: Arc::new(store), mirror: Some(Follower::Program(program)), shared: None }
             }
             Self::Custom { functions, state_path: Some(folder) } => {
                 let path = state_folder(folder)?.join(CUSTOM_JOURNAL);
                 let journal = JournalStore::open_in_state_folder(path, codec, disk)?;
                 let program = Program::before_a_journal(Arc::clone(functions));
-                Opened { store: Arc::new(journal), mirror: Some(Follower::Program(program)) }
+                Opened { store: Arc::new(journal), mirror: Some(Follower::Program(program)), shared: None }
             }
         })
     }
@@ -81,7 +106,7 @@ impl Location {
         match self {
             Self::Journal(path) => Some(path),
             Self::Mirror { target, .. } => Some(target.path()),
-            Self::Memory | Self::Custom { .. } => None,
+            Self::Memory | Self::Shared { .. } | Self::Custom { .. } => None,
         }
     }
 
@@ -89,7 +114,7 @@ impl Location {
     pub fn target(&self) -> Option<&Target> {
         match self {
             Self::Mirror { target, .. } => Some(target),
-            Self::Memory | Self::Journal(_) | Self::Custom { .. } => None,
+            Self::Memory | Self::Journal(_) | Self::Shared { .. } | Self::Custom { .. } => None,
         }
     }
 }
@@ -104,6 +129,13 @@ impl Opened {
     }
 }
 
+/// The name of an account's spool: the digest tells two accounts apart whose names look alike.
+fn spool_name(account: &str) -> String {
+    let label: String =
+        account.chars().take(40).map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
+    format!("shared-{label}-{:?}.json", Fingerprint::of(account))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,5 +147,14 @@ mod tests {
         let sealed = Codec::from("https://oauth.ring.com").with_key(Key::new([7; KEY_BYTES]).into());
         let error = Location::Memory.open(&sealed, Disk::default(), Purpose::Follow).err().unwrap();
         assert_eq!(error.code(), ErrorCode::InvalidArgument);
+    }
+
+    #[test]
+    fn two_accounts_never_share_a_spool() {
+        let names = ["default", "a/b", "a-b", "a b", "Ä", "Ö", &"x".repeat(50), &"x".repeat(51)].map(spool_name);
+        for (at, name) in names.iter().enumerate() {
+            assert!(!names[..at].contains(name) && name.is_ascii() && !name.contains('/'), "{name}");
+        }
+        assert!(names[0].starts_with("shared-default-"));
     }
 }

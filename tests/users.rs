@@ -100,10 +100,10 @@ fn manager_of(ring: &Ring, file: &Path) -> Manager {
         Target::Dotenv { path, key }
     };
     let location = Location::Mirror { target, state_path: None };
-    let Opened { store, mirror } = location.open(&issuer.into(), Disk::default(), Purpose::Follow).unwrap();
+    let Opened { store, mirror, .. } = location.open(&issuer.into(), Disk::default(), Purpose::Follow).unwrap();
     let clock = Arc::new(SystemClock::new());
     let runtime = tokio::runtime::Handle::current();
-    support::with_parts(Parts { store, mirror, oauth, clock, listener: Arc::new(Quiet), runtime }, None)
+    support::with_parts(Parts { store, mirror, oauth, clock, listener: Arc::new(Quiet), shared: None, runtime }, None)
 }
 
 /// Rotates the token in a file, or in a journal, several times.

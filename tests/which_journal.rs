@@ -54,7 +54,7 @@ fn try_open(
 ) -> ring_auth::Result<(Manager, Arc<Heard>, PathBuf)> {
     let oauth = support::wire(url);
     let location = Location::Mirror { target: target(file, place), state_path: state_path.map(Path::to_owned) };
-    let Opened { store, mirror } = location.open(&oauth.endpoints().issuer().into(), disk, Purpose::Follow)?;
+    let Opened { store, mirror, .. } = location.open(&oauth.endpoints().issuer().into(), disk, Purpose::Follow)?;
     let journal = PathBuf::from(store.name());
     let heard = Arc::new(Heard::default());
     let parts = Parts {
@@ -63,6 +63,7 @@ fn try_open(
         oauth,
         clock: Arc::new(SystemClock::new()),
         listener: heard.clone(),
+        shared: None,
         runtime: Handle::current(),
     };
     Ok((support::with_parts(parts, None), heard, journal))

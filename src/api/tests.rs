@@ -63,6 +63,7 @@ impl OauthClient for Wire {
                 token_type: "Bearer".into(),
                 scope: "client".into(),
                 lifetime: 4 * HOUR,
+                date: None,
             })
         })
     }
@@ -185,6 +186,7 @@ fn rig() -> Rig {
         clock: Arc::clone(&clock) as _,
         listener: Arc::clone(&heard) as _,
         mirror: None,
+        shared: None,
         runtime: tokio::runtime::Handle::current(),
     };
     let settings = Settings {

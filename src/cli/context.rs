@@ -174,6 +174,7 @@ impl Context {
             oauth,
             clock: Arc::new(SystemClock::new()),
             listener,
+            shared: None,
             runtime: runtime.clone(),
         };
         let settings = Settings {

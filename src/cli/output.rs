@@ -186,7 +186,7 @@ impl Output {
             let code = error.code();
             let retry_after = error.retry_after().map(crate::journal::state::millis);
             self.json(&json!({ "error": {
-                "code": code.as_str(), "message": error.message(), "transient": code.is_transient(),
+                "code": code.as_str(), "message": error.message(), "transient": error.is_transient(),
                 "retryAfterMs": retry_after,
             }}));
         }

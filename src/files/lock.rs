@@ -43,6 +43,20 @@ impl Lock {
         })
     }
 
+    /// The device and the number of the lock's file, which a copy of its folder does not have.
+    #[cfg(unix)]
+    pub(crate) fn identity(&self) -> Option<(u64, u64)> {
+        use std::os::unix::fs::MetadataExt;
+        let there = self.files[0].as_ref()?.metadata().ok()?;
+        Some((there.dev(), there.ino()))
+    }
+
+    /// The device and the number of the lock's file. This system does not tell.
+    #[cfg(not(unix))]
+    pub(crate) fn identity(&self) -> Option<(u64, u64)> {
+        self.files[0].as_ref().and(None)
+    }
+
     /// Locks the file that took the place of the locked one: from now on that file can be mounted, or get a second name. If it
     /// cannot be locked, the lock that is named after it is enough.
     pub(crate) fn follow(&mut self, disk: &Disk, file: &Path) {

@@ -15,7 +15,8 @@ use sha2::{Digest, Sha256};
 use super::id::JournalId;
 use super::seal;
 use super::state::{
-    Access, CoolDown, Family, Mark, Millis, MirrorRecord, Remains, State, StoredToken, Tombstone, millis,
+    Access, CoolDown, Family, Lease, Mark, Millis, MirrorRecord, Remains, Sibling, State, StoredToken, Tombstone,
+    millis,
 };
 use crate::token::{Fingerprint, RefreshToken};
 use crate::{ErrorCode, Secret};
@@ -73,17 +74,26 @@ pub fn encode(state: &State, name: &str) -> Vec<u8> {
     });
     map.insert("access".into(), access.into());
     let mark = state.mark.as_ref().map(|mark| {
-        json!({
+        let mut value = json!({
             "fingerprint": hex(mark.fingerprint), "startedAt": mark.started_at, "deadline": mark.deadline,
             "starts": mark.starts,
-        })
+        });
+        if let Some(lease) = mark.lease {
+            value["holder"] = bits(lease.holder).into();
+            value["leaseMs"] = millis(lease.length).into();
+        }
+        value
     });
     map.insert("mark".into(), mark.into());
     let cool_down = state.cool_down.as_ref().map(|cool_down| {
-        json!({
+        let mut value = json!({
             "startedAt": cool_down.started_at, "lengthMs": millis(cool_down.length), "failures": cool_down.failures,
             "code": cool_down.code.as_str(), "message": cool_down.message, "httpStatus": cool_down.http_status,
-        })
+        });
+        if let Some(seen_at) = cool_down.seen_at {
+            value["seenAt"] = seen_at.into();
+        }
+        value
     });
     map.insert("coolDown".into(), cool_down.into());
     let rejected: Vec<Value> = state
@@ -104,6 +114,7 @@ pub fn encode(state: &State, name: &str) -> Vec<u8> {
         })
         .collect();
     map.insert("mirrors".into(), mirrors.into());
+    encode_shared(state, &mut map, name);
     map.insert("unwrapped".into(), fingerprints(&state.former_wrappers).into());
     map.insert("given".into(), fingerprints(&state.given).into());
     map.insert("known".into(), fingerprints(&state.known).into());
@@ -127,7 +138,54 @@ pub fn encode(state: &State, name: &str) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Decodes the state in a file's bytes, if they are whole.
+/// What most journals do not have: they belong to one host, and no answer is missing.
+fn encode_shared(state: &State, map: &mut Map<String, Value>, name: &str) {
+    if !state.siblings.is_empty() {
+        let sibling = |sibling: &Sibling| {
+            let mut value = record(&sibling.held, state, name);
+            value["source"] = hex(sibling.source).into();
+            value
+        };
+        map.insert("siblings".into(), state.siblings.iter().map(sibling).collect());
+    }
+    if let Some(doubted) = state.doubted {
+        map.insert("doubted".into(), hex(doubted).into());
+    }
+    if let Some(write) = state.write {
+        map.insert("write".into(), bits(write).into());
+    }
+    if state.clock_offset != 0 {
+        map.insert("clockOffsetMs".into(), state.clock_offset.into());
+    }
+    if let Some(place) = &state.spool_place {
+        map.insert("spoolPlace".into(), place.as_str().into());
+    }
+}
+
+fn decode_shared(state: &mut State, map: &mut Map<String, Value>) -> Option<()> {
+    if let Some(Value::Array(siblings)) = map.remove("siblings") {
+        for value in &siblings {
+            let source = unhex(value.get("source")?.as_str()?)?;
+            state.siblings.push(Sibling { held: parse_stored(value)?, source });
+        }
+    }
+    state.doubted = map.remove("doubted").and_then(|value| unhex(value.as_str()?));
+    state.write = map.remove("write").as_ref().and_then(parse_bits);
+    state.clock_offset = map.remove("clockOffsetMs").and_then(|offset| offset.as_i64()).unwrap_or_default();
+    state.spool_place = map.remove("spoolPlace").and_then(|place| place.as_str().map(str::to_owned));
+    Some(())
+}
+
+/// 128 bits as text.
+fn bits(value: u128) -> String {
+    format!("{value:032x}")
+}
+
+fn parse_bits(value: &Value) -> Option<u128> {
+    u128::from_str_radix(value.as_str().filter(|text| text.len() == 32)?, 16).ok()
+}
+
+/// The state in a file's bytes, if they are whole.
 ///
 /// # Errors
 ///
@@ -285,6 +343,7 @@ fn decode_fields(mut map: Map<String, Value>) -> Option<State> {
         // A record that cannot be understood is made again at the next write.
         state.mirrors = mirrors.iter().filter_map(parse_mirror).collect();
     }
+    decode_shared(&mut state, &mut map)?;
     state.former_wrappers = parse_fingerprints(map.remove("unwrapped")?.as_str()?)?;
     state.given = parse_fingerprints(map.remove("given")?.as_str()?)?;
     state.known = parse_fingerprints(map.remove("known")?.as_str()?)?;
@@ -373,6 +432,10 @@ fn parse_mark(value: &Value) -> Option<Mark> {
         started_at: number("startedAt")?,
         deadline: number("deadline")?,
         starts: u32::try_from(number("starts")?).ok()?,
+        lease: value.get("holder").and_then(parse_bits).and_then(|holder| {
+            let length = duration(value.get("leaseMs")?)?;
+            Some(Lease { holder, length })
+        }),
     })
 }
 
@@ -384,6 +447,7 @@ fn parse_cool_down(value: &Value) -> Option<CoolDown> {
         code: ErrorCode::parse(value.get("code")?.as_str()?)?,
         message: value.get("message")?.as_str()?.to_owned(),
         http_status: value.get("httpStatus").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok()),
+        seen_at: value.get("seenAt").and_then(Value::as_u64),
     })
 }
 
@@ -493,9 +557,10 @@ mod tests {
         state.take_over(RefreshToken::from_raw("a"), 1);
         state.rotated(Sent::Current, "b", "h", access.clone());
         state.take_over(RefreshToken::from_raw("x"), 3);
-        state.reject(Sent::Current, 4);
+        state.reject(Sent::Current, 4, false);
         state.rotated(Sent::Current, "c", "h", access);
-        state.mark = Some(Mark { fingerprint: Fingerprint::of("c"), started_at: 1, deadline: 2, starts: 1 });
+        state.mark =
+            Some(Mark { fingerprint: Fingerprint::of("c"), started_at: 1, deadline: 2, starts: 1, lease: None });
         state.cool_down = Some(CoolDown {
             started_at: 7,
             length: Duration::from_secs(5),
@@ -503,6 +568,7 @@ mod tests {
             code: ErrorCode::Network,
             message: "No answer.".into(),
             http_status: None,
+            seen_at: None,
         });
         state.forced_at = Some(9);
         state.id = JournalId::parse("00112233445566778899aabbccddeeff");

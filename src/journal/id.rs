@@ -11,18 +11,23 @@ pub struct JournalId(u128);
 impl JournalId {
     /// The id of a new journal.
     pub fn random() -> Self {
-        let mut bytes = [0; 16];
-        match getrandom::fill(&mut bytes) {
-            Ok(()) => Self(u128::from_be_bytes(bytes)),
-            // The hash tables of the standard library have their own source of random numbers.
-            Err(_) => Self(u128::from(hash()) << 64 | u128::from(hash())),
-        }
+        Self(random())
     }
 
     /// Parses an id: 32 hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         is_hex.then(|| u128::from_str_radix(text, 16).ok().map(Self)).flatten()
+    }
+}
+
+/// 128 random bits.
+pub fn random() -> u128 {
+    let mut bytes = [0; 16];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => u128::from_be_bytes(bytes),
+        // The hash tables of the standard library have a source of their own.
+        Err(_) => u128::from(hash()) << 64 | u128::from(hash()),
     }
 }
 

@@ -408,6 +408,10 @@ impl Guard for LinkGuard {
         Ok(notices)
     }
 
+    fn place(&self) -> Option<String> {
+        self.guard.place()
+    }
+
     fn stand_in(&self) -> Option<String> {
         self.guard.stand_in()
     }

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::state::{Access, CoolDown, Family, Known, Millis, Sent, State, StoredToken};
+use super::state::{Access, CoolDown, Family, Known, MAX_SIBLINGS, Mark, Millis, Sent, Sibling, State, StoredToken};
 use crate::token::{Fingerprint, RefreshToken};
 
 /// The outcome of a request, a login or an edit.
@@ -19,6 +19,9 @@ pub enum Outcome {
         sent: Fingerprint,
         /// The time of the rejection.
         at: Millis,
+        /// Whether Ring may have accepted the token before, in a request whose answer is not known: of another process or host, or
+        /// one that failed. Then the token before it is two behind, and is not sent.
+        in_doubt: bool,
     },
     /// The requests with a token failed, and the manager has to wait before the next one.
     BackedOff {
@@ -26,6 +29,8 @@ pub enum Outcome {
         sent: Fingerprint,
         /// The wait.
         cool_down: CoolDown,
+        /// Whether Ring may have accepted the token in one of these requests.
+        in_doubt: bool,
     },
     /// The refresh with a token is over, and its answer changes nothing else.
     Ended {
@@ -63,6 +68,8 @@ pub struct Granted {
     pub hardware_id: String,
     /// The access token that came with it.
     pub access: Access,
+    /// Whether the time of the access token is that of the answer. Of two answers to one token, one without a time is the later one.
+    pub is_dated: bool,
 }
 
 /// The answer to a login.
@@ -86,11 +93,18 @@ pub struct LoggedIn {
 pub fn merge(mut state: State, outcome: &Outcome) -> State {
     match outcome {
         Outcome::Granted(granted) => grant(&mut state, granted),
-        Outcome::Rejected { sent, at } => reject(&mut state, *sent, *at),
-        Outcome::BackedOff { sent, cool_down } => {
-            clear_mark(&mut state, *sent);
+        Outcome::Rejected { sent, at, in_doubt } => reject(&mut state, *sent, *at, *in_doubt),
+        Outcome::BackedOff { sent, cool_down, in_doubt } => {
+            // Between hosts the mark stays beside the wait: it says to all of them that the token may be spent.
+            let stays = |mark: &Mark| mark.fingerprint == *sent && mark.lease.is_some() && *in_doubt;
+            if !state.mark.as_ref().is_some_and(stays) {
+                clear_mark(&mut state, *sent);
+            }
             if is_at_stake(&state, *sent) {
                 state.cool_down = Some(cool_down.clone());
+                if *in_doubt {
+                    state.doubted = Some(*sent);
+                }
             }
         }
         Outcome::Ended { sent } => clear_mark(&mut state, *sent),
@@ -162,6 +176,17 @@ fn grant(state: &mut State, granted: &Granted) {
         return rotate(state, Sent::Previous, granted);
     }
     forgive(state, sent);
+    if let Some(at) = sibling(state, sent) {
+        // Ring accepted this one, so it has the place of the current token, which may still work.
+        let other = state.use_sibling(at);
+        rotate(state, Sent::Current, granted);
+        state.siblings.extend(other);
+        return;
+    }
+    let is_sibling = sibling(state, new).is_some();
+    if state.siblings.iter().any(|sibling| sibling.source == sent) && (is_sibling || is_unknown(state, new)) {
+        return second_successor(state, granted);
+    }
     let is_after_fallback = state.fallback.as_ref().is_some_and(|fallback| is(fallback.previous.as_ref(), sent));
     if is(fallback(state), sent) || (is_after_fallback && !is_alive(state, fallback(state))) {
         return rotate_fallback(state, granted);
@@ -192,6 +217,15 @@ fn grant(state: &mut State, granted: &Granted) {
     state.remember(new);
 }
 
+/// The place of a token among the other answers.
+fn sibling(state: &State, fingerprint: Fingerprint) -> Option<usize> {
+    state.siblings.iter().position(|sibling| is(Some(&sibling.held), fingerprint))
+}
+
+fn is_unknown(state: &State, fingerprint: Fingerprint) -> bool {
+    state.recognise(fingerprint) == Known::Unknown
+}
+
 fn fallback(state: &State) -> Option<&StoredToken> {
     state.fallback.as_ref().map(|fallback| &fallback.current)
 }
@@ -212,13 +246,24 @@ fn rotate(state: &mut State, sent: Sent, granted: &Granted) {
 
 /// Applies a second answer to one token: the later one is used, and the other becomes the fallback. The spent token is never sent again.
 fn second_successor(state: &mut State, granted: &Granted) {
-    let Some(Family { current, .. }) = state.family.take() else { return };
     let new = stored(granted);
-    let is_later = new.obtained_at >= current.obtained_at;
+    let fingerprint = granted.token.fingerprint();
+    let repeated = sibling(state, fingerprint);
+    if repeated.is_some_and(|at| state.siblings[at].held.obtained_at >= new.obtained_at) {
+        // This answer is in the state already.
+        return;
+    }
+    let Some(Family { current, proven, .. }) = state.family.take() else { return };
+    if let Some(at) = repeated {
+        state.siblings.remove(at);
+    }
+    let is_later = !granted.is_dated || new.obtained_at >= current.obtained_at || !is_alive(state, Some(&current));
     let (used, other) = if is_later { (new, current) } else { (current, new) };
-    state.remember(granted.token.fingerprint());
-    state.family = Some(Family::of(used));
-    state.fallback = Some(Family { proven: true, ..Family::of(other) });
+    state.remember(fingerprint);
+    state.family = Some(Family { current: used, previous: None, proven });
+    state.siblings.push(Sibling { held: other, source: granted.sent });
+    let excess = state.siblings.len().saturating_sub(MAX_SIBLINGS);
+    state.siblings.drain(..excess);
     if is_later {
         state.former_wrappers.clear();
         state.hardware_id = Some(granted.hardware_id.clone());
@@ -227,6 +272,7 @@ fn second_successor(state: &mut State, granted: &Granted) {
         state.mark = None;
         state.cool_down = None;
         state.forced_at = None;
+        state.doubted = None;
     }
 }
 
@@ -257,11 +303,11 @@ fn rotate_fallback(state: &mut State, granted: &Granted) {
     state.remember(new);
 }
 
-fn reject(state: &mut State, sent: Fingerprint, at: Millis) {
+fn reject(state: &mut State, sent: Fingerprint, at: Millis, in_doubt: bool) {
     if is(state.current(), sent) {
-        state.reject(Sent::Current, at);
+        state.reject(Sent::Current, at, in_doubt);
     } else if is_at_stake(state, sent) {
-        state.reject(Sent::Previous, at);
+        state.reject(Sent::Previous, at, in_doubt);
     } else {
         // A rejection of an earlier token does not concern the current one.
         if is(fallback(state), sent) {
@@ -321,6 +367,7 @@ mod tests {
         Rotate,
         Repeat,
         Reject,
+        RejectInDoubt,
         BackOff,
         End,
         Force,
@@ -329,6 +376,8 @@ mod tests {
         PasteOld(usize),
         Push(u8),
         RotateFallback,
+        RotateSibling,
+        AnswerOnceMore,
         AnswerAgain,
         Replay(usize),
     }
@@ -338,6 +387,7 @@ mod tests {
             4 => Just(Step::Rotate),
             1 => Just(Step::Repeat),
             3 => Just(Step::Reject),
+            1 => Just(Step::RejectInDoubt),
             1 => Just(Step::BackOff),
             1 => Just(Step::End),
             1 => Just(Step::Force),
@@ -346,6 +396,8 @@ mod tests {
             2 => any::<usize>().prop_map(Step::PasteOld),
             1 => (0..3_u8).prop_map(Step::Push),
             2 => Just(Step::RotateFallback),
+            1 => Just(Step::RotateSibling),
+            1 => Just(Step::AnswerOnceMore),
             1 => Just(Step::AnswerAgain),
             1 => any::<usize>().prop_map(Step::Replay),
         ]
@@ -397,6 +449,7 @@ mod tests {
                 token: sent.token.rotated(&raw, "h"),
                 hardware_id: "h".into(),
                 access: self.access(),
+                is_dated: true,
             }))
         }
 
@@ -408,7 +461,8 @@ mod tests {
             Some(match step {
                 Step::Rotate => self.answer(&to_send?, false),
                 Step::Repeat => self.answer(&to_send?, true),
-                Step::Reject => Outcome::Rejected { sent: sent?, at },
+                Step::Reject => Outcome::Rejected { sent: sent?, at, in_doubt: false },
+                Step::RejectInDoubt => Outcome::Rejected { sent: sent?, at, in_doubt: true },
                 Step::BackOff => {
                     let cool_down = CoolDown {
                         started_at: at,
@@ -417,8 +471,9 @@ mod tests {
                         code: ErrorCode::Network,
                         message: "m".into(),
                         http_status: None,
+                        seen_at: None,
                     };
-                    Outcome::BackedOff { sent: sent?, cool_down }
+                    Outcome::BackedOff { sent: sent?, cool_down, in_doubt: at.is_multiple_of(2) }
                 }
                 Step::End => Outcome::Ended { sent: sent? },
                 Step::Force => Outcome::Forced { sent: self.state.fingerprint()?, at },
@@ -437,6 +492,17 @@ mod tests {
                     let fallback = self.state.fallback.clone()?.current;
                     let dead = self.state.is_rejected(fallback.token.fingerprint());
                     (!dead).then(|| self.answer(&fallback, false))?
+                }
+                Step::RotateSibling => {
+                    let held = self.state.siblings.first()?.held.clone();
+                    let dead = self.state.is_rejected(held.token.fingerprint());
+                    (!dead).then(|| self.answer(&held, false))?
+                }
+                Step::AnswerOnceMore => {
+                    let source = self.state.siblings.first()?.source;
+                    let raw = self.tokens.iter().find(|raw| Fingerprint::of(raw) == source)?;
+                    let held = StoredToken { token: RefreshToken::from_raw(raw), obtained_at: 1, succeeded: true };
+                    self.answer(&held, false)
                 }
                 Step::AnswerAgain => {
                     let previous = self.state.previous().cloned()?;
@@ -466,7 +532,9 @@ mod tests {
 
     /// The current token, and the newest token of the fallback, which is used if the current one is rejected.
     fn kept(state: &State) -> Vec<Fingerprint> {
-        [state.current(), fallback(state)].into_iter().flatten().map(|stored| stored.token.fingerprint()).collect()
+        let siblings = state.siblings.iter().map(|sibling| &sibling.held);
+        let held = [state.current(), fallback(state)].into_iter().flatten().chain(siblings);
+        held.map(|held| held.token.fingerprint()).collect()
     }
 
     /// The token that Ring has just given with an outcome, so that it works.
@@ -590,9 +658,10 @@ mod tests {
         let (earlier, later) = (world.outcome(Step::Rotate).unwrap(), world.outcome(Step::Rotate).unwrap());
         for (one, other) in [(&earlier, &later), (&later, &earlier)] {
             let mut merged = merge(merge(world.state.clone(), one), other);
-            assert_eq!((raw(merged.current()), raw(fallback(&merged))), ("t2".into(), "t1".into()));
+            let siblings: Vec<_> = merged.siblings.iter().map(|sibling| sibling.held.token.raw()).collect();
+            assert_eq!((raw(merged.current()), siblings), ("t2".into(), vec!["t1".to_owned()]));
             let sent = merged.fingerprint().unwrap();
-            merged = merge(merged, &Outcome::Rejected { sent, at: 9 });
+            merged = merge(merged, &Outcome::Rejected { sent, at: 9, in_doubt: false });
             assert_eq!((raw(merged.current()), merged.previous()), ("t1".into(), None));
         }
     }
@@ -621,7 +690,7 @@ mod tests {
         let ended = world.outcome(Step::End).unwrap();
         world.happens(Step::Rotate);
         let sent = world.state.fingerprint().unwrap();
-        world.state.mark = Some(Mark { fingerprint: sent, started_at: 1, deadline: 2, starts: 0 });
+        world.state.mark = Some(Mark { fingerprint: sent, started_at: 1, deadline: 2, starts: 0, lease: None });
         assert!(merge(world.state.clone(), &ended).mark.is_some(), "that is the mark of another refresh");
         assert!(merge(world.state, &Outcome::Ended { sent }).mark.is_none());
     }

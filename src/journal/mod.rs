@@ -13,6 +13,7 @@ mod memory;
 pub mod merge;
 mod origin;
 mod ours;
+pub mod record;
 mod seal;
 pub mod state;
 
@@ -138,6 +139,12 @@ pub trait Guard: Send {
     /// The place that has the state which the last `commit` could not make durable, if there is one. The next process finds it there, but a
     /// restart of the computer may empty that place.
     fn stand_in(&self) -> Option<String> {
+        None
+    }
+
+    /// Where the journal is, in a text that differs for each copy of it: its path, the device and number of its lock, and the machine.
+    /// `None` if the locks of that file system are not known to be those of this machine alone.
+    fn place(&self) -> Option<String> {
         None
     }
 

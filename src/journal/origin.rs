@@ -17,6 +17,7 @@ use super::id::JournalId;
 use super::state::{Known, Millis, State};
 use super::{Guard, Notice};
 use crate::files::names::sibling;
+use crate::files::volume::{Kind, Volume};
 use crate::files::{Disk, platform};
 use crate::token::Fingerprint;
 use crate::{Error, ErrorCode, Result, hardware_id};
@@ -100,6 +101,14 @@ pub(super) fn claim(own: &mut FileGuard, state: &mut State) -> Result<Claim> {
     state.place = Some(real.clone());
     notices.extend(machine().and_then(|machine| came_from_another_machine(&real, state, machine)));
     Ok(Claim::Here(notices))
+}
+
+/// Where a journal is, in a text that differs for each copy of it. `None` on a machine without a name of its own, and on a file system
+/// whose locks another machine may not see.
+pub(super) fn place(real: &Path, (device, number): (u64, u64)) -> Option<String> {
+    let volume = Volume::of(real.parent()?).ok()?;
+    let machine = machine()?;
+    (volume.kind != Kind::Network).then(|| format!("{} {device} {number} {machine:?}", real.display()))
 }
 
 /// Notes the machine, and returns a notice if the journal was used only on other machines until now.
@@ -833,7 +842,8 @@ mod tests {
     #[test]
     fn a_request_under_way_in_the_original_is_not_repeated() {
         let (_folder, one, two) = copied();
-        let mark = |deadline| Mark { fingerprint: Fingerprint::of("a"), started_at: 1, deadline, starts: 0 };
+        let mark =
+            |deadline| Mark { fingerprint: Fingerprint::of("a"), started_at: 1, deadline, starts: 0, lease: None };
         for deadline in [2, u64::MAX] {
             edit(&one, |state| state.mark = Some(mark(deadline)));
             // A process that holds the lock is alive, whatever the deadline says.
@@ -916,7 +926,7 @@ mod tests {
             rotate(&one, next)
         };
         // The copy is sending the token.
-        let mark = Mark { fingerprint: Fingerprint::of("b"), started_at: 1, deadline: u64::MAX, starts: 0 };
+        let mark = Mark { fingerprint: Fingerprint::of("b"), started_at: 1, deadline: u64::MAX, starts: 0, lease: None };
         edit(&two, |state| state.mark = Some(mark));
         let held = lock(&two);
         assert_eq!(shown("b", "spent"), Err("STORE_LOCKED".into()));
@@ -966,7 +976,7 @@ mod tests {
     fn a_token_that_is_known_to_be_rejected_is_not_sent_from_a_copy() {
         let (_folder, one, two) = copied();
         edit(&one, |state| {
-            state.reject(Sent::Current, 1);
+            state.reject(Sent::Current, 1, false);
         });
         assert_eq!(rotate(&two, "spent"), said(&one));
     }

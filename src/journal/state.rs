@@ -16,7 +16,9 @@ pub type Millis = u64;
 /// The number of fingerprints of earlier tokens that are kept. At one rotation in four hours, they cover nine years.
 pub const MAX_FINGERPRINTS: usize = 20_000;
 const MAX_TOMBSTONES: usize = 1_000;
-/// The number of mirrors that are recorded.
+/// How many other answers to one token are kept.
+pub const MAX_SIBLINGS: usize = 4;
+/// How many mirrors are recorded.
 pub const MAX_MIRRORS: usize = 32;
 /// The number of former wrappers that are kept. Push credentials change a few times in the four hours of a token.
 const MAX_FORMER_WRAPPERS: usize = 100;
@@ -69,7 +71,18 @@ pub struct State {
     pub last_success_at: Option<Millis>,
     /// The mirrors that follow this journal, the one that was recorded last at the end; at most [`MAX_MIRRORS`].
     pub mirrors: Vec<MirrorRecord>,
-    /// Keys that only later versions of this package understand.
+    /// Other answers to the token that the current one came from, the last one at the end; bounded by [`MAX_SIBLINGS`].
+    pub siblings: Vec<Sibling>,
+    /// The token for which a request was sent whose answer is not known, while it is the current one. Ring may have spent it: if it is
+    /// rejected, that says nothing about the token before it.
+    pub doubted: Option<Fingerprint>,
+    /// 128 random bits, new for each write of a shared store's record: a write whose answer was lost is recognised by them.
+    pub write: Option<u128>,
+    /// Where the spool of a shared store is, as [`super::Guard::place`] says. A copy of the spool is recognised by it.
+    pub spool_place: Option<String>,
+    /// In a spool: how far Ring's clock is ahead of this host's, in milliseconds.
+    pub clock_offset: i64,
+    /// Keys of later versions of this package.
     pub unknown: Map<String, Value>,
     /// Tokens that this journal does not know, and that another journal of the same folder has spent. They are not written, because
     /// they are in that other journal.
@@ -183,6 +196,26 @@ pub struct Mark {
     pub deadline: Millis,
     /// The number of starts that have found the mark and have sent the token again.
     pub starts: u32,
+    /// In the record of a shared store: who waits for the answer, and for how long the others wait.
+    pub lease: Option<Lease>,
+}
+
+/// The right to send a token, between hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// 128 random bits of the manager that has it.
+    pub holder: u128,
+    /// How long another host waits from its first look at the mark.
+    pub length: Duration,
+}
+
+/// Another answer to the token that the current one came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sibling {
+    /// The token of that answer. The time is Ring's.
+    pub held: StoredToken,
+    /// The token that was sent for it.
+    pub source: Fingerprint,
 }
 
 /// A time without requests, after a refresh that failed.
@@ -200,13 +233,16 @@ pub struct CoolDown {
     pub message: String,
     /// The HTTP status of the last answer.
     pub http_status: Option<u16>,
+    /// When this host first saw it, if another host began it: their clocks may differ.
+    pub seen_at: Option<Millis>,
 }
 
 impl CoolDown {
-    /// The end of the cool-down, or `None` if it is over.
+    /// The end of the cool-down, or `None` if it is over. A cool-down of another host is over as soon as its length has passed since either time.
     pub fn until(&self, now: Millis) -> Option<Millis> {
-        let end = self.started_at.saturating_add(millis(self.length));
-        (self.started_at <= now && now < end).then_some(end)
+        let start = self.seen_at.map_or(self.started_at, |seen_at| seen_at.min(self.started_at));
+        let end = start.saturating_add(millis(self.length));
+        (start <= now && now < end).then_some(end)
     }
 
     /// The error of a call during the cool-down.
@@ -310,6 +346,11 @@ impl State {
             logged_out_at: None,
             last_success_at: None,
             mirrors: Vec::new(),
+            siblings: Vec::new(),
+            doubted: None,
+            write: None,
+            spool_place: None,
+            clock_offset: 0,
             unknown: Map::new(),
             spent_elsewhere: Vec::new(),
             volatile: false,
@@ -328,7 +369,9 @@ impl State {
     #[must_use]
     pub fn after_logout(self, now: Millis) -> Self {
         let families = [&self.family, &self.fallback].into_iter().flatten();
-        let unspent: Vec<_> = families.map(|family| family.current.token.fingerprint()).collect();
+        let siblings = self.siblings.iter().map(|sibling| &sibling.held);
+        let unspent = families.map(|family| &family.current).chain(siblings);
+        let unspent: Vec<_> = unspent.map(|stored| stored.token.fingerprint()).collect();
         let spent = |mut list: Vec<Fingerprint>| {
             list.retain(|fingerprint| !unspent.contains(fingerprint));
             list
@@ -592,6 +635,8 @@ impl State {
         self.come_back();
         self.access = None;
         self.mark = None;
+        self.siblings.clear();
+        self.doubted = None;
         self.cool_down = None;
         self.forced_at = None;
         self.logged_out_at = None;
@@ -614,6 +659,8 @@ impl State {
         }
         self.access = None;
         self.mark = None;
+        self.siblings.clear();
+        self.doubted = None;
         self.cool_down = None;
         self.come_back();
     }
@@ -737,24 +784,57 @@ impl State {
         self.last_success_at = Some(access.obtained_at);
         self.access = Some(access);
         self.mark = None;
+        self.siblings.clear();
+        self.doubted = None;
         self.cool_down = None;
         self.forced_at = None;
     }
 
-    /// Applies a rejection with `invalid_grant`. Returns what may be tried instead.
-    pub fn reject(&mut self, sent: Sent, now: Millis) -> AfterRejection {
-        if let Some(fingerprint) = self.to_send(sent).map(|stored| stored.token.fingerprint()) {
+    /// Ring rejected what was sent with `invalid_grant`. Says what may be tried instead: neither the token before it nor another
+    /// answer, if Ring may have accepted the rejected one before.
+    pub fn reject(&mut self, sent: Sent, now: Millis, in_doubt: bool) -> AfterRejection {
+        if let Some(fingerprint) = self.to_send(sent).map(|held| held.token.fingerprint()) {
             self.bury(fingerprint, now);
         }
         self.mark = None;
-        if sent == Sent::Current && self.sendable() == Some(Sent::Previous) {
-            return AfterRejection::Previous;
+        self.doubted = None;
+        if let Some(family) = self.family.as_mut().filter(|_| in_doubt && sent == Sent::Current) {
+            family.current.succeeded = true;
+        }
+        if sent == Sent::Current && !in_doubt {
+            if self.sendable() == Some(Sent::Previous) {
+                return AfterRejection::Previous;
+            }
+            let is_alive = |sibling: &Sibling| !self.is_rejected(sibling.held.token.fingerprint());
+            if let Some(at) = self.siblings.iter().rposition(is_alive) {
+                self.use_sibling(at);
+                return AfterRejection::Sibling;
+            }
         }
         if !self.is_proven() && self.fallback.as_ref().is_some_and(|fallback| self.is_usable(fallback)) {
             self.swap_with_fallback();
             return AfterRejection::Fallback;
         }
         AfterRejection::Dead
+    }
+
+    /// Makes another answer to the same token the current one. Gives the former current one if Ring did not reject it.
+    pub(super) fn use_sibling(&mut self, at: usize) -> Option<Sibling> {
+        let Sibling { held, source } = self.siblings.remove(at);
+        if let Some(hardware_id) = held.token.hardware_id() {
+            self.hardware_id = Some(hardware_id.to_owned());
+        }
+        let proven = self.is_proven();
+        let former = self.family.replace(Family { current: held, previous: None, proven });
+        self.former_wrappers.clear();
+        self.access = None;
+        self.mark = None;
+        self.cool_down = None;
+        self.doubted = None;
+        former
+            .map(|family| family.current)
+            .filter(|held| !self.is_rejected(held.token.fingerprint()))
+            .map(|held| Sibling { held, source })
     }
 
     /// Counts a token among those that Ring rejected.
@@ -797,7 +877,9 @@ fn wrapper_of(token: &RefreshToken) -> Fingerprint {
 pub enum AfterRejection {
     /// The token before the rejected one: Ring may never have activated the token that replaced it.
     Previous,
-    /// The fallback, which is the family in use again.
+    /// Another answer to the token that it came from, which is the current one now.
+    Sibling,
+    /// The lineage that it displaced, which is the one in use again.
     Fallback,
     /// No token: the user has to log in.
     Dead,
@@ -833,7 +915,7 @@ mod tests {
         assert_eq!(state.last_success_at, None);
         state.rotated(Sent::Current, "b", "h", access(5));
         assert_eq!(state.last_success_at, Some(5));
-        state.reject(Sent::Current, 6);
+        state.reject(Sent::Current, 6, false);
         state.take_over(token("x"), 7);
         state.swap_with_fallback();
         assert_eq!(state.last_success_at, Some(5));
@@ -887,7 +969,7 @@ mod tests {
         let mut state = with("a");
         state.rotated(Sent::Current, "b", "h", access(2));
         state.take_over(token("x"), 3);
-        assert_eq!(state.reject(Sent::Current, 4), AfterRejection::Fallback);
+        assert_eq!(state.reject(Sent::Current, 4, false), AfterRejection::Fallback);
         assert_eq!(current(&state), "b");
         assert_eq!(state.previous().unwrap().token.raw(), "a");
         assert_eq!(known(&state, "x"), Known::Rejected);
@@ -898,8 +980,8 @@ mod tests {
         let mut state = with("a");
         state.take_over(token("x"), 3);
         state.rotated(Sent::Current, "y", "h", access(4));
-        assert_eq!(state.reject(Sent::Current, 5), AfterRejection::Previous);
-        assert_eq!(state.reject(Sent::Previous, 6), AfterRejection::Dead);
+        assert_eq!(state.reject(Sent::Current, 5, false), AfterRejection::Previous);
+        assert_eq!(state.reject(Sent::Previous, 6, false), AfterRejection::Dead);
         assert_eq!(current(&state), "y", "a dead token stays, marked");
     }
 
@@ -909,14 +991,14 @@ mod tests {
         state.rotated(Sent::Current, "b", "h", access(2));
         // Ring kept the token: it was accepted.
         state.rotated(Sent::Current, "b", "h", access(3));
-        assert_eq!(state.reject(Sent::Current, 4), AfterRejection::Dead);
+        assert_eq!(state.reject(Sent::Current, 4, false), AfterRejection::Dead);
     }
 
     #[test]
     fn the_previous_token_that_works_is_alive_again() {
         let mut state = with("a");
         state.rotated(Sent::Current, "b", "h", access(2));
-        assert_eq!(state.reject(Sent::Current, 3), AfterRejection::Previous);
+        assert_eq!(state.reject(Sent::Current, 3, false), AfterRejection::Previous);
         state.rotated(Sent::Previous, "c", "h", access(4));
         assert_eq!(current(&state), "c");
         assert_eq!(state.previous().unwrap().token.raw(), "a");
@@ -927,7 +1009,7 @@ mod tests {
     fn what_ring_gives_again_is_not_dead() {
         let mut state = with("a");
         state.rotated(Sent::Current, "b", "h", access(2));
-        assert_eq!(state.reject(Sent::Current, 3), AfterRejection::Previous);
+        assert_eq!(state.reject(Sent::Current, 3, false), AfterRejection::Previous);
         state.rotated(Sent::Previous, "b", "h", access(4));
         assert_eq!((current(&state).as_str(), state.sendable()), ("b", Some(Sent::Current)));
     }
@@ -936,14 +1018,14 @@ mod tests {
     fn the_previous_token_may_be_sent_as_long_as_it_was_not_rejected_itself() {
         let mut state = with("a");
         state.rotated(Sent::Current, "b", "h", access(2));
-        state.reject(Sent::Current, 3);
+        state.reject(Sent::Current, 3, false);
         assert_eq!(state.sendable(), Some(Sent::Previous));
         assert!(!state.is_dead());
         // The previous token can still be sent after the user pasted a token that never works.
         state.take_over(token("x"), 4);
-        assert_eq!(state.reject(Sent::Current, 5), AfterRejection::Fallback);
+        assert_eq!(state.reject(Sent::Current, 5, false), AfterRejection::Fallback);
         assert_eq!(state.sendable(), Some(Sent::Previous));
-        assert_eq!(state.reject(Sent::Previous, 6), AfterRejection::Dead);
+        assert_eq!(state.reject(Sent::Previous, 6, false), AfterRejection::Dead);
         assert!(state.is_dead());
     }
 
@@ -981,7 +1063,7 @@ mod tests {
         let mut state = with("a");
         state.rotated(Sent::Current, "b", "h", access(2));
         state.take_over(token("x"), 3);
-        state.reject(Sent::Current, 4);
+        state.reject(Sent::Current, 4, false);
         state.take_over(token("y"), 5);
         state.rotated(Sent::Current, "z", "h", access(6));
         assert_eq!([known(&state, "b"), known(&state, "x")], [Known::Fallback, Known::Rejected]);
@@ -1046,6 +1128,7 @@ mod tests {
             code: ErrorCode::ServerError,
             message: "m".into(),
             http_status: Some(503),
+            seen_at: None,
         };
         assert_eq!(cool_down.until(999_999), None);
         assert_eq!(cool_down.until(1_000_000), Some(1_900_000));
@@ -1055,7 +1138,8 @@ mod tests {
 
     #[test]
     fn two_states_that_went_apart_lose_no_token_of_either() {
-        let mark = |raw: &str| Mark { fingerprint: Fingerprint::of(raw), started_at: 1, deadline: 2, starts: 0 };
+        let mark =
+            |raw: &str| Mark { fingerprint: Fingerprint::of(raw), started_at: 1, deadline: 2, starts: 0, lease: None };
         let mut base = with("a");
         base.rotated(Sent::Current, "b", "h", access(2));
         let changed = |change: &dyn Fn(&mut State)| {
@@ -1089,7 +1173,7 @@ mod tests {
         for (one, other) in [(rotated("c", 3), rotated("d", 4)), (rotated("d", 4), rotated("c", 3))] {
             let mut merged = merged(&one, other);
             assert_eq!((current(&merged).as_str(), fallback(&merged).as_deref()), ("d", Some("c")));
-            assert_eq!(merged.reject(Sent::Current, 5), AfterRejection::Fallback);
+            assert_eq!(merged.reject(Sent::Current, 5, false), AfterRejection::Fallback);
             assert_eq!(current(&merged), "c");
         }
         // A token was pasted, and the other state has the successor of the token that it displaced.

@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::journal::id::random;
 use crate::journal::state::{Millis, millis};
 use crate::task::BoxFuture;
 
@@ -14,23 +15,54 @@ pub trait Clock: Send + Sync + 'static {
     /// The time by the monotonic clock, which has any beginning and stands still while the machine is suspended.
     fn monotonic(&self) -> Duration;
 
-    /// Waits for a time by the monotonic clock.
+    /// The monotonic clock with the time in which the machine slept, from any beginning.
+    fn with_suspend(&self) -> Duration {
+        self.monotonic()
+    }
+
+    /// Waits that long by the monotonic clock.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
 
     /// A random number between -1 and 1, so that many processes do not try again at the same moment.
     fn jitter(&self) -> f64;
+
+    /// 128 random bits.
+    fn random(&self) -> u128 {
+        random()
+    }
+
+    /// How long ago that was; `None` if it is yet to come.
+    fn age(&self, at: Millis) -> Option<Duration> {
+        self.wall().checked_sub(at).map(Duration::from_millis)
+    }
+
+    /// A time of this clock as the host's own clock counts it.
+    fn on_host(&self, at: Millis) -> Millis {
+        at
+    }
+
+    /// How late in the first fifth of its margin an access token is renewed unasked, from 0 to 1: hosts that share a store differ in it.
+    fn stagger(&self) -> f64 {
+        0.0
+    }
 }
 
 /// The clocks of this machine.
 #[derive(Debug)]
 pub struct SystemClock {
     start: Instant,
+    #[cfg(not(target_os = "linux"))]
+    wall_start: SystemTime,
 }
 
 impl SystemClock {
     /// A clock whose monotonic time begins now.
     pub fn new() -> Self {
-        Self { start: Instant::now() }
+        Self {
+            start: Instant::now(),
+            #[cfg(not(target_os = "linux"))]
+            wall_start: SystemTime::now(),
+        }
     }
 
     /// The clock that all managers of a process share.
@@ -65,6 +97,20 @@ impl Clock for SystemClock {
         self.start.elapsed()
     }
 
+    #[cfg(target_os = "linux")]
+    fn with_suspend(&self) -> Duration {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+        Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or_default())
+    }
+
+    /// The wall clock goes on during a sleep. If it is set back meanwhile, the monotonic clock still counts.
+    #[cfg(not(target_os = "linux"))]
+    fn with_suspend(&self) -> Duration {
+        let slept = SystemTime::now().duration_since(self.wall_start).unwrap_or_default();
+        slept.max(self.monotonic())
+    }
+
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         Box::pin(tokio::time::sleep(duration))
     }
@@ -95,6 +141,7 @@ mod tests {
             code: ErrorCode::ServerError,
             message: "m".to_owned(),
             http_status: None,
+            seen_at: None,
         };
         for (seconds, cools) in [(0, true), (899, true), (900, false), (10_000, false)] {
             assert_eq!(cool_down.until(wall_at(long_ago + Duration::from_secs(seconds))).is_some(), cools, "{seconds}");

@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::account::engine::Sharing;
 use super::account::enter::ignoring;
 use super::account::flight::Flight;
 use super::account::inner::{Hooks, Inner};
 use super::account::mirror_sync::{FirstLook, Problem};
 use super::account::snapshot::{Beside, Given, Invalidation, Lifecycle, LiveAccess, Snapshot, read};
 use super::account::stored::Stored;
+use super::clock::Clock;
 use super::events::Level;
 use super::login;
 use super::parts::{Parts, Settings};
 use super::refresh::{self, Reason};
+use super::ring_clock::RingClock;
 use super::stats::Stats;
 use super::status::{Auth, Status};
 use super::steps::{Asked, Credentials, Step};
@@ -30,6 +33,7 @@ use crate::{Error, ErrorCode, Result, Secret};
 const HOOKS: Hooks = Hooks {
     sync_mirror: |inner, allowance| Box::pin(async move { inner.sync_mirror(&allowance).await }),
     watch_for_login: Inner::watch_for_login,
+    keep_sharing: Inner::keep_sharing,
 };
 
 /// A manager, which keeps one account's token valid. Its clones are the same manager.
@@ -47,16 +51,25 @@ impl Manager {
     /// # Errors
     ///
     /// `INVALID_ARGUMENT` for a text that cannot be a token if the store holds none either, and for the journal of another issuer.
-    pub fn open(parts: Parts, mut settings: Settings) -> Result<Self> {
-        // This reads without a lock, and the mirror follows the journal. In this order a write of another process in between
-        // makes the token in the mirror an old copy, and never one that counts as pasted.
+    pub fn open(mut parts: Parts, mut settings: Settings) -> Result<Self> {
+        if let Some(shared) = &mut parts.shared {
+            let clock = Arc::new(RingClock::new(Arc::clone(&parts.clock)));
+            parts.clock = Arc::clone(&clock) as Arc<dyn Clock>;
+            shared.sharing = Some(Box::new(Sharing::new(Arc::clone(&shared.engine), shared.codec.clone(), clock)));
+        }
+        let sharing = parts.shared.as_ref().and_then(|shared| shared.sharing.as_deref());
+        // No lock is held here, and the mirror follows the journal: read in this order, what another process writes in
+        // between makes the token in the mirror an old copy, and never one that was pasted.
         let looked = match &parts.mirror {
             Some(Follower::Place(mirror)) => Some(mirror.look(Attempts::One)),
             Some(Follower::Program(_)) | None => None,
         };
         let (found, trouble) = peek(&parts, settings.refresh_token.as_ref())?;
-        let mut snapshot = Snapshot::new(parts.store.is_durable());
+        let mut snapshot = Snapshot::new(sharing.is_some() || parts.store.is_durable());
         let is_volatile = found.as_ref().is_some_and(|state| state.volatile);
+        if let (Some(sharing), Some(state)) = (sharing, &found) {
+            sharing.clock.set_offset(state.clock_offset);
+        }
         if let Some(state) = &found {
             snapshot.adopt(state, parts.clock.as_ref());
         }
@@ -115,7 +128,7 @@ impl Manager {
         snapshot.counts_as_heard(parts.clock.as_ref());
         let left_behind = found.as_ref().is_some_and(|state| state.mark.is_some());
         let inner = Inner::new(parts, settings, snapshot, HOOKS);
-        // A journal whose key is only asked for at the first call is no problem.
+        // A key that is asked for at the first call is no trouble.
         let trouble = trouble.filter(|_| !inner.parts.store.is_shut());
         for error in [trouble, inner.snapshot().mirror.error().cloned()].into_iter().flatten() {
             inner.log(Level::Error, format!("{error}"));
@@ -304,7 +317,7 @@ impl Inner {
             let snapshot = self.snapshot();
             (snapshot.account().newest.clone()?, snapshot.account().hardware_id.clone()?)
         };
-        self.cached(|access| access.auth(&newest, &hardware_id))
+        self.cached(|access| access.auth(&newest, &hardware_id, self.parts.clock.as_ref()))
     }
 
     /// A value of the access token, if it is valid. Starts a refresh beside it if it expires soon.
@@ -352,6 +365,7 @@ impl Inner {
         self.store_unstored(&allowance).await;
         // Another task that has the store ends first. Then a pending write is tried once more.
         self.write_at_the_end(&allowance).await;
+        self.share_spooled(&allowance).await;
         self.sync_mirror_at_the_end(&allowance).await;
         self.give_up_pending().await;
         self.snapshot().lifecycle = Lifecycle::Closed;

@@ -236,7 +236,7 @@ impl Inner {
         let login = Box::new(LoggedIn {
             token: RefreshToken::from_raw(raw).rotated(raw, hardware_id),
             hardware_id: hardware_id.to_owned(),
-            access: access_of(grant, self.parts.clock.wall()),
+            access: access_of(grant, self.obtained_at(grant, self.parts.clock.wall())),
         });
         let transaction = match self.enter_although_closing(allowance).await {
             Ok(mut transaction) => transaction.accept(&login.token, Origin::Login).await.map(|_| transaction),

@@ -11,14 +11,17 @@
 //!  handle                                      the manager as its callers have it
 //!  edit, login                                 what a user changes
 //!  refresh                                     what time changes
-//!  sync, watch                                 the mirror follows the journal; another process logs in
+//!  sync, watch, share                          the mirror follows the journal; another process logs in; the shared store follows the spool
 //!  account/ enter                              the way into the store
+//!  account/ sharing                            the record of a shared store within a transaction
 //!  account/ transaction                        the right to change what is kept
 //!  account/ look                               what the mirror shows
 //!  account/ inner                              what all of these share
 //!  parts, account/ snapshot                    what a manager is given, and what it knows
 //!  account/ flight, mirror_sync, pending       parts of what it knows
 //!  events, account/ stored                     what it reports, and what it may adopt
+//!  account/ engine                             the engine of a shared store
+//!  ring_clock                                  the time of Ring
 //!  activity, authenticator, clock, policy, shown, stats, status, steps
 //! ```
 
@@ -33,6 +36,8 @@ mod login;
 mod parts;
 mod policy;
 mod refresh;
+mod ring_clock;
+mod share;
 mod shown;
 mod stats;
 mod status;
@@ -44,7 +49,7 @@ pub use account::snapshot::inspect;
 pub use clock::{Clock, SystemClock};
 pub use events::{Ended, Event, Level, Listener};
 pub use handle::Manager;
-pub use parts::{DEFAULT_DEVICE_NAME, Parts, Settings};
+pub use parts::{DEFAULT_DEVICE_NAME, Parts, Settings, SharedParts};
 pub use shown::Shown;
 pub use stats::Stats;
 pub use status::{Auth, Phase, Status};

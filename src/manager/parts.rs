@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use super::account::engine::Sharing;
 use super::clock::Clock;
 use super::events::Listener;
 use crate::Secret;
-use crate::journal::Store;
+use crate::journal::{Codec, Store};
 use crate::mirror::Follower;
 use crate::oauth::{LoginFlow, OauthClient};
+use crate::shared::SharedStore;
 
 /// The parts of a manager, which are injected.
 pub struct Parts {
@@ -24,8 +26,25 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// The receiver of events.
     pub listener: Arc<dyn Listener>,
+    /// The shared store that keeps the account, if it is kept in one. `store` is the spool of this host then.
+    pub shared: Option<SharedParts>,
     /// The runtime in which tasks run.
     pub runtime: Handle,
+}
+
+/// The parts of a manager that are only there with a shared store.
+pub struct SharedParts {
+    pub(super) engine: Arc<dyn SharedStore>,
+    pub(super) codec: Codec,
+    /// What the manager knows about the engine, once it is open.
+    pub(super) sharing: Option<Box<Sharing>>,
+}
+
+impl SharedParts {
+    /// The engine, and how the text of the record is written and read.
+    pub fn new(engine: Arc<dyn SharedStore>, codec: Codec) -> Self {
+        Self { engine, codec, sharing: None }
+    }
 }
 
 /// The settings of a manager.

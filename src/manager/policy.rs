@@ -108,6 +108,7 @@ pub fn cool_down(former: Option<&CoolDown>, error: &Error, now: Millis, jitter: 
         code: error.code(),
         message: error.message().to_owned(),
         http_status: error.http_status(),
+        seen_at: None,
     }
 }
 

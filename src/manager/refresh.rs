@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::account::engine::Fate;
 use super::account::flight::{Flight, Landing, Stage};
 use super::account::inner::{Inner, broken};
+use super::account::sharing::Next;
 use super::account::snapshot::{Invalidation, LiveAccess, closed, rejected};
 use super::account::transaction::{Start, Transaction};
 use super::activity::{Rotation, Write};
@@ -58,6 +60,8 @@ enum Flown<'a> {
     Landed(Auth),
     /// Nothing was sent, because another process was faster.
     Overtaken(Box<Transaction<'a>>),
+    /// With a rejection that says nothing, because another host had moved on from the token: the store was left.
+    MovedOn,
 }
 
 /// The state of the snapshot at the beginning of a refresh, which shows later whether another process was faster.
@@ -179,6 +183,7 @@ impl Inner {
         allowance: &Arc<Allowance>,
     ) -> Result<Auth> {
         let clock = Arc::clone(&self.parts.clock);
+        let since = clock.monotonic();
         let mut transaction = match self.enter(allowance).await {
             Ok(transaction) => transaction,
             Err(error) => {
@@ -195,7 +200,9 @@ impl Inner {
                 return Ok(auth);
             }
             if let Err(refusal) = self.may_send(reason, &mut transaction) {
-                if transaction.state().mark.is_some() && reason == Reason::Recover {
+                let is_given_up =
+                    transaction.state().mark.is_some() && reason == Reason::Recover && self.sharing().is_none();
+                if is_given_up {
                     self.give_up_on_mark(transaction).await;
                 } else {
                     transaction.leave().await;
@@ -205,9 +212,19 @@ impl Inner {
             if tries.requests() == 0 {
                 *tries = Tries::new(transaction.state().cool_down.is_some());
             }
+            let (ours, next) = Box::pin(transaction.await_turn(since)).await?;
+            transaction = ours;
+            if matches!(next, Next::Decide) {
+                continue;
+            }
+            if self.sharing().is_some() && is_spent_on_starts(transaction.state()) {
+                self.give_up_on_mark(transaction).await;
+                return Err(stopped_before());
+            }
             match self.send(transaction, tries).await? {
                 Flown::Landed(auth) => return Ok(auth),
                 Flown::Overtaken(again) => transaction = *again,
+                Flown::MovedOn => transaction = self.enter(allowance).await?,
             }
         }
     }
@@ -226,14 +243,13 @@ impl Inner {
             transaction.note(&Outcome::Forced { sent: current, at: now });
         }
         let state = transaction.state();
-        if reason == Reason::Recover && state.mark.as_ref().is_some_and(|mark| mark.starts >= policy::STARTS_PER_MARK) {
-            return Err(Some(Error::new(
-                ErrorCode::Network,
-                "Earlier starts were stopped in the middle of a refresh. It is tried again after a pause.",
-            )));
+        let starts = state.mark.as_ref().map(|mark| mark.starts);
+        let has_had_its_starts = starts.is_some_and(|starts| starts >= policy::STARTS_PER_MARK);
+        if reason == Reason::Recover && has_had_its_starts && self.sharing().is_none() {
+            return Err(Some(stopped_before()));
         }
-        // If Ring may have rotated the token, it is sent again at once, even in a cool-down.
-        let in_doubt = reason == Reason::Recover && state.mark.is_some();
+        // What Ring may have rotated is asked for again at once, whatever failed before that.
+        let in_doubt = reason == Reason::Recover && starts.is_some() && !has_had_its_starts;
         match &state.cool_down {
             Some(cool_down) if reason != Reason::Forced && !in_doubt && cool_down.until(now).is_some() => {
                 Err(Some(cool_down.error(now)))
@@ -247,7 +263,7 @@ impl Inner {
         let Some(sent) = transaction.state().fingerprint() else { return transaction.leave().await };
         let error = Error::new(ErrorCode::Network, "The last refresh was stopped before its answer came.");
         let cool_down = self.cool_down(transaction.state(), &error);
-        transaction.commit(&Outcome::BackedOff { sent, cool_down }).await;
+        transaction.commit(&Outcome::BackedOff { sent, cool_down, in_doubt: true }).await;
     }
 
     fn cool_down(&self, state: &State, error: &Error) -> CoolDown {
@@ -262,10 +278,12 @@ impl Inner {
         let found = transaction.state().mark.clone();
         let mut takes_over = found.is_some();
         let mut starts = found.as_ref().map_or(0, |mark| mark.starts.saturating_add(1));
-        // Slow preparations come before the mark: a mark means that Ring may have got the token.
+        // Whether Ring may have accepted the token in a request of this call.
+        let mut doubted = false;
+        // Whatever takes its time is done before the mark: a mark says that Ring may have got the token.
         if let Err(error) = self.parts.oauth.prepare().await {
-            // Nothing was sent, and a wait would not change that: the manager writes neither a mark nor a cool-down. The next start
-            // can act on a mark that was there before.
+            // Nothing was sent, and no wait would change that: there is neither a mark nor a cool-down. The next start can act on a
+            // mark that was there before.
             transaction.leave().await;
             return Err(error);
         }
@@ -299,13 +317,16 @@ impl Inner {
             if std::mem::take(&mut takes_over) {
                 self.snapshot().count(|stats| stats.takeovers += 1);
             }
-            let failure = match self.request(&Secret::new(token.raw()), &hardware_id, tries).await {
+            let in_doubt = transaction.is_in_doubt(fingerprint, found.as_ref());
+            let asked = self.request(&Secret::new(token.raw()), &hardware_id, tries, &mut doubted).await;
+            let failure = match asked {
                 Ok((grant, asked_at, write)) => {
                     let granted = Granted {
                         sent: fingerprint,
                         token: token.rotated(grant.refresh_token.expose(), &hardware_id),
-                        access: access_of(&grant, asked_at),
+                        access: access_of(&grant, self.obtained_at(&grant, asked_at)),
                         hardware_id,
+                        is_dated: self.sharing().is_none() || grant.date.is_some(),
                     };
                     return self.keep(transaction, granted, write).await.map(Flown::Landed);
                 }
@@ -313,10 +334,18 @@ impl Inner {
             };
             if failure.error.code() == ErrorCode::RefreshTokenRejected {
                 starts = 0;
-                match transaction.reject(fingerprint, self.parts.clock.wall()) {
+                let in_doubt = in_doubt || std::mem::take(&mut doubted);
+                match transaction.reject(fingerprint, self.parts.clock.wall(), in_doubt) {
                     AfterRejection::Previous if tries.another() => {
                         self.log(Level::Warn, "Ring rejected the newest refresh token, which was never used before; the one before it is tried.");
                         sent = Sent::Previous;
+                    }
+                    AfterRejection::Sibling if tries.another() => {
+                        self.log(
+                            Level::Warn,
+                            "Ring rejected the newest of its answers to one refresh token; another of them is tried.",
+                        );
+                        sent = Sent::Current;
                     }
                     AfterRejection::Fallback => {
                         self.log(
@@ -328,20 +357,24 @@ impl Inner {
                             break (failure.error, ended);
                         }
                     }
-                    AfterRejection::Previous | AfterRejection::Dead => break (failure.error, ended),
+                    _ => break (failure.error, ended),
                 }
-            } else if failure.ambiguous && self.snapshot().is_closing() {
-                // There is no time to send the token again. The mark stays, so the next start does that first.
-                self.abandon_marked(transaction).await;
-                return Err(failure.error);
-            } else {
+            } else if self.sharing().is_none() || !self.waits_to_try_again(&failure, tries).await {
+                // With a shared store each further try has a mark of its own, with a lease of its own.
+                if failure.ambiguous && self.snapshot().is_closing() {
+                    // There is no time to send the token again. The mark stays, so the next start does that first.
+                    self.abandon_marked(transaction).await;
+                    return Err(failure.error);
+                }
                 let cool_down = self.cool_down(transaction.state(), &failure.error);
                 let error = failure.error.with_retry_after(cool_down.length);
-                break (error, Outcome::BackedOff { sent: fingerprint, cool_down });
+                break (error, Outcome::BackedOff { sent: fingerprint, cool_down, in_doubt: in_doubt || doubted });
             }
         };
+        if transaction.commit(&outcome).await == Fate::MovedOn {
+            return Ok(Flown::MovedOn);
+        }
         self.log(Level::Warn, format!("{error}"));
-        transaction.commit(&outcome).await;
         Err(error)
     }
 
@@ -357,6 +390,7 @@ impl Inner {
         raw: &Secret,
         hardware_id: &str,
         tries: &mut Tries,
+        doubted: &mut bool,
     ) -> Result<(Grant, u64, Option<Write>), WireError> {
         let clock = &self.parts.clock;
         loop {
@@ -374,31 +408,69 @@ impl Inner {
                 return Err(failure);
             }
             drop(write);
-            let Some(wait) = tries.again_after(&failure, clock.monotonic(), clock.jitter()) else {
-                return Err(failure);
-            };
-            self.log(Level::Debug, format!("{} It is tried again in {} s.", failure.error, wait.as_secs()));
-            if !self.pause(wait).await {
+            *doubted |= failure.ambiguous;
+            if self.sharing().is_some() || !self.waits_to_try_again(&failure, tries).await {
                 return Err(failure);
             }
         }
     }
 
-    /// Makes a rotation durable before it is known.
-    async fn keep(&self, transaction: Transaction<'_>, granted: Granted, write: Option<Write>) -> Result<Auth> {
+    /// Waits until the same token may be sent again, if it may. Says whether.
+    async fn waits_to_try_again(&self, failure: &WireError, tries: &mut Tries) -> bool {
+        let clock = &self.parts.clock;
+        let Some(wait) = tries.again_after(failure, clock.monotonic(), clock.jitter()) else { return false };
+        self.log(Level::Debug, format!("{} It is tried again in {} s.", failure.error, wait.as_secs()));
+        self.pause(wait).await
+    }
+
+    /// When an answer was made: on one host when it was asked for, and between hosts by Ring's clock.
+    pub(super) fn obtained_at(&self, grant: &Grant, asked_at: u64) -> u64 {
+        let Some(sharing) = self.sharing() else { return asked_at };
+        let Some(date) = grant.date.map(millis) else { return sharing.clock.wall() };
+        let answered_at = sharing.clock.host_wall();
+        sharing.clock.note(date, sharing.clock.on_host(asked_at), answered_at);
+        date
+    }
+
+    /// Makes a rotation durable, and only then known.
+    async fn keep(&self, mut transaction: Transaction<'_>, granted: Granted, write: Option<Write>) -> Result<Auth> {
         let outcome = Outcome::Granted(Box::new(granted));
-        // The access token may have expired already, if it lives for a second and the disk is slow.
-        let auth = auth_even_if_expired(&merge(transaction.state().clone(), &outcome));
+        transaction.hold(write);
+        // The answer's own lifetime may be over already: a second, on a slow disk.
+        let auth = self.auth_even_if_expired(&merge(transaction.state().clone(), &outcome));
         transaction.commit(&outcome).await;
-        drop(write);
+        if let Some(problem) = self.unkept() {
+            return Err(problem);
+        }
         self.snapshot().count(|stats| stats.rotations += 1);
         self.log(Level::Debug, "The refresh token was rotated.");
         auth.ok_or_else(broken)
     }
 
+    /// Why an answer is not handed out: this host has no disk, and the store did not take it.
+    fn unkept(&self) -> Option<Error> {
+        if self.sharing().is_none() || self.parts.store.is_durable() {
+            return None;
+        }
+        let snapshot = self.snapshot();
+        snapshot.store_problem.clone().filter(|_| !snapshot.is_persisted())
+    }
+
     fn auth_of(&self, state: &State) -> Option<Auth> {
         LiveAccess::new(state.access.as_ref()?, self.parts.clock.as_ref())?;
-        auth_even_if_expired(state)
+        self.auth_even_if_expired(state)
+    }
+
+    fn auth_even_if_expired(&self, state: &State) -> Option<Auth> {
+        let access = state.access.as_ref()?;
+        Some(Auth {
+            access_token: access.token.clone(),
+            token_type: access.token_type.clone(),
+            scope: access.scope.clone(),
+            expires_at: self.parts.clock.on_host(access.expires_at()),
+            refresh_token: state.current()?.token.wrapped(),
+            hardware_id: state.hardware_id.clone()?,
+        })
     }
 
     async fn adopt_from_store(&self, reason: Reason, before: &Before) -> Option<Auth> {
@@ -442,6 +514,7 @@ pub(super) fn keep_fresh(inner: &Arc<Inner>) {
             }
             drop(inner);
             tokio::select! {
+                biased;
                 () = clock.sleep(wait) => {}
                 () = notified => {}
             }
@@ -502,14 +575,14 @@ pub(super) fn access_of(grant: &Grant, obtained_at: u64) -> Access {
     }
 }
 
-fn auth_even_if_expired(state: &State) -> Option<Auth> {
-    let access = state.access.as_ref()?;
-    Some(Auth {
-        access_token: access.token.clone(),
-        token_type: access.token_type.clone(),
-        scope: access.scope.clone(),
-        expires_at: access.expires_at(),
-        refresh_token: state.current()?.token.wrapped(),
-        hardware_id: state.hardware_id.clone()?,
-    })
+/// Whether as many starts of any host as may have gone on with a mark, and no wait has begun since.
+fn is_spent_on_starts(state: &State) -> bool {
+    state.cool_down.is_none() && state.mark.as_ref().is_some_and(|mark| mark.starts >= policy::STARTS_PER_MARK)
+}
+
+fn stopped_before() -> Error {
+    Error::new(
+        ErrorCode::Network,
+        "Earlier starts were stopped in the middle of a refresh. It is tried again after a pause.",
+    )
 }

@@ -127,6 +127,7 @@ impl OauthClient for Wire {
                     token_type: "Bearer".into(),
                     scope: "client".into(),
                     lifetime: *self.lifetime.lock().unwrap(),
+                    date: None,
                 })
             })
         })
@@ -427,6 +428,7 @@ impl Bench {
             oauth: Arc::clone(&self.wire) as Arc<_>,
             clock: Arc::clone(&self.clock) as Arc<_>,
             listener: Arc::clone(&self.heard) as Arc<_>,
+            shared: None,
             runtime: Handle::current(),
         };
         let settings = Settings {
@@ -601,6 +603,7 @@ fn same_access(number: usize) -> Grant {
         token_type: "Bearer".into(),
         scope: "client".into(),
         lifetime: HOUR,
+        date: None,
     }
 }
 
@@ -820,12 +823,13 @@ async fn a_start_that_finds_the_token_before_half_tried_goes_on_with_it() {
     bench.manager(Some("token-a-of-this-test")).auth().await.unwrap();
     let now = bench.clock.wall();
     bench.edit(|state| {
-        state.reject(Sent::Current, now);
+        state.reject(Sent::Current, now, false);
         state.mark = Some(Mark {
             fingerprint: Fingerprint::of("token-a-of-this-test"),
             started_at: now,
             deadline: now + 50_000,
             starts: 0,
+            lease: None,
         });
     });
     let manager = bench.manager(None);
@@ -967,6 +971,7 @@ async fn what_a_killed_process_left_behind_is_sent_first_and_twice_at_most() {
                 started_at: 1,
                 deadline: 2,
                 starts,
+                lease: None,
             });
         });
     };
@@ -1212,6 +1217,45 @@ async fn closing_in_doubt_leaves_the_mark_for_the_next_start() {
     assert_eq!(raw(next.refresh_token()), "token-a-of-this-test+", "without being asked");
 }
 
+/// A rejection after a request whose answer is not known says nothing of the token before: that one is two behind if Ring accepted it.
+#[tokio::test(start_paused = true)]
+async fn a_rejection_in_doubt_sends_nothing_older() {
+    let rejection = || failure(ErrorCode::RefreshTokenRejected, false);
+    let current = "token-a-of-this-test+";
+    // A process was killed in the middle of its request.
+    let bench = Bench::new();
+    bench.manager(Some("token-a-of-this-test")).auth().await.unwrap();
+    bench.edit(|state| {
+        let fingerprint = Fingerprint::of(current);
+        state.mark = Some(Mark { fingerprint, started_at: 1, deadline: 2, starts: 0, lease: None });
+    });
+    bench.wire.then(rejection());
+    let manager = bench.manager(None);
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(code(manager.refresh(false).await), ErrorCode::RefreshTokenRejected);
+    assert_eq!(bench.wire.sent()[1..], [current], "marked");
+    // A try of the same call had no answer.
+    let bench = Bench::new();
+    let manager = bench.manager(Some("token-a-of-this-test"));
+    manager.auth().await.unwrap();
+    bench.wire.then(failure(ErrorCode::Network, true));
+    bench.wire.then(rejection());
+    assert_eq!(code(manager.refresh(false).await), ErrorCode::RefreshTokenRejected);
+    assert_eq!(bench.wire.sent()[1..], [current; 2], "tried twice");
+    // All tries of an earlier call had none.
+    let bench = Bench::new();
+    let manager = bench.manager(Some("token-a-of-this-test"));
+    manager.auth().await.unwrap();
+    for _ in 0..4 {
+        bench.wire.then(failure(ErrorCode::Network, true));
+    }
+    assert_eq!(code(manager.refresh(false).await), ErrorCode::Network);
+    bench.wire.then(rejection());
+    assert_eq!(code(manager.refresh(true).await), ErrorCode::RefreshTokenRejected);
+    assert_eq!(bench.wire.sent()[1..], [current; 5], "an earlier call");
+    assert_eq!(manager.status().phase, Phase::NeedsLogin);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_pasted_token_is_not_called_persisted_before_it_is() {
     let bench = Bench::on(Shaky::new());
@@ -1353,6 +1397,7 @@ fn granted(raw: &str) -> Grant {
         token_type: "Bearer".into(),
         scope: "client".into(),
         lifetime: HOUR,
+        date: None,
     }
 }
 
@@ -1394,6 +1439,7 @@ async fn a_mark_is_followed_up_even_within_a_cool_down() {
             started_at: now,
             deadline: now + 50_000,
             starts: 0,
+            lease: None,
         });
     });
     let manager = bench.manager(None);
@@ -2155,6 +2201,7 @@ async fn who_writes_in_spite_of_the_lock_is_never_written_over() {
                     started_at: now,
                     deadline: now + 50_000,
                     starts: 0,
+                    lease: None,
                 });
                 if how == "logged out" {
                     guard.forget().unwrap();

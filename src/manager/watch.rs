@@ -7,6 +7,7 @@ use super::account::inner::Inner;
 use super::account::stored::Stored;
 use super::events::Level;
 use crate::journal::Stamp;
+use crate::mirror::Allowance;
 use crate::{Result, task};
 
 /// The time between two reads of the journal's metadata while a login is needed.
@@ -16,12 +17,14 @@ impl Inner {
     /// Begins to look for the login of another process, if a login is needed and no task does so already.
     pub(super) fn watch_for_login(&self) {
         // Without a journal no other process can bring a token.
-        if !self.parts.store.is_durable() || self.parts.store.needs_the_program() {
+        if !self.is_durable() || self.parts.store.needs_the_program() {
             return;
         }
         {
             let mut snapshot = self.snapshot();
-            if snapshot.is_closing() || snapshot.login.is_watched || snapshot.has_usable_token() {
+            // An engine is asked only for an account that somebody waits for.
+            let is_awaited = self.sharing().is_none_or(|sharing| self.settings.auto_refresh || sharing.is_awaited());
+            if !is_awaited || snapshot.is_closing() || snapshot.login.is_watched || snapshot.has_usable_token() {
                 return;
             }
             snapshot.login.is_watched = true;
@@ -47,6 +50,15 @@ impl Inner {
 
     /// Takes over the token of a login that another process has stored. Reads the journal only if its metadata changed.
     async fn look_for_login(self: &Arc<Self>, seen: &mut Option<Stamp>) {
+        if self.sharing().is_some() {
+            if self.snapshot().flight.is_none()
+                && let Ok(transaction) = self.enter(&Allowance::new()).await
+            {
+                transaction.adopt_read();
+                transaction.leave().await;
+            }
+            return;
+        }
         let (store, before) = (Arc::clone(&self.parts.store), seen.clone());
         let looked = task::spawn_blocking(move || {
             let stamp = store.stamp()?;
@@ -74,6 +86,10 @@ impl Inner {
     }
 
     pub(super) async fn wait_for_login(self: &Arc<Self>) -> Result<()> {
+        if let Some(sharing) = self.sharing() {
+            sharing.await_login();
+        }
+        self.watch_for_login();
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);

@@ -24,6 +24,7 @@ pub use dotenv::Dotenv;
 pub use file::FileMirror;
 pub use format::{Format, FormatError, Introduced};
 pub use homebridge::Homebridge;
+pub(crate) use redact::without_tokens;
 pub(crate) use target::state_folder;
 pub use target::{Purpose, Target};
 pub use turns::{Allowance, Turns};

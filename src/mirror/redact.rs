@@ -21,7 +21,7 @@ const SHORTEST_FORM: usize = 6;
 const BYTES_IN_A_ROW: usize = 8;
 
 /// The text in one line, shortened, without the known tokens and without what looks like one.
-pub(super) fn without_tokens<'a>(text: &str, known: impl IntoIterator<Item = &'a Secret>) -> String {
+pub(crate) fn without_tokens<'a>(text: &str, known: impl IntoIterator<Item = &'a Secret>) -> String {
     let mut hidden = vec![false; text.len()];
     for form in known.into_iter().flat_map(forms) {
         for (start, _) in text.match_indices(&form) {

@@ -46,7 +46,10 @@ pub fn classify(
     let facts = Facts::new(status, headers, body, now);
     match status {
         200..=299 => match grant(body) {
-            Some(grant) => Ok(TokenAnswer::Granted(grant)),
+            Some(mut grant) => {
+                grant.date = headers.all("date").find_map(http_date);
+                Ok(TokenAnswer::Granted(grant))
+            }
             None => Err(WireError { error: facts.not_rings(), ambiguous: true }),
         },
         412 if kind == GrantKind::Password && !facts.asked_for_too_many_codes() => {
@@ -282,6 +285,7 @@ fn grants(body: &[u8]) -> impl Iterator<Item = (Grant, bool)> {
             token_type: word("token_type", "Bearer"),
             scope: word("scope", "client"),
             lifetime: lifetime.unwrap_or(DEFAULT_LIFETIME),
+            date: None,
         };
         Some((grant, object.is_whole()))
     })

@@ -144,6 +144,8 @@ pub struct Grant {
     pub scope: String,
     /// The lifetime of the access token, at most 24 h. It is 60 s if Ring's answer has none or one that is not a positive number.
     pub lifetime: Duration,
+    /// The `Date` of the answer, since 1970: when Ring made it, by Ring's clock.
+    pub date: Option<Duration>,
 }
 
 /// A failed request, and whether Ring may have processed it.

@@ -353,7 +353,15 @@ pub fn manager_with_codec(
 ) -> Manager {
     let store = JournalStore::open(journal, codec, disk).unwrap();
     with_parts(
-        Parts { store: Arc::new(store), mirror: None, oauth, clock, listener, runtime: Handle::current() },
+        Parts {
+            store: Arc::new(store),
+            mirror: None,
+            oauth,
+            clock,
+            listener,
+            shared: None,
+            runtime: Handle::current(),
+        },
         token,
     )
 }
@@ -368,9 +376,16 @@ pub fn manager_of_config(
     let target = Target::Homebridge { path: config.to_owned(), platform: None, name: None };
     let location = Location::Mirror { target, state_path: None };
     let codec = codec(oauth.endpoints().issuer(), config);
-    let Opened { store, mirror } = location.open(&codec, disk, Purpose::Follow).unwrap();
-    let parts =
-        Parts { store, mirror, oauth, clock: Arc::new(SystemClock::new()), listener, runtime: Handle::current() };
+    let Opened { store, mirror, .. } = location.open(&codec, disk, Purpose::Follow).unwrap();
+    let parts = Parts {
+        store,
+        mirror,
+        oauth,
+        clock: Arc::new(SystemClock::new()),
+        listener,
+        shared: None,
+        runtime: Handle::current(),
+    };
     with_parts(parts, None)
 }
 

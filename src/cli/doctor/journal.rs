@@ -128,6 +128,7 @@ mod tests {
             code: ErrorCode::Blocked,
             message: "Ring's edge refuses this machine.".to_owned(),
             http_status: Some(403),
+            seen_at: None,
         };
         let mut state = State { cool_down: Some(wait), ..held() };
         let check = cool_down(Some(&state), 1_000);
@@ -158,6 +159,7 @@ mod tests {
             started_at: 1,
             deadline: 50,
             starts: 0,
+            lease: None,
         };
         let state = State { mark: Some(mark), ..held() };
         let state_at = |now| phase(Some(&state), &status(Phase::Idle, None), now).state;

@@ -175,6 +175,10 @@ impl Guard for FileGuard {
         origin::claim(self, state)
     }
 
+    fn place(&self) -> Option<String> {
+        origin::place(self.shared.real().ok()?, self.lock.identity()?)
+    }
+
     fn begin(&mut self, state: &mut State) -> Result<Begun> {
         let shared = Arc::clone(&self.shared);
         let real = shared.real()?;

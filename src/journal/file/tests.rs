@@ -961,7 +961,7 @@ fn what_could_only_be_kept_beside_is_not_lost_by_the_next_write() {
     for starts in [0, 1] {
         let (mut guard, mut state) = enter(&store);
         let fingerprint = state.fingerprint().unwrap();
-        state.mark = Some(Mark { fingerprint, started_at: 1, deadline: 2, starts });
+        state.mark = Some(Mark { fingerprint, started_at: 1, deadline: 2, starts, lease: None });
         assert_eq!(guard.begin(&mut state).unwrap_err().code(), ErrorCode::Store);
         drop(guard);
         let mark = store.peek().unwrap().unwrap().mark;
@@ -1109,6 +1109,7 @@ fn an_answer_torn_on_its_way_is_used_if_its_token_is_whole() {
             started_at: 1,
             deadline: 2,
             starts: 0,
+            lease: None,
         });
         let (old, new) = (encoded(&before), encoded(&after));
         let text = String::from_utf8(new.clone()).unwrap();

@@ -68,7 +68,7 @@ impl Inner {
             // It still cannot be written. The newest state is in memory, and no other process may use the one on the disk.
             let allowance = Arc::clone(allowance);
             let guard = Some(guard);
-            let mut transaction = Transaction {
+            let transaction = Transaction {
                 inner: self,
                 state,
                 read,
@@ -79,7 +79,10 @@ impl Inner {
                 allowance,
                 shown: None,
                 slot,
+                turned: None,
+                in_flight: None,
             };
+            let mut transaction = Box::pin(transaction.join_record()).await?;
             transaction.merge_external(None).await?;
             return Ok(transaction);
         }
@@ -145,6 +148,8 @@ impl Inner {
             allowance: Arc::clone(allowance),
             shown,
             slot,
+            turned: None,
+            in_flight: None,
         };
         let is_shown_newest =
             transaction.shown.as_ref().map(RefreshToken::fingerprint) == transaction.state.fingerprint();
@@ -182,7 +187,7 @@ impl Inner {
             transaction.changed = true;
             self.update(|snapshot, _| snapshot.is_to_be_written_again());
         }
-        Ok(transaction)
+        Box::pin(transaction.join_record()).await
     }
 
     async fn is_known_elsewhere(&self, transaction: &mut Transaction<'_>, token: Fingerprint) -> Result<bool> {
@@ -262,7 +267,7 @@ impl Transaction<'_> {
             let snapshot = self.inner.snapshot();
             snapshot.offered.given.is_some() || snapshot.is_persisted()
         };
-        if !self.pending && !is_settled && self.inner.parts.store.is_durable() {
+        if !self.pending && !is_settled && self.inner.is_durable() {
             // What could be lost until now is in the journal.
             self.adopt_read();
         }
@@ -353,7 +358,11 @@ impl Transaction<'_> {
             }
             Known::Current => {
                 let changed = !state.had_wrapper(token) && state.rewrap(token);
-                self.changed |= changed;
+                if changed {
+                    self.changed = true;
+                    let at = self.inner.parts.clock.wall();
+                    self.remember_for_record(&Outcome::Given { token: token.clone(), at });
+                }
                 Ok(changed.then_some(KeptIn::Here))
             }
             Known::Fallback | Known::Former | Known::Rejected => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::engine::Sharing;
 use super::pending::Slot;
 use super::snapshot::Snapshot;
 use super::stored::Stored;
@@ -50,6 +51,8 @@ pub(in crate::manager) struct Hooks {
     pub(in crate::manager) sync_mirror: fn(Arc<Inner>, Arc<Allowance>) -> BoxFuture<'static, ()>,
     /// Begins to look for the login of another process, if one is needed.
     pub(in crate::manager) watch_for_login: fn(&Inner),
+    /// Begins to bring what only the spool has to the shared store.
+    pub(in crate::manager) keep_sharing: fn(&Inner),
 }
 
 impl Inner {
@@ -68,6 +71,16 @@ impl Inner {
             me: Weak::clone(me),
             hooks,
         })
+    }
+
+    /// The shared store, if the account is kept in one.
+    pub(in crate::manager) fn sharing(&self) -> Option<&Sharing> {
+        self.parts.shared.as_ref()?.sharing.as_deref()
+    }
+
+    /// Whether what is written outlives the process.
+    pub(in crate::manager) fn is_durable(&self) -> bool {
+        self.sharing().is_some() || self.parts.store.is_durable()
     }
 
     pub(in crate::manager) fn snapshot(&self) -> MutexGuard<'_, Snapshot> {
@@ -142,6 +155,7 @@ impl Inner {
                 return false;
             }
             tokio::select! {
+                biased;
                 () = &mut sleep => return true,
                 () = &mut changed => changed.set(self.changed.notified()),
             }

@@ -33,7 +33,7 @@ pub(in crate::manager) struct LiveAccess {
 impl LiveAccess {
     /// The access token of a journal; `None` if it has expired or if its time is in the future.
     pub(in crate::manager) fn new(access: &Access, clock: &dyn Clock) -> Option<Self> {
-        let age = Duration::from_millis(clock.wall().checked_sub(access.obtained_at)?);
+        let age = clock.age(access.obtained_at)?;
         if age >= access.lifetime {
             return None;
         }
@@ -72,15 +72,18 @@ impl LiveAccess {
     }
 
     pub(in crate::manager) fn until_near_its_end(&self, clock: &dyn Clock) -> Duration {
-        self.lifetime.saturating_sub(policy::margin(self.lifetime)).saturating_sub(self.age(clock))
+        let margin = policy::margin(self.lifetime);
+        // Hosts that share a store do not all begin at the same moment, so that one is done before the others look.
+        let begins = self.lifetime.saturating_sub(margin) + margin.mul_f64(clock.stagger() / 5.0);
+        begins.saturating_sub(self.age(clock))
     }
 
-    pub(in crate::manager) fn auth(&self, newest: &RefreshToken, hardware_id: &str) -> Auth {
+    pub(in crate::manager) fn auth(&self, newest: &RefreshToken, hardware_id: &str, clock: &dyn Clock) -> Auth {
         Auth {
             access_token: self.token.clone(),
             token_type: self.token_type.clone(),
             scope: self.scope.clone(),
-            expires_at: self.obtained_wall.saturating_add(millis(self.lifetime)),
+            expires_at: clock.on_host(self.obtained_wall.saturating_add(millis(self.lifetime))),
             refresh_token: newest.wrapped(),
             hardware_id: hardware_id.to_owned(),
         }
@@ -492,7 +495,7 @@ impl Snapshot {
         };
         Status {
             phase,
-            retry_at: until.filter(|_| phase == Phase::Waiting),
+            retry_at: until.filter(|_| phase == Phase::Waiting).map(|at| clock.on_host(at)),
             problem: problem.or_else(|| self.store_problem.clone()).or_else(|| self.mirror.error().cloned()),
             persisted: self.is_persisted(),
         }

@@ -3,10 +3,14 @@
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::engine::{Put, Read, Sharing};
 use crate::Result;
 use crate::journal::state::{Millis, State};
-use crate::journal::{self, Guard, Notice, Offer, Store};
+use crate::journal::{self, Guard, Notice, Offer, Store, record};
+use crate::manager::clock::Clock;
+use crate::shared::decide::{self, Joined};
 
 /// A state that came from the store; or one that the store could not write in any way, kept in memory with the lock.
 ///
@@ -32,6 +36,14 @@ pub(super) enum Accepted {
     Here(Option<Stored>, Vec<Notice>),
     /// Nothing was changed: another journal of the folder knows the token.
     Elsewhere,
+}
+
+/// The result of writing the record of a shared store.
+pub(super) enum Shared {
+    /// The record holds the state. The write began at that time.
+    Written(Stored, Duration),
+    /// Nothing was written, because another host was faster: this is its record.
+    Lost(Box<Read>),
 }
 
 impl Stored {
@@ -79,6 +91,23 @@ impl Stored {
     /// Makes the store forget the tokens of a state. Returns what it holds then: that the account was logged out, and the fingerprints.
     pub(super) fn forget(guard: &mut dyn Guard, former: State, now: Millis) -> Result<(Self, Vec<Notice>)> {
         guard.forget().map(|notices| (Self::read(former.after_logout(now)), notices))
+    }
+
+    /// Joins the record of a shared store, as it was read, and what only the spool of this host has. Until the record has that, too, the
+    /// state is unwritten.
+    pub(super) fn joined(record: Option<State>, spool: &State, sharing: &Sharing) -> Self {
+        let Joined { state, is_ahead } = decide::join(record, spool);
+        let state = record::on_host(state, spool, sharing.clock.wall());
+        let state = State { clock_offset: sharing.clock.offset(), ..state };
+        Self { state: Arc::new(state), is_unwritten: is_ahead }
+    }
+
+    /// Writes a state into the record of a shared store.
+    pub(super) async fn put(sharing: &Sharing, state: &mut State, version: &mut Option<String>) -> Result<Shared> {
+        Ok(match sharing.put(state, version).await? {
+            Put::Done { began } => Shared::Written(Self { state: Arc::new(state.clone()), is_unwritten: false }, began),
+            Put::Lost(read) => Shared::Lost(read),
+        })
     }
 
     /// This state after its `save` failed, which alone would have made it durable.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::MutexGuard;
 
+use super::engine::{Fate, Turned};
 use super::flight::Stage;
 use super::inner::{Inner, broken};
 use super::pending::{Pending, Slot};
@@ -13,6 +14,7 @@ use super::stored::{Accepted, Begun, Stored};
 use crate::journal::merge::{Outcome, merge};
 use crate::journal::state::{AfterRejection, Known, Mark, Millis, Sent, State, millis};
 use crate::journal::{Claim, Guard, Offer, Origin};
+use crate::manager::activity::Write;
 use crate::manager::events::Level;
 use crate::manager::policy;
 use crate::mirror::{Allowance, Follower};
@@ -40,6 +42,10 @@ pub(in crate::manager) struct Transaction<'a> {
     /// The token that the mirror showed under the lock, until it was looked up.
     pub(super) shown: Option<RefreshToken>,
     pub(super) slot: MutexGuard<'a, Slot>,
+    /// The record of a shared store, once it was read.
+    pub(super) turned: Option<Box<Turned>>,
+    /// An answer that is on its way to the disk.
+    pub(super) in_flight: Option<Write>,
 }
 
 /// Whether a request may follow a write that was made for it.
@@ -82,15 +88,18 @@ impl Transaction<'_> {
 
     /// Notes an outcome. The next write makes it durable; it is not known before.
     pub(in crate::manager) fn note(&mut self, outcome: &Outcome) {
+        self.remember_for_record(outcome);
         let state = std::mem::replace(&mut self.state, State::new(""));
         self.state = merge(state, outcome);
     }
 
     /// Notes that Ring rejected a token. Returns what may be tried instead.
-    pub(in crate::manager) fn reject(&mut self, sent: Fingerprint, at: Millis) -> AfterRejection {
+    pub(in crate::manager) fn reject(&mut self, sent: Fingerprint, at: Millis, in_doubt: bool) -> AfterRejection {
         let before = self.state.fingerprint();
-        self.note(&Outcome::Rejected { sent, at });
+        let siblings = self.state.siblings.len();
+        self.note(&Outcome::Rejected { sent, at, in_doubt });
         match self.state.sendable() {
+            Some(_) if self.state.siblings.len() != siblings => AfterRejection::Sibling,
             Some(_) if self.state.fingerprint() != before => AfterRejection::Fallback,
             Some(Sent::Previous) => AfterRejection::Previous,
             _ => AfterRejection::Dead,
@@ -100,15 +109,34 @@ impl Transaction<'_> {
     /// Makes an outcome durable, and only then known and shown: writes, releases the store, takes the state over into the snapshot,
     /// sends the events and wakes the mirror. It merges what another process wrote meanwhile. If the write fails, the state stays in
     /// memory, with the lock, and the write is tried again.
-    pub(in crate::manager) async fn commit(mut self, outcome: &Outcome) {
+    pub(in crate::manager) async fn commit(mut self, outcome: &Outcome) -> Fate {
         self.note(outcome);
-        self.write().await;
+        self.write().await
+    }
+
+    /// Holds the end of the process until the answer that is about to be committed is on the disk.
+    pub(in crate::manager) fn hold(&mut self, write: Option<Write>) {
+        self.in_flight = write;
+    }
+
+    /// Remembers an outcome for the case that another host is faster.
+    pub(super) fn remember_for_record(&mut self, outcome: &Outcome) {
+        if let Some(turned) = &mut self.turned {
+            turned.noted.push(outcome.clone());
+        }
+    }
+
+    /// Whether the record was joined, so that what changes goes there.
+    pub(super) fn is_shared(&self) -> bool {
+        self.turned.is_some()
     }
 
     /// Leaves the store without an outcome.
     pub(in crate::manager) async fn leave(self) {
         if self.changed {
             self.write().await;
+        } else if self.is_shared() {
+            Box::pin(self.leave_shared()).await;
         } else {
             self.abandon().await;
         }
@@ -127,6 +155,10 @@ impl Transaction<'_> {
     /// Logs out: empties the store, and removes the token from the mirror before the lock is released. Returns whether the mirror could
     /// be changed.
     pub(in crate::manager) async fn erase(mut self, clear: impl Future<Output = Result<()>>) -> Result<Result<()>> {
+        if let Err(error) = Box::pin(self.erase_record()).await {
+            self.abandon().await;
+            return Err(error);
+        }
         let Some(guard) = self.guard.take() else { return Err(closed()) };
         let (former, now) = (self.state, self.inner.parts.clock.wall());
         let (guard, result) =
@@ -159,12 +191,16 @@ impl Transaction<'_> {
         self.changed = true;
     }
 
-    async fn write(mut self) {
-        let Some(guard) = self.guard.take() else { return };
+    async fn write(mut self) -> Fate {
+        if self.is_shared() {
+            return Box::pin(self.write_shared()).await;
+        }
+        let Some(guard) = self.guard.take() else { return Fate::Kept };
         self.inner.snapshot().offered.given = None;
         if !self.inner.write_state(guard, self.state, &mut self.slot, &self.allowance).await {
             self.inner.keep_writing();
         }
+        Fate::Kept
     }
 
     /// Writes the mark of a token before it is sent.
@@ -176,13 +212,14 @@ impl Transaction<'_> {
     ) -> Result<Start> {
         let now = self.inner.parts.clock.wall();
         self.state.hardware_id = Some(hardware_id.to_owned());
-        self.state.mark = Some(Mark {
-            fingerprint: token,
-            started_at: now,
-            deadline: now + millis(policy::longest_refresh(self.inner.settings.request_timeout)),
-            starts,
-        });
-        let begun = self.begin(Purpose::Refresh).await;
+        let deadline = now + millis(policy::longest_refresh(self.inner.settings.request_timeout));
+        let mark = Mark { fingerprint: token, started_at: now, deadline, starts, lease: None };
+        let begun = if self.is_shared() {
+            Box::pin(self.mark_record(mark)).await
+        } else {
+            self.state.mark = Some(mark);
+            self.begin(Purpose::Refresh).await
+        };
         if begun.is_err() {
             self.state.mark = None;
         }
@@ -192,12 +229,20 @@ impl Transaction<'_> {
     /// Stores the hardware id of a login, which also proves that its token can be stored. The current token keeps its own hardware id.
     pub(in crate::manager) async fn prepare_login(&mut self, hardware_id: &str) -> Result<Start> {
         self.state.hardware_id = Some(hardware_id.to_owned());
+        if self.is_shared() {
+            return Ok(Box::pin(self.write_before()).await?.map_or(Start::Overtaken, |_| Start::Ready));
+        }
         self.begin(Purpose::Login).await
     }
 
     /// Takes over a token from outside, in the journal that it belongs to. If that fails, the store is released.
     pub(in crate::manager) async fn accept(&mut self, token: &RefreshToken, origin: Origin) -> Result<KeptIn> {
         let now = self.inner.parts.clock.wall();
+        if self.is_shared() {
+            self.note(&Outcome::Given { token: token.clone(), at: now });
+            self.changed = true;
+            return Ok(KeptIn::Here);
+        }
         if self.pending {
             self.state.take_over(token.clone(), now);
             self.changed = true;

@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn a_pasted_token_that_never_worked_gives_the_mirror_back_to_its_former_journal() {
         let mut dead = journal("dead", &["pasted"], &[record("A", 9)]);
-        dead.state.reject(Sent::Current, 2);
+        dead.state.reject(Sent::Current, 2, false);
         let all = [dead, journal("alive", &["a"], &[record("A", 1), record("B", 1)])];
         let record_of_another = record("B", 1);
         let (record, shown) = (record("A", 0), Some(Fingerprint::of("pasted")));

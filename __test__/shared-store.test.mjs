@@ -1,0 +1,234 @@
+// @ts-check
+// A store that several hosts share: the options, and what the hosts get. Managers with spools of their own stand for hosts; the steps
+// and the accidents are in tests/simulation.
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { failure, open, rawOf, RingTokenManager, startRing, tempDir, until } from './support/index.mjs'
+
+/** An engine with one place, in memory. */
+class Engine {
+  /** @type {{ value: string, version: string } | null} */
+  kept = null
+  down = false
+  commits = 0
+
+  async load() {
+    this.#answers()
+    return this.kept
+  }
+
+  /** @param {string} value @param {string | null} version */
+  async commit(value, version) {
+    this.#answers()
+    if ((this.kept?.version ?? null) !== version) return null
+    this.commits++
+    this.kept = { value, version: randomUUID() }
+    return this.kept.version
+  }
+
+  #answers() {
+    if (this.down) throw new Error('connection refused')
+  }
+
+  /** The store of one host. @param {string | null} statePath @param {object} [more] */
+  host(statePath, more = {}) {
+    return {
+      load: () => this.load(),
+      commit: (/** @type {string} */ value, /** @type {string | null} */ version) => this.commit(value, version),
+      statePath,
+      ...more,
+    }
+  }
+}
+
+describe('a shared store', () => {
+  it('gives every host the token that one of them got', async (t) => {
+    const ring = await startRing(t)
+    const engine = new Engine()
+    const refreshToken = ring.mint()
+    const hosts = [tempDir(t), tempDir(t), tempDir(t)].map(
+      (folder) => open(t, ring, { refreshToken, store: engine.host(folder) }).manager,
+    )
+    const tokens = await Promise.all(hosts.map((host) => host.getAccessToken()))
+    assert.deepEqual(new Set(tokens).size, 1, 'one request for all of them')
+    assert.equal(ring.tokenRequests.length, 1)
+    for (const host of hosts) {
+      assert.ok(host.status.persisted)
+      assert.equal(host.refreshToken, hosts[0]?.refreshToken)
+    }
+    await hosts[1]?.refresh()
+    assert.equal((await hosts[2]?.refresh())?.refreshToken, hosts[1]?.refreshToken, 'another host was faster')
+    assert.equal(ring.tokenRequests.length, 2)
+    await hosts[2]?.refresh()
+    assert.equal(ring.tokenRequests.length, 3)
+    assert.equal(ring.counts.stalePresentations, 0)
+  })
+
+  it('is not needed while an access token is valid, and nothing is sent without it', async (t) => {
+    const ring = await startRing(t)
+    const engine = new Engine()
+    const { manager } = open(t, ring, { refreshToken: ring.mint(), store: engine.host(tempDir(t)) })
+    engine.down = true
+    const error = await failure(manager.getAccessToken(), 'STORE')
+    assert.equal(error.transient, true)
+    assert.match(error.message, /connection refused/)
+    assert.equal(ring.tokenRequests.length, 0)
+    engine.down = false
+    const token = await manager.getAccessToken()
+    engine.down = true
+    assert.equal(await manager.getAccessToken(), token)
+    await failure(manager.refresh(), 'STORE')
+    assert.equal(ring.tokenRequests.length, 1)
+  })
+
+  it('gets an answer later that it did not take at once', async (t) => {
+    const ring = await startRing(t)
+    const engine = new Engine()
+    const folder = tempDir(t)
+    const { manager } = open(t, ring, { refreshToken: ring.mint(), store: engine.host(folder) })
+    await manager.getAccessToken()
+    // The mark is taken, and what comes after it is not.
+    const commit = engine.commit.bind(engine)
+    engine.commit = async (value, version) => {
+      engine.commit = async () => {
+        throw new Error('gone')
+      }
+      return commit(value, version)
+    }
+    const { refreshToken } = await manager.refresh()
+    assert.equal(manager.status.persisted, false)
+    assert.equal(manager.status.code, 'STORE')
+    engine.commit = commit
+    await until(() => manager.status.persisted, 'the answer is in the store')
+    const { manager: other } = open(t, ring, { store: engine.host(tempDir(t)) })
+    assert.equal((await other.getAuth()).refreshToken, refreshToken)
+    assert.equal(ring.tokenRequests.length, 2)
+  })
+
+  it('keeps a spool for each account', async (t) => {
+    const ring = await startRing(t)
+    const folder = tempDir(t)
+    for (const account of ['a/b', 'a-b', undefined]) {
+      const { manager } = open(t, ring, {
+        refreshToken: ring.mint(),
+        store: new Engine().host(folder, { account }),
+      })
+      await manager.getAccessToken()
+      await manager.close()
+    }
+    const spools = readdirSync(folder).filter((name) => name.endsWith('.json'))
+    assert.equal(spools.length, 3, `${spools}`)
+  })
+
+  it('without a disk gives nobody what only the memory has', async (t) => {
+    const ring = await startRing(t)
+    const engine = new Engine()
+    const { manager } = open(t, ring, { refreshToken: ring.mint(), store: engine.host(null) })
+    const commit = engine.commit.bind(engine)
+    engine.commit = async (value, version) => {
+      engine.commit = async () => {
+        throw new Error('gone')
+      }
+      return commit(value, version)
+    }
+    await failure(manager.getAccessToken(), 'STORE')
+    engine.commit = commit
+    await until(() => manager.status.persisted && manager.status.state === 'ready', 'the answer is in the store')
+    assert.ok(ring.isAccessLive(await manager.getAccessToken()))
+    assert.equal(ring.tokenRequests.length, 1)
+  })
+
+  it('is emptied by a login elsewhere, and a deleted value is put back', async (t) => {
+    const ring = await startRing(t)
+    const engine = new Engine()
+    const [one, other] = [tempDir(t), tempDir(t)].map((folder) => open(t, ring, { store: engine.host(folder) }).manager)
+    assert.ok(one && other)
+    await failure(one.getAccessToken(), 'NO_REFRESH_TOKEN')
+    await other.setRefreshToken(ring.mint())
+    await one.getAccessToken()
+    const pasted = ring.mint()
+    await other.setRefreshToken(pasted)
+    assert.equal(rawOf((await one.refresh()).refreshToken) === rawOf(pasted), false)
+    assert.equal(rawOf(ring.tokenRequests.at(-1)?.form.refresh_token), rawOf(pasted), 'the one that was set elsewhere')
+    engine.kept = null
+    await one.refresh()
+    assert.ok(engine.kept)
+    await other.refresh()
+    assert.equal(ring.counts.stalePresentations, 0)
+  })
+
+  it('is asked once for what an administrator should know', async (t) => {
+    const ring = await startRing(t)
+    const engine = new Engine()
+    let asked = 0
+    const warnings = async () => {
+      asked++
+      return ['The engine evicts keys.']
+    }
+    /** @type {string[]} */
+    const logged = []
+    const logger = (/** @type {{ message: string }} */ { message }) => void logged.push(message)
+    const { manager } = open(t, ring, {
+      refreshToken: ring.mint(),
+      logger,
+      store: engine.host(tempDir(t), { warnings }),
+    })
+    await manager.getAccessToken()
+    await manager.refresh()
+    await until(() => logged.includes('The engine evicts keys.'), 'the warning is logged')
+    assert.equal(asked, 1)
+  })
+
+  it('is sealed with a key, also the record', async (t) => {
+    const ring = await startRing(t)
+    const engine = new Engine()
+    const key = Buffer.alloc(32, 7)
+    const { manager } = open(t, ring, { refreshToken: ring.mint(), store: engine.host(tempDir(t), { key }) })
+    const { refreshToken } = await manager.getAuth()
+    assert.ok(!engine.kept?.value.includes(refreshToken))
+    const { manager: other } = open(t, ring, { store: engine.host(tempDir(t), { key }) })
+    assert.equal((await other.getAuth()).refreshToken, refreshToken)
+    const { manager: without } = open(t, ring, { store: engine.host(tempDir(t)) })
+    await failure(without.getAccessToken(), 'STORE')
+  })
+
+  it('leaves a value alone that is not its own', async (t) => {
+    const ring = await startRing(t)
+    for (const value of ['hello', '{}', JSON.stringify({ version: 1 })]) {
+      const engine = new Engine()
+      engine.kept = { value, version: 'v' }
+      const { manager } = open(t, ring, { refreshToken: ring.mint(), store: engine.host(tempDir(t)) })
+      await failure(manager.getAccessToken(), 'STORE')
+      await failure(manager.setRefreshToken(ring.mint()), 'STORE')
+      assert.deepEqual(engine.kept, { value, version: 'v' })
+    }
+    assert.equal(ring.tokenRequests.length, 0)
+  })
+
+  it('refuses options that cannot be meant', (t) => {
+    const engine = new Engine()
+    const folder = tempDir(t)
+    const wrong = /** @type {[object, RegExp][]} */ ([
+      [engine.host(folder, { save: () => {} }), /save and commit/],
+      [engine.host(folder, { table: 't' }), /table is not an option/],
+      [engine.host(folder, { account: '' }), /account/],
+      [engine.host(folder, { account: 'x'.repeat(513) }), /512 bytes/],
+      [engine.host(folder, { warnings: 1 }), /warnings must be a function/],
+      [engine.host(folder, { key: 'short' }), /key/],
+      [{ ...engine.host(folder), statePath: undefined }, /statePath is missing/],
+      [{ ...engine.host(folder), load: undefined }, /load must be a function/],
+      [{ ...engine.host(folder), commit: 1 }, /commit must be a function/],
+    ])
+    for (const [store, message] of wrong) {
+      assert.throws(
+        () => new RingTokenManager({ store: /** @type {any} */ (store) }),
+        (/** @type {any} */ error) => error.code === 'INVALID_ARGUMENT' && message.test(error.message),
+        `${message}`,
+      )
+    }
+    assert.deepEqual(readdirSync(join(folder)), [])
+  })
+})

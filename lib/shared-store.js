@@ -1,0 +1,183 @@
+// @ts-check
+'use strict'
+
+// The `store` option of a shared store: an object with load and commit, and the functions that the native part calls.
+
+const { AsyncLocalStorage } = require('node:async_hooks')
+const { invalid } = require('./errors.js')
+const { kindOf, nonEmpty, properties, refuseUnknown, wrongType } = require('./checks.js')
+
+/** @typedef {import('../binding/binding.js').BindingAnswer} BindingAnswer */
+/** @typedef {import('../binding/binding.js').BindingStore} BindingStore */
+/** @typedef {{ path(name: string, value: unknown): string, words(error: unknown): string, keyText(key: unknown): string | undefined }} Shared */
+
+const FIELDS = ['load', 'commit', 'statePath', 'account', 'name', 'warnings', 'key']
+const MAX_ACCOUNT_BYTES = 512
+
+/**
+ * Reads the options of a shared store.
+ * @param {any} store Read as it is: load and commit may be methods of a class, and are called on it.
+ * @param {Shared} shared
+ * @returns {{ store: BindingStore, key: unknown, custom: SharedFunctions }}
+ */
+function sharedStore(store, shared) {
+  const given = properties('options.store', store, [...FIELDS, 'save'])
+  if (given.save !== undefined) {
+    throw invalid('options.store has save and commit: save is for one host, and commit for a store that hosts share')
+  }
+  // An object of a class may have fields of its own.
+  const prototype = Object.getPrototypeOf(store)
+  if (prototype === null || Object.getPrototypeOf(prototype) === null) refuseUnknown('options.store', given, FIELDS)
+  for (const name of ['load', 'commit']) {
+    if (typeof given[name] !== 'function') throw wrongType(`options.store.${name}`, 'a function', given[name])
+  }
+  const { statePath, account = 'default', name, warnings, key } = given
+  if (warnings !== undefined && typeof warnings !== 'function') {
+    throw wrongType('options.store.warnings', 'a function', warnings)
+  }
+  if (statePath === undefined) {
+    throw invalid(
+      'options.store.statePath is missing: give the folder of this host for what the store does not take at once, or null on a host without a disk',
+    )
+  }
+  const checked = nonEmpty('options.store.account', account)
+  if (Buffer.byteLength(checked) > MAX_ACCOUNT_BYTES) {
+    throw invalid(`options.store.account must have at most ${MAX_ACCOUNT_BYTES} bytes`)
+  }
+  // Without a prototype, from which an absent field would be read.
+  const native = Object.assign(Object.create(null), {
+    type: 'shared',
+    account: checked,
+    ...(statePath === null ? {} : { statePath: shared.path('options.store.statePath', statePath) }),
+    ...(name === undefined ? {} : { name: nonEmpty('options.store.name', name) }),
+  })
+  return { store: native, key, custom: new SharedFunctions(store, shared) }
+}
+
+/**
+ * The calls that have not ended. A promise that never settles is held by nobody else: the core would take a call whose promise was
+ * collected for one that the end of the program had cut off.
+ * @type {Set<Promise<unknown>>}
+ */
+const unended = new Set()
+
+/** Calls the functions of a shared store, also while an earlier call has not ended, and knows what is called from inside them. */
+class SharedFunctions {
+  /** @type {AsyncLocalStorage<{ running: boolean }>} */
+  #inside = new AsyncLocalStorage()
+
+  #store
+  #shared
+
+  /**
+   * @param {any} store
+   * @param {Shared} shared
+   */
+  constructor(store, shared) {
+    this.#store = store
+    this.#shared = shared
+    if (typeof store.key !== 'function') this.key = undefined
+    if (typeof store.warnings !== 'function') this.warnings = undefined
+  }
+
+  // Fields, which are defined: what is assigned would go to a setter on Object.prototype.
+
+  /** @type {() => Promise<BindingAnswer>} */
+  load = () =>
+    this.#run(
+      () => this.#store.load(),
+      (kept) => {
+        if (kept === null || kept === undefined) return done()
+        const { value, version } = kept
+        if (typeof value === 'string' && isVersion(version)) return done({ token: value, version })
+        return failed(`load gave ${kindOf(kept)}, not null or { value, version } with two texts`)
+      },
+    )
+
+  // The native part knows one function that keeps something.
+  /** @type {(change: import('../binding/binding.js').BindingChange) => Promise<BindingAnswer>} */
+  save = (change) =>
+    this.#run(
+      () => this.#store.commit(change.new, change.old ?? null),
+      (version) => {
+        if (version === null) return done()
+        if (isVersion(version)) return done({ version })
+        return failed(`commit gave ${kindOf(version)}, not the new version as a text or null`)
+      },
+    )
+
+  /** @type {(() => Promise<BindingAnswer>) | undefined} */
+  warnings = () =>
+    this.#run(
+      () => this.#store.warnings(),
+      (warnings) => done({ token: Array.isArray(warnings) ? warnings.filter(isVersion).map(oneLine).join('\n') : '' }),
+    )
+
+  /** @type {(() => Promise<BindingAnswer>) | undefined} */
+  key = () =>
+    this.#run(
+      () => this.#store.key(),
+      // The core refuses, as an invalid argument, a text that is not a key.
+      (key) => done({ token: this.#shared.keyText(key) ?? '' }),
+      // The error's own message could contain the key.
+      () => 'it threw',
+    )
+
+  /** The manager waits for the function that runs: a call from inside it would wait for itself. */
+  refuseInside() {
+    if (this.#inside.getStore()?.running === true) {
+      throw invalid('The manager cannot be called from inside its own load, commit or key, which it is waiting for')
+    }
+  }
+
+  /**
+   * @param {() => any} call
+   * @param {(value: any) => BindingAnswer} read
+   * @param {(error: unknown) => string} [words]
+   * @returns {Promise<BindingAnswer>}
+   */
+  async #run(call, read, words = this.#shared.words) {
+    const scope = { running: true }
+    const called = this.#inside.run(scope, async () => call())
+    unended.add(called)
+    try {
+      return read(await called)
+    } catch (error) {
+      return failed(words(error))
+    } finally {
+      unended.delete(called)
+      scope.running = false
+    }
+  }
+}
+
+/**
+ * @param {unknown} value
+ * @returns {value is string}
+ */
+function isVersion(value) {
+  return typeof value === 'string' && value !== ''
+}
+
+/** @param {string} text */
+function oneLine(text) {
+  return text.replaceAll(/\s+/g, ' ')
+}
+
+/**
+ * @param {{ token?: string, version?: string }} [fields]
+ * @returns {BindingAnswer}
+ */
+function done(fields) {
+  return Object.assign(Object.create(null), { type: 'done' }, fields)
+}
+
+/**
+ * @param {string} message
+ * @returns {BindingAnswer}
+ */
+function failed(message) {
+  return Object.assign(Object.create(null), { type: 'failed', message })
+}
+
+module.exports = { SharedFunctions, sharedStore }

@@ -1,0 +1,146 @@
+//! The record of a shared store: the journal's own text, without what belongs to one host.
+
+use super::codec::{Codec, Shut, Step};
+use super::format::{self, Unreadable};
+use super::state::State;
+use crate::{Error, ErrorCode, Result, Secret};
+
+/// The name that a journal has in place of a file's.
+const NAME: &str = "shared";
+/// How many fingerprints of earlier tokens a record keeps: at one rotation in four hours, nearly a year of them.
+pub const MAX_KNOWN: usize = 2_000;
+
+/// The state without what belongs to one host: which file its spool is, where, and which mirrors follow it.
+#[must_use]
+pub fn of_all_hosts(state: &State) -> State {
+    let mut record = State {
+        id: None,
+        place: None,
+        moved: None,
+        machines: Vec::new(),
+        mirrors: Vec::new(),
+        spool_place: None,
+        clock_offset: 0,
+        spent_elsewhere: Vec::new(),
+        volatile: false,
+        ..state.clone()
+    };
+    let excess = record.known.len().saturating_sub(MAX_KNOWN);
+    record.known.drain(..excess);
+    if let Some(cool_down) = &mut record.cool_down {
+        cool_down.seen_at = None;
+    }
+    record
+}
+
+/// The record as a host keeps it, with what the spool says of that host.
+#[must_use]
+pub fn on_host(mut record: State, spool: &State, now: u64) -> State {
+    record.id = spool.id;
+    record.place.clone_from(&spool.place);
+    record.machines.clone_from(&spool.machines);
+    record.mirrors.clone_from(&spool.mirrors);
+    record.spool_place.clone_from(&spool.spool_place);
+    record.clock_offset = spool.clock_offset;
+    // Of several copies of the spool the one with the highest number is the newest.
+    record.sequence = record.sequence.max(spool.sequence);
+    if let Some(cool_down) = &mut record.cool_down {
+        let same = |known: &&super::state::CoolDown| {
+            (known.started_at, known.length) == (cool_down.started_at, cool_down.length)
+        };
+        cool_down.seen_at = match spool.cool_down.as_ref().filter(same) {
+            Some(known) => known.seen_at,
+            None => Some(now),
+        };
+    }
+    record
+}
+
+/// The text of a record.
+///
+/// # Errors
+///
+/// As for a journal: what the source of the key says.
+pub fn encode(state: &State, codec: &Codec) -> Result<Secret> {
+    let bytes = codec.form(None, Step::Kept)?.encode(&of_all_hosts(state), NAME)?;
+    String::from_utf8(bytes).map(Secret::new).map_err(|_| unreadable("this store"))
+}
+
+/// The state in the text of a record.
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT` for tokens of another issuer, `STORE` for anything that cannot be read: it is never overwritten.
+pub fn decode(text: &Secret, codec: &Codec, name: &str) -> Result<State> {
+    let newer = |version| {
+        Error::new(
+            ErrorCode::Store,
+            format!(
+                "The record in {name} was written by a later version of ring-auth (format {version}). Update ring-auth on this host. Nothing was changed, and nothing was sent."
+            ),
+        )
+    };
+    codec.retry();
+    let opened = codec.open(text.expose().as_bytes()).map_err(|shut| match shut {
+        Shut::Newer(version) => newer(version),
+        Shut::OtherIssuer(issuer) => other_issuer(name, &issuer, codec),
+        Shut::Locked(locked) => locked.error(name.as_ref()),
+    })?;
+    let state = format::decode(&opened.text).map_err(|error| match error {
+        Unreadable::Newer(version) => newer(version),
+        Unreadable::Damaged => unreadable(name),
+    })?;
+    if state.issuer == codec.issuer() { Ok(state) } else { Err(other_issuer(name, &state.issuer, codec)) }
+}
+
+fn unreadable(name: &str) -> Error {
+    Error::new(
+        ErrorCode::Store,
+        format!(
+            "The value in {name} is not a record of ring-auth, or is damaged. Give ring-auth a key or row of its own. Nothing was changed, and nothing was sent."
+        ),
+    )
+}
+
+fn other_issuer(name: &str, issuer: &str, codec: &Codec) -> Error {
+    Error::invalid(format!(
+        "The record in {name} holds a token for {issuer}, and this manager uses {}. Give each its own account name.",
+        codec.issuer()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::RefreshToken;
+
+    const ISSUER: &str = "https://oauth.ring.com";
+
+    #[test]
+    fn a_record_has_nothing_of_a_host_and_at_most_two_thousand_fingerprints() {
+        let mut state = State::new(ISSUER);
+        for number in 0..MAX_KNOWN + 5 {
+            state.take_over(RefreshToken::from_raw(&format!("t{number}")), 1);
+        }
+        state.place = Some("/here".into());
+        state.spool_place = Some("there".into());
+        state.write = Some(7);
+        let codec = Codec::from(ISSUER);
+        let read = decode(&encode(&state, &codec).unwrap(), &codec, "test").unwrap();
+        assert_eq!((read.place.clone(), read.spool_place.clone(), read.known.len()), (None, None, MAX_KNOWN));
+        assert_eq!((read.write, read.given.len()), (Some(7), MAX_KNOWN + 5));
+        let kept = on_host(read, &state, 5);
+        assert_eq!((kept.place, kept.spool_place), (state.place, state.spool_place));
+    }
+
+    #[test]
+    fn what_is_not_a_record_of_this_issuer_is_refused() {
+        let codec = Codec::from(ISSUER);
+        let other = Codec::from("https://other.example");
+        let text = encode(&State::new("https://other.example"), &other).unwrap();
+        assert_eq!(decode(&text, &codec, "test").unwrap_err().code(), ErrorCode::InvalidArgument);
+        for text in ["", "{}", "nonsense"] {
+            assert_eq!(decode(&Secret::new(text), &codec, "test").unwrap_err().code(), ErrorCode::Store, "{text}");
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! The record of a shared store within a transaction: read after the spool was entered, and written after the spool.
+//!
+//! The spool is this host's own journal. What a host decides about the record is in [`decide`]; the steps are those of
+//! `docs/shared-store.md`.
+
+use std::time::Duration;
+
+use super::engine::{Fate, Read, Sharing, Turned, raced};
+use super::inner::Inner;
+use super::pending::Pending;
+use super::snapshot::closed;
+use super::stored::{Shared, Stored};
+use super::transaction::{Start, Transaction};
+use crate::journal::merge::{Outcome, merge};
+use crate::journal::state::{Lease, Mark, Millis, State};
+use crate::journal::{Begun, Guard, Notice};
+use crate::manager::clock::Clock;
+use crate::manager::events::Level;
+use crate::manager::policy;
+use crate::shared::decide::{self, FIRST_LOOK, LONGEST_LOOK, Turn};
+use crate::shared::lease;
+use crate::token::Fingerprint;
+use crate::{Error, ErrorCode, Result, task};
+
+/// How often other hosts may be faster at one write.
+const MOST_RACES: u32 = 20;
+/// How many marks in a row may take too long to be written for a request to follow.
+const MOST_LATE_MARKS: u32 = 3;
+
+/// Whether a transaction may go on with the token.
+pub(in crate::manager) enum Next {
+    /// It may.
+    Send,
+    /// Another host wrote: everything has to be decided again.
+    Decide,
+}
+
+impl Inner {
+    /// The time of a lease of this manager's requests.
+    fn lease(&self) -> Duration {
+        lease(self.settings.request_timeout)
+    }
+
+    fn store_failed(&self, error: &Error) {
+        self.update(|snapshot, _| snapshot.store_problem = Some(error.clone()));
+    }
+
+    /// Asks the engine once what an operator should know. No call waits for the answer.
+    fn tell_warnings(&self, sharing: &Sharing) {
+        let Some(inner) = self.me.upgrade() else { return };
+        if !sharing.takes_warnings() {
+            return;
+        }
+        task::spawn(&self.parts.runtime, async move {
+            if let Some(sharing) = inner.sharing()
+                && let Ok(warnings) = sharing.limited(sharing.store.warnings()).await
+            {
+                inner.log_notices(warnings.into_iter().map(Notice).collect());
+            }
+        });
+    }
+}
+
+impl Transaction<'_> {
+    /// Steps 2 to 4: reads the record, and puts what the spool has beside it.
+    ///
+    /// # Errors
+    ///
+    /// `STORE` if it cannot be read; the spool is left then, and nothing is sent.
+    pub(super) async fn join_record(mut self) -> Result<Self> {
+        let inner = self.inner;
+        let Some(sharing) = inner.sharing() else { return Ok(self) };
+        inner.tell_warnings(sharing);
+        match sharing.load().await {
+            Ok(read) => {
+                let spool = self.state.clone();
+                self.take_in(read, spool, Vec::new());
+                Ok(self)
+            }
+            Err(error) => {
+                inner.store_failed(&error);
+                self.abandon().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Goes on with what the record says now, and with what was noted.
+    fn take_in(&mut self, read: Read, spool: State, noted: Vec<Outcome>) {
+        let Some(sharing) = self.inner.sharing() else { return };
+        sharing.watched(read.version.as_deref());
+        if let Some(access) = read.state.as_ref().and_then(|state| state.access.as_ref()) {
+            sharing.clock.note_at_least(access.obtained_at);
+        }
+        self.read = Stored::joined(read.state, &spool, sharing);
+        let is_ahead = self.read.is_unwritten();
+        let mut state = State::clone(&self.read);
+        // The others are about a request and its mark. Another host has moved on from that.
+        let still_counts = |outcome: &Outcome| {
+            !matches!(outcome, Outcome::Rejected { .. } | Outcome::BackedOff { .. } | Outcome::Ended { .. })
+        };
+        let noted: Vec<_> = noted.into_iter().filter(still_counts).collect();
+        for outcome in &noted {
+            state = merge(state, outcome);
+        }
+        self.changed = is_ahead || !noted.is_empty();
+        if is_ahead {
+            self.inner.update(|snapshot, _| snapshot.is_to_be_written_again());
+        }
+        let is_spool_behind = State { sequence: spool.sequence, write: spool.write, ..state.clone() } != spool;
+        self.state = state;
+        self.turned = Some(Box::new(Turned { version: read.version, spool, noted, is_spool_behind }));
+    }
+
+    /// Step 5: waits while another host may have the token under way, `since` the call began.
+    ///
+    /// # Errors
+    ///
+    /// `STORE_LOCKED` after twice the time of a lease, `CLOSED` if the manager is closed meanwhile.
+    pub(in crate::manager) async fn await_turn(mut self, since: Duration) -> Result<(Self, Next)> {
+        let inner = self.inner;
+        let Some(sharing) = inner.sharing() else { return Ok((self, Next::Send)) };
+        let place = self.guard.as_ref().and_then(|guard| guard.place());
+        let mut look = FIRST_LOOK;
+        loop {
+            let Some(turned) = &self.turned else { return Ok((self, Next::Send)) };
+            let watched = sharing.watched(turned.version.as_deref());
+            let dead = decide::dead_holder(&turned.spool, place.as_deref());
+            let mark = self.state.mark.as_ref();
+            let Turn::Wait(left) = decide::turn(mark, sharing.holder, dead, watched, inner.lease()) else {
+                return Ok((self, Next::Send));
+            };
+            if sharing.clock.monotonic().saturating_sub(since) >= inner.lease() * 2 {
+                self.leave().await;
+                return Err(Error::new(
+                    ErrorCode::StoreLocked,
+                    format!(
+                        "Another host has been refreshing the token in {} for longer than a refresh takes. Nothing was sent from here; this is tried again at the next call.",
+                        sharing.store.name()
+                    ),
+                ));
+            }
+            if !inner.pause(policy::spread(look, sharing.clock.jitter()).min(left)).await {
+                self.leave().await;
+                return Err(closed());
+            }
+            look = (look * 2).min(LONGEST_LOOK);
+            // While the store fails nothing can be sent either: the commit before it would fail.
+            if let Ok(read) = sharing.load().await
+                && let Some(turned) = self.turned.take_if(|turned| turned.version != read.version)
+            {
+                self.take_in(read, turned.spool, turned.noted);
+                return Ok((self, Next::Decide));
+            }
+        }
+    }
+
+    /// Steps 6 and 7: marks the spool, then the record, and makes sure that the request ends within the lease.
+    pub(super) async fn mark_record(&mut self, mut mark: Mark) -> Result<Start> {
+        let inner = self.inner;
+        let Some(sharing) = inner.sharing() else { return Ok(Start::Ready) };
+        mark.lease = Some(Lease { holder: sharing.holder, length: inner.lease() });
+        for _ in 0..MOST_LATE_MARKS {
+            mark.started_at = sharing.clock.wall();
+            self.state.mark = Some(mark.clone());
+            match self.write_before().await? {
+                Some(began) => {
+                    let since = sharing.clock.with_suspend().saturating_sub(began);
+                    if decide::may_send(since, inner.settings.request_timeout, inner.lease()) {
+                        return Ok(Start::Ready);
+                    }
+                }
+                None => return Ok(Start::Overtaken),
+            }
+        }
+        Err(Error::new(
+            ErrorCode::Store,
+            format!(
+                "{} took too long to keep what is written before a request, three times. Nothing was sent; this is tried again at the next call.",
+                sharing.store.name()
+            ),
+        )
+        .passing())
+    }
+
+    /// Writes the spool and the record before something is sent, and says when the write of the record began; `None` if another host was
+    /// faster, and then its state was taken in.
+    pub(super) async fn write_before(&mut self) -> Result<Option<Duration>> {
+        let inner = self.inner;
+        let Some(sharing) = inner.sharing() else { return Ok(None) };
+        let Some(guard) = self.guard.take() else { return Err(closed()) };
+        let mut state = State { clock_offset: sharing.clock.offset(), ..self.state.clone() };
+        let (guard, (state, begun)) = inner
+            .blocking(guard, move |guard| {
+                state.spool_place = guard.place();
+                let begun = guard.begin(&mut state);
+                (state, begun)
+            })
+            .await;
+        self.guard = Some(guard);
+        let result = match begun {
+            Ok(Begun::Ready(notices)) => {
+                inner.log_once(notices);
+                self.state = state;
+                self.put_state(sharing).await
+            }
+            // Another process of this host writes in spite of the lock.
+            Ok(Begun::Overtaken(theirs)) => {
+                let read = sharing.load().await;
+                read.map(|read| {
+                    self.take_in(read, *theirs, Vec::new());
+                    None
+                })
+            }
+            Err(error) => Err(error),
+        };
+        match &result {
+            Ok(Some(_)) => {
+                let changed = std::mem::take(&mut self.changed);
+                if let Some(turned) = &mut self.turned {
+                    turned.noted.clear();
+                    turned.is_spool_behind = false;
+                }
+                inner.update(|snapshot, clock| {
+                    if changed {
+                        snapshot.adopt(&self.read, clock);
+                    }
+                    snapshot.offered.given = None;
+                    snapshot.store_problem = None;
+                });
+            }
+            Ok(None) => {
+                self.overtaken += 1;
+                if self.overtaken > MOST_RACES {
+                    return Err(raced(sharing, "Nothing was sent; this is tried again at the next call."));
+                }
+            }
+            Err(error) => inner.store_failed(error),
+        }
+        result
+    }
+
+    /// Writes the state into the record. If another host was faster, its state is taken in.
+    async fn put_state(&mut self, sharing: &Sharing) -> Result<Option<Duration>> {
+        let Some(mut turned) = self.turned.take() else { return Err(closed()) };
+        match Stored::put(sharing, &mut self.state, &mut turned.version).await {
+            Ok(Shared::Lost(read)) => {
+                self.take_in(*read, turned.spool, turned.noted);
+                Ok(None)
+            }
+            Ok(Shared::Written(written, began)) => {
+                self.read = written;
+                self.turned = Some(turned);
+                Ok(Some(began))
+            }
+            Err(error) => {
+                self.turned = Some(turned);
+                Err(error)
+            }
+        }
+    }
+
+    /// Step 8: the spool first, then the record, once. What the record does not take is brought there later.
+    pub(super) async fn write_shared(mut self) -> Fate {
+        let inner = self.inner;
+        let (Some(sharing), Some(guard)) = (inner.sharing(), self.guard.take()) else { return Fate::Kept };
+        inner.snapshot().offered.given = None;
+        let state = State { clock_offset: sharing.clock.offset(), ..self.state.clone() };
+        let write = self.in_flight.take().or_else(|| inner.begin_write());
+        let (guard, (newest, spooled)) =
+            inner.blocking(guard, move |guard| Stored::commit(guard.as_mut(), state)).await;
+        let state = State::clone(&newest);
+        // From here on the end of the process loses nothing.
+        drop(write);
+        self.state = state.clone();
+        let is_about_rejection = self
+            .turned
+            .as_ref()
+            .is_some_and(|turned| turned.noted.iter().any(|noted| matches!(noted, Outcome::Rejected { .. })));
+        let mut fate = Fate::Kept;
+        let mut races = 0;
+        let shared = loop {
+            match self.put_state(sharing).await {
+                Ok(Some(_)) => break Ok(()),
+                Ok(None) => {
+                    if is_about_rejection {
+                        fate = Fate::MovedOn;
+                    }
+                    races += 1;
+                    if !self.changed {
+                        break Ok(());
+                    }
+                    if races == MOST_RACES {
+                        break Err(raced(sharing, "This is tried again."));
+                    }
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        // What the store did not take is unwritten, although this host's disk may have it.
+        let newest = if shared.is_ok() { self.read.clone() } else { newest.unwritten() };
+        match (shared, spooled) {
+            (Ok(()), spooled) => {
+                if let Ok(notices) = spooled {
+                    inner.log_once(notices);
+                }
+                inner.update(|snapshot, _| snapshot.store_problem = None);
+                let guard = self.spool(guard, &state).await;
+                inner.release(guard).await;
+            }
+            (Err(error), Err(_)) => {
+                let error = error.with_sentence(
+                    "The newest token is in memory only until it can be written; that is tried every 5 seconds.",
+                );
+                self.report(&error);
+                *self.slot = Some(Box::new(Pending { guard, state: self.state.clone(), adopted: newest.clone() }));
+                (inner.hooks.keep_sharing)(inner);
+            }
+            (Err(error), Ok(_)) => {
+                let is_on_disk = inner.parts.store.is_durable();
+                let place = if is_on_disk { inner.parts.store.name() } else { "memory".to_owned() };
+                let error = error.with_sentence(&format!(
+                    "The newest token is only in {place} of this host until the store takes it; that is tried every 5 seconds."
+                ));
+                self.report(&error);
+                inner.release(guard).await;
+                (inner.hooks.keep_sharing)(inner);
+                if !is_on_disk {
+                    // Nobody gets what no store and no disk has.
+                    return fate;
+                }
+            }
+        }
+        inner.update(|snapshot, clock| {
+            snapshot.set_stage(super::flight::Stage::Deciding);
+            snapshot.adopt(&newest, clock);
+        });
+        inner.snapshot().mirror.wake();
+        fate
+    }
+
+    fn report(&self, error: &Error) {
+        if !self.inner.snapshot().is_unwritten_because_of(error) {
+            self.inner.log(Level::Error, format!("{error}"));
+        }
+        self.inner.update(|snapshot, _| {
+            snapshot.is_to_be_written_again();
+            snapshot.store_problem = Some(error.clone());
+        });
+    }
+
+    /// Brings the spool up to date with the record, so that this host can put it back if the store forgets it.
+    async fn spool(&mut self, guard: Box<dyn Guard>, spooled: &State) -> Box<dyn Guard> {
+        let mut state = self.state.clone();
+        if (State { sequence: spooled.sequence, write: spooled.write, ..state.clone() }) == *spooled {
+            return guard;
+        }
+        state.sequence = state.sequence.max(spooled.sequence);
+        let (guard, result) = self.inner.blocking(guard, move |guard| guard.commit(&mut state)).await;
+        if let Ok(notices) = result {
+            self.inner.log_once(notices);
+        }
+        guard
+    }
+
+    /// Leaves without a change of its own, with the record in the spool.
+    pub(super) async fn leave_shared(mut self) {
+        let Some(guard) = self.guard.take() else { return };
+        let spool = self.turned.take().filter(|turned| turned.is_spool_behind).map(|turned| turned.spool);
+        let guard = match spool {
+            Some(spool) => self.spool(guard, &spool).await,
+            None => guard,
+        };
+        self.inner.release(guard).await;
+    }
+
+    /// Writes a record without tokens, so that every host that sees it empties its spool.
+    ///
+    /// # Errors
+    ///
+    /// `STORE`, and then nothing is forgotten.
+    pub(super) async fn erase_record(&mut self) -> Result<()> {
+        let inner = self.inner;
+        let Some(sharing) = inner.sharing() else { return Ok(()) };
+        for _ in 0..MOST_RACES {
+            let state = &self.state;
+            let newest =
+                [state.current().map(|held| held.obtained_at), state.access.as_ref().map(|access| access.obtained_at)];
+            // By a clock that is behind, the logout would be older than what it forgets.
+            let at =
+                newest.into_iter().flatten().map(|at| at.saturating_add(1)).fold(sharing.clock.wall(), Millis::max);
+            let sequence = state.sequence + 1;
+            self.state = State { sequence, ..state.clone().after_logout(at) };
+            if self.put_state(sharing).await?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(raced(sharing, "Nothing was forgotten; try again."))
+    }
+
+    /// Whether a rejection of that token would be in doubt.
+    pub(in crate::manager) fn is_in_doubt(&self, sent: Fingerprint, found: Option<&Mark>) -> bool {
+        decide::is_in_doubt(&self.state, sent, found)
+    }
+}

@@ -1,0 +1,44 @@
+//! The shared store follows the spool: an answer that the store did not take at once is brought there later.
+
+use std::sync::Arc;
+
+use super::account::inner::Inner;
+use super::policy;
+use crate::mirror::Allowance;
+use crate::task;
+
+impl Inner {
+    /// Brings what only the spool has to the store, until it is there.
+    pub(super) fn keep_sharing(&self) {
+        let (Some(sharing), Some(inner)) = (self.sharing(), self.me.upgrade()) else { return };
+        if !sharing.begins_sharing() {
+            return;
+        }
+        task::spawn(&self.parts.runtime, async move {
+            loop {
+                inner.parts.clock.sleep(policy::BETWEEN_WRITES).await;
+                let Some(sharing) = inner.sharing() else { return };
+                // Closing tries it itself, once.
+                if inner.snapshot().is_closing() || inner.share_spooled(&Allowance::new()).await {
+                    sharing.ends_sharing();
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Tries once to bring what only the spool has to the store. Says whether it is there.
+    pub(super) async fn share_spooled(self: &Arc<Self>, allowance: &Arc<Allowance>) -> bool {
+        if self.sharing().is_none() || self.snapshot().is_persisted() {
+            return true;
+        }
+        match self.enter_although_closing(allowance).await {
+            Ok(transaction) => {
+                transaction.adopt_read();
+                transaction.leave().await;
+            }
+            Err(_) => return false,
+        }
+        self.snapshot().is_persisted()
+    }
+}

@@ -1,0 +1,304 @@
+//! The decisions of the protocol, without clock, disk or network: what was read goes in, what to do comes out.
+
+use std::time::Duration;
+
+use crate::journal::merge::{Granted, LoggedIn, Outcome, merge};
+use crate::journal::state::{Known, Mark, Millis, State};
+use crate::token::Fingerprint;
+
+/// How long a host waits between two looks at the mark of another one.
+pub const FIRST_LOOK: Duration = Duration::from_millis(250);
+/// The longest of these waits.
+pub const LONGEST_LOOK: Duration = Duration::from_secs(2);
+
+/// How close two times may be so that their order is not known, in milliseconds.
+const SAME_MOMENT: Millis = 2_000;
+
+/// What a host goes on with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Joined {
+    /// The record, and what the spool has beyond it.
+    pub state: State,
+    /// Whether the record does not have all of that yet.
+    pub is_ahead: bool,
+}
+
+/// Steps 3 and 4: puts what this host knows beside the record. A newer answer of this host is merged by its family; a record that
+/// lost writes gets the newer family back; a logout stays.
+#[must_use]
+pub fn join(record: Option<State>, spool: &State) -> Joined {
+    let Some(record) = record else {
+        // Deleting a record is no logout: it was forgotten.
+        let is_ahead = spool.family.is_some() || spool.logged_out_at.is_some();
+        return Joined { state: spool.clone(), is_ahead };
+    };
+    let as_it_is = |mut state: State| {
+        // A process of this host was to send that token, and the record does not say so any more.
+        let is_marked = |mark: &Mark| Some(mark.fingerprint) == state.fingerprint();
+        if state.mark.is_none() && spool.mark.as_ref().is_some_and(is_marked) {
+            state.doubted = state.fingerprint();
+        }
+        Joined { state, is_ahead: false }
+    };
+    let Some(held) = spool.current() else {
+        // A logout that the record forgot. A token that came in the same moment may have come after it: times of answers are whole
+        // seconds.
+        let is_before = |at: Millis| spool.logged_out_at.is_some_and(|out| at.saturating_add(SAME_MOMENT) < out);
+        let is_ahead = spool.logged_out_at > record.logged_out_at
+            && record.current().is_none_or(|current| is_before(current.obtained_at));
+        return if is_ahead { Joined { state: spool.clone(), is_ahead } } else { as_it_is(record) };
+    };
+    if record.family.is_none() && record.logged_out_at.is_some_and(|at| held.obtained_at <= at) {
+        return as_it_is(record);
+    }
+    let newest = held.token.fingerprint();
+    let is_newer_access = match (&spool.access, &record.access) {
+        (Some(ours), Some(theirs)) => ours.obtained_at > theirs.obtained_at,
+        (Some(_), None) => true,
+        (None, _) => false,
+    };
+    match record.recognise(newest) {
+        Known::Unknown => {}
+        // Ring gave the same token again, and the record has not got that answer.
+        Known::Current if is_newer_access && spool.doubted.is_none() => {}
+        _ => return as_it_is(record),
+    }
+    if record.lacks_its_token() {
+        let mut state = spool.clone();
+        state.merge(record);
+        return Joined { state, is_ahead: true };
+    }
+    let is_behind = record.fingerprint() != Some(newest)
+        && record.fingerprint().is_some_and(|current| spool.known.contains(&current));
+    if is_behind {
+        let mut state = spool.clone();
+        // A mark of the spool is of a request with this very token; one of the record is of a token before it.
+        state.merge(State { mark: None, ..record });
+        return Joined { state, is_ahead: true };
+    }
+    match answer(spool) {
+        Some(outcome) => {
+            let state = merge(record.clone(), &outcome);
+            Joined { is_ahead: state != record, state }
+        }
+        None => as_it_is(record),
+    }
+}
+
+/// The newest outcome that a spool holds: the answer, the login or the token that its current token came with.
+fn answer(spool: &State) -> Option<Outcome> {
+    let current = spool.current()?;
+    let token = current.token.clone();
+    let hardware_id = spool.hardware_id.clone().unwrap_or_default();
+    let repeated = spool.previous().is_none() && current.succeeded;
+    let sent = spool.previous().map(|held| held.token.fingerprint());
+    let sent = sent.or_else(|| spool.siblings.last().map(|sibling| sibling.source));
+    let sent = sent.or_else(|| repeated.then(|| token.fingerprint()));
+    Some(match (sent, &spool.access) {
+        (Some(sent), Some(access)) => {
+            Outcome::Granted(Box::new(Granted { sent, token, hardware_id, access: access.clone(), is_dated: true }))
+        }
+        // It was replaced, and is the newest of no answer.
+        (Some(_), None) => return None,
+        (None, Some(access)) => Outcome::LoggedIn(Box::new(LoggedIn { token, hardware_id, access: access.clone() })),
+        (None, None) => Outcome::Given { token, at: current.obtained_at },
+    })
+}
+
+/// Whether this host may act on the record's mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// It may: there is no mark, its holder is this manager or a process of this host that has ended, or its time is over.
+    Free,
+    /// It waits, this long at most.
+    Wait(Duration),
+}
+
+/// Step 5: whether the mark of another host has to be waited for. Its time is counted from this host's first look at it, because the
+/// clocks of hosts differ.
+///
+/// `dead` is the holder whose mark is in this host's own spool, if that spool is where it was when the mark was written and its file
+/// system's locks are local: the lock of the spool is held here, so that process has ended.
+#[must_use]
+pub fn turn(mark: Option<&Mark>, ours: u128, dead: Option<u128>, watched: Duration, own_lease: Duration) -> Turn {
+    let Some(lease) = mark.and_then(|mark| mark.lease) else { return Turn::Free };
+    if lease.holder == ours || dead == Some(lease.holder) {
+        return Turn::Free;
+    }
+    match lease.length.max(own_lease).saturating_sub(watched) {
+        Duration::ZERO => Turn::Free,
+        left => Turn::Wait(left),
+    }
+}
+
+/// Step 7: whether a request may still be sent, `since` the start of the commit that wrote its mark. It ends before another host goes
+/// on.
+#[must_use]
+pub fn may_send(since: Duration, request_timeout: Duration, lease: Duration) -> bool {
+    since + request_timeout <= lease
+}
+
+/// The holder of the mark in a spool that is still where it was when the mark was written.
+#[must_use]
+pub fn dead_holder(spool: &State, place: Option<&str>) -> Option<u128> {
+    let is_here = place.is_some() && spool.spool_place.as_deref() == place;
+    spool.mark.as_ref().and_then(|mark| mark.lease).filter(|_| is_here).map(|lease| lease.holder)
+}
+
+/// Whether a rejection of a token is in doubt: Ring may have accepted the token in a request whose answer is not known.
+#[must_use]
+pub fn is_in_doubt(state: &State, sent: Fingerprint, found: Option<&Mark>) -> bool {
+    state.doubted == Some(sent) || found.is_some_and(|mark| mark.fingerprint == sent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Secret;
+    use crate::journal::state::{Access, Lease, Sent};
+    use crate::token::RefreshToken;
+
+    const ISSUER: &str = "https://oauth.ring.com";
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn access(at: u64) -> Access {
+        Access {
+            token: Secret::new(format!("access-{at}")),
+            token_type: "Bearer".into(),
+            scope: "client".into(),
+            obtained_at: at,
+            lifetime: SECOND * 3600,
+        }
+    }
+
+    fn with(raw: &str) -> State {
+        let mut state = State::new(ISSUER);
+        state.take_over(RefreshToken::from_raw(raw), 1);
+        state
+    }
+
+    fn rotated(from: &State, raw: &str, at: u64) -> State {
+        let mut state = from.clone();
+        state.rotated(Sent::Current, raw, "h", access(at));
+        state.sequence += 1;
+        state
+    }
+
+    fn raw(state: &State) -> String {
+        state.current().map_or_else(String::new, |held| held.token.raw())
+    }
+
+    #[test]
+    fn an_answer_that_only_the_spool_has_is_merged() {
+        let a = with("a");
+        let joined = join(Some(a.clone()), &rotated(&a, "b", 2));
+        assert_eq!((raw(&joined.state).as_str(), joined.is_ahead), ("b", true));
+        // Another host sent the same token meanwhile: the later answer is used, and the other one is kept.
+        for (ours, theirs, used, kept) in [(2, 3, "c", "b"), (3, 2, "b", "c"), (2, 2, "b", "c")] {
+            let joined = join(Some(rotated(&a, "c", theirs)), &rotated(&a, "b", ours));
+            assert_eq!((raw(&joined.state).as_str(), joined.is_ahead), (used, true));
+            assert_eq!(joined.state.siblings[0].held.token.raw(), kept);
+        }
+        // That host went on: the answer is an old copy.
+        let theirs = rotated(&rotated(&a, "c", 3), "d", 4);
+        let joined = join(Some(theirs), &rotated(&a, "b", 2));
+        assert_eq!((raw(&joined.state).as_str(), joined.state.siblings.len()), ("d", 0));
+        assert_ne!(joined.state.recognise(Fingerprint::of("b")), Known::Unknown);
+        assert!(joined.state.is_proven(), "it does not come back by itself");
+    }
+
+    #[test]
+    fn a_record_that_is_newer_is_used_as_it_is() {
+        let a = with("a");
+        let c = rotated(&rotated(&a, "b", 2), "c", 3);
+        for spool in [State::new(ISSUER), a.clone(), rotated(&a, "b", 2), c.clone()] {
+            assert_eq!(join(Some(c.clone()), &spool), Joined { state: c.clone(), is_ahead: false });
+        }
+    }
+
+    #[test]
+    fn a_record_that_lost_writes_gets_the_newer_family_back() {
+        let a = with("a");
+        let b = rotated(&a, "b", 2);
+        let c = rotated(&b, "c", 3);
+        for record in [None, Some(State::new(ISSUER)), Some(a), Some(b)] {
+            let joined = join(record, &c);
+            assert_eq!((raw(&joined.state).as_str(), joined.is_ahead), ("c", true));
+        }
+    }
+
+    #[test]
+    fn a_late_answer_revives_an_account_whose_token_was_rejected() {
+        let a = with("a");
+        let mut record = a.clone();
+        record.reject(Sent::Current, 9, true);
+        assert!(record.is_dead());
+        let joined = join(Some(record), &rotated(&a, "b", 2));
+        assert_eq!((raw(&joined.state).as_str(), joined.state.sendable()), ("b", Some(Sent::Current)));
+    }
+
+    #[test]
+    fn a_logout_is_never_overruled_by_an_older_spool() {
+        let b = rotated(&with("a"), "b", 5);
+        let out = |at| State::logged_out(ISSUER, at);
+        assert_eq!(join(Some(out(5)), &b), Joined { state: out(5), is_ahead: false });
+        // A login that came after it.
+        let joined = join(Some(out(4)), &b);
+        assert_eq!((raw(&joined.state).as_str(), joined.is_ahead), ("b", true));
+        // The record forgot the logout.
+        assert_eq!(join(Some(b.clone()), &out(2_006)), Joined { state: out(2_006), is_ahead: true });
+        for in_the_same_moment in [4, 6, 2_005] {
+            assert_eq!(join(Some(b.clone()), &out(in_the_same_moment)), Joined { state: b.clone(), is_ahead: false });
+        }
+    }
+
+    #[test]
+    fn a_token_that_was_given_while_the_store_was_down_displaces_that_of_the_record() {
+        let a = with("a");
+        let mut spool = a.clone();
+        spool.take_over(RefreshToken::from_raw("x"), 5);
+        let joined = join(Some(rotated(&a, "b", 2)), &spool);
+        assert_eq!((raw(&joined.state).as_str(), joined.is_ahead), ("x", true));
+        assert_eq!(joined.state.fallback.unwrap().current.token.raw(), "b");
+    }
+
+    #[test]
+    fn the_time_of_a_mark_is_counted_from_the_first_look_at_it() {
+        let mark = |holder, length| Mark {
+            fingerprint: Fingerprint::of("a"),
+            started_at: 0,
+            deadline: 0,
+            starts: 0,
+            lease: Some(Lease { holder, length }),
+        };
+        let own = SECOND * 25;
+        assert_eq!(turn(None, 1, None, Duration::ZERO, own), Turn::Free);
+        assert_eq!(turn(Some(&mark(1, own)), 1, None, Duration::ZERO, own), Turn::Free, "this manager's");
+        assert_eq!(turn(Some(&mark(2, own)), 1, Some(2), Duration::ZERO, own), Turn::Free, "a dead process's");
+        assert_eq!(turn(Some(&mark(2, own)), 1, None, SECOND * 10, own), Turn::Wait(SECOND * 15));
+        assert_eq!(turn(Some(&mark(2, own)), 1, None, own, own), Turn::Free);
+        // The longer of both leases counts.
+        assert_eq!(turn(Some(&mark(2, SECOND * 40)), 1, None, own, own), Turn::Wait(SECOND * 15));
+        assert_eq!(turn(Some(&mark(2, SECOND)), 1, None, SECOND, own), Turn::Wait(SECOND * 24));
+    }
+
+    #[test]
+    fn a_request_is_sent_only_if_it_ends_within_its_lease() {
+        let (timeout, lease) = (SECOND * 20, SECOND * 25);
+        assert!(may_send(SECOND * 5, timeout, lease));
+        assert!(!may_send(SECOND * 5 + Duration::from_millis(1), timeout, lease));
+    }
+
+    #[test]
+    fn the_process_of_a_copied_spool_is_not_known_to_be_dead() {
+        let mut spool = with("a");
+        let lease = Some(Lease { holder: 7, length: SECOND });
+        spool.mark = Some(Mark { fingerprint: Fingerprint::of("a"), started_at: 0, deadline: 0, starts: 0, lease });
+        spool.spool_place = Some("here".into());
+        assert_eq!(dead_holder(&spool, Some("here")), Some(7));
+        assert_eq!(dead_holder(&spool, Some("there")), None);
+        assert_eq!(dead_holder(&spool, None), None);
+        spool.spool_place = None;
+        assert_eq!(dead_holder(&spool, None), None);
+    }
+}

@@ -1,0 +1,390 @@
+//! Several hosts with one account, simulated: each of them runs the real manager, on a clock that nobody waits for, and everything that
+//! happens comes from a seed. The invariants are those of `docs/shared-store.md`.
+//!
+//! `RING_AUTH_SIMULATION` is the number of executions of each kind, and `RING_AUTH_SEED` runs one execution again and prints what
+//! happened in it: `RING_AUTH_SEED=row:kind:seed cargo test --test simulation -- --nocapture`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a suite that cannot set itself up fails where it should")]
+
+mod host;
+mod models;
+mod world;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use host::{Disk, Process};
+use models::Writes;
+use ring_auth::ErrorCode;
+use ring_auth::manager::Manager;
+use tokio::runtime::Builder;
+use tokio::time::sleep;
+use world::{Accident, Chance, Kind, Plan, Shared, World, lock};
+
+const HOSTS: usize = 3;
+const EXECUTIONS: u64 = 40;
+/// Three lifetimes.
+const TROUBLE: Duration = Duration::from_secs(360);
+/// Longer than any cool-down.
+const HEALING: Duration = Duration::from_secs(1_500);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Ours,
+    Model(Writes),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    name: &'static str,
+    protocol: Protocol,
+    plan: fn(&mut Chance) -> Plan,
+}
+
+fn a_step(chance: &mut Chance) -> u64 {
+    1 + chance.below(30)
+}
+
+fn nothing(_chance: &mut Chance) -> Plan {
+    Plan::default()
+}
+
+fn a_lease_is_lost(chance: &mut Chance) -> Plan {
+    let accident = Accident::Stop(chance.between(26_000, 90_000));
+    Plan { accidents: BTreeMap::from([(1 + chance.below(12), accident)]), before_sending: true, ..Plan::default() }
+}
+
+fn a_stop(chance: &mut Chance) -> Plan {
+    let accident = Accident::Stop(chance.between(1_000, 90_000));
+    Plan { accidents: BTreeMap::from([(a_step(chance), accident)]), ..Plan::default() }
+}
+
+fn a_crash(chance: &mut Chance) -> Plan {
+    let accident = Accident::Die(chance.between(100, 120_000));
+    Plan { accidents: BTreeMap::from([(a_step(chance), accident)]), ..Plan::default() }
+}
+
+fn engine_trouble(chance: &mut Chance) -> Plan {
+    let from = chance.between(0, 300_000);
+    let outage = chance.one_in(2).then(|| (from, from + chance.between(1_000, 150_000)));
+    Plan { engine_trouble: 3 + chance.below(20), outage, skews: chance.one_in(2), ..Plan::default() }
+}
+
+fn forgetting(chance: &mut Chance) -> Plan {
+    Plan { forgets: vec![2 + chance.below(20), 2 + chance.below(20)], skews: chance.one_in(2), ..Plan::default() }
+}
+
+fn everything(chance: &mut Chance) -> Plan {
+    let mut plan = engine_trouble(chance);
+    for _ in 0..=chance.below(4) {
+        let accident = match chance.below(2) {
+            0 => Accident::Stop(chance.between(100, 90_000)),
+            _ => Accident::Die(chance.between(100, 120_000)),
+        };
+        plan.accidents.insert(a_step(chance), accident);
+    }
+    plan.lost_answers = if chance.one_in(2) { 5 } else { 0 };
+    plan
+}
+
+const ROWS: [Row; 13] = [
+    Row { name: "nothing happens", protocol: Protocol::Ours, plan: nothing },
+    Row {
+        name: "a lease is lost: lock, blind write",
+        protocol: Protocol::Model(Writes::Blindly),
+        plan: a_lease_is_lost,
+    },
+    Row {
+        name: "a lease is lost: lock, fenced write",
+        protocol: Protocol::Model(Writes::Fenced),
+        plan: a_lease_is_lost,
+    },
+    Row { name: "a lease is lost: this protocol", protocol: Protocol::Ours, plan: a_lease_is_lost },
+    Row { name: "a crash: lock, blind write", protocol: Protocol::Model(Writes::Blindly), plan: a_crash },
+    Row { name: "a crash: lock, fenced write", protocol: Protocol::Model(Writes::Fenced), plan: a_crash },
+    Row { name: "a crash: this protocol", protocol: Protocol::Ours, plan: a_crash },
+    Row { name: "a stop anywhere: lock, blind write", protocol: Protocol::Model(Writes::Blindly), plan: a_stop },
+    Row { name: "a stop anywhere: lock, fenced write", protocol: Protocol::Model(Writes::Fenced), plan: a_stop },
+    Row { name: "a stop anywhere: this protocol", protocol: Protocol::Ours, plan: a_stop },
+    Row { name: "engine trouble: this protocol", protocol: Protocol::Ours, plan: engine_trouble },
+    Row { name: "forgetting: this protocol", protocol: Protocol::Ours, plan: forgetting },
+    Row { name: "everything: this protocol", protocol: Protocol::Ours, plan: everything },
+];
+
+/// What became of an execution.
+struct Ended {
+    /// No host has a token that Ring takes.
+    is_lost: bool,
+    violations: Vec<String>,
+    log: String,
+    steps: u64,
+}
+
+/// A process of either protocol.
+#[derive(Clone)]
+enum Running {
+    Ours(Manager),
+    Model(Arc<Mutex<models::Known>>),
+}
+
+impl Running {
+    async fn auth(&self, process: &Process, protocol: Protocol) -> bool {
+        match (self, protocol) {
+            (Self::Ours(manager), _) => {
+                let result = manager.auth().await;
+                if let Err(error) = &result {
+                    let host = process.host;
+                    process.world().say(|| format!("host {host} has no access token: {error}"));
+                }
+                result.is_ok_and(|auth| is_fresh(process, auth.access_token.expose()))
+            }
+            (Self::Model(known), Protocol::Model(writes)) => models::auth(process, writes, known).await,
+            (Self::Model(_), Protocol::Ours) => unreachable!("each process has its own protocol"),
+        }
+    }
+}
+
+/// Whether an access token still works; nothing is handed out long after its end.
+fn is_fresh(process: &Process, access: &str) -> bool {
+    let number: usize = access.strip_prefix("access-").unwrap().parse().unwrap();
+    let mut world = process.world();
+    let age = world.now().saturating_sub(world.ring.access[number]);
+    let longest = world.ring.lifetime * 2 + host::TIMEOUT;
+    if age > longest {
+        let host = process.host;
+        world.violations.push(format!("host {host} hands out an access token that ended long ago"));
+    }
+    age < world.ring.lifetime
+}
+
+/// Runs the processes of a host, one after the other.
+async fn live(world: Shared, host: usize, protocol: Protocol, disk: Disk, fine: Arc<Mutex<Vec<bool>>>) {
+    let (auto_refresh, is_local) = {
+        let mut world = lock(&world);
+        (world.chance.one_in(2), world.chance.one_in(2))
+    };
+    let deaths = Arc::clone(&lock(&world).deaths);
+    loop {
+        let number = lock(&world).hosts[host].process;
+        let process = Process { world: Arc::clone(&world), host, number };
+        let running = match protocol {
+            // Each of them is given the same token.
+            Protocol::Ours => Running::Ours(host::start(&process, &disk, Some(&host::raw(0)), auto_refresh, is_local)),
+            Protocol::Model(_) => Running::Model(Arc::default()),
+        };
+        let (caller, manager, told) = (process.clone(), running.clone(), Arc::clone(&fine));
+        let calls = tokio::spawn(async move {
+            loop {
+                let pause = caller.world().chance.between(500, 15_000);
+                sleep(pause).await;
+                caller.runs().await;
+                let has = manager.auth(&caller, protocol).await;
+                caller.runs().await;
+                told.lock().unwrap()[host] = has;
+            }
+        });
+        // Until it dies.
+        let again = loop {
+            let died = Arc::clone(&deaths);
+            let died = died.notified();
+            tokio::pin!(died);
+            died.as_mut().enable();
+            if let Some(at) = lock(&world).hosts[host].starts_at {
+                break at;
+            }
+            died.await;
+        };
+        fine.lock().unwrap()[host] = false;
+        loop {
+            let now = lock(&world).now();
+            let at = lock(&world).hosts[host].starts_at.unwrap_or(again);
+            if at <= now {
+                break;
+            }
+            sleep(at.saturating_sub(now).min(Duration::from_secs(1))).await;
+        }
+        let mut world = lock(&world);
+        world.say(|| format!("host {host} starts again"));
+        world.hosts[host].starts_at = None;
+        world.hosts[host].is_up = true;
+        drop(world);
+        calls.abort();
+        // What that process began goes on to wait for something that never comes.
+        std::mem::forget(running);
+    }
+}
+
+fn execute(row: &Row, kind: Kind, seed: u64, speaks: bool) -> Ended {
+    let mut chance = Chance::new(seed ^ 0x5eed);
+    let plan = (row.plan)(&mut chance);
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let ended = runtime.block_on(async {
+        let world = World::new(seed, kind, plan, HOSTS, speaks);
+        let world: Shared = Arc::new(Mutex::new(world));
+        if row.protocol != Protocol::Ours {
+            let mut world = lock(&world);
+            world.commit("0:".to_owned(), None);
+        }
+        let fine = Arc::new(Mutex::new(vec![false; HOSTS]));
+        let disks: Vec<Disk> = (0..HOSTS).map(|_| Disk::default()).collect();
+        for (host, disk) in disks.iter().enumerate() {
+            tokio::spawn(live(Arc::clone(&world), host, row.protocol, disk.clone(), Arc::clone(&fine)));
+        }
+        sleep(TROUBLE).await;
+        lock(&world).heal();
+        let healed_at = lock(&world).now();
+        fine.lock().unwrap().fill(false);
+        let wait_at_least = Duration::from_secs(150);
+        loop {
+            sleep(Duration::from_secs(5)).await;
+            let since = lock(&world).now().saturating_sub(healed_at);
+            let all = fine.lock().unwrap().iter().all(|fine| *fine);
+            let is_over = !lock(&world).ring.alive;
+            if (all && since > wait_at_least) || since > HEALING || is_over {
+                break;
+            }
+        }
+        let fine = fine.lock().unwrap().clone();
+        let mut world = lock(&world);
+        let is_lost = !world.ring.alive || !fine.iter().any(|fine| *fine);
+        let all = fine.iter().all(|fine| *fine);
+        let ring_takes_nothing_twice = matches!(kind, Kind::StrictAndKilling | Kind::Strict);
+        let is_excused = world.lost_an_answer && (ring_takes_nothing_twice || world.lost_a_rejection);
+        if row.protocol == Protocol::Ours && !all && !is_excused {
+            world.violations.push(format!("(iv) after healing not every host has a token: {fine:?}"));
+        }
+        if row.protocol == Protocol::Ours && !world.may_repeat && world.ring.requests != world.ring.grants {
+            world.violations.push("(vi) more requests than rotations, and nothing happened".to_owned());
+        }
+        Ended {
+            is_lost,
+            violations: std::mem::take(&mut world.violations),
+            log: world.log().to_owned(),
+            steps: world.steps,
+        }
+    });
+    drop(runtime);
+    ended
+}
+
+fn again() -> Option<(usize, Kind, u64)> {
+    let text = std::env::var("RING_AUTH_SEED").ok()?;
+    let mut parts = text.split(':');
+    let mut number = || parts.next()?.parse::<u64>().ok();
+    let (row, kind, seed) = (number()?, number()?, number()?);
+    Some((usize::try_from(row).ok()?, Kind::ALL[usize::try_from(kind).ok()?], seed))
+}
+
+fn main_of(executions: u64, from: u64) {
+    let mut failures = Vec::new();
+    println!("{:<38}{:>13}{:>10}{:>10}{:>10}", "ends without a live token", "strict+kill", "strict", "same", "another");
+    for (index, row) in ROWS.iter().enumerate() {
+        let mut line = format!("{:<38}", row.name);
+        for (number, kind) in Kind::ALL.into_iter().enumerate() {
+            let mut lost = 0;
+            for seed in from..from + executions {
+                let ended = execute(row, kind, seed, false);
+                lost += u64::from(ended.is_lost);
+                if !ended.violations.is_empty() {
+                    failures.push(format!(
+                        "{} on {}: {}\n    RING_AUTH_SEED={index}:{number}:{seed} cargo test --test simulation -- --nocapture",
+                        row.name,
+                        kind.name(),
+                        ended.violations.join("; ")
+                    ));
+                }
+            }
+            let share = 100.0 * f64::from(u32::try_from(lost).unwrap()) / f64::from(u32::try_from(executions).unwrap());
+            write!(line, "{share:>width$.1} %", width = if number == 0 { 11 } else { 8 }).unwrap();
+        }
+        println!("{line}");
+    }
+    println!("{executions} executions a cell, seeds from {from}");
+    let shown: Vec<_> = failures.iter().take(12).cloned().collect();
+    assert!(failures.is_empty(), "{} executions break a rule:\n{}", failures.len(), shown.join("\n"));
+}
+
+#[test]
+fn no_rule_is_broken_in_any_execution() {
+    if let Some((row, kind, seed)) = again() {
+        let ended = execute(&ROWS[row], kind, seed, true);
+        println!("{}\n{} steps; lost: {}; {:?}", ended.log, ended.steps, ended.is_lost, ended.violations);
+        return;
+    }
+    let number = |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    main_of(number("RING_AUTH_SIMULATION", EXECUTIONS), number("RING_AUTH_SIMULATION_FROM", 1));
+}
+
+#[test]
+fn the_same_seed_is_the_same_execution() {
+    for seed in 1..4 {
+        let row = &ROWS[12];
+        let (first, second) = (execute(row, Kind::Another, seed, true), execute(row, Kind::Another, seed, true));
+        assert_eq!(first.log, second.log, "seed {seed}");
+        assert!(first.steps > 50, "something happens");
+    }
+}
+
+/// Runs something on simulated hosts to which nothing happens.
+fn calmly<F: Future<Output = ()>>(work: impl FnOnce(Vec<(Process, Disk)>) -> F) {
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let world: Shared = Arc::new(Mutex::new(World::new(1, Kind::StrictAndKilling, Plan::default(), HOSTS, false)));
+        let process = |host| Process { world: Arc::clone(&world), host, number: 0 };
+        work((0..HOSTS).map(|host| (process(host), Disk::default())).collect()).await;
+        assert!(lock(&world).violations.is_empty(), "{:?}", lock(&world).violations);
+    });
+}
+
+fn open((process, disk): &(Process, Disk), first: Option<&str>) -> Manager {
+    host::start(process, disk, first, false, false)
+}
+
+#[test]
+fn a_logout_of_one_host_empties_the_spools_of_all() {
+    calmly(|hosts| async move {
+        let (one, other) = (open(&hosts[0], Some(&host::raw(0))), open(&hosts[1], None));
+        one.auth().await.unwrap();
+        other.auth().await.unwrap();
+        assert!(hosts[1].1.state().unwrap().current().is_some());
+        one.forget().await.unwrap();
+        assert_eq!(one.auth().await.unwrap_err().code(), ErrorCode::NoRefreshToken);
+        // An access token at hand lives on to its end.
+        other.auth().await.unwrap();
+        assert_eq!(other.refresh(false).await.unwrap_err().code(), ErrorCode::NoRefreshToken);
+        assert!(hosts[1].1.state().unwrap().current().is_none(), "the spool is empty");
+        // A host that was away has an older spool, which revives nothing.
+        let away = open(&hosts[2], None);
+        assert_eq!(away.auth().await.unwrap_err().code(), ErrorCode::NoRefreshToken);
+        let newest = hosts[0].0.world().ring.current;
+        away.set_refresh_token(&host::raw(newest)).await.unwrap();
+        one.auth().await.unwrap();
+        other.auth().await.unwrap();
+    });
+}
+
+#[test]
+fn the_mark_of_a_dead_process_of_this_host_is_not_waited_for() {
+    for (is_local, waits) in [(true, false), (false, true)] {
+        calmly(|hosts| async move {
+            let (process, disk) = &hosts[0];
+            let first = host::start(process, disk, Some(&host::raw(0)), false, is_local);
+            process.world().plan.accidents.insert(4, Accident::Die(Duration::ZERO));
+            drop(tokio::spawn(async move { first.auth().await }));
+            sleep(Duration::from_secs(1)).await;
+            let number = {
+                let mut world = process.world();
+                assert!(!world.hosts[0].is_up, "it died with its mark in the store");
+                world.hosts[0].is_up = true;
+                world.hosts[0].process
+            };
+            let next = Process { number, ..process.clone() };
+            let began = next.world().now();
+            host::start(&next, disk, None, false, is_local).auth().await.unwrap();
+            let took = next.world().now().saturating_sub(began);
+            assert_eq!(took > Duration::from_secs(20), waits, "{took:?}");
+        });
+    }
+}

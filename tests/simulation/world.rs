@@ -1,0 +1,440 @@
+//! What surrounds the hosts: time, chance, accidents, Ring and the engine. Everything that happens comes from one seed.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// What a request with a token before the current one does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It is refused, and ends the family.
+    StrictAndKilling,
+    /// It is refused.
+    Strict,
+    /// The one before the current one is answered with the current one again.
+    Same,
+    /// The one before the current one is answered with another one, which takes the place of the current one.
+    Another,
+}
+
+impl Kind {
+    pub const ALL: [Self; 4] = [Self::StrictAndKilling, Self::Strict, Self::Same, Self::Another];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::StrictAndKilling => "strict+kill",
+            Self::Strict => "strict",
+            Self::Same => "same",
+            Self::Another => "another",
+        }
+    }
+}
+
+/// A source of chance that gives the same numbers for the same seed.
+#[derive(Debug, Clone)]
+pub struct Chance(u64);
+
+impl Chance {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    pub fn one_in(&mut self, of: u64) -> bool {
+        self.below(of) == 0
+    }
+
+    pub fn between(&mut self, least: u64, most: u64) -> Duration {
+        Duration::from_millis(least + self.below(most - least + 1))
+    }
+}
+
+/// A moment at which a host can be hit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    BeforeLoad,
+    AfterLoad,
+    BeforeCommit,
+    AfterCommit,
+    BeforeSpool,
+    AfterSpool,
+    /// The request is on its way, and Ring has not got it.
+    Sent,
+    /// Ring has answered, and the answer is not on the host's disk.
+    Answered,
+}
+
+/// What hits a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accident {
+    /// It stops for that long, while the clocks go on.
+    Stop(Duration),
+    /// Its process dies, and is started again after that.
+    Die(Duration),
+}
+
+/// What can go wrong in one execution.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// At the step of that number, of those that may be hit.
+    pub accidents: BTreeMap<u64, Accident>,
+    /// Whether only hosts are hit that have the lock or the mark, and have not sent.
+    pub before_sending: bool,
+    /// One answer of Ring in so many is lost; none for 0.
+    pub lost_answers: u64,
+    /// One call of the engine in so many fails or takes long, before or after it was done; none for 0.
+    pub engine_trouble: u64,
+    /// The engine forgets its last write when it is written for that time.
+    pub forgets: Vec<u64>,
+    /// The engine does not answer in between.
+    pub outage: Option<(Duration, Duration)>,
+    /// Whether the clocks of hosts are up to an hour apart.
+    pub skews: bool,
+}
+
+/// How Ring sees a family.
+pub struct Ring {
+    pub kind: Kind,
+    /// For each token the one that it came from, and how many came before that.
+    pub parents: Vec<(Option<usize>, u64)>,
+    pub current: usize,
+    pub alive: bool,
+    pub grants: u64,
+    pub rejections: u64,
+    /// The time at which each access token was made.
+    pub access: Vec<Duration>,
+    pub lifetime: Duration,
+    /// The requests under way: host, process, beginning.
+    under_way: Vec<(usize, u64, Duration)>,
+    pub requests: u64,
+}
+
+pub enum Given {
+    Pair { refresh: usize, access: usize },
+    Refused,
+}
+
+impl Ring {
+    fn grant(&mut self, now: Duration, refresh: usize) -> Given {
+        self.grants += 1;
+        self.access.push(now);
+        Given::Pair { refresh, access: self.access.len() - 1 }
+    }
+
+    fn refuse(&mut self) -> Given {
+        self.rejections += 1;
+        Given::Refused
+    }
+
+    fn child(&mut self, of: usize) -> usize {
+        self.parents.push((Some(of), self.parents[of].1 + 1));
+        self.current = self.parents.len() - 1;
+        self.current
+    }
+}
+
+/// The engine behind the shared store.
+#[derive(Default)]
+pub struct Engine {
+    pub value: Option<(String, String)>,
+    before: Option<(String, String)>,
+    pub writes: u64,
+    versions: Vec<String>,
+    /// The lock of the models: its holder, and when it ends.
+    pub lock: Option<(u128, Duration)>,
+}
+
+/// What is true of one host whatever it knows.
+pub struct HostState {
+    /// The number of its process. A process with another number is dead.
+    pub process: u64,
+    pub is_up: bool,
+    stopped_until: Duration,
+    pub starts_at: Option<Duration>,
+    pub skew: i64,
+    /// Whether it has sent a token, and the answer is not on its disk.
+    is_unspooled: bool,
+    /// Whether it has sent a token, and the answer is not in the store.
+    is_unshared: bool,
+}
+
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact that one rule needs")]
+pub struct World {
+    pub start: Instant,
+    pub chance: Chance,
+    pub plan: Plan,
+    pub ring: Ring,
+    pub engine: Engine,
+    pub hosts: Vec<HostState>,
+    pub steps: u64,
+    hittable: u64,
+    pub heals: bool,
+    /// Whether something happened after which a token before the current one may be sent.
+    pub may_repeat: bool,
+    /// Whether an answer is gone for good.
+    pub lost_an_answer: bool,
+    /// Whether a rejection was lost: the next one of that token is in doubt for ever.
+    pub lost_a_rejection: bool,
+    /// Whether the engine forgot a write: it may have been the mark of a request under way.
+    has_forgotten: bool,
+    pub violations: Vec<String>,
+    /// Rung when a process dies.
+    pub deaths: Arc<Notify>,
+    log: Option<String>,
+}
+
+pub type Shared = Arc<Mutex<World>>;
+
+pub fn lock(world: &Shared) -> MutexGuard<'_, World> {
+    world.lock().unwrap()
+}
+
+impl World {
+    pub fn new(seed: u64, kind: Kind, plan: Plan, hosts: usize, speaks: bool) -> Self {
+        let mut chance = Chance::new(seed);
+        let skews = plan.skews;
+        let hosts = (0..hosts)
+            .map(|_| {
+                let skew = i64::try_from(chance.below(7_200_000)).unwrap() - 3_600_000;
+                let skew = if skews { skew } else { 0 };
+                HostState {
+                    process: 0,
+                    is_up: true,
+                    stopped_until: Duration::ZERO,
+                    starts_at: None,
+                    skew,
+                    is_unspooled: false,
+                    is_unshared: false,
+                }
+            })
+            .collect();
+        let ring = Ring {
+            kind,
+            parents: vec![(None, 0)],
+            current: 0,
+            alive: true,
+            grants: 0,
+            rejections: 0,
+            access: Vec::new(),
+            lifetime: Duration::from_secs(120),
+            under_way: Vec::new(),
+            requests: 0,
+        };
+        Self {
+            start: Instant::now(),
+            chance,
+            plan,
+            ring,
+            engine: Engine::default(),
+            hosts,
+            steps: 0,
+            hittable: 0,
+            heals: false,
+            may_repeat: false,
+            lost_an_answer: false,
+            lost_a_rejection: false,
+            has_forgotten: false,
+            violations: Vec::new(),
+            deaths: Arc::default(),
+            log: speaks.then(String::new),
+        }
+    }
+
+    pub fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    pub fn say(&mut self, text: impl FnOnce() -> String) {
+        let now = self.now();
+        if let Some(log) = &mut self.log {
+            writeln!(log, "{:>9.3} {}", now.as_secs_f64(), text()).unwrap();
+        }
+    }
+
+    pub fn log(&self) -> &str {
+        self.log.as_deref().unwrap_or_default()
+    }
+
+    fn violated(&mut self, rule: String) {
+        self.say(|| format!("VIOLATED {rule}"));
+        self.violations.push(rule);
+    }
+
+    /// A host of that process has come to a step: it may be hit there.
+    pub fn step(&mut self, host: usize, process: u64, step: Step) {
+        if self.hosts[host].process != process || !self.hosts[host].is_up {
+            return;
+        }
+        self.steps += 1;
+        let at = self.steps;
+        self.say(|| format!("step {at}: host {host} {step:?}"));
+        if self.heals {
+            return;
+        }
+        let is_about_a_read = matches!(step, Step::BeforeLoad | Step::AfterLoad);
+        let state = &self.hosts[host];
+        if is_about_a_read || (self.plan.before_sending && state.is_unshared) {
+            return;
+        }
+        self.hittable += 1;
+        let Some(accident) = self.plan.accidents.remove(&self.hittable) else { return };
+        let now = self.now();
+        self.say(|| format!("host {host}: {accident:?}"));
+        self.may_repeat = true;
+        let HostState { is_unspooled, is_unshared, .. } = self.hosts[host];
+        let kills = self.ring.kind == Kind::StrictAndKilling;
+        match accident {
+            Accident::Stop(long) => {
+                self.hosts[host].stopped_until = now + long;
+                // The others go on after the time of a lease, with the token that is spent.
+                self.lost_an_answer |= is_unshared && kills;
+            }
+            Accident::Die(long) => {
+                self.lost_an_answer |= is_unspooled || (is_unshared && kills);
+                self.hosts[host].is_up = false;
+                self.hosts[host].is_unspooled = false;
+                self.hosts[host].is_unshared = false;
+                self.hosts[host].process += 1;
+                self.hosts[host].starts_at = Some(now + long);
+                self.deaths.notify_waiters();
+            }
+        }
+    }
+
+    /// What a host got is on its disk.
+    pub fn spooled(&mut self, host: usize) {
+        self.hosts[host].is_unspooled = false;
+    }
+
+    /// What a host got is in the store, or it got nothing.
+    pub fn shared(&mut self, host: usize) {
+        self.hosts[host].is_unshared = false;
+    }
+
+    /// How long a host stands still from now on; `None` if that process is dead.
+    pub fn stands_still(&self, host: usize, process: u64) -> Option<Duration> {
+        let state = &self.hosts[host];
+        (state.process == process && state.is_up).then(|| state.stopped_until.saturating_sub(self.now()))
+    }
+
+    fn runs(&self, host: usize, process: u64) -> bool {
+        self.stands_still(host, process) == Some(Duration::ZERO)
+    }
+
+    pub fn begin_request(&mut self, host: usize, process: u64, token: usize, checks: bool) {
+        let others: Vec<_> = self.ring.under_way.clone();
+        let overlaps = others.iter().any(|&(host, process, _)| self.runs(host, process));
+        if checks && overlaps && !self.has_forgotten {
+            self.violated(format!("(iii) host {host} sends while another running host does"));
+        }
+        let now = self.now();
+        self.ring.requests += 1;
+        self.hosts[host].is_unspooled = true;
+        self.hosts[host].is_unshared = true;
+        self.ring.under_way.push((host, process, now));
+        self.say(|| format!("host {host} sends t{token}"));
+    }
+
+    pub fn end_request(&mut self, host: usize, process: u64) {
+        self.ring.under_way.retain(|request| (request.0, request.1) != (host, process));
+    }
+
+    /// Ring gets a token.
+    pub fn present(&mut self, token: usize, checks: bool) -> Given {
+        let now = self.now();
+        let (depth, newest) = (self.ring.parents[token].1, self.ring.parents[self.ring.current].1);
+        if checks && depth + 1 < newest {
+            self.violated(format!("(i) t{token} is older than the one before t{}", self.ring.current));
+        }
+        if checks && token != self.ring.current && !self.may_repeat {
+            self.violated(format!("(ii) t{token} is not the current one, and nothing happened"));
+        }
+        let is_before = self.ring.parents[self.ring.current].0 == Some(token);
+        let current = self.ring.current;
+        let given = if !self.ring.alive {
+            self.ring.refuse()
+        } else if token == current {
+            let child = self.ring.child(token);
+            self.ring.grant(now, child)
+        } else if is_before && self.ring.kind == Kind::Same {
+            self.ring.grant(now, current)
+        } else if is_before && self.ring.kind == Kind::Another {
+            let child = self.ring.child(token);
+            self.ring.grant(now, child)
+        } else {
+            if self.ring.kind == Kind::StrictAndKilling {
+                self.ring.alive = false;
+            }
+            self.ring.refuse()
+        };
+        self.say(|| match &given {
+            Given::Pair { refresh, .. } => format!("Ring: t{token} brings t{refresh}"),
+            Given::Refused => format!("Ring: t{token} is refused, t{current} was current"),
+        });
+        given
+    }
+
+    /// The engine compares and sets.
+    pub fn commit(&mut self, value: String, version: Option<&str>) -> Option<String> {
+        if self.engine.value.as_ref().map(|(_, kept)| kept.as_str()) != version {
+            return None;
+        }
+        let new = format!("{:016x}", self.chance.next());
+        if self.engine.versions.contains(&new) {
+            self.violated("(v) a version comes again".to_owned());
+        }
+        self.engine.versions.push(new.clone());
+        let former = self.engine.value.replace((value, new.clone()));
+        self.engine.writes += 1;
+        let writes = self.engine.writes;
+        if self.plan.forgets.contains(&writes) && !self.heals {
+            self.say(|| format!("the engine will forget write {writes}"));
+            self.engine.before = former;
+            self.may_repeat = true;
+        }
+        Some(new)
+    }
+
+    /// A failover: the last write is gone.
+    pub fn fail_over(&mut self) {
+        if let Some(before) = self.engine.before.take() {
+            self.say(|| "the engine forgets its last write".to_owned());
+            // A host that never saw that write may ask first, and sends the token before.
+            self.lost_an_answer |= self.ring.kind == Kind::StrictAndKilling;
+            self.has_forgotten = true;
+            self.engine.value = Some(before);
+        }
+    }
+
+    pub fn is_out(&self) -> bool {
+        let now = self.now();
+        !self.heals && self.plan.outage.is_some_and(|(from, until)| from <= now && now < until)
+    }
+
+    pub fn heal(&mut self) {
+        self.say(|| "everything heals".to_owned());
+        self.heals = true;
+        let now = self.now();
+        for host in &mut self.hosts {
+            host.stopped_until = host.stopped_until.min(now);
+            if host.starts_at.is_some() {
+                host.starts_at = Some(now);
+            }
+        }
+    }
+}
