@@ -74,6 +74,7 @@ export function setUp() {
   install(join(root, '__test__', 'bundlers'))
   install(join(root, '__test__', 'browser'))
   install(join(root, '__test__', 'homebridge-ui'))
+  install(join(root, '__test__', 'stores'))
   build()
 }
 

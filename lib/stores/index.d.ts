@@ -1,0 +1,109 @@
+// `ring-auth/stores`: shared stores, for several hosts with one account.
+
+import type { StoreKey } from '../../index.js'
+
+/**
+ * A place that several hosts share, with compare-and-set. Each value has a version; a commit names the version that it replaces, and
+ * only one commit can win.
+ *
+ * Write one for an engine of your own, and test it with `checkStore` of `ring-auth/stores/check`.
+ */
+export interface SharedStore {
+  /**
+   * Resolves to the value and its version, or to `null` if there is none. Reads from the place that decides: not from a replica, and
+   * not from a cache.
+   */
+  load(): Promise<{ value: string; version: string } | null>
+  /**
+   * Keeps `value` if the current version is still `version`; `null` means that there must be no value yet. Resolves when the value is
+   * durable.
+   *
+   * Resolves to the new version, which was never used before, or to `null` if another commit was faster. Rejects if the outcome is not
+   * known.
+   */
+  commit(value: string, version: string | null): Promise<string | null>
+  /** The name of the store in messages. */
+  name?: string | undefined
+  /** The folder of this host's spool, on a disk of its own. `null` says that this host has no disk. */
+  statePath: string | null
+  /** Tells the spools of several accounts in one `statePath` apart. Default: `default`. */
+  account?: string | undefined
+  /** Seals the record and the spool. All hosts need the same key. Default: both are plain text. */
+  key?: StoreKey | undefined
+  /** Resolves to what an administrator should know about the engine. The manager asks once, and passes each sentence to the logger. */
+  warnings?(): Promise<string[]>
+}
+
+/** Options that both adapters have. */
+export interface SharedStoreOptions {
+  /** The name of the account in the engine. At most 512 bytes. Default: `default`. */
+  account?: string | undefined
+  /** The folder of this host's spool, on a disk of its own. `null` says that this host has no disk. */
+  statePath: string | null
+  /** Seals the record and the spool. All hosts need the same key. Default: both are plain text. */
+  key?: StoreKey | undefined
+}
+
+/**
+ * A client of PostgreSQL: a pool or a client of the package `pg`, one of Neon, or
+ * `{ query: async (text, values) => ({ rows: await sql.unsafe(text, values) }) }` for the package `postgres`.
+ */
+export interface PostgresClient {
+  // biome-ignore lint/suspicious/noExplicitAny: the clients declare their rows and values differently
+  query(text: string, values: any[]): Promise<{ rows: any[] } | any[]>
+}
+
+/** Options of {@link postgresStore}. */
+export interface PostgresStoreOptions extends SharedStoreOptions {
+  /** The table, as `table` or `schema.table`. Every other character is part of a name. Default: `ring_auth`. */
+  table?: string | undefined
+}
+
+/**
+ * Returns a shared store in a table of PostgreSQL. The first commit creates the table if there is none. The store works behind a
+ * pooler such as pgbouncer, also in transaction mode.
+ *
+ * @throws {RingAuthError} `INVALID_ARGUMENT`: an option is unknown or invalid, or the client has no `query`.
+ *
+ * @example
+ * const pool = new Pool({ connectionString: process.env.DATABASE_URL })
+ * const store = postgresStore(pool, { account: 'home', statePath: '/var/lib/my-program' })
+ * const manager = new RingTokenManager({ store })
+ */
+export function postgresStore(client: PostgresClient, options: PostgresStoreOptions): SharedStore
+
+/** A client of Redis or Valkey: of the packages `ioredis` and `redis`, or a function that sends one command. */
+export type RedisClient =
+  | ((...args: string[]) => unknown)
+  | { call(command: string, ...args: string[]): Promise<unknown> }
+  // biome-ignore lint/suspicious/noExplicitAny: a client, a cluster and a sentinel of the package redis differ in their arguments
+  | { sendCommand(...args: any[]): Promise<unknown> }
+
+/** Options of {@link redisStore}. */
+export interface RedisStoreOptions extends SharedStoreOptions {
+  /** The key is the prefix and the account. Default: `ring-auth:`. */
+  prefix?: string | undefined
+  /**
+   * When a commit counts as durable.
+   * - `waitaof`: after `WAITAOF` (Redis 7.2, Valkey 7.2). The server needs `appendonly yes`.
+   * - `always`: if the server has `appendonly yes` and `appendfsync always`. For older servers.
+   * - `server`: at once. The server is trusted, for example a managed one that does not tell its settings.
+   *
+   * Default: `waitaof`.
+   */
+  durable?: 'waitaof' | 'always' | 'server' | undefined
+  /** With `waitaof`: how many replicas must have the commit on their disks. Default: 0. */
+  replicas?: number | undefined
+}
+
+/**
+ * Returns a shared store in a hash of Redis or Valkey.
+ *
+ * @throws {RingAuthError} `INVALID_ARGUMENT`: an option is unknown or invalid, or the client is of no known kind.
+ *
+ * @example
+ * const redis = new Redis(process.env.REDIS_URL)
+ * const store = redisStore(redis, { account: 'home', statePath: '/var/lib/my-program' })
+ * const manager = new RingTokenManager({ store })
+ */
+export function redisStore(client: RedisClient, options: RedisStoreOptions): SharedStore

@@ -1,0 +1,66 @@
+// @ts-check
+'use strict'
+
+// The options that all adapters have in common.
+
+const { nonEmpty, properties, refuseUnknown } = require('../checks.js')
+const { invalid } = require('../errors.js')
+
+/** @typedef {import('./index.js').SharedStore} SharedStore */
+/** @typedef {Pick<SharedStore, 'account' | 'statePath' | 'key'>} CommonOptions */
+
+const COMMON = ['account', 'statePath', 'key']
+/** The longest name of an account, in bytes: PostgreSQL indexes no longer text than about 2,700 bytes. */
+const MOST_NAME_BYTES = 512
+const DEFAULT_ACCOUNT = 'default'
+
+/**
+ * Checks the names of all options, and the values of the common ones.
+ * @param {unknown} options
+ * @param {string[]} own The names of the options that only this adapter has.
+ * @returns {{ account: string, common: CommonOptions, given: Record<string, unknown> }}
+ */
+function adapterOptions(options, own) {
+  const known = [...COMMON, ...own]
+  const given = properties('options', options === undefined ? {} : options, known)
+  refuseUnknown('options', given, known)
+  const account = given.account === undefined ? DEFAULT_ACCOUNT : name('options.account', given.account)
+  /** @type {CommonOptions} */
+  const common = { account, statePath: statePath(given.statePath) }
+  // The manager checks the key: it does so for every store.
+  if (given.key !== undefined) common.key = /** @type {any} */ (given.key)
+  return { account, common, given }
+}
+
+/** @param {unknown} value */
+function statePath(value) {
+  if (value === null) return null
+  if (value === undefined) {
+    throw invalid("options.statePath is missing: give a folder on this host's own disk, or null if it has none")
+  }
+  return withoutNull('options.statePath', nonEmpty('options.statePath', value))
+}
+
+/**
+ * A name under which an engine keeps something. Two names that are different here must be different there, too.
+ * @param {string} option
+ * @param {unknown} value
+ */
+function name(option, value) {
+  const text = withoutNull(option, nonEmpty(option, value))
+  // Half a surrogate pair becomes U+FFFD on its way to the engine, and would be the name of another account.
+  if (/\p{Surrogate}/u.test(text)) throw invalid(`${option} must be well-formed Unicode`)
+  if (Buffer.byteLength(text) > MOST_NAME_BYTES) throw invalid(`${option} is longer than ${MOST_NAME_BYTES} bytes`)
+  return text
+}
+
+/**
+ * @param {string} option
+ * @param {string} text
+ */
+function withoutNull(option, text) {
+  if (text.includes('\0')) throw invalid(`${option} must not contain a null character`)
+  return text
+}
+
+module.exports = { adapterOptions, name, withoutNull }
