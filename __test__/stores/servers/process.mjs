@@ -80,9 +80,13 @@ export async function start(command, answers, how = {}) {
   })
   running.add(child)
   child.on('exit', () => running.delete(child))
+  // A test that has failed to end it must not keep the process of the tests.
+  child.unref()
   let said = ''
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (data) => (said = (said + data).slice(-10_000)))
+    const pipe = /** @type {import('node:net').Socket} */ (stream)
+    pipe.unref()
   }
   const deadline = Date.now() + PATIENCE_MS
   for (;;) {
@@ -91,7 +95,10 @@ export async function start(command, answers, how = {}) {
       await answers()
       break
     } catch (error) {
-      if (Date.now() > deadline) throw new Error(`${command[0]} does not answer: ${said}`, { cause: error })
+      if (Date.now() > deadline) {
+        child.kill('SIGKILL')
+        throw new Error(`${command[0]} does not answer: ${said}`, { cause: error })
+      }
       await sleep(20)
     }
   }
@@ -102,6 +109,7 @@ export async function start(command, answers, how = {}) {
     async end(signal = 'SIGKILL') {
       if (child.exitCode !== null || child.signalCode !== null) return
       const exited = once(child, 'exit')
+      child.ref()
       child.kill(signal)
       await exited
     },

@@ -43,6 +43,8 @@ export async function startRedis(kind, settings = {}) {
   let server = await begin()
   return {
     port,
+    settings,
+    folder: base,
     pid: () => server.pid,
     /** @param {string[]} command */
     run: (...command) => runCommand(port, ...command),
