@@ -926,7 +926,8 @@ mod tests {
             rotate(&one, next)
         };
         // The copy is sending the token.
-        let mark = Mark { fingerprint: Fingerprint::of("b"), started_at: 1, deadline: u64::MAX, starts: 0, lease: None };
+        let mark =
+            Mark { fingerprint: Fingerprint::of("b"), started_at: 1, deadline: u64::MAX, starts: 0, lease: None };
         edit(&two, |state| state.mark = Some(mark));
         let held = lock(&two);
         assert_eq!(shown("b", "spent"), Err("STORE_LOCKED".into()));
