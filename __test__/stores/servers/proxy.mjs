@@ -15,14 +15,17 @@ import { connect, createServer } from 'node:net'
  * matches, and before the client gets the answer. Once.
  */
 
-/** @param {number} target the port of the server */
-export async function startProxy(target) {
+/** @param {number} port of the server */
+export async function startProxy(port) {
+  let target = port
   /** @type {Fault} */
   const none = { swallowAnswers: false, swallowRequests: false, delayMs: 0, refuse: false, cutAfter: undefined }
   const fault = { ...none }
   /** @type {Set<import('node:net').Socket>} */
   const sockets = new Set()
   const counts = { connections: 0, cut: 0 }
+  /** @type {((from: 'client' | 'server', data: Buffer) => void) | undefined} */
+  let observer
   const server = createServer((client) => {
     counts.connections++
     if (fault.refuse) {
@@ -43,6 +46,7 @@ export async function startProxy(target) {
     /** Whether the next answer ends the connection. */
     let cuts = false
     client.on('data', (data) => {
+      observer?.('client', data)
       if (fault.swallowRequests) return
       if (fault.cutAfter?.(data)) {
         cuts = true
@@ -51,6 +55,7 @@ export async function startProxy(target) {
       pass(data, upstream)
     })
     upstream.on('data', (data) => {
+      observer?.('server', data)
       if (cuts) {
         counts.cut++
         client.destroy()
@@ -67,14 +72,21 @@ export async function startProxy(target) {
   }
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address())
+  const address = /** @type {import('node:net').AddressInfo} */ (server.address())
   return {
-    port,
+    port: address.port,
     fault,
     counts,
     heal: () => void Object.assign(fault, none),
     /** Cuts every connection. */
     cut() {
+      for (const socket of sockets) socket.destroy()
+    },
+    /** Sees all that passes, before it is passed on. @param {typeof observer} see */
+    watch: (see) => void (observer = see),
+    /** Leads to another server from now on. @param {number} other */
+    retarget(other) {
+      target = other
       for (const socket of sockets) socket.destroy()
     },
     async end() {

@@ -1,0 +1,143 @@
+// @ts-check
+// What goes wrong in a run, one accident after another. Each of them ends: afterwards the network is whole, and every host runs.
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** @typedef {import('./world.mjs').World} World */
+/** @typedef {import('./world.mjs').Host} Host */
+
+/** The moments at which a host can be caught: what it has just done. */
+export const STEPS = /** @type {const} */ (['loads', 'marks', 'sends', 'is answered', 'stores'])
+/** @typedef {(typeof STEPS)[number]} Step */
+
+/**
+ * Waits until a host does something, and acts at that moment, before the network passes it on.
+ * @param {World} world
+ * @param {Step} step
+ * @param {(host: Host) => void} act
+ * @returns {Promise<Host>}
+ */
+export function catchAt(world, step, act) {
+  return new Promise((resolve) => {
+    /** @param {Host} host */
+    const caught = (host) => {
+      for (const { toRing, toEngine } of world.hosts) for (const proxy of [toRing, toEngine]) proxy.watch(undefined)
+      act(host)
+      resolve(host)
+    }
+    for (const host of world.hosts) {
+      // A commit before the request is the mark, and one after it the answer.
+      let hasSent = false
+      host.toRing.watch((from) => {
+        if (from === 'client') hasSent = true
+        if (step === (from === 'client' ? 'sends' : 'is answered')) caught(host)
+      })
+      host.toEngine.watch((from, data) => {
+        if (from !== 'client') return
+        const isCommit = world.engine.commits.test(data.toString('latin1'))
+        if (step === (isCommit ? (hasSent ? 'stores' : 'marks') : 'loads')) caught(host)
+      })
+    }
+  })
+}
+
+/** @param {World} world @param {number} more */
+async function rotations(world, more) {
+  const wanted = world.ring.counts.rotations + more
+  const deadline = performance.now() + 120_000
+  // Where all are locked out there are none.
+  while (world.ring.counts.rotations < wanted && performance.now() < deadline) await sleep(20)
+}
+
+/** Which leases there are: a host with the default time-out of a request waits for 25 s. @param {World} world */
+const leaseMs = ({ plan }) => (plan.keeper === 'ours' ? plan.requestTimeoutMs + 5000 : plan.lockMs)
+
+/** @param {Step} step @param {(lease: number) => number} ms */
+const stopped = (step, ms) => async (/** @type {World} */ world) => {
+  const host = await catchAt(world, step, (host) => host.stop())
+  await sleep(ms(leaseMs(world)))
+  host.goOn()
+}
+
+/** @param {Step} step */
+const killed = (step) => async (/** @type {World} */ world) => {
+  /** @type {Promise<void> | undefined} */
+  let end
+  const host = await catchAt(world, step, (host) => (end = host.kill()))
+  await end
+  await host.start()
+}
+
+/**
+ * The accidents by their names. `loses`: an answer of Ring may be lost with them, so Ring needs a grace if nobody is to log in again.
+ * @type {Record<string, { run: (world: World) => Promise<unknown>, loses?: boolean, needs?: 'replica' | 'clocks' }>}
+ */
+export const ACCIDENTS = {
+  ...Object.fromEntries(
+    STEPS.flatMap((step) => [
+      [`a host that ${step} is stopped for less than the lease`, { run: stopped(step, (lease) => lease / 2) }],
+      [`a host that ${step} is stopped for longer than the lease`, { run: stopped(step, (lease) => lease * 1.5) }],
+      [
+        `a host that ${step} is killed, and starts again`,
+        { run: killed(step), loses: ['sends', 'is answered'].includes(step) },
+      ],
+    ]),
+  ),
+  'the connections of a host to the store are cut': {
+    run: async (world) => {
+      for (let i = 0; i < 10; i++) {
+        for (const { toEngine } of world.hosts.slice(i % 2)) toEngine.cut()
+        await sleep(200)
+      }
+    },
+  },
+  'the answers of the store to a host are swallowed': {
+    run: async (world) => {
+      const host = await catchAt(world, 'marks', ({ toEngine }) => (toEngine.fault.swallowAnswers = true))
+      await sleep(leaseMs(world))
+      host.toEngine.heal()
+      host.toEngine.cut()
+    },
+  },
+  'the store is slow for a host': {
+    run: async (world) => {
+      const [host] = world.hosts
+      if (host) host.toEngine.fault.delayMs = 500
+      await rotations(world, 3)
+      host?.toEngine.heal()
+    },
+  },
+  'a host is cut off from the store during its request': {
+    run: async (world) => {
+      const host = await catchAt(world, 'sends', ({ toEngine }) => {
+        toEngine.fault.refuse = true
+        toEngine.cut()
+      })
+      await sleep(leaseMs(world) * 1.5)
+      host.toEngine.heal()
+    },
+  },
+  'the answer of Ring is lost': {
+    loses: true,
+    run: (world) => catchAt(world, 'is answered', ({ toRing }) => toRing.cut()),
+  },
+  'the store crashes': { run: ({ engine }) => engine.restart() },
+  'a replica is promoted, with the last write': {
+    needs: 'replica',
+    run: async (world) => failOver(world),
+  },
+  'a replica is promoted, without the last writes': {
+    needs: 'replica',
+    run: async (world) => {
+      await world.engine.detach?.()
+      await rotations(world, 2)
+      await failOver(world)
+    },
+  },
+  'the clocks of hosts are an hour apart': { needs: 'clocks', run: (world) => rotations(world, 5) },
+}
+
+/** @param {World} world */
+async function failOver({ engine, hosts }) {
+  const port = await engine.promote?.()
+  if (port !== undefined) for (const { toEngine } of hosts) toEngine.retarget(port)
+}

@@ -1,0 +1,53 @@
+// @ts-check
+// What Ring saw of a run, and what that says about those who kept the account.
+
+/**
+ * A refresh as Ring saw it.
+ * @typedef {object} Seen
+ * @property {string} family
+ * @property {number} number of the token that was presented, within its family
+ * @property {number | undefined} status 0 or undefined if the answer was cut off
+ */
+
+/**
+ * How many rotations behind the current token the oldest one was that was presented. The refreshes are in the order in which Ring
+ * processed them.
+ * @param {Seen[]} seen
+ */
+export function oldest(seen) {
+  /** @type {Map<string, number>} */
+  const current = new Map()
+  let most = 0
+  for (const { family, number, status } of seen) {
+    const newest = Math.max(current.get(family) ?? number, number)
+    most = Math.max(most, newest - number)
+    // Ring rotates before it answers: an answer that was cut off counts.
+    const isRotated = status === 200 || (!status && number === newest)
+    current.set(family, isRotated ? newest + 1 : newest)
+  }
+  return most
+}
+
+/**
+ * How long it took from the first host that had an access token to each other one, in milliseconds.
+ * @param {{ host: number, token: string, at: number }[]} reports
+ */
+export function adoptions(reports) {
+  /** @type {Map<string, Map<number, number>>} */
+  const tokens = new Map()
+  for (const { host, token, at } of reports) {
+    const hosts = tokens.get(token) ?? new Map()
+    if (!hosts.has(host)) hosts.set(host, at)
+    tokens.set(token, hosts)
+  }
+  return [...tokens.values()].flatMap((hosts) => {
+    const [first = 0, ...others] = [...hosts.values()].toSorted((a, b) => a - b)
+    return others.map((at) => at - first)
+  })
+}
+
+/** The value below which a share of the values lies. @param {number[]} values @param {number} share */
+export function quantile(values, share) {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]
+}

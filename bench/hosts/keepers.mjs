@@ -1,0 +1,126 @@
+// @ts-check
+// Two ways in which hosts keep one account: ours, and lock-and-write as it is done elsewhere.
+import { createHash } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { RingTokenManager } from '../../index.js'
+
+/**
+ * @typedef {object} Keeper
+ * @property {() => Promise<string>} token the access token that is valid now
+ * @property {() => unknown} close
+ *
+ * @typedef {object} Where
+ * @property {string} url of Ring
+ * @property {string} hardwareId
+ * @property {string} refreshToken to begin with
+ * @property {number} requestTimeoutMs
+ *
+ * @typedef {{ refresh: string, access: string, expiresAt: number }} Tokens
+ *
+ * @typedef {object} LockedDatabase What lock-and-write needs of a database.
+ * @property {() => Promise<boolean>} lock
+ * @property {() => Promise<unknown>} unlock
+ * @property {() => Promise<Tokens>} read
+ * @property {(tokens: Tokens) => Promise<unknown>} write
+ */
+
+/**
+ * @param {any} store
+ * @param {Where} where
+ * @returns {Keeper}
+ */
+export function ours(store, { url, hardwareId, refreshToken, requestTimeoutMs }) {
+  const rest = { refreshToken, oauthUrl: url, apiUrl: url, systemId: hardwareId, requestTimeoutMs }
+  const manager = new RingTokenManager({ store, ...rest })
+  return { token: () => manager.getAccessToken(), close: () => manager.close() }
+}
+
+/**
+ * Whoever has the lock looks whether the token has expired, refreshes it, writes it, and gives the lock back.
+ * @param {LockedDatabase} database
+ * @param {Where} where
+ * @returns {Keeper}
+ */
+export function lockAndWrite(database, { url, hardwareId, requestTimeoutMs }) {
+  return {
+    async token() {
+      const found = await database.read()
+      if (found.expiresAt > Date.now()) return found.access
+      while (!(await database.lock())) await sleep(50)
+      try {
+        const now = await database.read()
+        if (now.expiresAt > Date.now()) return now.access
+        const tokens = await refresh(url, hardwareId, now.refresh, requestTimeoutMs)
+        await database.write(tokens)
+        return tokens.access
+      } finally {
+        await database.unlock()
+      }
+    },
+    close() {},
+  }
+}
+
+/**
+ * @param {string} url
+ * @param {string} hardwareId
+ * @param {string} refreshToken
+ * @param {number} timeoutMs
+ * @returns {Promise<Tokens>}
+ */
+async function refresh(url, hardwareId, refreshToken, timeoutMs) {
+  const answer = await fetch(`${url}/oauth/token`, {
+    method: 'POST',
+    headers: {
+      hardware_id: hardwareId,
+      'user-agent': 'android:com.ringapp:3.113.0(70497080)',
+      'content-type': 'application/x-www-form-urlencoded',
+    },
+    body: new URLSearchParams({
+      client_id: 'ring_official_android',
+      grant_type: 'refresh_token',
+      refresh_token: refreshToken,
+      scope: 'client',
+    }).toString(),
+    signal: AbortSignal.timeout(timeoutMs),
+  })
+  if (!answer.ok) throw new Error(`Ring answered ${answer.status}`)
+  const grant = /** @type {any} */ (await answer.json())
+  // Refreshed a tenth before its end, as everybody does.
+  return { refresh: grant.refresh_token, access: grant.access_token, expiresAt: Date.now() + grant.expires_in * 900 }
+}
+
+/**
+ * A lock with a time to live, as `SET NX PX` and `DEL` make it.
+ * @param {(...args: string[]) => Promise<any>} send
+ * @param {string} account
+ * @param {number} lockMs
+ * @returns {LockedDatabase}
+ */
+export function redisLock(send, account, lockMs) {
+  const [lock, key] = [`lock:${account}`, `tokens:${account}`]
+  return {
+    lock: async () => (await send('set', lock, '1', 'NX', 'PX', String(lockMs))) === 'OK',
+    unlock: () => send('del', lock),
+    read: async () => JSON.parse(await send('get', key)),
+    write: (tokens) => send('set', key, JSON.stringify(tokens)),
+  }
+}
+
+/**
+ * An advisory lock of the session.
+ * @param {{ query(text: string, values: any[]): Promise<any> }} client
+ * @param {string} account
+ * @returns {LockedDatabase}
+ */
+export function advisoryLock(client, account) {
+  const id = createHash('sha256').update(account).digest().readInt32BE()
+  const rows = async (/** @type {string} */ text, /** @type {any[]} */ values) =>
+    (await client.query(text, values)).rows
+  return {
+    lock: async () => (await rows('SELECT pg_try_advisory_lock($1) AS mine', [id]))[0].mine,
+    unlock: () => rows('SELECT pg_advisory_unlock($1)', [id]),
+    read: async () => JSON.parse((await rows('SELECT tokens FROM locked WHERE account = $1', [account]))[0].tokens),
+    write: (tokens) => rows('UPDATE locked SET tokens = $2 WHERE account = $1', [account, JSON.stringify(tokens)]),
+  }
+}

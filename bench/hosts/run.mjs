@@ -1,0 +1,125 @@
+// @ts-check
+// `node bench/hosts/run.mjs`: several hosts on one account, with ring-auth or with lock-and-write, as real processes on a real engine.
+//   --keeper ours,lock            default: both
+//   --engine postgres,redis,…     of postgres, pgbouncer, redis, valkey, etcd; default: all
+//   --client NAME                 a client of the engine; default: the first one
+//   --hosts N --accounts N        default: 8 and 1
+//   --lifetimes N                 of access tokens, when nothing goes wrong; default: 200
+//   --lifetime SECONDS            default: 2
+//   --chaos [--only WORDS]        the accidents, each in a world of its own; or those with these words in their name
+//   --json                        the rows on standard output
+import { parseArgs } from 'node:util'
+import { ACCIDENTS } from './chaos.mjs'
+import { CLIENTS, ENGINES } from './engines.mjs'
+import { adoptions, quantile } from './judge.mjs'
+import { makeWorld } from './world.mjs'
+
+/** @typedef {import('./world.mjs').Plan} Plan */
+/** @typedef {import('./engines.mjs').EngineName} EngineName */
+
+const { values: options } = parseArgs({
+  options: {
+    keeper: { type: 'string', default: 'ours,lock' },
+    engine: { type: 'string', default: ENGINES.join() },
+    client: { type: 'string' },
+    hosts: { type: 'string', default: '8' },
+    accounts: { type: 'string', default: '1' },
+    lifetimes: { type: 'string', default: '200' },
+    lifetime: { type: 'string', default: '2' },
+    chaos: { type: 'boolean', default: false },
+    only: { type: 'string', default: '' },
+    json: { type: 'boolean', default: false },
+  },
+})
+
+/** How long a host has to recover by itself: waits, cool-downs and a lease or two. */
+const RECOVERY_MS = 60_000
+const rows = []
+
+for (const engine of ENGINES.filter((name) => options.engine.split(',').includes(name))) {
+  for (const keeper of /** @type {const} */ (['ours', 'lock'])) {
+    if (!options.keeper.split(',').includes(keeper) || (engine === 'etcd' && keeper === 'lock')) continue
+    if (!options.chaos) {
+      rows.push(await calm(planOf(engine, keeper)))
+      continue
+    }
+    for (const [name, accident] of Object.entries(ACCIDENTS)) {
+      if (!name.includes(options.only)) continue
+      // A pooler and etcd are not failed over here.
+      if (accident.needs === 'replica' && !['postgres', 'redis', 'valkey'].includes(engine)) continue
+      rows.push(await chaos(planOf(engine, keeper), name))
+    }
+  }
+}
+if (options.json) console.log(JSON.stringify(rows, null, 2))
+
+/** @param {EngineName} engine @param {Plan['keeper']} keeper @returns {Plan} */
+function planOf(engine, keeper) {
+  return {
+    ...{ engine, keeper, client: options.client ?? String(CLIENTS[engine][0]) },
+    ...{ hosts: Number(options.hosts), accounts: Number(options.accounts), lifetimeS: Number(options.lifetime) },
+    ...{ latencyMs: 100, graceMs: 0, requestTimeoutMs: 2000, lockMs: 5000, pollMs: 100, hasReplica: false },
+    clockOffsetS: () => 0,
+  }
+}
+
+/** Nothing goes wrong. @param {Plan} plan */
+async function calm(plan) {
+  const world = await makeWorld(plan)
+  try {
+    const start = performance.now()
+    await world.start()
+    const wanted = Number(options.lifetimes) * plan.accounts
+    const limit = start + Number(options.lifetimes) * plan.lifetimeS * 5000 + RECOVERY_MS
+    let last = { rotations: 0, at: start }
+    while (world.ring.counts.rotations < wanted && performance.now() < limit) {
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      const { rotations } = world.ring.counts
+      if (rotations > last.rotations) last = { rotations, at: performance.now() }
+      // Nobody rotates any more: all are locked out.
+      if (performance.now() - last.at > RECOVERY_MS) break
+    }
+    const seconds = (performance.now() - start) / 1000
+    const adopted = adoptions(world.hosts.flatMap((host) => host.reports))
+    return await report(world, 'nothing goes wrong', {
+      seconds: Math.round(seconds),
+      adoptionMs: { median: quantile(adopted, 0.5), p99: quantile(adopted, 0.99) },
+    })
+  } finally {
+    await world.end()
+  }
+}
+
+/** @param {Plan} plan @param {string} name */
+async function chaos(plan, name) {
+  const accident = ACCIDENTS[name]
+  if (accident === undefined) throw new Error(`there is no accident ${name}`)
+  const world = await makeWorld({
+    ...plan,
+    graceMs: accident.loses ? 600_000 : 0,
+    hasReplica: accident.needs === 'replica',
+    clockOffsetS: accident.needs === 'clocks' ? (host) => (host % 3) * 3600 - 3600 : () => 0,
+  })
+  try {
+    await world.start()
+    await world.alive(RECOVERY_MS)
+    await accident.run(world)
+    return await report(world, name, {})
+  } finally {
+    await world.end()
+  }
+}
+
+/**
+ * @param {import('./world.mjs').World} world
+ * @param {string} what
+ * @param {object} more
+ */
+async function report(world, what, more) {
+  const alive = await world.alive(RECOVERY_MS)
+  const { engine, keeper, hosts } = world.plan
+  const row = { engine, keeper, what, hosts, alive, ...world.verdict(), ...more }
+  const failure = world.hosts.map((host) => host.failure()).find(Boolean)
+  process.stderr.write(`${JSON.stringify(row)}${failure ? ` ${failure}` : ''}\n`)
+  return row
+}

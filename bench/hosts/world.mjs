@@ -1,0 +1,205 @@
+// @ts-check
+// A run's world: Ring, an engine, and hosts as processes, each behind a network of its own to both.
+import { fork } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { once } from 'node:events'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { FakeRing } from '../../__test__/fake-ring/index.mjs'
+import { startProxy } from '../../__test__/stores/servers/proxy.mjs'
+import { startEngine } from './engines.mjs'
+import { oldest } from './judge.mjs'
+
+/** @typedef {import('./host.mjs').Setup} Setup */
+/** @typedef {import('./host.mjs').Word} Word */
+/** @typedef {import('./engines.mjs').EngineName} EngineName */
+
+/**
+ * @typedef {object} Plan
+ * @property {'ours' | 'lock'} keeper
+ * @property {EngineName} engine
+ * @property {string} client
+ * @property {number} hosts
+ * @property {number} accounts
+ * @property {number} lifetimeS of an access token, in seconds
+ * @property {number} latencyMs of Ring
+ * @property {number} graceMs for which Ring accepts a spent token
+ * @property {number} requestTimeoutMs
+ * @property {number} lockMs the time to live of the lock, for lock-and-write
+ * @property {number} pollMs how often a host needs its access token
+ * @property {boolean} hasReplica
+ * @property {(host: number) => number} clockOffsetS
+ */
+
+const HOST = join(dirname(fileURLToPath(import.meta.url)), 'host.mjs')
+const FAKETIME = '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1'
+
+/** One host: a process that can be stopped, killed and started again, and its two networks. */
+export class Host {
+  /** @type {import('node:child_process').ChildProcess | undefined} */
+  #process
+  /** @type {Setup} */
+  #setup
+  #clockOffsetS
+  /** What it said last, by account. @type {Map<string, Word>} */
+  #last = new Map()
+  /** @type {{ host: number, token: string, at: number }[]} */
+  reports = []
+  errors = 0
+
+  /**
+   * @param {number} number
+   * @param {Setup} setup
+   * @param {import('../../__test__/stores/servers/proxy.mjs').Proxy} toRing
+   * @param {import('../../__test__/stores/servers/proxy.mjs').Proxy} toEngine
+   * @param {number} clockOffsetS
+   */
+  constructor(number, setup, toRing, toEngine, clockOffsetS) {
+    this.number = number
+    this.#setup = setup
+    this.toRing = toRing
+    this.toEngine = toEngine
+    this.#clockOffsetS = clockOffsetS
+  }
+
+  async start() {
+    const clock = this.#clockOffsetS && {
+      LD_PRELOAD: FAKETIME,
+      FAKETIME: `${this.#clockOffsetS > 0 ? '+' : ''}${this.#clockOffsetS}s`,
+      FAKETIME_DONT_FAKE_MONOTONIC: '1',
+    }
+    const child = fork(HOST, [JSON.stringify(this.#setup)], {
+      env: { ...process.env, ...clock },
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    })
+    this.#process = child
+    await new Promise((resolve, reject) => {
+      child.once('exit', () => reject(new Error('a host ended before it was ready')))
+      child.on('message', (/** @type {Word} */ word) => {
+        if (word.type === 'ready') resolve(undefined)
+        else this.#hear(word)
+      })
+    })
+  }
+
+  /** @param {Exclude<Word, { type: 'ready' }>} word */
+  #hear(word) {
+    this.#last.set(word.account, word)
+    if (word.type === 'token') this.reports.push({ host: this.number, token: word.token, at: performance.now() })
+    else this.errors++
+  }
+
+  stop() {
+    this.#process?.kill('SIGSTOP')
+  }
+
+  goOn() {
+    this.#process?.kill('SIGCONT')
+  }
+
+  async kill() {
+    const child = this.#process
+    if (!child || child.exitCode !== null || child.signalCode !== null) return
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+  }
+
+  /**
+   * Whether it gets a token for each account by itself, from now on.
+   * @param {(token: string) => boolean} isLive
+   * @param {number} withinMs
+   */
+  async isAlive(isLive, withinMs) {
+    this.#last.clear()
+    const deadline = performance.now() + withinMs
+    for (;;) {
+      const words = this.#setup.accounts.map(({ name }) => this.#last.get(name))
+      if (words.every((word) => word?.type === 'token' && isLive(word.token))) return true
+      if (performance.now() > deadline) return false
+      await sleep(20)
+    }
+  }
+
+  /** The last failure that it told of. */
+  failure() {
+    return [...this.#last.values()].map((word) => (word.type === 'error' ? word.message : '')).find(Boolean)
+  }
+}
+
+/** @typedef {Awaited<ReturnType<typeof makeWorld>>} World */
+
+/** @param {Plan} plan */
+export async function makeWorld(plan) {
+  const folder = mkdtempSync(join(tmpdir(), 'ring-auth-hosts-'))
+  const ring = await FakeRing.start({
+    expiresIn: plan.lifetimeS,
+    graceMs: plan.graceMs,
+    revokeFamilyOnReuse: true,
+    latencyMs: plan.latencyMs,
+    maxRecorded: 1_000_000,
+  })
+  const engine = await startEngine(plan.engine, { hasReplica: plan.hasReplica })
+  const accounts = Array.from({ length: plan.accounts }, (_, i) => {
+    const hardwareId = `00000000-0000-4000-8000-${String(i).padStart(12, '0')}`
+    const { refreshToken } = ring.mintPair(undefined, { hardwareId })
+    return { name: `account-${i}`, hardwareId, refreshToken }
+  })
+  if (plan.keeper === 'lock') {
+    for (const { name, refreshToken } of accounts) {
+      await engine.seed(name, { refresh: refreshToken, access: '', expiresAt: 0 })
+    }
+  }
+  /** @type {Host[]} */
+  const hosts = []
+  for (let number = 0; number < plan.hosts; number++) {
+    const toRing = await startProxy(Number(new URL(ring.oauthUrl).port))
+    const toEngine = await startProxy(engine.port)
+    const own = join(folder, `host-${number}`)
+    mkdirSync(own)
+    const { keeper, client, requestTimeoutMs, lockMs, pollMs } = plan
+    const url = `http://127.0.0.1:${toRing.port}`
+    const setup = {
+      ...{ keeper, engine: plan.engine, client, port: toEngine.port, url, folder: own, accounts },
+      ...{ requestTimeoutMs, lockMs, pollMs },
+    }
+    hosts.push(new Host(number, setup, toRing, toEngine, plan.clockOffsetS(number)))
+  }
+  return {
+    plan,
+    ring,
+    engine,
+    hosts,
+    start: () => Promise.all(hosts.map((host) => host.start())),
+    /** The hosts that get a token for each account by themselves, from now on. */
+    alive: async (/** @type {number} */ withinMs) => {
+      const isLive = (/** @type {string} */ token) => ring.isAccessLive(token)
+      const answers = await Promise.all(hosts.map((host) => host.isAlive(isLive, withinMs)))
+      return answers.filter(Boolean).length
+    },
+    verdict: () => {
+      const { refreshes, rotations, invalidGrants, maxConcurrentRefreshes } = ring.counts
+      const seen = ring.tokenRequests
+        .filter(({ grant }) => grant === 'refresh_token')
+        .map(({ form, status }) => {
+          const { hardwareId, number } = ring.inspect(String(form['refresh_token']))
+          return { family: String(hardwareId), number, status }
+        })
+      return {
+        ...{ requests: refreshes, rotations, rejected: invalidGrants },
+        ...{ atOnce: maxConcurrentRefreshes, oldest: oldest(seen) },
+      }
+    },
+    async end() {
+      for (const host of hosts) await host.kill()
+      for (const { toRing, toEngine } of hosts) {
+        await toRing.end()
+        await toEngine.end()
+      }
+      await ring.close()
+      await engine.end()
+      rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+    },
+  }
+}
