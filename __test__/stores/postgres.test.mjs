@@ -143,6 +143,21 @@ describe('postgresStore', { skip: postgres }, () => {
     assert.deepEqual(await own.run('SELECT * FROM lost'), [], 'another statement of this role is lost')
   })
 
+  it('recognises its own version if a client sends a commit again', async (t) => {
+    const { client, end } = await /** @type {any} */ (POSTGRES[PG])(server.port)
+    atEnd(t, 'manager', end)
+    const again = {
+      query: async (/** @type {string} */ text, /** @type {string[]} */ values) => {
+        if (text.startsWith('UPDATE')) await client.query(text, values)
+        return client.query(text, values)
+      },
+    }
+    const store = postgresStore(again, { account: newAccount(), statePath: null })
+    const value = newValue()
+    const version = await win(store, value, await win(store, newValue(), null))
+    assert.deepEqual(await store.load(), { value, version })
+  })
+
   it('leaves the setting of the role alone, and one that waits for replicas', async (t) => {
     const { client, end } = await /** @type {any} */ (POSTGRES['pg, a client'])(server.port)
     atEnd(t, 'manager', end)
