@@ -144,13 +144,14 @@ function isTheNewest({ ring }, token) {
 }
 
 describe('the examples', () => {
-  it('all examples are run, here or in a real Homebridge', () => {
+  it('all examples are run, here, in a real Homebridge or on real databases', () => {
     assert.deepEqual(readdirSync(join(root, 'examples')).sort(), [
       'README.md',
       'custom-store',
       'dotenv',
       'homebridge-plugin',
       'node-script',
+      'shared-store',
       'shell',
       'web-login',
     ])
