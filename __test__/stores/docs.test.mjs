@@ -2,14 +2,14 @@
 // docs/hosts.md: its recipes, its SQL and its script are run as they stand there. The last tests fail where one was not run.
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import { cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb'
 import { S3Client } from '@aws-sdk/client-s3'
 import { Redis } from 'ioredis'
-import { atEnd, root, tempDir } from '../support/index.mjs'
+import { atEnd, root } from '../support/index.mjs'
 import { assertLinks, fenced, quoted, rows, section, take, text } from '../support/pages.mjs'
 import { checkStore } from '../../lib/stores/check/index.js'
 import { statements } from '../../lib/stores/postgres-sql.js'
@@ -33,25 +33,27 @@ const snippet = (/** @type {string} */ language, /** @type {string[]} */ ...word
   take(snippets, PAGE, language, ...words)
 
 /**
- * A folder in which the packages of a program are installed; `ring-auth` is this tree's, but for the manager, which only keeps its
- * options.
+ * A folder in which the packages of a program are found; `ring-auth` is this tree's, but for the manager, which only keeps its options.
  * @param {TestContext} t
  */
 function project(t) {
-  const folder = tempDir(t)
-  const modules = join(folder, 'node_modules')
-  const own = join(modules, 'ring-auth')
+  // Below the packages of these tests, so that no link to them is needed.
+  const folder = mkdtempSync(join(dirname(fileURLToPath(import.meta.url)), 'node_modules', '.ring-auth-'))
+  atEnd(t, 'folder', () => rmSync(folder, { recursive: true, force: true, maxRetries: 20 }))
+  const own = join(folder, 'node_modules', 'ring-auth')
   mkdirSync(own, { recursive: true })
-  const installed = join(dirname(fileURLToPath(import.meta.url)), 'node_modules')
-  for (const name of ['pg', 'postgres', 'ioredis', '@aws-sdk']) {
-    symlinkSync(join(installed, name), join(modules, name), 'junction')
+  const all = (/** @type {string} */ path) => `export * from ${JSON.stringify(pathToFileURL(join(root, path)).href)}\n`
+  const files = {
+    'package.json': JSON.stringify({
+      name: 'ring-auth',
+      type: 'module',
+      exports: { '.': './index.js', './stores': './stores.js', './stores/check': './check.js' },
+    }),
+    'index.js': 'export class RingTokenManager { constructor(options) { this.options = options } }\n',
+    'stores.js': all('lib/stores/index.js'),
+    'check.js': all('lib/stores/check/index.js'),
   }
-  symlinkSync(join(root, 'lib'), join(own, 'lib'), 'junction')
-  cpSync(join(root, 'package.json'), join(own, 'package.json'))
-  writeFileSync(
-    join(own, 'index.js'),
-    'exports.RingTokenManager = class { constructor(options) { this.options = options } }',
-  )
+  for (const [name, content] of Object.entries(files)) writeFileSync(join(own, name), content)
   return folder
 }
 
