@@ -11,7 +11,8 @@ import { lockAndWrite, ours } from './keepers.mjs'
  * @property {import('./engines.mjs').EngineName} engine
  * @property {string} client
  * @property {number} port of the engine, as this host reaches it
- * @property {string} url of Ring, as this host reaches it
+ * @property {string} url of Ring
+ * @property {string} userAgent of this host's requests
  * @property {string} folder of this host
  * @property {{ name: string, hardwareId: string, refreshToken: string }[]} accounts `refreshToken`: as a variable of the environment gives it
  * @property {number} requestTimeoutMs
@@ -23,12 +24,12 @@ import { lockAndWrite, ours } from './keepers.mjs'
 
 /** @type {Setup} */
 const setup = JSON.parse(process.argv[2] ?? '')
-const { keeper, accounts, folder, lockMs, pollMs, url, requestTimeoutMs } = setup
+const { keeper, accounts, folder, lockMs, pollMs, url, userAgent, requestTimeoutMs } = setup
 const say = (/** @type {Word} */ word) => process.send?.(word)
 
 const { store, locked } = await connect(setup.engine, setup.client, setup.port, folder)
 const keepers = accounts.map(({ name, hardwareId, refreshToken }) => {
-  const where = { url, hardwareId, refreshToken, requestTimeoutMs }
+  const where = { url, userAgent, hardwareId, refreshToken, requestTimeoutMs }
   return {
     name,
     keeper: keeper === 'ours' ? ours(store(name), where) : lockAndWrite(locked(name, lockMs), where),

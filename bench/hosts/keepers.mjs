@@ -11,6 +11,7 @@ import { RingTokenManager } from '../../index.js'
  *
  * @typedef {object} Where
  * @property {string} url of Ring
+ * @property {string} userAgent
  * @property {string} hardwareId
  * @property {string} refreshToken to begin with
  * @property {number} requestTimeoutMs
@@ -29,8 +30,8 @@ import { RingTokenManager } from '../../index.js'
  * @param {Where} where
  * @returns {Keeper}
  */
-export function ours(store, { url, hardwareId, refreshToken, requestTimeoutMs }) {
-  const rest = { refreshToken, oauthUrl: url, apiUrl: url, systemId: hardwareId, requestTimeoutMs }
+export function ours(store, { url, userAgent, hardwareId, refreshToken, requestTimeoutMs }) {
+  const rest = { refreshToken, userAgent, oauthUrl: url, apiUrl: url, systemId: hardwareId, requestTimeoutMs }
   const manager = new RingTokenManager({ store, ...rest })
   return { token: () => manager.getAccessToken(), close: () => manager.close() }
 }
@@ -41,7 +42,7 @@ export function ours(store, { url, hardwareId, refreshToken, requestTimeoutMs })
  * @param {Where} where
  * @returns {Keeper}
  */
-export function lockAndWrite(database, { url, hardwareId, requestTimeoutMs }) {
+export function lockAndWrite(database, { url, userAgent, hardwareId, requestTimeoutMs }) {
   return {
     async token() {
       const found = await database.read()
@@ -50,7 +51,7 @@ export function lockAndWrite(database, { url, hardwareId, requestTimeoutMs }) {
       try {
         const now = await database.read()
         if (now.expiresAt > Date.now()) return now.access
-        const tokens = await refresh(url, hardwareId, now.refresh, requestTimeoutMs)
+        const tokens = await refresh({ url, userAgent, hardwareId, requestTimeoutMs }, now.refresh)
         await database.write(tokens)
         return tokens.access
       } finally {
@@ -62,18 +63,16 @@ export function lockAndWrite(database, { url, hardwareId, requestTimeoutMs }) {
 }
 
 /**
- * @param {string} url
- * @param {string} hardwareId
+ * @param {Omit<Where, 'refreshToken'>} where
  * @param {string} refreshToken
- * @param {number} timeoutMs
  * @returns {Promise<Tokens>}
  */
-async function refresh(url, hardwareId, refreshToken, timeoutMs) {
+async function refresh({ url, userAgent, hardwareId, requestTimeoutMs }, refreshToken) {
   const answer = await fetch(`${url}/oauth/token`, {
     method: 'POST',
     headers: {
       hardware_id: hardwareId,
-      'user-agent': 'android:com.ringapp:3.113.0(70497080)',
+      'user-agent': userAgent,
       'content-type': 'application/x-www-form-urlencoded',
     },
     body: new URLSearchParams({
@@ -82,7 +81,7 @@ async function refresh(url, hardwareId, refreshToken, timeoutMs) {
       refresh_token: refreshToken,
       scope: 'client',
     }).toString(),
-    signal: AbortSignal.timeout(timeoutMs),
+    signal: AbortSignal.timeout(requestTimeoutMs),
   })
   if (!answer.ok) throw new Error(`Ring answered ${answer.status}`)
   const grant = /** @type {any} */ (await answer.json())

@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { FakeRing } from '../../__test__/fake-ring/index.mjs'
 import { startProxy } from '../../__test__/stores/servers/proxy.mjs'
 import { startEngine } from './engines.mjs'
+import { startFront, userAgentOf } from './front.mjs'
 import { oldest } from './judge.mjs'
 
 /** @typedef {import('./host.mjs').Setup} Setup */
@@ -153,16 +154,18 @@ export async function makeWorld(plan) {
   }
   /** @type {Host[]} */
   const hosts = []
+  const front = await startFront((host) => hosts[host]?.toRing.port)
   for (let number = 0; number < plan.hosts; number++) {
     const toRing = await startProxy(Number(new URL(ring.oauthUrl).port))
     const toEngine = await startProxy(engine.port)
     const own = join(folder, `host-${number}`)
     mkdirSync(own)
     const { keeper, client, requestTimeoutMs, lockMs, pollMs } = plan
-    const url = `http://127.0.0.1:${toRing.port}`
+    const { url } = front
+    const userAgent = userAgentOf(number)
     const setup = {
       ...{ keeper, engine: plan.engine, client, port: toEngine.port, url, folder: own, accounts },
-      ...{ requestTimeoutMs, lockMs, pollMs },
+      ...{ requestTimeoutMs, lockMs, pollMs, userAgent },
     }
     hosts.push(new Host(number, setup, toRing, toEngine, plan.clockOffsetS(number)))
   }
@@ -197,6 +200,7 @@ export async function makeWorld(plan) {
         await toRing.end()
         await toEngine.end()
       }
+      await front.end()
       await ring.close()
       await engine.end()
       rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
