@@ -67,6 +67,9 @@ const killed = (step) => async (/** @type {World} */ world) => {
   await host.start()
 }
 
+/** Whether Ring may have rotated while nobody else has its answer. @param {Step} step */
+const isSent = (step) => ['sends', 'is answered'].includes(step)
+
 /**
  * The accidents by their names. `loses`: an answer of Ring may be lost with them, so Ring needs a grace if nobody is to log in again.
  * @type {Record<string, { run: (world: World) => Promise<unknown>, loses?: boolean, needs?: 'replica' | 'clocks' }>}
@@ -75,11 +78,11 @@ export const ACCIDENTS = {
   ...Object.fromEntries(
     STEPS.flatMap((step) => [
       [`a host that ${step} is stopped for less than the lease`, { run: stopped(step, (lease) => lease / 2) }],
-      [`a host that ${step} is stopped for longer than the lease`, { run: stopped(step, (lease) => lease * 1.5) }],
       [
-        `a host that ${step} is killed, and starts again`,
-        { run: killed(step), loses: ['sends', 'is answered'].includes(step) },
+        `a host that ${step} is stopped for longer than the lease`,
+        { run: stopped(step, (lease) => lease * 1.5), loses: isSent(step) },
       ],
+      [`a host that ${step} is killed, and starts again`, { run: killed(step), loses: isSent(step) }],
     ]),
   ),
   'the connections of a host to the store are cut': {
