@@ -40,7 +40,9 @@ pub fn on_host(mut record: State, spool: &State, now: u64) -> State {
     record.place.clone_from(&spool.place);
     record.machines.clone_from(&spool.machines);
     record.mirrors.clone_from(&spool.mirrors);
-    record.spool_place.clone_from(&spool.spool_place);
+    // The place is that of the mark: without a mark of a process of this host there is none.
+    let holder = |state: &State| state.mark.as_ref().and_then(|mark| mark.lease).map(|lease| lease.holder);
+    record.spool_place = spool.spool_place.clone().filter(|_| holder(&record) == holder(spool));
     record.clock_offset = spool.clock_offset;
     // Of several copies of the spool the one with the highest number is the newest.
     record.sequence = record.sequence.max(spool.sequence);
@@ -111,8 +113,11 @@ fn other_issuer(name: &str, issuer: &str, codec: &Codec) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::token::RefreshToken;
+    use crate::journal::state::{Lease, Mark};
+    use crate::token::{Fingerprint, RefreshToken};
 
     const ISSUER: &str = "https://oauth.ring.com";
 
@@ -131,6 +136,27 @@ mod tests {
         assert_eq!((read.write, read.given.len()), (Some(7), MAX_KNOWN + 5));
         let kept = on_host(read, &state, 5);
         assert_eq!((kept.place, kept.spool_place), (state.place, state.spool_place));
+    }
+
+    #[test]
+    fn the_mark_of_another_host_has_no_place_on_this_one() {
+        let marked = |holder, place: Option<&str>| State {
+            mark: Some(Mark {
+                fingerprint: Fingerprint::of("t"),
+                started_at: 1,
+                deadline: 2,
+                starts: 0,
+                lease: Some(Lease { holder, length: Duration::from_secs(25) }),
+            }),
+            spool_place: place.map(str::to_owned),
+            ..State::new(ISSUER)
+        };
+        let spool = marked(7, Some("here"));
+        assert_eq!(on_host(marked(7, None), &spool, 5).spool_place.as_deref(), Some("here"));
+        let kept = on_host(marked(8, None), &spool, 5);
+        assert_eq!(kept.spool_place, None);
+        // It does not come back with the older mark.
+        assert_eq!(on_host(marked(7, None), &kept, 5).spool_place, None);
     }
 
     #[test]

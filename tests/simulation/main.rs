@@ -389,3 +389,24 @@ fn the_mark_of_a_dead_process_of_this_host_is_not_waited_for() {
         });
     }
 }
+
+#[test]
+fn the_mark_of_another_host_is_waited_for_after_it_came_into_the_own_spool() {
+    calmly(|hosts| async move {
+        let process = &hosts[0].0;
+        let one = host::start(process, &hosts[0].1, Some(&host::raw(0)), false, true);
+        one.auth().await.unwrap();
+        let other = open(&hosts[1], None);
+        other.auth().await.unwrap();
+        // Its request lasts until its time-out.
+        process.world().plan.lost_answers = 1;
+        drop(tokio::spawn(async move { other.refresh(false).await }));
+        sleep(Duration::from_secs(10)).await;
+        process.world().plan.lost_answers = 0;
+        one.set_push_credentials(Some("pnc".into())).await.unwrap();
+        assert!(hosts[0].1.state().unwrap().mark.is_some(), "it is in the spool");
+        drop(tokio::spawn(async move { one.refresh(false).await }));
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!(process.world().ring.requests, 2, "nothing was sent beside the request of the other host");
+    });
+}

@@ -190,9 +190,14 @@ impl Transaction<'_> {
         let Some(sharing) = inner.sharing() else { return Ok(None) };
         let Some(guard) = self.guard.take() else { return Err(closed()) };
         let mut state = State { clock_offset: sharing.clock.offset(), ..self.state.clone() };
+        let holder = self.state.mark.as_ref().and_then(|mark| mark.lease).map(|lease| lease.holder);
+        let is_own = holder == Some(sharing.holder);
         let (guard, (state, begun)) = inner
             .blocking(guard, move |guard| {
-                state.spool_place = guard.place();
+                // The place of another host's mark is not here.
+                if is_own {
+                    state.spool_place = guard.place();
+                }
                 let begun = guard.begin(&mut state);
                 (state, begun)
             })
