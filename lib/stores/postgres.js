@@ -20,9 +20,15 @@ const DEFAULT_TABLE = 'ring_auth'
 // The codes of errors, as PostgreSQL calls them.
 const UNDEFINED_TABLE = '42P01'
 const DUPLICATE_TABLE = '42P07'
+const DUPLICATE_OBJECT = '42710'
 const UNIQUE_VIOLATION = '23505'
 const SERIALIZATION_FAILURE = '40001'
 const INSUFFICIENT_PRIVILEGE = '42501'
+/**
+ * What `CREATE TABLE IF NOT EXISTS` fails with if another host creates the table at the same time: it depends on which catalogue the
+ * two meet in, that of relations or that of types.
+ */
+const CREATED_MEANWHILE = [DUPLICATE_TABLE, DUPLICATE_OBJECT, UNIQUE_VIOLATION]
 
 /**
  * @param {PostgresClient} client
@@ -41,7 +47,7 @@ function postgresStore(client, options) {
       await query(sql.create, [])
     } catch (error) {
       const code = codeOf(error)
-      if (code === DUPLICATE_TABLE || code === UNIQUE_VIOLATION) return
+      if (CREATED_MEANWHILE.includes(code)) return
       if (code !== INSUFFICIENT_PRIVILEGE) throw error
       throw new Error(`The table ${table} does not exist, and this role may not create it. Run: ${sql.create}`, {
         cause: error,

@@ -4,7 +4,8 @@ import { chownSync, cpSync, existsSync, readFileSync, readdirSync, symlinkSync, 
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
-import { freePort } from '../../support/index.mjs'
+import { freePort, until } from '../../support/index.mjs'
+import { childrenOf, commandLineOf } from '../../support/systems.mjs'
 import { folder, locate, remove, runToEnd, start } from './process.mjs'
 
 const stores = dirname(dirname(fileURLToPath(import.meta.url)))
@@ -67,13 +68,23 @@ export async function startPostgres({ settings = {}, standbyOf } = {}) {
   ]
   const begin = () => start(command(), () => runQuery(port, 'SELECT 1'), { asNobody: true })
   let server = await begin()
+  /** Ends the process and those of its connections, which otherwise answer for a moment longer, and hold the memory of the server. */
+  const kill = async () => {
+    if (server.hasEnded()) return
+    // A process that is stopped starts no more.
+    process.kill(server.pid, 'SIGSTOP')
+    const connections = childrenOf(server.pid)
+    for (const pid of connections) process.kill(pid, 'SIGKILL')
+    await server.end('SIGKILL')
+    await until(() => connections.every((pid) => commandLineOf(pid) === ''), 'the end of the connections')
+  }
   return {
     port,
     data,
     /** A statement by the superuser. @param {string} text @param {string} [database] */
     run: (text, database) => runQuery(port, text, database),
     /** As if its process had died, or its machine had. */
-    kill: () => server.end('SIGKILL'),
+    kill,
     /** Ends it in order. */
     stop: () => server.end('SIGINT'),
     again: async () => void (server = await begin()),
@@ -82,7 +93,7 @@ export async function startPostgres({ settings = {}, standbyOf } = {}) {
       await runQuery(port, 'SELECT pg_promote()')
     },
     async end() {
-      await server.end('SIGKILL')
+      await kill()
       remove(base)
     },
   }

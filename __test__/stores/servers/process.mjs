@@ -88,9 +88,10 @@ export async function start(command, answers, how = {}) {
     const pipe = /** @type {import('node:net').Socket} */ (stream)
     pipe.unref()
   }
+  const hasEnded = () => child.exitCode !== null || child.signalCode !== null
   const deadline = Date.now() + PATIENCE_MS
   for (;;) {
-    if (child.exitCode !== null || child.signalCode !== null) throw new Error(`${command[0]} ended: ${said}`)
+    if (hasEnded()) throw new Error(`${command[0]} ended: ${said}`)
     try {
       await answers()
       break
@@ -105,9 +106,10 @@ export async function start(command, answers, how = {}) {
   return {
     pid: Number(child.pid),
     output: () => said,
+    hasEnded,
     /** @param {NodeJS.Signals} [signal] */
     async end(signal = 'SIGKILL') {
-      if (child.exitCode !== null || child.signalCode !== null) return
+      if (hasEnded()) return
       const exited = once(child, 'exit')
       child.ref()
       child.kill(signal)
