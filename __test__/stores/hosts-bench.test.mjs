@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { atEnd } from '../support/index.mjs'
 import { ACCIDENTS, STEPS, catchAt } from '../../bench/hosts/chaos.mjs'
-import { adoptions, oldest, quantile } from '../../bench/hosts/judge.mjs'
+import { adoptions, atOnce, oldest, quantile, shortest } from '../../bench/hosts/judge.mjs'
 import { makeWorld } from '../../bench/hosts/world.mjs'
 import { eventually, redis } from './support.mjs'
 
@@ -38,6 +38,16 @@ describe('the judge of bench/hosts', () => {
     assert.equal(oldest([...seen([7]), { family: 'b', number: 0, status: 200 }]), 0)
   })
 
+  it('counts the requests at once and the time between rotations of each account by itself', () => {
+    const seen = (/** @type {[string, number, number?][]} */ ...all) =>
+      all.map(([family, at, status = 200]) => ({ family, at, status }))
+    assert.equal(atOnce([], 100), 0)
+    assert.equal(atOnce(seen(['a', 0], ['b', 10], ['a', 100]), 100), 1)
+    assert.equal(atOnce(seen(['a', 0], ['b', 10], ['a', 99], ['b', 105], ['b', 109]), 100), 3)
+    assert.equal(shortest(seen(['a', 0], ['b', 900])), undefined)
+    assert.equal(shortest(seen(['a', 0], ['b', 900], ['a', 1000], ['a', 1001, 401], ['b', 1500])), 0.6)
+  })
+
   it('takes the time from the first host that has a token to each other one', () => {
     const reports = [
       { host: 0, token: 'a', at: 10 },
@@ -58,8 +68,9 @@ describe('the world of bench/hosts', { skip: redis }, () => {
     const made = await world(t, {})
     await eventually(async () => assert.ok(made.ring.counts.rotations >= 4))
     assert.equal(await made.alive(120_000), 2)
-    const { requests, rotations, ...rest } = made.verdict()
+    const { requests, rotations, shortestS, ...rest } = made.verdict()
     assert.equal(requests, rotations)
+    assert.ok(Number(shortestS) >= 1.8, 'a tenth before the end of a lifetime of 2 s')
     assert.deepEqual(rest, { rejected: 0, atOnce: 1, oldest: 0 })
   })
 

@@ -7,12 +7,13 @@
  * @property {string} family
  * @property {number} number of the token that was presented, within its family
  * @property {number | undefined} status 0 or undefined if the answer was cut off
+ * @property {number} at when it came, in milliseconds
  */
 
 /**
  * How many rotations behind the current token the oldest one was that was presented. The refreshes are in the order in which Ring
  * processed them.
- * @param {Seen[]} seen
+ * @param {Pick<Seen, 'family' | 'number' | 'status'>[]} seen
  */
 export function oldest(seen) {
   /** @type {Map<string, number>} */
@@ -26,6 +27,38 @@ export function oldest(seen) {
     current.set(family, isRotated ? newest + 1 : newest)
   }
   return most
+}
+
+/**
+ * How many refreshes of one family Ring worked on at the same time, at most.
+ * @param {Pick<Seen, 'family' | 'at'>[]} seen in the order in which they came
+ * @param {number} latencyMs how long Ring works on each
+ */
+export function atOnce(seen, latencyMs) {
+  return Math.max(
+    0,
+    ...byFamily(seen).flatMap((times) =>
+      times.map((at, i) => times.slice(i).filter((other) => other - at < latencyMs).length),
+    ),
+  )
+}
+
+/**
+ * The shortest time between two rotations of one family, in seconds.
+ * @param {Pick<Seen, 'family' | 'status' | 'at'>[]} seen in the order in which they came
+ */
+export function shortest(seen) {
+  const rotations = seen.filter(({ status }) => status === 200)
+  const gaps = byFamily(rotations).flatMap((times) => times.slice(1).map((at, i) => at - Number(times[i])))
+  return gaps.length === 0 ? undefined : Math.min(...gaps) / 1000
+}
+
+/** The times of each family. @param {Pick<Seen, 'family' | 'at'>[]} seen */
+function byFamily(seen) {
+  /** @type {Map<string, number[]>} */
+  const times = new Map()
+  for (const { family, at } of seen) times.set(family, [...(times.get(family) ?? []), at])
+  return [...times.values()]
 }
 
 /**

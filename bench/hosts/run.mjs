@@ -117,8 +117,8 @@ async function chaos(plan, name) {
  */
 async function report(world, what, more) {
   const alive = await world.alive(RECOVERY_MS)
-  const { engine, keeper, hosts } = world.plan
-  const row = { engine, keeper, what, hosts, alive, ...world.verdict(), ...more }
+  const { engine, keeper, client, hosts, accounts, lifetimeS } = world.plan
+  const row = { engine, keeper, client, what, hosts, accounts, lifetimeS, alive, ...world.verdict(), ...more }
   const failure = world.hosts.map((host) => host.failure()).find(Boolean)
   process.stderr.write(`${JSON.stringify(row)}${failure ? ` ${failure}` : ''}\n`)
   return row

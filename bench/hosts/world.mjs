@@ -11,7 +11,7 @@ import { FakeRing } from '../../__test__/fake-ring/index.mjs'
 import { startProxy } from '../../__test__/stores/servers/proxy.mjs'
 import { startEngine } from './engines.mjs'
 import { startFront, userAgentOf } from './front.mjs'
-import { oldest } from './judge.mjs'
+import { atOnce, oldest, shortest } from './judge.mjs'
 
 /** @typedef {import('./host.mjs').Setup} Setup */
 /** @typedef {import('./host.mjs').Word} Word */
@@ -185,13 +185,15 @@ export async function makeWorld(plan) {
       const { refreshes, rotations, invalidGrants, maxConcurrentRefreshes } = ring.counts
       const seen = ring.tokenRequests
         .filter(({ grant }) => grant === 'refresh_token')
-        .map(({ form, status }) => {
+        .map(({ form, status, at }) => {
           const { hardwareId, number } = ring.inspect(String(form['refresh_token']))
-          return { family: String(hardwareId), number, status }
+          return { family: String(hardwareId), number, status, at }
         })
       return {
         ...{ requests: refreshes, rotations, rejected: invalidGrants },
-        ...{ atOnce: maxConcurrentRefreshes, oldest: oldest(seen) },
+        // Of several accounts, Ring does not count each by itself.
+        atOnce: plan.accounts === 1 ? maxConcurrentRefreshes : atOnce(seen, plan.latencyMs),
+        ...{ oldest: oldest(seen), shortestS: shortest(seen) },
       }
     },
     async end() {
