@@ -9,7 +9,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb'
 import { S3Client } from '@aws-sdk/client-s3'
 import { Redis } from 'ioredis'
-import { atEnd, root } from '../support/index.mjs'
+import { atEnd, root, startRing } from '../support/index.mjs'
 import { assertLinks, fenced, quoted, rows, section, take, text } from '../support/pages.mjs'
 import { checkStore } from '../../lib/stores/check/index.js'
 import { statements } from '../../lib/stores/postgres-sql.js'
@@ -33,10 +33,11 @@ const snippet = (/** @type {string} */ language, /** @type {string[]} */ ...word
   take(snippets, PAGE, language, ...words)
 
 /**
- * A folder in which the packages of a program are found; `ring-auth` is this tree's, but for the manager, which only keeps its options.
+ * A folder in which the packages of a program are found. `ring-auth` is this tree's.
  * @param {TestContext} t
+ * @param {{ oauthUrl: string, apiUrl: string, refreshToken: string }} [led] options of a manager that is led to a fake Ring
  */
-function project(t) {
+function project(t, led) {
   // Below the packages of these tests, so that no link to them is needed.
   const folder = mkdtempSync(join(dirname(fileURLToPath(import.meta.url)), 'node_modules', '.ring-auth-'))
   atEnd(t, 'folder', () => rmSync(folder, { recursive: true, force: true, maxRetries: 20 }))
@@ -49,7 +50,11 @@ function project(t) {
       type: 'module',
       exports: { '.': './index.js', './stores': './stores.js', './stores/check': './check.js' },
     }),
-    'index.js': 'export class RingTokenManager { constructor(options) { this.options = options } }\n',
+    'index.js': `import { RingTokenManager as Real } from ${JSON.stringify(pathToFileURL(join(root, 'index.js')).href)}
+      export class RingTokenManager extends Real {
+        constructor(options) { super({ ...options, ...${JSON.stringify(led)} }) }
+      }
+    `,
     'stores.js': all('lib/stores/index.js'),
     'check.js': all('lib/stores/check/index.js'),
   }
@@ -58,13 +63,16 @@ function project(t) {
 }
 
 /**
- * Runs a module as it stands on the page, and gives what it declares or exports.
+ * Runs a module as it stands on the page, but for the folder of its spool, and gives what it declares or exports.
  * @param {TestContext} t
  * @param {string} source
+ * @param {Parameters<typeof project>[1]} [led]
  * @returns {Promise<any>}
  */
-async function run(t, source) {
-  const path = join(project(t), 'snippet.mjs')
+async function run(t, source, led) {
+  const folder = project(t, led)
+  const path = join(folder, 'snippet.mjs')
+  source = source.replaceAll("'/var/lib/my-program'", JSON.stringify(join(folder, 'state')))
   const declared = [...source.matchAll(/^const (\w+)/gm)].map(([, name]) => name)
   writeFileSync(path, `${source}\nexport { ${declared.join(', ')} }\n`)
   return import(pathToFileURL(path).href)
@@ -76,6 +84,27 @@ function setEnvironment(t, values) {
     process.env[name] = value
     t.after(() => delete process.env[name])
   }
+}
+
+/**
+ * Runs a program of the page on two hosts, one after the other: Ring is asked once, and both have the token.
+ * @param {TestContext} t
+ * @param {string} source with a manager
+ * @param {(program: any) => unknown} end Closes the program's client.
+ */
+async function onTwoHosts(t, source, end) {
+  const ring = await startRing(t)
+  const led = { oauthUrl: ring.oauthUrl, apiUrl: ring.apiUrl, refreshToken: ring.mint() }
+  const tokens = []
+  for (let host = 0; host < 2; host++) {
+    const program = await run(t, source, led)
+    atEnd(t, 'manager', () => end(program))
+    atEnd(t, 'server', () => program.manager.close())
+    tokens.push(await program.manager.getAccessToken())
+    assert.equal(program.manager.status.persisted, true)
+  }
+  assert.equal(tokens[1], tokens[0])
+  assert.equal(ring.counts.refreshes, 1)
 }
 
 describe('the recipe for etcd', { skip: etcd }, () => {
@@ -176,15 +205,16 @@ describe('docs/hosts.md on PostgreSQL', { skip: postgres }, () => {
 
   it('shows how a program starts with PostgreSQL', async (t) => {
     setEnvironment(t, { DATABASE_URL: `postgres://postgres@127.0.0.1:${server.port}/postgres` })
-    const { manager, pool } = await run(t, snippet('js', "from 'pg'"))
-    atEnd(t, 'manager', () => pool.end())
-    const { store } = manager.options
-    assert.deepEqual([store.account, store.statePath], ['home', '/var/lib/my-program'])
-    assert.equal(await store.load(), null)
+    await onTwoHosts(t, snippet('js', "from 'pg'"), ({ pool }) => pool.end())
+    const [kept, ...others] = await server.run('SELECT account, value FROM ring_auth')
+    assert.equal(kept?.account, 'home')
+    assert.match(kept?.value, /"ring-auth-journal": "shared"/)
+    assert.deepEqual(others, [])
   })
 
   it('shows how a program starts with the package postgres', async (t) => {
     setEnvironment(t, { DATABASE_URL: `postgres://postgres@127.0.0.1:${server.port}/postgres` })
+    await server.run('DELETE FROM ring_auth')
     const { store, sql } = await run(t, snippet('js', "from 'postgres'"))
     atEnd(t, 'manager', () => sql.end())
     const version = await win(store, newValue(), null)
@@ -215,11 +245,9 @@ describe('docs/hosts.md on Valkey', { skip: valkey }, () => {
 
   it('shows how a program starts with Redis', async (t) => {
     setEnvironment(t, { REDIS_URL: `redis://127.0.0.1:${server.port}` })
-    const { manager, redis } = await run(t, snippet('js', "from 'ioredis'"))
-    atEnd(t, 'manager', () => redis.disconnect())
-    const { store } = manager.options
-    const version = await win(store, newValue(), null)
-    assert.equal((await store.load())?.version, version)
+    await onTwoHosts(t, snippet('js', "from 'ioredis'"), ({ redis }) => redis.disconnect())
+    assert.deepEqual(await server.run('keys', '*'), ['ring-auth:home'])
+    assert.equal(await server.run('ttl', 'ring-auth:home'), -1, 'it has no end')
   })
 
   it('shows the script as it is, with the rights that a user needs', async (t) => {
