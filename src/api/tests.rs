@@ -50,7 +50,7 @@ impl OauthClient for Wire {
         Box::pin(async move {
             tokio::time::sleep(SECOND / 10).await;
             if let Some(code) = *self.trouble.lock().unwrap() {
-                return Err(WireError { error: Error::new(code, "m"), ambiguous: false });
+                return Err(WireError { error: Error::new(code, "m"), ambiguous: false, date: None });
             }
             let number = self.refreshes.fetch_add(1, Ordering::SeqCst) + 1;
             Ok(Grant {

@@ -155,7 +155,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn failure(code: ErrorCode, ambiguous: bool) -> WireError {
-        WireError { error: Error::new(code, "m"), ambiguous }
+        WireError { error: Error::new(code, "m"), ambiguous, date: None }
     }
 
     fn waits(failure: &WireError, took: Duration, after_cool_down: bool) -> Vec<u64> {
@@ -207,6 +207,7 @@ mod tests {
         let with = |seconds| WireError {
             error: Error::new(ErrorCode::RateLimited, "m").with_retry_after(Duration::from_secs(seconds)),
             ambiguous: false,
+            date: None,
         };
         assert_eq!(waits(&with(4), Duration::ZERO, false), [4, 4]);
         assert_eq!(waits(&with(0), Duration::ZERO, false), [1, 2, 4]);

@@ -18,7 +18,7 @@ use super::policy::{self, Tries};
 use super::status::Auth;
 use super::sync;
 use crate::journal::merge::{Granted, Outcome, merge};
-use crate::journal::state::{Access, AfterRejection, CoolDown, Sent, State, millis};
+use crate::journal::state::{Access, AfterRejection, CoolDown, Millis, Sent, State, millis};
 use crate::journal::{Notice, elsewhere};
 use crate::mirror::Allowance;
 use crate::oauth::{Grant, WireError};
@@ -404,6 +404,9 @@ impl Inner {
                 Err(failure) => failure,
             };
             self.snapshot().count(|stats| stats.count_failure(failure.error.code()));
+            if let Some(date) = failure.date {
+                self.note_date(millis(date), asked_at);
+            }
             if failure.error.code() == ErrorCode::RefreshTokenRejected {
                 return Err(failure);
             }
@@ -427,9 +430,15 @@ impl Inner {
     pub(super) fn obtained_at(&self, grant: &Grant, asked_at: u64) -> u64 {
         let Some(sharing) = self.sharing() else { return asked_at };
         let Some(date) = grant.date.map(millis) else { return sharing.clock.wall() };
-        let answered_at = sharing.clock.host_wall();
-        sharing.clock.note(date, sharing.clock.on_host(asked_at), answered_at);
+        self.note_date(date, asked_at);
         date
+    }
+
+    /// Learns Ring's time from an answer to a request that was sent at `asked_at`.
+    fn note_date(&self, date: Millis, asked_at: Millis) {
+        if let Some(sharing) = self.sharing() {
+            sharing.clock.note(date, sharing.clock.on_host(asked_at), sharing.clock.host_wall());
+        }
     }
 
     /// Makes a rotation durable, and only then known.

@@ -147,7 +147,7 @@ impl OauthClient for Wire {
 }
 
 fn failure(code: ErrorCode, ambiguous: bool) -> Result<Grant, WireError> {
-    Err(WireError { error: Error::new(code, "m"), ambiguous })
+    Err(WireError { error: Error::new(code, "m"), ambiguous, date: None })
 }
 
 struct NoHttp;

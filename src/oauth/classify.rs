@@ -50,12 +50,16 @@ pub fn classify(
                 grant.date = headers.all("date").find_map(http_date);
                 Ok(TokenAnswer::Granted(grant))
             }
-            None => Err(WireError { error: facts.not_rings(), ambiguous: true }),
+            None => Err(WireError { error: facts.not_rings(), ambiguous: true, date: None }),
         },
         412 if kind == GrantKind::Password && !facts.asked_for_too_many_codes() => {
             Ok(TokenAnswer::CodeNeeded(TwoFactor::from_answer(body)))
         }
-        _ => Err(WireError { error: facts.token_error(kind), ambiguous: is_ambiguous(status) }),
+        _ => {
+            // A page may be that of a gateway, and its clock is not Ring's.
+            let date = if facts.is_json_object() { headers.all("date").find_map(http_date) } else { None };
+            Err(WireError { error: facts.token_error(kind), ambiguous: is_ambiguous(status), date })
+        }
     }
 }
 
@@ -418,6 +422,19 @@ mod tests {
         }
         assert_eq!(granted(r#"{"access_token":"a","refresh_token":"r"}"#).lifetime, Duration::from_secs(60));
         assert!(!granted(r#"{"access_token":"a","refresh_token":"r","expires_in":1e-300}"#).lifetime.is_zero());
+    }
+
+    #[test]
+    fn the_time_of_a_failure_is_rings_only_in_rings_own_answer() {
+        let headers = Headers::new([("date", "Thu, 01 Jan 1970 00:00:07 GMT")]);
+        let date = |status, body: &str| {
+            let answer = classify(GrantKind::RefreshToken, status, &headers, body.as_bytes(), UNIX_EPOCH);
+            answer.expect_err("a failure").date
+        };
+        assert_eq!(date(400, r#"{"error":"invalid_grant"}"#), Some(Duration::from_secs(7)));
+        for (status, body) in [(503, HTML), (200, HTML), (502, "")] {
+            assert_eq!(date(status, body), None, "{status} {body}");
+        }
     }
 
     #[test]

@@ -156,18 +156,20 @@ pub struct WireError {
     /// Whether Ring may have processed the request although no usable answer arrived. If so, the caller must send the same
     /// token again soon.
     pub ambiguous: bool,
+    /// The `Date` of Ring's answer, since 1970.
+    pub date: Option<Duration>,
 }
 
 impl WireError {
     /// Creates the error for a failure before anything was sent.
     fn not_sent(error: Error) -> Self {
-        Self { error, ambiguous: false }
+        Self { error, ambiguous: false, date: None }
     }
 }
 
 impl From<HttpFailure> for WireError {
     fn from(failure: HttpFailure) -> Self {
-        Self { error: failure.to_error(), ambiguous: failure.ambiguous }
+        Self { error: failure.to_error(), ambiguous: failure.ambiguous, date: None }
     }
 }
 

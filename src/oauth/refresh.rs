@@ -24,7 +24,7 @@ impl OauthClient for RingOauth {
             ];
             match self.token(GrantKind::RefreshToken, &fields, hardware_id, "").await? {
                 TokenAnswer::Granted(grant) => Ok(grant),
-                TokenAnswer::CodeNeeded(_) => Err(WireError { error: unasked_code(), ambiguous: true }),
+                TokenAnswer::CodeNeeded(_) => Err(WireError { error: unasked_code(), ambiguous: true, date: None }),
             }
         })
     }

@@ -139,6 +139,11 @@ impl Clock for Process {
     }
 }
 
+/// A time of Ring as a header says it: in whole seconds.
+fn date(at: Duration) -> Duration {
+    Duration::from_secs(u64::try_from(EPOCH / 1_000).unwrap() + at.as_secs())
+}
+
 /// Ring, as one process reaches it.
 struct Wire {
     process: Process,
@@ -153,22 +158,23 @@ impl OauthClient for Wire {
                 Ok(Given::Pair { refresh, access }) => {
                     let world = self.process.world();
                     let made = world.ring.access[access];
-                    // As a header says it: in whole seconds.
-                    let date = Duration::from_secs(u64::try_from(EPOCH / 1_000).unwrap() + made.as_secs());
                     Ok(Grant {
                         access_token: Secret::new(format!("access-{access}")),
                         refresh_token: Secret::new(raw(refresh)),
                         token_type: "Bearer".into(),
                         scope: "client".into(),
                         lifetime: world.ring.lifetime,
-                        date: Some(date),
+                        date: Some(date(made)),
                     })
                 }
                 Ok(Given::Refused) => {
                     let error = Error::new(ErrorCode::RefreshTokenRejected, "invalid_grant").with_http_status(400);
-                    Err(WireError { error, ambiguous: false })
+                    Err(WireError { error, ambiguous: false, date: Some(date(self.process.world().now())) })
                 }
-                Err(()) => Err(WireError { error: Error::new(ErrorCode::Timeout, "no answer"), ambiguous: true }),
+                Err(()) => {
+                    let error = Error::new(ErrorCode::Timeout, "no answer");
+                    Err(WireError { error, ambiguous: true, date: None })
+                }
             }
         })
     }

@@ -410,3 +410,16 @@ fn the_mark_of_another_host_is_waited_for_after_it_came_into_the_own_spool() {
         assert_eq!(process.world().ring.requests, 2, "nothing was sent beside the request of the other host");
     });
 }
+
+#[test]
+fn a_host_learns_rings_time_from_a_failing_answer() {
+    calmly(|hosts| async move {
+        let (process, disk) = &hosts[0];
+        process.world().hosts[0].skew = -3_600_000;
+        process.world().ring.alive = false;
+        let error = open(&hosts[0], Some(&host::raw(0))).auth().await.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::RefreshTokenRejected);
+        let offset = disk.state().unwrap().clock_offset;
+        assert!((3_598_000..=3_602_000).contains(&offset), "{offset}");
+    });
+}
