@@ -15,12 +15,21 @@ if (args.includes('watch')) require('../lib/signals.js').onEnd(addon.endWatch)
 if (isDoctor) require('../lib/signals.js').beforeAnySignal(addon.endDoctor)
 
 const surroundings = isDoctor ? require('../lib/doctor.js').surroundings() : undefined
-const running = args.includes('--web')
-  ? require('../lib/web/cli.js').run(addon, args)
-  : addon.runCli(args, input(), surroundings)
-running.then((code) => {
-  process.exitCode = code
-})
+const path = args.some((arg) => arg.startsWith('--store-module')) ? addon.storeModule(args) : null
+if (path === null) {
+  run().then((code) => {
+    process.exitCode = code
+  })
+} else {
+  const { end, loadStoreModule } = require('../lib/store-module.js')
+  loadStoreModule(addon, path).then(run).then(end)
+}
+
+/** @param {Awaited<ReturnType<typeof import('../lib/store-module.js').loadStoreModule>>} [module] @returns {Promise<number>} */
+function run(module) {
+  if (args.includes('--web')) return require('../lib/web/cli.js').run(addon, args, module)
+  return addon.runCli(args, input(), surroundings, module?.native)
+}
 
 /** Whether a word is the command and not the value of an option. @param {string} word */
 function isCommand(word) {

@@ -37,6 +37,13 @@ export declare class BindingManager {
   close(): Promise<undefined>
 }
 
+/** The store of a module, or the reason why it cannot be used. */
+export declare class BindingModule {
+  constructor(store: BindingStore, sealKey?: string | undefined | null, load?: (() => Promise<BindingAnswer>) | undefined | null, save?: ((arg: BindingChange) => Promise<BindingAnswer>) | undefined | null, key?: (() => Promise<BindingAnswer>) | undefined | null, warnings?: (() => Promise<BindingAnswer>) | undefined | null)
+  /** Says why there is no store. */
+  static refused(problem: string): BindingModule
+}
+
 /** A request that can be aborted. */
 export declare class BindingRequest {
   reply(): Promise<BindingReply>
@@ -50,7 +57,7 @@ export declare class BindingWaiting {
 }
 
 /** Prepares `login --web`. Resolves with the options of the page, or with the exit code if there is nothing to serve. */
-export declare function beginWebLogin(args: Array<string>): Promise<BindingWebStart>
+export declare function beginWebLogin(args: Array<string>, module?: BindingModule | undefined | null): Promise<BindingWebStart>
 
 /** The answer of a program's own code. */
 export type BindingAnswer =
@@ -283,11 +290,11 @@ export interface BindingTwoFactor {
 
 /** What the page of `login --web` is served with. */
 export interface BindingWebLogin {
-  /** `null` if the token is printed. */
+  /** `null` if the token is printed, or a module exports the store. */
   store: BindingStore | null
   /** The key of the journal, as text. */
   sealKey: string | null
-  /** The file in which people look for the token. */
+  /** The place in which people look for the token; `null` if the token is printed. */
   path: string | null
   /** Sentences about the changes beyond the token. */
   changes: Array<string>
@@ -341,10 +348,16 @@ export declare function parseRefreshToken(token: string): BindingToken
 /** Restores the terminal after a dialogue of the command line, before a signal ends the process. */
 export declare function restoreTerminal(): void
 
-/** Runs the command line. `input` is the result of `lib/standard-input.js`, `surroundings` that of `lib/doctor.js`. */
-export declare function runCli(args: Array<string>, input?: string | undefined | null, surroundings?: string | undefined | null): Promise<number>
+/**
+ * Runs the command line. `input` is the result of `lib/standard-input.js`, `surroundings` that of `lib/doctor.js`, `module` that of
+ * `lib/store-module.js`.
+ */
+export declare function runCli(args: Array<string>, input?: string | undefined | null, surroundings?: string | undefined | null, module?: BindingModule | undefined | null): Promise<number>
 
 /** Sets the certificates of the system that Node has read (PEM), or the reason why there are none, for all later managers. */
 export declare function setSystemCertificates(pem?: string | undefined | null, problem?: string | undefined | null): void
+
+/** The path behind `--store-module`, if that module has to be loaded. */
+export declare function storeModule(args: Array<string>): string | null
 
 export declare function untilIdle(): Promise<undefined>

@@ -109,7 +109,7 @@ impl From<WebLogin> for BindingWebLogin {
         Self {
             store: to_store(login.location),
             seal_key: login.key.map(|key| key.expose().to_owned()),
-            path: login.path.as_deref().map(text),
+            path: login.path,
             changes: login.changes,
             login_flow: login.login_flow.to_owned(),
             user_agent: login.user_agent,

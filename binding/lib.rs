@@ -7,6 +7,7 @@
 mod api;
 mod convert;
 mod custom_store;
+mod module;
 mod types;
 
 use std::cell::Cell;
@@ -30,6 +31,7 @@ use tokio::sync::Notify;
 
 use convert::{auth_result, empty_result, step_result};
 use custom_store::{JsKey, JsStore};
+use module::BindingModule;
 use ring_auth::cli::StandardInput;
 use ring_auth::files::Disk;
 use ring_auth::http::{Environment, HttpConfig};
@@ -354,13 +356,21 @@ pub fn until_idle(env: Env) -> napi::Result<AsyncBlock<()>> {
     promise(env, activity::until_idle())
 }
 
-/// Runs the command line. `input` is the result of `lib/standard-input.js`, `surroundings` that of `lib/doctor.js`.
+/// The path behind `--store-module`, if that module has to be loaded.
+#[napi]
+pub fn store_module(args: Vec<String>) -> Option<String> {
+    ring_auth::cli::store_module(args.into_iter().map(OsString::from).collect())
+}
+
+/// Runs the command line. `input` is the result of `lib/standard-input.js`, `surroundings` that of `lib/doctor.js`, `module` that of
+/// `lib/store-module.js`.
 #[napi]
 pub fn run_cli(
     env: Env,
     args: Vec<String>,
     input: Option<String>,
     surroundings: Option<String>,
+    module: Option<&BindingModule>,
 ) -> napi::Result<AsyncBlock<u32>> {
     let args = args.into_iter().map(OsString::from).collect();
     let input = match input.as_deref() {
@@ -368,7 +378,11 @@ pub fn run_cli(
         Some("mintty") => StandardInput::Mintty,
         _ => StandardInput::Options,
     };
-    promise(env, async move { u32::from(ring_auth::cli::run(args, input, surroundings, Handle::current()).await) })
+    let module = module.map(BindingModule::to_module);
+    promise(
+        env,
+        async move { u32::from(ring_auth::cli::run(args, input, surroundings, module, Handle::current()).await) },
+    )
 }
 
 /// Sets the certificates of the system that Node has read (PEM), or the reason why there are none, for all later managers.
@@ -379,9 +393,14 @@ pub fn set_system_certificates(pem: Option<String>, problem: Option<String>) {
 
 /// Prepares `login --web`. Resolves with the options of the page, or with the exit code if there is nothing to serve.
 #[napi]
-pub fn begin_web_login(env: Env, args: Vec<String>) -> napi::Result<AsyncBlock<BindingWebStart>> {
+pub fn begin_web_login(
+    env: Env,
+    args: Vec<String>,
+    module: Option<&BindingModule>,
+) -> napi::Result<AsyncBlock<BindingWebStart>> {
     let args = args.into_iter().map(OsString::from).collect();
-    promise(env, async move { ring_auth::cli::begin_web_login(args, Handle::current()).await.into() })
+    let module = module.map(BindingModule::to_module);
+    promise(env, async move { ring_auth::cli::begin_web_login(args, module, Handle::current()).await.into() })
 }
 
 /// Ends `watch` as soon as a rotation under way is stored. Returns whether there is a watch to end.

@@ -188,11 +188,11 @@ pub enum BindingWebStart {
 /// What the page of `login --web` is served with.
 #[napi(object, object_from_js = false, use_nullable = true)]
 pub struct BindingWebLogin {
-    /// `null` if the token is printed.
+    /// `null` if the token is printed, or a module exports the store.
     pub store: Option<BindingStore>,
     /// The key of the journal, as text.
     pub seal_key: Option<String>,
-    /// The file in which people look for the token.
+    /// The place in which people look for the token; `null` if the token is printed.
     pub path: Option<String>,
     /// Sentences about the changes beyond the token.
     pub changes: Vec<String>,

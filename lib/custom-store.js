@@ -346,4 +346,4 @@ function wordsOfOne(error) {
   return typeof code === 'string' && !message.includes(code) ? `${message} (${code})` : message
 }
 
-module.exports = { CustomStore, storeOption }
+module.exports = { CustomStore, storeOption, words }

@@ -23,10 +23,11 @@ const WORTH =
  * Runs a command line that has `--web` in it.
  * @param {typeof import('../../binding/binding.js')} addon
  * @param {string[]} args
+ * @param {Awaited<ReturnType<typeof import('../store-module.js').loadStoreModule>>} [module]
  * @returns {Promise<number>} The exit code.
  */
-async function run(addon, args) {
-  const start = await addon.beginWebLogin(args)
+async function run(addon, args, module) {
+  const start = await addon.beginWebLogin(args, module?.native)
   if (start.type === 'ended') return start.exitCode
   const { login } = start
   const say = (/** @type {string} */ text) => {
@@ -34,7 +35,7 @@ async function run(addon, args) {
   }
   try {
     const { RingTokenManager } = require('../../index.js')
-    const manager = new RingTokenManager(managerOptions(login))
+    const manager = new RingTokenManager(managerOptions(login, module?.value))
     try {
       return await serve(login, manager, say)
     } finally {
@@ -58,7 +59,7 @@ async function serve(login, manager, say) {
       allowedHosts: login.allowedHosts,
       ...(login.tlsCert == null ? {} : { tls: certificate(login) }),
       signal: controller.signal,
-      printsToken: login.store != null,
+      printsToken: login.path != null,
     })
     if (login.json) process.stdout.write(`${JSON.stringify({ url: page.url })}\n`)
     if (login.host != null && !isLoopback(login.host) && login.tlsCert == null) {
@@ -90,7 +91,7 @@ async function show(login, manager, say) {
     const auth = status.state === 'ready' ? await manager.getAuth() : undefined
     print({ refreshToken, hardwareId, expiresAt: auth?.expiresAt ?? null, persisted: status.persisted })
   }
-  if (login.store == null) {
+  if (login.path == null) {
     if (!login.json) {
       const head = '\nSuccessfully logged in to Ring. Please add the following to your config:\n\n'
       process.stdout.write(login.quiet ? `${line}\n` : `${head}${line}\n\n`)
@@ -131,8 +132,8 @@ function print(result) {
   process.stdout.write(`${JSON.stringify(result)}\n`)
 }
 
-/** @param {WebLogin} login @returns {import('../../index.js').RingTokenManagerOptions} */
-function managerOptions(login) {
+/** @param {WebLogin} login @param {any} [exported] the store of a module @returns {import('../../index.js').RingTokenManagerOptions} */
+function managerOptions(login, exported) {
   const { loginFlow, userAgent, systemId, deviceName, oauthUrl, apiUrl, store, sealKey, quiet, verbose } = login
   const levels = quiet ? ['error'] : verbose ? ['error', 'warn', 'info', 'debug'] : ['error', 'warn']
   /** @type {any} */
@@ -146,6 +147,7 @@ function managerOptions(login) {
     if (value != null) options[name] = value
   }
   if (deviceName != null) options.controlCenterDisplayName = deviceName
+  if (store == null && exported !== undefined) options.store = exported
   if (store != null) options.store = { ...storeOf(store), ...(sealKey != null && { key: sealKey }) }
   return options
 }

@@ -8,7 +8,7 @@ use lexopt::prelude::{Long, Short, Value, ValueExt};
 
 use super::flags::{self, Action, COMMANDS, Flag, FlagId};
 use super::output::Verbosity;
-use super::{StandardInput, suggest};
+use super::{Module, StandardInput, suggest};
 use crate::oauth::LoginFlow;
 use crate::{Error, Result, Secret};
 
@@ -29,6 +29,8 @@ pub(super) struct Options {
     /// The file with the secret of the authenticator app.
     pub(super) totp_secret_file: Option<PathBuf>,
     pub(super) store: StoreOptions,
+    /// The store that the module of `--store-module` exports. Not an option: JavaScript loads it.
+    pub(super) module: Option<Module>,
     pub(super) keys: KeyOptions,
     pub(super) login_flow: LoginFlow,
     pub(super) user_agent: Option<String>,
@@ -209,7 +211,7 @@ impl Reader {
             FlagId::PasswordStdin => options.password_stdin = true,
             FlagId::Code => options.code = Some(code(&text(parser, long)?, long)?),
             FlagId::TotpSecretFile => options.totp_secret_file = Some(path(parser, long)?),
-            FlagId::Dotenv | FlagId::EnvFile | FlagId::StateFile => {
+            FlagId::Dotenv | FlagId::EnvFile | FlagId::StateFile | FlagId::StoreModule => {
                 options.store.choose(flag, Some(path(parser, long)?))?;
             }
             FlagId::Homebridge => options.store.choose(flag, homebridge_path(parser)?)?,
@@ -316,7 +318,7 @@ fn check_store(action: Action, options: &Options, has_token_file: bool) -> Resul
     };
     if needs_store {
         return Err(Error::invalid(
-            "Say where the token is kept: --homebridge [PATH], --dotenv PATH or --state-file PATH.",
+            "Say where the token is kept: --homebridge [PATH], --dotenv PATH, --state-file PATH or --store-module PATH.",
         ));
     }
     if options.max_age.is_some() && (!has_store || options.refresh_token_stdin) {
@@ -624,6 +626,12 @@ mod tests {
             ("login --dotenv a --homebridge", ["--dotenv", "--homebridge"]),
             ("login --env-file a --dotenv b", ["--env-file", "--dotenv"]),
             ("login --state-file a --state-file b", ["--state-file", "twice"]),
+            ("login --store-module a --state-file b", ["--store-module", "--state-file"]),
+            ("status --homebridge --store-module a", ["--homebridge", "--store-module"]),
+            ("token --store-module a --store-module b", ["--store-module", "twice"]),
+            ("token --store-module a --state-dir d", ["--state-dir", "--dotenv"]),
+            ("token --store-module a --key-file k", ["--key-file goes with", "--state-file"]),
+            ("login --store-module", ["--store-module", "needs a value"]),
             ("login --platform P", ["--platform", "--homebridge"]),
             ("login --dotenv a --name N", ["--name", "--homebridge"]),
             ("login --homebridge --env-key K", ["--env-key", "--dotenv"]),

@@ -1,6 +1,5 @@
 //! What a command works with: the opened store, the key of its journal, Ring's servers.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -15,7 +14,9 @@ use super::store::{ChosenStore, named};
 use crate::http::{HttpClient, HttpConfig};
 use crate::journal::{Codec, Notice};
 use crate::location::Opened;
-use crate::manager::{DEFAULT_DEVICE_NAME, Listener, Manager, Parts, Settings, Shown, Status, SystemClock};
+use crate::manager::{
+    DEFAULT_DEVICE_NAME, Listener, Manager, Parts, Settings, SharedParts, Shown, Status, SystemClock,
+};
 use crate::mirror::{Attempts, Introduced, Purpose};
 use crate::oauth::{Endpoints, Origin, RingOauth};
 use crate::{Error, ErrorCode, Secret, task};
@@ -35,6 +36,8 @@ pub(super) enum Saved {
     Everywhere,
     /// In the journal, but not in the file that shows it.
     JournalOnly,
+    /// In the spool of this host, but not in the shared store.
+    SpoolOnly,
     /// Not in the journal, so not durably.
     Nowhere,
 }
@@ -42,7 +45,7 @@ pub(super) enum Saved {
 impl Context {
     pub(super) fn open(options: &Options, purpose: Purpose) -> crate::Result<Self> {
         let endpoints = endpoints()?;
-        let chosen = ChosenStore::find(&options.store)?;
+        let chosen = ChosenStore::find(options)?;
         let codec = keys::codec(options, endpoints.issuer())?;
         let opened = chosen.open(&codec, purpose)?;
         // A manager would wait until the store works again, but a command needs it now. And the journal of another issuer, or of a
@@ -56,7 +59,7 @@ impl Context {
 
     /// Checks that standard output can take a token that is kept nowhere else.
     pub(super) fn try_output(&self) -> crate::Result<()> {
-        if self.chosen.path().is_some() { Ok(()) } else { stdout::try_out() }
+        if self.chosen.keeps() { Ok(()) } else { stdout::try_out() }
     }
 
     /// Checks that a login can be stored. Returns what the login will change beyond the token.
@@ -174,7 +177,7 @@ impl Context {
             oauth,
             clock: Arc::new(SystemClock::new()),
             listener,
-            shared: None,
+            shared: self.opened.shared.clone().map(|engine| SharedParts::new(engine, self.codec.clone())),
             runtime: runtime.clone(),
         };
         let settings = Settings {
@@ -192,7 +195,8 @@ impl Context {
     pub(super) async fn saved(&self, status: &Status, newest: &Secret) -> Saved {
         let (opened, newest) = (self.opened.clone(), newest.clone());
         if !status.persisted {
-            return Saved::Nowhere;
+            let is_spooled = blocking(move || Ok(opened.spools(&newest))).await.unwrap_or(false);
+            return if is_spooled { Saved::SpoolOnly } else { Saved::Nowhere };
         }
         // If there was no problem and the file shows another token, another process has rotated since.
         if store_problem(status).is_none() || blocking(move || Ok(opened.shows(&newest))).await.unwrap_or(false) {
@@ -202,28 +206,32 @@ impl Context {
     }
 
     /// The place where people find the token: the file, or only its journal if the file has a reference in place of the token.
-    pub(super) async fn stored_in(&self, path: &Path) -> String {
-        let opened = self.opened.clone();
+    pub(super) async fn stored_in(&self) -> String {
+        let (opened, place) = (self.opened.clone(), self.chosen.place());
         match blocking(move || Ok(opened.reference())).await {
             Ok(Some(flaw)) => format!(
-                "the journal {}; the value in {} is left alone, because it {}",
+                "the journal {}; the value in {place} is left alone, because it {}",
                 self.opened.store.name(),
-                path.display(),
                 flaw.reason()
             ),
-            _ => path.display().to_string(),
+            _ => place,
         }
     }
 
     /// Says where the token is stored and where it is not. Returns the exit code.
     pub(super) fn not_stored(&self, saved: Saved, status: &Status, what: &str, output: &Output) -> u8 {
-        let file = self.chosen.path().map(|path| path.display().to_string()).unwrap_or_default();
-        let journal = self.opened.store.name();
+        let (place, journal) = (self.chosen.place(), self.opened.store.name());
+        if saved == Saved::SpoolOnly {
+            output.complain(&format!(
+                "ring-auth: {what}, but {place} has not taken the new refresh token. It is in the spool {journal} of this host, and the next start or refresh here brings it to the store."
+            ));
+            return 0;
+        }
         output.complain(&match saved {
             Saved::JournalOnly => format!(
-                "ring-auth: {what}, and the new refresh token is in the journal {journal}, but could not be written into {file}. The next start or refresh writes it there, once that works."
+                "ring-auth: {what}, and the new refresh token is in the journal {journal}, but could not be written into {place}. The next start or refresh writes it there, once that works."
             ),
-            Saved::Everywhere | Saved::Nowhere => {
+            Saved::Everywhere | Saved::SpoolOnly | Saved::Nowhere => {
                 let where_else = match self.opened.mirror {
                     Some(_) => "its journal does not have it",
                     None => "nothing else has it",

@@ -85,6 +85,7 @@ pub(super) enum FlagId {
     EnvFile,
     EnvKey,
     StateFile,
+    StoreModule,
     StateDir,
     RefreshTokenStdin,
     KeyFile,
@@ -261,6 +262,12 @@ pub(super) static SECTIONS: &[Section] = &[
             )
             .with(&[FlagId::Homebridge, FlagId::Dotenv, FlagId::EnvFile], "--homebridge, --dotenv or --env-file"),
             Flag::new(FlagId::StateFile, "--state-file", FILE, "a journal: a small file that only ring-auth writes"),
+            Flag::new(
+                FlagId::StoreModule,
+                "--store-module",
+                FILE,
+                "a JavaScript module that exports the store, such as a database that several hosts share",
+            ),
             Flag::new(
                 FlagId::RefreshTokenStdin,
                 "--refresh-token-stdin",

@@ -22,6 +22,14 @@ pub(super) fn codec(options: &Options, issuer: String) -> Result<Codec> {
     if !options.store.is_given() {
         return Ok(codec);
     }
+    let forgetting = |codec: Codec| if options.keys.forgets_sealed { codec.forgetting_sealed() } else { codec };
+    if let Some(module) = &options.module {
+        // The program that uses the module knows no other key.
+        return Ok(forgetting(match module.key.clone() {
+            Some(key) => codec.with_key(key),
+            None => codec,
+        }));
+    }
     let key = of_options(&options.keys, options.store.env_key.as_deref(), &Environment::of_this_process())?;
     if options.keys.unseal && key.is_none() {
         return Err(Error::invalid(
@@ -37,7 +45,7 @@ pub(super) fn codec(options: &Options, issuer: String) -> Result<Codec> {
         None if options.keys.unseal => codec.unsealing(),
         None => codec,
     };
-    Ok(if options.keys.forgets_sealed { codec.forgetting_sealed() } else { codec })
+    Ok(forgetting(codec))
 }
 
 fn of_options(

@@ -42,8 +42,8 @@ pub(super) async fn login(options: Options, output: Arc<Output>, runtime: Handle
         output.say(
             "This gets a refresh token for ring-client-api, homebridge-ring and the like. Ring may send you a code.",
         );
-        if let Some(path) = context.chosen.path() {
-            output.say(&format!("It will be kept in {}.", context.stored_in(path).await));
+        if context.chosen.keeps() {
+            output.say(&format!("It will be kept in {}.", context.stored_in().await));
         }
     }
     let done = log_in(&context, &manager, &options, given, &output, &prompter).await;
@@ -234,7 +234,7 @@ async fn show_login(context: &Context, manager: &Manager, expires_at: Option<Mil
         });
         output.token(&result.to_string(), is_only_copy);
     }
-    let Some(path) = context.chosen.path() else {
+    if !context.chosen.keeps() {
         if output.ends_with_token() {
             output.say(WORTH);
         }
@@ -251,13 +251,13 @@ async fn show_login(context: &Context, manager: &Manager, expires_at: Option<Mil
             output.say(&format!("\n{WORTH}"));
         }
         return Ok(0);
-    };
+    }
     if saved == Saved::Everywhere {
-        let place = context.stored_in(path).await;
+        let place = context.stored_in().await;
         output.say(&format!("Successfully logged in to Ring. The refresh token is stored in {place}."));
         return Ok(0);
     }
-    if !output.is_json() {
+    if !output.is_json() && saved != Saved::SpoolOnly {
         output.token(&line, is_only_copy);
     }
     Ok(context.not_stored(saved, &status, "The login worked", output))

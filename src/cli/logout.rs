@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tokio::runtime::Handle;
 
 use super::Done;
 use super::args::Options;
@@ -11,16 +12,29 @@ use super::context::{Context, blocking, show_notices};
 use super::output::Output;
 use super::prompter::with_progress;
 use super::store::Forgotten;
-use crate::mirror::Purpose;
+use crate::journal::Notice;
+use crate::location::Location;
+use crate::mirror::{Follower, Purpose};
 use crate::{Error, ErrorCode};
 
 /// How long to wait for the lock of the journal: longer than any refresh.
 const WAIT_FOR_LOCK: Duration = Duration::from_secs(60);
 
-pub(super) async fn logout(options: &Options, output: &Arc<Output>) -> Done {
+pub(super) async fn logout(options: &Options, output: &Arc<Output>, runtime: &Handle) -> Done {
     let context = Context::open(options, Purpose::Introduce)?;
-    // No manager is opened, because it would first repeat the refresh of a process that was killed.
-    let Forgotten { cleared } = with_progress(output, forget(&context)).await?;
+    if let Location::Custom { state_path: None, .. } = context.chosen.location() {
+        return Err(Error::invalid(format!(
+            "Only the code of {} can remove its token: it has load and save, and no statePath. Remove the token there.",
+            context.chosen.place()
+        ))
+        .into());
+    }
+    let cleared = if context.opened.shared.is_some() {
+        forget_everywhere(&context, options, output, runtime).await?
+    } else {
+        // No manager is opened, because it would first repeat the refresh of a process that was killed.
+        with_progress(output, forget(&context)).await?.cleared
+    };
     match cleared {
         Ok(notices) => show_notices(notices, output),
         Err(error) => {
@@ -31,6 +45,11 @@ pub(super) async fn logout(options: &Options, output: &Arc<Output>) -> Done {
     if output.is_json() {
         output.json(&json!({}));
     }
+    if context.opened.shared.is_some() {
+        output.say("Every other host of the account forgets it as well, when it next looks into the store.");
+    } else if matches!(context.opened.mirror, Some(Follower::Program(_))) {
+        output.say("The store's own code keeps its last token: remove it there.");
+    }
     if context.opened.mirror.is_some() {
         output.say("A program that is running keeps its token in memory: restart it.");
     }
@@ -39,6 +58,19 @@ pub(super) async fn logout(options: &Options, output: &Arc<Output>) -> Done {
          Client Devices, and remove it there; or change the password, which ends every device's.",
     );
     Ok(0)
+}
+
+/// Writes a record without tokens into the shared store, and empties the spool.
+async fn forget_everywhere(
+    context: &Context,
+    options: &Options,
+    output: &Arc<Output>,
+    runtime: &Handle,
+) -> crate::Result<crate::Result<Vec<Notice>>> {
+    let manager = context.open_manager(options, output, runtime, None)?;
+    let cleared = with_progress(output, manager.forget()).await;
+    manager.close().await;
+    cleared.map(|()| Ok(Vec::new()))
 }
 
 /// Waits for the process that holds the journal's lock, then forgets the token.

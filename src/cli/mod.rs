@@ -30,13 +30,17 @@ mod watch;
 mod web;
 
 use std::ffi::OsString;
+use std::fmt;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
+use crate::journal::KeySource;
+use crate::location::Location;
+use crate::mirror::without_tokens;
 use crate::{Error, ErrorCode};
 use args::Parsed;
-use flags::Action;
+use flags::{Action, FlagId};
 use output::Output;
 
 pub use doctor::end_doctor;
@@ -62,22 +66,73 @@ impl StandardInput {
     }
 }
 
+/// The store that the module of `--store-module` exports.
+#[derive(Clone)]
+pub struct Module {
+    /// The place where the token is kept.
+    pub location: Location,
+    /// The key with which the journal is sealed.
+    pub key: Option<KeySource>,
+}
+
+impl Module {
+    /// The error for a module that cannot be used. The reason may quote what the module says.
+    pub fn refused(reason: &str) -> Error {
+        Error::invalid(without_tokens(reason, []))
+    }
+}
+
+impl fmt::Debug for Module {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Module(…)")
+    }
+}
+
+/// The path behind `--store-module`. JavaScript loads that module before it calls [`run`]. `None` if no module is needed, also because
+/// the arguments are refused.
+pub fn store_module(args: Vec<OsString>) -> Option<String> {
+    let Parsed { action, options, .. } = args::parse(args, has_token_file()).ok()?;
+    let (flag, path) = options.store.chosen?;
+    let needs_store = flags::COMMANDS.iter().any(|command| command.action == action && !command.is_about_itself);
+    (flag.id == FlagId::StoreModule && needs_store).then(|| path.unwrap_or_default().to_string_lossy().into_owned())
+}
+
 /// Runs the command line with its arguments, without the program's name. Returns the exit code.
 ///
 /// Reads `RING_EMAIL`, `RING_PASSWORD`, `RING_2FA_CODE`, `RING_TOTP_SECRET`, the files that these with `_FILE`,
 /// `RING_REFRESH_TOKEN_FILE` and `RING_AUTH_KEY_FILE` name, the credentials of systemd, `RING_AUTH_OAUTH_URL` and
 /// `RING_AUTH_API_URL`. To find Homebridge's configuration it reads `UIX_CONFIG_PATH`, `UIX_STORAGE_PATH`, and the homes of this user and of
 /// the user that called sudo.
-/// `surroundings`, for `doctor`, is what JavaScript knows of the runtime and the package, as JSON.
-pub async fn run(args: Vec<OsString>, input: StandardInput, surroundings: Option<String>, runtime: Handle) -> u8 {
+/// `surroundings`, for `doctor`, is what JavaScript knows of the runtime and the package, as JSON. `module` is the store of
+/// [`store_module`], or the reason why it cannot be used.
+pub async fn run(
+    args: Vec<OsString>,
+    input: StandardInput,
+    surroundings: Option<String>,
+    module: Option<crate::Result<Module>>,
+    runtime: Handle,
+) -> u8 {
     let json = args.iter().any(|arg| arg == "--json");
-    match args::parse(args, has_token_file()) {
+    match parse_with(args, module).await {
         Ok(mut parsed) => {
             parsed.options.input = input;
             run_parsed(parsed, surroundings, runtime).await
         }
         Err(error) => Output::new(json, output::Verbosity::Normal).fail(&error),
     }
+}
+
+/// Parses the arguments, and asks for the key of a module's store: no thread of the runtime may wait for a function of JavaScript.
+async fn parse_with(args: Vec<OsString>, module: Option<crate::Result<Module>>) -> crate::Result<Parsed> {
+    let mut parsed = args::parse(args, has_token_file())?;
+    parsed.options.module = module.transpose()?;
+    if let Some(key) = parsed.options.module.as_ref().and_then(|module| module.key.clone()) {
+        let asked = context::blocking(move || key.key().map(drop)).await;
+        if !parsed.options.keys.forgets_sealed {
+            asked?;
+        }
+    }
+    Ok(parsed)
 }
 
 /// Whether a variable names a file with a token to begin with.
@@ -87,9 +142,9 @@ fn has_token_file() -> bool {
 
 /// Prepares `login --web`, whose page JavaScript serves: finds the store, checks that a login can be stored there, and returns the
 /// options. Runs any other command as [`run`] does.
-pub async fn begin_web_login(args: Vec<OsString>, runtime: Handle) -> WebStart {
+pub async fn begin_web_login(args: Vec<OsString>, module: Option<crate::Result<Module>>, runtime: Handle) -> WebStart {
     let json = args.iter().any(|arg| arg == "--json");
-    let parsed = match args::parse(args, has_token_file()) {
+    let parsed = match parse_with(args, module).await {
         Ok(parsed) => parsed,
         Err(error) => return WebStart::Ended(Output::new(json, output::Verbosity::Normal).fail(&error)),
     };
@@ -133,7 +188,7 @@ async fn run_parsed(parsed: Parsed, surroundings: Option<String>, runtime: Handl
         Action::Status => status::status(&options, &output).await,
         Action::Watch => watch::watch(options, Arc::clone(&output), runtime).await,
         Action::Doctor => doctor::doctor(&options, surroundings.as_deref(), &output).await,
-        Action::Logout => logout::logout(&options, &output).await,
+        Action::Logout => logout::logout(&options, &output, &runtime).await,
     };
     match done {
         Ok(code) => output.finish(code),

@@ -33,18 +33,18 @@ pub(super) async fn refresh(options: Options, output: Arc<Output>, runtime: Hand
             "persisted": status.persisted,
         });
         output.token(&result.to_string(), is_only_copy);
-    } else if !status.persisted {
+    } else if is_only_copy {
         output.token(refresh_token.expose(), is_only_copy);
     }
-    if context.codec.is_changing() && saved != Saved::Nowhere {
+    if context.codec.is_changing() && !is_only_copy {
         context.check_seal().await?;
     }
-    Ok(match context.chosen.path() {
-        None => 0,
-        Some(path) if saved == Saved::Everywhere => {
-            output.say(&format!("Rotated. The new refresh token is stored in {}.", context.stored_in(path).await));
-            0
-        }
-        Some(_) => context.not_stored(saved, &status, "Rotated", &output),
-    })
+    if !context.chosen.keeps() {
+        return Ok(0);
+    }
+    if saved == Saved::Everywhere {
+        output.say(&format!("Rotated. The new refresh token is stored in {}.", context.stored_in().await));
+        return Ok(0);
+    }
+    Ok(context.not_stored(saved, &status, "Rotated", &output))
 }

@@ -14,12 +14,13 @@ use super::keys;
 use super::output::Output;
 use super::store::ChosenStore;
 use crate::files::resolve;
+use crate::journal::Codec;
 use crate::journal::state::{Access, Known, Millis, State, millis};
 use crate::location::Opened;
-use crate::manager::{Clock, Phase, Shown, Status, SystemClock, inspect};
-use crate::mirror::{Attempts, Purpose};
+use crate::manager::{Clock, Phase, Shown, Status, SystemClock, inspect, look_at_shared};
+use crate::mirror::{Allowance, Attempts, Follower, Purpose};
 use crate::token::RefreshToken;
-use crate::{Error, ErrorCode};
+use crate::{Error, ErrorCode, Secret};
 
 /// The information that `status` shows.
 struct Report<'a> {
@@ -29,6 +30,9 @@ struct Report<'a> {
     expires_at: Option<Millis>,
     last_success_at: Option<Millis>,
     files: Option<Files>,
+    /// The shared store, and the spool of this host.
+    store: Option<String>,
+    spool: Option<String>,
 }
 
 /// The file that shows the token, and its journal.
@@ -46,14 +50,17 @@ pub(super) async fn status(options: &Options, output: &Arc<Output>) -> Done {
         let status = Status { phase: Phase::Idle, problem: None, retry_at: None, persisted: false };
         let hardware_id = token.hardware_id();
         let (age_seconds, expires_at, last_success_at) = (None, None, None);
-        show(output, &Report { status, hardware_id, age_seconds, expires_at, last_success_at, files: None });
+        let (files, store, spool) = (None, None, None);
+        show(output, &Report { status, hardware_id, age_seconds, expires_at, last_success_at, files, store, spool });
         return Ok(0);
     }
-    let clock = SystemClock::new();
-    let chosen = ChosenStore::find(&options.store)?;
+    let chosen = ChosenStore::find(options)?;
+    let codec = keys::codec(options, endpoints()?.issuer())?;
     // With this purpose a file without a block counts as one that needs a login. With the other one it cannot be opened.
-    let opened = chosen.open(&keys::codec(options, endpoints()?.issuer())?, Purpose::Introduce)?;
-    let Seen { state, mut status, shown, mut pasted } = look(&chosen, &opened, &clock)?;
+    let opened = chosen.open(&codec, Purpose::Introduce)?;
+    let told = Told::by(&opened, &codec).await?;
+    let clock = told.clock();
+    let Seen { state, mut status, shown, mut pasted } = look(&chosen, &opened, told)?;
     let files = opened.file_mirror().zip(shown);
     let files = files.map(|(mirror, shown)| Files { path: mirror.name(), journal: opened.store.name(), shown });
     // A program that gets this token file begins with its token, unless the journal knows the token.
@@ -67,19 +74,22 @@ pub(super) async fn status(options: &Options, output: &Arc<Output>) -> Done {
     }
     let current = state.as_ref().and_then(|state| state.current());
     let age_seconds = current.map(|stored| clock.wall().saturating_sub(stored.obtained_at) / 1000);
-    let expires_at = state.as_ref().and_then(|state| state.access.as_ref()).map(Access::expires_at);
+    let on_host = |at| clock.on_host(at);
+    let expires_at = state.as_ref().and_then(|state| state.access.as_ref()).map(Access::expires_at).map(on_host);
     let needs_login = status.phase == Phase::NeedsLogin;
     let hardware_id = hardware_id(state.as_ref(), pasted.as_ref());
-    let last_success_at = state.as_ref().and_then(|state| state.last_success_at);
-    show(output, &Report { status, hardware_id, age_seconds, expires_at, last_success_at, files });
+    let last_success_at = state.as_ref().and_then(|state| state.last_success_at).map(on_host);
+    let store = opened.shared.as_ref().map(|engine| engine.name());
+    let spool = (store.is_some() && opened.store.is_durable()).then(|| opened.store.name());
+    show(output, &Report { status, hardware_id, age_seconds, expires_at, last_success_at, files, store, spool });
     if needs_login {
         return Ok(ErrorCode::NoRefreshToken.exit_code());
     }
     if let Some(max_age) = options.max_age
-        && is_too_old(last_success_at, clock.wall(), max_age)
+        && is_too_old(last_success_at, SystemClock::new().wall(), max_age)
     {
         let last = last_success_at.map_or("There was no success yet".to_owned(), |at| {
-            format!("The last success was {} ago", duration(clock.wall().saturating_sub(at) / 1000))
+            format!("The last success was {} ago", duration(SystemClock::new().wall().saturating_sub(at) / 1000))
         });
         output.complain(&format!("ring-auth: {last}, and --max-age allows {}.", duration(max_age.as_secs())));
         return Ok(ErrorCode::Network.exit_code());
@@ -97,17 +107,67 @@ pub(super) struct Seen {
     pub(super) pasted: Option<RefreshToken>,
 }
 
+/// The answers of a module's store, without which it cannot be read.
+#[derive(Default)]
+pub(super) struct Told {
+    /// The state of a shared store and its spool, and the clock by which its times count.
+    shared: Option<(State, Arc<dyn Clock>)>,
+    /// The text that the program's own `load` gave.
+    program: Option<Result<Option<Secret>, Error>>,
+}
+
+impl Told {
+    /// Asks a shared store, or a program's own `load`.
+    ///
+    /// # Errors
+    ///
+    /// `STORE` if the record or the spool cannot be read.
+    pub(super) async fn by(opened: &Opened, codec: &Codec) -> Result<Self, Error> {
+        let shared = match &opened.shared {
+            Some(engine) => Some(look_at_shared(Arc::clone(engine), codec.clone(), opened.store.peek()?).await?),
+            None => None,
+        };
+        let program = match &opened.mirror {
+            Some(Follower::Program(program)) => Some(program.load(&Allowance::new()).await),
+            _ => None,
+        };
+        Ok(Self { shared, program })
+    }
+
+    /// What the store said, if one was asked: a sentence, or the reason why it did not answer.
+    pub(super) fn sentence(&self, place: &str) -> Option<Result<String, Error>> {
+        let holds = |is_there| if is_there { "holds a token" } else { "holds no token" };
+        match (&self.shared, &self.program) {
+            (Some((state, _)), _) => Some(Ok(format!("It answers: {place} {}.", holds(state.family.is_some())))),
+            (None, Some(loaded)) => Some(match loaded {
+                Ok(text) => Ok(format!("Its own load answers: {place} {}.", holds(text.is_some()))),
+                Err(error) => Err(error.clone()),
+            }),
+            (None, None) => None,
+        }
+    }
+
+    /// The clock by which the times in the state count.
+    fn clock(&self) -> Arc<dyn Clock> {
+        self.shared.as_ref().map_or_else(|| SystemClock::shared() as Arc<dyn Clock>, |(_, clock)| Arc::clone(clock))
+    }
+}
+
 /// Reads the store and the mirror, without a lock. Blocks.
 ///
 /// # Errors
 ///
 /// As for [`Store::peek`](crate::journal::Store::peek); and as for [`Mirror::look`](crate::mirror::Mirror::look) if the journal holds no token.
-pub(super) fn look(chosen: &ChosenStore, opened: &Opened, clock: &dyn Clock) -> Result<Seen, Error> {
+pub(super) fn look(chosen: &ChosenStore, opened: &Opened, told: Told) -> Result<Seen, Error> {
+    let clock = told.clock();
     // Nothing is locked, and the file follows the journal. In this order a rotation in between makes the token in the file an old copy,
     // and never a pasted one.
-    let looked = opened.file_mirror().map(|mirror| mirror.look(Attempts::Several));
-    let state = opened.store.peek()?;
-    let mut status = inspect(state.as_ref(), clock);
+    let looked = told.program.or_else(|| opened.file_mirror().map(|mirror| mirror.look(Attempts::Several)));
+    let state = match told.shared {
+        Some((state, _)) => Some(state),
+        None => opened.store.peek()?,
+    };
+    let mut status = inspect(state.as_ref(), clock.as_ref());
     status.problem = status.problem.map(|error| chosen.in_our_words(error));
     let journal = PathBuf::from(opened.store.name());
     if state.is_none() && is_not_empty(&journal) {
@@ -179,7 +239,7 @@ impl Files {
 }
 
 fn show(output: &Output, report: &Report<'_>) {
-    let Report { status, hardware_id, age_seconds, expires_at, last_success_at, files } = report;
+    let Report { status, hardware_id, age_seconds, expires_at, last_success_at, files, store, spool } = report;
     let problem = status.problem.as_ref();
     if output.is_json() {
         let mut result = json!({
@@ -210,6 +270,12 @@ fn show(output: &Output, report: &Report<'_>) {
     if let Some(at) = *last_success_at {
         let since = SystemClock::new().wall().saturating_sub(at) / 1000;
         lines.push(format!("Last success: {} ago", duration(since)));
+    }
+    if let Some(store) = store {
+        lines.push(format!("Store:        {store}"));
+    }
+    if let Some(spool) = spool {
+        lines.push(format!("Spool:        {spool}"));
     }
     if let Some(problem) = problem {
         lines.push(format!("Last problem: {problem}"));

@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::args::StoreOptions;
-use super::flags::FlagId;
+use super::args::{Options, StoreOptions};
+use super::flags::{Flag, FlagId};
 use crate::files::{Disk, platform, unusable};
 use crate::journal::state::State;
 use crate::journal::{Begun, Codec, ELSEWHERE, Notice};
@@ -23,6 +23,8 @@ pub(super) struct ChosenStore {
     location: Location,
     /// The options that choose it, as the user can type them again.
     typed: String,
+    /// The path of the module that exports it, as it was typed.
+    module: Option<String>,
 }
 
 /// The result of a logout whose journal is forgotten.
@@ -37,10 +39,24 @@ impl ChosenStore {
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` if `--homebridge` has no path and not exactly one of the usual places has a configuration, and for a
-    /// key that cannot be the name of a variable.
-    pub(super) fn find(options: &StoreOptions) -> Result<Self> {
-        Ok(Self { location: location(options)?, typed: typed(options) })
+    /// `INVALID_ARGUMENT` if `--homebridge` has no path and not exactly one of the usual places has a configuration, for a
+    /// key that cannot be the name of a variable, and for a module that JavaScript has not loaded.
+    pub(super) fn find(options: &Options) -> Result<Self> {
+        let path = match &options.store.chosen {
+            Some((Flag { id: FlagId::StoreModule, .. }, path)) => path.as_deref(),
+            _ => None,
+        };
+        let location = match (path, &options.module) {
+            (Some(_), Some(module)) => module.location.clone(),
+            (Some(_), None) => {
+                return Err(Error::invalid(
+                    "The module of --store-module is loaded by the package's own command, npx ring-auth.",
+                ));
+            }
+            (None, _) => location(&options.store)?,
+        };
+        let module = path.map(|path| path.display().to_string());
+        Ok(Self { location, typed: typed(&options.store), module })
     }
 
     /// Opens the store. Writes nothing yet.
@@ -60,6 +76,20 @@ impl ChosenStore {
     /// The file in which people look for the token; `None` if the token is only printed.
     pub(super) fn path(&self) -> Option<&Path> {
         self.location.path()
+    }
+
+    /// Whether the token is kept; otherwise it is only printed.
+    pub(super) fn keeps(&self) -> bool {
+        !matches!(self.location, Location::Memory)
+    }
+
+    /// The place of the token, for messages.
+    pub(super) fn place(&self) -> String {
+        match (self.path(), &self.module) {
+            (Some(path), _) => path.display().to_string(),
+            (None, Some(module)) => format!("the store of {module}"),
+            (None, None) => String::new(),
+        }
     }
 
     /// The file of the mirror, and the place of the token in it.
@@ -99,13 +129,14 @@ impl ChosenStore {
 
     /// Adds to an error the command that fixes it, with the options of this store.
     pub(super) fn in_our_words(&self, error: Error) -> Error {
-        match (self.path(), error.code()) {
-            (Some(_), ErrorCode::NoRefreshToken) if error.message().starts_with(ELSEWHERE) => {
+        match error.code() {
+            _ if !self.keeps() => error,
+            ErrorCode::NoRefreshToken if error.message().starts_with(ELSEWHERE) => {
                 let login = format!("with `ring-auth login {}`", self.typed);
                 error.clone().with_message(error.message().replace("with `npx ring-auth`", &login))
             }
-            (Some(_), ErrorCode::NoRefreshToken) => self.nothing_yet(),
-            (Some(_), ErrorCode::RefreshTokenRejected) => {
+            ErrorCode::NoRefreshToken => self.nothing_yet(),
+            ErrorCode::RefreshTokenRejected => {
                 let what = error.message().split("Log in again").next().unwrap_or_default().trim_end().to_owned();
                 error.clone().with_message(format!("{what} Log in again with: ring-auth login {}", self.typed))
             }
@@ -115,7 +146,7 @@ impl ChosenStore {
 
     /// The error if the file has a text in place of the token that cannot be one.
     pub(super) fn nothing_but(&self, flaw: Flaw) -> Error {
-        let error = flaw.nothing_in(&self.path().unwrap_or(Path::new("")).display().to_string());
+        let error = flaw.nothing_in(&self.place());
         let message = format!("{} Or get one with: ring-auth login {}", error.message(), self.typed);
         error.with_message(message)
     }
@@ -134,10 +165,10 @@ impl ChosenStore {
 
     /// The error if there is no token yet.
     pub(super) fn nothing_yet(&self) -> Error {
-        let path = self.path().unwrap_or(Path::new("")).display();
+        let place = self.place();
         Error::new(
             ErrorCode::NoRefreshToken,
-            format!("There is no refresh token in {path} yet. Get one with: ring-auth login {}", self.typed),
+            format!("There is no refresh token in {place} yet. Get one with: ring-auth login {}", self.typed),
         )
     }
 }
@@ -224,9 +255,10 @@ impl Opened {
         !matches!(Path::new(&name).parent().map(Path::try_exists), Some(Ok(false)))
     }
 
-    /// Whether the mirror shows this token or a newer one of the journal. True if there is no mirror.
+    /// Whether the mirror shows this token or a newer one of the journal. True if there is no mirror. Whether a program has saved it is
+    /// not known.
     pub(super) fn shows(&self, newest: &Secret) -> bool {
-        let Some(mirror) = self.file_mirror() else { return true };
+        let Some(mirror) = self.file_mirror() else { return self.mirror.is_none() };
         let Ok(shown) = mirror.look(Attempts::Several) else { return false };
         let state = self.store.peek().ok().flatten();
         shown.as_ref() == Some(newest) || Shown::beside(state.as_ref(), shown.as_ref()) == Shown::Newest
@@ -239,6 +271,16 @@ impl Opened {
             Shown::Reference(flaw) => Some(flaw),
             _ => None,
         }
+    }
+
+    /// Whether the spool of this host has this token, which the shared store has not taken yet.
+    pub(super) fn spools(&self, newest: &Secret) -> bool {
+        self.shared.is_some()
+            && self.store.is_durable()
+            && self.held().is_ok_and(|state| {
+                let current = state.as_ref().and_then(|state| state.current());
+                current.is_some_and(|current| current.token.wrapped() == *newest)
+            })
     }
 
     /// The stored state; `None` if it has no token.

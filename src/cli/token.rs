@@ -31,8 +31,8 @@ pub(super) async fn token(options: Options, output: Arc<Output>, runtime: Handle
     let status = manager.status();
     let newest = manager.refresh_token().unwrap_or(auth.refresh_token);
     let saved = context.saved(&status, &newest).await;
-    let unstored = (!status.persisted).then_some(&newest);
     let is_only_copy = saved == Saved::Nowhere;
+    let unstored = is_only_copy.then_some(&newest);
     if output.is_json() {
         let mut result = json!({ "accessToken": auth.access_token.expose(), "expiresAt": auth.expires_at });
         if let Some(token) = unstored {
@@ -43,5 +43,9 @@ pub(super) async fn token(options: Options, output: Arc<Output>, runtime: Handle
         output.token(&format!("\"refreshToken\": \"{}\"", token.expose()), is_only_copy);
     }
     // If the journal is written, the access token is valid, and a problem with the file is in the log.
-    Ok(if unstored.is_some() { context.not_stored(saved, &status, "Rotated", &output) } else { 0 })
+    Ok(if is_only_copy || saved == Saved::SpoolOnly {
+        context.not_stored(saved, &status, "Rotated", &output)
+    } else {
+        0
+    })
 }

@@ -24,8 +24,8 @@ pub struct WebLogin {
     pub location: Location,
     /// The key with which the journal is sealed, as text.
     pub key: Option<Secret>,
-    /// The file in which people look for the token.
-    pub path: Option<PathBuf>,
+    /// The place in which people look for the token; `None` if the token is printed.
+    pub path: Option<String>,
     /// Sentences on what the login changes beyond the token.
     pub changes: Vec<String>,
     /// `auto`, `pkce` or `password`.
@@ -66,7 +66,7 @@ pub(super) async fn prepare(options: &Options, page: WebOptions, output: &Output
     Ok(WebLogin {
         location: context.chosen.location().clone(),
         key: context.key_text()?,
-        path: context.chosen.path().map(PathBuf::from),
+        path: context.chosen.keeps().then(|| context.chosen.place()),
         changes: context.chosen.changes(&planned),
         login_flow: match options.login_flow {
             LoginFlow::Auto => "auto",

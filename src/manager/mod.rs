@@ -46,6 +46,7 @@ mod sync;
 mod watch;
 
 pub use account::snapshot::inspect;
+pub use account::stored::look_at_shared;
 pub use clock::{Clock, SystemClock};
 pub use events::{Ended, Event, Level, Listener};
 pub use handle::Manager;

@@ -6,15 +6,17 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
+
 use super::super::args::Options;
 use super::super::given_token;
 use super::super::keys;
 use super::super::secrets::Environment;
-use super::super::status::{self, Seen};
+use super::super::status::{self, Seen, Told};
 use super::super::store::{ChosenStore, word};
 use super::folder::{self, FILE_SYSTEM, FOLDER, SPACE, Trial};
 use super::mirror::{self, KEEPER, MIRROR, SAME_TOKEN};
-use super::{Check, in_our_words};
+use super::{Check, State, in_our_words};
 use crate::files::lock::{self, Look};
 use crate::files::names::sibling;
 use crate::files::platform::{self, Holder};
@@ -40,12 +42,14 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(super) struct Wanted {
     options: Options,
     issuer: String,
+    runtime: Handle,
 }
 
 impl Wanted {
     pub(super) fn new(options: &Options, issuer: &str) -> Self {
-        let (store, keys) = (options.store.clone(), options.keys.clone());
-        Self { options: Options { store, keys, ..Options::default() }, issuer: issuer.to_owned() }
+        let (store, keys, module) = (options.store.clone(), options.keys.clone(), options.module.clone());
+        let options = Options { store, module, keys, ..Options::default() };
+        Self { options, issuer: issuer.to_owned(), runtime: Handle::current() }
     }
 }
 
@@ -62,24 +66,36 @@ pub(super) struct Looked {
 
 /// Checks the store. Blocks.
 pub(super) fn look(wanted: &Wanted) -> Looked {
-    let Wanted { options, issuer } = wanted;
+    let Wanted { options, issuer, runtime } = wanted;
     if !options.store.is_given() {
-        let sentence = "No store was named. Name it as for the other commands: --homebridge [PATH], --dotenv PATH or --state-file PATH.";
+        let sentence = "No store was named. Name it as for the other commands: --homebridge [PATH], --dotenv PATH, --state-file PATH or --store-module PATH.";
         return all_but(Check::skipped(STORE, sentence), "No store was named.");
     }
-    let opened = ChosenStore::find(&options.store).and_then(|chosen| {
+    let opened = ChosenStore::find(options).and_then(|chosen| {
+        let codec = keys::codec(options, issuer.clone())?;
         // With this purpose a file without a block counts as one that needs a login. With the other one it cannot be opened.
-        let opened = chosen.open(&keys::codec(options, issuer.clone())?, Purpose::Introduce)?;
-        Ok((chosen, opened))
+        let opened = chosen.open(&codec, Purpose::Introduce)?;
+        Ok((chosen, opened, codec))
     });
-    let (chosen, opened) = match opened {
+    let (chosen, opened, codec) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             let failed = Check::of(STORE, &in_our_words(&error));
             return all_but(failed, "The store cannot be opened.");
         }
     };
-    let clock = SystemClock::new();
+    let told = runtime.block_on(Told::by(&opened, &codec));
+    let asked = match &told {
+        Ok(told) => told.sentence(&chosen.place()),
+        Err(error) => Some(Err(error.clone())),
+    };
+    if opened.store.is_in_memory() {
+        let first = asked.map_or_else(|| Check::skipped(STORE, NO_FILE), |asked| answer(&asked));
+        let kept = told.ok().and_then(|told| status::look(&chosen, &opened, told).ok()).map(with_token_file);
+        let why_not = if kept.is_none() { "The store cannot be read." } else { NO_FILE };
+        let sealed = codec.has_key().then(|| SealedWith { fingerprint: None, issuer: issuer.clone() });
+        return Looked { kept, sealed, ..all_but(first, why_not) };
+    }
     let peeked = opened.store.peek();
     // The path of the journal may have been found by the token in the mirror.
     let journal = PathBuf::from(opened.store.name());
@@ -87,22 +103,37 @@ pub(super) fn look(wanted: &Wanted) -> Looked {
     let there = std::fs::metadata(&real).ok();
     let state = peeked.as_ref().ok().and_then(Option::as_ref);
     let trial = Trial::of(&real, there.as_ref());
-    let mut checks = vec![match &peeked {
-        Ok(state) => file(&journal, there.as_ref(), state.is_some()),
-        Err(error) => unusable(error, there.as_ref()),
+    let first = match (&peeked, &asked) {
+        (Err(error), _) => unusable(error, there.as_ref()),
+        (Ok(_), Some(asked)) if there.is_none() || asked.is_err() => answer(asked),
+        (Ok(state), _) => file(&journal, there.as_ref(), state.is_some()),
+    };
+    let mut checks = vec![match asked {
+        Some(Ok(sentence)) if first.state == State::Ok && there.is_some() => first.and(&sentence),
+        _ => first,
     }];
-    checks.push(lock(&real, &trial, state, &clock));
+    checks.push(lock(&real, &trial, state, &SystemClock::new()));
     checks.push(folder::folder(&real, &trial, chosen.target()));
     checks.push(folder::space(&trial));
     checks.push(folder::file_system(&trial));
     checks.extend(mirror::look(&chosen, &opened, state));
-    let (kept, why_not) = match status::look(&chosen, &opened, &clock) {
+    let (kept, why_not) = match told.and_then(|told| status::look(&chosen, &opened, told)) {
         Ok(seen) => (Some(with_token_file(seen)), String::new()),
         Err(_) if peeked.is_err() => (None, "The journal cannot be read.".to_owned()),
         Err(_) => (None, "The journal holds no token, and the file cannot be read.".to_owned()),
     };
     let sealed = Disk::default().read_most(&real).ok().flatten().and_then(|bytes| sealed_with(&bytes));
     Looked { checks, kept, why_not, sealed }
+}
+
+const NO_FILE: &str = "This store has no file on this host.";
+
+/// The check of a store that was asked.
+fn answer(asked: &crate::Result<String>) -> Check {
+    match asked {
+        Ok(sentence) => Check::ok(STORE, sentence.as_str()),
+        Err(error) => Check::of(STORE, &in_our_words(error)),
+    }
 }
 
 /// The first check, and the others of the group as skipped.

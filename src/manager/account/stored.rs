@@ -8,8 +8,10 @@ use std::time::Duration;
 use super::engine::{Put, Read, Sharing};
 use crate::Result;
 use crate::journal::state::{Millis, State};
-use crate::journal::{self, Guard, Notice, Offer, Store, record};
-use crate::manager::clock::Clock;
+use crate::journal::{self, Codec, Guard, Notice, Offer, Store, record};
+use crate::manager::clock::{Clock, SystemClock};
+use crate::manager::ring_clock::RingClock;
+use crate::shared::SharedStore;
 use crate::shared::decide::{self, Joined};
 
 /// A state that came from the store; or one that the store could not write in any way, kept in memory with the lock.
@@ -135,6 +137,30 @@ impl Stored {
     pub(in crate::manager) fn into_state(self) -> State {
         Arc::unwrap_or_clone(self.state)
     }
+}
+
+/// What a shared store and the spool of this host hold together, and the clock by which its times count: without a manager, and without
+/// a request to Ring. The state is volatile if only the spool has its newest answer.
+///
+/// # Errors
+///
+/// `STORE` if the record cannot be read, `INVALID_ARGUMENT` for the record of another issuer.
+pub async fn look_at_shared(
+    engine: Arc<dyn SharedStore>,
+    codec: Codec,
+    spool: Option<State>,
+) -> Result<(State, Arc<dyn Clock>)> {
+    let clock = Arc::new(RingClock::new(SystemClock::shared()));
+    let spool = spool.unwrap_or_else(|| State::new(codec.issuer()));
+    clock.set_offset(spool.clock_offset);
+    let sharing = Sharing::new(engine, codec, Arc::clone(&clock));
+    let record = sharing.load().await?.state;
+    if let Some(access) = record.as_ref().and_then(|record| record.access.as_ref()) {
+        clock.note_at_least(access.obtained_at);
+    }
+    let joined = Stored::joined(record, &spool, &sharing);
+    let state = State { volatile: joined.is_unwritten(), ..joined.into_state() };
+    Ok((state, clock))
 }
 
 impl Deref for Stored {
