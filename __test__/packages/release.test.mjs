@@ -227,6 +227,19 @@ describe('the workflows', () => {
     assert.doesNotMatch(text('ci.yml'), /: write/)
   })
 
+  it('the workflows that build on Windows for arm64 use a Rust for arm64', () => {
+    const builders = files.filter((name) => /windows-11-arm[^]*cargo (?:build|clippy)/.test(text(name)))
+    assert.deepEqual(builders, ['ci.yml', 'release.yml'])
+    const [first = '', second] = builders.map(
+      (name) =>
+        /- name: use Rust and clang for Windows on arm64\n[^]*?(?=- run: rustup toolchain install)/.exec(
+          text(name),
+        )?.[0],
+    )
+    assert.match(first, /rustup set default-host aarch64-pc-windows-msvc/)
+    assert.equal(second, first)
+  })
+
   it('the workflows call scripts, files and packages that exist', () => {
     const { scripts } = readJson(join(root, 'package.json'))
     const members = ['.', ...((/^members = \[(.*)\]$/m.exec(source('Cargo.toml'))?.[1] ?? '').match(/[\w-]+/g) ?? [])]
