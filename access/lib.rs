@@ -1,4 +1,5 @@
-//! Access lists of Windows: creates a file or a folder with a list in one call, and reads the list of a file or folder.
+//! Access lists of Windows: creates a file or a folder with a list in one call, and reads the list of a file or folder. It also says
+//! which file an open file is, which the standard library does not.
 //!
 //! Lists are text in the notation of the system (SDDL): `D:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;S-1-5-21-…)`. This crate does not
 //! judge them: the library does, with rules that are tested on every system. All `unsafe` of the library is in this crate. On
@@ -26,7 +27,8 @@ use windows_sys::Win32::Security::{
     SECURITY_ATTRIBUTES, TOKEN_QUERY, TOKEN_USER, TokenUser,
 };
 use windows_sys::Win32::Storage::FileSystem::{
-    CREATE_NEW, CreateDirectoryW, CreateFileW, FILE_ATTRIBUTE_NORMAL, FILE_FLAG_BACKUP_SEMANTICS, READ_CONTROL,
+    BY_HANDLE_FILE_INFORMATION, CREATE_NEW, CreateDirectoryW, CreateFileW, FILE_ATTRIBUTE_NORMAL,
+    FILE_FLAG_BACKUP_SEMANTICS, GetFileInformationByHandle, READ_CONTROL,
 };
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 
@@ -142,6 +144,20 @@ pub fn create_dir(path: &Path, list: &str) -> io::Result<()> {
     let attributes = list.as_attributes();
     // SAFETY: the path ends with a zero, and the descriptor lives until the end of this function.
     succeed(unsafe { CreateDirectoryW(path.as_ptr(), &raw const attributes) })
+}
+
+/// The serial number of the volume of an open file, and the number of the file in it. No other file of the volume has that number as
+/// long as this one exists.
+///
+/// # Errors
+///
+/// The error of the system, if the file system does not say.
+pub fn identity(file: &File) -> io::Result<(u64, u64)> {
+    let mut there = BY_HANDLE_FILE_INFORMATION::default();
+    // SAFETY: the handle is open as long as `file` is there, and `there` is a place for the structure.
+    succeed(unsafe { GetFileInformationByHandle(file.as_raw_handle(), &raw mut there) })?;
+    let number = u64::from(there.nFileIndexHigh) << 32 | u64::from(there.nFileIndexLow);
+    Ok((there.dwVolumeSerialNumber.into(), number))
 }
 
 /// Memory that the system has allocated and this process has to free.
@@ -314,6 +330,17 @@ mod tests {
         let file = path.join("j.json");
         drop(create_file(&file, &list(), opening(false, FILE_SHARE_ALL)).unwrap());
         assert!(file.is_file());
+    }
+
+    #[test]
+    fn a_file_has_one_identity_under_all_its_names_and_another_file_another_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, name, other] = ["j.json", "second name", "other"].map(|name| folder.path().join(name));
+        let first = identity(&File::create(&path).unwrap()).unwrap();
+        std::fs::hard_link(&path, &name).unwrap();
+        assert_eq!([&path, &name].map(|path| identity(&File::open(path).unwrap()).unwrap()), [first; 2]);
+        let (volume, number) = identity(&File::create(&other).unwrap()).unwrap();
+        assert!(volume == first.0 && number != first.1, "{first:?} and {volume} {number}");
     }
 
     #[test]

@@ -43,18 +43,9 @@ impl Lock {
         })
     }
 
-    /// The device and the number of the lock's file, which a copy of its folder does not have.
-    #[cfg(unix)]
+    /// The file system and the number of the lock's file, which a copy of its folder does not have; `None` if the system does not say.
     pub(crate) fn identity(&self) -> Option<(u64, u64)> {
-        use std::os::unix::fs::MetadataExt;
-        let there = self.files[0].as_ref()?.metadata().ok()?;
-        Some((there.dev(), there.ino()))
-    }
-
-    /// The device and the number of the lock's file. This system does not tell.
-    #[cfg(not(unix))]
-    pub(crate) fn identity(&self) -> Option<(u64, u64)> {
-        self.files[0].as_ref().and(None)
+        platform::identity(self.files[0].as_ref()?)
     }
 
     /// Locks the file that took the place of the locked one: from now on that file can be mounted, or get a second name. If it
@@ -306,6 +297,21 @@ mod tests {
         drop(held);
         assert!(Lock::try_take(&Disk::default(), &file).unwrap().is_some());
         drop(inherited);
+    }
+
+    #[test]
+    fn a_lock_has_the_same_identity_whenever_it_is_taken_and_that_of_a_copy_has_another_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, copy] = ["original", "copy"].map(|name| folder.path().join(name).join("j.json"));
+        let identity = |file: &Path| Lock::try_take(&Disk::default(), file).unwrap().unwrap().identity();
+        for file in [&file, &copy] {
+            std::fs::create_dir(file.parent().unwrap()).unwrap();
+        }
+        let first = identity(&file);
+        std::fs::copy(sibling(&file, ".lock"), sibling(&copy, ".lock")).unwrap();
+        assert!(first.is_some());
+        assert_eq!(identity(&file), first);
+        assert_ne!(identity(&copy), first);
     }
 
     /// Has the file of each lock that is taken as well, as a fork has it until the child's own program begins.

@@ -298,6 +298,12 @@ pub(crate) fn device(metadata: &Metadata) -> Device {
     Device(metadata.dev())
 }
 
+/// The file system and the number of an open file.
+pub(crate) fn identity(file: &File) -> Option<(u64, u64)> {
+    let there = file.metadata().ok()?;
+    Some((there.dev(), there.ino()))
+}
+
 /// Whether two looks at a path found the same file.
 pub(crate) fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())

@@ -8,9 +8,12 @@ use super::super::{Begun, Notice, format};
 use super::damaged::moved_aside;
 use super::guard::SPACE_FOR_ANSWER;
 use super::*;
+#[cfg(unix)]
 use crate::files::names::stand_in;
 use crate::files::platform::{self, Ownership};
-use crate::files::{Moment, Probe, RemovesNothingOpen, replace};
+#[cfg(unix)]
+use crate::files::replace;
+use crate::files::{Moment, Probe, RemovesNothingOpen};
 use crate::token::RefreshToken;
 
 const ISSUER: &str = "https://oauth.ring.com";
@@ -159,6 +162,23 @@ fn a_folder_of_its_own_in_one_of_everybody_gives_its_list_to_what_is_made_in_it(
     let own = everybody_s.join(".ring-auth");
     rotate_unseen(&own.join("j.json"));
     assert!(!may_everybody_read(&own));
+}
+
+/// On Unix a container has no such text, because it has no name of its own.
+#[cfg(windows)]
+#[test]
+fn a_spool_is_in_the_same_place_after_a_restart_and_a_copy_of_it_in_another_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let [own, copy] = ["own", "copy"].map(|name| folder.path().join(name));
+    let place = |folder: &Path| lock(&store(&folder.join("j.json"))).place();
+    let first = place(&own);
+    std::fs::rename(&own, &copy).unwrap();
+    assert!(first.is_some());
+    assert_ne!(place(&copy), first, "another path");
+    assert_ne!(place(&own), first, "another lock");
+    std::fs::remove_dir_all(&own).unwrap();
+    std::fs::rename(&copy, &own).unwrap();
+    assert_eq!(place(&own), first);
 }
 
 #[cfg(unix)]
