@@ -36,6 +36,9 @@ pub(super) async fn read(
     let mut received = Received::default();
     let mut buffer = vec![0; 16 * 1024];
     let mut until = deadline;
+    // Whether the process was found to have reached the deadline. If it was stopped until then, an answer may be there that the
+    // system has not reported yet.
+    let mut is_last_look = false;
     // Whether data has arrived that the loop has not checked yet.
     let mut is_news = false;
     let mut failed = None;
@@ -53,6 +56,11 @@ pub(super) async fn read(
                 continue;
             }
             Ok(_) => Some((FailureKind::CutOff, failed.take())),
+            Err(_) if Instant::now() >= deadline && !is_last_look => {
+                is_last_look = true;
+                until = Instant::now() + PAUSE;
+                None
+            }
             Err(_) if Instant::now() >= until => Some((FailureKind::Timeout, failed.take())),
             Err(_) => failed.take().map(|cause| (FailureKind::CutOff, Some(cause))),
         };
@@ -409,6 +417,49 @@ mod tests {
     impl AsyncRead for Script {
         fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(self.0.pop_front().unwrap_or(Ok(b"")).map(|bytes| buffer.put_slice(bytes)))
+        }
+    }
+
+    /// A stream whose data came while the process was stopped: after the deadline the first look does not find them yet.
+    struct Stopped {
+        until: Instant,
+        has_looked: bool,
+        data: VecDeque<&'static [u8]>,
+    }
+
+    impl AsyncRead for Stopped {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if Instant::now() < self.until {
+                return Poll::Pending;
+            }
+            if !std::mem::replace(&mut self.has_looked, true) {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let Some(bytes) = self.data.pop_front() else { return Poll::Pending };
+            buffer.put_slice(bytes);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_came_while_the_process_was_stopped_is_read_after_the_deadline() {
+        let url = Url::parse("http://127.0.0.1/").unwrap();
+        for (data, expected) in [
+            (&[&b"HTTP/1.1 200 OK\r\n\r\n{}"[..]][..], Ok(())),
+            (&[b"HTTP/1.1 200 OK\r\n\r\n{", b"}"], Ok(())),
+            (&[b"HTTP/1.1 200 OK\r\n\r\n{"], Err(FailureKind::Timeout)),
+            (&[], Err(FailureKind::Timeout)),
+        ] {
+            let until = Instant::now() + Duration::from_secs(20);
+            let mut stream = Stopped { until, has_looked: false, data: data.iter().copied().collect() };
+            let answer = read(&mut stream, until, 1_000, braced, &url).await;
+            assert_eq!(answer.map(|answer| assert_eq!(answer.body, b"{}")).map_err(|(kind, _)| kind), expected);
+            assert!(until.elapsed() <= PAUSE * 2, "it waits no longer");
         }
     }
 
