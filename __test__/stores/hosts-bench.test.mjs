@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { atEnd } from '../support/index.mjs'
-import { ACCIDENTS, STEPS, catchAt } from '../../bench/hosts/chaos.mjs'
+import { ACCIDENTS, STEPS, catchAt, storm } from '../../bench/hosts/chaos.mjs'
 import { adoptions, atOnce, oldest, quantile, shortest } from '../../bench/hosts/judge.mjs'
 import { makeWorld } from '../../bench/hosts/world.mjs'
 import { eventually, redis } from './support.mjs'
@@ -81,6 +81,37 @@ describe('the world of bench/hosts', { skip: redis }, () => {
     host.goOn()
     assert.equal(made.verdict().oldest, 1)
     assert.equal(await made.alive(3000), 0, 'a person has to log in')
+  })
+
+  it('sees that ring-auth keeps the account if the host that was to send is stopped for longer than its lease', async (t) => {
+    // Long enough for a request on a machine with other work. The other host goes on after 15 s.
+    const made = await world(t, { keeper: 'ours', requestTimeoutMs: 10_000 })
+    const host = await catchAt(made, 'marks', (host) => host.stop())
+    const { rotations } = made.ring.counts
+    await eventually(async () => assert.ok(made.ring.counts.rotations > rotations))
+    host.goOn()
+    assert.equal(await made.alive(120_000), 2)
+    const { rejected, atOnce, oldest } = made.verdict()
+    assert.deepEqual({ rejected, atOnce, oldest }, { rejected: 0, atOnce: 1, oldest: 0 })
+  })
+
+  it('sees that ring-auth keeps the account if a host that has sent is stopped for longer than its lease', async (t) => {
+    const made = await world(t, { keeper: 'ours', requestTimeoutMs: 10_000, graceMs: 600_000 })
+    const host = await catchAt(made, 'sends', (host) => host.stop())
+    const { rotations } = made.ring.counts
+    // Its own request is the first one, and that of the other host the second one.
+    await eventually(async () => assert.ok(made.ring.counts.rotations > rotations + 1))
+    host.goOn()
+    assert.equal(await made.alive(120_000), 2)
+    const { rejected, atOnce, oldest } = made.verdict()
+    assert.deepEqual({ rejected, atOnce, oldest }, { rejected: 0, atOnce: 1, oldest: 1 })
+  })
+
+  it('chooses the accidents of a run by its seed', () => {
+    const names = (/** @type {number} */ seed) => storm(seed, 20).map(([name]) => name)
+    assert.deepEqual(names(1), names(1))
+    assert.notDeepEqual(names(1), names(2))
+    assert.ok(new Set(names(1)).size > 8)
   })
 
   it('catches a host at each of its steps', async (t) => {

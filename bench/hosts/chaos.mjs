@@ -40,10 +40,15 @@ export function catchAt(world, step, act) {
   })
 }
 
-/** @param {World} world @param {number} more */
-async function rotations(world, more) {
+/**
+ * Waits for so many rotations from now.
+ * @param {World} world
+ * @param {number} more
+ * @param {number} [ms] the longest wait
+ */
+export async function rotations(world, more, ms = 120_000) {
   const wanted = world.ring.counts.rotations + more
-  const deadline = performance.now() + 120_000
+  const deadline = performance.now() + ms
   // Where all are locked out there are none.
   while (world.ring.counts.rotations < wanted && performance.now() < deadline) await sleep(20)
 }
@@ -65,6 +70,25 @@ const killed = (step) => async (/** @type {World} */ world) => {
   const host = await catchAt(world, step, (host) => (end = host.kill()))
   await end
   await host.start()
+}
+
+/** @param {(lease: number) => number} ms */
+function cutOff(ms) {
+  return async (/** @type {World} */ world) => {
+    const host = await catchAt(world, 'sends', ({ toEngine }) => {
+      toEngine.fault.refuse = true
+      toEngine.cut()
+    })
+    await sleep(ms(leaseMs(world)))
+    host.toEngine.heal()
+  }
+}
+
+/** Waits until all hosts have the same access token. @param {World} world */
+async function seen({ hosts }) {
+  const deadline = performance.now() + 60_000
+  const newest = () => new Set(hosts.map(({ reports }) => reports.at(-1)?.token))
+  while (newest().size > 1 && performance.now() < deadline) await sleep(20)
 }
 
 /** Whether Ring may have rotated while nobody else has its answer. @param {Step} step */
@@ -109,15 +133,21 @@ export const ACCIDENTS = {
       host?.toEngine.heal()
     },
   },
-  'a host is cut off from the store during its request': {
+  'the requests of a host to the store are swallowed': {
     run: async (world) => {
-      const host = await catchAt(world, 'sends', ({ toEngine }) => {
-        toEngine.fault.refuse = true
-        toEngine.cut()
-      })
-      await sleep(leaseMs(world) * 1.5)
+      const host = await catchAt(world, 'loads', ({ toEngine }) => (toEngine.fault.swallowRequests = true))
+      await sleep(leaseMs(world))
       host.toEngine.heal()
+      host.toEngine.cut()
     },
+  },
+  'a host is cut off from the store during its request, for less than the lease': {
+    run: cutOff((lease) => lease / 2),
+  },
+  // Then another host sends the same token, which is the one before.
+  'a host is cut off from the store during its request, for longer than the lease': {
+    loses: true,
+    run: cutOff((lease) => lease * 1.5),
   },
   'the answer of Ring is lost': {
     loses: true,
@@ -128,15 +158,43 @@ export const ACCIDENTS = {
     needs: 'replica',
     run: async (world) => failOver(world),
   },
-  'a replica is promoted, without the last writes': {
+  // A host that has not seen the last rotation may be the first that asks, and sends the one before.
+  'a replica is promoted, without the last rotation': {
+    needs: 'replica',
+    loses: true,
+    run: async (world) => {
+      await world.engine.detach?.()
+      await rotations(world, 1)
+      await failOver(world)
+    },
+  },
+  'a replica is promoted, without two rotations that all hosts have seen': {
     needs: 'replica',
     run: async (world) => {
       await world.engine.detach?.()
       await rotations(world, 2)
+      // The lifetime of the last one is long enough for all of them.
+      world.ring.settings.expiresIn = 20
+      await rotations(world, 1)
+      await seen(world)
+      world.ring.settings.expiresIn = world.plan.lifetimeS
       await failOver(world)
     },
   },
   'the clocks of hosts are an hour apart': { needs: 'clocks', run: (world) => rotations(world, 5) },
+}
+
+/**
+ * Accidents that can come one after the other in one world, chosen by a seed.
+ * @param {number} seed
+ * @param {number} count
+ */
+export function storm(seed, count) {
+  const all = Object.entries(ACCIDENTS).filter(([, { needs }]) => needs === undefined)
+  let state = seed >>> 0
+  // A linear congruential generator, as Numerical Recipes has it.
+  const next = () => (state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0) / 2 ** 32
+  return Array.from({ length: count }, () => /** @type {(typeof all)[number]} */ (all[Math.floor(next() * all.length)]))
 }
 
 /** @param {World} world */

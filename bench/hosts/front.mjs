@@ -14,7 +14,8 @@ export async function startFront(portOf) {
     sockets.add(client)
     client.on('error', () => {})
     client.once('data', (first) => {
-      const port = portOf(Number(/host-(\d+);/.exec(first.toString('latin1'))?.[1]))
+      // ring-client-api, which is on one host alone, has a name of its own.
+      const port = portOf(Number(/host-(\d+);/.exec(first.toString('latin1'))?.[1] ?? 0))
       if (port === undefined) {
         client.destroy()
         return

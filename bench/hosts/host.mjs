@@ -1,13 +1,14 @@
 // @ts-check
 // One host, in a process of its own: it needs an access token for each of its accounts, again and again, and says what it got.
-//   node host.mjs SETUP, where SETUP is JSON
+//   node host.mjs SETUP, where SETUP is the path of a file of JSON
+import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect } from './engines.mjs'
-import { lockAndWrite, ours } from './keepers.mjs'
+import { alone, lockAndWrite, ours } from './keepers.mjs'
 
 /**
  * @typedef {object} Setup
- * @property {'ours' | 'lock'} keeper
+ * @property {'ours' | 'lock' | 'alone'} keeper
  * @property {import('./engines.mjs').EngineName} engine
  * @property {string} client
  * @property {number} port of the engine, as this host reaches it
@@ -19,23 +20,37 @@ import { lockAndWrite, ours } from './keepers.mjs'
  * @property {number} lockMs
  * @property {number} pollMs
  *
- * @typedef {{ type: 'ready' } | { type: 'token', account: string, token: string } | { type: 'error', account: string, message: string }} Word
+ * What a host took until now: `bytes` for its keepers, and the time of the processor in seconds.
+ * @typedef {{ bytes: number, cpuS: number }} Taken
+ *
+ * @typedef {{ type: 'ready' } | { type: 'taken', taken: Taken } | { type: 'token', account: string, token: string } | { type: 'error', account: string, message: string }} Word
  */
 
 /** @type {Setup} */
-const setup = JSON.parse(process.argv[2] ?? '')
+const setup = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8'))
 const { keeper, accounts, folder, lockMs, pollMs, url, userAgent, requestTimeoutMs } = setup
 const say = (/** @type {Word} */ word) => process.send?.(word)
 
 const { store, locked } = await connect(setup.engine, setup.client, setup.port, folder)
+const make = {
+  ours: (/** @type {string} */ name, /** @type {import('./keepers.mjs').Where} */ where) => ours(store(name), where),
+  lock: (/** @type {string} */ name, /** @type {import('./keepers.mjs').Where} */ where) =>
+    lockAndWrite(locked(name, lockMs), where),
+  alone: await alone(),
+}[keeper]
+const before = process.memoryUsage.rss()
 const keepers = accounts.map(({ name, hardwareId, refreshToken }) => {
   const where = { url, userAgent, hardwareId, refreshToken, requestTimeoutMs }
   return {
     name,
-    keeper: keeper === 'ours' ? ours(store(name), where) : lockAndWrite(locked(name, lockMs), where),
+    keeper: make(name, where),
   }
 })
 process.on('disconnect', () => process.exit())
+process.on('message', () => {
+  const { user, system } = process.cpuUsage()
+  say({ type: 'taken', taken: { bytes: process.memoryUsage.rss() - before, cpuS: (user + system) / 1e6 } })
+})
 say({ type: 'ready' })
 await Promise.all(
   keepers.map(async ({ name, keeper }) => {

@@ -1,8 +1,12 @@
 // @ts-check
-// Two ways in which hosts keep one account: ours, and lock-and-write as it is done elsewhere.
+// Two ways in which hosts keep one account: ours, and lock-and-write as it is done elsewhere. And ring-client-api, which shares nothing.
 import { createHash } from 'node:crypto'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
 import { RingTokenManager } from '../../index.js'
+import { root } from '../../scripts/setup.mjs'
 
 /**
  * @typedef {object} Keeper
@@ -34,6 +38,37 @@ export function ours(store, { url, userAgent, hardwareId, refreshToken, requestT
   const rest = { refreshToken, userAgent, oauthUrl: url, apiUrl: url, systemId: hardwareId, requestTimeoutMs }
   const manager = new RingTokenManager({ store, ...rest })
   return { token: () => manager.getAccessToken(), close: () => manager.close() }
+}
+
+/**
+ * ring-client-api as one process uses it alone, without storing anything.
+ * @returns {Promise<(name: string, where: Where) => Keeper>}
+ */
+export async function alone() {
+  const path = join(root, '__test__', 'real', 'node_modules', 'ring-client-api')
+  const undici = createRequire(join(path, 'package.json'))('undici')
+  /** @type {any} */
+  let made
+  return (_name, { url, refreshToken, hardwareId }) => {
+    // It is loaded for the first one, so that its own memory counts.
+    made ??= import(pathToFileURL(join(path, 'lib', 'rest-client.js')).href).then(({ RingRestClient }) => {
+      // It has Ring's hosts built in: only they are replaced.
+      globalThis.fetch = /** @type {any} */ (
+        (/** @type {string} */ to, /** @type {any} */ options) =>
+          undici.fetch(to.replace(/^https:\/\/(oauth|api)\.ring\.com/, url), options)
+      )
+      return RingRestClient
+    })
+    /** @type {any} */
+    let client
+    return {
+      async token() {
+        client ??= new (await made)({ refreshToken, systemId: hardwareId })
+        return (await client.getCurrentAuth()).access_token
+      },
+      close: () => client?.clearTimeouts(),
+    }
+  }
 }
 
 /**

@@ -1,15 +1,17 @@
 // @ts-check
 // `node bench/hosts/run.mjs`: several hosts on one account, with ring-auth or with lock-and-write, as real processes on a real engine.
-//   --keeper ours,lock            default: both
+//   --keeper ours,lock,alone      default: ours,lock; alone is ring-client-api on one host, which shares nothing
 //   --engine postgres,redis,…     of postgres, pgbouncer, redis, valkey, etcd; default: all
 //   --client NAME                 a client of the engine; default: the first one
 //   --hosts N --accounts N        default: 8 and 1
 //   --lifetimes N                 of access tokens, when nothing goes wrong; default: 200
 //   --lifetime SECONDS            default: 2
+//   --poll MS                     how often a host needs each of its access tokens; default: 100
+//   --storm N --seed S            N accidents, one after the other, in one world: which ones, the seed says
 //   --chaos [--only WORDS]        the accidents, each in a world of its own; or those with these words in their name
 //   --json                        the rows on standard output
 import { parseArgs } from 'node:util'
-import { ACCIDENTS } from './chaos.mjs'
+import { ACCIDENTS, rotations, storm } from './chaos.mjs'
 import { CLIENTS, ENGINES } from './engines.mjs'
 import { adoptions, quantile } from './judge.mjs'
 import { makeWorld } from './world.mjs'
@@ -26,6 +28,9 @@ const { values: options } = parseArgs({
     accounts: { type: 'string', default: '1' },
     lifetimes: { type: 'string', default: '200' },
     lifetime: { type: 'string', default: '2' },
+    poll: { type: 'string', default: '100' },
+    storm: { type: 'string', default: '0' },
+    seed: { type: 'string', default: '1' },
     chaos: { type: 'boolean', default: false },
     only: { type: 'string', default: '' },
     json: { type: 'boolean', default: false },
@@ -37,8 +42,12 @@ const RECOVERY_MS = 60_000
 const rows = []
 
 for (const engine of ENGINES.filter((name) => options.engine.split(',').includes(name))) {
-  for (const keeper of /** @type {const} */ (['ours', 'lock'])) {
+  for (const keeper of /** @type {const} */ (['ours', 'lock', 'alone'])) {
     if (!options.keeper.split(',').includes(keeper) || (engine === 'etcd' && keeper === 'lock')) continue
+    if (Number(options.storm) > 0) {
+      rows.push(await stormy(planOf(engine, keeper), Number(options.storm), Number(options.seed)))
+      continue
+    }
     if (!options.chaos) {
       rows.push(await calm(planOf(engine, keeper)))
       continue
@@ -57,8 +66,13 @@ if (options.json) console.log(JSON.stringify(rows, null, 2))
 function planOf(engine, keeper) {
   return {
     ...{ engine, keeper, client: options.client ?? String(CLIENTS[engine][0]) },
-    ...{ hosts: Number(options.hosts), accounts: Number(options.accounts), lifetimeS: Number(options.lifetime) },
-    ...{ latencyMs: 100, graceMs: 0, requestTimeoutMs: 2000, lockMs: 5000, pollMs: 100, hasReplica: false },
+    ...{
+      hosts: keeper === 'alone' ? 1 : Number(options.hosts),
+      accounts: Number(options.accounts),
+      lifetimeS: Number(options.lifetime),
+    },
+    ...{ latencyMs: 100, graceMs: 0, requestTimeoutMs: 2000, lockMs: 5000, hasReplica: false },
+    pollMs: Number(options.poll),
     clockOffsetS: () => 0,
   }
 }
@@ -69,6 +83,8 @@ async function calm(plan) {
   try {
     const start = performance.now()
     await world.start()
+    await world.alive(Number(options.lifetime) * 1000 + RECOVERY_MS)
+    const coldS = (performance.now() - start) / 1000
     const wanted = Number(options.lifetimes) * plan.accounts
     const limit = start + Number(options.lifetimes) * plan.lifetimeS * 5000 + RECOVERY_MS
     let last = { rotations: 0, at: start }
@@ -80,11 +96,36 @@ async function calm(plan) {
       if (performance.now() - last.at > RECOVERY_MS) break
     }
     const seconds = (performance.now() - start) / 1000
+    const taken = await Promise.all(world.hosts.map((host) => host.taken()))
     const adopted = adoptions(world.hosts.flatMap((host) => host.reports))
     return await report(world, 'nothing goes wrong', {
-      seconds: Math.round(seconds),
+      ...{ seconds: Math.round(seconds), coldS: round(coldS) },
+      kibEach: round(Math.max(...taken.map(({ bytes }) => bytes)) / 1024 / plan.accounts),
+      cpuS: round(taken.reduce((sum, { cpuS }) => sum + cpuS, 0)),
       adoptionMs: { median: quantile(adopted, 0.5), p99: quantile(adopted, 0.99) },
     })
+  } finally {
+    await world.end()
+  }
+}
+
+/** @param {number} value */
+function round(value) {
+  return Math.round(value * 10) / 10
+}
+
+/** Many accidents in one world. @param {Plan} plan @param {number} count @param {number} seed */
+async function stormy(plan, count, seed) {
+  const world = await makeWorld({ ...plan, graceMs: 600_000 })
+  try {
+    await world.start()
+    await world.alive(RECOVERY_MS)
+    for (const [name, { run }] of storm(seed, count)) {
+      process.stderr.write(`  ${name}\n`)
+      await run(world)
+    }
+    await rotations(world, 2, RECOVERY_MS / 2)
+    return await report(world, `${count} accidents, seed ${seed}`, {})
   } finally {
     await world.end()
   }
@@ -104,6 +145,8 @@ async function chaos(plan, name) {
     await world.start()
     await world.alive(RECOVERY_MS)
     await accident.run(world)
+    // What the accident has left behind shows when the next hosts rotate.
+    await rotations(world, 2, RECOVERY_MS / 2)
     return await report(world, name, {})
   } finally {
     await world.end()

@@ -1,7 +1,7 @@
 // @ts-check
 // A run's world: Ring, an engine, and hosts as processes, each behind a network of its own to both.
 import { fork } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -19,7 +19,7 @@ import { atOnce, oldest, shortest } from './judge.mjs'
 
 /**
  * @typedef {object} Plan
- * @property {'ours' | 'lock'} keeper
+ * @property {'ours' | 'lock' | 'alone'} keeper
  * @property {EngineName} engine
  * @property {string} client
  * @property {number} hosts
@@ -49,6 +49,8 @@ export class Host {
   /** @type {{ host: number, token: string, at: number }[]} */
   reports = []
   errors = 0
+  /** @type {((taken: import('./host.mjs').Taken) => void) | undefined} */
+  #heardTaken
 
   /**
    * @param {number} number
@@ -71,7 +73,10 @@ export class Host {
       FAKETIME: `${this.#clockOffsetS > 0 ? '+' : ''}${this.#clockOffsetS}s`,
       FAKETIME_DONT_FAKE_MONOTONIC: '1',
     }
-    const child = fork(HOST, [JSON.stringify(this.#setup)], {
+    // In a file: a thousand accounts are more than an argument can be long.
+    const setup = join(this.#setup.folder, 'setup.json')
+    writeFileSync(setup, JSON.stringify(this.#setup))
+    const child = fork(HOST, [setup], {
       env: { ...process.env, ...clock },
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     })
@@ -87,6 +92,10 @@ export class Host {
 
   /** @param {Exclude<Word, { type: 'ready' }>} word */
   #hear(word) {
+    if (word.type === 'taken') {
+      this.#heardTaken?.(word.taken)
+      return
+    }
     this.#last.set(word.account, word)
     if (word.type === 'token') this.reports.push({ host: this.number, token: word.token, at: performance.now() })
     else this.errors++
@@ -121,6 +130,14 @@ export class Host {
       if (performance.now() > deadline) return false
       await sleep(20)
     }
+  }
+
+  /** What it took until now. @returns {Promise<import('./host.mjs').Taken>} */
+  taken() {
+    return new Promise((resolve) => {
+      this.#heardTaken = resolve
+      this.#process?.send('taken')
+    })
   }
 
   /** The last failure that it told of. */
