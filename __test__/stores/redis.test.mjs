@@ -98,6 +98,7 @@ for (const { what, kind: engine, skip, settings, durable } of ENGINES) {
         assert.equal(await one.commit(newValue(), version), null)
         assert.deepEqual(await one.load(), { value: second, version: next })
         assert.equal(await server.run('ttl', `ring-auth:${account}`), -1)
+        for (const random of [version, next]) assert.match(random, /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/)
       })
 
       it(`recognises its own version if the client sends the commit again, on ${what} with ${kind}`, async (t) => {
