@@ -19,6 +19,7 @@ import {
   unwrap,
   until,
 } from '../support/index.mjs'
+import { Engine, memoryStore } from '../stores/memory-store.mjs'
 import { hurry, rxjs, startNamedRing, theirs } from './support.mjs'
 
 /** @typedef {import('node:test').TestContext} TestContext */
@@ -324,6 +325,34 @@ describe('attachToRingApi', () => {
     for (const request of ring.tokenRequests)
       assert.equal(request.headers['content-type'], 'application/x-www-form-urlencoded')
     assert.equal(ring.counts.tokenPosts, 2)
+  })
+
+  it('attachToRingApi gives the RingApis of two hosts one token through a shared store', async (t) => {
+    const ring = await startNamedRing(t, { requireSession: true, revokeFamilyOnReuse: true, graceMs: 0 })
+    const engine = new Engine()
+    const given = ring.mint()
+    const hosts = [0, 1].map(() => {
+      const { ringApi, updates } = makeApi(t, given)
+      const store = { ...memoryStore(engine, { removes: false }), statePath: tempDir(t) }
+      const manager = new RingTokenManager({ store, refreshToken: given, systemId: SYSTEM, requestTimeoutMs: 10_000 })
+      atEnd(t, 'manager', () => manager.close())
+      attachToRingApi(ringApi, manager)
+      return { ringApi, updates, manager }
+    })
+    for (let round = 1; round <= 3; round++) {
+      for (const { ringApi, manager } of hosts) {
+        const [location] = await ringApi.getLocations()
+        assert.ok(location)
+        const { access_token: token } = await ringApi.restClient.getCurrentAuth()
+        assert.ok(ring.isAccessLive(token))
+        // What one host gets, the other one takes at its own call.
+        await manager.refresh()
+      }
+    }
+    for (const { updates } of hosts) assert.ok(updates.length >= 2)
+    assert.equal(ring.counts.refreshes, ring.counts.rotations)
+    assert.deepEqual([ring.counts.stalePresentations, ring.counts.invalidGrants], [0, 0])
+    assert.equal(ring.counts.rotations, 5, 'the first host takes twice what the second one got')
   })
 
   it('attachToRingApi announces each rotation to the listeners of the RingApi, in the chain that they know', async (t) => {
