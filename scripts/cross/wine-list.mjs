@@ -7,7 +7,8 @@ const RENAME =
   'Wine refuses a rename over a file that is open: in Node, fs.openSync(a) and then fs.renameSync(b, a) is EPERM there, ' +
   'where Windows 10 has a rename for it, which Rust calls'
 const INHERIT =
-  'a folder gives its access list to nothing that is made in it: Wine keeps a list as the mode of the file alone'
+  'a folder gives its access list to nothing that is made in it: Wine keeps a list as the mode of the file alone. A C program of twenty lines ' +
+  'makes a folder with D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;user) and a file in it, and reads from the file that everyone (WD) may read it'
 
 /** Tests of the Rust library, by their names. @type {Record<string, string>} */
 export const RUST = {
