@@ -9,11 +9,19 @@ import { deflateRawSync, deflateSync, gzipSync } from 'node:zlib'
 import { EMAIL, PASSWORD, fileStore, open, rawOf, startRing, tempDir } from './support/index.mjs'
 import { certificateFor } from './support/certificate.mjs'
 import { startGateway } from './support/gateway.mjs'
+import { only } from './support/systems.mjs'
 
 /** @typedef {import('./support/gateway.mjs').Spoil} Spoil */
 
 const JSON_TYPE = 'content-type: application/json\r\n'
 const HANG_MS = 60_000
+const RESET = only(
+  'unix',
+  'Windows throws away what arrived before a reset and was not read yet',
+  'an answer whose connection ends without a reset, or not at all',
+)
+/** How a connection ends that cuts off an answer whose bytes have to arrive. */
+const CUT = RESET ? 'fin' : 'reset'
 
 /** @param {string} status @param {string} headers @param {(string | Buffer)[]} body @param {'fin' | 'reset' | 'hang'} [end] */
 const answered = (status, headers, body, end = 'fin') => ({
@@ -121,7 +129,8 @@ const CASES = {
 
 describe('a whole grant', () => {
   for (const [name, spoil] of Object.entries(CASES)) {
-    it(`a whole grant is taken ${name}`, async (t) => {
+    const skip = spoil({ status: 200, body: '{}' }).end === 'reset' && RESET
+    it(`a whole grant is taken ${name}`, { skip }, async (t) => {
       const ring = await startRing(t, { graceMs: 0 })
       const gateway = await startGateway(t, ring)
       const path = join(tempDir(t), 'journal.json')
@@ -152,15 +161,15 @@ describe('a whole grant', () => {
       const { manager } = open(t, ring, { oauthUrl: gateway.oauthUrl, loginFlow: flow, requestTimeoutMs: HANG_MS })
       // The answer that asks for the code is torn as well: the code is on its way, and the login must not ask for another one.
       gateway.spoilAt(flow === 'password' ? '/oauth/token' : '/oauth/v2/signin', ({ body }) =>
-        answered('412 Precondition Failed', `content-length: ${body.length + 9}\r\n`, [body], 'reset'),
+        answered('412 Precondition Failed', `content-length: ${body.length + 9}\r\n`, [body], CUT),
       )
       if (flow === 'pkce') {
-        gateway.spoilAt('/oauth/v2/2fa/verify', ({ body }) => answered('200 OK', '', [body], 'reset'))
+        gateway.spoilAt('/oauth/v2/2fa/verify', ({ body }) => answered('200 OK', '', [body], CUT))
       }
       const step = await manager.login({ email: EMAIL, password: PASSWORD })
       assert.equal(step.twoFactor?.method, 'sms')
       gateway.spoil(({ body }) =>
-        answered('201 Created', 'transfer-encoding: chunked\r\n', [chunk(`\ufeff${body}`)], 'reset'),
+        answered('201 Created', 'transfer-encoding: chunked\r\n', [chunk(`\ufeff${body}`)], CUT),
       )
       assert.equal((await manager.submitTwoFactorCode(ring.codeFor(EMAIL) ?? '')).authenticated, true)
       await manager.refresh()
@@ -169,7 +178,9 @@ describe('a whole grant', () => {
   }
 
   for (const end of /** @type {const} */ (['destroy', 'reset', 'hang'])) {
-    it(`a whole grant is taken over TLS without a close_notify behind a body of unknown length, end ${end}`, async (t) => {
+    it(`a whole grant is taken over TLS without a close_notify behind a body of unknown length, end ${end}`, {
+      skip: end === 'reset' && RESET,
+    }, async (t) => {
       const ring = await startRing(t, { graceMs: 0 })
       const tls = certificateFor('localhost')
       const gateway = await startGateway(t, ring, tls)
