@@ -84,11 +84,16 @@ function cutOff(ms) {
   }
 }
 
-/** Waits until all hosts have the same access token. @param {World} world */
+/** Waits until all hosts have the access token of a rotation that Ring has just made. @param {World} world */
 async function seen({ hosts }) {
+  const before = new Set(hosts.flatMap(({ reports }) => reports.map(({ token }) => token)))
   const deadline = performance.now() + 60_000
-  const newest = () => new Set(hosts.map(({ reports }) => reports.at(-1)?.token))
-  while (newest().size > 1 && performance.now() < deadline) await sleep(20)
+  for (;;) {
+    const tokens = hosts.map(({ reports }) => String(reports.at(-1)?.token))
+    if (new Set(tokens).size === 1 && !before.has(String(tokens[0]))) return
+    if (performance.now() > deadline) throw new Error('not all hosts have seen the last rotation')
+    await sleep(20)
+  }
 }
 
 /** Whether Ring may have rotated while nobody else has its answer. @param {Step} step */
