@@ -6,7 +6,17 @@ import { randomUUID } from 'node:crypto'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { failure, open, rawOf, RingTokenManager, startRing, tempDir, until } from './support/index.mjs'
+import {
+  failure,
+  open,
+  rawOf,
+  RingTokenManager,
+  root,
+  runProcess,
+  startRing,
+  tempDir,
+  until,
+} from './support/index.mjs'
 
 /** An engine with one place, in memory. */
 class Engine {
@@ -193,6 +203,27 @@ describe('a shared store', () => {
     assert.equal((await other.getAuth()).refreshToken, refreshToken)
     const { manager: without } = open(t, ring, { store: engine.host(tempDir(t)) })
     await failure(without.getAccessToken(), 'STORE')
+  })
+
+  it('has one AsyncLocalStorage for all stores: before Node 24 each of them makes every promise larger', async (t) => {
+    const script = `
+      const hooks = require('node:async_hooks')
+      let made = 0
+      hooks.AsyncLocalStorage = class extends hooks.AsyncLocalStorage {
+        constructor() {
+          super()
+          made++
+        }
+      }
+      const { RingTokenManager } = require(${JSON.stringify(join(root, 'index.js'))})
+      const stores = [{ load: async () => null, save: async () => {} }, { load: async () => null, commit: async () => '1', statePath: null }]
+      const all = Array.from({ length: 20 }, (_, i) => new RingTokenManager({ store: { ...stores[i % 2] } }))
+      Promise.allSettled(all.map((one) => one.getAccessToken())).then((outcomes) => {
+        console.log(made, ...new Set(outcomes.map(({ reason }) => reason.code)))
+      })`
+    const { code, stdout, stderr } = await runProcess(t, ['-e', script], {}).ended
+    assert.equal(code, 0, stderr)
+    assert.equal(stdout, '1 NO_REFRESH_TOKEN\n')
   })
 
   it('leaves a value alone that is not its own', async (t) => {

@@ -3,9 +3,9 @@
 
 // The `store` option: the place where the token is kept, and the functions of a program that keeps the token or its key itself.
 
-const { AsyncLocalStorage } = require('node:async_hooks')
 const { isUint8Array } = require('node:util/types')
 const { invalid } = require('./errors.js')
+const { callInside, isInside } = require('./inside.js')
 const {
   describeThrown,
   isGiven,
@@ -189,20 +189,11 @@ const LONGEST_WORDS = 10_000
 const MOST_CAUSES = 3
 
 /**
- * The calls that have not ended. Nothing else holds a promise that never settles. If it were collected, the core would assume that
- * the end of the program had cut the call off, and call again.
- * @type {Set<Promise<unknown>>}
- */
-const unended = new Set()
-
-/**
  * The functions of a program that keeps its token or its key itself. Calls them one at a time, and recognises calls from inside
  * them. The core of one manager makes one call at a time, but a call of a closed manager may still run when the next manager begins
  * with the same store.
  */
 class CustomStore {
-  /** @type {AsyncLocalStorage<{ running: boolean }>} */
-  #inside = new AsyncLocalStorage()
   /** Settled when the latest call has ended. */
   #latest = Promise.resolve()
 
@@ -241,24 +232,18 @@ class CustomStore {
 
   /** @type {(() => Promise<BindingAnswer>) | undefined} */
   key = async () => {
-    const scope = { running: true }
-    const asked = this.#inside.run(scope, async () => this.#store.key())
-    unended.add(asked)
     try {
       // The core refuses, as an invalid argument, a text that is not a key.
-      return done(keyText(await asked) ?? '')
+      return done(keyText(await callInside(this, () => this.#store.key())) ?? '')
     } catch (error) {
       // The error's own message could contain the key.
       return failed(describeThrown(error))
-    } finally {
-      unended.delete(asked)
-      scope.running = false
     }
   }
 
   /** Throws inside a running function: the manager waits for that function, so a call from inside it would wait for itself. */
   refuseInside() {
-    if (this.#inside.getStore()?.running === true) {
+    if (isInside(this)) {
       throw invalid('The manager cannot be called from inside its own load, save or key, which it is waiting for')
     }
   }
@@ -274,16 +259,11 @@ class CustomStore {
       end = resolve
     })
     await before
-    const scope = { running: true }
-    const called = this.#inside.run(scope, async () => call())
-    unended.add(called)
     try {
-      return { value: await called, failed: undefined }
+      return { value: await callInside(this, call), failed: undefined }
     } catch (error) {
       return { value: undefined, failed: words(error) }
     } finally {
-      unended.delete(called)
-      scope.running = false
       end()
     }
   }

@@ -3,8 +3,8 @@
 
 // The `store` option of a shared store: an object with load and commit, and the functions that the native part calls.
 
-const { AsyncLocalStorage } = require('node:async_hooks')
 const { invalid } = require('./errors.js')
+const { callInside, isInside } = require('./inside.js')
 const { kindOf, nonEmpty, properties, refuseUnknown, wrongType } = require('./checks.js')
 
 /** @typedef {import('../binding/binding.js').BindingAnswer} BindingAnswer */
@@ -54,18 +54,8 @@ function sharedStore(store, shared) {
   return { store: native, key, custom: new SharedFunctions(store, shared) }
 }
 
-/**
- * The calls that have not ended. A promise that never settles is held by nobody else: the core would take a call whose promise was
- * collected for one that the end of the program had cut off.
- * @type {Set<Promise<unknown>>}
- */
-const unended = new Set()
-
 /** Calls the functions of a shared store, also while an earlier call has not ended, and knows what is called from inside them. */
 class SharedFunctions {
-  /** @type {AsyncLocalStorage<{ running: boolean }>} */
-  #inside = new AsyncLocalStorage()
-
   #store
   #shared
 
@@ -125,7 +115,7 @@ class SharedFunctions {
 
   /** The manager waits for the function that runs: a call from inside it would wait for itself. */
   refuseInside() {
-    if (this.#inside.getStore()?.running === true) {
+    if (isInside(this)) {
       throw invalid('The manager cannot be called from inside its own load, commit or key, which it is waiting for')
     }
   }
@@ -137,16 +127,10 @@ class SharedFunctions {
    * @returns {Promise<BindingAnswer>}
    */
   async #run(call, read, words = this.#shared.words) {
-    const scope = { running: true }
-    const called = this.#inside.run(scope, async () => call())
-    unended.add(called)
     try {
-      return read(await called)
+      return read(await callInside(this, call))
     } catch (error) {
       return failed(words(error))
-    } finally {
-      unended.delete(called)
-      scope.running = false
     }
   }
 }
