@@ -54,6 +54,8 @@ process.on('message', () => {
 say({ type: 'ready' })
 await Promise.all(
   keepers.map(async ({ name, keeper }) => {
+    // A thousand accounts are not needed in the same moment.
+    await sleep(pollMs * Math.random())
     for (;;) {
       try {
         say({ type: 'token', account: name, token: await keeper.token() })
