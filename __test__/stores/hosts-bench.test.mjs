@@ -35,6 +35,8 @@ describe('the judge of bench/hosts', () => {
     assert.equal(oldest(seen([0], [1], [0, 401])), 2)
     assert.equal(oldest(seen([0, 0], [0, 401])), 1, 'Ring had rotated when the answer was cut off')
     assert.equal(oldest(seen([0, 503], [0])), 0, 'it had not when it refused')
+    assert.equal(oldest(seen([0], [0], [0], [3])), 1, 'each answer to one token comes right after it')
+    assert.equal(oldest(seen([0], [0], [2], [0, 401])), 2)
     assert.equal(oldest([...seen([7]), { family: 'b', number: 0, status: 200 }]), 0)
   })
 

@@ -12,19 +12,27 @@
 
 /**
  * How many rotations behind the current token the oldest one was that was presented. The refreshes are in the order in which Ring
- * processed them.
+ * processed them. Of several answers to one token, each is one rotation after it, so that a token whose answers were lost again and again
+ * stays the one before.
  * @param {Pick<Seen, 'family' | 'number' | 'status'>[]} seen
  */
 export function oldest(seen) {
-  /** @type {Map<string, number>} */
-  const current = new Map()
+  /** The newest token of each family, and how many rotations each of its tokens is after the first one. */
+  /** @type {Map<string, { newest: number, depths: Map<number, number> }>} */
+  const families = new Map()
   let most = 0
   for (const { family, number, status } of seen) {
-    const newest = Math.max(current.get(family) ?? number, number)
-    most = Math.max(most, newest - number)
+    const known = families.get(family) ?? { newest: number, depths: new Map([[number, 0]]) }
+    families.set(family, known)
+    const { newest, depths } = known
+    const depthOf = (/** @type {number} */ of) => depths.get(of) ?? of - newest + (depths.get(newest) ?? 0)
+    const depth = depthOf(number)
+    most = Math.max(most, depthOf(newest) - depth)
     // Ring rotates before it answers: an answer that was cut off counts.
-    const isRotated = status === 200 || (!status && number === newest)
-    current.set(family, isRotated ? newest + 1 : newest)
+    if (status === 200 || (!status && number >= newest)) {
+      known.newest = Math.max(newest, number) + 1
+      depths.set(known.newest, depth + 1)
+    }
   }
   return most
 }

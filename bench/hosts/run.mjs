@@ -7,6 +7,7 @@
 //   --lifetimes N                 of access tokens, when nothing goes wrong; default: 200
 //   --lifetime SECONDS            default: 2
 //   --poll MS                     how often a host needs each of its access tokens; default: 100
+//   --timeout MS                  of a request; default: 2000
 //   --storm N --seed S            N accidents, one after the other, in one world: which ones, the seed says
 //   --chaos [--only WORDS]        the accidents, each in a world of its own; or those with these words in their name
 //   --json                        the rows on standard output
@@ -28,6 +29,7 @@ const { values: options } = parseArgs({
     accounts: { type: 'string', default: '1' },
     lifetimes: { type: 'string', default: '200' },
     lifetime: { type: 'string', default: '2' },
+    timeout: { type: 'string', default: '2000' },
     poll: { type: 'string', default: '100' },
     storm: { type: 'string', default: '0' },
     seed: { type: 'string', default: '1' },
@@ -71,7 +73,7 @@ function planOf(engine, keeper) {
       accounts: Number(options.accounts),
       lifetimeS: Number(options.lifetime),
     },
-    ...{ latencyMs: 100, graceMs: 0, requestTimeoutMs: 2000, lockMs: 5000, hasReplica: false },
+    ...{ latencyMs: 100, graceMs: 0, requestTimeoutMs: Number(options.timeout), lockMs: 5000, hasReplica: false },
     pollMs: Number(options.poll),
     clockOffsetS: () => 0,
   }
@@ -83,7 +85,7 @@ async function calm(plan) {
   try {
     const start = performance.now()
     await world.start()
-    await world.alive(Number(options.lifetime) * 1000 + RECOVERY_MS)
+    await world.alive(2 * RECOVERY_MS)
     const coldS = (performance.now() - start) / 1000
     const wanted = Number(options.lifetimes) * plan.accounts
     const limit = start + Number(options.lifetimes) * plan.lifetimeS * 5000 + RECOVERY_MS
