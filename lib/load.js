@@ -30,6 +30,8 @@ const PLATFORMS = [
   'linux-arm-gnueabihf',
   'linux-arm64-gnu',
   'linux-arm64-musl',
+  'linux-riscv64-gnu',
+  'linux-s390x-gnu',
   'linux-x64-gnu',
   'linux-x64-musl',
   'win32-arm64-msvc',

@@ -83,7 +83,8 @@ export function systemOf(bytes) {
   const unknown = 'no system that is known'
   if (bytes.length < 64) return unknown
   if (bytes.readUInt32BE(0) === 0x7f454c46) {
-    const arch = { 0x3e: 'x64', 0xb7: 'arm64', 0x28: 'arm' }[bytes.readUInt16LE(18)]
+    const machine = bytes[5] === 1 ? bytes.readUInt16LE(18) : bytes.readUInt16BE(18)
+    const arch = { 0x3e: 'x64', 0xb7: 'arm64', 0x28: 'arm', 0xf3: 'riscv64', 0x16: 's390x' }[machine]
     const gnu = bytes.includes('\0libc.so.6\0')
     return arch === 'arm'
       ? gnu

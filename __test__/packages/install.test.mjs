@@ -302,7 +302,7 @@ describe('the loader', () => {
     /** @type {[Host, string][]} */
     const hosts = [
       [{ platform: 'freebsd', arch: 'x64', machine: 'amd64' }, 'freebsd x64'],
-      [{ platform: 'linux', arch: 'riscv64', machine: 'riscv64', libc: 'glibc' }, 'linux riscv64'],
+      [{ platform: 'linux', arch: 'loong64', machine: 'loongarch64', libc: 'glibc' }, 'linux loong64'],
       [{ platform: 'linux', arch: 'arm', machine: 'armv6l', libc: 'glibc' }, 'linux ARMv6'],
       [{ platform: 'linux', arch: 'arm', machine: 'armv7l', libc: 'musl' }, 'linux arm with musl'],
       [{ platform: 'win32', arch: 'ia32', machine: 'i686' }, 'win32 ia32'],
@@ -322,6 +322,7 @@ describe('the loader', () => {
       { platform: 'linux', arch: 'arm', machine: 'armv7l', libc: 'glibc' },
       { platform: 'linux', arch: 'arm', machine: 'aarch64', libc: 'glibc' },
       { platform: 'linux', arch: 'x64', machine: 'x86_64', libc: 'musl' },
+      { platform: 'linux', arch: 's390x', machine: 's390x', libc: 'glibc' },
       { platform: 'darwin', arch: 'arm64', machine: 'arm64' },
       { platform: 'win32', arch: 'x64', machine: 'x86_64' },
     ]).map(platformOf)
@@ -329,6 +330,7 @@ describe('the loader', () => {
       'linux-arm-gnueabihf',
       'linux-arm-gnueabihf',
       'linux-x64-musl',
+      'linux-s390x-gnu',
       'darwin-arm64',
       'win32-x64-msvc',
     ])

@@ -67,6 +67,8 @@ describe('a sound binary', () => {
       'linux-arm-gnueabihf': elf({ arch: 'arm' }),
       'linux-arm64-gnu': elf({ arch: 'arm64' }),
       'linux-arm64-musl': elf({ arch: 'arm64', ...musl }),
+      'linux-riscv64-gnu': elf({ arch: 'riscv64' }),
+      'linux-s390x-gnu': elf({ arch: 's390x' }),
       'linux-x64-gnu': elf(),
       'linux-x64-musl': elf(musl),
       'win32-arm64-msvc': pe({ arch: 'arm64' }),
@@ -81,6 +83,9 @@ describe('a sound binary', () => {
     for (const [made, platform, words] of /** @type {const} */ ([
       [elf({ arch: 'arm64' }), 'linux-x64-gnu', 'it is for processor 183, not 62 (x64)'],
       [elf({ arch: 'arm' }), 'linux-x64-gnu', 'its words or its byte order are those of another processor'],
+      [elf({ arch: 'riscv64' }), 'linux-x64-gnu', 'it is for processor 243, not 62 (x64)'],
+      [elf({ arch: 'riscv64' }), 'linux-s390x-gnu', 'its words or its byte order are those of another processor'],
+      [elf({ arch: 's390x' }), 'linux-x64-gnu', 'its words or its byte order are those of another processor'],
       [elf(), 'linux-x64-musl', 'it needs the library libc.so.6'],
       [elf(musl), 'linux-x64-gnu', 'it needs the library libc.so'],
       [pe({ arch: 'arm64' }), 'win32-x64-msvc', 'it is for processor aa64, not 8664 (x64)'],
@@ -109,6 +114,13 @@ describe('a Linux binary fails', () => {
       [elf({ imports: [{ name: 'nowhere' }] }), ['it takes nowhere from no library that is known to have it']],
       [elf({ imports: [{ name: 'nowhere', isWeak: true }] }), []],
       [elf({ libraries: ['libc.so.6', 'libssl.so.3'] }), ['it needs the library libssl.so.3']],
+    ])
+    // In the other byte order, too.
+    eachFails('linux-s390x-gnu', [
+      [
+        elf({ arch: 's390x', imports: [{ name: 'stat64', version: 'GLIBC_2.33' }] }),
+        ['it needs glibc 2.33, newer than 2.17'],
+      ],
     ])
     eachFails('linux-x64-musl', [
       [

@@ -27,20 +27,25 @@ function textTable(texts) {
   return { places, bytes: Buffer.from(content, 'latin1') }
 }
 
-/** Little-endian numbers: [bytes, value] each. @param {[1 | 2 | 4 | 8, number][]} fields */
-function numbers(...fields) {
-  return Buffer.concat(
-    fields.map(([size, value]) => {
-      const field = Buffer.alloc(8)
-      field.writeBigUInt64LE(BigInt.asUintN(64, BigInt(value)))
-      return field.subarray(0, size)
-    }),
-  )
-}
+/** Writes numbers, [bytes, value] each, in a byte order. @param {boolean} isLittle */
+const writerOf =
+  (isLittle) =>
+  (/** @type {[1 | 2 | 4 | 8, number][]} */ ...fields) =>
+    Buffer.concat(
+      fields.map(([size, value]) => {
+        const field = Buffer.alloc(8)
+        field.writeBigUInt64LE(BigInt.asUintN(64, BigInt(value)))
+        return isLittle ? field.subarray(0, size) : field.subarray(0, size).reverse()
+      }),
+    )
+
+const numbers = writerOf(true)
+
+const MACHINES = { x64: 0x3e, arm64: 0xb7, arm: 0x28, riscv64: 0xf3, s390x: 0x16 }
 
 /**
  * @param {object} [options]
- * @param {'x64' | 'arm64' | 'arm'} [options.arch]
+ * @param {keyof typeof MACHINES} [options.arch]
  * @param {string[]} [options.libraries]
  * @param {{ name: string, version?: string, isWeak?: boolean }[]} [options.imports]
  * @param {string[]} [options.exports]
@@ -60,6 +65,8 @@ export function elf({
   runpath,
 } = {}) {
   const is64 = arch !== 'arm'
+  const isLittle = arch !== 's390x'
+  const numbers = writerOf(isLittle)
   const word = is64 ? 8 : 4
   const versions = [...new Set(imports.flatMap(({ version }) => version ?? []))]
   const names = textTable([
@@ -156,10 +163,9 @@ export function elf({
     segment(0x6474e551, isStackExecutable ? 7 : 6, 0, 0),
     functions > 0 ? segment(arch === 'arm' ? 0x70000001 : 0x6474e550, 4, unwindAt, unwind.length) : Buffer.alloc(0),
   ].filter(({ length }) => length > 0)
-  const machine = { x64: 0x3e, arm64: 0xb7, arm: 0x28 }[arch]
   Buffer.concat([
-    Buffer.from([0x7f, 0x45, 0x4c, 0x46, is64 ? 2 : 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
-    numbers([2, 3], [2, machine], [4, 1], [word, 0], [word, header], [word, sectionsAt], [4, 0], [2, header]),
+    Buffer.from([0x7f, 0x45, 0x4c, 0x46, is64 ? 2 : 1, isLittle ? 1 : 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+    numbers([2, 3], [2, MACHINES[arch]], [4, 1], [word, 0], [word, header], [word, sectionsAt], [4, 0], [2, header]),
     numbers([2, is64 ? 56 : 32], [2, segments.length], [2, is64 ? 64 : 40], [2, sections.length], [2, 1]),
     ...segments,
   ]).copy(file.bytes)

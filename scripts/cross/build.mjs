@@ -18,7 +18,7 @@ function build(tools, platform) {
   const args = ['zigbuild', '--locked', '--release', '--package', 'ring-auth-binding', '-Zbuild-std=std,panic_unwind']
   // The names of functions are stripped, so what reads them out for a backtrace, 170 KB, would find none.
   args.push('-Zbuild-std-features=panic-unwind,backtrace,backtrace-trace-only')
-  args.push('--config', join('binding', 'release.toml'))
+  for (const file of ['release.toml', 'zig.toml']) args.push('--config', join('binding', file))
   run('cargo-zigbuild', [...args, '--target', glibc ? `${target}.${glibc}` : target], {
     env: environment(tools),
   })

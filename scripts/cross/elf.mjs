@@ -11,6 +11,8 @@ const PROCESSORS = {
   x64: { machine: 0x3e, is64: true, little: true, page: 4096 },
   arm64: { machine: 0xb7, is64: true, little: true, page: 65_536 },
   arm: { machine: 0x28, is64: false, little: true, page: 4096 },
+  riscv64: { machine: 0xf3, is64: true, little: true, page: 4096 },
+  s390x: { machine: 0x16, is64: true, little: false, page: 4096 },
 }
 
 const SHARED_OBJECT = 3

@@ -21,6 +21,9 @@ export const TARGETS = {
   'linux-arm-gnueabihf': { target: 'armv7-unknown-linux-gnueabihf', glibc: '2.17' },
   'linux-arm64-gnu': { target: 'aarch64-unknown-linux-gnu', glibc: '2.17' },
   'linux-arm64-musl': { target: 'aarch64-unknown-linux-musl' },
+  // The oldest glibc that there is for RISC-V.
+  'linux-riscv64-gnu': { target: 'riscv64gc-unknown-linux-gnu', glibc: '2.27' },
+  'linux-s390x-gnu': { target: 's390x-unknown-linux-gnu', glibc: '2.17' },
   'linux-x64-gnu': { target: 'x86_64-unknown-linux-gnu', glibc: '2.17' },
   'linux-x64-musl': { target: 'x86_64-unknown-linux-musl' },
   // The suffix names the Node that it is for. Node-API is plain C, so an addon of another compiler works in it.

