@@ -310,6 +310,7 @@ export interface CustomStore {
   type?: undefined
   /** Returns the stored token, if there is one. Called at the start and before each refresh. */
   load(): string | null | undefined | Promise<string | null | undefined>
+  commit?: undefined
   /** Stores a token. `oldRefreshToken` is the token that was stored before. */
   save(newRefreshToken: string, oldRefreshToken?: string): void | Promise<void>
   /**
@@ -325,9 +326,12 @@ export interface CustomStore {
  * A place that several hosts share, with compare-and-set. Each value has a version; a commit names the version that it replaces, and
  * only one commit can win. A call of `load` or `commit` gets ten seconds. A call of the manager from inside them is
  * `INVALID_ARGUMENT`.
+ *
+ * `ring-auth/stores` has two. Write one for an engine of your own, and test it with `checkStore` of `ring-auth/stores/check`.
  */
 export interface SharedStore {
   type?: undefined
+  save?: undefined
   /**
    * Resolves to the value and its version, or to `null` if there is none. Reads from the place that decides: not from a replica, and
    * not from a cache.
@@ -349,9 +353,14 @@ export interface SharedStore {
   account?: string | undefined
   /** Seals the record and the spool. All hosts need the same key. Default: both are plain text. */
   key?: StoreKey | undefined
+  /** A file of this host that always shows the newest token, such as Homebridge's `config.json`. Default: none. */
+  mirror?: SharedStoreMirror | undefined
   /** Resolves to what an administrator should know about the engine. The manager asks once, and passes each sentence to the logger. */
   warnings?(): Promise<string[]>
 }
+
+/** A file beside a shared store. It is used as with the store of that type, but the shared store takes the place of its journal. */
+export type SharedStoreMirror = Omit<HomebridgeStore, 'statePath' | 'key'> | Omit<DotenvStore, 'statePath' | 'key'>
 
 /**
  * - `auto`: one of the others; if that one is not available, the other one. Never both after a code was sent.

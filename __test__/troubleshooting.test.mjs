@@ -9,7 +9,7 @@ import { text } from './support/pages.mjs'
 
 const PAGE = 'docs/troubleshooting.md'
 /** Rows about what other programs print. */
-const OF_OTHERS = /^`npm error |^`\^\[\[K`/
+const OF_OTHERS = /^`npm error |^`permission denied|^`\^\[\[K`/
 /** What stands between two literals of the sources: a wildcard of the page, the end of a sentence or a message, a word that varies. */
 const BETWEEN = /(?:RING_)?…(?:_FILE)?|; |\. |`BINARY_\w+`: |--exec|--key-command|cannot be (?=written:)/
 /** The words before a text that is described. */

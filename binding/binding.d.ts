@@ -39,7 +39,7 @@ export declare class BindingManager {
 
 /** The store of a module, or the reason why it cannot be used. */
 export declare class BindingModule {
-  constructor(store: BindingStore, sealKey?: string | undefined | null, load?: (() => Promise<BindingAnswer>) | undefined | null, save?: ((arg: BindingChange) => Promise<BindingAnswer>) | undefined | null, key?: (() => Promise<BindingAnswer>) | undefined | null, warnings?: (() => Promise<BindingAnswer>) | undefined | null)
+  constructor(store: BindingStore, mirror?: BindingStore | undefined | null, sealKey?: string | undefined | null, load?: (() => Promise<BindingAnswer>) | undefined | null, save?: ((arg: BindingChange) => Promise<BindingAnswer>) | undefined | null, key?: (() => Promise<BindingAnswer>) | undefined | null, warnings?: (() => Promise<BindingAnswer>) | undefined | null)
   /** Says why there is no store. */
   static refused(problem: string): BindingModule
 }
@@ -170,6 +170,8 @@ export interface BindingOptions {
   refusesAtCalls?: boolean
   /** Absent for the memory store. */
   store?: BindingStore
+  /** The file that shows the token of a shared store. */
+  mirror?: BindingStore
   /** The key with which the journal is sealed, as text. */
   sealKey?: string
   /** The text from which the hardware id is derived. */

@@ -448,7 +448,11 @@ fn wait_at_the_end_of(env: Env) -> napi::Result<()> {
 }
 
 /// The location that the option `store` names, and the key of the journal that may stand in place of the variable of a `.env` file.
-fn to_location(store: BindingStore, functions: Option<JsStore>) -> Result<(Location, Option<Key>)> {
+fn to_location(
+    store: BindingStore,
+    beside: Option<BindingStore>,
+    functions: Option<JsStore>,
+) -> Result<(Location, Option<Key>)> {
     let mirror =
         |target, state_path: Option<String>| Location::Mirror { target, state_path: state_path.map(Into::into) };
     let location = match store {
@@ -467,7 +471,11 @@ fn to_location(store: BindingStore, functions: Option<JsStore>) -> Result<(Locat
         BindingStore::Shared { name, state_path, account } => {
             let functions = functions.ok_or_else(|| Error::invalid("The store has no load and no commit."))?;
             let engine = Arc::new(functions.called(name));
-            Location::Shared { engine, state_path: state_path.map(Into::into), account }
+            let mirror = match beside {
+                Some(beside) => to_location(beside, None, None)?.0.target().cloned(),
+                None => None,
+            };
+            Location::Shared { engine, state_path: state_path.map(Into::into), account, mirror }
         }
     };
     Ok((location, None))
@@ -481,10 +489,12 @@ fn open_manager(
     runtime: Handle,
 ) -> Result<Manager> {
     let endpoints = Endpoints::parse(options.oauth_url.as_deref(), options.api_url.as_deref())?;
-    let adds_block = matches!(options.store, Some(BindingStore::Homebridge { add_block: true, .. }));
+    let adds_block = [&options.store, &options.mirror]
+        .iter()
+        .any(|store| matches!(store, Some(BindingStore::Homebridge { add_block: true, .. })));
     let given_key = options.seal_key.map(|text| Key::expect(&text, "options.store.key")).transpose()?;
     let (location, key) = match options.store {
-        Some(store) => to_location(store, functions)?,
+        Some(store) => to_location(store, options.mirror, functions)?,
         None => (Location::Memory, None),
     };
     let key = given_key

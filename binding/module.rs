@@ -23,6 +23,7 @@ impl BindingModule {
     #[napi(constructor)]
     pub fn new(
         store: BindingStore,
+        mirror: Option<BindingStore>,
         seal_key: Option<String>,
         load: Option<Function<'_, (), Promise<BindingAnswer>>>,
         save: Option<Function<'_, BindingChange, Promise<BindingAnswer>>>,
@@ -37,7 +38,7 @@ impl BindingModule {
         let asked = asked.map(|key| key_of_program(key.into_asked(), within_runtime_if_available(Handle::current)));
         let module = || {
             let given = seal_key.map(|text| Key::expect(&text, "The key of the store")).transpose()?;
-            let (location, key) = to_location(store, functions)?;
+            let (location, key) = to_location(store, mirror, functions)?;
             Ok(Module { location, key: given.or(key).map(KeySource::from).or(asked) })
         };
         Ok(Self { module: module() })

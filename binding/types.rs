@@ -235,6 +235,8 @@ pub struct BindingOptions {
     pub refuses_at_calls: Option<bool>,
     /// Absent for the memory store.
     pub store: Option<BindingStore>,
+    /// The file that shows the token of a shared store.
+    pub mirror: Option<BindingStore>,
     /// The key with which the journal is sealed, as text.
     pub seal_key: Option<String>,
     /// The text from which the hardware id is derived.

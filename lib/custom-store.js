@@ -26,12 +26,12 @@ const TYPES =
 
 const FIELDS = ['type', 'path', 'configPath', 'platform', 'name', 'key', 'envKey', 'statePath', 'addBlock']
 const KEY = '32 bytes as a Uint8Array, as base64 or as hexadecimal digits, or a function that returns them'
-const NONE = { store: undefined, sealKey: undefined, custom: undefined }
+const NONE = { store: undefined, mirror: undefined, sealKey: undefined, custom: undefined }
 
 /**
  * The store as the native part takes it, the key of its journal, and the functions that the native part calls. Each field is
  * always there, so that none is read from a prototype.
- * @typedef {{ store: BindingStore | undefined, sealKey: string | undefined, custom: Functions | undefined }} StoreOption
+ * @typedef {{ store: BindingStore | undefined, mirror: BindingStore | undefined, sealKey: string | undefined, custom: Functions | undefined }} StoreOption
  * @typedef {CustomStore | InstanceType<typeof import('./shared-store.js').SharedFunctions>} Functions
  */
 
@@ -42,8 +42,9 @@ const NONE = { store: undefined, sealKey: undefined, custom: undefined }
 function storeOption(value) {
   if (value === undefined) return NONE
   if (isShared(value)) {
-    const { store, key, custom } = require('./shared-store.js').sharedStore(value, { path, words, keyText })
-    return withKey({ store, sealKey: undefined, custom }, key)
+    const tools = { path, words, keyText, mirrorOption }
+    const { store, mirror, key, custom } = require('./shared-store.js').sharedStore(value, tools)
+    return withKey({ store, mirror, sealKey: undefined, custom }, key)
   }
   if (isCustom(value)) return customStore(value)
   const given = properties('options.store', value, FIELDS)
@@ -83,6 +84,23 @@ function storeOption(value) {
 }
 
 /**
+ * The file that shows the token of a shared store. The store has the key and the folder.
+ * @param {unknown} value
+ */
+function mirrorOption(value) {
+  const name = 'options.store.mirror'
+  const { type } = properties(name, value, FIELDS)
+  if (type !== 'homebridge' && type !== 'dotenv') throw invalid(`${name}.type must be "homebridge" or "dotenv"`)
+  const known = type === 'dotenv' ? ['path', 'envKey'] : ['configPath', 'platform', 'name', 'addBlock']
+  refuseUnknown(name, properties(name, value, FIELDS), ['type', ...known])
+  try {
+    return storeOption(value).store
+  } catch (error) {
+    throw invalid(/** @type {Error} */ (error).message.replace('options.store', name))
+  }
+}
+
+/**
  * A store without functions, as the native part takes it: without a prototype, from which an absent field would be read.
  * @param {BindingStore['type']} type
  * @param {Record<string, string | boolean | undefined>} fields
@@ -91,7 +109,7 @@ function storeOption(value) {
 function builtIn(type, fields) {
   /** @type {BindingStore} */
   const store = Object.assign(Object.create(null), { type }, fields)
-  return { store, sealKey: undefined, custom: undefined }
+  return { ...NONE, store }
 }
 
 /**

@@ -48,8 +48,9 @@ function managerOptions(options) {
     native.refreshToken = optionalTokenText('options.refreshToken', given.refreshToken)
   }
   if (/** @type {any} */ (given)[REFUSES_AT_CALLS] === true) native.refusesAtCalls = true
-  const { store, sealKey, custom } = storeOption(given.store)
+  const { store, mirror, sealKey, custom } = storeOption(given.store)
   if (store !== undefined) native.store = store
+  if (mirror !== undefined) native.mirror = mirror
   if (sealKey !== undefined) native.sealKey = sealKey
   for (const key of /** @type {const} */ ([
     'systemId',

@@ -9,16 +9,16 @@ const { kindOf, nonEmpty, properties, refuseUnknown, wrongType } = require('./ch
 
 /** @typedef {import('../binding/binding.js').BindingAnswer} BindingAnswer */
 /** @typedef {import('../binding/binding.js').BindingStore} BindingStore */
-/** @typedef {{ path(name: string, value: unknown): string, words(error: unknown): string, keyText(key: unknown): string | undefined }} Shared */
+/** @typedef {{ mirrorOption(value: unknown): BindingStore | undefined, path(name: string, value: unknown): string, words(error: unknown): string, keyText(key: unknown): string | undefined }} Shared */
 
-const FIELDS = ['load', 'commit', 'statePath', 'account', 'name', 'warnings', 'key']
+const FIELDS = ['load', 'commit', 'statePath', 'account', 'name', 'warnings', 'key', 'mirror']
 const MAX_ACCOUNT_BYTES = 512
 
 /**
  * Reads the options of a shared store.
  * @param {any} store Read as it is: load and commit may be methods of a class, and are called on it.
  * @param {Shared} shared
- * @returns {{ store: BindingStore, key: unknown, custom: SharedFunctions }}
+ * @returns {{ store: BindingStore, mirror: BindingStore | undefined, key: unknown, custom: SharedFunctions }}
  */
 function sharedStore(store, shared) {
   const given = properties('options.store', store, [...FIELDS, 'save'])
@@ -31,7 +31,7 @@ function sharedStore(store, shared) {
   for (const name of ['load', 'commit']) {
     if (typeof given[name] !== 'function') throw wrongType(`options.store.${name}`, 'a function', given[name])
   }
-  const { statePath, account = 'default', name, warnings, key } = given
+  const { statePath, account = 'default', name, warnings, key, mirror } = given
   if (warnings !== undefined && typeof warnings !== 'function') {
     throw wrongType('options.store.warnings', 'a function', warnings)
   }
@@ -51,7 +51,8 @@ function sharedStore(store, shared) {
     ...(statePath === null ? {} : { statePath: shared.path('options.store.statePath', statePath) }),
     ...(name === undefined ? {} : { name: nonEmpty('options.store.name', name) }),
   })
-  return { store: native, key, custom: new SharedFunctions(store, shared) }
+  const shown = mirror === undefined ? undefined : shared.mirrorOption(mirror)
+  return { store: native, mirror: shown, key, custom: new SharedFunctions(store, shared) }
 }
 
 /** Calls the functions of a shared store, also while an earlier call has not ended, and knows what is called from inside them. */

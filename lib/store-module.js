@@ -27,10 +27,10 @@ async function loadStoreModule(addon, path) {
   }
   if (value === undefined) return refused('has no default export', 'End it with: export default store')
   try {
-    const { store, sealKey, custom } = storeOption(value)
+    const { store, mirror, sealKey, custom } = storeOption(value)
     if (store === undefined) return refused('exports a store in memory', 'Export one that keeps the token')
     const { load, save, key, warnings } = custom ?? {}
-    return { native: new addon.BindingModule(store, sealKey, load, save, key, warnings), value }
+    return { native: new addon.BindingModule(store, mirror, sealKey, load, save, key, warnings), value }
   } catch (error) {
     const reason = words(error).replaceAll('options.store', 'store')
     return refused(`does not export a store: ${reason}`, 'Correct its default export')

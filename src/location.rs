@@ -35,6 +35,8 @@ pub enum Location {
         state_path: Option<PathBuf>,
         /// The name that tells the spools of several accounts in one folder apart.
         account: String,
+        /// The file that shows the token on this host.
+        mirror: Option<Target>,
     },
     /// A program's own code.
     Custom {
@@ -78,7 +80,10 @@ impl Location {
                 let (journal, mirror) = target.open(state_path.as_deref(), codec, disk, purpose)?;
                 Opened { store: Arc::new(journal), mirror: Some(Follower::Place(Arc::new(mirror))), shared: None }
             }
-            Self::Shared { engine, state_path, account } => {
+            Self::Shared { engine, state_path, account, mirror } => {
+                let open = |target: &Target| target.open_alone(state_path.as_deref(), disk.clone(), purpose);
+                let mirror = mirror.as_ref().map(open).transpose()?;
+                let mirror = mirror.map(|mirror| Follower::Place(Arc::new(mirror)));
                 let store: Arc<dyn Store> = match state_path {
                     None => Arc::new(MemoryStore::new(codec.issuer())),
                     Some(folder) => {
@@ -86,7 +91,7 @@ impl Location {
                         Arc::new(JournalStore::open_in_state_folder(path, codec, disk)?)
                     }
                 };
-                Opened { store, mirror: None, shared: Some(Arc::clone(engine)) }
+                Opened { store, mirror, shared: Some(Arc::clone(engine)) }
             }
             Self::Custom { functions, state_path: None } => {
                 let (store, program) = Program::without_a_journal(Arc::clone(functions), codec.issuer());
@@ -114,7 +119,8 @@ impl Location {
     pub fn target(&self) -> Option<&Target> {
         match self {
             Self::Mirror { target, .. } => Some(target),
-            Self::Memory | Self::Journal(_) | Self::Shared { .. } | Self::Custom { .. } => None,
+            Self::Shared { mirror, .. } => mirror.as_ref(),
+            Self::Memory | Self::Journal(_) | Self::Custom { .. } => None,
         }
     }
 }

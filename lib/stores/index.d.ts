@@ -1,38 +1,8 @@
 // `ring-auth/stores`: shared stores, for several hosts with one account.
 
-import type { StoreKey } from '../../index.js'
+import type { SharedStore, SharedStoreMirror, StoreKey } from '../../index.js'
 
-/**
- * A place that several hosts share, with compare-and-set. Each value has a version; a commit names the version that it replaces, and
- * only one commit can win.
- *
- * Write one for an engine of your own, and test it with `checkStore` of `ring-auth/stores/check`.
- */
-export interface SharedStore {
-  /**
-   * Resolves to the value and its version, or to `null` if there is none. Reads from the place that decides: not from a replica, and
-   * not from a cache.
-   */
-  load(): Promise<{ value: string; version: string } | null>
-  /**
-   * Keeps `value` if the current version is still `version`; `null` means that there must be no value yet. Resolves when the value is
-   * durable.
-   *
-   * Resolves to the new version, which was never used before, or to `null` if another commit was faster. Rejects if the outcome is not
-   * known.
-   */
-  commit(value: string, version: string | null): Promise<string | null>
-  /** The name of the store in messages. */
-  name?: string | undefined
-  /** The folder of this host's spool, on a disk of its own. `null` says that this host has no disk. */
-  statePath: string | null
-  /** Tells the spools of several accounts in one `statePath` apart. Default: `default`. */
-  account?: string | undefined
-  /** Seals the record and the spool. All hosts need the same key. Default: both are plain text. */
-  key?: StoreKey | undefined
-  /** Resolves to what an administrator should know about the engine. The manager asks once, and passes each sentence to the logger. */
-  warnings?(): Promise<string[]>
-}
+export type { SharedStore } from '../../index.js'
 
 /** Options that both adapters have. */
 export interface SharedStoreOptions {
@@ -42,6 +12,8 @@ export interface SharedStoreOptions {
   statePath: string | null
   /** Seals the record and the spool. All hosts need the same key. Default: both are plain text. */
   key?: StoreKey | undefined
+  /** A file of this host that always shows the newest token, such as Homebridge's `config.json`. Default: none. */
+  mirror?: SharedStoreMirror | undefined
 }
 
 /**

@@ -7,9 +7,9 @@ const { nonEmpty, properties, refuseUnknown } = require('../checks.js')
 const { invalid } = require('../errors.js')
 
 /** @typedef {import('./index.js').SharedStore} SharedStore */
-/** @typedef {Pick<SharedStore, 'account' | 'statePath' | 'key'>} CommonOptions */
+/** @typedef {Pick<SharedStore, 'account' | 'statePath' | 'key' | 'mirror'>} CommonOptions */
 
-const COMMON = ['account', 'statePath', 'key']
+const COMMON = ['account', 'statePath', 'key', 'mirror']
 /** The longest name of an account, in bytes: PostgreSQL indexes no longer text than about 2,700 bytes. */
 const MOST_NAME_BYTES = 512
 const DEFAULT_ACCOUNT = 'default'
@@ -27,8 +27,9 @@ function adapterOptions(options, own) {
   const account = given.account === undefined ? DEFAULT_ACCOUNT : name('options.account', given.account)
   /** @type {CommonOptions} */
   const common = { account, statePath: statePath(given.statePath) }
-  // The manager checks the key: it does so for every store.
+  // The manager checks the key and the mirror: it does so for every store.
   if (given.key !== undefined) common.key = /** @type {any} */ (given.key)
+  if (given.mirror !== undefined) common.mirror = /** @type {any} */ (given.mirror)
   return { account, common, given }
 }
 

@@ -221,6 +221,7 @@ impl Context {
     /// Says where the token is stored and where it is not. Returns the exit code.
     pub(super) fn not_stored(&self, saved: Saved, status: &Status, what: &str, output: &Output) -> u8 {
         let (place, journal) = (self.chosen.place(), self.opened.store.name());
+        let shown_in = self.chosen.target().map_or_else(|| place.clone(), |target| target.path().display().to_string());
         if saved == Saved::SpoolOnly {
             output.complain(&format!(
                 "ring-auth: {what}, but {place} has not taken the new refresh token. It is in the spool {journal} of this host, and the next start or refresh here brings it to the store."
@@ -229,7 +230,7 @@ impl Context {
         }
         output.complain(&match saved {
             Saved::JournalOnly => format!(
-                "ring-auth: {what}, and the new refresh token is in the journal {journal}, but could not be written into {place}. The next start or refresh writes it there, once that works."
+                "ring-auth: {what}, and the new refresh token is in the journal {journal}, but could not be written into {shown_in}. The next start or refresh writes it there, once that works."
             ),
             Saved::Everywhere | Saved::SpoolOnly | Saved::Nowhere => {
                 let where_else = match self.opened.mirror {

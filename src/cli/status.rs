@@ -134,6 +134,11 @@ impl Told {
         Ok(Self { shared, program })
     }
 
+    /// The state of a shared store and its spool.
+    pub(super) fn shared(&self) -> Option<&State> {
+        self.shared.as_ref().map(|(state, _)| state)
+    }
+
     /// What the store said, if one was asked: a sentence, or the reason why it did not answer.
     pub(super) fn sentence(&self, place: &str) -> Option<Result<String, Error>> {
         let holds = |is_there| if is_there { "holds a token" } else { "holds no token" };

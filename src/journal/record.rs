@@ -44,6 +44,12 @@ pub fn on_host(mut record: State, spool: &State, now: u64) -> State {
     let holder = |state: &State| state.mark.as_ref().and_then(|mark| mark.lease).map(|lease| lease.holder);
     record.spool_place = spool.spool_place.clone().filter(|_| holder(&record) == holder(spool));
     record.clock_offset = spool.clock_offset;
+    if record.family.is_none() && record.logged_out_at.is_some() {
+        // A file of this host may still show a token of the account that was logged out on another one.
+        for fingerprint in spool.known.iter().copied().chain(spool.unspent()) {
+            record.remember(fingerprint);
+        }
+    }
     // Of several copies of the spool the one with the highest number is the newest.
     record.sequence = record.sequence.max(spool.sequence);
     if let Some(cool_down) = &mut record.cool_down {

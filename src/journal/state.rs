@@ -368,16 +368,20 @@ impl State {
     /// give them again.
     #[must_use]
     pub fn after_logout(self, now: Millis) -> Self {
-        let families = [&self.family, &self.fallback].into_iter().flatten();
-        let siblings = self.siblings.iter().map(|sibling| &sibling.held);
-        let unspent = families.map(|family| &family.current).chain(siblings);
-        let unspent: Vec<_> = unspent.map(|stored| stored.token.fingerprint()).collect();
+        let unspent = self.unspent();
         let spent = |mut list: Vec<Fingerprint>| {
             list.retain(|fingerprint| !unspent.contains(fingerprint));
             list
         };
         let (known, given) = (spent(self.known), spent(self.given));
         Self { known, given, rejected: self.rejected, ..Self::logged_out(self.issuer, now) }
+    }
+
+    /// The fingerprints of the tokens that Ring may still accept.
+    pub(super) fn unspent(&self) -> Vec<Fingerprint> {
+        let families = [&self.family, &self.fallback].into_iter().flatten();
+        let siblings = self.siblings.iter().map(|sibling| &sibling.held);
+        families.map(|family| &family.current).chain(siblings).map(|stored| stored.token.fingerprint()).collect()
     }
 
     /// Whether the token may be sent from here, because no copy of the journal uses it.

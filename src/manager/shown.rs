@@ -36,7 +36,7 @@ impl Shown {
             Pasted::Refused(flaw) => return Self::Nonsense(flaw),
             Pasted::Token(token) => token,
         };
-        let Some(state) = state.filter(|_| stored.is_some()) else { return Self::New };
+        let Some(state) = state else { return Self::New };
         let is_new = match state.recognise(token.fingerprint()) {
             Known::Unknown => true,
             // The current token with other push credentials, which another program wrote.
@@ -76,6 +76,8 @@ pub(super) fn decide(state: Option<&State>, shown: Option<&Secret>) -> (Decision
     let shown = Shown::beside(state, shown);
     let decision = match (shown, newest) {
         (Shown::Nothing | Shown::Nonsense(_) | Shown::Old, Some(newest)) => Decision::Show(newest),
+        // Another host has logged out, or a copy came back after a logout.
+        (Shown::Old, None) if state.is_some_and(|state| state.logged_out_at.is_some()) => Decision::Clear,
         // The mirror's token is newer or belongs to another program, or no other token is known.
         _ => Decision::Leave,
     };

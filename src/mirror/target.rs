@@ -65,6 +65,22 @@ impl Target {
         disk: Disk,
         purpose: Purpose,
     ) -> Result<(JournalStore, FileMirror)> {
+        let File { given, state_path, disk, sightings, mirror } = self.open_file(state_path, disk, purpose)?;
+        // The link to the file leads to another journal only if the journal lies beside the file.
+        let link = match &state_path {
+            None => (given.clone(), hidden_sibling(&given, "")),
+            Some(_) => (PathBuf::new(), PathBuf::new()),
+        };
+        let finder = WhichJournal::new(given, state_path, self.named(), codec.clone(), disk.clone(), sightings);
+        Ok((JournalStore::found_by(Arc::new(finder), link, codec, disk)?, mirror))
+    }
+
+    /// Opens the file beside a store that needs no journal for it; as [`Target::open`] otherwise.
+    pub(crate) fn open_alone(&self, state_path: Option<&Path>, disk: Disk, purpose: Purpose) -> Result<FileMirror> {
+        self.open_file(state_path, disk, purpose).map(|file| file.mirror)
+    }
+
+    fn open_file(&self, state_path: Option<&Path>, disk: Disk, purpose: Purpose) -> Result<File> {
         let path = self.path();
         let given = absolute(path)?;
         check_file(path)?;
@@ -76,7 +92,7 @@ impl Target {
             disk.for_owner_of(real.parent().unwrap_or(Path::new("/")))
         };
         let state_path = state_path.map(state_folder).transpose()?;
-        let (format, named) = (self.format()?, self.named());
+        let format = self.format()?;
         let sightings = Sightings::default();
         let mirror =
             FileMirror::new(given.clone(), format, state_path.clone(), disk.clone(), purpose, sightings.clone());
@@ -85,13 +101,7 @@ impl Target {
             // The file cannot be read now. If there is a journal, it could be read once.
             _ => {}
         }
-        // The link to the file leads to another journal only if the journal lies beside the file.
-        let link = match &state_path {
-            None => (given.clone(), hidden_sibling(&given, "")),
-            Some(_) => (PathBuf::new(), PathBuf::new()),
-        };
-        let finder = WhichJournal::new(given, state_path, named, codec.clone(), disk.clone(), sightings);
-        Ok((JournalStore::found_by(Arc::new(finder), link, codec, disk)?, mirror))
+        Ok(File { given, state_path, disk, sightings, mirror })
     }
 
     /// The kind of the file and the place in it, as words.
@@ -119,6 +129,15 @@ impl Target {
             _ => (Self::Dotenv { path, key: text }, None),
         }
     }
+}
+
+/// An opened file, and what its journal is found by.
+struct File {
+    given: PathBuf,
+    state_path: Option<PathBuf>,
+    disk: Disk,
+    sightings: Sightings,
+    mirror: FileMirror,
 }
 
 /// The purpose for which a mirror is opened.

@@ -116,7 +116,8 @@ pub(super) fn look(wanted: &Wanted) -> Looked {
     checks.push(folder::folder(&real, &trial, chosen.target()));
     checks.push(folder::space(&trial));
     checks.push(folder::file_system(&trial));
-    checks.extend(mirror::look(&chosen, &opened, state));
+    let shared = told.as_ref().ok().and_then(Told::shared);
+    checks.extend(mirror::look(&chosen, &opened, shared.or(state)));
     let (kept, why_not) = match told.and_then(|told| status::look(&chosen, &opened, told)) {
         Ok(seen) => (Some(with_token_file(seen)), String::new()),
         Err(_) if peeked.is_err() => (None, "The journal cannot be read.".to_owned()),
