@@ -239,6 +239,64 @@ describe('a shared store', () => {
     assert.equal(ring.tokenRequests.length, 0)
   })
 
+  it('takes nothing for an answer that is none, and sends nothing then', async (t) => {
+    const ring = await startRing(t)
+    const answers = /** @type {[object, RegExp][]} */ ([
+      [{ load: () => 'text' }, /load gave a string/],
+      [{ load: () => ({ value: 1, version: 'v' }) }, /load gave an object/],
+      [{ load: () => ({ value: 'x', version: '' }) }, /load gave an object/],
+      [{ load: () => ({ value: 'x', version: 7 }) }, /load gave an object/],
+      [{ commit: () => undefined }, /commit gave undefined/],
+      [{ commit: () => '' }, /commit gave a string/],
+      [{ commit: () => 8 }, /commit gave a number/],
+    ])
+    for (const [wrong, message] of answers) {
+      const store = /** @type {any} */ ({ ...new Engine().host(tempDir(t)), ...wrong })
+      const { manager } = open(t, ring, { refreshToken: ring.mint(), store })
+      assert.match((await failure(manager.getAccessToken(), 'STORE')).message, message)
+      await manager.close()
+    }
+    assert.equal(ring.tokenRequests.length, 0)
+  })
+
+  it('waits ten seconds for a commit that does not settle, and sends nothing', async (t) => {
+    const ring = await startRing(t)
+    const store = { ...new Engine().host(tempDir(t)), commit: () => new Promise(() => {}) }
+    const { manager } = open(t, ring, { refreshToken: ring.mint(), store: /** @type {any} */ (store) })
+    assert.match((await failure(manager.getAccessToken(), 'STORE')).message, /did not answer within 10 seconds/)
+    assert.equal(ring.tokenRequests.length, 0)
+  })
+
+  it('calls the methods of a class on its object', async (t) => {
+    const ring = await startRing(t)
+    class Mine {
+      #engine = new Engine()
+      statePath = tempDir(t)
+      async load() {
+        return this.#engine.load()
+      }
+      /** @param {string} value @param {string | null} version */
+      async commit(value, version) {
+        return this.#engine.commit(value, version)
+      }
+    }
+    const { manager } = open(t, ring, { refreshToken: ring.mint(), store: new Mine() })
+    assert.ok(ring.isAccessLive(await manager.getAccessToken()))
+  })
+
+  it('keeps a spool for each account, whatever its name has in it', async (t) => {
+    const ring = await startRing(t)
+    const folder = tempDir(t)
+    const names = ['../a', '..', '.', '/', 'A', 'a', 'a\\b', 'CON', 'é', 'e\u0301', ' a', 'a ', 'x'.repeat(512)]
+    for (const account of names) {
+      const { manager } = open(t, ring, { refreshToken: ring.mint(), store: new Engine().host(folder, { account }) })
+      await manager.getAccessToken()
+      await manager.close()
+    }
+    const spools = readdirSync(folder).filter((name) => name.endsWith('.json'))
+    assert.equal(new Set(spools.map((name) => name.toLowerCase())).size, names.length, `${spools}`)
+  })
+
   it('refuses options that cannot be meant', (t) => {
     const engine = new Engine()
     const folder = tempDir(t)
@@ -246,6 +304,7 @@ describe('a shared store', () => {
       [engine.host(folder, { save: () => {} }), /save and commit/],
       [engine.host(folder, { table: 't' }), /table is not an option/],
       [engine.host(folder, { account: '' }), /account/],
+      [engine.host(folder, { account: 'a\ud800' }), /account must be well-formed Unicode/],
       [engine.host(folder, { account: 'x'.repeat(513) }), /512 bytes/],
       [engine.host(folder, { warnings: 1 }), /warnings must be a function/],
       [engine.host(folder, { key: 'short' }), /key/],

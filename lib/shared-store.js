@@ -41,6 +41,8 @@ function sharedStore(store, shared) {
     )
   }
   const checked = nonEmpty('options.store.account', account)
+  // Half a surrogate pair becomes U+FFFD on its way, and would have the spool of another account.
+  if (/\p{Surrogate}/u.test(checked)) throw invalid('options.store.account must be well-formed Unicode')
   if (Buffer.byteLength(checked) > MAX_ACCOUNT_BYTES) {
     throw invalid(`options.store.account must have at most ${MAX_ACCOUNT_BYTES} bytes`)
   }
