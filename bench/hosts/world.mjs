@@ -37,6 +37,12 @@ import { atOnce, oldest, shortest } from './judge.mjs'
 const HOST = join(dirname(fileURLToPath(import.meta.url)), 'host.mjs')
 const FAKETIME = '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1'
 
+/** The hosts that run. One that is stopped would not hear that its parent has ended. @type {Set<import('node:child_process').ChildProcess>} */
+const running = new Set()
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
+
 /** One host: a process that can be stopped, killed and started again, and its two networks. */
 export class Host {
   /** @type {import('node:child_process').ChildProcess | undefined} */
@@ -81,6 +87,8 @@ export class Host {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     })
     this.#process = child
+    running.add(child)
+    child.once('exit', () => running.delete(child))
     await new Promise((resolve, reject) => {
       child.once('exit', () => reject(new Error('a host ended before it was ready')))
       child.on('message', (/** @type {Word} */ word) => {
