@@ -209,6 +209,19 @@ pub struct Lease {
     pub length: Duration,
 }
 
+impl Lease {
+    /// The holder of a mark behind which no request is under way: the token only rests.
+    pub const NOBODY: u128 = 0;
+}
+
+impl Mark {
+    /// Whether a request is under way, or was when its process ended.
+    #[must_use]
+    pub fn is_of_a_request(&self) -> bool {
+        self.lease.is_none_or(|lease| lease.holder != Lease::NOBODY)
+    }
+}
+
 /// Another answer to the token that the current one came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sibling {

@@ -18,12 +18,12 @@ use super::policy::{self, Tries};
 use super::status::Auth;
 use super::sync;
 use crate::journal::merge::{Granted, Outcome, merge};
-use crate::journal::state::{Access, AfterRejection, CoolDown, Millis, Sent, State, millis};
+use crate::journal::state::{Access, AfterRejection, CoolDown, Mark, Millis, Sent, State, millis};
 use crate::journal::{Notice, elsewhere};
 use crate::mirror::Allowance;
 use crate::oauth::{Grant, WireError};
 use crate::task::BoxFuture;
-use crate::token::Fingerprint;
+use crate::token::{Fingerprint, RefreshToken};
 use crate::{Error, ErrorCode, Result, Secret, task};
 
 /// Why a refresh is made.
@@ -117,7 +117,7 @@ impl Inner {
             }
             let complained_of = snapshot.demand.invalidation != Invalidation::None;
             let before = Before {
-                token: snapshot.account().newest.as_ref().map(crate::token::RefreshToken::fingerprint),
+                token: snapshot.account().newest.as_ref().map(RefreshToken::fingerprint),
                 access: snapshot.account().access.as_deref().cloned(),
                 is_useless: complained_of
                     || snapshot.account().access.as_ref().is_some_and(|access| access.is_near_its_end(clock)),
@@ -184,6 +184,7 @@ impl Inner {
     ) -> Result<Auth> {
         let clock = Arc::clone(&self.parts.clock);
         let since = clock.monotonic();
+        let mut doubted = None;
         let mut transaction = match self.enter(allowance).await {
             Ok(transaction) => transaction,
             Err(error) => {
@@ -221,7 +222,7 @@ impl Inner {
                 self.give_up_on_mark(transaction).await;
                 return Err(stopped_before());
             }
-            match self.send(transaction, tries).await? {
+            match self.send(transaction, tries, &mut doubted).await? {
                 Flown::Landed(auth) => return Ok(auth),
                 Flown::Overtaken(again) => transaction = *again,
                 Flown::MovedOn => transaction = self.enter(allowance).await?,
@@ -271,15 +272,19 @@ impl Inner {
         policy::cool_down(state.cool_down.as_ref(), error, clock.wall(), clock.jitter())
     }
 
-    /// Sends the tokens that may be sent until Ring has answered or the tries are used up.
-    async fn send<'a>(self: &'a Arc<Self>, mut transaction: Transaction<'a>, tries: &mut Tries) -> Result<Flown<'a>> {
+    /// Sends the tokens that may be sent until Ring has answered or the tries are used up. `doubted` is the token that Ring may have
+    /// accepted in a request of this call, also if the store has forgotten its mark since.
+    async fn send<'a>(
+        self: &'a Arc<Self>,
+        mut transaction: Transaction<'a>,
+        tries: &mut Tries,
+        doubted: &mut Option<Fingerprint>,
+    ) -> Result<Flown<'a>> {
         // A forced refresh sends the rejected token once more.
         let mut sent = transaction.state().sendable().unwrap_or(Sent::Current);
-        let found = transaction.state().mark.clone();
+        let found = transaction.state().mark.clone().filter(Mark::is_of_a_request);
         let mut takes_over = found.is_some();
         let mut starts = found.as_ref().map_or(0, |mark| mark.starts.saturating_add(1));
-        // Whether Ring may have accepted the token in a request of this call.
-        let mut doubted = false;
         // Whatever takes its time is done before the mark: a mark says that Ring may have got the token.
         if let Err(error) = self.parts.oauth.prepare().await {
             // Nothing was sent, and no wait would change that: there is neither a mark nor a cool-down. The next start can act on a
@@ -318,7 +323,7 @@ impl Inner {
                 self.snapshot().count(|stats| stats.takeovers += 1);
             }
             let in_doubt = transaction.is_in_doubt(fingerprint, found.as_ref());
-            let asked = self.request(&Secret::new(token.raw()), &hardware_id, tries, &mut doubted).await;
+            let asked = self.request(&token, &hardware_id, tries, doubted).await;
             let failure = match asked {
                 Ok((grant, asked_at, write)) => {
                     let granted = Granted {
@@ -334,8 +339,12 @@ impl Inner {
             };
             if failure.error.code() == ErrorCode::RefreshTokenRejected {
                 starts = 0;
-                let in_doubt = in_doubt || std::mem::take(&mut doubted);
-                match transaction.reject(fingerprint, self.parts.clock.wall(), in_doubt) {
+                let in_doubt = in_doubt || *doubted == Some(fingerprint);
+                let after = transaction.reject(fingerprint, self.parts.clock.wall(), in_doubt);
+                let rests = self.sharing().is_some()
+                    && matches!(after, AfterRejection::Previous | AfterRejection::Sibling)
+                    && tries.another();
+                match after {
                     AfterRejection::Previous if tries.another() => {
                         self.log(Level::Warn, "Ring rejected the newest refresh token, which was never used before; the one before it is tried.");
                         sent = Sent::Previous;
@@ -359,6 +368,10 @@ impl Inner {
                     }
                     _ => break (failure.error, ended),
                 }
+                if rests {
+                    transaction.commit(&ended).await;
+                    return Ok(Flown::MovedOn);
+                }
             } else if self.sharing().is_none() || !self.waits_to_try_again(&failure, tries).await {
                 // With a shared store each further try has a mark of its own, with a lease of its own.
                 if failure.ambiguous && self.snapshot().is_closing() {
@@ -368,7 +381,14 @@ impl Inner {
                 }
                 let cool_down = self.cool_down(transaction.state(), &failure.error);
                 let error = failure.error.with_retry_after(cool_down.length);
-                break (error, Outcome::BackedOff { sent: fingerprint, cool_down, in_doubt: in_doubt || doubted });
+                break (
+                    error,
+                    Outcome::BackedOff {
+                        sent: fingerprint,
+                        cool_down,
+                        in_doubt: in_doubt || *doubted == Some(fingerprint),
+                    },
+                );
             }
         };
         if transaction.commit(&outcome).await == Fate::MovedOn {
@@ -387,16 +407,17 @@ impl Inner {
     /// Sends one token, and sends it again if that can help. Returns when the request that succeeded was sent.
     async fn request(
         &self,
-        raw: &Secret,
+        token: &RefreshToken,
         hardware_id: &str,
         tries: &mut Tries,
-        doubted: &mut bool,
+        doubted: &mut Option<Fingerprint>,
     ) -> Result<(Grant, u64, Option<Write>), WireError> {
         let clock = &self.parts.clock;
+        let raw = Secret::new(token.raw());
         loop {
             tries.count();
             let asked_at = clock.wall();
-            let answer = self.parts.oauth.refresh(raw, hardware_id).await;
+            let answer = self.parts.oauth.refresh(&raw, hardware_id).await;
             // From here on the answer is being written.
             let write = self.begin_write();
             let failure = match answer {
@@ -411,7 +432,9 @@ impl Inner {
                 return Err(failure);
             }
             drop(write);
-            *doubted |= failure.ambiguous;
+            if failure.ambiguous {
+                *doubted = Some(token.fingerprint());
+            }
             if self.sharing().is_some() || !self.waits_to_try_again(&failure, tries).await {
                 return Err(failure);
             }

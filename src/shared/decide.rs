@@ -34,7 +34,7 @@ pub fn join(record: Option<State>, spool: &State) -> Joined {
     };
     let as_it_is = |mut state: State| {
         // A process of this host was to send that token, and the record does not say so any more.
-        let is_marked = |mark: &Mark| Some(mark.fingerprint) == state.fingerprint();
+        let is_marked = |mark: &Mark| Some(mark.fingerprint) == state.fingerprint() && mark.is_of_a_request();
         if state.mark.is_none() && spool.mark.as_ref().is_some_and(is_marked) {
             state.doubted = state.fingerprint();
         }
@@ -142,7 +142,8 @@ pub fn may_send(since: Duration, request_timeout: Duration, lease: Duration) -> 
 #[must_use]
 pub fn dead_holder(spool: &State, place: Option<&str>) -> Option<u128> {
     let is_here = place.is_some() && spool.spool_place.as_deref() == place;
-    spool.mark.as_ref().and_then(|mark| mark.lease).filter(|_| is_here).map(|lease| lease.holder)
+    let mark = spool.mark.as_ref().filter(|mark| is_here && mark.is_of_a_request());
+    mark.and_then(|mark| mark.lease).map(|lease| lease.holder)
 }
 
 /// Whether a rejection of a token is in doubt: Ring may have accepted the token in a request whose answer is not known.

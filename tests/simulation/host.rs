@@ -65,7 +65,8 @@ impl Process {
     /// Sends a token. The request ends after the time-out, whatever comes of it; `Err` without an answer.
     pub async fn post(&self, token: usize, checks: bool) -> Result<Given, ()> {
         // From the look at the clock to here nothing waits: that is the one thing that cannot be excluded.
-        self.world().begin_request(self.host, self.number, token, checks);
+        let began = self.world().now();
+        let request = self.world().begin_request(self.host, self.number, token, checks);
         let (there, back, lost) = {
             let mut world = self.world();
             let loses = world.plan.lost_answers;
@@ -78,15 +79,14 @@ impl Process {
         let server = Arc::clone(&self.world);
         tokio::spawn(async move {
             sleep(there).await;
-            let given = lock(&server).present(token, checks);
+            let given = lock(&server).present(request);
             sleep(back).await;
             if lost {
                 {
                     let mut world = lock(&server);
                     world.say(|| format!("the answer to t{token} is lost"));
                     world.may_repeat = true;
-                    world.lost_an_answer = true;
-                    world.lost_a_rejection |= matches!(given, Given::Refused);
+                    world.requests.loses(request);
                 }
                 pending::<()>().await;
             }
@@ -101,11 +101,11 @@ impl Process {
         };
         self.world().step(self.host, self.number, Step::Answered);
         self.runs().await;
-        self.world().end_request(self.host, self.number);
-        if !matches!(given, Ok(Given::Pair { .. })) {
-            self.world().spooled(self.host);
-            self.world().shared(self.host);
-        }
+        let mut world = self.world();
+        world.requests.all[request].is_over = true;
+        // From an answer that a stopped host got late it learns no more than a limit.
+        let is_quick = world.now().saturating_sub(began) < TIMEOUT / 2;
+        world.hosts[self.host].knows_the_time |= given.is_ok() && is_quick;
         given
     }
 }
@@ -221,6 +221,9 @@ impl Client {
                 }
             }
         }
+        if way.fails || way.there + way.back > Duration::from_secs(1) {
+            world.requests.has_trouble(self.0.host, self.0.number);
+        }
         way
     }
 
@@ -252,22 +255,23 @@ impl SharedStore for Client {
     fn load(&self) -> Answer<'_, Option<Kept>> {
         Box::pin(async move {
             self.0.at(Step::BeforeLoad).await;
-            let kept = self.call(|world| world.engine.value.clone()).await;
+            let kept = self.call(|world| (world.engine.value.clone(), world.engine.number)).await;
             self.0.at(Step::AfterLoad).await;
-            Ok(kept?.map(|(value, version)| Kept { value: Secret::new(value), version }))
+            let (kept, write) = kept?;
+            self.0.world().requests.saw(self.0.host, write);
+            Ok(kept.map(|(value, version)| Kept { value: Secret::new(value), version }))
         })
     }
 
     fn commit(&self, value: Secret, version: Option<String>) -> Answer<'_, Option<String>> {
         Box::pin(async move {
             self.0.at(Step::BeforeCommit).await;
-            let value = value.expose().to_owned();
+            let (value, text) = (value.expose().to_owned(), value.expose().to_owned());
             let done = self.call(move |world| world.commit(value, version.as_deref())).await;
-            if matches!(done, Ok(Some(_))) {
-                self.0.world().shared(self.0.host);
-            }
             self.0.at(Step::AfterCommit).await;
-            done
+            let Some((version, write)) = done? else { return Ok(None) };
+            self.0.world().requests.wrote(self.0.host, write, text);
+            Ok(Some(version))
         })
     }
 
@@ -290,6 +294,10 @@ struct Spooled {
 impl Disk {
     pub fn state(&self) -> Option<State> {
         self.0.lock().unwrap().state.clone()
+    }
+
+    pub fn clock_offset(&self) -> Option<i64> {
+        self.0.lock().unwrap().state.as_ref().map(|state| state.clock_offset)
     }
 }
 
@@ -345,7 +353,7 @@ impl SpoolGuard {
         if self.process.is_alive() {
             state.sequence += 1;
             self.disk.0.lock().unwrap().state = Some(state.clone());
-            self.process.world().spooled(self.process.host);
+            self.process.world().requests.spooled(self.process.host, self.process.number);
         }
         self.process.world().step(self.process.host, self.process.number, Step::AfterSpool);
     }

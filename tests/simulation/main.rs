@@ -8,6 +8,7 @@
 
 mod host;
 mod models;
+mod rules;
 mod world;
 
 use std::collections::BTreeMap;
@@ -89,7 +90,11 @@ fn everything(chance: &mut Chance) -> Plan {
     plan
 }
 
-const ROWS: [Row; 13] = [
+fn everything_and_forgetting(chance: &mut Chance) -> Plan {
+    Plan { forgets: vec![2 + chance.below(20), 2 + chance.below(20)], asks: true, ..everything(chance) }
+}
+
+const ROWS: [Row; 14] = [
     Row { name: "nothing happens", protocol: Protocol::Ours, plan: nothing },
     Row {
         name: "a lease is lost: lock, blind write",
@@ -111,6 +116,7 @@ const ROWS: [Row; 13] = [
     Row { name: "engine trouble: this protocol", protocol: Protocol::Ours, plan: engine_trouble },
     Row { name: "forgetting: this protocol", protocol: Protocol::Ours, plan: forgetting },
     Row { name: "everything: this protocol", protocol: Protocol::Ours, plan: everything },
+    Row { name: "and forgetting, and more calls", protocol: Protocol::Ours, plan: everything_and_forgetting },
 ];
 
 /// What became of an execution.
@@ -146,16 +152,32 @@ impl Running {
     }
 }
 
+/// Makes other calls than those for an access token, if the plan says so.
+async fn ask_more(process: &Process, manager: &Manager) {
+    let (what, steps) = {
+        let mut world = process.world();
+        (if world.plan.asks && !world.heals { world.chance.below(24) } else { u64::MAX }, world.steps)
+    };
+    match what {
+        0 => drop(manager.refresh(false).await),
+        1 => drop(manager.set_push_credentials(Some(steps.into())).await),
+        2 => drop(manager.refresh(true).await),
+        _ => {}
+    }
+}
+
 /// Whether an access token still works; nothing is handed out long after its end.
 fn is_fresh(process: &Process, access: &str) -> bool {
     let number: usize = access.strip_prefix("access-").unwrap().parse().unwrap();
     let mut world = process.world();
     let age = world.now().saturating_sub(world.ring.access[number]);
-    let longest = world.ring.lifetime * 2 + host::TIMEOUT;
-    // A host whose clock is behind, and that never had a token from Ring, counts the age of another host's from its first look.
-    if age > longest && world.hosts[process.host].skew >= 0 {
-        let host = process.host;
-        world.violations.push(format!("host {host} hands out an access token that ended long ago"));
+    let (host, now) = (process.host, world.now());
+    // A host whose clock is behind, and that never had an answer of Ring, counts the age of another host's from its first look.
+    let since = *world.handed_out.entry((host, process.number, number)).or_insert(now);
+    let is_late = world.hosts[host].skew < 0 && !world.hosts[host].knows_the_time;
+    let age_here = if is_late { now.saturating_sub(since) } else { age };
+    if age_here > world.ring.lifetime + host::TIMEOUT && !world.was_stopped(host, host::TIMEOUT) {
+        world.violated(format!("host {host} hands out an access token that ended long ago"));
     }
     age < world.ring.lifetime
 }
@@ -181,6 +203,9 @@ async fn live(world: Shared, host: usize, protocol: Protocol, disk: Disk, fine: 
                 let pause = caller.world().chance.between(500, 15_000);
                 sleep(pause).await;
                 caller.runs().await;
+                if let Running::Ours(manager) = &manager {
+                    ask_more(&caller, manager).await;
+                }
                 let has = manager.auth(&caller, protocol).await;
                 caller.runs().await;
                 told.lock().unwrap()[host] = has;
@@ -229,7 +254,7 @@ fn execute(row: &Row, kind: Kind, seed: u64, speaks: bool) -> Ended {
             world.commit("0:".to_owned(), None);
         }
         let fine = Arc::new(Mutex::new(vec![false; HOSTS]));
-        let disks: Vec<Disk> = (0..HOSTS).map(|_| Disk::default()).collect();
+        let disks: Vec<Disk> = lock(&world).hosts.iter().map(|host| host.disk.clone()).collect();
         for (host, disk) in disks.iter().enumerate() {
             tokio::spawn(live(Arc::clone(&world), host, row.protocol, disk.clone(), Arc::clone(&fine)));
         }
@@ -251,12 +276,10 @@ fn execute(row: &Row, kind: Kind, seed: u64, speaks: bool) -> Ended {
         let mut world = lock(&world);
         let is_lost = !world.ring.alive || !fine.iter().any(|fine| *fine);
         let all = fine.iter().all(|fine| *fine);
-        let ring_takes_nothing_twice = matches!(kind, Kind::StrictAndKilling | Kind::Strict);
-        let is_excused = world.lost_an_answer && (ring_takes_nothing_twice || world.lost_a_rejection);
-        if row.protocol == Protocol::Ours && !all && !is_excused {
+        if row.protocol == Protocol::Ours && !all && !world.is_excused() {
             world.violations.push(format!("(iv) after healing not every host has a token: {fine:?}"));
         }
-        if row.protocol == Protocol::Ours && !world.may_repeat && world.ring.requests != world.ring.grants {
+        if row.protocol == Protocol::Ours && !world.may_repeat && world.requests.all.len() as u64 != world.ring.grants {
             world.violations.push("(vi) more requests than rotations, and nothing happened".to_owned());
         }
         Ended {
@@ -334,7 +357,8 @@ fn calmly<F: Future<Output = ()>>(work: impl FnOnce(Vec<(Process, Disk)>) -> F) 
     runtime.block_on(async {
         let world: Shared = Arc::new(Mutex::new(World::new(1, Kind::StrictAndKilling, Plan::default(), HOSTS, false)));
         let process = |host| Process { world: Arc::clone(&world), host, number: 0 };
-        work((0..HOSTS).map(|host| (process(host), Disk::default())).collect()).await;
+        let disk = |host: usize| lock(&world).hosts[host].disk.clone();
+        work((0..HOSTS).map(|host| (process(host), disk(host))).collect()).await;
         assert!(lock(&world).violations.is_empty(), "{:?}", lock(&world).violations);
     });
 }
@@ -407,7 +431,7 @@ fn the_mark_of_another_host_is_waited_for_after_it_came_into_the_own_spool() {
         assert!(hosts[0].1.state().unwrap().mark.is_some(), "it is in the spool");
         drop(tokio::spawn(async move { one.refresh(false).await }));
         sleep(Duration::from_secs(5)).await;
-        assert_eq!(process.world().ring.requests, 2, "nothing was sent beside the request of the other host");
+        assert_eq!(process.world().requests.all.len(), 2, "nothing was sent beside the request of the other host");
     });
 }
 
@@ -421,5 +445,71 @@ fn a_host_learns_rings_time_from_a_failing_answer() {
         assert_eq!(error.code(), ErrorCode::RefreshTokenRejected);
         let offset = disk.state().unwrap().clock_offset;
         assert!((3_598_000..=3_602_000).contains(&offset), "{offset}");
+    });
+}
+
+/// Two hosts with access tokens. The first one refreshes, without an answer if `loses`, and the engine forgets its mark.
+async fn with_a_forgotten_mark(hosts: &[(Process, Disk)], loses: bool, waits: bool) -> (Manager, Manager) {
+    let world = || hosts[0].0.world();
+    let (one, other) = (open(&hosts[0], Some(&host::raw(0))), open(&hosts[1], None));
+    one.auth().await.unwrap();
+    other.auth().await.unwrap();
+    world().plan.lost_answers = u64::from(loses);
+    let before = world().snapshot();
+    let refreshes = one.clone();
+    drop(tokio::spawn(async move { refreshes.refresh(false).await }));
+    while world().requests.all.len() < 2 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    if waits {
+        let waits = other.clone();
+        drop(tokio::spawn(async move { waits.refresh(false).await }));
+        sleep(Duration::from_secs(5)).await;
+    }
+    world().restore(before);
+    world().plan.lost_answers = 0;
+    (one, other)
+}
+
+fn tokens_sent(hosts: &[(Process, Disk)]) -> Vec<usize> {
+    hosts[0].0.world().requests.all.iter().map(|request| request.token).collect()
+}
+
+#[test]
+fn a_mark_that_was_seen_is_waited_for_after_the_engine_forgot_it() {
+    calmly(|hosts| async move {
+        let (_one, _other) = with_a_forgotten_mark(&hosts, true, true).await;
+        sleep(Duration::from_secs(14)).await;
+        assert_eq!(hosts[0].0.world().requests.all.len(), 2, "nothing was sent beside the request of the other host");
+    });
+}
+
+#[test]
+fn a_request_without_an_answer_leaves_its_doubt_although_the_engine_forgot_its_mark() {
+    calmly(|hosts| async move {
+        let (one, other) = with_a_forgotten_mark(&hosts, true, false).await;
+        // Another host changes the record, so that the next try is decided anew.
+        other.set_push_credentials(Some("pnc".into())).await.unwrap();
+        sleep(Duration::from_secs(120)).await;
+        let sent = tokens_sent(&hosts);
+        assert_eq!(sent, [0, 1, 1], "the token before is two behind");
+        assert_eq!(one.status().phase, ring_auth::manager::Phase::NeedsLogin);
+    });
+}
+
+#[test]
+fn the_token_before_a_rejected_one_rests_until_the_answer_of_a_forgotten_request_is_there() {
+    calmly(|hosts| async move {
+        let (one, other) = with_a_forgotten_mark(&hosts, false, false).await;
+        {
+            let mut world = hosts[0].0.world();
+            // Ring does not end the family, so that the answer is worth something.
+            world.ring.kind = Kind::Strict;
+            world.hosts[0].stopped_until = world.now() + Duration::from_secs(15);
+        }
+        other.refresh(false).await.unwrap();
+        one.refresh(false).await.unwrap();
+        let sent = tokens_sent(&hosts);
+        assert_eq!(sent, [0, 1, 1, 2], "the first host's answer came meanwhile, and t0 was never sent again");
     });
 }

@@ -8,6 +8,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::host::Disk;
+use crate::rules::Requests;
+
 /// What a request with a token before the current one does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -103,6 +106,8 @@ pub struct Plan {
     pub forgets: Vec<u64>,
     /// The engine does not answer in between.
     pub outage: Option<(Duration, Duration)>,
+    /// Whether hosts make more calls than those for an access token.
+    pub asks: bool,
     /// Whether the clocks of hosts are up to an hour apart.
     pub skews: bool,
 }
@@ -119,9 +124,6 @@ pub struct Ring {
     /// The time at which each access token was made.
     pub access: Vec<Duration>,
     pub lifetime: Duration,
-    /// The requests under way: host, process, beginning.
-    under_way: Vec<(usize, u64, Duration)>,
-    pub requests: u64,
 }
 
 pub enum Given {
@@ -148,11 +150,17 @@ impl Ring {
     }
 }
 
+/// A value of the engine and its version, and the number of the write that it came with.
+pub type Snapshot = (Option<(String, String)>, u64);
+
 /// The engine behind the shared store.
 #[derive(Default)]
 pub struct Engine {
     pub value: Option<(String, String)>,
-    before: Option<(String, String)>,
+    /// The number of the write that is kept.
+    pub number: u64,
+    /// What comes back after a failover, and the number of that write.
+    before: Option<Snapshot>,
     pub writes: u64,
     versions: Vec<String>,
     /// The lock of the models: its holder, and when it ends.
@@ -164,16 +172,15 @@ pub struct HostState {
     /// The number of its process. A process with another number is dead.
     pub process: u64,
     pub is_up: bool,
-    stopped_until: Duration,
+    pub stopped_until: Duration,
     pub starts_at: Option<Duration>,
     pub skew: i64,
-    /// Whether it has sent a token, and the answer is not on its disk.
-    is_unspooled: bool,
-    /// Whether it has sent a token, and the answer is not in the store.
-    is_unshared: bool,
+    /// Whether its process knows Ring's time by an answer.
+    pub knows_the_time: bool,
+    /// Outlives its processes.
+    pub disk: Disk,
 }
 
-#[allow(clippy::struct_excessive_bools, reason = "each is a fact that one rule needs")]
 pub struct World {
     pub start: Instant,
     pub chance: Chance,
@@ -186,12 +193,9 @@ pub struct World {
     pub heals: bool,
     /// Whether something happened after which a token before the current one may be sent.
     pub may_repeat: bool,
-    /// Whether an answer is gone for good.
-    pub lost_an_answer: bool,
-    /// Whether a rejection was lost: the next one of that token is in doubt for ever.
-    pub lost_a_rejection: bool,
-    /// Whether the engine forgot a write: it may have been the mark of a request under way.
-    has_forgotten: bool,
+    pub requests: Requests,
+    /// When each process first handed out an access token: host, process, token.
+    pub handed_out: BTreeMap<(usize, u64, usize), Duration>,
     pub violations: Vec<String>,
     /// Rung when a process dies.
     pub deaths: Arc<Notify>,
@@ -208,6 +212,7 @@ impl World {
     pub fn new(seed: u64, kind: Kind, plan: Plan, hosts: usize, speaks: bool) -> Self {
         let mut chance = Chance::new(seed);
         let skews = plan.skews;
+        let requests = Requests::new(hosts);
         let hosts = (0..hosts)
             .map(|_| {
                 let skew = i64::try_from(chance.below(7_200_000)).unwrap() - 3_600_000;
@@ -218,8 +223,8 @@ impl World {
                     stopped_until: Duration::ZERO,
                     starts_at: None,
                     skew,
-                    is_unspooled: false,
-                    is_unshared: false,
+                    knows_the_time: false,
+                    disk: Disk::default(),
                 }
             })
             .collect();
@@ -232,8 +237,6 @@ impl World {
             rejections: 0,
             access: Vec::new(),
             lifetime: Duration::from_secs(120),
-            under_way: Vec::new(),
-            requests: 0,
         };
         Self {
             start: Instant::now(),
@@ -246,9 +249,8 @@ impl World {
             hittable: 0,
             heals: false,
             may_repeat: false,
-            lost_an_answer: false,
-            lost_a_rejection: false,
-            has_forgotten: false,
+            requests,
+            handed_out: BTreeMap::new(),
             violations: Vec::new(),
             deaths: Arc::default(),
             log: speaks.then(String::new),
@@ -270,7 +272,7 @@ impl World {
         self.log.as_deref().unwrap_or_default()
     }
 
-    fn violated(&mut self, rule: String) {
+    pub fn violated(&mut self, rule: String) {
         self.say(|| format!("VIOLATED {rule}"));
         self.violations.push(rule);
     }
@@ -288,7 +290,7 @@ impl World {
         }
         let is_about_a_read = matches!(step, Step::BeforeLoad | Step::AfterLoad);
         let state = &self.hosts[host];
-        if is_about_a_read || (self.plan.before_sending && state.is_unshared) {
+        if is_about_a_read || (self.plan.before_sending && self.requests.has_open(host, state.process)) {
             return;
         }
         self.hittable += 1;
@@ -296,34 +298,21 @@ impl World {
         let now = self.now();
         self.say(|| format!("host {host}: {accident:?}"));
         self.may_repeat = true;
-        let HostState { is_unspooled, is_unshared, .. } = self.hosts[host];
-        let kills = self.ring.kind == Kind::StrictAndKilling;
         match accident {
             Accident::Stop(long) => {
                 self.hosts[host].stopped_until = now + long;
-                // The others go on after the time of a lease, with the token that is spent.
-                self.lost_an_answer |= is_unshared && kills;
+                self.requests.has_trouble(host, process);
             }
             Accident::Die(long) => {
-                self.lost_an_answer |= is_unspooled || (is_unshared && kills);
+                self.requests.dies(host, process);
+                let (skew, offset) = (self.hosts[host].skew, self.hosts[host].disk.clock_offset());
+                self.hosts[host].knows_the_time = offset.is_some_and(|offset| (offset + skew).abs() < 2_000);
                 self.hosts[host].is_up = false;
-                self.hosts[host].is_unspooled = false;
-                self.hosts[host].is_unshared = false;
                 self.hosts[host].process += 1;
                 self.hosts[host].starts_at = Some(now + long);
                 self.deaths.notify_waiters();
             }
         }
-    }
-
-    /// What a host got is on its disk.
-    pub fn spooled(&mut self, host: usize) {
-        self.hosts[host].is_unspooled = false;
-    }
-
-    /// What a host got is in the store, or it got nothing.
-    pub fn shared(&mut self, host: usize) {
-        self.hosts[host].is_unshared = false;
     }
 
     /// How long a host stands still from now on; `None` if that process is dead.
@@ -332,39 +321,40 @@ impl World {
         (state.process == process && state.is_up).then(|| state.stopped_until.saturating_sub(self.now()))
     }
 
+    /// Whether a host stood still within that time.
+    pub fn was_stopped(&self, host: usize, within: Duration) -> bool {
+        self.hosts[host].stopped_until + within > self.now() && self.hosts[host].stopped_until > Duration::ZERO
+    }
+
     fn runs(&self, host: usize, process: u64) -> bool {
         self.stands_still(host, process) == Some(Duration::ZERO)
     }
 
-    pub fn begin_request(&mut self, host: usize, process: u64, token: usize, checks: bool) {
-        let others: Vec<_> = self.ring.under_way.clone();
-        let overlaps = others.iter().any(|&(host, process, _)| self.runs(host, process));
-        if checks && overlaps && !self.has_forgotten {
-            self.violated(format!("(iii) host {host} sends while another running host does"));
-        }
-        let now = self.now();
-        self.ring.requests += 1;
-        self.hosts[host].is_unspooled = true;
-        self.hosts[host].is_unshared = true;
-        self.ring.under_way.push((host, process, now));
+    /// A host sends a token. Gives the number of the request.
+    pub fn begin_request(&mut self, host: usize, process: u64, token: usize, checks: bool) -> usize {
         self.say(|| format!("host {host} sends t{token}"));
+        if checks {
+            let overlaps = self.requests.all.iter().enumerate().any(|(at, other)| {
+                !other.is_over && self.runs(other.host, other.process) && !self.requests.has_no_mark_for(at, host)
+            });
+            if overlaps && !self.requests.has_forgotten_mark_of(host) {
+                self.violated(format!("(iii) host {host} sends while another running host does"));
+            }
+            let disk = self.hosts[host].disk.state();
+            if let Some(rule) = self.requests.against(host, token, disk.as_ref()) {
+                self.violated(format!("host {host}: {rule}"));
+            }
+            if token != self.ring.current && !self.may_repeat {
+                self.violated(format!("(ii) t{token} is not the current one, and nothing happened"));
+            }
+        }
+        self.requests.begin(host, process, token)
     }
 
-    pub fn end_request(&mut self, host: usize, process: u64) {
-        self.ring.under_way.retain(|request| (request.0, request.1) != (host, process));
-    }
-
-    /// Ring gets a token.
-    pub fn present(&mut self, token: usize, checks: bool) -> Given {
+    /// Ring gets the token of a request.
+    pub fn present(&mut self, request: usize) -> Given {
+        let token = self.requests.all[request].token;
         let now = self.now();
-        let (depth, newest) = (self.ring.parents[token].1, self.ring.parents[self.ring.current].1);
-        // Without its mark, a request under way leaves no doubt: a rejection of its token then counts.
-        if checks && depth + 1 < newest && !self.has_forgotten {
-            self.violated(format!("(i) t{token} is older than the one before t{}", self.ring.current));
-        }
-        if checks && token != self.ring.current && !self.may_repeat {
-            self.violated(format!("(ii) t{token} is not the current one, and nothing happened"));
-        }
         let is_before = self.ring.parents[self.ring.current].0 == Some(token);
         let current = self.ring.current;
         let given = if !self.ring.alive {
@@ -383,6 +373,10 @@ impl World {
             }
             self.ring.refuse()
         };
+        match &given {
+            Given::Pair { refresh, .. } => self.requests.all[request].child = Some(*refresh),
+            Given::Refused => self.requests.all[request].is_refused = true,
+        }
         self.say(|| match &given {
             Given::Pair { refresh, .. } => format!("Ring: t{token} brings t{refresh}"),
             Given::Refused => format!("Ring: t{token} is refused, t{current} was current"),
@@ -391,7 +385,7 @@ impl World {
     }
 
     /// The engine compares and sets.
-    pub fn commit(&mut self, value: String, version: Option<&str>) -> Option<String> {
+    pub fn commit(&mut self, value: String, version: Option<&str>) -> Option<(String, u64)> {
         if self.engine.value.as_ref().map(|(_, kept)| kept.as_str()) != version {
             return None;
         }
@@ -400,25 +394,27 @@ impl World {
             self.violated("(v) a version comes again".to_owned());
         }
         self.engine.versions.push(new.clone());
-        let former = self.engine.value.replace((value, new.clone()));
         self.engine.writes += 1;
         let writes = self.engine.writes;
+        let over = std::mem::replace(&mut self.engine.number, writes);
+        self.requests.keep(writes, over, &value);
+        let former = self.engine.value.replace((value, new.clone()));
         if self.plan.forgets.contains(&writes) && !self.heals {
             self.say(|| format!("the engine will forget write {writes}"));
-            self.engine.before = former;
+            self.engine.before = Some((former, over));
             self.may_repeat = true;
         }
-        Some(new)
+        Some((new, writes))
     }
 
     /// A failover: the last write is gone.
     pub fn fail_over(&mut self) {
-        if let Some(before) = self.engine.before.take() {
+        // Only the last write can be forgotten: after another one it is too late.
+        if let Some((before, number)) = self.engine.before.take() {
             self.say(|| "the engine forgets its last write".to_owned());
-            // A host that never saw that write may ask first, and sends the token before.
-            self.lost_an_answer |= self.ring.kind == Kind::StrictAndKilling;
-            self.has_forgotten = true;
-            self.engine.value = Some(before);
+            let forgotten = std::mem::replace(&mut self.engine.number, number);
+            self.requests.forget(forgotten);
+            self.engine.value = before;
         }
     }
 
@@ -436,6 +432,38 @@ impl World {
             if host.starts_at.is_some() {
                 host.starts_at = Some(now);
             }
+        }
+    }
+}
+
+impl World {
+    /// What the engine keeps now, for [`World::restore`].
+    pub fn snapshot(&self) -> Snapshot {
+        (self.engine.value.clone(), self.engine.number)
+    }
+
+    /// The engine forgets all that it kept since: the last write.
+    pub fn restore(&mut self, snapshot: Snapshot) {
+        self.may_repeat = true;
+        self.engine.before = Some(snapshot);
+        self.fail_over();
+    }
+
+    /// Whether it cannot be helped that not every host has a token at the end.
+    pub fn is_excused(&mut self) -> bool {
+        let current = self.ring.current;
+        match self.ring.kind {
+            // The request that ended the family was checked when it was sent.
+            Kind::StrictAndKilling if !self.ring.alive => true,
+            Kind::StrictAndKilling | Kind::Strict => {
+                let disks: Vec<_> = self.hosts.iter().map(|host| host.disk.state()).collect();
+                let value = self.engine.value.as_ref().map(|(value, _)| value.as_str());
+                self.requests.is_gone(current, &disks, value).unwrap_or_else(|rule| {
+                    self.violated(rule);
+                    false
+                })
+            }
+            Kind::Same | Kind::Another => self.requests.lost_a_rejection(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::journal::merge::Outcome;
-use crate::journal::state::State;
+use crate::journal::state::{Mark, State};
 use crate::journal::{Codec, record};
 use crate::manager::clock::Clock;
 use crate::manager::ring_clock::RingClock;
@@ -20,13 +20,23 @@ pub(in crate::manager) struct Sharing {
     /// This manager, in the marks that it writes.
     pub(super) holder: u128,
     pub(in crate::manager) clock: Arc<RingClock>,
-    /// The version of the record that was seen last, and when this host first saw it.
-    seen: Mutex<Option<(String, Duration)>>,
+    /// The record that was seen last.
+    seen: Mutex<Option<Seen>>,
     has_asked_for_warnings: AtomicBool,
     /// Whether a task is there already that brings the spool's answer to the store.
     is_brought: AtomicBool,
     /// Whether a caller waits for a login, or has waited.
     is_awaited: AtomicBool,
+}
+
+/// What a manager remembers of the record that it saw last.
+struct Seen {
+    version: Option<String>,
+    /// When this host first saw that version.
+    since: Duration,
+    sequence: u64,
+    /// The mark of another host in it.
+    mark: Option<Mark>,
 }
 
 /// The record, as a transaction has read it.
@@ -80,15 +90,31 @@ impl Sharing {
 
     /// How long this host has seen the record at that version.
     pub(super) fn watched(&self, version: Option<&str>) -> Duration {
-        let now = self.clock.monotonic();
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = seen.as_ref().filter(|seen| seen.version.as_deref() == version).map(|seen| seen.since);
+        since.map_or(Duration::ZERO, |since| self.clock.monotonic().saturating_sub(since))
+    }
+
+    /// Remembers a record of that version and sequence, and what it says. If it is older than the one that was seen before, the store
+    /// forgot writes, and perhaps the mark of a request that is under way: the state gets that mark again.
+    pub(super) fn sees(&self, version: Option<&str>, sequence: u64, state: &mut State) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        match (&*seen, version) {
-            (Some((known, since)), Some(version)) if known == version => now.saturating_sub(*since),
-            (_, Some(version)) => {
-                *seen = Some((version.to_owned(), now));
-                Duration::ZERO
-            }
-            (_, None) => Duration::ZERO,
+        let is_same = seen.as_ref().is_some_and(|seen| seen.version.as_deref() == version);
+        if let Some(Seen { mark: Some(mark), sequence: before, .. }) = &*seen
+            && (is_same || sequence < *before)
+            && state.mark.is_none()
+            && Some(mark.fingerprint) == state.fingerprint()
+        {
+            state.mark = Some(mark.clone());
+        }
+        if !is_same {
+            let is_own = |mark: &&Mark| mark.lease.is_some_and(|lease| lease.holder == self.holder);
+            *seen = Some(Seen {
+                version: version.map(str::to_owned),
+                since: self.clock.monotonic(),
+                sequence,
+                mark: state.mark.as_ref().filter(|mark| !is_own(mark)).cloned(),
+            });
         }
     }
 
@@ -142,12 +168,14 @@ impl Sharing {
             let write = self.clock.random();
             writes.push(write);
             state.write = Some(write);
+            // A record that went back is recognised by its sequence.
+            state.sequence += 1;
             let text = self.encode(state).await?;
             let began = self.clock.with_suspend();
             let fails = match self.limited(self.store.commit(text, version.clone())).await {
                 Ok(Some(new)) => {
                     // From now on it is this host's own.
-                    self.watched(Some(&new));
+                    self.sees(Some(&new), state.sequence, state);
                     *version = Some(new);
                     return Ok(Put::Done { began });
                 }

@@ -88,11 +88,11 @@ impl Transaction<'_> {
     /// Goes on with what the record says now, and with what was noted.
     fn take_in(&mut self, read: Read, spool: State, noted: Vec<Outcome>) {
         let Some(sharing) = self.inner.sharing() else { return };
-        sharing.watched(read.version.as_deref());
         if let Some(access) = read.state.as_ref().and_then(|state| state.access.as_ref()) {
             sharing.clock.note_at_least(access.obtained_at);
         }
-        self.read = Stored::joined(read.state, &spool, sharing);
+        let version = read.version.clone();
+        self.read = Stored::joined(read, &spool, sharing);
         let is_ahead = self.read.is_unwritten();
         let mut state = State::clone(&self.read);
         // The others are about a request and its mark. Another host has moved on from that.
@@ -109,7 +109,7 @@ impl Transaction<'_> {
         }
         let is_spool_behind = State { sequence: spool.sequence, write: spool.write, ..state.clone() } != spool;
         self.state = state;
-        self.turned = Some(Box::new(Turned { version: read.version, spool, noted, is_spool_behind }));
+        self.turned = Some(Box::new(Turned { version, spool, noted, is_spool_behind }));
     }
 
     /// Step 5: waits while another host may have the token under way, `since` the call began.
@@ -401,6 +401,19 @@ impl Transaction<'_> {
             }
         }
         Err(raced(sharing, "Nothing was forgotten; try again."))
+    }
+
+    /// Notes in the record that its next token rests for the time of a lease, because Ring rejected the one before. If the store forgot
+    /// the mark of a request with that one, its answer comes meanwhile, and the next token is two behind.
+    pub(super) fn rest(&mut self) {
+        let next = self.state.sendable().and_then(|sent| self.state.to_send(sent));
+        if let (Some(sharing), Some(next)) = (self.inner.sharing(), next) {
+            let lease = Lease { holder: Lease::NOBODY, length: self.inner.lease() };
+            let started_at = sharing.clock.wall();
+            let fingerprint = next.token.fingerprint();
+            self.state.mark =
+                Some(Mark { fingerprint, started_at, deadline: started_at, starts: 0, lease: Some(lease) });
+        }
     }
 
     /// Whether a rejection of that token would be in doubt.

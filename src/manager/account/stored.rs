@@ -97,8 +97,10 @@ impl Stored {
 
     /// Joins the record of a shared store, as it was read, and what only the spool of this host has. Until the record has that, too, the
     /// state is unwritten.
-    pub(super) fn joined(record: Option<State>, spool: &State, sharing: &Sharing) -> Self {
-        let Joined { state, is_ahead } = decide::join(record, spool);
+    pub(super) fn joined(read: Read, spool: &State, sharing: &Sharing) -> Self {
+        let sequence = read.state.as_ref().map_or(0, |record| record.sequence);
+        let Joined { mut state, is_ahead } = decide::join(read.state, spool);
+        sharing.sees(read.version.as_deref(), sequence, &mut state);
         let state = record::on_host(state, spool, sharing.clock.wall());
         let state = State { clock_offset: sharing.clock.offset(), ..state };
         Self { state: Arc::new(state), is_unwritten: is_ahead }

@@ -98,12 +98,16 @@ impl Transaction<'_> {
         let before = self.state.fingerprint();
         let siblings = self.state.siblings.len();
         self.note(&Outcome::Rejected { sent, at, in_doubt });
-        match self.state.sendable() {
+        let after = match self.state.sendable() {
             Some(_) if self.state.siblings.len() != siblings => AfterRejection::Sibling,
             Some(_) if self.state.fingerprint() != before => AfterRejection::Fallback,
             Some(Sent::Previous) => AfterRejection::Previous,
             _ => AfterRejection::Dead,
+        };
+        if matches!(after, AfterRejection::Sibling | AfterRejection::Previous) {
+            self.rest();
         }
+        after
     }
 
     /// Makes an outcome durable, and only then known and shown: writes, releases the store, takes the state over into the snapshot,

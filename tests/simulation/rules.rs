@@ -1,0 +1,243 @@
+//! What really happened to each request, and so which of the rules may be broken: nothing is excused that the protocol could know.
+
+use std::collections::BTreeSet;
+
+use ring_auth::Secret;
+use ring_auth::journal::state::State;
+use ring_auth::journal::{Codec, record};
+use ring_auth::token::Fingerprint;
+
+use crate::host::{ISSUER, raw};
+
+/// One request, as somebody knows it who sees all hosts, Ring and the engine.
+pub struct Request {
+    pub host: usize,
+    pub process: u64,
+    pub token: usize,
+    /// The number of the write that brought its mark into the record.
+    mark: u64,
+    /// The token that Ring gave for it.
+    pub child: Option<usize>,
+    pub is_refused: bool,
+    /// Whether its process waits for it no longer.
+    pub is_over: bool,
+    /// Whether its answer is on the disk of its host.
+    is_spooled: bool,
+    /// The write that brought its answer into the record, if the engine did not forget that write.
+    kept: Option<u64>,
+    /// The write with its answer that the engine forgot.
+    forgotten: Option<u64>,
+    /// Whether its host stopped or died, or could not use the engine, before the record had its answer; or the answer was lost.
+    has_trouble: bool,
+    /// Whether its answer is gone forever.
+    is_lost: bool,
+}
+
+impl Request {
+    fn is_open(&self) -> bool {
+        !self.is_over || (self.child.is_some() && self.kept.is_none())
+    }
+}
+
+/// All requests of an execution, and what each host has seen of the record.
+#[derive(Default)]
+pub struct Requests {
+    pub all: Vec<Request>,
+    /// For each write of the record the one that it was made over.
+    writes: Vec<u64>,
+    /// The writes that the engine forgot.
+    forgotten: BTreeSet<u64>,
+    /// The writes that the process of each host has seen, and all before those.
+    seen: Vec<BTreeSet<u64>>,
+    /// The last record that the process of each host has written.
+    written: Vec<(u64, String)>,
+}
+
+fn state(value: &str) -> Option<State> {
+    record::decode(&Secret::from(value), &Codec::from(ISSUER), "the engine").ok()
+}
+
+fn fingerprint(token: usize) -> Fingerprint {
+    Fingerprint::of(&raw(token))
+}
+
+/// Whether a value of the engine has a token, or knows that it was spent.
+fn has(value: &str, token: usize) -> bool {
+    match state(value) {
+        Some(state) => state.known.contains(&fingerprint(token)),
+        // The models write the token alone.
+        None => value.split_once(':').is_some_and(|(refresh, _)| refresh == token.to_string()),
+    }
+}
+
+/// Whether a state has a token that may still be sent.
+fn can_send(state: &State, token: usize) -> bool {
+    let family = |family: &ring_auth::journal::state::Family| family.current.token.fingerprint() == fingerprint(token);
+    let is_held = state.family.as_ref().is_some_and(family)
+        || state.fallback.as_ref().is_some_and(family)
+        || state.siblings.iter().any(|sibling| sibling.held.token.fingerprint() == fingerprint(token));
+    is_held && !state.is_rejected(fingerprint(token))
+}
+
+impl Requests {
+    pub fn new(hosts: usize) -> Self {
+        Self { seen: vec![BTreeSet::new(); hosts], written: vec![(0, String::new()); hosts], ..Self::default() }
+    }
+
+    fn is_of(&self, at: usize, host: usize, process: u64) -> bool {
+        (self.all[at].host, self.all[at].process) == (host, process)
+    }
+
+    fn of(&mut self, host: usize, process: u64) -> impl Iterator<Item = &mut Request> {
+        self.all.iter_mut().filter(move |request| (request.host, request.process) == (host, process))
+    }
+
+    pub fn has_open(&self, host: usize, process: u64) -> bool {
+        (0..self.all.len()).any(|at| self.is_of(at, host, process) && self.all[at].is_open())
+    }
+
+    /// A process has read or written the record of that write.
+    pub fn saw(&mut self, host: usize, mut write: u64) {
+        while write > 0 && self.seen[host].insert(write) {
+            write = self.writes[usize::try_from(write).unwrap() - 1];
+        }
+    }
+
+    /// A process knows that its write was kept.
+    pub fn wrote(&mut self, host: usize, write: u64, value: String) {
+        self.saw(host, write);
+        self.written[host] = (write, value);
+    }
+
+    /// The engine keeps a value over the one of another write.
+    pub fn keep(&mut self, write: u64, over: u64, value: &str) {
+        self.writes.push(over);
+        assert_eq!(self.writes.len(), usize::try_from(write).unwrap());
+        for request in self.all.iter_mut().filter(|request| request.kept.is_none()) {
+            let rejects = |token| state(value).is_some_and(|state| state.is_rejected(fingerprint(token)));
+            let is_in = request.child.map_or(request.is_refused && rejects(request.token), |child| has(value, child));
+            if is_in {
+                request.kept = Some(write);
+            }
+        }
+    }
+
+    pub fn forget(&mut self, write: u64) {
+        self.forgotten.insert(write);
+        for request in self.all.iter_mut().filter(|request| request.kept == Some(write)) {
+            request.forgotten = request.kept.take();
+        }
+    }
+
+    /// What was kept for a process is on its disk.
+    pub fn spooled(&mut self, host: usize, process: u64) {
+        self.of(host, process).filter(|request| request.is_over).for_each(|request| request.is_spooled = true);
+    }
+
+    /// A host stops, or cannot use the engine.
+    pub fn has_trouble(&mut self, host: usize, process: u64) {
+        self.of(host, process).filter(|request| request.is_open()).for_each(|request| request.has_trouble = true);
+    }
+
+    pub fn dies(&mut self, host: usize, process: u64) {
+        self.has_trouble(host, process);
+        // A rejection says nothing once another host has moved on, so it is lost as long as the record does not have it.
+        let is_nowhere = |request: &Request| !request.is_spooled || (request.is_refused && request.kept.is_none());
+        self.of(host, process).filter(|request| is_nowhere(request)).for_each(|request| request.is_lost = true);
+        self.seen[host].clear();
+    }
+
+    pub fn loses(&mut self, at: usize) {
+        self.all[at].has_trouble = true;
+        self.all[at].is_lost = true;
+    }
+
+    pub fn begin(&mut self, host: usize, process: u64, token: usize) -> usize {
+        let mark = self.written[host].0;
+        self.all.push(Request {
+            host,
+            process,
+            token,
+            mark,
+            child: None,
+            is_refused: false,
+            is_over: false,
+            is_spooled: false,
+            kept: None,
+            forgotten: None,
+            has_trouble: false,
+            is_lost: false,
+        });
+        self.all.len() - 1
+    }
+
+    fn is_unseen(&self, write: u64, host: usize) -> bool {
+        self.forgotten.contains(&write) && !self.seen[host].contains(&write)
+    }
+
+    /// Whether the engine forgot the mark of a request, and a host never saw it.
+    pub fn has_no_mark_for(&self, at: usize, host: usize) -> bool {
+        self.is_unseen(self.all[at].mark, host)
+    }
+
+    /// Whether the engine forgot the mark with which a host is about to send: another host may have one, too.
+    pub fn has_forgotten_mark_of(&self, host: usize) -> bool {
+        self.forgotten.contains(&self.written[host].0)
+    }
+
+    /// Why a host must not send a token, by what it could know. `disk` is what its spool holds.
+    pub fn against(&self, host: usize, token: usize, disk: Option<&State>) -> Option<String> {
+        let record = state(&self.written[host].1);
+        let is_known = |child: usize| {
+            let knows = |state: &&State| state.known.contains(&fingerprint(child));
+            disk.iter().copied().chain(&record).filter(knows).map(|state| state.is_rejected(fingerprint(child))).min()
+        };
+        let spent = |token: usize| {
+            let uses = self.all.iter().enumerate().filter(move |(_, request)| request.token == token);
+            uses.filter_map(move |(at, request)| request.child.filter(|child| *child != token).map(|child| (at, child)))
+        };
+        for (at, child) in spent(token) {
+            let is_rejected = is_known(child);
+            if is_rejected == Some(false) {
+                return Some(format!(
+                    "(ii) t{token} is sent although its successor t{child} is known and was not rejected"
+                ));
+            }
+            let request = &self.all[at];
+            let is_forgotten = request.forgotten.is_some_and(|write| self.is_unseen(write, host));
+            // After the rejection of a token that never worked, the one before it is the next.
+            let is_unknown = is_forgotten || self.has_no_mark_for(at, host) || self.has_forgotten_mark_of(host);
+            if is_rejected.is_none() && !request.has_trouble && !is_unknown {
+                return Some(format!("(ii) t{token} is sent although nothing happened to the answer t{child}"));
+            }
+            for (later, grandchild) in spent(child) {
+                // The one accident too many: the engine forgot the mark, and the host whose mark it was has the answer for itself, or the
+                // engine forgot the answer as well.
+                let answered = &self.all[later];
+                let is_forgotten = answered.forgotten.is_some_and(|write| self.is_unseen(write, host));
+                if !(self.has_no_mark_for(later, host) && (answered.has_trouble || is_forgotten)) {
+                    return Some(format!("(i) t{token} is two behind t{grandchild}"));
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether a rejection is gone forever: the next one of that token is in doubt.
+    pub fn lost_a_rejection(&self) -> bool {
+        self.all.iter().any(|request| request.is_refused && request.is_lost)
+    }
+
+    /// Whether the answer that brought a token is gone forever, and no host and no record has it. `Err` if it is nowhere for no reason.
+    pub fn is_gone(&self, token: usize, disks: &[Option<State>], value: Option<&str>) -> Result<bool, String> {
+        let record = value.and_then(state);
+        if disks.iter().flatten().chain(&record).any(|state| can_send(state, token)) {
+            return Ok(false);
+        }
+        let mut bringers = self.all.iter().filter(|request| request.child == Some(token));
+        if bringers.any(|request| request.is_lost) {
+            return Ok(true);
+        }
+        Err(format!("(iv) t{token} is held nowhere, and its answer was not lost"))
+    }
+}
