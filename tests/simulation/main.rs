@@ -500,7 +500,7 @@ fn a_request_without_an_answer_leaves_its_doubt_although_the_engine_forgot_its_m
 #[test]
 fn the_token_before_a_rejected_one_rests_until_the_answer_of_a_forgotten_request_is_there() {
     calmly(|hosts| async move {
-        let (one, other) = with_a_forgotten_mark(&hosts, false, false).await;
+        let (_one, other) = with_a_forgotten_mark(&hosts, false, false).await;
         {
             let mut world = hosts[0].0.world();
             // Ring does not end the family, so that the answer is worth something.
@@ -508,8 +508,7 @@ fn the_token_before_a_rejected_one_rests_until_the_answer_of_a_forgotten_request
             world.hosts[0].stopped_until = world.now() + Duration::from_secs(15);
         }
         other.refresh(false).await.unwrap();
-        one.refresh(false).await.unwrap();
         let sent = tokens_sent(&hosts);
-        assert_eq!(sent, [0, 1, 1, 2], "the first host's answer came meanwhile, and t0 was never sent again");
+        assert_eq!(sent, [0, 1, 1], "the first host's answer came meanwhile, and t0 was never sent again");
     });
 }

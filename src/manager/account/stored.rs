@@ -156,11 +156,11 @@ pub async fn look_at_shared(
     let spool = spool.unwrap_or_else(|| State::new(codec.issuer()));
     clock.set_offset(spool.clock_offset);
     let sharing = Sharing::new(engine, codec, Arc::clone(&clock));
-    let record = sharing.load().await?.state;
-    if let Some(access) = record.as_ref().and_then(|record| record.access.as_ref()) {
+    let read = sharing.load().await?;
+    if let Some(access) = read.state.as_ref().and_then(|record| record.access.as_ref()) {
         clock.note_at_least(access.obtained_at);
     }
-    let joined = Stored::joined(record, &spool, &sharing);
+    let joined = Stored::joined(read, &spool, &sharing);
     let state = State { volatile: joined.is_unwritten(), ..joined.into_state() };
     Ok((state, clock))
 }
