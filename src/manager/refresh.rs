@@ -341,33 +341,10 @@ impl Inner {
                 starts = 0;
                 let in_doubt = in_doubt || *doubted == Some(fingerprint);
                 let after = transaction.reject(fingerprint, self.parts.clock.wall(), in_doubt);
-                let rests = self.sharing().is_some()
-                    && matches!(after, AfterRejection::Previous | AfterRejection::Sibling)
-                    && tries.another();
-                match after {
-                    AfterRejection::Previous if tries.another() => {
-                        self.log(Level::Warn, "Ring rejected the newest refresh token, which was never used before; the one before it is tried.");
-                        sent = Sent::Previous;
-                    }
-                    AfterRejection::Sibling if tries.another() => {
-                        self.log(
-                            Level::Warn,
-                            "Ring rejected the newest of its answers to one refresh token; another of them is tried.",
-                        );
-                        sent = Sent::Current;
-                    }
-                    AfterRejection::Fallback => {
-                        self.log(
-                            Level::Warn,
-                            "Ring rejected the refresh token that was given; the one before it is used again.",
-                        );
-                        sent = transaction.state().sendable().unwrap_or(Sent::Current);
-                        if !tries.another() {
-                            break (failure.error, ended);
-                        }
-                    }
-                    _ => break (failure.error, ended),
+                if !self.tries_another(transaction.state(), after, tries, &mut sent) {
+                    break (failure.error, ended);
                 }
+                let rests = self.sharing().is_some() && after != AfterRejection::Fallback;
                 if rests {
                     transaction.commit(&ended).await;
                     return Ok(Flown::MovedOn);
@@ -396,6 +373,31 @@ impl Inner {
         }
         self.log(Level::Warn, format!("{error}"));
         Err(error)
+    }
+
+    /// Whether another token is tried after a rejection. If so, `sent` is that token.
+    fn tries_another(&self, state: &State, after: AfterRejection, tries: &Tries, sent: &mut Sent) -> bool {
+        let (next, text) = match after {
+            AfterRejection::Previous => (
+                Sent::Previous,
+                "Ring rejected the newest refresh token, which was never used before; the one before it is tried.",
+            ),
+            AfterRejection::Sibling => (
+                Sent::Current,
+                "Ring rejected the newest of its answers to one refresh token; another of them is tried.",
+            ),
+            AfterRejection::Fallback => (
+                state.sendable().unwrap_or(Sent::Current),
+                "Ring rejected the refresh token that was given; the one before it is used again.",
+            ),
+            AfterRejection::Dead => return false,
+        };
+        let is_left = tries.another();
+        if is_left || after == AfterRejection::Fallback {
+            self.log(Level::Warn, text);
+            *sent = next;
+        }
+        is_left
     }
 
     /// Leaves the store without an answer. The mark that was written before the request stays.

@@ -10,6 +10,7 @@ use ring_auth::token::Fingerprint;
 use crate::host::{ISSUER, raw};
 
 /// One request, as somebody knows it who sees all hosts, Ring and the engine.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact that one rule needs")]
 pub struct Request {
     pub host: usize,
     pub process: u64,
