@@ -77,6 +77,42 @@ describe('a shared store', () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
+  it('is rotated by a refresh on a host that sees it for the first time', async (t) => {
+    const ring = await startRing(t)
+    const engine = new Engine()
+    const old = tempDir(t)
+    const first = open(t, ring, { refreshToken: ring.mint(), store: engine.host(old) }).manager
+    await first.getAccessToken()
+    await first.close()
+    const { manager: other } = open(t, ring, { store: engine.host(tempDir(t)) })
+    await other.refresh()
+    assert.equal(ring.tokenRequests.length, 2, 'a new host')
+    // The spool of this one is behind.
+    const { manager: again } = open(t, ring, { store: engine.host(old) })
+    await again.refresh()
+    assert.equal(ring.tokenRequests.length, 3, 'a host that was away')
+    assert.equal(ring.counts.stalePresentations, 0)
+  })
+
+  it('says to a refresh during a recovery that another host had the token rejected', async (t) => {
+    const ring = await startRing(t)
+    const engine = new Engine()
+    const [left, right] = [tempDir(t), tempDir(t)]
+    const { manager: host } = open(t, ring, { refreshToken: ring.mint(), store: engine.host(right) })
+    await host.getAccessToken()
+    const { manager: stopped } = open(t, ring, { requestTimeoutMs: 50, store: engine.host(left) })
+    await stopped.getAccessToken()
+    ring.fault({ kind: 'hang', times: 9 })
+    await failure(stopped.refresh(), 'TIMEOUT')
+    await stopped.close()
+    assert.ok(JSON.parse(engine.kept?.value ?? '').mark, 'the mark stays')
+    ring.clearFaults()
+    ring.revokeAll()
+    await failure(host.refresh({ force: true }), 'REFRESH_TOKEN_REJECTED')
+    const { manager: restarted } = open(t, ring, { store: engine.host(left) })
+    await failure(restarted.refresh(), 'REFRESH_TOKEN_REJECTED')
+  })
+
   it('is not needed while an access token is valid, and nothing is sent without it', async (t) => {
     const ring = await startRing(t)
     const engine = new Engine()

@@ -52,6 +52,11 @@ impl Reason {
             Self::Recover => "recover",
         }
     }
+
+    /// Whether a caller wants a rotation, and not just an access token.
+    fn is_asked(self) -> bool {
+        matches!(self, Self::Asked | Self::Forced)
+    }
 }
 
 /// The result of sending a token.
@@ -71,6 +76,14 @@ struct Before {
     access: Option<LiveAccess>,
     /// Whether the access token is expired, expires soon or was invalidated.
     is_useless: bool,
+}
+
+impl Before {
+    /// With what was there before the refresh began, although this manager saw it only afterwards.
+    fn replaced_by(&self, state: &State, clock: &dyn Clock) -> Self {
+        let access = state.access.as_ref().and_then(|access| LiveAccess::new(access, clock));
+        Self { token: state.fingerprint(), access, is_useless: self.is_useless }
+    }
 }
 
 impl Inner {
@@ -185,6 +198,7 @@ impl Inner {
         let clock = Arc::clone(&self.parts.clock);
         let since = clock.monotonic();
         let mut doubted = None;
+        let is_first_look = self.sharing().is_some_and(|sharing| !sharing.has_looked());
         let mut transaction = match self.enter(allowance).await {
             Ok(transaction) => transaction,
             Err(error) => {
@@ -192,6 +206,9 @@ impl Inner {
                 return self.adopt_from_store(reason, before).await.ok_or(error);
             }
         };
+        let found = transaction.found_by_first_look(before.token).filter(|_| is_first_look && reason.is_asked());
+        let found = found.map(|state| before.replaced_by(state, clock.as_ref()));
+        let before = found.as_ref().unwrap_or(before);
         loop {
             transaction.adopt_read();
             if serves(reason, before, transaction.state(), clock.as_ref())
@@ -593,8 +610,9 @@ fn serves(reason: Reason, before: &Before, state: &State, clock: &dyn Clock) -> 
     match reason {
         Reason::Needed => !is_useless,
         Reason::Unasked => !is_useless && (rotated || !live.is_near_its_end(clock)),
-        Reason::Asked | Reason::Forced => rotated,
-        Reason::Recover => state.mark.is_none(),
+        // A caller who wants a rotation wants a refresh token that works, and may wait for a recovery that is under way.
+        Reason::Asked | Reason::Forced => rotated && !state.is_dead(),
+        Reason::Recover => state.mark.is_none() && !state.is_dead(),
     }
 }
 

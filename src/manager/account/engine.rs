@@ -118,6 +118,11 @@ impl Sharing {
         }
     }
 
+    /// Whether this manager has seen the record.
+    pub(in crate::manager) fn has_looked(&self) -> bool {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Waits for the engine, but not forever.
     pub(super) async fn limited<T>(&self, call: Answer<'_, T>) -> Result<T> {
         let limit = self.clock.sleep(CALL_LIMIT);

@@ -112,6 +112,13 @@ impl Transaction<'_> {
         self.turned = Some(Box::new(Turned { version, spool, noted, is_spool_behind }));
     }
 
+    /// What the record of a shared store held before this host changed anything, if this host knew nothing newer than `known`. What other
+    /// hosts did before that is no rotation that a caller has asked for since.
+    pub(in crate::manager) fn found_by_first_look(&self, known: Option<Fingerprint>) -> Option<&State> {
+        let spooled = self.turned.as_ref()?.spool.fingerprint();
+        (spooled.is_none() || spooled == known).then_some(&self.state)
+    }
+
     /// Step 5: waits while another host may have the token under way, `since` the call began.
     ///
     /// # Errors
