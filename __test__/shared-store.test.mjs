@@ -154,6 +154,58 @@ describe('a shared store', () => {
     assert.equal(ring.tokenRequests.length, 2)
   })
 
+  it('says that its store is wrong if that refuses what it has kept', async (t) => {
+    const ring = await startRing(t)
+    const engine = new Engine()
+    const { manager } = open(t, ring, { refreshToken: ring.mint(), store: engine.host(tempDir(t)) })
+    const commit = engine.commit.bind(engine)
+    engine.commit = async (value, version) => {
+      engine.commit = async () => null
+      await commit(value, version)
+      throw new Error('no answer')
+    }
+    const error = await failure(manager.getAccessToken(), 'STORE')
+    assert.match(error.message, /^The shared store says again and again that another host was faster.*checkStore/)
+    assert.equal(ring.tokenRequests.length, 0)
+  })
+
+  it('is waited for by close for ten seconds in all', async (t) => {
+    const ring = await startRing(t)
+    const engine = new Engine()
+    const { manager } = open(t, ring, { refreshToken: ring.mint(), store: engine.host(tempDir(t)) })
+    const commit = engine.commit.bind(engine)
+    engine.commit = async (value, version) => {
+      engine.commit = async () => {
+        throw new Error('gone')
+      }
+      return commit(value, version)
+    }
+    await manager.getAccessToken()
+    assert.equal(manager.status.persisted, false)
+    let calls = 0
+    engine.commit = () => {
+      calls++
+      return new Promise(() => {})
+    }
+    await manager.close()
+    assert.equal(calls, 1, 'a second call would have had ten seconds of its own')
+  })
+
+  it('leaves out the password of an address that a client quotes', async (t) => {
+    const ring = await startRing(t)
+    const engine = new Engine()
+    const { manager, said } = open(t, ring, {
+      refreshToken: ring.mint(),
+      store: engine.host(tempDir(t), { name: 'two\nlines' }),
+    })
+    engine.load = async () => {
+      throw new Error('cannot reach postgres://me:hunter2@db:5432/ring')
+    }
+    const error = await failure(manager.getAccessToken(), 'STORE')
+    assert.match(error.message, /^two lines failed \(cannot reach postgres:\/\/me:…@db:5432\/ring\)/)
+    assert.ok(!said().includes('hunter2'))
+  })
+
   it('keeps a spool for each account', async (t) => {
     const ring = await startRing(t)
     const folder = tempDir(t)

@@ -51,7 +51,7 @@ function sharedStore(store, shared) {
     type: 'shared',
     account: checked,
     ...(statePath === null ? {} : { statePath: shared.path('options.store.statePath', statePath) }),
-    ...(name === undefined ? {} : { name: nonEmpty('options.store.name', name) }),
+    ...(name === undefined ? {} : { name: oneLine(nonEmpty('options.store.name', name)) }),
   })
   const shown = mirror === undefined ? undefined : shared.mirrorOption(mirror)
   return { store: native, mirror: shown, key, custom: new SharedFunctions(store, shared) }

@@ -23,7 +23,7 @@ async function loadStoreModule(addon, path) {
   try {
     value = await inTime(exported(path))
   } catch (error) {
-    return refused(`cannot be loaded: ${words(error)}`, 'Correct it, or the path')
+    return refused(`cannot be loaded: ${reasonOf(error)}`, 'Correct it, or the path')
   }
   if (value === undefined) return refused('has no default export', 'End it with: export default store')
   try {
@@ -32,7 +32,7 @@ async function loadStoreModule(addon, path) {
     const { load, save, key, warnings } = custom ?? {}
     return { native: new addon.BindingModule(store, mirror, sealKey, load, save, key, warnings), value }
   } catch (error) {
-    const reason = words(error).replaceAll('options.store', 'store')
+    const reason = reasonOf(error).replaceAll('options.store', 'store')
     return refused(`does not export a store: ${reason}`, 'Correct its default export')
   }
 
@@ -41,6 +41,14 @@ async function loadStoreModule(addon, path) {
     const sentence = `The store module ${path} ${problem}`.replace(/[.\s]*$/, '')
     return { native: addon.BindingModule.refused(`${sentence}. ${remedy}.`), value: undefined }
   }
+}
+
+/**
+ * What went wrong, without the code of ours that the whole message ends with.
+ * @param {unknown} error
+ */
+function reasonOf(error) {
+  return words(error).replaceAll(' (INVALID_ARGUMENT)', '')
 }
 
 /** @param {string} path */

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::account::inner::Inner;
 use super::policy;
 use crate::mirror::Allowance;
+use crate::shared::CALL_LIMIT;
 use crate::task;
 
 impl Inner {
@@ -40,5 +41,19 @@ impl Inner {
             Err(_) => return false,
         }
         self.snapshot().is_persisted()
+    }
+
+    /// Waits for the last try of a manager that is being closed: with a shared store for as long as for one call of it, because a try
+    /// makes several.
+    pub(super) async fn at_the_end<T>(&self, last_try: impl Future<Output = T>) {
+        if self.sharing().is_none() {
+            last_try.await;
+            return;
+        }
+        tokio::select! {
+            biased;
+            _ = last_try => {}
+            () = self.parts.clock.sleep(CALL_LIMIT) => {}
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Removes the tokens from a text that a program's own code wrote. Pure functions.
+//! Removes the tokens, and the passwords of addresses, from a text that a program's own code wrote. Pure functions.
 //!
 //! Known tokens are found in each form in which a message may show them. A program can also quote a token that only it knows,
 //! so each text that looks like one is removed as well: a long word that no person would have written.
@@ -20,7 +20,7 @@ const SHORTEST_FORM: usize = 6;
 /// This many numbers in a row that could be bytes are taken for a text that was printed byte by byte.
 const BYTES_IN_A_ROW: usize = 8;
 
-/// The text in one line, shortened, without the known tokens and without what looks like one.
+/// The text in one line, shortened, without the known tokens, without what looks like one, and without the passwords of addresses.
 pub(crate) fn without_tokens<'a>(text: &str, known: impl IntoIterator<Item = &'a Secret>) -> String {
     let mut hidden = vec![false; text.len()];
     for form in known.into_iter().flat_map(forms) {
@@ -36,6 +36,7 @@ pub(crate) fn without_tokens<'a>(text: &str, known: impl IntoIterator<Item = &'a
         }
     }
     hide_bytes(text, &mut hidden);
+    hide_passwords(text, &mut hidden);
     let mut kept = String::new();
     for (at, char) in text.char_indices() {
         match char {
@@ -136,6 +137,26 @@ fn hide_bytes(text: &str, hidden: &mut [bool]) {
     end_row(&mut row);
 }
 
+/// Hides the password in `postgres://user:password@host/database`, also if it has characters that should have been escaped.
+fn hide_passwords(text: &str, hidden: &mut [bool]) {
+    for (at, scheme_end) in text.match_indices("://") {
+        let start = at + scheme_end.len();
+        let rest = &text[start..];
+        let address =
+            &rest[..rest.find(|char: char| char.is_whitespace() || "\"'`<>".contains(char)).unwrap_or(rest.len())];
+        let (Some(colon), Some(end)) = (address.find(':'), address.rfind('@')) else { continue };
+        if colon >= end {
+            continue;
+        }
+        // `https://host:8080/@scope`
+        let port = address[colon + 1..end].split_once('/').map(|(port, _)| port);
+        if port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit())) || address[..colon].contains('/') {
+            continue;
+        }
+        hide(hidden, start + colon + 1, start + end);
+    }
+}
+
 fn is_byte(word: &str) -> bool {
     let hexadecimal = word.strip_prefix("0x").unwrap_or(word);
     word.parse::<u8>().is_ok() || (hexadecimal.len() == 2 && u8::from_str_radix(hexadecimal, 16).is_ok())
@@ -169,6 +190,19 @@ mod tests {
         }
         assert_eq!(shown("two\nlines\tand \u{7} a bell"), "two lines and   a bell");
         assert_eq!(shown(&"word ".repeat(1000)).chars().count(), LONGEST + 1);
+    }
+
+    #[test]
+    fn the_password_of_an_address_is_removed() {
+        for (text, expected) in [
+            ("cannot use postgres://me:hunter2@db:5432/ring now", "cannot use postgres://me:…@db:5432/ring now"),
+            ("'redis://:a/b@c@host' is no address", "'redis://:…@host' is no address"),
+            ("https://host:8080/@scope/name", "https://host:8080/@scope/name"),
+            ("https://host/a:b/@scope", "https://host/a:b/@scope"),
+            ("postgres://me@db/ring: refused, ask a@b.example", "postgres://me@db/ring: refused, ask a@b.example"),
+        ] {
+            assert_eq!(shown(text), expected);
+        }
     }
 
     /// In each form in which `secrets.test.mjs` looks for a secret.

@@ -13,6 +13,9 @@ use crate::mirror::without_tokens;
 use crate::shared::{Answer, CALL_LIMIT, Kept, SharedStore};
 use crate::{Error, ErrorCode, Result, Secret, task};
 
+/// How often one write is made, if the store refuses it and has it nevertheless.
+const MOST_WRITES: usize = 5;
+
 /// What a manager needs for its shared store.
 pub(in crate::manager) struct Sharing {
     pub(super) store: Arc<dyn SharedStore>,
@@ -165,7 +168,8 @@ impl Sharing {
     }
 
     /// Writes a record over the version that was read. A write whose answer was lost is recognised in what is kept then; it is made
-    /// once more, because what is visible need not be durable. Two failures in a row are `STORE`.
+    /// once more, because what is visible need not be durable. Two failures in a row are `STORE`, and so is a store that goes on to
+    /// refuse a write that it has.
     pub(super) async fn put(&self, state: &mut State, version: &mut Option<String>) -> Result<Put> {
         let mut writes = Vec::new();
         let mut failed = false;
@@ -197,6 +201,9 @@ impl Sharing {
                 return Ok(Put::Done { began });
             }
             if found.is_some_and(|found| writes.contains(&found)) || (fails && read.version == *version) {
+                if writes.len() > MOST_WRITES {
+                    return Err(refuses_what_it_has(self));
+                }
                 *version = read.version;
                 continue;
             }
@@ -239,5 +246,14 @@ fn broken() -> Error {
 pub(super) fn raced(sharing: &Sharing, then: &str) -> Error {
     let message =
         format!("Other hosts changed {} again and again while this one wrote it. {then}", sharing.store.name());
+    Error::new(ErrorCode::Store, message).passing()
+}
+
+/// A store that says that another host was faster, while it shows this host's own write.
+fn refuses_what_it_has(sharing: &Sharing) -> Error {
+    let message = format!(
+        "{} says again and again that another host was faster, but what it holds is from this host. Test the store with checkStore of ring-auth/stores/check; this is tried again.",
+        sharing.store.name()
+    );
     Error::new(ErrorCode::Store, message).passing()
 }
