@@ -1,9 +1,9 @@
 // @ts-check
 // `--store-module`: the command line with a store of the user's own code, as a process and at a terminal.
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { describe, it } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { LOGIN, Screen, account, failure, json, noSecret, run, setUp } from './support/cli.mjs'
@@ -270,6 +270,42 @@ describe('--store-module', () => {
     const plain = await run(['status', '--store-module', 'none.mjs'], { cwd: folder })
     assert.equal(plain.code, 2)
     assert.match(plain.stderr, /^ring-auth: The store module none\.mjs has no default export/)
+  })
+
+  it('says once that a package which the module imports cannot be loaded', async (t) => {
+    const { ring, folder } = await setUp(t)
+    writeFileSync(join(folder, 'client.cjs'), "require('not-installed')")
+    writeFileSync(join(folder, 'imports.mjs'), "import client from './client.cjs'; export default client")
+    const ended = await run(['status', '--store-module', './imports.mjs'], { ring, cwd: folder })
+    assert.equal(ended.code, 2, ended.stderr)
+    assert.match(
+      ended.stderr,
+      /^ring-auth: The store module \.\/imports\.mjs cannot be loaded: Cannot find module 'not-installed'/,
+    )
+    assert.equal(ended.stderr.trim().split('\n').length, 1, ended.stderr)
+    // A rejection that has nothing to do with it ends the process, as it does in every program.
+    writeFileSync(join(folder, 'stray.mjs'), "Promise.reject(new Error('stray')); export default new Promise(() => {})")
+    const stray = await run(['status', '--store-module', './stray.mjs'], { ring, cwd: folder })
+    assert.equal(stray.code, 1)
+    assert.match(stray.stderr, /Error: stray/)
+  })
+
+  it('finds packages behind links also if standard input is a pipe', async (t) => {
+    const { folder } = await setUp(t)
+    // As pnpm and npm link make it: what a package needs stands beside the place that the link leads to.
+    const write = (/** @type {string} */ path, /** @type {string} */ text) => {
+      mkdirSync(dirname(join(folder, path)), { recursive: true })
+      writeFileSync(join(folder, path), text)
+    }
+    write('kept/node_modules/client/index.js', "module.exports = require('./lib')")
+    write('kept/node_modules/client/lib/index.js', "module.exports = require('types')")
+    write('kept/node_modules/types/index.js', 'module.exports = { load: async () => null, commit: async () => null }')
+    mkdirSync(join(folder, 'node_modules'))
+    symlinkSync(join(folder, 'kept', 'node_modules', 'client'), join(folder, 'node_modules', 'client'), 'junction')
+    write('linked.mjs', "import client from 'client'; export default { ...client, statePath: null }")
+    const ended = await run(['status', '--store-module', './linked.mjs'], { cwd: folder, input: '' })
+    assert.equal(ended.code, 3, ended.stderr)
+    assert.match(ended.stdout, /needs-login/)
   })
 
   it('gives a module thirty seconds to load', async (t) => {

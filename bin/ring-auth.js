@@ -63,7 +63,8 @@ function input() {
 /** @param {number} file */
 function kindOf(file) {
   try {
-    return require('node:fs').fstatSync(file)
+    // With bigint: Node keeps the other result, and after that of a pipe it does not follow the links in a node_modules of pnpm.
+    return require('node:fs').fstatSync(file, { bigint: true })
   } catch {
     return undefined
   }

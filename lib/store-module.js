@@ -20,9 +20,12 @@ const LIMIT_MS = 30_000
  */
 async function loadStoreModule(addon, path) {
   let value
+  const stray = strayRejections()
   try {
     value = await inTime(exported(path))
+    stray.end()
   } catch (error) {
+    stray.belongsTo(error)
     return refused(`cannot be loaded: ${reasonOf(error)}`, 'Correct it, or the path')
   }
   if (value === undefined) return refused('has no default export', 'End it with: export default store')
@@ -40,6 +43,29 @@ async function loadStoreModule(addon, path) {
   function refused(problem, remedy) {
     const sentence = `The store module ${path} ${problem}`.replace(/[.\s]*$/, '')
     return { native: addon.BindingModule.refused(`${sentence}. ${remedy}.`), value: undefined }
+  }
+}
+
+/**
+ * Node 20 reports the error of a CommonJS module, which an ES module imports, a second time: as a rejection that nobody handles. It would
+ * end the process before the sentence about the module is written.
+ */
+function strayRejections() {
+  /** @type {{ error: unknown } | undefined} */
+  let known
+  const listener = (/** @type {unknown} */ reason) => {
+    // The import may reject only afterwards.
+    setImmediate(() => {
+      if (known === undefined || known.error !== reason) throw reason
+    })
+  }
+  process.on('unhandledRejection', listener)
+  return {
+    end: () => process.off('unhandledRejection', listener),
+    /** @param {unknown} error The process ends soon, and the rejection may come until then. */
+    belongsTo: (error) => {
+      known = { error }
+    },
   }
 }
 
