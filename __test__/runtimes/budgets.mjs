@@ -9,10 +9,11 @@ import { PACKAGE, binaryOf, project, publish } from '../support/packages.mjs'
 
 const MIB = 1024 * 1024
 /**
- * What `npm run build` has and a published binary does not: the reader of function names for backtraces, in Rust's standard library, which only a
- * build of that library can leave out. scripts/cross/check.mjs holds the published binaries to MAX_BYTES.
+ * What `npm run build` has and a published binary does not, because only a compiler that may use unstable options can leave it out: the reader of
+ * function names for backtraces, in Rust's standard library, and the place in the source of each possible panic. scripts/cross/check.mjs holds
+ * the published binaries to MAX_BYTES.
  */
-const READER = 180 * 1024
+const UNPUBLISHED = 340 * 1024
 
 /** @param {string} folder @returns {number} */
 function sizeOf(folder) {
@@ -23,7 +24,7 @@ function sizeOf(folder) {
 }
 
 describe('the budget of an install', () => {
-  it('an install has at most three packages and 4 MiB, and the addon 3.5 MiB and the reader of function names', async (t) => {
+  it('an install has at most three packages and 4 MiB, and the addon 3.5 MiB, without what is not published', async (t) => {
     const packages = await publish()
     t.after(() => packages.end())
     const { installed, npm, path } = project(t, packages)
@@ -33,7 +34,7 @@ describe('the budget of an install', () => {
     const addon = statSync(path('node_modules', PACKAGE, binaryOf(PACKAGE.replace('ring-auth-', '')))).size
     t.diagnostic(`${names.join(' and ')}: ${bytes} bytes, ${addon} of them the addon`)
     assert.ok(names.length <= 3, names.join(', '))
-    assert.ok(addon <= MAX_BYTES + READER, `the addon has ${addon} bytes; was it built by npm run build?`)
-    assert.ok(bytes <= 4 * MIB, `${bytes} bytes are installed`)
+    assert.ok(addon <= MAX_BYTES + UNPUBLISHED, `the addon has ${addon} bytes; was it built by npm run build?`)
+    assert.ok(bytes <= 4 * MIB + UNPUBLISHED, `${bytes} bytes are installed`)
   })
 })
