@@ -127,6 +127,26 @@ pub fn merge(mut state: State, outcome: &Outcome) -> State {
     state
 }
 
+/// Takes over the answers beside the current token that only the spool has, because the record did not take the write with them. Says
+/// whether there were any.
+pub fn take_siblings(state: &mut State, spool: &State) -> bool {
+    let Some(current) = state.fingerprint() else { return false };
+    let mut has_taken = false;
+    for sibling in &spool.siblings {
+        let fingerprint = sibling.held.token.fingerprint();
+        if !is_unknown(state, fingerprint) {
+            continue;
+        }
+        // If another host rotated since, it is spent.
+        if spool.fingerprint() == Some(current) && state.siblings.len() < MAX_SIBLINGS {
+            state.siblings.push(sibling.clone());
+        }
+        state.remember(fingerprint);
+        has_taken = true;
+    }
+    has_taken
+}
+
 fn is(stored: Option<&StoredToken>, fingerprint: Fingerprint) -> bool {
     stored.is_some_and(|stored| stored.token.fingerprint() == fingerprint)
 }

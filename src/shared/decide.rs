@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::journal::merge::{Granted, LoggedIn, Outcome, merge};
+use crate::journal::merge::{Granted, LoggedIn, Outcome, merge, take_siblings};
 use crate::journal::state::{Known, Mark, Millis, State};
 use crate::token::Fingerprint;
 
@@ -38,7 +38,8 @@ pub fn join(record: Option<State>, spool: &State) -> Joined {
         if state.mark.is_none() && spool.mark.as_ref().is_some_and(is_marked) {
             state.doubted = state.fingerprint();
         }
-        Joined { state, is_ahead: false }
+        let is_ahead = take_siblings(&mut state, spool);
+        Joined { state, is_ahead }
     };
     let Some(held) = spool.current() else {
         // A logout that the record forgot. A token that came in the same moment may have come after it: times of answers are whole
@@ -78,7 +79,8 @@ pub fn join(record: Option<State>, spool: &State) -> Joined {
     }
     match answer(spool) {
         Some(outcome) => {
-            let state = merge(record.clone(), &outcome);
+            let mut state = merge(record.clone(), &outcome);
+            take_siblings(&mut state, spool);
             Joined { is_ahead: state != record, state }
         }
         None => as_it_is(record),
@@ -206,6 +208,22 @@ mod tests {
         assert_eq!((raw(&joined.state).as_str(), joined.state.siblings.len()), ("d", 0));
         assert_ne!(joined.state.recognise(Fingerprint::of("b")), Known::Unknown);
         assert!(joined.state.is_proven(), "it does not come back by itself");
+    }
+
+    #[test]
+    fn an_answer_that_the_spool_has_beside_its_newest_is_not_forgotten() {
+        let a = with("a");
+        let record = rotated(&a, "c", 3);
+        // The spool was written, and the record was not.
+        let spool = join(Some(record.clone()), &rotated(&a, "b", 2)).state;
+        let joined = join(Some(record.clone()), &spool);
+        assert_eq!((raw(&joined.state).as_str(), joined.is_ahead), ("c", true));
+        assert_eq!(joined.state.siblings[0].held.token.raw(), "b");
+        assert_eq!(join(Some(joined.state.clone()), &spool), Joined { is_ahead: false, ..joined });
+        // Another host has rotated since: the answer is an old copy.
+        let joined = join(Some(rotated(&record, "d", 4)), &spool);
+        assert_eq!((raw(&joined.state).as_str(), joined.is_ahead), ("d", true));
+        assert_eq!((joined.state.siblings.len(), joined.state.recognise(Fingerprint::of("b"))), (0, Known::Former));
     }
 
     #[test]
