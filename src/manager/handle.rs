@@ -338,9 +338,12 @@ impl Inner {
         let access = snapshot.account().access.as_ref().filter(|access| !access.is_expired(clock))?;
         let near_its_end = access.is_near_its_end(clock);
         let taken = take(access);
-        if near_its_end && snapshot.may_refresh_unasked(clock) {
-            drop(snapshot);
+        let refreshes = near_its_end && snapshot.may_refresh_unasked(clock);
+        drop(snapshot);
+        if refreshes {
             drop(self.fly(Reason::Unasked, Allowance::new()));
+        } else {
+            self.look_first();
         }
         Some(taken)
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::account::engine::Sharing;
 use super::account::inner::Inner;
 use super::policy;
 use crate::mirror::Allowance;
@@ -23,6 +24,28 @@ impl Inner {
                 if inner.snapshot().is_closing() || inner.share_spooled(&Allowance::new()).await {
                     sharing.ends_sharing();
                     return;
+                }
+            }
+        });
+    }
+
+    /// Looks at the record beside the first call that the spool serves. An earlier process of this host may have died before its answer
+    /// came to the store, and other hosts go on without it after a lease.
+    pub(super) fn look_first(self: &Arc<Self>) {
+        if !self.sharing().is_some_and(Sharing::begins_first_look) {
+            return;
+        }
+        let inner = Arc::clone(self);
+        task::spawn(&self.parts.runtime, async move {
+            match inner.enter(&Allowance::new()).await {
+                Ok(transaction) => {
+                    transaction.adopt_read();
+                    transaction.leave().await;
+                }
+                Err(_) => {
+                    if let Some(sharing) = inner.sharing() {
+                        sharing.misses_first_look();
+                    }
                 }
             }
         });

@@ -1,8 +1,9 @@
 //! Several hosts with one account, simulated: each of them runs the real manager, on a clock that nobody waits for, and everything that
 //! happens comes from a seed. The invariants are those of `docs/shared-store.md`.
 //!
-//! `RING_AUTH_SIMULATION` is the number of executions of each kind, and `RING_AUTH_SEED` runs one execution again and prints what
-//! happened in it: `RING_AUTH_SEED=row:kind:seed cargo test --test simulation -- --nocapture`.
+//! `RING_AUTH_SIMULATION` is the number of executions of each kind. `RING_AUTH_SIMULATION_MINUTES` goes on with other seeds, that many
+//! executions at a time, until the time is over. `RING_AUTH_SEED` runs one execution again and prints what happened in it:
+//! `RING_AUTH_SEED=row:kind:seed cargo test --test simulation -- --nocapture`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a suite that cannot set itself up fails where it should")]
 
@@ -13,19 +14,22 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::thread::{self, available_parallelism};
+use std::time::{Duration, Instant, SystemTime};
 
 use host::{Disk, Process};
 use models::Writes;
 use ring_auth::ErrorCode;
 use ring_auth::manager::Manager;
+use rules::Moment;
 use tokio::runtime::Builder;
 use tokio::time::sleep;
 use world::{Accident, Chance, Kind, Plan, Shared, World, lock};
 
 const HOSTS: usize = 3;
-const EXECUTIONS: u64 = 40;
+const EXECUTIONS: u64 = 80;
 /// Three lifetimes.
 const TROUBLE: Duration = Duration::from_secs(360);
 /// Longer than any cool-down.
@@ -94,6 +98,9 @@ fn everything_and_forgetting(chance: &mut Chance) -> Plan {
     Plan { forgets: vec![2 + chance.below(20), 2 + chance.below(20)], asks: true, ..everything(chance) }
 }
 
+/// Where the process died is shown for this row.
+const A_CRASH: usize = 6;
+
 const ROWS: [Row; 14] = [
     Row { name: "nothing happens", protocol: Protocol::Ours, plan: nothing },
     Row {
@@ -124,6 +131,8 @@ struct Ended {
     /// No host has a token that Ring takes.
     is_lost: bool,
     violations: Vec<String>,
+    /// Where the first process died, and how long its host was down.
+    death: Option<(Moment, Duration)>,
     log: String,
     steps: u64,
 }
@@ -189,6 +198,7 @@ async fn live(world: Shared, host: usize, protocol: Protocol, disk: Disk, fine: 
         (world.chance.one_in(2), world.chance.one_in(2))
     };
     let deaths = Arc::clone(&lock(&world).deaths);
+    let mut dead = Vec::new();
     loop {
         let number = lock(&world).hosts[host].process;
         let process = Process { world: Arc::clone(&world), host, number };
@@ -238,7 +248,7 @@ async fn live(world: Shared, host: usize, protocol: Protocol, disk: Disk, fine: 
         drop(world);
         calls.abort();
         // What that process began goes on to wait for something that never comes.
-        std::mem::forget(running);
+        dead.push(running);
     }
 }
 
@@ -279,12 +289,17 @@ fn execute(row: &Row, kind: Kind, seed: u64, speaks: bool) -> Ended {
         if row.protocol == Protocol::Ours && !all && !world.is_excused() {
             world.violations.push(format!("(iv) after healing not every host has a token: {fine:?}"));
         }
+        if row.protocol == Protocol::Ours && all {
+            let dropped = world.dropped();
+            world.violations.extend(dropped);
+        }
         if row.protocol == Protocol::Ours && !world.may_repeat && world.requests.all.len() as u64 != world.ring.grants {
             world.violations.push("(vi) more requests than rotations, and nothing happened".to_owned());
         }
         Ended {
             is_lost,
             violations: std::mem::take(&mut world.violations),
+            death: world.death,
             log: world.log().to_owned(),
             steps: world.steps,
         }
@@ -301,33 +316,148 @@ fn again() -> Option<(usize, Kind, u64)> {
     Some((usize::try_from(row).ok()?, Kind::ALL[usize::try_from(kind).ok()?], seed))
 }
 
-fn main_of(executions: u64, from: u64) {
-    let mut failures = Vec::new();
-    println!("{:<38}{:>13}{:>10}{:>10}{:>10}", "ends without a live token", "strict+kill", "strict", "same", "another");
-    for (index, row) in ROWS.iter().enumerate() {
-        let mut line = format!("{:<38}", row.name);
-        for (number, kind) in Kind::ALL.into_iter().enumerate() {
-            let mut lost = 0;
-            for seed in from..from + executions {
-                let ended = execute(row, kind, seed, false);
-                lost += u64::from(ended.is_lost);
-                if !ended.violations.is_empty() {
-                    failures.push(format!(
-                        "{} on {}: {}\n    RING_AUTH_SEED={index}:{number}:{seed} cargo test --test simulation -- --nocapture",
-                        row.name,
-                        kind.name(),
-                        ended.violations.join("; ")
-                    ));
-                }
-            }
-            let share = 100.0 * f64::from(u32::try_from(lost).unwrap()) / f64::from(u32::try_from(executions).unwrap());
-            write!(line, "{share:>width$.1} %", width = if number == 0 { 11 } else { 8 }).unwrap();
-        }
-        println!("{line}");
+/// How many executions there were, and how many of them ended without a live token.
+#[derive(Debug, Clone, Copy, Default)]
+struct Share {
+    lost: u64,
+    of: u64,
+}
+
+impl Share {
+    fn count(&mut self, is_lost: bool) {
+        self.lost += u64::from(is_lost);
+        self.of += 1;
     }
-    println!("{executions} executions a cell, seeds from {from}");
-    let shown: Vec<_> = failures.iter().take(12).cloned().collect();
-    assert!(failures.is_empty(), "{} executions break a rule:\n{}", failures.len(), shown.join("\n"));
+
+    fn add(&mut self, other: Self) {
+        self.lost += other.lost;
+        self.of += other.of;
+    }
+
+    fn percent(self) -> f64 {
+        100.0 * f64::from(u32::try_from(self.lost).unwrap()) / f64::from(u32::try_from(self.of.max(1)).unwrap())
+    }
+}
+
+/// What became of the executions of one row on one kind of Ring.
+#[derive(Debug, Clone, Default)]
+struct Cell {
+    all: Share,
+    /// By where the process died, and whether its host was down for longer than a lease.
+    deaths: BTreeMap<(Moment, bool), Share>,
+    failures: Vec<String>,
+}
+
+impl Cell {
+    fn add(&mut self, other: Self) {
+        self.all.add(other.all);
+        for (moment, share) in other.deaths {
+            self.deaths.entry(moment).or_default().add(share);
+        }
+        self.failures.extend(other.failures);
+    }
+}
+
+/// Runs a row on one kind of Ring.
+fn run(row: usize, kind: usize, executions: u64, from: u64) -> Cell {
+    let mut cell = Cell::default();
+    for seed in from..from + executions {
+        let ended = execute(&ROWS[row], Kind::ALL[kind], seed, false);
+        cell.all.count(ended.is_lost);
+        if let Some((moment, down)) = ended.death {
+            let is_long = down > ring_auth::shared::lease(host::TIMEOUT);
+            cell.deaths.entry((moment, is_long)).or_default().count(ended.is_lost);
+        }
+        if !ended.violations.is_empty() {
+            cell.failures.push(format!(
+                "{} on {}: {}\n    RING_AUTH_SEED={row}:{kind}:{seed} cargo test --test simulation -- --nocapture",
+                ROWS[row].name,
+                Kind::ALL[kind].name(),
+                ended.violations.join("; ")
+            ));
+        }
+    }
+    cell
+}
+
+type Table = [[Cell; Kind::ALL.len()]; ROWS.len()];
+
+/// Runs all rows on all kinds of Ring, on as many threads as there are cores, and adds what became of them.
+fn run_all(table: &mut Table, executions: u64, from: u64) {
+    let (next, columns) = (AtomicUsize::new(0), Kind::ALL.len());
+    let done = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let (row, kind) = (at / columns, at % columns);
+                    if row >= ROWS.len() {
+                        return;
+                    }
+                    let cell = run(row, kind, executions, from);
+                    done.lock().unwrap().push((row, kind, cell));
+                }
+            });
+        }
+    });
+    for (row, kind, cell) in done.into_inner().unwrap() {
+        table[row][kind].add(cell);
+    }
+}
+
+fn show(table: &Table) -> String {
+    let mut text = format!("{:<44}", "ends without a live token");
+    for kind in Kind::ALL {
+        write!(text, "{:>13}", kind.name()).unwrap();
+    }
+    for (row, cells) in ROWS.iter().zip(table) {
+        write!(text, "\n{:<44}", row.name).unwrap();
+        for cell in cells {
+            write!(text, "{:>11.1} %", cell.all.percent()).unwrap();
+        }
+    }
+    write!(
+        text,
+        "\n\n{} by where the process died, and for how long its host was down: lost, of so many",
+        ROWS[A_CRASH].name
+    )
+    .unwrap();
+    for moment in Moment::ALL {
+        for is_long in [false, true] {
+            let length = if is_long { "longer than L" } else { "for L at most" };
+            write!(text, "\n{:<30}{length:<14}", moment.name()).unwrap();
+            for cell in &table[A_CRASH] {
+                let share = cell.deaths.get(&(moment, is_long)).copied().unwrap_or_default();
+                write!(text, "{:>13}", format!("{} / {}", share.lost, share.of)).unwrap();
+            }
+        }
+    }
+    text
+}
+
+/// Runs so many executions of each row and kind, and again with other seeds until that time is over.
+fn main_of(executions: u64, from: u64, time: Duration) {
+    let began = Instant::now();
+    let mut table = Table::default();
+    let mut rounds = 0;
+    loop {
+        run_all(&mut table, executions, from + rounds * executions);
+        rounds += 1;
+        let failures: Vec<_> = table.iter().flatten().flat_map(|cell| &cell.failures).collect();
+        if !failures.is_empty() || began.elapsed() >= time {
+            println!("{}\n{} executions a cell, seeds from {from}", show(&table), rounds * executions);
+            let shown: Vec<_> = failures.iter().take(12).map(|failure| failure.as_str()).collect();
+            assert!(failures.is_empty(), "{} executions break a rule:\n{}", failures.len(), shown.join("\n"));
+            return;
+        }
+    }
+}
+
+/// A first seed that no earlier run had: there are fewer executions than milliseconds.
+fn fresh() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    u64::try_from(now.as_millis()).unwrap()
 }
 
 #[test]
@@ -337,8 +467,11 @@ fn no_rule_is_broken_in_any_execution() {
         println!("{}\n{} steps; lost: {}; {:?}", ended.log, ended.steps, ended.is_lost, ended.violations);
         return;
     }
-    let number = |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
-    main_of(number("RING_AUTH_SIMULATION", EXECUTIONS), number("RING_AUTH_SIMULATION_FROM", 1));
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let minutes = number("RING_AUTH_SIMULATION_MINUTES");
+    let from = number("RING_AUTH_SIMULATION_FROM").unwrap_or_else(|| minutes.map_or(1, |_| fresh()));
+    let time = Duration::from_secs(60 * minutes.unwrap_or(0));
+    main_of(number("RING_AUTH_SIMULATION").unwrap_or(EXECUTIONS), from, time);
 }
 
 #[test]
@@ -415,6 +548,29 @@ fn the_mark_of_a_dead_process_of_this_host_is_not_waited_for() {
 }
 
 #[test]
+fn a_host_that_starts_again_brings_its_answer_before_others_take_over() {
+    calmly(|hosts| async move {
+        let (process, disk) = &hosts[0];
+        let first = host::start(process, disk, Some(&host::raw(0)), false, false);
+        let other = open(&hosts[1], None);
+        // At the write of the record after that of its answer to the disk.
+        process.world().plan.accidents.insert(8, Accident::Die(Duration::ZERO));
+        drop(tokio::spawn(async move { first.auth().await }));
+        sleep(Duration::from_secs(1)).await;
+        let number = {
+            let mut world = process.world();
+            assert_eq!(world.death.map(|(moment, _)| moment), Some(Moment::BeforeTheStore));
+            world.hosts[0].is_up = true;
+            world.hosts[0].process
+        };
+        let again = host::start(&Process { number, ..process.clone() }, disk, None, false, false);
+        let (served, adopted) = tokio::join!(again.auth(), other.auth());
+        assert_eq!(served.unwrap().access_token.expose(), adopted.unwrap().access_token.expose());
+        assert_eq!(tokens_sent(&hosts), [0], "the spool served the one, and the record the other");
+    });
+}
+
+#[test]
 fn the_mark_of_another_host_is_waited_for_after_it_came_into_the_own_spool() {
     calmly(|hosts| async move {
         let process = &hosts[0].0;
@@ -458,7 +614,8 @@ async fn with_a_forgotten_mark(hosts: &[(Process, Disk)], loses: bool, waits: bo
     let before = world().snapshot();
     let refreshes = one.clone();
     drop(tokio::spawn(async move { refreshes.refresh(false).await }));
-    while world().requests.all.len() < 2 {
+    // Its request is under way, and Ring has it if its answer is not lost.
+    while world().requests.all.get(1).is_none_or(|request| !loses && request.child.is_none()) {
         sleep(Duration::from_millis(1)).await;
     }
     if waits {
@@ -482,6 +639,25 @@ fn a_mark_that_was_seen_is_waited_for_after_the_engine_forgot_it() {
         sleep(Duration::from_secs(14)).await;
         assert_eq!(hosts[0].0.world().requests.all.len(), 2, "nothing was sent beside the request of the other host");
     });
+}
+
+#[test]
+fn a_host_puts_the_newest_token_back_whatever_the_engine_forgot() {
+    for forgets_all in [true, false] {
+        calmly(|hosts| async move {
+            let world = || hosts[0].0.world();
+            let one = open(&hosts[0], Some(&host::raw(0)));
+            let empty = world().snapshot();
+            one.auth().await.unwrap();
+            let early = world().snapshot();
+            for _ in 0..3 {
+                one.refresh(false).await.unwrap();
+            }
+            world().restore(if forgets_all { empty } else { early });
+            one.refresh(false).await.unwrap();
+            assert_eq!(tokens_sent(&hosts), [0, 1, 2, 3, 4], "nothing older is sent");
+        });
+    }
 }
 
 #[test]

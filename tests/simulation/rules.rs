@@ -40,6 +40,32 @@ impl Request {
     }
 }
 
+/// Where a process died, by what had become of its last request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Moment {
+    /// It had none under way: the mark was not written yet, or nothing was sent with it, or the record has the answer.
+    NoRequest,
+    /// Ring had not got it.
+    OnItsWay,
+    /// Ring had answered, and the answer was on no disk.
+    BeforeTheDisk,
+    /// The disk has the answer, and the record does not.
+    BeforeTheStore,
+}
+
+impl Moment {
+    pub const ALL: [Self; 4] = [Self::NoRequest, Self::OnItsWay, Self::BeforeTheDisk, Self::BeforeTheStore];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoRequest => "no request under way",
+            Self::OnItsWay => "request on its way to Ring",
+            Self::BeforeTheDisk => "answered, not on the disk",
+            Self::BeforeTheStore => "on the disk, not in the store",
+        }
+    }
+}
+
 /// All requests of an execution, and what each host has seen of the record.
 #[derive(Default)]
 pub struct Requests {
@@ -140,6 +166,17 @@ impl Requests {
         self.of(host, process).filter(|request| request.is_open()).for_each(|request| request.has_trouble = true);
     }
 
+    /// What had become of the last request of a process that dies now.
+    pub fn moment(&self, host: usize, process: u64) -> Moment {
+        match self.all.iter().rfind(|request| (request.host, request.process) == (host, process)) {
+            Some(request) if !request.is_open() => Moment::NoRequest,
+            Some(request) if request.child.is_none() && !request.is_refused => Moment::OnItsWay,
+            Some(request) if !request.is_spooled => Moment::BeforeTheDisk,
+            Some(_) => Moment::BeforeTheStore,
+            None => Moment::NoRequest,
+        }
+    }
+
     pub fn dies(&mut self, host: usize, process: u64) {
         self.has_trouble(host, process);
         // A rejection says nothing once another host has moved on, so it is lost as long as the record does not have it.
@@ -222,6 +259,14 @@ impl Requests {
             }
         }
         None
+    }
+
+    /// The answers that reached a disk, and of which a record knows nothing. If the engine forgot a write, it may have forgotten a token that
+    /// is spent.
+    pub fn dropped<'a>(&'a self, value: &'a str) -> impl Iterator<Item = usize> + 'a {
+        let kept = self.all.iter().filter(|request| request.is_spooled && !request.is_lost);
+        let kept = kept.filter(|_| self.forgotten.is_empty());
+        kept.filter_map(|request| request.child).filter(|child| !has(value, *child))
     }
 
     /// Whether a rejection is gone forever: the next one of that token is in doubt.

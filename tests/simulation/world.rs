@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::host::Disk;
-use crate::rules::Requests;
+use crate::rules::{Moment, Requests};
 
 /// What a request with a token before the current one does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,6 +197,8 @@ pub struct World {
     /// When each process first handed out an access token: host, process, token.
     pub handed_out: BTreeMap<(usize, u64, usize), Duration>,
     pub violations: Vec<String>,
+    /// Where the first process died, and how long its host was down.
+    pub death: Option<(Moment, Duration)>,
     /// Rung when a process dies.
     pub deaths: Arc<Notify>,
     log: Option<String>,
@@ -252,6 +254,7 @@ impl World {
             requests,
             handed_out: BTreeMap::new(),
             violations: Vec::new(),
+            death: None,
             deaths: Arc::default(),
             log: speaks.then(String::new),
         }
@@ -304,6 +307,9 @@ impl World {
                 self.requests.has_trouble(host, process);
             }
             Accident::Die(long) => {
+                let moment = self.requests.moment(host, process);
+                self.say(|| format!("host {host}: {}", moment.name()));
+                self.death.get_or_insert((moment, long));
                 self.requests.dies(host, process);
                 let (skew, offset) = (self.hosts[host].skew, self.hosts[host].disk.clock_offset());
                 self.hosts[host].knows_the_time = offset.is_some_and(|offset| (offset + skew).abs() < 2_000);
@@ -447,6 +453,13 @@ impl World {
         self.may_repeat = true;
         self.engine.before = Some(snapshot);
         self.fail_over();
+    }
+
+    /// Says of which answers the record knows nothing, although they reached a disk.
+    pub fn dropped(&self) -> Vec<String> {
+        let value = self.engine.value.as_ref().map_or("", |(value, _)| value.as_str());
+        let rule = |token| format!("(vii) the answer t{token} reached a disk, and the record knows nothing of it");
+        self.requests.dropped(value).map(rule).collect()
     }
 
     /// Whether it cannot be helped that not every host has a token at the end.

@@ -28,6 +28,8 @@ pub(in crate::manager) struct Sharing {
     has_asked_for_warnings: AtomicBool,
     /// Whether a task is there already that brings the spool's answer to the store.
     is_brought: AtomicBool,
+    /// Whether the record was read, or is being read because of [`Sharing::begins_first_look`].
+    is_looked_at: AtomicBool,
     /// Whether a caller waits for a login, or has waited.
     is_awaited: AtomicBool,
 }
@@ -87,6 +89,7 @@ impl Sharing {
             seen: Mutex::new(None),
             has_asked_for_warnings: AtomicBool::new(false),
             is_brought: AtomicBool::new(false),
+            is_looked_at: AtomicBool::new(false),
             is_awaited: AtomicBool::new(false),
         }
     }
@@ -147,6 +150,7 @@ impl Sharing {
 
     pub(super) async fn load(&self) -> Result<Read> {
         let kept = self.limited(self.store.load()).await?;
+        self.is_looked_at.store(true, Ordering::Release);
         let Some(Kept { value, version }) = kept else { return Ok(Read { state: None, version: None }) };
         let (codec, name) = (self.codec.clone(), self.store.name());
         let state = if codec.has_key() {
@@ -219,6 +223,16 @@ impl Sharing {
     /// A caller waits for a login from now on.
     pub(in crate::manager) fn await_login(&self) {
         self.is_awaited.store(true, Ordering::Release);
+    }
+
+    /// Begins the first look at the record, unless this manager has read it, or another task begins it.
+    pub(in crate::manager) fn begins_first_look(&self) -> bool {
+        !self.is_looked_at.swap(true, Ordering::AcqRel)
+    }
+
+    /// The first look failed: the next call may begin another one.
+    pub(in crate::manager) fn misses_first_look(&self) {
+        self.is_looked_at.store(false, Ordering::Release);
     }
 
     /// Whether the engine has to be asked for its warnings: once.
