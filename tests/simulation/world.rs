@@ -458,7 +458,7 @@ impl World {
     /// Says of which answers the record knows nothing, although they reached a disk.
     pub fn dropped(&self) -> Vec<String> {
         let value = self.engine.value.as_ref().map_or("", |(value, _)| value.as_str());
-        let rule = |token| format!("(vii) the answer t{token} reached a disk, and the record knows nothing of it");
+        let rule = |token| format!("(viii) the answer t{token} reached a disk, and the record knows nothing of it");
         self.requests.dropped(value).map(rule).collect()
     }
 
