@@ -264,7 +264,8 @@ impl Requests {
     /// The answers that reached a disk, and of which a record knows nothing. If the engine forgot a write, it may have forgotten a token that
     /// is spent.
     pub fn dropped<'a>(&'a self, value: &'a str) -> impl Iterator<Item = usize> + 'a {
-        let kept = self.all.iter().filter(|request| request.is_spooled && !request.is_lost);
+        // The newest one may be on its way to the record.
+        let kept = self.all.iter().rev().skip(1).filter(|request| request.is_spooled && !request.is_lost);
         let kept = kept.filter(|_| self.forgotten.is_empty());
         kept.filter_map(|request| request.child).filter(|child| !has(value, *child))
     }

@@ -464,17 +464,21 @@ impl World {
 
     /// Whether it cannot be helped that not every host has a token at the end.
     pub fn is_excused(&mut self) -> bool {
+        let disks: Vec<_> = self.hosts.iter().map(|host| host.disk.state()).collect();
+        let value = self.engine.value.as_ref().map(|(value, _)| value.as_str());
         let current = self.ring.current;
         match self.ring.kind {
             // The request that ended the family was checked when it was sent.
             Kind::StrictAndKilling if !self.ring.alive => true,
             Kind::StrictAndKilling | Kind::Strict => {
-                let disks: Vec<_> = self.hosts.iter().map(|host| host.disk.state()).collect();
-                let value = self.engine.value.as_ref().map(|(value, _)| value.as_str());
                 self.requests.is_gone(current, &disks, value).unwrap_or_else(|rule| {
                     self.violated(rule);
                     false
                 })
+            }
+            // Another answer to the same token displaced the one that is held, so that its rejection may be in doubt.
+            Kind::Another if self.ring.rejections > 0 && self.requests.is_gone(current, &disks, value) == Ok(true) => {
+                true
             }
             Kind::Same | Kind::Another => self.requests.lost_a_rejection(),
         }
