@@ -2,20 +2,25 @@
 // A store that several hosts share: the options, and what the hosts get. Managers with spools of their own stand for hosts; the steps
 // and the accidents are in tests/simulation.
 import assert from 'node:assert/strict'
-import { randomUUID } from 'node:crypto'
-import { readdirSync } from 'node:fs'
+import { randomBytes, randomUUID } from 'node:crypto'
+import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import {
+  EMAIL,
+  OUTAGE,
+  PASSWORD,
   failure,
   open,
   rawOf,
   RingTokenManager,
   root,
   runProcess,
+  sleep,
   startRing,
   tempDir,
   until,
+  writeJournal,
 } from './support/index.mjs'
 
 /** An engine with one place, in memory. */
@@ -52,6 +57,31 @@ class Engine {
       ...more,
     }
   }
+}
+
+/** A record with other fields, as another host would write it. @param {import('node:test').TestContext} t @param {string} value @param {{ [key: string]: any }} change */
+function edited(t, value, { mark, ...change }) {
+  const record = JSON.parse(value)
+  const path = join(tempDir(t), 'record')
+  writeJournal(path, { ...record, ...change, mark: mark === undefined ? record.mark : { ...record.mark, ...mark } })
+  return readFileSync(path, 'utf8')
+}
+
+/** The record of a host that is about to send its token. @param {import('node:test').TestContext} t @param {import('./support/index.mjs').FakeRing} ring */
+async function marked(t, ring) {
+  const engine = new Engine()
+  const commit = engine.commit.bind(engine)
+  /** @type {string[]} */
+  const values = []
+  engine.commit = async (value, version) => {
+    values.push(value)
+    return commit(value, version)
+  }
+  const { manager } = open(t, ring, { refreshToken: ring.mint(), store: engine.host(tempDir(t)) })
+  await manager.getAccessToken()
+  const [value = ''] = values
+  assert.ok(JSON.parse(value).mark.holder)
+  return value
 }
 
 describe('a shared store', () => {
@@ -383,6 +413,143 @@ describe('a shared store', () => {
     }
     const spools = readdirSync(folder).filter((name) => name.endsWith('.json'))
     assert.equal(new Set(spools.map((name) => name.toLowerCase())).size, names.length, `${spools}`)
+  })
+
+  it('shows what the spool has until the store has been asked', async (t) => {
+    const ring = await startRing(t)
+    const engine = new Engine()
+    const folder = tempDir(t)
+    const first = open(t, ring, { refreshToken: ring.mint(), store: engine.host(folder) }).manager
+    const { refreshToken, hardwareId } = await first.getAuth()
+    await first.close()
+    engine.down = true
+    const { manager } = open(t, ring, { store: engine.host(folder), systemId: 'another' })
+    assert.deepEqual([manager.refreshToken, manager.hardwareId], [refreshToken, hardwareId])
+    assert.equal(manager.status.state, 'ready')
+    assert.ok(ring.isAccessLive(await manager.getAccessToken()))
+    assert.equal(open(t, ring, { store: engine.host(tempDir(t)) }).manager.status.state, 'needs-login')
+  })
+
+  it('has the hardware id for all hosts, whatever their systemId is', async (t) => {
+    const ring = await startRing(t)
+    const engine = new Engine()
+    const [one, other] = ['one', 'other'].map(
+      (systemId) => open(t, ring, { systemId, store: engine.host(tempDir(t)) }).manager,
+    )
+    assert.ok(one && other)
+    await one.setRefreshToken(ring.mint())
+    const { hardwareId } = await one.getAuth()
+    assert.equal((await other.getAuth()).hardwareId, hardwareId)
+    await other.refresh()
+    await other.refresh()
+    // A token without a hardware id of its own.
+    await other.setRefreshToken(ring.mint())
+    assert.equal((await other.refresh()).hardwareId, hardwareId)
+    assert.deepEqual(new Set(ring.tokenRequests.map((request) => request.headers.hardware_id)), new Set([hardwareId]))
+  })
+
+  it('refuses the record of another issuer and of a later version, also for a login, and leaves it alone', async (t) => {
+    const ring = await startRing(t)
+    const engine = new Engine()
+    const { manager } = open(t, ring, { refreshToken: ring.mint(), store: engine.host(tempDir(t)) })
+    await manager.getAccessToken()
+    const record = engine.kept?.value ?? ''
+    const requests = ring.requests.length
+    for (const [change, code] of /** @type {const} */ ([
+      [{ issuer: 'https://other.example' }, 'INVALID_ARGUMENT'],
+      [{ version: 999 }, 'STORE'],
+    ])) {
+      const kept = { value: edited(t, record, change), version: 'v' }
+      engine.kept = kept
+      for (const folder of [tempDir(t), null]) {
+        const other = open(t, ring, { store: engine.host(folder) }).manager
+        await failure(other.getAccessToken(), code)
+        await failure(other.setRefreshToken(ring.mint()), code)
+        await failure(other.login({ email: EMAIL, password: PASSWORD }), code)
+        await other.close()
+      }
+      await failure(manager.refresh(), code)
+      assert.deepEqual(engine.kept, kept)
+    }
+    assert.equal(ring.requests.length, requests, 'nothing was sent')
+  })
+
+  it('sends nothing if the mark takes too long three times', async (t) => {
+    const ring = await startRing(t)
+    const engine = new Engine()
+    const commit = engine.commit.bind(engine)
+    engine.commit = async (value, version) => {
+      // Longer than a lease is beyond a request.
+      await sleep(5_100)
+      return commit(value, version)
+    }
+    const { manager } = open(t, ring, { refreshToken: ring.mint(), store: engine.host(tempDir(t)) })
+    const error = await failure(manager.getAccessToken(), 'STORE')
+    assert.match(error.message, /took too long .* three times/)
+    assert.equal(error.transient, true)
+    assert.equal(engine.commits, 3)
+    assert.equal(ring.tokenRequests.length, 0)
+    engine.commit = commit
+    assert.ok(ring.isAccessLive(await manager.getAccessToken()))
+  })
+
+  it('holds a caller for two leases at most while other hosts have the token under way', async (t) => {
+    const ring = await startRing(t)
+    const engine = new Engine()
+    const value = await marked(t, ring)
+    let marks = 0
+    // Always another host, before the time of the one before is over.
+    const others = setInterval(() => {
+      marks++
+      engine.kept = {
+        value: edited(t, value, { mark: { holder: randomBytes(16).toString('hex') } }),
+        version: randomUUID(),
+      }
+    }, 3_000)
+    t.after(() => clearInterval(others))
+    await until(() => marks === 1, 'a mark of another host')
+    const requests = ring.tokenRequests.length
+    const { manager } = open(t, ring, { requestTimeoutMs: 1_000, store: engine.host(tempDir(t)) })
+    const error = await failure(manager.getAccessToken(), 'STORE_LOCKED')
+    assert.match(error.message, /Another host has been refreshing/)
+    assert.ok(marks <= 6, `${marks}`)
+    assert.equal(ring.tokenRequests.length, requests)
+  })
+
+  it('keeps a cool-down for all hosts, which is over by the time since the first look of short-lived processes as well', async (t) => {
+    const ring = await startRing(t)
+    // It was begun by a host whose clock is an hour ahead, or an hour behind.
+    for (const [startedAt, isOver] of /** @type {const} */ ([
+      [Date.now() + 3_600_000, false],
+      [Date.now() - 3_600_000, true],
+    ])) {
+      const engine = new Engine()
+      const seed = open(t, ring, { refreshToken: ring.mint(), store: engine.host(tempDir(t)) }).manager
+      const outage = ring.fault(OUTAGE)
+      await failure(seed.getAccessToken(), 'SERVER_ERROR')
+      await seed.close()
+      outage.remove()
+      const record = engine.kept?.value ?? ''
+      const cooling = { ...JSON.parse(record).coolDown, startedAt, lengthMs: 3_000 }
+      engine.kept = { value: edited(t, record, { coolDown: cooling }), version: randomUUID() }
+      const folder = tempDir(t)
+      let tries = 0
+      for (;;) {
+        const { manager } = open(t, ring, { store: engine.host(folder) })
+        const error = await manager.getAccessToken().then(
+          () => undefined,
+          (/** @type {any} */ error) => error,
+        )
+        await manager.close()
+        if (error === undefined) break
+        tries++
+        assert.equal(error.code, 'SERVER_ERROR')
+        assert.ok(error.retryAfterMs <= 3_000, `${error.retryAfterMs}`)
+        await sleep(200)
+      }
+      assert.equal(tries === 0, isOver)
+    }
+    assert.equal(ring.tokenRequests.length, 4, 'of each account one that failed, and one after the cool-down')
   })
 
   it('refuses options that cannot be meant', (t) => {

@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path'
 import { describe, it } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { LOGIN, Screen, account, failure, json, noSecret, run, setUp } from './support/cli.mjs'
-import { EMAIL, PASSWORD, open, rawOf, root } from './support/index.mjs'
+import { EMAIL, PASSWORD, open, root } from './support/index.mjs'
 import { fileEngine } from './support/file-engine.mjs'
 
 const ENGINE = pathToFileURL(join(root, '__test__', 'support', 'file-engine.mjs')).href
@@ -79,9 +79,9 @@ describe('--store-module', () => {
     assert.equal(logout.code, 0, logout.stderr)
     assert.match(logout.stderr, /Every other host/)
     assert.equal((await command(['status'])).code, 3)
-    assert.ok(!readFileSync(join(folder, 'engine.json'), 'utf8').includes(rawOf(refreshToken)))
+    assert.ok(!readFileSync(join(folder, 'engine.json'), 'utf8').includes(refreshToken))
     for (const name of readdirSync(join(folder, 'state'))) {
-      assert.ok(!readFileSync(join(folder, 'state', name), 'utf8').includes(rawOf(refreshToken)), name)
+      assert.ok(!readFileSync(join(folder, 'state', name), 'utf8').includes(refreshToken), name)
     }
     assert.equal(ring.counts.stalePresentations, 0)
   })
@@ -224,7 +224,7 @@ describe('--store-module', () => {
       fields: "statePath: './state', key: async () => new Uint8Array(32).fill(7)",
     })
     const { refreshToken } = json(await command(['refresh', '--refresh-token-stdin', '--json'], { input: ring.mint() }))
-    assert.ok(!readFileSync(engine, 'utf8').includes(rawOf(refreshToken)))
+    assert.ok(!readFileSync(engine, 'utf8').includes(refreshToken))
     writeFileSync(join(folder, 'key'), Buffer.alloc(32, 8))
     const env = { RING_AUTH_KEY_FILE: join(folder, 'key') }
     const status = json(await command(['status', '--json'], { env }))

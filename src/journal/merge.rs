@@ -687,6 +687,24 @@ mod tests {
     }
 
     #[test]
+    fn the_last_four_other_answers_to_one_token_are_kept_each_with_its_time() {
+        let mut world = World::new();
+        let answers: Vec<_> = (0..7).filter_map(|_| world.outcome(Step::Rotate)).collect();
+        let merged = answers.iter().fold(world.state.clone(), merge);
+        let time_of = |token: String| {
+            let is_its = |answer: &&Outcome| matches!(answer, Outcome::Granted(of) if of.token.raw() == token);
+            match answers.iter().find(is_its) {
+                Some(Outcome::Granted(granted)) => granted.access.obtained_at,
+                _ => 0,
+            }
+        };
+        let siblings: Vec<_> = merged.siblings.iter().map(|of| (of.held.token.raw(), of.held.obtained_at)).collect();
+        assert_eq!(raw(merged.current()), "t7");
+        assert_eq!(siblings, ["t3", "t4", "t5", "t6"].map(|token| (token.to_owned(), time_of(token.to_owned()))));
+        assert!(siblings.iter().all(|(_, at)| *at > 0));
+    }
+
+    #[test]
     fn an_answer_that_came_before_a_logout_revives_nothing_and_one_without_a_journal_is_used() {
         let mut world = World::new();
         let answer = world.outcome(Step::Rotate).unwrap();
