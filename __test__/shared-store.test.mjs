@@ -474,6 +474,37 @@ describe('a shared store', () => {
     assert.equal(ring.requests.length, requests, 'nothing was sent')
   })
 
+  it('is asked again for a login only as long as somebody waits for one', async (t) => {
+    const ring = await startRing(t)
+    const hosts = ['nobody', 'waited', 'waits'].map(() => {
+      const engine = new Engine()
+      let loads = 0
+      const load = () => {
+        loads++
+        return engine.load()
+      }
+      const store = { ...engine.host(tempDir(t)), load }
+      const { manager } = open(t, ring, { store })
+      return { manager, loads: () => loads }
+    })
+    const [nobody, waited, waits] = hosts
+    assert.ok(nobody && waited && waits)
+    for (const { manager } of hosts) await failure(manager.getAccessToken(), 'NO_REFRESH_TOKEN')
+    const controller = new AbortController()
+    const given = assert.rejects(waited.manager.waitForLogin({ signal: controller.signal }))
+    controller.abort()
+    await given
+    const end = new AbortController()
+    const waiting = assert.rejects(waits.manager.waitForLogin({ signal: end.signal }))
+    const [one, other] = [nobody.loads(), waited.loads()]
+    const before = waits.loads()
+    await until(() => waits.loads() >= before + 2, 'two looks')
+    assert.equal(nobody.loads(), one, 'nobody waits')
+    assert.equal(waited.loads(), other, 'nobody waits any more')
+    end.abort()
+    await waiting
+  })
+
   it('sends nothing if the mark takes too long three times', async (t) => {
     const ring = await startRing(t)
     const engine = new Engine()

@@ -1,6 +1,7 @@
 //! Waiting for a login: the manager reads the journal from time to time, because another process may log in.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::account::inner::Inner;
@@ -13,6 +14,22 @@ use crate::{Result, task};
 /// The time between two reads of the journal's metadata while a login is needed.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(15);
 
+/// A caller that waits for a login, until it is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(callers: &'a AtomicUsize) -> Self {
+        callers.fetch_add(1, Ordering::AcqRel);
+        Self(callers)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 impl Inner {
     /// Begins to look for the login of another process, if a login is needed and no task does so already.
     pub(super) fn watch_for_login(&self) {
@@ -22,9 +39,11 @@ impl Inner {
         }
         {
             let mut snapshot = self.snapshot();
-            // An engine is asked only for an account that somebody waits for.
-            let is_awaited = self.sharing().is_none_or(|sharing| self.settings.auto_refresh || sharing.is_awaited());
-            if !is_awaited || snapshot.is_closing() || snapshot.login.is_watched || snapshot.has_usable_token() {
+            if !self.is_login_awaited()
+                || snapshot.is_closing()
+                || snapshot.login.is_watched
+                || snapshot.has_usable_token()
+            {
                 return;
             }
             snapshot.login.is_watched = true;
@@ -38,7 +57,7 @@ impl Inner {
                 let Some(inner) = weak.upgrade() else { return };
                 {
                     let mut snapshot = inner.snapshot();
-                    if snapshot.is_closing() || snapshot.has_usable_token() {
+                    if snapshot.is_closing() || snapshot.has_usable_token() || !inner.is_login_awaited() {
                         snapshot.login.is_watched = false;
                         return;
                     }
@@ -46,6 +65,11 @@ impl Inner {
                 inner.look_for_login(&mut seen).await;
             }
         });
+    }
+
+    /// Whether to look for a login: an engine is asked only for an account that somebody waits for.
+    fn is_login_awaited(&self) -> bool {
+        self.sharing().is_none_or(|sharing| self.settings.auto_refresh || sharing.waiting.load(Ordering::Acquire) > 0)
     }
 
     /// Takes over the token of a login that another process has stored. Reads the journal only if its metadata changed.
@@ -86,9 +110,7 @@ impl Inner {
     }
 
     pub(super) async fn wait_for_login(self: &Arc<Self>) -> Result<()> {
-        if let Some(sharing) = self.sharing() {
-            sharing.await_login();
-        }
+        let _waiting = self.sharing().map(|sharing| Waiting::new(&sharing.waiting));
         self.watch_for_login();
         loop {
             let changed = self.changed.notified();

@@ -1,6 +1,6 @@
 //! The engine of a shared store, and what a manager knows about the record in it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,8 +30,8 @@ pub(in crate::manager) struct Sharing {
     is_brought: AtomicBool,
     /// Whether the record was read, or is being read because of [`Sharing::begins_first_look`].
     is_looked_at: AtomicBool,
-    /// Whether a caller waits for a login, or has waited.
-    is_awaited: AtomicBool,
+    /// How many callers wait for a login.
+    pub(in crate::manager) waiting: AtomicUsize,
 }
 
 /// What a manager remembers of the record that it saw last.
@@ -90,7 +90,7 @@ impl Sharing {
             has_asked_for_warnings: AtomicBool::new(false),
             is_brought: AtomicBool::new(false),
             is_looked_at: AtomicBool::new(false),
-            is_awaited: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
         }
     }
 
@@ -213,16 +213,6 @@ impl Sharing {
             }
             return Ok(Put::Lost(Box::new(read)));
         }
-    }
-
-    /// Whether a caller waits for a login.
-    pub(in crate::manager) fn is_awaited(&self) -> bool {
-        self.is_awaited.load(Ordering::Acquire)
-    }
-
-    /// A caller waits for a login from now on.
-    pub(in crate::manager) fn await_login(&self) {
-        self.is_awaited.store(true, Ordering::Release);
     }
 
     /// Begins the first look at the record, unless this manager has read it, or another task begins it.
