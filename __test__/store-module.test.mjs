@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path'
 import { describe, it } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { LOGIN, Screen, account, failure, json, noSecret, run, setUp } from './support/cli.mjs'
-import { EMAIL, PASSWORD, open, root } from './support/index.mjs'
+import { EMAIL, PASSWORD, failure as rejection, open, root } from './support/index.mjs'
 import { fileEngine } from './support/file-engine.mjs'
 
 const ENGINE = pathToFileURL(join(root, '__test__', 'support', 'file-engine.mjs')).href
@@ -336,6 +336,30 @@ describe('--store-module', () => {
       assert.equal(ended.code, code, ended.stderr)
     }
     assert.ok(!existsSync(join(folder, 'loaded')))
+  })
+
+  it('is emptied by a logout, and each host that sees it empties its spool and uses its access token to the end', async (t) => {
+    const { ring, folder, engine, command } = await withModule(t)
+    await command(['refresh', '--refresh-token-stdin'], { input: ring.mint() })
+    const statePath = join(folder, 'other')
+    const { manager } = open(t, ring, { store: { ...fileEngine(engine), statePath } })
+    const { accessToken, refreshToken } = await manager.getAuth()
+    const spools = () =>
+      readdirSync(statePath)
+        .map((name) => readFileSync(join(statePath, name), 'utf8'))
+        .join('')
+    assert.ok(spools().includes(refreshToken))
+    assert.equal((await command(['logout'])).code, 0)
+    await rejection(manager.refresh(), 'NO_REFRESH_TOKEN')
+    assert.ok(!spools().includes(refreshToken))
+    assert.equal(manager.status.state, 'needs-login')
+    assert.equal(manager.refreshToken, null)
+    for (let i = 0; i < 2; i++) assert.equal(await manager.getAccessToken(), accessToken)
+    // Ring does not take it any more.
+    manager.invalidateAccessToken(accessToken)
+    await rejection(manager.getAccessToken(), 'NO_REFRESH_TOKEN')
+    await rejection(manager.getAccessToken(), 'NO_REFRESH_TOKEN')
+    assert.equal(ring.tokenRequests.length, 1)
   })
 
   it('shows the page of login --web, and ends after it', async (t) => {

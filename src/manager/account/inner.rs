@@ -114,7 +114,12 @@ impl Inner {
     }
 
     pub(super) fn adopt(&self, state: &Stored) {
-        self.update(|snapshot, clock| snapshot.adopt(state, clock));
+        let is_logout = self.sharing().is_some() && state.family.is_none() && state.logged_out_at.is_some();
+        self.update(
+            |snapshot, clock| {
+                if is_logout { snapshot.adopt_logout(state, clock) } else { snapshot.adopt(state, clock) }
+            },
+        );
     }
 
     /// The hardware id of requests. It is decided once, and stored.

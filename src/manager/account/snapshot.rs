@@ -295,6 +295,13 @@ impl Snapshot {
         self.know(stored.share(), stored.is_unwritten(), clock);
     }
 
+    /// Takes over that another host has logged out. The access token at hand lives on to its end.
+    pub(super) fn adopt_logout(&mut self, stored: &Stored, clock: &dyn Clock) {
+        let kept = (self.account.access.take(), self.demand.invalidation);
+        self.adopt(stored, clock);
+        (self.account.access, self.demand.invalidation) = kept;
+    }
+
     fn know(&mut self, state: Arc<State>, is_unwritten: bool, clock: &dyn Clock) {
         let fingerprint = |token: &RefreshToken| token.fingerprint();
         let rotated =
