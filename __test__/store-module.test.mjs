@@ -6,8 +6,8 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { describe, it } from 'node:test'
 import { pathToFileURL } from 'node:url'
-import { LOGIN, Screen, account, failure, json, noSecret, run, setUp } from './support/cli.mjs'
-import { EMAIL, PASSWORD, failure as rejection, open, root } from './support/index.mjs'
+import { LOGIN, Screen, account, failure, json, noSecret, run, setUp, start } from './support/cli.mjs'
+import { EMAIL, PASSWORD, failure as rejection, open, root, until } from './support/index.mjs'
 import { fileEngine } from './support/file-engine.mjs'
 
 const ENGINE = pathToFileURL(join(root, '__test__', 'support', 'file-engine.mjs')).href
@@ -336,6 +336,26 @@ describe('--store-module', () => {
       assert.equal(ended.code, code, ended.stderr)
     }
     assert.ok(!existsSync(join(folder, 'loaded')))
+  })
+
+  it('forgets the token without a request, although a process was killed in a refresh', async (t) => {
+    const { ring, folder, engine, command } = await withModule(t, {
+      fields: "statePath: './state', mirror: { type: 'dotenv', path: './ring.env' }",
+    })
+    await command(['refresh', '--refresh-token-stdin'], { input: ring.mint() })
+    const hangs = ring.fault({ kind: 'hang' })
+    const killed = start(['refresh', ...STORE], { ring, cwd: folder })
+    await until(() => ring.tokenRequests.length === 2, 'the request')
+    killed.child.kill('SIGKILL')
+    await killed.ended
+    hangs.remove()
+    const spool = readdirSync(join(folder, 'state')).find((name) => name.endsWith('.json'))
+    assert.ok(JSON.parse(readFileSync(join(folder, 'state', String(spool)), 'utf8')).mark)
+    const logout = await command(['logout'])
+    assert.equal(logout.code, 0, logout.stderr)
+    assert.equal(ring.tokenRequests.length, 2)
+    assert.equal(JSON.parse(JSON.parse(readFileSync(engine, 'utf8')).value).current, null)
+    assert.equal((await command(['status'])).code, 3)
   })
 
   it('is emptied by a logout, and each host that sees it empties its spool and uses its access token to the end', async (t) => {

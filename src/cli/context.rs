@@ -21,6 +21,17 @@ use crate::mirror::{Attempts, Introduced, Purpose};
 use crate::oauth::{Endpoints, Origin, RingOauth};
 use crate::{Error, ErrorCode, Secret, task};
 
+/// What a command needs a manager for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Needs {
+    /// One call.
+    Call,
+    /// A token that is kept fresh.
+    Watch,
+    /// A logout, before which nothing is sent: also no refresh in which an earlier process was stopped.
+    Logout,
+}
+
 /// The opened store of one command, with everything that the command needs for it.
 pub(super) struct Context {
     pub(super) chosen: ChosenStore,
@@ -150,10 +161,10 @@ impl Context {
         runtime: &Handle,
         given: Option<Secret>,
     ) -> crate::Result<Manager> {
-        self.open_manager_with(options, output, Arc::clone(output) as _, runtime, given, false)
+        self.open_manager_with(options, output, Arc::clone(output) as _, runtime, given, Needs::Call)
     }
 
-    /// Opens a manager with another listener than the output, and perhaps one that refreshes by itself.
+    /// Opens a manager with another listener than the output, or for more than a call.
     pub(super) fn open_manager_with(
         &self,
         options: &Options,
@@ -161,7 +172,7 @@ impl Context {
         listener: Arc<dyn Listener>,
         runtime: &Handle,
         given: Option<Secret>,
-        auto_refresh: bool,
+        needs: Needs,
     ) -> crate::Result<Manager> {
         let http = HttpConfig::default();
         let request_timeout = http.timeout;
@@ -187,9 +198,9 @@ impl Context {
             device_name: options.device_name.clone().unwrap_or_else(|| DEFAULT_DEVICE_NAME.to_owned()),
             login_flow: options.login_flow,
             request_timeout,
-            auto_refresh,
+            auto_refresh: needs == Needs::Watch,
         };
-        Manager::open(parts, settings)
+        if needs == Needs::Logout { Manager::open_to_forget(parts, settings) } else { Manager::open(parts, settings) }
     }
 
     pub(super) async fn saved(&self, status: &Status, newest: &Secret) -> Saved {

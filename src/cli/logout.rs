@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 
 use super::Done;
 use super::args::Options;
-use super::context::{Context, blocking, show_notices};
+use super::context::{Context, Needs, blocking, show_notices};
 use super::output::Output;
 use super::prompter::with_progress;
 use super::store::Forgotten;
@@ -67,7 +67,7 @@ async fn forget_everywhere(
     output: &Arc<Output>,
     runtime: &Handle,
 ) -> crate::Result<crate::Result<Vec<Notice>>> {
-    let manager = context.open_manager(options, output, runtime, None)?;
+    let manager = context.open_manager_with(options, output, Arc::clone(output) as _, runtime, None, Needs::Logout)?;
     let cleared = with_progress(output, manager.forget()).await;
     manager.close().await;
     cleared.map(|()| Ok(Vec::new()))

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::Done;
 use super::args::Options;
-use super::context::Context;
+use super::context::{Context, Needs};
 use super::exec::{self, Told};
 use super::given_token::given_token;
 use super::output::Output;
@@ -72,7 +72,7 @@ pub(super) async fn watch(options: Options, output: Arc<Output>, runtime: Handle
     }
     let changed = Arc::new(Notify::new());
     let watcher = Watcher { output: Arc::clone(&output), changed: Arc::clone(&changed) };
-    let manager = context.open_manager_with(&options, &output, Arc::new(watcher), &runtime, given, true)?;
+    let manager = context.open_manager_with(&options, &output, Arc::new(watcher), &runtime, given, Needs::Watch)?;
     let commands = Commands::default();
     let secret_variable = options.store.env_key.as_deref();
     let running = async {

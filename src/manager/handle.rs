@@ -51,7 +51,20 @@ impl Manager {
     /// # Errors
     ///
     /// `INVALID_ARGUMENT` for a text that cannot be a token if the store holds none either, and for the journal of another issuer.
-    pub fn open(mut parts: Parts, mut settings: Settings) -> Result<Self> {
+    pub fn open(parts: Parts, settings: Settings) -> Result<Self> {
+        Self::open_and(parts, settings, true)
+    }
+
+    /// Makes a manager for a logout, which repeats no request of an earlier process.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Manager::open`].
+    pub fn open_to_forget(parts: Parts, settings: Settings) -> Result<Self> {
+        Self::open_and(parts, settings, false)
+    }
+
+    fn open_and(mut parts: Parts, mut settings: Settings, recovers: bool) -> Result<Self> {
         if let Some(shared) = &mut parts.shared {
             let clock = Arc::new(RingClock::new(Arc::clone(&parts.clock)));
             parts.clock = Arc::clone(&clock) as Arc<dyn Clock>;
@@ -145,7 +158,7 @@ impl Manager {
         if inner.parts.mirror.is_some() || is_volatile {
             sync::at_start(&inner);
         }
-        if left_behind {
+        if left_behind && recovers {
             // Callers that ask later get its result.
             drop(inner.fly(Reason::Recover, Allowance::new()));
         }

@@ -422,6 +422,11 @@ impl Bench {
     }
 
     fn try_manager(&self, token: Option<&str>, auto_refresh: bool) -> Result<Manager> {
+        let (parts, settings) = self.parts(token, auto_refresh);
+        Manager::open(parts, settings)
+    }
+
+    fn parts(&self, token: Option<&str>, auto_refresh: bool) -> (Parts, Settings) {
         let parts = Parts {
             store: Arc::clone(&self.store),
             mirror: self.mirror.clone(),
@@ -440,7 +445,7 @@ impl Bench {
             request_timeout: SECOND * 20,
             auto_refresh,
         };
-        Manager::open(parts, settings)
+        (parts, settings)
     }
 
     fn state(&self) -> State {
@@ -1001,6 +1006,22 @@ async fn what_a_killed_process_left_behind_is_sent_first_and_twice_at_most() {
             assert!(bench.state().cool_down.is_some());
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_logout_does_not_repeat_what_a_killed_process_left_behind() {
+    let bench = Bench::new();
+    bench.manager(Some("token-a-of-this-test")).auth().await.unwrap();
+    bench.edit(|state| {
+        let fingerprint = Fingerprint::of("token-a-of-this-test+");
+        state.mark = Some(Mark { fingerprint, started_at: 1, deadline: 2, starts: 0, lease: None });
+    });
+    let (parts, settings) = bench.parts(None, false);
+    let manager = Manager::open_to_forget(parts, settings).unwrap();
+    tokio::time::sleep(SECOND).await;
+    manager.forget().await.unwrap();
+    assert_eq!(bench.wire.sent(), ["token-a-of-this-test"]);
+    assert!(is_logged_out(&bench.state()));
 }
 
 #[tokio::test(start_paused = true)]
