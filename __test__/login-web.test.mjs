@@ -1,7 +1,7 @@
 // @ts-check
 // The login page without a browser: what its server refuses, and `ring-auth login --web`.
 import assert from 'node:assert/strict'
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { createServer, request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
@@ -502,6 +502,34 @@ describe('ring-auth login --web', () => {
     const { code, stdout } = await login.ended
     assert.equal(code, 6)
     assert.equal(rawOf(printed(stdout) ?? ''), ring.newest(EMAIL))
+  })
+
+  it('ring-auth login --web says that a shared store has not taken the token, which the spool has, and prints none', async (t) => {
+    const { ring, folder } = await setUp(t, account('none'))
+    const engine = join(folder, 'engine.json')
+    const module = `import { fileEngine } from ${JSON.stringify(new URL('support/file-engine.mjs', import.meta.url))}
+      export default { ...fileEngine('engine.json'), statePath: 'state' }`
+    writeFileSync(join(folder, 'store.mjs'), module)
+    const store = ['--store-module', './store.mjs']
+    // What is written before the login is taken, and the login is not.
+    writeFileSync(`${engine}.budget`, '1')
+    const login = start(['login', '--web', ...store], { ring, cwd: folder })
+    const { first } = await logIn(login, ring)
+    assert.deepEqual([first.step, first.error?.code], ['done', 'NOT_STORED'], 'it is not in the terminal')
+    const { code, stdout, stderr } = await login.ended
+    assert.equal(code, 0, stderr)
+    assert.equal(stdout, '')
+    assert.match(
+      stderr,
+      /the store of \.\/store\.mjs has not taken the new refresh token\. The next command here brings/,
+    )
+    rmSync(`${engine}.budget`)
+    const status = await run(['status', '--json', ...store], { ring, cwd: folder })
+    assert.equal(JSON.parse(status.stdout).state, 'ready', status.stderr)
+    const refresh = await run(['refresh', ...store], { ring, cwd: folder })
+    assert.equal(refresh.code, 0, refresh.stderr)
+    assert.ok(JSON.parse(JSON.parse(readFileSync(engine, 'utf8')).value).current)
+    assert.equal(ring.counts.stalePresentations, 0)
   })
 
   it('ring-auth login --web prints an IPv6 address with brackets in the link', async (t) => {

@@ -32,6 +32,7 @@ export declare class BindingManager {
   setPushCredentials(json?: string | undefined | null): Promise<BindingResult>
   get refreshToken(): string | null
   get hardwareId(): string | null
+  get isSpooled(): boolean
   get status(): BindingStatus
   get stats(): BindingStats
   close(): Promise<undefined>

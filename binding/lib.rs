@@ -290,6 +290,11 @@ impl BindingManager {
     }
 
     #[napi(getter)]
+    pub fn is_spooled(&self) -> bool {
+        self.manager.is_spooled()
+    }
+
+    #[napi(getter)]
     pub fn status(&self) -> BindingStatus {
         self.manager.status().into()
     }

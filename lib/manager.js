@@ -32,6 +32,7 @@
  * @property {(deviceName: string, listener: (answer: BindingApiAnswer) => void) => BindingApi} openApi
  * @property {(email: string, password: string, code: string) => Promise<LoginStep>} loginWithCode
  * @property {() => boolean} isAsked Whether a call that may rotate has not ended.
+ * @property {() => boolean} isSpooled Whether the disk of this host has the newest token, and the shared store has not taken it.
  * @property {() => void} refuseInside Throws inside a store's own save, which would wait for the manager forever.
  * @property {(level: LogEntry['level'], message: string) => void} log
  */
@@ -447,6 +448,7 @@ function createExports(binding) {
         loginWithCode: async (email, password, code) =>
           toStep(await this.#ask((native) => native.loginWithCode(email, password, code))),
         isAsked: () => this.#rotating > 0,
+        isSpooled: () => guard(() => this.#native.isSpooled),
         refuseInside: () => this.#custom?.refuseInside(),
         log: (level, message) => void this.#events.log(level, message),
       }

@@ -7,6 +7,7 @@
 /** @typedef {import('../../index.js').RingTokenManager} RingTokenManager */
 
 const { isIPv4 } = require('node:net')
+const { INTERNALS } = require('../manager.js')
 
 const EXITS = /** @type {Record<string, number>} */ ({
   INVALID_ARGUMENT: 2,
@@ -86,6 +87,7 @@ async function serve(login, manager, say) {
 /** @param {WebLogin} login @param {RingTokenManager} manager @param {(text: string) => void} say */
 async function show(login, manager, say) {
   const { refreshToken, hardwareId, status } = manager
+  const isSpooled = /** @type {any} */ (manager)[INTERNALS]().isSpooled()
   const line = `"refreshToken": "${refreshToken}"`
   if (login.json) {
     const auth = status.state === 'ready' ? await manager.getAuth() : undefined
@@ -103,6 +105,12 @@ async function show(login, manager, say) {
   if (isStored) {
     say(`Successfully logged in to Ring. The refresh token is stored in ${login.path}.`)
     for (const change of login.changes) say(change)
+    return 0
+  }
+  if (isSpooled) {
+    process.stderr.write(
+      `ring-auth: The login worked, but ${login.path} has not taken the new refresh token. The next command here brings it there.\n`,
+    )
     return 0
   }
   if (!login.json) process.stdout.write(`${line}\n`)

@@ -3,6 +3,8 @@
 
 // The login for a page: steps and errors as data, and Ring's limits. This file does not depend on HTTP or Homebridge.
 
+const { INTERNALS } = require('../manager.js')
+
 /** @typedef {import('../../index.js').LoginStep} LoginStep */
 /** @typedef {import('../../index.js').RingTokenManager} RingTokenManager */
 
@@ -216,7 +218,10 @@ class LoginFlow {
     const answer = this.status()
     const { code, message = '' } = manager.status
     if (code === 'STORE' || code === 'STORE_LOCKED') {
-      answer.error = { code: this.#options.printsToken === true ? 'NOT_STORED_TERMINAL' : 'NOT_STORED', message }
+      const internals = /** @type {any} */ (manager)[INTERNALS]?.()
+      // What the disk of this host has comes to its shared store by itself.
+      const isPrinted = this.#options.printsToken === true && internals?.isSpooled() !== true
+      answer.error = { code: isPrinted ? 'NOT_STORED_TERMINAL' : 'NOT_STORED', message }
     }
     this.#options.onDone?.(answer)
     return answer

@@ -284,6 +284,11 @@ impl Manager {
         self.inner.snapshot().status(self.inner.parts.clock.as_ref())
     }
 
+    /// Whether the newest token is in the spool of this host, and the shared store has not taken it.
+    pub fn is_spooled(&self) -> bool {
+        self.inner.is_spooled()
+    }
+
     /// The manager's parts: code that uses the token of this manager sends requests by the same client, and waits by the same clock.
     pub fn parts(&self) -> &Parts {
         &self.inner.parts

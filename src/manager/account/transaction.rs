@@ -375,6 +375,15 @@ impl Inner {
         self.entry.lock().await.as_ref().map(|pending| pending.state.clone())
     }
 
+    /// Whether the newest token is in the spool of this host, and the shared store has not taken it.
+    pub(in crate::manager) fn is_spooled(&self) -> bool {
+        // Nothing is being written, and nothing is left that the spool has not taken either.
+        let is_idle = self.entry.try_lock().is_ok_and(|unwritten| unwritten.is_none());
+        let snapshot = self.snapshot();
+        let is_unshared = !snapshot.is_persisted() && snapshot.offered.given.is_none();
+        is_idle && is_unshared && self.sharing().is_some() && self.parts.store.is_durable()
+    }
+
     /// Without a journal, `load` may return another token before the pending one is saved. Then that token is used, and the pending one
     /// becomes the fallback. `close()` does not call this, because a `load` that hangs would leave no time to save.
     pub(super) async fn take_over_shown_instead(&self, state: &mut State, allowance: &Allowance) {
