@@ -583,6 +583,32 @@ describe('a shared store', () => {
     assert.equal(ring.tokenRequests.length, 4, 'of each account one that failed, and one after the cool-down')
   })
 
+  it('has a login on the disk of its host if the store went away during the login', async (t) => {
+    const ring = await startRing(t, { accounts: [{ email: EMAIL, password: PASSWORD, twoFactor: 'none' }] })
+    const engine = new Engine()
+    const folder = tempDir(t)
+    const { manager } = open(t, ring, { loginFlow: 'password', store: engine.host(folder) })
+    const commit = engine.commit.bind(engine)
+    engine.commit = async (value, version) => {
+      const written = await commit(value, version)
+      engine.down = true
+      return written
+    }
+    assert.deepEqual(await manager.login({ email: EMAIL, password: PASSWORD }), { authenticated: true })
+    const { refreshToken, status } = manager
+    assert.ok(refreshToken)
+    assert.deepEqual([status.persisted, status.code], [false, 'STORE'])
+    assert.ok(ring.isAccessLive(await manager.getAccessToken()))
+    // As after a crash: its own end brings the token nowhere.
+    const next = open(t, ring, { store: engine.host(folder) }).manager
+    assert.equal(next.refreshToken, refreshToken)
+    engine.commit = commit
+    engine.down = false
+    await until(() => manager.status.persisted, 'the login is in the store')
+    const other = open(t, ring, { store: engine.host(tempDir(t)) }).manager
+    assert.equal((await other.getAuth()).refreshToken, refreshToken)
+  })
+
   it('refuses options that cannot be meant', (t) => {
     const engine = new Engine()
     const folder = tempDir(t)

@@ -247,6 +247,10 @@ impl Inner {
                 transaction.commit(&Outcome::LoggedIn(login)).await;
                 self.sync_mirror(allowance).await;
             }
+            Err(error) if self.spool_login(&login, &error).await => {
+                self.log(Level::Error, format!("Logged in, but the token is only in the spool of this host: {error}"));
+                self.sync_mirror(allowance).await;
+            }
             Err(error) => {
                 // The login is kept in memory. The next call that enters the store writes it.
                 self.log(Level::Error, format!("Logged in, but the token is in memory only: {error}"));

@@ -8,7 +8,7 @@ use super::pending::{Pending, Slot};
 use super::snapshot::{Given, closed};
 use super::stored::Stored;
 use super::transaction::{KeptIn, Transaction};
-use crate::journal::merge::Outcome;
+use crate::journal::merge::{LoggedIn, Outcome, merge};
 use crate::journal::state::{Known, State};
 use crate::journal::{Guard, Notice, Origin};
 use crate::manager::events::Level;
@@ -195,6 +195,29 @@ impl Inner {
         let (guard, known) = self.blocking(guard, move |guard| guard.is_known_elsewhere(token)).await;
         transaction.guard = Some(guard);
         known
+    }
+
+    /// Keeps a login in the spool, because the record could not be read after it: so its token outlives this process. Says whether
+    /// the spool has it.
+    pub(in crate::manager) async fn spool_login(&self, login: &LoggedIn, error: &Error) -> bool {
+        let unwritten = self.entry.lock().await;
+        if self.sharing().is_none() || !self.parts.store.is_durable() || unwritten.is_some() {
+            return false;
+        }
+        let Ok((guard, read, _)) = self.lock_and_read(LockWait::ToTheEnd).await else { return false };
+        let login = Outcome::LoggedIn(Box::new(login.clone()));
+        let state = merge(read.into_state(), &login);
+        let (guard, (newest, result)) = self.blocking(guard, move |guard| Stored::commit(guard.as_mut(), state)).await;
+        self.release(guard).await;
+        if result.is_ok() {
+            self.update(|snapshot, clock| {
+                snapshot.adopt(&newest.unwritten(), clock);
+                snapshot.store_problem = Some(error.clone());
+            });
+            (self.hooks.keep_sharing)(self);
+            return true;
+        }
+        false
     }
 
     async fn lock_and_read(&self, wait: LockWait) -> Result<(Box<dyn Guard>, Stored, Vec<Notice>)> {
