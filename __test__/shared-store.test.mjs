@@ -609,6 +609,29 @@ describe('a shared store', () => {
     assert.equal((await other.getAuth()).refreshToken, refreshToken)
   })
 
+  it('makes a write once more whose answer was lost, and takes one that a client has sent twice for its own', async (t) => {
+    const ring = await startRing(t)
+    for (const [isLost, commits] of /** @type {const} */ ([
+      [true, 3],
+      [false, 2],
+    ])) {
+      const engine = new Engine()
+      const commit = engine.commit.bind(engine)
+      engine.commit = async (value, version) => {
+        engine.commit = commit
+        await commit(value, version)
+        if (isLost) throw new Error('connection reset')
+        return commit(value, version)
+      }
+      const requests = ring.tokenRequests.length
+      const { manager } = open(t, ring, { refreshToken: ring.mint(), store: engine.host(tempDir(t)) })
+      assert.ok(ring.isAccessLive(await manager.getAccessToken()))
+      assert.ok(manager.status.persisted)
+      assert.equal(engine.commits, commits, 'what is visible need not be durable')
+      assert.equal(ring.tokenRequests.length, requests + 1)
+    }
+  })
+
   it('refuses options that cannot be meant', (t) => {
     const engine = new Engine()
     const folder = tempDir(t)

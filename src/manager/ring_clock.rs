@@ -104,6 +104,9 @@ fn difference(one: Millis, other: Millis) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::state::Access;
+    use crate::manager::account::snapshot::LiveAccess;
+    use crate::manager::policy;
 
     struct At(Millis);
 
@@ -122,6 +125,28 @@ mod tests {
 
         fn jitter(&self) -> f64 {
             0.0
+        }
+
+        fn random(&self) -> u128 {
+            u128::from(self.0)
+        }
+    }
+
+    #[test]
+    fn hosts_refresh_unasked_at_points_of_the_first_fifth_of_the_margin_that_differ() {
+        let lifetime = Duration::from_secs(3_600);
+        let margin = policy::margin(lifetime);
+        for (chance, fifths) in [(0, 0.0), (0xffff, 1.0)] {
+            let clock = RingClock::new(Arc::new(At(chance)));
+            let access = Access {
+                token: "access".into(),
+                token_type: "Bearer".into(),
+                scope: "client".into(),
+                obtained_at: chance,
+                lifetime,
+            };
+            let begins = LiveAccess::new(&access, &clock).map(|access| access.until_near_its_end(&clock));
+            assert_eq!(begins, Some(lifetime - margin + (margin / 5).mul_f64(fifths)));
         }
     }
 
