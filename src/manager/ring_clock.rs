@@ -146,7 +146,7 @@ mod tests {
                 lifetime,
             };
             let begins = LiveAccess::new(&access, &clock).map(|access| access.until_near_its_end(&clock));
-            assert_eq!(begins, Some(lifetime - margin + (margin / 5).mul_f64(fifths)));
+            assert_eq!(begins, Some(lifetime.saturating_sub(margin) + (margin / 5).mul_f64(fifths)));
         }
     }
 
