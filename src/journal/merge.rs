@@ -553,6 +553,7 @@ mod tests {
     /// The current token, and the newest token of the fallback, which is used if the current one is rejected.
     fn kept(state: &State) -> Vec<Fingerprint> {
         let siblings = state.siblings.iter().map(|sibling| &sibling.held);
+        let siblings = siblings.filter(|held| is_alive(state, Some(held)));
         let held = [state.current(), fallback(state)].into_iter().flatten().chain(siblings);
         held.map(|held| held.token.fingerprint()).collect()
     }
@@ -582,6 +583,19 @@ mod tests {
             }
             world
         })
+    }
+
+    #[test]
+    fn a_token_that_ring_gives_once_more_is_kept_although_a_rejection_put_a_sibling_in_its_place() {
+        let mut world = World::new();
+        for step in [Step::Rotate, Step::AnswerAgain] {
+            world.happens(step);
+        }
+        let current = world.state.fingerprint().unwrap();
+        let (repeated, rejected) = (world.outcome(Step::Repeat).unwrap(), world.outcome(Step::Reject).unwrap());
+        let merged = merge(merge(world.state.clone(), &rejected), &repeated);
+        assert!(kept(&merged).contains(&current));
+        assert!(!merged.is_rejected(current));
     }
 
     proptest! {

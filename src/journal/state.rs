@@ -824,7 +824,9 @@ impl State {
             }
             let is_alive = |sibling: &Sibling| !self.is_rejected(sibling.held.token.fingerprint());
             if let Some(at) = self.siblings.iter().rposition(is_alive) {
-                self.use_sibling(at);
+                // An answer with this very token may come late: Ring accepts it then after all.
+                let former = self.use_sibling(at);
+                self.siblings.splice(0..0, former);
                 return AfterRejection::Sibling;
             }
         }
@@ -835,7 +837,7 @@ impl State {
         AfterRejection::Dead
     }
 
-    /// Makes another answer to the same token the current one. Gives the former current one if Ring did not reject it.
+    /// Makes another answer to the same token the current one. Gives the former current one.
     pub(super) fn use_sibling(&mut self, at: usize) -> Option<Sibling> {
         let Sibling { held, source } = self.siblings.remove(at);
         if let Some(hardware_id) = held.token.hardware_id() {
@@ -848,10 +850,7 @@ impl State {
         self.mark = None;
         self.cool_down = None;
         self.doubted = None;
-        former
-            .map(|family| family.current)
-            .filter(|held| !self.is_rejected(held.token.fingerprint()))
-            .map(|held| Sibling { held, source })
+        former.map(|family| Sibling { held: family.current, source })
     }
 
     /// Counts a token among those that Ring rejected.
