@@ -83,7 +83,7 @@ describe('ring-auth/stores', () => {
       [() => postgres(pool, { statePaht: null }), /^options\.statePaht is not an option; did you mean statePath\?$/],
       [
         () => postgres(pool, { statePath: null, prefix: 'x' }),
-        /^options\.prefix is not an option; known are account, statePath, key, table$/,
+        /^options\.prefix is not an option; known are account, statePath, key, mirror, table$/,
       ],
       [
         () => redisOf(redis, { statePath: null, replica: 1 }),
@@ -91,7 +91,7 @@ describe('ring-auth/stores', () => {
       ],
       [
         () => redisOf(redis, { statePath: null, ttl: 1 }),
-        /^options\.ttl is not an option; known are account, statePath, key, prefix, durable, replicas$/,
+        /^options\.ttl is not an option; known are account, statePath, key, mirror, prefix, durable, replicas$/,
       ],
       [() => postgres(pool, null), /^options must be an object, got null$/],
       [() => redisOf(redis, []), /^options must be an object, got an array$/],
