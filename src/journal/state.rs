@@ -220,6 +220,13 @@ impl Mark {
     pub fn is_of_a_request(&self) -> bool {
         self.lease.is_none_or(|lease| lease.holder != Lease::NOBODY)
     }
+
+    /// The mark with which another token rests for as long as the request of this one may take.
+    #[must_use]
+    pub fn resting(self, fingerprint: Fingerprint) -> Self {
+        let lease = self.lease.map(|lease| Lease { holder: Lease::NOBODY, ..lease });
+        Self { fingerprint, starts: 0, deadline: self.started_at, lease, ..self }
+    }
 }
 
 /// Another answer to the token that the current one came from.

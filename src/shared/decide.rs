@@ -73,7 +73,10 @@ pub fn join(record: Option<State>, spool: &State) -> Joined {
         && record.fingerprint().is_some_and(|current| spool.known.contains(&current));
     if is_behind {
         let mut state = spool.clone();
-        // A mark of the spool is of a request with this very token; one of the record is of a token before it.
+        // A mark of the spool is of a request with this very token; one of the record is of a token before it. That request may be under
+        // way: the token rests until it has ended.
+        let rests = |mark: Mark| mark.resting(newest);
+        state.mark = state.mark.or_else(|| record.mark.clone().filter(Mark::is_of_a_request).map(rests));
         state.merge(State { mark: None, ..record });
         return Joined { state, is_ahead: true };
     }
@@ -244,6 +247,25 @@ mod tests {
             let joined = join(record, &c);
             assert_eq!((raw(&joined.state).as_str(), joined.is_ahead), ("c", true));
         }
+    }
+
+    #[test]
+    fn the_token_that_is_put_back_rests_while_a_request_with_an_older_one_may_be_under_way() {
+        let b = rotated(&with("a"), "b", 2);
+        let c = rotated(&b, "c", 3);
+        let lease = |holder| Some(Lease { holder, length: SECOND * 40 });
+        let mut record = b;
+        record.mark =
+            Some(Mark { fingerprint: Fingerprint::of("b"), started_at: 4, deadline: 9, starts: 1, lease: lease(7) });
+        let mark = join(Some(record.clone()), &c).state.mark.unwrap();
+        assert!(!mark.is_of_a_request());
+        assert_eq!((mark.fingerprint, mark.lease), (Fingerprint::of("c"), lease(Lease::NOBODY)));
+        assert_eq!(turn(Some(&mark), 1, None, Duration::ZERO, SECOND * 25), Turn::Wait(SECOND * 40));
+        // A request of this host's own is under way with the newest token.
+        let mut spool = c;
+        spool.mark =
+            Some(Mark { fingerprint: Fingerprint::of("c"), started_at: 4, deadline: 9, starts: 0, lease: lease(1) });
+        assert_eq!(join(Some(record), &spool).state.mark, spool.mark);
     }
 
     #[test]
