@@ -167,6 +167,7 @@ impl Transaction<'_> {
         let inner = self.inner;
         let Some(sharing) = inner.sharing() else { return Ok(Start::Ready) };
         mark.lease = Some(Lease { holder: sharing.holder, length: inner.lease() });
+        let before = self.state.mark.clone();
         for _ in 0..MOST_LATE_MARKS {
             mark.started_at = sharing.clock.wall();
             self.state.mark = Some(mark.clone());
@@ -179,6 +180,11 @@ impl Transaction<'_> {
                 }
                 None => return Ok(Start::Overtaken),
             }
+        }
+        // Nothing was sent with these marks. One that stayed would count as a request whose answer is not known.
+        self.state.mark = before;
+        if self.write_before().await?.is_none() {
+            return Ok(Start::Overtaken);
         }
         Err(Error::new(
             ErrorCode::Store,
