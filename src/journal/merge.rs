@@ -171,6 +171,21 @@ fn clear_mark(state: &mut State, sent: Fingerprint) {
 }
 
 fn grant(state: &mut State, granted: &Granted) {
+    let is_of_another =
+        |mark: &Mark| mark.lease.is_some() && mark.is_of_a_request() && mark.fingerprint != granted.sent;
+    let under_way = state.mark.clone().filter(is_of_another);
+    place(state, granted);
+    // A request of another host may be under way with a token that this answer displaced: the current one rests until it has ended.
+    if state.mark.is_none()
+        && let (Some(mark), Some(current)) = (under_way, state.fingerprint())
+        && mark.fingerprint != current
+    {
+        state.mark = Some(mark.resting(current));
+    }
+}
+
+/// Puts an answer where its token is.
+fn place(state: &mut State, granted: &Granted) {
     let (sent, new) = (granted.sent, granted.token.fingerprint());
     let access = &granted.access;
     let is_new_current = is(state.current(), new);
@@ -376,7 +391,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::journal::state::Mark;
+    use crate::journal::state::{Lease, Mark};
     use crate::{ErrorCode, Secret};
 
     const ISSUER: &str = "https://oauth.ring.com";
@@ -583,6 +598,27 @@ mod tests {
             }
             world
         })
+    }
+
+    #[test]
+    fn a_token_that_displaces_one_under_way_on_another_host_rests() {
+        let mut world = World::new();
+        world.happens(Step::Rotate);
+        let displaced = world.state.fingerprint().unwrap();
+        let lease = Some(Lease { holder: 7, length: Duration::from_secs(25) });
+        let mark = Mark { fingerprint: displaced, started_at: 2, deadline: 3, starts: 0, lease };
+        world.state.mark = Some(mark.clone());
+        world.happens(Step::AnswerAgain);
+        let current = world.state.fingerprint().unwrap();
+        assert_ne!(current, displaced);
+        assert_eq!(world.state.mark, Some(mark.clone().resting(current)));
+        assert!(!world.state.mark.unwrap().is_of_a_request());
+        // The answer to the marked token takes the mark away.
+        let mut world = World::new();
+        world.happens(Step::Rotate);
+        world.state.mark = Some(mark);
+        world.happens(Step::Rotate);
+        assert_eq!(world.state.mark, None);
     }
 
     #[test]
