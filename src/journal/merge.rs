@@ -70,6 +70,8 @@ pub struct Granted {
     pub access: Access,
     /// Whether the time of the access token is that of the answer. Of two answers to one token, one without a time is the later one.
     pub is_dated: bool,
+    /// With a shared store: the manager that has the answer. A mark of any other one is of a request that may still be under way.
+    pub holder: Option<u128>,
 }
 
 /// The answer to a login.
@@ -172,13 +174,13 @@ fn clear_mark(state: &mut State, sent: Fingerprint) {
 
 fn grant(state: &mut State, granted: &Granted) {
     let is_of_another =
-        |mark: &Mark| mark.lease.is_some() && mark.is_of_a_request() && mark.fingerprint != granted.sent;
+        |mark: &Mark| mark.is_of_a_request() && mark.lease.is_some_and(|lease| Some(lease.holder) != granted.holder);
     let under_way = state.mark.clone().filter(is_of_another);
     place(state, granted);
-    // A request of another host may be under way with a token that this answer displaced: the current one rests until it has ended.
+    // A request of another host may be under way, with the token that was sent or with one that this answer displaced: the current one
+    // rests until that request has ended.
     if state.mark.is_none()
         && let (Some(mark), Some(current)) = (under_way, state.fingerprint())
-        && mark.fingerprint != current
     {
         state.mark = Some(mark.resting(current));
     }
@@ -395,6 +397,8 @@ mod tests {
     use crate::{ErrorCode, Secret};
 
     const ISSUER: &str = "https://oauth.ring.com";
+    /// The manager whose answers these are.
+    const HOLDER: u128 = 1;
 
     /// The events that Ring, users and time cause. The tokens have the names `t0`, `t1` and so on.
     #[derive(Debug, Clone, Copy)]
@@ -485,6 +489,7 @@ mod tests {
                 hardware_id: "h".into(),
                 access: self.access(),
                 is_dated: true,
+                holder: Some(HOLDER),
             }))
         }
 
@@ -613,12 +618,27 @@ mod tests {
         assert_ne!(current, displaced);
         assert_eq!(world.state.mark, Some(mark.clone().resting(current)));
         assert!(!world.state.mark.unwrap().is_of_a_request());
-        // The answer to the marked token takes the mark away.
-        let mut world = World::new();
-        world.happens(Step::Rotate);
-        world.state.mark = Some(mark);
-        world.happens(Step::Rotate);
-        assert_eq!(world.state.mark, None);
+    }
+
+    #[test]
+    fn a_late_answer_rests_while_another_host_sends_the_same_token() {
+        for step in [Step::Rotate, Step::Repeat] {
+            let mut world = World::new();
+            world.happens(Step::Rotate);
+            let sent = world.state.fingerprint().unwrap();
+            let lease = |holder| Some(Lease { holder, length: Duration::from_secs(25) });
+            let mark = |holder| Mark { fingerprint: sent, started_at: 2, deadline: 3, starts: 1, lease: lease(holder) };
+            // Another host took the mark over, and its request may be under way.
+            world.state.mark = Some(mark(HOLDER + 1));
+            let before = world.state.clone();
+            world.happens(step);
+            let current = world.state.fingerprint().unwrap();
+            assert_eq!(world.state.mark, Some(mark(HOLDER + 1).resting(current)));
+            // The answer to the request of the mark takes the mark away.
+            world.state = State { mark: Some(mark(HOLDER)), ..before };
+            world.happens(step);
+            assert_eq!(world.state.mark, None);
+        }
     }
 
     #[test]

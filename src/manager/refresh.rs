@@ -349,6 +349,7 @@ impl Inner {
                         access: access_of(&grant, self.obtained_at(&grant, asked_at)),
                         hardware_id,
                         is_dated: self.sharing().is_none() || grant.date.is_some(),
+                        holder: self.sharing().map(|sharing| sharing.holder),
                     };
                     return self.keep(transaction, granted, write).await.map(Flown::Landed);
                 }

@@ -101,7 +101,9 @@ fn answer(spool: &State) -> Option<Outcome> {
     let sent = sent.or_else(|| repeated.then(|| token.fingerprint()));
     Some(match (sent, &spool.access) {
         (Some(sent), Some(access)) => {
-            Outcome::Granted(Box::new(Granted { sent, token, hardware_id, access: access.clone(), is_dated: true }))
+            // The process that sent it may have ended: no mark of the record counts as its own.
+            let (access, holder) = (access.clone(), None);
+            Outcome::Granted(Box::new(Granted { sent, token, hardware_id, access, is_dated: true, holder }))
         }
         // It was replaced, and is the newest of no answer.
         (Some(_), None) => return None,

@@ -21,7 +21,7 @@ pub(in crate::manager) struct Sharing {
     pub(super) store: Arc<dyn SharedStore>,
     codec: Codec,
     /// This manager, in the marks that it writes.
-    pub(super) holder: u128,
+    pub(in crate::manager) holder: u128,
     pub(in crate::manager) clock: Arc<RingClock>,
     /// The record that was seen last.
     seen: Mutex<Option<Seen>>,
