@@ -54,7 +54,7 @@ pub(super) static COMMANDS: &[Command] = &[
     Command::new(Action::Login, "login", "ask for e-mail, password and code; print the refresh token, or store it"),
     Command::new(Action::Token, "token", "print a valid access token; rotate only if needed"),
     Command::new(Action::Refresh, "refresh", "rotate now and store the new token"),
-    Command::new(Action::Status, "status", "show what is stored, without the network and without secrets"),
+    Command::new(Action::Status, "status", "show what is stored, without a request to Ring and without secrets"),
     Command::new(Action::Watch, "watch", "keep the token fresh, and run a command when a login is needed"),
     Command::new(
         Action::Doctor,
