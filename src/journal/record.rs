@@ -1,16 +1,16 @@
-//! The record of a shared store: the journal's own text, without what belongs to one host.
+//! The record of a shared store: the text of a journal, without the parts that belong to one host.
 
 use super::codec::{Codec, Shut, Step};
 use super::format::{self, Unreadable};
 use super::state::State;
 use crate::{Error, ErrorCode, Result, Secret};
 
-/// The name that a journal has in place of a file's.
+/// The name in the text of a record. A journal has the name of its file there.
 const NAME: &str = "shared";
-/// How many fingerprints of earlier tokens a record keeps: at one rotation in four hours, nearly a year of them.
+/// The largest number of fingerprints of earlier tokens in a record: at one rotation in four hours, those of nearly a year.
 pub const MAX_KNOWN: usize = 2_000;
 
-/// The state without what belongs to one host: which file its spool is, where, and which mirrors follow it.
+/// Returns the state without the parts that belong to one host: the identity and place of its spool, and the mirrors that follow it.
 #[must_use]
 pub fn of_all_hosts(state: &State) -> State {
     let mut record = State {
@@ -33,19 +33,19 @@ pub fn of_all_hosts(state: &State) -> State {
     record
 }
 
-/// The record as a host keeps it, with what the spool says of that host.
+/// Returns the record as a host keeps it: with the parts of the spool that belong to this host.
 #[must_use]
 pub fn on_host(mut record: State, spool: &State, now: u64) -> State {
     record.id = spool.id;
     record.place.clone_from(&spool.place);
     record.machines.clone_from(&spool.machines);
     record.mirrors.clone_from(&spool.mirrors);
-    // The place is that of the mark: without a mark of a process of this host there is none.
+    // The place says where the spool was when its mark was written. Without a mark of a process of this host, it has no meaning.
     let holder = |state: &State| state.mark.as_ref().and_then(|mark| mark.lease).map(|lease| lease.holder);
     record.spool_place = spool.spool_place.clone().filter(|_| holder(&record) == holder(spool));
     record.clock_offset = spool.clock_offset;
     if record.family.is_none() && record.logged_out_at.is_some() {
-        // A file of this host may still show a token of the account that was logged out on another one.
+        // A file of this host may still show a token of the account, which was logged out on another host.
         for fingerprint in spool.known.iter().copied().chain(spool.unspent()) {
             record.remember(fingerprint);
         }
@@ -64,21 +64,22 @@ pub fn on_host(mut record: State, spool: &State, now: u64) -> State {
     record
 }
 
-/// The text of a record.
+/// Returns the text of a record.
 ///
 /// # Errors
 ///
-/// As for a journal: what the source of the key says.
+/// The error of the source of the key, as for a journal.
 pub fn encode(state: &State, codec: &Codec) -> Result<Secret> {
     let bytes = codec.form(None, Step::Kept)?.encode(&of_all_hosts(state), NAME)?;
     String::from_utf8(bytes).map(Secret::new).map_err(|_| unreadable("this store"))
 }
 
-/// The state in the text of a record.
+/// Returns the state in the text of a record.
 ///
 /// # Errors
 ///
-/// `INVALID_ARGUMENT` for tokens of another issuer, `STORE` for anything that cannot be read: it is never overwritten.
+/// `INVALID_ARGUMENT` if the tokens are of another issuer. `STORE` if the text cannot be read. In both cases the caller must not
+/// overwrite the value.
 pub fn decode(text: &Secret, codec: &Codec, name: &str) -> Result<State> {
     let newer = |version| {
         Error::new(

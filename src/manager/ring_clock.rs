@@ -1,4 +1,4 @@
-//! The time of Ring, as a manager with a shared store counts it: hosts with different clocks have to agree on the age of an answer.
+//! Ring's time, by which a manager with a shared store counts: hosts with different clocks have to agree on the age of an answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -8,24 +8,24 @@ use super::clock::Clock;
 use crate::journal::state::Millis;
 use crate::task::BoxFuture;
 
-/// The clocks of this host, moved to Ring's time by what the last answer said.
+/// The clocks of this host, with the offset to Ring's time that the last answers showed.
 pub(super) struct RingClock {
     host: Arc<dyn Clock>,
     /// How far Ring's clock is ahead of this host's, in milliseconds.
     offset: AtomicI64,
-    /// Where in the margin of an access token this manager refreshes unasked, from 0 to 1.
+    /// The point of the margin of an access token at which this manager refreshes unasked: from 0 to 1, of the margin's first fifth.
     stagger: f64,
 }
 
 impl RingClock {
     pub(super) fn new(host: Arc<dyn Clock>) -> Self {
-        // Two of the 128 bits' bytes are chance enough for a fifth of a margin.
+        // 16 random bits are enough to choose a point in a fifth of the margin.
         let chance = u16::try_from(host.random() & 0xffff).unwrap_or_default();
         Self { host, offset: AtomicI64::new(0), stagger: f64::from(chance) / f64::from(u16::MAX) }
     }
 
-    /// Takes the time of an answer to a request that was sent and answered at these times of this host. The answer was made in
-    /// between, within the second that its date says; the offset changes only as far as it contradicts that.
+    /// Adjusts the offset to the `Date` of an answer, whose request was sent and answered at these times of this host. Ring made the
+    /// answer between these times, within the second that `Date` names. The offset changes only as far as it contradicts that.
     pub(super) fn note(&self, date: Millis, asked_at: Millis, answered_at: Millis) {
         let (least, most) = (difference(date, answered_at), difference(date.saturating_add(999), asked_at));
         if least <= most {
@@ -33,7 +33,8 @@ impl RingClock {
         }
     }
 
-    /// Ring's time is at least that: another host has an answer with that time. So a time in the future counts as now.
+    /// Adjusts the offset so that Ring's time is at least `date`, because another host has an answer with that time. So a time in the
+    /// future counts as now.
     pub(super) fn note_at_least(&self, date: Millis) {
         if date > self.wall() {
             self.set_offset(difference(date, self.host.wall()));
@@ -45,12 +46,12 @@ impl RingClock {
         self.offset.load(Ordering::Relaxed)
     }
 
-    /// Goes on with what an earlier process of this host knew.
+    /// Sets the offset that an earlier process of this host has found.
     pub(super) fn set_offset(&self, offset: i64) {
         self.offset.store(offset, Ordering::Relaxed);
     }
 
-    /// The time of this host alone.
+    /// The wall clock of this host, without the offset.
     pub(super) fn host_wall(&self) -> Millis {
         self.host.wall()
     }
@@ -82,7 +83,7 @@ impl Clock for RingClock {
     }
 
     fn age(&self, at: Millis) -> Option<Duration> {
-        // Another host has just seen that answer, by a clock that may be ahead of this one.
+        // A time in the future is that of an answer which another host has just got, by a clock that is ahead of this one.
         Some(Duration::from_millis(self.wall().saturating_sub(at)))
     }
 
@@ -95,7 +96,7 @@ impl Clock for RingClock {
     }
 }
 
-/// One time less another.
+/// The difference of two times, in milliseconds.
 fn difference(one: Millis, other: Millis) -> i64 {
     let signed = |at: Millis| i64::try_from(at).unwrap_or(i64::MAX);
     signed(one) - signed(other)

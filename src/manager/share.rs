@@ -1,4 +1,4 @@
-//! The shared store follows the spool: an answer that the store did not take at once is brought there later.
+//! Writing later what only the spool has: an answer that the shared store did not take at once.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::shared::CALL_LIMIT;
 use crate::task;
 
 impl Inner {
-    /// Brings what only the spool has to the store, until it is there.
+    /// Starts a task that writes what only the spool has to the store. The task tries again until the store has it.
     pub(super) fn keep_sharing(&self) {
         let (Some(sharing), Some(inner)) = (self.sharing(), self.me.upgrade()) else { return };
         if !sharing.begins_sharing() {
@@ -20,7 +20,7 @@ impl Inner {
             loop {
                 inner.parts.clock.sleep(policy::BETWEEN_WRITES).await;
                 let Some(sharing) = inner.sharing() else { return };
-                // Closing tries it itself, once.
+                // `close` tries once by itself.
                 if inner.snapshot().is_closing() || inner.share_spooled(&Allowance::new()).await {
                     sharing.ends_sharing();
                     return;
@@ -29,8 +29,8 @@ impl Inner {
         });
     }
 
-    /// Looks at the record beside the first call that the spool serves. An earlier process of this host may have died before its answer
-    /// came to the store, and other hosts go on without it after a lease.
+    /// Reads the record in the background of the first call that the spool serves. An earlier process of this host may have died before
+    /// it wrote its answer to the store, and other hosts continue without that answer after a lease.
     pub(super) fn look_first(self: &Arc<Self>) {
         if !self.sharing().is_some_and(Sharing::begins_first_look) {
             return;
@@ -51,7 +51,7 @@ impl Inner {
         });
     }
 
-    /// Tries once to bring what only the spool has to the store. Says whether it is there.
+    /// Tries once to write what only the spool has to the store. Returns whether the store has it.
     pub(super) async fn share_spooled(self: &Arc<Self>, allowance: &Arc<Allowance>) -> bool {
         if self.sharing().is_none() || self.snapshot().is_persisted() {
             return true;
@@ -66,8 +66,8 @@ impl Inner {
         self.snapshot().is_persisted()
     }
 
-    /// Waits for the last try of a manager that is being closed: with a shared store for as long as for one call of it, because a try
-    /// makes several.
+    /// Waits for the last try of a manager that is being closed. With a shared store the wait is limited to the time of one call of the
+    /// store, because a try makes several calls.
     pub(super) async fn at_the_end<T>(&self, last_try: impl Future<Output = T>) {
         if self.sharing().is_none() {
             last_try.await;

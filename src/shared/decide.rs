@@ -1,4 +1,4 @@
-//! The decisions of the protocol, without clock, disk or network: what was read goes in, what to do comes out.
+//! The decisions of the protocol. Each is a function of the states that were read: this module uses no clock, disk or network.
 
 use std::time::Duration;
 
@@ -6,34 +6,34 @@ use crate::journal::merge::{Granted, LoggedIn, Outcome, merge, take_siblings};
 use crate::journal::state::{Known, Mark, Millis, State};
 use crate::token::Fingerprint;
 
-/// How long a host waits between two looks at the mark of another one.
+/// The first wait between two looks at the mark of another host. Each further wait is longer.
 pub const FIRST_LOOK: Duration = Duration::from_millis(250);
-/// The longest of these waits.
+/// The longest wait between two looks at the mark of another host.
 pub const LONGEST_LOOK: Duration = Duration::from_secs(2);
 
-/// How close two times may be so that their order is not known, in milliseconds.
+/// The difference, in milliseconds, below which the order of two times is not known.
 const SAME_MOMENT: Millis = 2_000;
 
-/// What a host goes on with.
+/// The state with which a host continues.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Joined {
-    /// The record, and what the spool has beyond it.
+    /// The record, with everything that only the spool has.
     pub state: State,
-    /// Whether the record does not have all of that yet.
+    /// Whether `state` has something that the record does not have yet.
     pub is_ahead: bool,
 }
 
-/// Steps 3 and 4: puts what this host knows beside the record. A newer answer of this host is merged by its family; a record that
-/// lost writes gets the newer family back; a logout stays.
+/// Steps 3 and 4: merges what the spool of this host knows into the record. A newer answer of this host is merged at its place in the
+/// token family. A record that lost writes gets the newer family back. A logout stays.
 #[must_use]
 pub fn join(record: Option<State>, spool: &State) -> Joined {
     let Some(record) = record else {
-        // Deleting a record is no logout: it was forgotten.
+        // The store forgot the record, or a user deleted it, which is no logout.
         let is_ahead = spool.family.is_some() || spool.logged_out_at.is_some();
         return Joined { state: spool.clone(), is_ahead };
     };
     let as_it_is = |mut state: State| {
-        // A process of this host was to send that token, and the record does not say so any more.
+        // A process of this host was about to send this token, and the record does not say so any more.
         let is_marked = |mark: &Mark| Some(mark.fingerprint) == state.fingerprint() && mark.is_of_a_request();
         if state.mark.is_none() && spool.mark.as_ref().is_some_and(is_marked) {
             state.doubted = state.fingerprint();
@@ -42,8 +42,7 @@ pub fn join(record: Option<State>, spool: &State) -> Joined {
         Joined { state, is_ahead }
     };
     let Some(held) = spool.current() else {
-        // A logout that the record forgot. A token that came in the same moment may have come after it: times of answers are whole
-        // seconds.
+        // The record forgot a logout. A token with nearly the same time may be newer than the logout: Ring's times are whole seconds.
         let is_before = |at: Millis| spool.logged_out_at.is_some_and(|out| at.saturating_add(SAME_MOMENT) < out);
         let is_ahead = spool.logged_out_at > record.logged_out_at
             && record.current().is_none_or(|current| is_before(current.obtained_at));
@@ -60,7 +59,7 @@ pub fn join(record: Option<State>, spool: &State) -> Joined {
     };
     match record.recognise(newest) {
         Known::Unknown => {}
-        // Ring gave the same token again, and the record has not got that answer.
+        // Ring gave the same token again, and the record does not have that answer.
         Known::Current if is_newer_access && spool.doubted.is_none() => {}
         _ => return as_it_is(record),
     }
@@ -90,7 +89,7 @@ pub fn join(record: Option<State>, spool: &State) -> Joined {
     }
 }
 
-/// The newest outcome that a spool holds: the answer, the login or the token that its current token came with.
+/// The outcome that brought the current token of a spool: an answer, a login, or a token that was given.
 fn answer(spool: &State) -> Option<Outcome> {
     let current = spool.current()?;
     let token = current.token.clone();
@@ -105,27 +104,27 @@ fn answer(spool: &State) -> Option<Outcome> {
             let (access, holder) = (access.clone(), None);
             Outcome::Granted(Box::new(Granted { sent, token, hardware_id, access, is_dated: true, holder }))
         }
-        // It was replaced, and is the newest of no answer.
+        // Without its access token, the answer that brought the current token is not known.
         (Some(_), None) => return None,
         (None, Some(access)) => Outcome::LoggedIn(Box::new(LoggedIn { token, hardware_id, access: access.clone() })),
         (None, None) => Outcome::Given { token, at: current.obtained_at },
     })
 }
 
-/// Whether this host may act on the record's mark.
+/// Whether this host may continue, or must wait because of the mark in the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// It may: there is no mark, its holder is this manager or a process of this host that has ended, or its time is over.
+    /// This host may continue: there is no mark, its holder is this manager or a process of this host that has ended, or its lease is over.
     Free,
-    /// It waits, this long at most.
+    /// This host must wait, for this time at most.
     Wait(Duration),
 }
 
-/// Step 5: whether the mark of another host has to be waited for. Its time is counted from this host's first look at it, because the
-/// clocks of hosts differ.
+/// Step 5: decides whether this host must wait for the mark of another host. The lease counts from this host's first look at the mark
+/// (`watched` ago), because the clocks of hosts differ.
 ///
-/// `dead` is the holder whose mark is in this host's own spool, if that spool is where it was when the mark was written and its file
-/// system's locks are local: the lock of the spool is held here, so that process has ended.
+/// `dead` is the holder whose mark is in this host's own spool, if that spool is where it was when the mark was written and the locks of
+/// its file system are local. This process holds the lock of the spool, so the process with that mark has ended.
 #[must_use]
 pub fn turn(mark: Option<&Mark>, ours: u128, dead: Option<u128>, watched: Duration, own_lease: Duration) -> Turn {
     let Some(lease) = mark.and_then(|mark| mark.lease) else { return Turn::Free };
@@ -138,8 +137,8 @@ pub fn turn(mark: Option<&Mark>, ours: u128, dead: Option<u128>, watched: Durati
     }
 }
 
-/// Step 7: whether a request may still be sent, `since` the start of the commit that wrote its mark. It ends before another host goes
-/// on.
+/// Step 7: whether a request may still be sent, `since` the start of the commit that wrote its mark. The request must end before another
+/// host may send.
 #[must_use]
 pub fn may_send(since: Duration, request_timeout: Duration, lease: Duration) -> bool {
     since + request_timeout <= lease

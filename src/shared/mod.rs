@@ -1,6 +1,6 @@
-//! A store that several hosts share: what it has to do, and the decisions that hosts make about its record.
+//! A store that several hosts share: the interface of its engine, and the decisions that a host makes about the record in it.
 //!
-//! The engine behind it keeps one text for each account, and compares and sets it. `docs/shared-store.md` says which module does
+//! The engine keeps one text for each account, and replaces it by compare-and-set. `docs/shared-store.md` says which module does
 //! which step of the protocol.
 
 pub mod decide;
@@ -11,50 +11,51 @@ use std::time::Duration;
 use crate::Secret;
 use crate::task::BoxFuture;
 
-/// How long a call of [`SharedStore::load`] or [`SharedStore::commit`] may take.
+/// The time limit of a call of [`SharedStore::load`] or [`SharedStore::commit`].
 pub const CALL_LIMIT: Duration = Duration::from_secs(10);
-/// How much longer a lease is than the request that it covers.
+/// The difference between a lease and the time-out of the request that it covers.
 pub const BEYOND_THE_REQUEST: Duration = Duration::from_secs(5);
 
-/// The lease of one request: how long other hosts wait for its answer.
+/// The lease of one request: the time for which other hosts wait for its answer.
 pub fn lease(request_timeout: Duration) -> Duration {
     request_timeout + BEYOND_THE_REQUEST
 }
 
-/// What a shared store keeps now.
+/// The current value of a shared store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
     /// The record.
     pub value: Secret,
-    /// Which write it came with. No two writes have the same.
+    /// The version of the write that stored the value. No two writes have the same version.
     pub version: String,
 }
 
-/// What a call of an engine comes to, which may be never. The error is the words of the engine or its client, which may contain a token.
+/// The result of a call of an engine. The future may never end. The error is the message of the engine or its client, which may contain
+/// a token.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, Secret>>;
 
-/// A place on an engine that compares and sets, which all hosts of an account use.
+/// A value in an engine with a compare-and-set operation, which all hosts of an account use.
 pub trait SharedStore: Send + Sync + 'static {
-    /// What is kept now; `None` if there is nothing. It is read from the place that decides, not from a replica or a cache.
+    /// Returns the current value; `None` if there is none. Reads from the server that accepts writes, not from a replica or a cache.
     ///
     /// # Errors
     ///
-    /// Whatever the engine or its client says. Nothing is sent then.
+    /// The message of the engine or its client. The manager sends nothing then.
     fn load(&self) -> Answer<'_, Option<Kept>>;
 
-    /// Keeps a value if the version is still that one (`None`: if there is no value yet), and says its new version. `None` if another
-    /// host was faster. The value is durable when this has ended.
+    /// Replaces the value if its version is still `version` (`None`: if there is no value yet), and returns the new version. Returns
+    /// `None` if another host was faster. The value is durable when the future has ended.
     ///
     /// # Errors
     ///
-    /// Whatever the engine or its client says. Whether the value was kept is not known then.
+    /// The message of the engine or its client. Then it is not known whether the value was stored.
     fn commit(&self, value: Secret, version: Option<String>) -> Answer<'_, Option<String>>;
 
-    /// What an operator should know about the engine's settings. It is asked once by each manager.
+    /// Returns sentences about settings of the engine that an operator should know. Each manager asks once.
     ///
     /// # Errors
     ///
-    /// Whatever the engine or its client says. It is ignored.
+    /// The message of the engine or its client, which is ignored.
     fn warnings(&self) -> Answer<'_, Vec<String>> {
         Box::pin(ready(Ok(Vec::new())))
     }

@@ -1,4 +1,4 @@
-//! The engine of a shared store, and what a manager knows about the record in it.
+//! The engine of a shared store, and what a manager remembers of the record in it.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,69 +13,69 @@ use crate::mirror::without_tokens;
 use crate::shared::{Answer, CALL_LIMIT, Kept, SharedStore};
 use crate::{Error, ErrorCode, Result, Secret, task};
 
-/// How often one write is made, if the store refuses it and has it nevertheless.
+/// The largest number of tries of one write, if the store reports that another host was faster but has this write.
 const MOST_WRITES: usize = 5;
 
-/// What a manager needs for its shared store.
+/// The shared store of a manager, with everything that the manager needs to use it.
 pub(in crate::manager) struct Sharing {
     pub(super) store: Arc<dyn SharedStore>,
     codec: Codec,
-    /// This manager, in the marks that it writes.
+    /// The 128 random bits that stand for this manager in the marks that it writes.
     pub(in crate::manager) holder: u128,
     pub(in crate::manager) clock: Arc<RingClock>,
     /// The record that was seen last.
     seen: Mutex<Option<Seen>>,
     has_asked_for_warnings: AtomicBool,
-    /// Whether a task is there already that brings the spool's answer to the store.
+    /// Whether a task already writes the spool's answer to the store.
     is_brought: AtomicBool,
     /// Whether the record was read, or is being read because of [`Sharing::begins_first_look`].
     is_looked_at: AtomicBool,
-    /// How many callers wait for a login.
+    /// The number of callers that wait for a login.
     pub(in crate::manager) waiting: AtomicUsize,
 }
 
-/// What a manager remembers of the record that it saw last.
+/// The facts that a manager remembers of the record that it saw last.
 struct Seen {
     version: Option<String>,
-    /// When this host first saw that version.
+    /// The time of the monotonic clock at which this host first saw that version.
     since: Duration,
     sequence: u64,
     /// The mark of another host in it.
     mark: Option<Mark>,
 }
 
-/// The record, as a transaction has read it.
+/// The record that a transaction has read.
 pub(super) struct Turned {
-    /// The version that was read, or written since.
+    /// The version that the transaction has read, or has written since.
     pub(super) version: Option<String>,
-    /// What the spool held when it was entered.
+    /// The state in the spool when the transaction entered it.
     pub(super) spool: State,
-    /// What was noted since the record was read: it is applied again to a record that another host wrote meanwhile.
+    /// The outcomes since the record was read. They are applied again to a record that another host wrote meanwhile.
     pub(super) noted: Vec<Outcome>,
-    /// Whether the spool does not have what was read.
+    /// Whether the record has something that the spool does not have.
     pub(super) is_spool_behind: bool,
 }
 
-/// What became of a write of the record.
+/// The result of a write of the record.
 pub(super) enum Put {
-    /// It is durable, and was begun at that time.
+    /// The write is durable. `began` is the time of the clock with suspend at which it began.
     Done { began: Duration },
-    /// Another host was faster: this is what it wrote.
+    /// Another host was faster, and wrote this record.
     Lost(Box<Read>),
 }
 
-/// The record and its version; neither if there is none yet.
+/// The record and its version; both are `None` if there is no record yet.
 pub(super) struct Read {
     pub(super) state: Option<State>,
     pub(super) version: Option<String>,
 }
 
-/// What became of an outcome.
+/// Whether the outcome of a request was stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::manager) enum Fate {
-    /// It is kept.
+    /// The outcome is stored.
     Kept,
-    /// Another host had moved on from the token, so that a rejection of it says nothing.
+    /// The outcome is a rejection, and another host has written since the mark of the request: the rejection does not count.
     MovedOn,
 }
 
@@ -94,15 +94,15 @@ impl Sharing {
         }
     }
 
-    /// How long this host has seen the record at that version.
+    /// The time since this host first saw the record at that version; zero for another version than the last one seen.
     pub(super) fn watched(&self, version: Option<&str>) -> Duration {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let since = seen.as_ref().filter(|seen| seen.version.as_deref() == version).map(|seen| seen.since);
         since.map_or(Duration::ZERO, |since| self.clock.monotonic().saturating_sub(since))
     }
 
-    /// Remembers a record of that version and sequence, and what it says. If it is older than the one that was seen before, the store
-    /// forgot writes, and perhaps the mark of a request that is under way: the state gets that mark again.
+    /// Remembers the version, the sequence and the mark of a record. If the record is older than the one that was seen before, the store
+    /// forgot writes, and perhaps the mark of a request that is under way. Then the state gets that mark again.
     pub(super) fn sees(&self, version: Option<&str>, sequence: u64, state: &mut State) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let is_same = seen.as_ref().is_some_and(|seen| seen.version.as_deref() == version);
@@ -129,7 +129,7 @@ impl Sharing {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// Waits for the engine, but not forever.
+    /// Waits for a call of the engine, for [`CALL_LIMIT`] at most. An error of the engine becomes `STORE`.
     pub(super) async fn limited<T>(&self, call: Answer<'_, T>) -> Result<T> {
         let limit = self.clock.sleep(CALL_LIMIT);
         tokio::select! {
@@ -154,7 +154,7 @@ impl Sharing {
         let Some(Kept { value, version }) = kept else { return Ok(Read { state: None, version: None }) };
         let (codec, name) = (self.codec.clone(), self.store.name());
         let state = if codec.has_key() {
-            // A key may have to be asked for.
+            // The source of the key may block.
             let read = task::spawn_blocking(move || record::decode(&value, &codec, &name)).await;
             read.unwrap_or_else(|_| Err(broken()))?
         } else {
@@ -171,9 +171,13 @@ impl Sharing {
         task::spawn_blocking(move || record::encode(&state, &codec)).await.unwrap_or_else(|_| Err(broken()))
     }
 
-    /// Writes a record over the version that was read. A write whose answer was lost is recognised in what is kept then; it is made
-    /// once more, because what is visible need not be durable. Two failures in a row are `STORE`, and so is a store that goes on to
-    /// refuse a write that it has.
+    /// Replaces the record of the version that was read. If a write fails, loads the record and looks for the `write` bits of this write.
+    /// If they are there, writes once more, because a visible write need not be durable.
+    ///
+    /// # Errors
+    ///
+    /// `STORE` if the write fails twice, if the record cannot be loaded, and if the store reports again and again that another host was
+    /// faster although it has this write.
     pub(super) async fn put(&self, state: &mut State, version: &mut Option<String>) -> Result<Put> {
         let mut writes = Vec::new();
         let mut failed = false;
@@ -181,13 +185,13 @@ impl Sharing {
             let write = self.clock.random();
             writes.push(write);
             state.write = Some(write);
-            // A record that went back is recognised by its sequence.
+            // By its sequence, a manager recognises a record that lost writes.
             state.sequence += 1;
             let text = self.encode(state).await?;
             let began = self.clock.with_suspend();
             let fails = match self.limited(self.store.commit(text, version.clone())).await {
                 Ok(Some(new)) => {
-                    // From now on it is this host's own.
+                    // The record of the new version is this host's own.
                     self.sees(Some(&new), state.sequence, state);
                     *version = Some(new);
                     return Ok(Put::Done { began });
@@ -215,48 +219,49 @@ impl Sharing {
         }
     }
 
-    /// Begins the first look at the record, unless this manager has read it, or another task begins it.
+    /// Returns whether the caller has to take the first look at the record: this manager has not read the record, and no other task has
+    /// begun to.
     pub(in crate::manager) fn begins_first_look(&self) -> bool {
         !self.is_looked_at.swap(true, Ordering::AcqRel)
     }
 
-    /// The first look failed: the next call may begin another one.
+    /// Notes that the first look failed, so that the next call may begin another one.
     pub(in crate::manager) fn misses_first_look(&self) {
         self.is_looked_at.store(false, Ordering::Release);
     }
 
-    /// Whether the engine has to be asked for its warnings: once.
+    /// Returns whether the caller has to ask the engine for its warnings: `true` once.
     pub(super) fn takes_warnings(&self) -> bool {
         !self.has_asked_for_warnings.swap(true, Ordering::AcqRel)
     }
 
-    /// Begins to bring the spool's answer to the store, if no task does it already.
+    /// Returns whether the caller has to start the task that writes the spool's answer to the store: no other task does it already.
     pub(in crate::manager) fn begins_sharing(&self) -> bool {
         !self.is_brought.swap(true, Ordering::AcqRel)
     }
 
-    /// The task that brought the spool's answer to the store has ended.
+    /// Notes that the task that wrote the spool's answer to the store has ended.
     pub(in crate::manager) fn ends_sharing(&self) {
         self.is_brought.store(false, Ordering::Release);
     }
 }
 
-/// The runtime has ended, and the process with it.
+/// The error of a call that the end of the runtime, and so of the process, has interrupted.
 fn broken() -> Error {
     Error::new(ErrorCode::Store, "The record could not be read or written, because the process ends.").passing()
 }
 
-/// What a call is answered with if other hosts are always faster: a store that compares wrongly does that.
+/// The error of a call if other hosts were faster each time. A store that compares wrongly causes this.
 pub(super) fn raced(sharing: &Sharing, then: &str) -> Error {
     let message =
         format!("Other hosts changed {} again and again while this one wrote it. {then}", sharing.store.name());
     Error::new(ErrorCode::Store, message).passing()
 }
 
-/// A store that says that another host was faster, while it shows this host's own write.
+/// The error for a store that reports that another host was faster, although it has this host's own write.
 fn refuses_what_it_has(sharing: &Sharing) -> Error {
     let message = format!(
-        "{} says again and again that another host was faster, but what it holds is from this host. Test the store with checkStore of ring-auth/stores/check; this is tried again.",
+        "{} says again and again that another host was faster, but it holds what this host has written. Test the store with checkStore of ring-auth/stores/check; this is tried again.",
         sharing.store.name()
     );
     Error::new(ErrorCode::Store, message).passing()

@@ -197,7 +197,7 @@ impl Inner {
         known
     }
 
-    /// Keeps a login in the spool, because the record could not be read after it: so its token outlives this process. Says whether
+    /// Writes a login into the spool, because the record could not be read after it. So its token outlives this process. Returns whether
     /// the spool has it.
     pub(in crate::manager) async fn spool_login(&self, login: &LoggedIn, error: &Error) -> bool {
         let unwritten = self.entry.lock().await;

@@ -1,6 +1,7 @@
-//! The record of a shared store within a transaction: read after the spool was entered, and written after the spool.
+//! The record of a shared store within a transaction. A transaction reads the record after it has entered the spool, and writes the record
+//! after it has written the spool.
 //!
-//! The spool is this host's own journal. What a host decides about the record is in [`decide`]; the steps are those of
+//! The spool is this host's own journal. The decisions about the record are in [`decide`]. The numbers of the steps are those of
 //! `docs/shared-store.md`.
 
 use std::time::Duration;
@@ -22,21 +23,21 @@ use crate::shared::lease;
 use crate::token::Fingerprint;
 use crate::{Error, ErrorCode, Result, task};
 
-/// How often other hosts may be faster at one write.
+/// The largest number of tries of one write at which other hosts were faster.
 const MOST_RACES: u32 = 20;
-/// How many marks in a row may take too long to be written for a request to follow.
+/// The largest number of marks in a row whose write left too little time for the request.
 const MOST_LATE_MARKS: u32 = 3;
 
-/// Whether a transaction may go on with the token.
+/// The next step of a transaction that has waited for its turn.
 pub(in crate::manager) enum Next {
-    /// It may.
+    /// Send the token.
     Send,
-    /// Another host wrote: everything has to be decided again.
+    /// Decide again, because another host has written the record.
     Decide,
 }
 
 impl Inner {
-    /// The time of a lease of this manager's requests.
+    /// The lease of this manager's requests.
     fn lease(&self) -> Duration {
         lease(self.settings.request_timeout)
     }
@@ -45,7 +46,7 @@ impl Inner {
         self.update(|snapshot, _| snapshot.store_problem = Some(error.clone()));
     }
 
-    /// Asks the engine once what an operator should know. No call waits for the answer.
+    /// Asks the engine once for its warnings, and logs them. No call waits for the answer.
     fn tell_warnings(&self, sharing: &Sharing) {
         let Some(inner) = self.me.upgrade() else { return };
         if !sharing.takes_warnings() {
@@ -62,11 +63,11 @@ impl Inner {
 }
 
 impl Transaction<'_> {
-    /// Steps 2 to 4: reads the record, and puts what the spool has beside it.
+    /// Steps 2 to 4: reads the record, and joins it with the spool.
     ///
     /// # Errors
     ///
-    /// `STORE` if it cannot be read; the spool is left then, and nothing is sent.
+    /// `STORE` if the record cannot be read. The transaction then leaves the spool, and nothing is sent.
     pub(super) async fn join_record(mut self) -> Result<Self> {
         let inner = self.inner;
         let Some(sharing) = inner.sharing() else { return Ok(self) };
@@ -85,7 +86,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// Goes on with what the record says now, and with what was noted.
+    /// Replaces the state by the record that was read, and applies the noted outcomes to it again.
     fn take_in(&mut self, read: Read, spool: State, noted: Vec<Outcome>) {
         let Some(sharing) = self.inner.sharing() else { return };
         if let Some(access) = read.state.as_ref().and_then(|state| state.access.as_ref()) {
@@ -95,7 +96,7 @@ impl Transaction<'_> {
         self.read = Stored::joined(read, &spool, sharing);
         let is_ahead = self.read.is_unwritten();
         let mut state = State::clone(&self.read);
-        // The others are about a request and its mark. Another host has moved on from that.
+        // The other outcomes are about a request and its mark. Another host has written since, so they do not count.
         let still_counts = |outcome: &Outcome| {
             !matches!(outcome, Outcome::Rejected { .. } | Outcome::BackedOff { .. } | Outcome::Ended { .. })
         };
@@ -112,18 +113,18 @@ impl Transaction<'_> {
         self.turned = Some(Box::new(Turned { version, spool, noted, is_spool_behind }));
     }
 
-    /// What the record of a shared store held before this host changed anything, if this host knew nothing newer than `known`. What other
-    /// hosts did before that is no rotation that a caller has asked for since.
+    /// Returns the record of a shared store as this host found it at its first look, if this host knew nothing newer than `known` before.
+    /// Its tokens are from rotations of other hosts before the call, so they do not count as the rotation for which the caller has asked.
     pub(in crate::manager) fn found_by_first_look(&self, known: Option<Fingerprint>) -> Option<&State> {
         let spooled = self.turned.as_ref()?.spool.fingerprint();
         (spooled.is_none() || spooled == known).then_some(&self.state)
     }
 
-    /// Step 5: waits while another host may have the token under way, `since` the call began.
+    /// Step 5: waits while another host may have a request with the token under way. `since` is the time at which the call began.
     ///
     /// # Errors
     ///
-    /// `STORE_LOCKED` after twice the time of a lease, `CLOSED` if the manager is closed meanwhile.
+    /// `STORE_LOCKED` two leases after `since`, `CLOSED` if the manager is closed meanwhile.
     pub(in crate::manager) async fn await_turn(mut self, since: Duration) -> Result<(Self, Next)> {
         let inner = self.inner;
         let Some(sharing) = inner.sharing() else { return Ok((self, Next::Send)) };
@@ -152,7 +153,7 @@ impl Transaction<'_> {
                 return Err(closed());
             }
             look = (look * 2).min(LONGEST_LOOK);
-            // While the store fails nothing can be sent either: the commit before it would fail.
+            // A failure needs no handling here: while the store fails, the commit of the mark fails too, and nothing is sent.
             if let Ok(read) = sharing.load().await
                 && let Some(turned) = self.turned.take_if(|turned| turned.version != read.version)
             {
@@ -162,7 +163,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// Steps 6 and 7: marks the spool, then the record, and makes sure that the request ends within the lease.
+    /// Steps 6 and 7: writes the mark into the spool, then into the record, and makes sure that the request ends within the lease.
     pub(super) async fn mark_record(&mut self, mut mark: Mark) -> Result<Start> {
         let inner = self.inner;
         let Some(sharing) = inner.sharing() else { return Ok(Start::Ready) };
@@ -181,7 +182,7 @@ impl Transaction<'_> {
                 None => return Ok(Start::Overtaken),
             }
         }
-        // Nothing was sent with these marks. One that stayed would count as a request whose answer is not known.
+        // Nothing was sent with these marks. If the last one stayed, it would count as a request whose answer is not known.
         self.state.mark = before;
         if self.write_before().await?.is_none() {
             return Ok(Start::Overtaken);
@@ -189,15 +190,15 @@ impl Transaction<'_> {
         Err(Error::new(
             ErrorCode::Store,
             format!(
-                "{} took too long to keep what is written before a request, three times. Nothing was sent; this is tried again at the next call.",
+                "{} took too long to store the mark that is written before a request, three times in a row. Nothing was sent; this is tried again at the next call.",
                 sharing.store.name()
             ),
         )
         .passing())
     }
 
-    /// Writes the spool and the record before something is sent, and says when the write of the record began; `None` if another host was
-    /// faster, and then its state was taken in.
+    /// Writes the spool and then the record, before a request. Returns the time at which the write of the record began. Returns `None` if
+    /// another host was faster; the state is then that host's.
     pub(super) async fn write_before(&mut self) -> Result<Option<Duration>> {
         let inner = self.inner;
         let Some(sharing) = inner.sharing() else { return Ok(None) };
@@ -207,7 +208,7 @@ impl Transaction<'_> {
         let is_own = holder == Some(sharing.holder);
         let (guard, (state, begun)) = inner
             .blocking(guard, move |guard| {
-                // The place of another host's mark is not here.
+                // The place of the spool belongs to a mark of this host alone.
                 if is_own {
                     state.spool_place = guard.place();
                 }
@@ -222,7 +223,7 @@ impl Transaction<'_> {
                 self.state = state;
                 self.put_state(sharing).await
             }
-            // Another process of this host writes in spite of the lock.
+            // Another process of this host has written in spite of the lock.
             Ok(Begun::Overtaken(theirs)) => {
                 let read = sharing.load().await;
                 read.map(|read| {
@@ -258,7 +259,7 @@ impl Transaction<'_> {
         result
     }
 
-    /// Writes the state into the record. If another host was faster, its state is taken in.
+    /// Writes the state into the record. If another host was faster, the state is then that host's, with the noted outcomes.
     async fn put_state(&mut self, sharing: &Sharing) -> Result<Option<Duration>> {
         let Some(mut turned) = self.turned.take() else { return Err(closed()) };
         match Stored::put(sharing, &mut self.state, &mut turned.version).await {
@@ -278,7 +279,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// Step 8: the spool first, then the record, once. What the record does not take is brought there later.
+    /// Step 8: writes the outcome into the spool, then once into the record. If the record does not take it, a task writes it there later.
     pub(super) async fn write_shared(mut self) -> Fate {
         let inner = self.inner;
         let (Some(sharing), Some(guard)) = (inner.sharing(), self.guard.take()) else { return Fate::Kept };
@@ -315,7 +316,7 @@ impl Transaction<'_> {
                 Err(error) => break Err(error),
             }
         };
-        // What the store did not take is unwritten, although this host's disk may have it.
+        // A state that the store did not take counts as unwritten, although the disk of this host may have it.
         let newest = if shared.is_ok() { self.read.clone() } else { newest.unwritten() };
         match (shared, spooled) {
             (Ok(()), spooled) => {
@@ -344,7 +345,7 @@ impl Transaction<'_> {
                 inner.release(guard).await;
                 (inner.hooks.keep_sharing)(inner);
                 if !is_on_disk {
-                    // Nobody gets what no store and no disk has.
+                    // No caller gets tokens that neither the store nor a disk has.
                     return fate;
                 }
             }
@@ -367,7 +368,7 @@ impl Transaction<'_> {
         });
     }
 
-    /// Brings the spool up to date with the record, so that this host can put it back if the store forgets it.
+    /// Writes the record into the spool, so that this host can put it back if the store forgets it.
     async fn spool(&mut self, guard: Box<dyn Guard>, spooled: &State) -> Box<dyn Guard> {
         let mut state = self.state.clone();
         if (State { sequence: spooled.sequence, write: spooled.write, ..state.clone() }) == *spooled {
@@ -381,7 +382,7 @@ impl Transaction<'_> {
         guard
     }
 
-    /// Leaves without a change of its own, with the record in the spool.
+    /// Leaves the transaction without a change of its own. The spool gets the record, if it is behind.
     pub(super) async fn leave_shared(mut self) {
         let Some(guard) = self.guard.take() else { return };
         let spool = self.turned.take().filter(|turned| turned.is_spool_behind).map(|turned| turned.spool);
@@ -392,11 +393,11 @@ impl Transaction<'_> {
         self.inner.release(guard).await;
     }
 
-    /// Writes a record without tokens, so that every host that sees it empties its spool.
+    /// Writes a record without tokens, so that every host that reads it empties its spool.
     ///
     /// # Errors
     ///
-    /// `STORE`, and then nothing is forgotten.
+    /// `STORE` if the record cannot be written. The tokens then stay everywhere.
     pub(super) async fn erase_record(&mut self) -> Result<()> {
         let inner = self.inner;
         let Some(sharing) = inner.sharing() else { return Ok(()) };
@@ -404,7 +405,7 @@ impl Transaction<'_> {
             let state = &self.state;
             let newest =
                 [state.current().map(|held| held.obtained_at), state.access.as_ref().map(|access| access.obtained_at)];
-            // By a clock that is behind, the logout would be older than what it forgets.
+            // With a clock that is behind, the logout would be older than the tokens that it removes.
             let at =
                 newest.into_iter().flatten().map(|at| at.saturating_add(1)).fold(sharing.clock.wall(), Millis::max);
             let sequence = state.sequence + 1;
@@ -416,8 +417,9 @@ impl Transaction<'_> {
         Err(raced(sharing, "Nothing was forgotten; try again."))
     }
 
-    /// Notes in the record that its next token rests for the time of a lease, because Ring rejected the one before. If the store forgot
-    /// the mark of a request with that one, its answer comes meanwhile, and the next token is two behind.
+    /// Notes in the record that the token to send next rests for a lease, because Ring has rejected another one. The store may have
+    /// forgotten the mark of an accepted request with the rejected token. Then the answer of that request arrives during the lease, and the
+    /// token to send next is two rotations behind.
     pub(super) fn rest(&mut self) {
         let next = self.state.sendable().and_then(|sent| self.state.to_send(sent));
         if let (Some(sharing), Some(next)) = (self.inner.sharing(), next) {
@@ -429,7 +431,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// Whether a rejection of that token would be in doubt.
+    /// Whether a rejection of this token would be in doubt: see [`decide::is_in_doubt`].
     pub(in crate::manager) fn is_in_doubt(&self, sent: Fingerprint, found: Option<&Mark>) -> bool {
         decide::is_in_doubt(&self.state, sent, found)
     }

@@ -95,8 +95,8 @@ impl Stored {
         guard.forget().map(|notices| (Self::read(former.after_logout(now)), notices))
     }
 
-    /// Joins the record of a shared store, as it was read, and what only the spool of this host has. Until the record has that, too, the
-    /// state is unwritten.
+    /// Joins the record of a shared store with everything that only the spool of this host has. The state counts as unwritten until the
+    /// record has that too.
     pub(super) fn joined(read: Read, spool: &State, sharing: &Sharing) -> Self {
         let sequence = read.state.as_ref().map_or(0, |record| record.sequence);
         let Joined { mut state, is_ahead } = decide::join(read.state, spool);
@@ -141,8 +141,8 @@ impl Stored {
     }
 }
 
-/// What a shared store and the spool of this host hold together, and the clock by which its times count: without a manager, and without
-/// a request to Ring. The state is volatile if only the spool has its newest answer.
+/// Reads a shared store without a manager and without a request to Ring. Returns the record joined with the spool of this host, and the
+/// clock by which its times count. The state is volatile if only the spool has its newest answer.
 ///
 /// # Errors
 ///
