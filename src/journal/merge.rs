@@ -173,8 +173,8 @@ fn clear_mark(state: &mut State, sent: Fingerprint) {
 }
 
 fn grant(state: &mut State, granted: &Granted) {
-    let is_of_another =
-        |mark: &Mark| mark.is_of_a_request() && mark.lease.is_some_and(|lease| Some(lease.holder) != granted.holder);
+    // A token that rests already does so because of a request that need not be the one of this answer.
+    let is_of_another = |mark: &Mark| mark.lease.is_some_and(|lease| Some(lease.holder) != granted.holder);
     let under_way = state.mark.clone().filter(is_of_another);
     place(state, granted);
     // A request of another host may be under way, with the token that was sent or with one that this answer displaced: the current one
@@ -639,6 +639,21 @@ mod tests {
             world.happens(step);
             assert_eq!(world.state.mark, None);
         }
+    }
+
+    #[test]
+    fn a_token_that_displaces_one_that_rests_rests_as_well() {
+        let mut world = World::new();
+        world.happens(Step::Rotate);
+        let displaced = world.state.fingerprint().unwrap();
+        let lease = Some(Lease { holder: Lease::NOBODY, length: Duration::from_secs(25) });
+        let rest = Mark { fingerprint: displaced, started_at: 2, deadline: 2, starts: 0, lease };
+        world.state.mark = Some(rest.clone());
+        // It is the second late answer to a token that a third host sends.
+        world.happens(Step::AnswerAgain);
+        let current = world.state.fingerprint().unwrap();
+        assert_ne!(current, displaced);
+        assert_eq!(world.state.mark, Some(rest.resting(current)));
     }
 
     #[test]
