@@ -72,10 +72,16 @@ pub fn join(record: Option<State>, spool: &State) -> Joined {
         && record.fingerprint().is_some_and(|current| spool.known.contains(&current));
     if is_behind {
         let mut state = spool.clone();
-        // A mark of the spool is of a request with this very token; one of the record is of a token before it. That request may be under
-        // way: the token rests until it has ended.
-        let rests = |mark: Mark| mark.resting(newest);
-        state.mark = state.mark.or_else(|| record.mark.clone().filter(Mark::is_of_a_request).map(rests));
+        // A mark of the record is of a token before this one. That request may be under way, unless it is of the process that has marked
+        // the spool: the token rests until it has ended.
+        let holder = |mark: &Mark| mark.lease.map(|lease| lease.holder);
+        let spooled = state.mark.as_ref();
+        if let Some(theirs) = record.mark.as_ref().filter(|mark| spooled.and_then(holder) != holder(mark)) {
+            if spooled.is_some_and(Mark::is_of_a_request) {
+                state.doubted = Some(newest);
+            }
+            state.mark = Some(theirs.clone().resting(newest));
+        }
         state.merge(State { mark: None, ..record });
         return Joined { state, is_ahead: true };
     }
@@ -262,11 +268,19 @@ mod tests {
         assert!(!mark.is_of_a_request());
         assert_eq!((mark.fingerprint, mark.lease), (Fingerprint::of("c"), lease(Lease::NOBODY)));
         assert_eq!(turn(Some(&mark), 1, None, Duration::ZERO, SECOND * 25), Turn::Wait(SECOND * 40));
-        // A request of this host's own is under way with the newest token.
+        // A process of this host has marked the newest token in the spool. Perhaps it has sent it, but that request has ended.
         let mut spool = c;
         spool.mark =
             Some(Mark { fingerprint: Fingerprint::of("c"), started_at: 4, deadline: 9, starts: 0, lease: lease(1) });
-        assert_eq!(join(Some(record), &spool).state.mark, spool.mark);
+        let joined = join(Some(record.clone()), &spool).state;
+        assert_eq!((joined.mark, joined.doubted), (Some(mark.clone()), Some(Fingerprint::of("c"))));
+        // The mark in the record is of the same process.
+        record.mark = Some(Mark { lease: lease(1), ..record.mark.unwrap() });
+        assert_eq!(join(Some(record.clone()), &spool).state.mark, spool.mark);
+        // The token of the record rests already.
+        spool.mark = None;
+        record.mark = Some(mark.clone().resting(Fingerprint::of("b")));
+        assert_eq!(join(Some(record), &spool).state.mark, Some(mark));
     }
 
     #[test]
