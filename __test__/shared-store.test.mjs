@@ -19,6 +19,7 @@ import {
   sleep,
   startRing,
   tempDir,
+  unwrap,
   until,
   writeJournal,
 } from './support/index.mjs'
@@ -121,6 +122,45 @@ describe('a shared store', () => {
     const { manager: again } = open(t, ring, { store: engine.host(old) })
     await again.refresh()
     assert.equal(ring.tokenRequests.length, 3, 'a host that was away')
+    assert.equal(ring.counts.stalePresentations, 0)
+  })
+
+  it('has the push credentials that one host sets on every host, also if another host rotates meanwhile', async (t) => {
+    const ring = await startRing(t)
+    const engine = new Engine()
+    const refreshToken = ring.mint()
+    const [one, other] = [tempDir(t), tempDir(t)].map(
+      (folder) => open(t, ring, { refreshToken, store: engine.host(folder) }).manager,
+    )
+    assert.ok(one && other)
+    await one.getAccessToken()
+    await other.getAccessToken()
+    const kept = () => unwrap(JSON.parse(String(engine.kept?.value)).current.token)
+    const commit = engine.commit.bind(engine)
+    /** @type {(string | null)[]} */
+    const versions = []
+    engine.commit = async (value, version) => {
+      engine.commit = async (value, version) => {
+        versions.push(await commit(value, version))
+        return versions.at(-1) ?? null
+      }
+      // It has read, and is about to write what it has changed.
+      await other.refresh()
+      versions.length = 0
+      return engine.commit(value, version)
+    }
+    const pnc = { fcm: { token: 'push' } }
+    await one.setPushCredentials(pnc)
+    assert.equal(versions.length, 2, 'once more, over what the other host wrote')
+    assert.equal(versions[0], null)
+    assert.equal(ring.tokenRequests.length, 2)
+    assert.deepEqual([kept().rt, kept().pnc], [ring.newest(), pnc])
+    assert.deepEqual(unwrap(one.refreshToken).pnc, pnc)
+    const rotated = unwrap((await other.refresh()).refreshToken)
+    assert.deepEqual([rotated.rt, rotated.pnc], [ring.newest(), pnc], 'a host that had only rotated')
+    await other.setPushCredentials(null)
+    assert.equal(kept().pnc, undefined)
+    assert.equal(unwrap((await one.refresh()).refreshToken).pnc, undefined)
     assert.equal(ring.counts.stalePresentations, 0)
   })
 

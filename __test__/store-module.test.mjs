@@ -3,12 +3,14 @@
 import assert from 'node:assert/strict'
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
 import { describe, it } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { LOGIN, Screen, account, failure, json, noSecret, run, setUp, start } from './support/cli.mjs'
-import { EMAIL, PASSWORD, failure as rejection, open, root, until } from './support/index.mjs'
+import { EMAIL, PASSWORD, failure as rejection, open, readJournal, root, until, unwrap } from './support/index.mjs'
 import { fileEngine } from './support/file-engine.mjs'
+import { terminal } from './support/systems.mjs'
 
 const ENGINE = pathToFileURL(join(root, '__test__', 'support', 'file-engine.mjs')).href
 const STORE = ['--store-module', './ring-store.mjs']
@@ -178,6 +180,40 @@ describe('--store-module', () => {
     await screen.sees('ready')
     screen.pty.kill('SIGTERM')
     assert.equal(await screen.exits(), 0)
+  })
+
+  it('ends watch at the second Ctrl-C while the store hangs, and loses nothing', { skip: terminal }, async (t) => {
+    // It takes the mark before a request, and hangs when it is to take the answer.
+    const hangs = `((engine, { existsSync }) => (value, version) =>
+      existsSync('hangs') && !JSON.parse(value).mark ? new Promise(() => {}) : engine.commit(value, version)
+    )(fileEngine('engine.json'), await import('node:fs'))`
+    const { ring, folder, command, stored } = await withModule(t, { fields: `statePath: './state', commit: ${hangs}` })
+    ring.settings.expiresIn = 1
+    const first = await command(['refresh', '--refresh-token-stdin'], { input: ring.mint() })
+    assert.equal(first.code, 0, first.stderr)
+    ring.settings.expiresIn = 3600
+    writeFileSync(join(folder, 'hangs'), '')
+    const screen = Screen.login(t, ['watch', ...STORE], { ring, cwd: folder })
+    const state = join(folder, 'state')
+    const spool = join(state, String(readdirSync(state).find((name) => name.endsWith('.json'))))
+    await until(
+      () => ring.counts.rotations === 2 && unwrap(readJournal(spool).current.token).rt === ring.newest(),
+      'the answer is in the spool',
+    )
+    screen.pty.write('\x03')
+    await screen.sees('^C')
+    // Two signals that come before a busy process runs are one for it: a person presses the keys again.
+    const presses = setInterval(() => screen.pty.write('\x03'), 200)
+    const { signal } = await screen.ended.finally(() => clearInterval(presses))
+    assert.equal(signal, constants.signals.SIGINT, 'it waits for the store no longer')
+    rmSync(join(folder, 'hangs'))
+    assert.notEqual(unwrap(stored().current.token).rt, ring.newest())
+    const next = await command(['token'])
+    assert.equal(next.code, 0, next.stderr)
+    assert.ok(ring.isAccessLive(next.stdout.trim()))
+    assert.equal(unwrap(stored().current.token).rt, ring.newest())
+    assert.equal(ring.counts.rotations, 2)
+    assert.equal(ring.counts.stalePresentations, 0)
   })
 
   it('takes a store of any kind, from an ES module, from CommonJS and from a promise', async (t) => {

@@ -59,6 +59,18 @@ impl Reason {
     }
 }
 
+/// How a caller came to a refresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Boarding {
+    /// It began the refresh.
+    New,
+    /// It joined a refresh under way.
+    Joined,
+    /// It came when the callers of the refresh had their result, and the shared store did not have the answer yet. The next refresh
+    /// begins after that.
+    Late,
+}
+
 /// The result of sending a token.
 enum Flown<'a> {
     /// Ring's answer is stored.
@@ -94,10 +106,14 @@ impl Inner {
 
     async fn join_in(self: &Arc<Self>, reason: Reason, allowance: Arc<Allowance>) -> Landing {
         loop {
-            let (mut flight, own) = match self.fly(reason, Arc::clone(&allowance)) {
+            let (mut flight, boarding) = match self.fly(reason, Arc::clone(&allowance)) {
                 Ok(flight) => flight,
                 Err(error) => return Landing { result: Err(error), requests: 0 },
             };
+            if boarding == Boarding::Late {
+                while flight.changed().await.is_ok() {}
+                continue;
+            }
             let landing = match flight.wait_for(Option::is_some).await {
                 Ok(landing) => landing.clone(),
                 // Only the end of the runtime ends its task without a result.
@@ -105,25 +121,31 @@ impl Inner {
             };
             let landing = landing.unwrap_or_else(|| Landing { result: Err(closed()), requests: 0 });
             // The refresh of another caller respected the cool-down; a forced one does not.
-            if reason == Reason::Forced && !own && landing.requests == 0 && landing.result.is_err() {
+            if reason == Reason::Forced
+                && boarding == Boarding::Joined
+                && landing.requests == 0
+                && landing.result.is_err()
+            {
                 continue;
             }
             return landing;
         }
     }
 
-    /// The refresh under way, or a new one, and whether it is new. It continues if its caller is dropped.
+    /// The refresh under way, or a new one, and which of both. It continues if its caller is dropped.
     pub(super) fn fly(
         self: &Arc<Self>,
         reason: Reason,
         allowance: Arc<Allowance>,
-    ) -> Result<(watch::Receiver<Option<Landing>>, bool)> {
+    ) -> Result<(watch::Receiver<Option<Landing>>, Boarding)> {
         let clock = self.parts.clock.as_ref();
         let (ended, flight, before) = {
             let mut snapshot = self.snapshot();
             snapshot.check_open()?;
             if let Some(flight) = &snapshot.flight {
-                return Ok((flight.subscribe(), false));
+                let flight = flight.subscribe();
+                let boarding = if flight.borrow().is_some() { Boarding::Late } else { Boarding::Joined };
+                return Ok((flight, boarding));
             }
             if reason == Reason::Unasked {
                 snapshot.demand.last_unasked = Some(clock.monotonic());
@@ -136,8 +158,13 @@ impl Inner {
                     || snapshot.account().access.as_ref().is_some_and(|access| access.is_near_its_end(clock)),
             };
             let (ended, flight) = watch::channel(None);
-            snapshot.flight =
-                Some(Flight { landing: flight.clone(), allowance: Arc::clone(&allowance), stage: Stage::Deciding });
+            let ended = Arc::new(ended);
+            snapshot.flight = Some(Flight {
+                landing: flight.clone(),
+                lands: Arc::downgrade(&ended),
+                allowance: Arc::clone(&allowance),
+                stage: Stage::Deciding,
+            });
             (ended, flight, before)
         };
         // This begins now and not when the task runs first: the process may be about to end.
@@ -165,7 +192,7 @@ impl Inner {
             inner.count_and_trace(reason, &landing, began);
             ended.send_replace(Some(landing));
         });
-        Ok((flight, true))
+        Ok((flight, Boarding::New))
     }
 
     /// Counts a refresh, and reports its end to a listener that traces.
@@ -487,9 +514,9 @@ impl Inner {
     /// Makes a rotation durable, and only then known.
     async fn keep(&self, mut transaction: Transaction<'_>, granted: Granted, write: Option<Write>) -> Result<Auth> {
         let outcome = Outcome::Granted(Box::new(granted));
-        transaction.hold(write);
         // The answer's own lifetime may be over already: a second, on a slow disk.
         let auth = self.auth_even_if_expired(&merge(transaction.state().clone(), &outcome));
+        transaction.hold(write, auth.clone());
         transaction.commit(&outcome).await;
         if let Some(problem) = self.unkept() {
             return Err(problem);

@@ -53,7 +53,9 @@ impl Inner {
 
     /// Tries once to write what only the spool has to the store. Returns whether the store has it.
     pub(super) async fn share_spooled(self: &Arc<Self>, allowance: &Arc<Allowance>) -> bool {
-        if self.sharing().is_none() || self.snapshot().is_persisted() {
+        let Some(sharing) = self.sharing() else { return true };
+        // What the record has is not known before the first look.
+        if self.snapshot().is_persisted() && !sharing.is_looking_first() {
             return true;
         }
         match self.enter_although_closing(allowance).await {
@@ -67,16 +69,18 @@ impl Inner {
     }
 
     /// Waits for the last try of a manager that is being closed. With a shared store the wait is limited to the time of one call of the
-    /// store, because a try makes several calls.
+    /// store, because a try makes several calls. A state that is on no disk is lost with the process: its last try may take the time of
+    /// two calls, a load and a commit.
     pub(super) async fn at_the_end<T>(&self, last_try: impl Future<Output = T>) {
         if self.sharing().is_none() {
             last_try.await;
             return;
         }
+        let calls = if self.is_spooled() { 1 } else { 2 };
         tokio::select! {
             biased;
             _ = last_try => {}
-            () = self.parts.clock.sleep(CALL_LIMIT) => {}
+            () = self.parts.clock.sleep(CALL_LIMIT * calls) => {}
         }
     }
 }

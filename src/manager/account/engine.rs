@@ -15,6 +15,8 @@ use crate::{Error, ErrorCode, Result, Secret, task};
 
 /// The largest number of tries of one write, if the store reports that another host was faster but has this write.
 const MOST_WRITES: usize = 5;
+/// How many writes whose outcome is not known are remembered.
+const MOST_UNCONFIRMED: usize = 32;
 
 /// The shared store of a manager, with everything that the manager needs to use it.
 pub(in crate::manager) struct Sharing {
@@ -25,6 +27,10 @@ pub(in crate::manager) struct Sharing {
     pub(in crate::manager) clock: Arc<RingClock>,
     /// The record that was seen last.
     seen: Mutex<Option<Seen>>,
+    /// The writes whose outcome is not known, since the last one that was confirmed.
+    unconfirmed: Mutex<Vec<u128>>,
+    /// Whether one of them has an outcome that has to be in the store, and not just a mark.
+    is_owed: AtomicBool,
     has_asked_for_warnings: AtomicBool,
     /// Whether a task already writes the spool's answer to the store.
     is_brought: AtomicBool,
@@ -87,6 +93,8 @@ impl Sharing {
             holder: clock.random(),
             clock,
             seen: Mutex::new(None),
+            unconfirmed: Mutex::default(),
+            is_owed: AtomicBool::new(false),
             has_asked_for_warnings: AtomicBool::new(false),
             is_brought: AtomicBool::new(false),
             is_looked_at: AtomicBool::new(false),
@@ -140,12 +148,17 @@ impl Sharing {
                     format!("{} failed ({words}). Nothing is sent until it works again; this is tried again.", self.store.name());
                 Error::new(ErrorCode::Store, message).passing()
             }),
-            () = limit => Err(Error::new(
-                ErrorCode::Store,
-                format!("{} did not answer within 10 seconds. Nothing is sent until it does; this is tried again.", self.store.name()),
-            )
-            .passing()),
+            () = limit => Err(self.unanswered()),
         }
+    }
+
+    /// The error for a call that did not end in time.
+    pub(super) fn unanswered(&self) -> Error {
+        let message = format!(
+            "{} did not answer within 10 seconds. Nothing is sent until it does; this is tried again.",
+            self.store.name()
+        );
+        Error::new(ErrorCode::Store, message).passing()
     }
 
     pub(super) async fn load(&self) -> Result<Read> {
@@ -194,11 +207,17 @@ impl Sharing {
                     // The record of the new version is this host's own.
                     self.sees(Some(&new), state.sequence, state);
                     *version = Some(new);
+                    self.confirms();
                     return Ok(Put::Done { began });
                 }
                 Ok(None) => false,
-                Err(error) if failed => return Err(error),
-                Err(_) => true,
+                Err(error) => {
+                    self.remembers(write);
+                    if failed {
+                        return Err(error);
+                    }
+                    true
+                }
             };
             failed |= fails;
             let read = self.load().await?;
@@ -206,6 +225,7 @@ impl Sharing {
             if found == Some(write) && !fails {
                 // The client sent the same write twice.
                 *version = read.version;
+                self.confirms();
                 return Ok(Put::Done { began });
             }
             if found.is_some_and(|found| writes.contains(&found)) || (fails && read.version == *version) {
@@ -219,10 +239,40 @@ impl Sharing {
         }
     }
 
+    fn remembers(&self, write: u128) {
+        let mut unconfirmed = self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner);
+        if unconfirmed.len() == MOST_UNCONFIRMED {
+            unconfirmed.remove(0);
+        }
+        unconfirmed.push(write);
+    }
+
+    fn confirms(&self) {
+        self.is_owed.store(false, Ordering::Release);
+        self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Notes that the outcome of the last write has to be in the store.
+    pub(super) fn owes(&self) {
+        self.is_owed.store(true, Ordering::Release);
+    }
+
+    /// Whether a record with that write has to be written once more: the store shows an outcome of this host whose write it has not
+    /// confirmed, and what is visible need not be durable.
+    pub(super) fn is_unconfirmed(&self, write: Option<u128>) -> bool {
+        let Some(write) = write.filter(|_| self.is_owed.load(Ordering::Acquire)) else { return false };
+        self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner).contains(&write)
+    }
+
     /// Returns whether the caller has to take the first look at the record: this manager has not read the record, and no other task has
     /// begun to.
     pub(in crate::manager) fn begins_first_look(&self) -> bool {
         !self.is_looked_at.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether the first look was begun and has not ended.
+    pub(in crate::manager) fn is_looking_first(&self) -> bool {
+        self.is_looked_at.load(Ordering::Acquire) && !self.has_looked()
     }
 
     /// Notes that the first look failed, so that the next call may begin another one.

@@ -1,6 +1,6 @@
 //! A refresh under way, which its callers share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::sync::watch;
 
@@ -19,6 +19,8 @@ pub(in crate::manager) struct Landing {
 /// A refresh under way, for which any number of callers wait.
 pub(in crate::manager) struct Flight {
     pub(in crate::manager) landing: watch::Receiver<Option<Landing>>,
+    /// The sender of `landing`. Its task holds it, so that callers notice if that task ends without a result.
+    pub(in crate::manager) lands: Weak<watch::Sender<Option<Landing>>>,
     pub(in crate::manager) allowance: Arc<Allowance>,
     pub(in crate::manager) stage: Stage,
 }
@@ -35,6 +37,13 @@ pub(in crate::manager) enum Stage {
 impl Flight {
     pub(in crate::manager) fn subscribe(&self) -> watch::Receiver<Option<Landing>> {
         self.landing.clone()
+    }
+
+    /// Gives the callers their result before the refresh has ended.
+    pub(super) fn land(&self, landing: Landing) {
+        if let Some(lands) = self.lands.upgrade() {
+            lands.send_replace(Some(landing));
+        }
     }
 
     /// The time that this refresh may still wait for a program's own code.

@@ -17,6 +17,7 @@ use crate::manager::events::{Event, Level};
 use crate::manager::parts::{Parts, Settings};
 use crate::manager::steps::{UnderWay, WaitingLogin};
 use crate::mirror::{Allowance, Turns};
+use crate::shared::CALL_LIMIT;
 use crate::task::BoxFuture;
 use crate::{Error, ErrorCode, Result, Secret, task};
 
@@ -165,6 +166,11 @@ impl Inner {
                 () = &mut changed => changed.set(self.changed.notified()),
             }
         }
+    }
+
+    /// Waits until the manager is being closed.
+    pub(super) async fn closes(&self) {
+        while self.pause(CALL_LIMIT).await {}
     }
 
     /// Fails with `CLOSED` if the manager is closing.

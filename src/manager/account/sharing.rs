@@ -7,11 +7,12 @@
 use std::time::Duration;
 
 use super::engine::{Fate, Read, Sharing, Turned, raced};
+use super::flight::{Landing, Stage};
 use super::inner::Inner;
 use super::pending::Pending;
 use super::snapshot::closed;
 use super::stored::{Shared, Stored};
-use super::transaction::{Start, Transaction};
+use super::transaction::{Answered, Start, Transaction};
 use crate::journal::merge::{Outcome, merge};
 use crate::journal::state::{Lease, Mark, Millis, State};
 use crate::journal::{Begun, Guard, Notice};
@@ -19,7 +20,7 @@ use crate::manager::clock::Clock;
 use crate::manager::events::Level;
 use crate::manager::policy;
 use crate::shared::decide::{self, FIRST_LOOK, LONGEST_LOOK, Turn};
-use crate::shared::lease;
+use crate::shared::{CALL_LIMIT, lease};
 use crate::token::Fingerprint;
 use crate::{Error, ErrorCode, Result, task};
 
@@ -44,6 +45,26 @@ impl Inner {
 
     fn store_failed(&self, error: &Error) {
         self.update(|snapshot, _| snapshot.store_problem = Some(error.clone()));
+    }
+
+    /// The error of a write of the record, with where the newest token is meanwhile.
+    fn only_in_spool(&self, error: Error) -> Error {
+        let is_on_disk = self.parts.store.is_durable();
+        let place = if is_on_disk { self.parts.store.name() } else { "memory".to_owned() };
+        error.with_sentence(&format!(
+            "The newest token is only in {place} of this host until the store takes it; that is tried every 5 seconds."
+        ))
+    }
+
+    /// Reports that the store did not take the newest token.
+    fn report_unshared(&self, error: &Error) {
+        if !self.snapshot().is_unwritten_because_of(error) {
+            self.log(Level::Error, format!("{error}"));
+        }
+        self.update(|snapshot, _| {
+            snapshot.is_to_be_written_again();
+            snapshot.store_problem = Some(error.clone());
+        });
     }
 
     /// Asks the engine once for its warnings, and logs them. No call waits for the answer.
@@ -279,43 +300,77 @@ impl Transaction<'_> {
         }
     }
 
+    /// Writes the state into the record, also over what other hosts write meanwhile. Says what became of a rejection in it.
+    async fn write_record(&mut self, sharing: &Sharing) -> (Fate, Result<()>) {
+        let is_about_rejection = self
+            .turned
+            .as_ref()
+            .is_some_and(|turned| turned.noted.iter().any(|noted| matches!(noted, Outcome::Rejected { .. })));
+        let mut fate = Fate::Kept;
+        for _ in 0..MOST_RACES {
+            match self.put_state(sharing).await {
+                Ok(Some(_)) => return (fate, Ok(())),
+                Ok(None) => {
+                    if is_about_rejection {
+                        fate = Fate::MovedOn;
+                    }
+                    if !self.changed {
+                        return (fate, Ok(()));
+                    }
+                }
+                Err(error) => return (fate, Err(error)),
+            }
+        }
+        (fate, Err(raced(sharing, "This is tried again.")))
+    }
+
     /// Step 8: writes the outcome into the spool, then once into the record. If the record does not take it, a task writes it there later.
     pub(super) async fn write_shared(mut self) -> Fate {
         let inner = self.inner;
         let (Some(sharing), Some(guard)) = (inner.sharing(), self.guard.take()) else { return Fate::Kept };
         inner.snapshot().offered.given = None;
         let state = State { clock_offset: sharing.clock.offset(), ..self.state.clone() };
-        let write = self.in_flight.take().or_else(|| inner.begin_write());
+        let (write, auth) = match self.in_flight.take().map(|answered| *answered) {
+            Some(Answered { write, auth }) => (write, auth),
+            None => (inner.begin_write(), None),
+        };
         let (guard, (newest, spooled)) =
             inner.blocking(guard, move |guard| Stored::commit(guard.as_mut(), state)).await;
         let state = State::clone(&newest);
         // From here on the end of the process loses nothing.
         drop(write);
         self.state = state.clone();
-        let is_about_rejection = self
-            .turned
-            .as_ref()
-            .is_some_and(|turned| turned.noted.iter().any(|noted| matches!(noted, Outcome::Rejected { .. })));
-        let mut fate = Fate::Kept;
-        let mut races = 0;
-        let shared = loop {
-            match self.put_state(sharing).await {
-                Ok(Some(_)) => break Ok(()),
-                Ok(None) => {
-                    if is_about_rejection {
-                        fate = Fate::MovedOn;
-                    }
-                    races += 1;
-                    if !self.changed {
-                        break Ok(());
-                    }
-                    if races == MOST_RACES {
-                        break Err(raced(sharing, "This is tried again."));
+        let is_on_disk = spooled.is_ok() && inner.parts.store.is_durable();
+        let landing = auth.filter(|_| is_on_disk).map(|auth| Landing { result: Ok(auth), requests: 1 });
+        let (fate, shared) = {
+            let mut writing = Box::pin(self.write_record(sharing));
+            tokio::select! {
+                biased;
+                written = &mut writing => written,
+                // No caller waits longer than for one call of the store: the answer is on the disk.
+                () = sharing.clock.sleep(CALL_LIMIT), if landing.is_some() => {
+                    let error = inner.only_in_spool(sharing.unanswered());
+                    inner.report_unshared(&error);
+                    inner.update(|snapshot, clock| {
+                        snapshot.set_stage(Stage::Deciding);
+                        snapshot.adopt(&newest.clone().unwritten(), clock);
+                        if let (Some(flight), Some(landing)) = (&snapshot.flight, landing) {
+                            flight.land(landing);
+                        }
+                    });
+                    inner.snapshot().mirror.wake();
+                    tokio::select! {
+                        biased;
+                        written = &mut writing => written,
+                        // Closing tries it itself, once.
+                        () = inner.closes() => (Fate::Kept, Err(sharing.unanswered())),
                     }
                 }
-                Err(error) => break Err(error),
             }
         };
+        if shared.is_err() {
+            sharing.owes();
+        }
         // A state that the store did not take counts as unwritten, although the disk of this host may have it.
         let newest = if shared.is_ok() { self.read.clone() } else { newest.unwritten() };
         match (shared, spooled) {
@@ -331,17 +386,12 @@ impl Transaction<'_> {
                 let error = error.with_sentence(
                     "The newest token is in memory only until it can be written; that is tried every 5 seconds.",
                 );
-                self.report(&error);
+                inner.report_unshared(&error);
                 *self.slot = Some(Box::new(Pending { guard, state: self.state.clone(), adopted: newest.clone() }));
                 (inner.hooks.keep_sharing)(inner);
             }
             (Err(error), Ok(_)) => {
-                let is_on_disk = inner.parts.store.is_durable();
-                let place = if is_on_disk { inner.parts.store.name() } else { "memory".to_owned() };
-                let error = error.with_sentence(&format!(
-                    "The newest token is only in {place} of this host until the store takes it; that is tried every 5 seconds."
-                ));
-                self.report(&error);
+                inner.report_unshared(&inner.only_in_spool(error));
                 inner.release(guard).await;
                 (inner.hooks.keep_sharing)(inner);
                 if !is_on_disk {
@@ -351,21 +401,11 @@ impl Transaction<'_> {
             }
         }
         inner.update(|snapshot, clock| {
-            snapshot.set_stage(super::flight::Stage::Deciding);
+            snapshot.set_stage(Stage::Deciding);
             snapshot.adopt(&newest, clock);
         });
         inner.snapshot().mirror.wake();
         fate
-    }
-
-    fn report(&self, error: &Error) {
-        if !self.inner.snapshot().is_unwritten_because_of(error) {
-            self.inner.log(Level::Error, format!("{error}"));
-        }
-        self.inner.update(|snapshot, _| {
-            snapshot.is_to_be_written_again();
-            snapshot.store_problem = Some(error.clone());
-        });
     }
 
     /// Writes the record into the spool, so that this host can put it back if the store forgets it.

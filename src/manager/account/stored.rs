@@ -96,14 +96,15 @@ impl Stored {
     }
 
     /// Joins the record of a shared store with everything that only the spool of this host has. The state counts as unwritten until the
-    /// record has that too.
+    /// store has confirmed that too.
     pub(super) fn joined(read: Read, spool: &State, sharing: &Sharing) -> Self {
         let sequence = read.state.as_ref().map_or(0, |record| record.sequence);
+        let is_unconfirmed = sharing.is_unconfirmed(read.state.as_ref().and_then(|record| record.write));
         let Joined { mut state, is_ahead } = decide::join(read.state, spool);
         sharing.sees(read.version.as_deref(), sequence, &mut state);
         let state = record::on_host(state, spool, sharing.clock.wall());
         let state = State { clock_offset: sharing.clock.offset(), ..state };
-        Self { state: Arc::new(state), is_unwritten: is_ahead }
+        Self { state: Arc::new(state), is_unwritten: is_ahead || is_unconfirmed }
     }
 
     /// Writes a state into the record of a shared store.

@@ -17,6 +17,7 @@ use crate::journal::{Claim, Guard, Offer, Origin};
 use crate::manager::activity::Write;
 use crate::manager::events::Level;
 use crate::manager::policy;
+use crate::manager::status::Auth;
 use crate::mirror::{Allowance, Follower};
 use crate::token::{Fingerprint, RefreshToken};
 use crate::{Error, ErrorCode, Result, task};
@@ -45,7 +46,15 @@ pub(in crate::manager) struct Transaction<'a> {
     /// The record of a shared store, once it was read.
     pub(super) turned: Option<Box<Turned>>,
     /// An answer that is on its way to the disk.
-    pub(super) in_flight: Option<Write>,
+    pub(super) in_flight: Option<Box<Answered>>,
+}
+
+/// An answer of Ring that is about to be committed.
+pub(super) struct Answered {
+    /// Holds the end of the process until the answer is on the disk.
+    pub(super) write: Option<Write>,
+    /// What the callers of the refresh get for it.
+    pub(super) auth: Option<Auth>,
 }
 
 /// Whether a request may follow a write that was made for it.
@@ -118,9 +127,9 @@ impl Transaction<'_> {
         self.write().await
     }
 
-    /// Holds the end of the process until the answer that is about to be committed is on the disk.
-    pub(in crate::manager) fn hold(&mut self, write: Option<Write>) {
-        self.in_flight = write;
+    /// Holds the end of the process until the answer that is about to be committed is on the disk. `auth` is what callers get for it.
+    pub(in crate::manager) fn hold(&mut self, write: Option<Write>, auth: Option<Auth>) {
+        self.in_flight = Some(Box::new(Answered { write, auth }));
     }
 
     /// Remembers an outcome for the case that another host is faster.

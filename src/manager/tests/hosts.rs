@@ -1,0 +1,375 @@
+//! Managers on one shared store, on a clock that nobody waits for. The accidents of the protocol are in `tests/simulation`.
+
+use std::sync::atomic::AtomicU64;
+
+use super::*;
+use crate::journal::record;
+use crate::shared::{Answer, CALL_LIMIT, Kept, SharedStore, lease};
+
+/// What becomes of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Commit {
+    Works,
+    Hangs,
+    /// The value is visible, and the call fails: it may not be durable.
+    IsNotConfirmed,
+}
+
+/// Engine with one place, in memory. A test decides what becomes of each commit, and how long a call takes.
+struct Engine {
+    kept: Mutex<Option<Kept>>,
+    next: Mutex<VecDeque<Commit>>,
+    after_that: Mutex<Commit>,
+    takes: Mutex<Duration>,
+    versions: AtomicU64,
+    confirmed: AtomicUsize,
+    loads: Mutex<Vec<tokio::time::Instant>>,
+}
+
+impl Engine {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            kept: Mutex::default(),
+            next: Mutex::default(),
+            after_that: Mutex::new(Commit::Works),
+            takes: Mutex::default(),
+            versions: AtomicU64::new(0),
+            confirmed: AtomicUsize::new(0),
+            loads: Mutex::default(),
+        })
+    }
+
+    fn commits(&self, next: &[Commit], after_that: Commit) {
+        *self.next.lock().unwrap() = next.iter().copied().collect();
+        *self.after_that.lock().unwrap() = after_that;
+    }
+
+    fn takes(&self, takes: Duration) {
+        *self.takes.lock().unwrap() = takes;
+    }
+
+    async fn work(&self) {
+        let takes = *self.takes.lock().unwrap();
+        tokio::time::sleep(takes).await;
+    }
+
+    /// The token in the record.
+    fn raw(&self) -> String {
+        let kept = self.kept.lock().unwrap();
+        let record = record::decode(&kept.as_ref().unwrap().value, &ISSUER.into(), "the engine").unwrap();
+        record.current().map_or_else(String::new, |held| held.token.raw())
+    }
+}
+
+impl SharedStore for Engine {
+    fn load(&self) -> Answer<'_, Option<Kept>> {
+        Box::pin(async move {
+            self.loads.lock().unwrap().push(tokio::time::Instant::now());
+            self.work().await;
+            Ok(self.kept.lock().unwrap().clone())
+        })
+    }
+
+    fn commit(&self, value: Secret, version: Option<String>) -> Answer<'_, Option<String>> {
+        Box::pin(async move {
+            let what = self.next.lock().unwrap().pop_front().unwrap_or(*self.after_that.lock().unwrap());
+            if what == Commit::Hangs {
+                std::future::pending::<()>().await;
+            }
+            self.work().await;
+            let mut kept = self.kept.lock().unwrap();
+            if kept.as_ref().map(|kept| &kept.version) != version.as_ref() {
+                return Ok(None);
+            }
+            let version = self.versions.fetch_add(1, Ordering::SeqCst).to_string();
+            *kept = Some(Kept { value, version: version.clone() });
+            if what == Commit::IsNotConfirmed {
+                return Err(Secret::from("not confirmed"));
+            }
+            self.confirmed.fetch_add(1, Ordering::SeqCst);
+            Ok(Some(version))
+        })
+    }
+}
+
+/// Clock of one host: the jitter and the first random number are the test's.
+struct HostClock {
+    hand: Arc<HandClock>,
+    jitter: f64,
+    chance: u16,
+    asked: AtomicU64,
+}
+
+impl Clock for HostClock {
+    fn wall(&self) -> Millis {
+        self.hand.wall()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.hand.monotonic()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.hand.sleep(duration)
+    }
+
+    fn jitter(&self) -> f64 {
+        self.jitter
+    }
+
+    fn random(&self) -> u128 {
+        u128::from(self.asked.fetch_add(1, Ordering::SeqCst)) << 16 | u128::from(self.chance)
+    }
+}
+
+/// One host. Each has a spool, a wire and a listener of its own.
+struct Host {
+    bench: Bench,
+    jitter: f64,
+    chance: u16,
+}
+
+impl Host {
+    fn new(chance: u16) -> Self {
+        Self::on(Shaky::new(), chance)
+    }
+
+    fn without_a_disk(chance: u16) -> Self {
+        Self::on(Arc::new(MemoryStore::new(ISSUER)), chance)
+    }
+
+    fn on(spool: Arc<dyn Store>, chance: u16) -> Self {
+        Self { bench: Bench::on(spool), jitter: 0.0, chance }
+    }
+
+    fn open(&self, engine: &Arc<Engine>, token: Option<&str>, auto_refresh: bool) -> Manager {
+        let (mut parts, settings) = self.bench.parts(token, auto_refresh);
+        let hand = Arc::clone(&self.bench.clock);
+        parts.clock = Arc::new(HostClock { hand, jitter: self.jitter, chance: self.chance, asked: AtomicU64::new(0) });
+        parts.shared = Some(SharedParts::new(Arc::clone(engine) as Arc<_>, ISSUER.into()));
+        Manager::open(parts, settings).unwrap()
+    }
+
+    fn sent(&self) -> Vec<String> {
+        self.bench.wire.sent()
+    }
+}
+
+const TOKEN: &str = "token-a-of-this-test";
+
+/// Waits until it is so, on the clock that nobody waits for.
+async fn until(what: impl Fn() -> bool) {
+    for _ in 0..1_000 {
+        if what() {
+            return;
+        }
+        tokio::time::sleep(SECOND).await;
+    }
+    panic!("it never was");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_waits_for_one_call_of_a_store_that_hangs() {
+    let (engine, host) = (Engine::new(), Host::new(1));
+    let manager = host.open(&engine, Some(TOKEN), false);
+    // The mark is written, and nothing after it.
+    engine.commits(&[Commit::Works], Commit::Hangs);
+    let began = host.bench.clock.monotonic();
+    let auth = manager.auth().await.unwrap();
+    let waited = host.bench.clock.since(began);
+    assert!(waited >= CALL_LIMIT && waited <= CALL_LIMIT + SECOND, "{waited:?}");
+    assert_eq!(auth.access_token.expose(), "access-1");
+    let status = manager.status();
+    assert_eq!((status.phase, status.persisted), (Phase::Ready, false));
+    let problem = status.problem.unwrap();
+    assert_eq!(problem.code(), ErrorCode::Store);
+    assert!(problem.message().contains("only in shaky of this host until the store takes it"), "{problem}");
+    assert_eq!(raw(manager.refresh_token()), format!("{TOKEN}+"));
+    assert_eq!(host.bench.heard.tokens().len(), 1);
+    assert_eq!(engine.raw(), TOKEN, "it has only the mark");
+    // The next callers have the access token at once, although the write goes on.
+    let asked = host.bench.clock.monotonic();
+    assert_eq!(manager.auth().await.unwrap().access_token.expose(), "access-1");
+    assert_eq!(host.bench.clock.since(asked), Duration::ZERO);
+    engine.commits(&[], Commit::Works);
+    until(|| manager.status().persisted).await;
+    assert_eq!(engine.raw(), format!("{TOKEN}+"));
+    assert_eq!(manager.status().problem, None);
+    assert_eq!(host.sent().len(), 1);
+    assert_eq!(host.bench.heard.warnings(), 1, "one failure is reported once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_a_second_write_repairs_is_no_news_to_the_caller() {
+    let (engine, host) = (Engine::new(), Host::new(1));
+    let manager = host.open(&engine, Some(TOKEN), false);
+    engine.commits(&[Commit::Works, Commit::IsNotConfirmed], Commit::Works);
+    manager.auth().await.unwrap();
+    assert!(manager.status().persisted);
+    assert_eq!((host.bench.heard.warnings(), engine.confirmed.load(Ordering::SeqCst)), (0, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_that_is_asked_for_begins_after_the_write_that_its_callers_did_not_wait_for() {
+    let (engine, host) = (Engine::new(), Host::new(1));
+    let manager = host.open(&engine, Some(TOKEN), false);
+    engine.commits(&[Commit::Works, Commit::Hangs], Commit::Works);
+    let asking = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.auth().await.unwrap() }
+    });
+    // The load after the write that hangs takes its time as well.
+    tokio::time::sleep(SECOND).await;
+    engine.takes(SECOND * 4);
+    asking.await.unwrap();
+    assert!(!manager.status().persisted);
+    let auth = manager.refresh(false).await.unwrap();
+    assert_eq!(auth.access_token.expose(), "access-2");
+    assert_eq!(host.sent(), [TOKEN.to_owned(), format!("{TOKEN}+")]);
+    assert!(manager.status().persisted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_tries_once_more_for_ten_seconds_while_the_store_hangs() {
+    let (engine, host) = (Engine::new(), Host::new(1));
+    let manager = host.open(&engine, Some(TOKEN), false);
+    engine.commits(&[Commit::Works], Commit::Hangs);
+    manager.auth().await.unwrap();
+    let began = host.bench.clock.monotonic();
+    manager.close().await;
+    let waited = host.bench.clock.since(began);
+    assert!(waited <= CALL_LIMIT + SECOND, "{waited:?}");
+    assert_eq!(host.bench.state().current().unwrap().token.raw(), format!("{TOKEN}+"), "the spool has it");
+    // The next process brings it to the store, also if it asks for an access token and ends at once.
+    engine.commits(&[], Commit::Works);
+    let manager = host.open(&engine, None, false);
+    assert_eq!(manager.auth().await.unwrap().access_token.expose(), "access-1");
+    manager.close().await;
+    assert_eq!(engine.raw(), format!("{TOKEN}+"));
+    assert_eq!(host.sent().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_without_a_disk_loses_nothing_on_a_store_that_answers_each_call_in_time() {
+    let (engine, host) = (Engine::new(), Host::without_a_disk(1));
+    let manager = host.open(&engine, Some(TOKEN), false);
+    engine.commits(&[Commit::Works, Commit::Hangs, Commit::Hangs], Commit::Works);
+    assert_eq!(code(manager.auth().await), ErrorCode::Store, "no disk and no store has the answer");
+    // A load and a commit take longer than one call may take.
+    engine.takes(SECOND * 9);
+    manager.close().await;
+    assert_eq!(engine.raw(), format!("{TOKEN}+"));
+    assert!(manager.status().persisted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_counts_as_kept_only_after_the_store_has_confirmed_a_write_of_it() {
+    let (engine, host) = (Engine::new(), Host::new(1));
+    let manager = host.open(&engine, Some(TOKEN), false);
+    engine.commits(&[Commit::Works], Commit::IsNotConfirmed);
+    manager.auth().await.unwrap();
+    assert_eq!(engine.raw(), format!("{TOKEN}+"), "it is visible");
+    assert!(!manager.status().persisted);
+    tokio::time::sleep(SECOND * 60).await;
+    assert!(!manager.status().persisted, "it is visible, and need not be durable");
+    engine.commits(&[], Commit::Works);
+    let before = engine.confirmed.load(Ordering::SeqCst);
+    until(|| manager.status().persisted).await;
+    assert_eq!(engine.confirmed.load(Ordering::SeqCst), before + 1);
+    tokio::time::sleep(SECOND * 60).await;
+    assert_eq!(engine.confirmed.load(Ordering::SeqCst), before + 1, "once is enough");
+}
+
+#[tokio::test(start_paused = true)]
+async fn hosts_that_wait_look_after_250_ms_and_then_less_often_and_not_in_step() {
+    for (jitter, factor) in [(0.0, 1.0), (1.0, 1.2), (-1.0, 0.8)] {
+        let engine = Engine::new();
+        let mut sender = Host::new(1);
+        Arc::get_mut(&mut sender.bench.wire).unwrap().takes = SECOND * 15;
+        let sends = sender.open(&engine, Some(TOKEN), false);
+        let sending = tokio::spawn(async move { sends.auth().await.unwrap() });
+        tokio::time::sleep(SECOND).await;
+        engine.loads.lock().unwrap().clear();
+        let waiter = Host { jitter, ..Host::new(2) };
+        let waits = waiter.open(&engine, Some(TOKEN), false);
+        assert_eq!(waits.auth().await.unwrap().access_token.expose(), "access-1");
+        sending.await.unwrap();
+        assert_eq!(waiter.sent().len(), 0);
+        let looks = engine.loads.lock().unwrap().clone();
+        let gaps: Vec<_> = looks.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64() / factor).collect();
+        // A timer of the runtime counts whole milliseconds.
+        let is = |gap: f64, expected: f64| (gap - expected).abs() <= 0.002;
+        for (gap, expected) in gaps.iter().zip([0.25, 0.5, 1.0]) {
+            assert!(is(*gap, expected), "{gaps:?}");
+        }
+        assert!(gaps.len() > 6 && gaps[3..].iter().all(|gap| is(*gap, 2.0)), "{gaps:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn hosts_wait_for_the_lease_of_a_mark_whose_host_is_gone_and_no_longer() {
+    let engine = Engine::new();
+    let gone = Host::new(1);
+    let manager = gone.open(&engine, Some(TOKEN), false);
+    // Its process dies during the request.
+    let _ = tokio::time::timeout(Duration::from_millis(20), manager.auth()).await;
+    let record = engine.kept.lock().unwrap().clone();
+    tokio::time::sleep(SECOND).await;
+    *engine.kept.lock().unwrap() = record;
+    engine.loads.lock().unwrap().clear();
+    let other = Host::new(2);
+    let began = other.bench.clock.monotonic();
+    other.open(&engine, Some(TOKEN), false).auth().await.unwrap();
+    let waited = other.bench.clock.since(began);
+    let lease = lease(SECOND * 20);
+    assert!(waited >= lease && waited < lease + SECOND, "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_budget_of_rotations_after_401s_is_that_of_each_manager() {
+    let engine = Engine::new();
+    let hosts = [Host::new(1), Host::new(2)];
+    let managers = hosts.each_ref().map(|host| host.open(&engine, Some(TOKEN), false));
+    managers[0].auth().await.unwrap();
+    managers[1].auth().await.unwrap();
+    for (host, manager) in hosts.iter().zip(&managers) {
+        // An answer of another host that is found instead counts as well.
+        let rotations = || host.sent().len() as u64 + manager.stats().adopted;
+        let before = rotations();
+        for _ in 0..20 {
+            let token = manager.auth().await.unwrap().access_token;
+            manager.invalidate_access_token(token.expose()).unwrap();
+        }
+        manager.auth().await.unwrap();
+        assert_eq!(rotations() - before, 5);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn hosts_refresh_unasked_one_after_the_other_so_that_one_does_it_for_all() {
+    for (chances, first) in [([0, 0xffff], 0), ([0xffff, 0x8000], 1)] {
+        let engine = Engine::new();
+        let hosts = chances.map(Host::new);
+        let managers = hosts.each_ref().map(|host| host.open(&engine, Some(TOKEN), true));
+        for manager in &managers {
+            manager.auth().await.unwrap();
+        }
+        let begins = HOUR.mul_f64(0.9);
+        let fifth = HOUR / 50;
+        tokio::time::sleep(begins.saturating_sub(SECOND)).await;
+        let before = hosts.each_ref().map(|host| host.sent().len());
+        let asked = |host: usize| hosts[host].sent().len() - before[host];
+        let adopted = managers[1 - first].stats().adopted;
+        // Until just before its point of the first fifth of the margin, no host asks.
+        tokio::time::sleep(fifth.mul_f64(f64::from(chances[first]) / f64::from(u16::MAX)).saturating_sub(SECOND)).await;
+        assert_eq!((asked(0), asked(1)), (0, 0));
+        tokio::time::sleep(SECOND * 5).await;
+        assert_eq!((asked(first), asked(1 - first)), (1, 0));
+        // The other host finds its answer.
+        tokio::time::sleep(fifth).await;
+        assert_eq!((asked(first), asked(1 - first)), (1, 0));
+        assert_eq!(managers[1 - first].stats().adopted, adopted + 1);
+        let newest = managers.each_ref().map(|manager| raw(manager.refresh_token()));
+        assert_eq!(newest[0], newest[1]);
+    }
+}
