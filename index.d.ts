@@ -323,43 +323,42 @@ export interface CustomStore {
 }
 
 /**
- * A place that several hosts share, with compare-and-set. Each value has a version; a commit names the version that it replaces, and
- * only one commit can win. A call of `load` or `commit` gets ten seconds. A call of the manager from inside them is
- * `INVALID_ARGUMENT`.
+ * A store that several hosts share, on an engine with a compare-and-set operation. Each value has a version. A commit names the version
+ * that it replaces, and of several commits on one version only one wins. The manager waits ten seconds for each call of `load` and
+ * `commit`; after that the call counts as failed. A call of the manager from inside them is `INVALID_ARGUMENT`.
  *
- * `ring-auth/stores` has two. Write one for an engine of your own, and test it with `checkStore` of `ring-auth/stores/check`.
+ * `ring-auth/stores` has such stores for PostgreSQL and Redis. If you write one for another engine, test it with `checkStore` of
+ * `ring-auth/stores/check`.
  */
 export interface SharedStore {
   type?: undefined
   save?: undefined
   /**
-   * Resolves to the value and its version, or to `null` if there is none. Reads from the place that decides: not from a replica, and
-   * not from a cache.
+   * Resolves to the value and its version, or to `null` if there is none. Reads from the server that accepts writes, not from a replica or
+   * a cache.
    */
   load(): Promise<{ value: string; version: string } | null>
   /**
-   * Keeps `value` if the current version is still `version`; `null` means that there must be no value yet. Resolves when the value is
-   * durable.
-   *
-   * Resolves to the new version, which was never used before, or to `null` if another commit was faster. Rejects if the outcome is not
-   * known.
+   * Replaces the value if its version is still `version`; `null` means that there must be no value yet. Resolves when the value is
+   * durable: to the new version, which was never used before. Resolves to `null` if another commit was faster. Rejects if the outcome is
+   * not known.
    */
   commit(value: string, version: string | null): Promise<string | null>
   /** The name of the store in messages. */
   name?: string | undefined
-  /** The folder of this host's spool, on a disk of its own. `null` says that this host has no disk. */
+  /** The folder of this host's spool, on a disk that only this host uses. `null` if this host has no disk. */
   statePath: string | null
   /** Tells the spools of several accounts in one `statePath` apart. At most 512 bytes. Default: `default`. */
   account?: string | undefined
-  /** Seals the record and the spool. All hosts need the same key. Default: both are plain text. */
+  /** The key that seals the record and the spool. All hosts need the same key. Default: both are plain text. */
   key?: StoreKey | undefined
   /** A file of this host that always shows the newest token, such as Homebridge's `config.json`. Default: none. */
   mirror?: SharedStoreMirror | undefined
-  /** Resolves to what an administrator should know about the engine. The manager asks once, and passes each sentence to the logger. */
+  /** Resolves to sentences about settings of the engine that an administrator should know. The manager calls this once, and logs them. */
   warnings?(): Promise<string[]>
 }
 
-/** A file beside a shared store. It is used as with the store of that type, but the shared store takes the place of its journal. */
+/** A file that shows the token beside a shared store. It works as with the store of its type, but without a journal of its own. */
 export type SharedStoreMirror = Omit<HomebridgeStore, 'statePath' | 'key'> | Omit<DotenvStore, 'statePath' | 'key'>
 
 /**

@@ -34,7 +34,7 @@ impl JsStore {
         Ok(Self { load: Arc::new(load), save: Arc::new(save), warnings, name: None })
     }
 
-    /// The same functions as the engine of a shared store of that name.
+    /// Names the store, for the functions of a shared store: its engine has a name in messages.
     pub(super) fn called(self, name: Option<String>) -> Self {
         Self { name, ..self }
     }
@@ -64,7 +64,7 @@ async fn answer_of(
     versioned(called).await.map(|(token, _)| token)
 }
 
-/// The same, with the version that a shared store gave.
+/// The answer of the program with the version that a shared store gave, or the message of its error.
 async fn versioned(
     called: impl Future<Output = napi::Result<Promise<BindingAnswer>>>,
 ) -> Result<(Option<Secret>, Option<String>), Secret> {

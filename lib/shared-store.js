@@ -1,7 +1,7 @@
 // @ts-check
 'use strict'
 
-// The `store` option of a shared store: an object with load and commit, and the functions that the native part calls.
+// The `store` option for a shared store, an object with load and commit: its checks, and the functions that the native part calls.
 
 const { invalid } = require('./errors.js')
 const { callInside, isInside } = require('./inside.js')
@@ -16,7 +16,7 @@ const MAX_ACCOUNT_BYTES = 512
 
 /**
  * Reads the options of a shared store.
- * @param {any} store Read as it is: load and commit may be methods of a class, and are called on it.
+ * @param {any} store Never copied: load and commit may be methods of a class, and are called on this object.
  * @param {Shared} shared
  * @returns {{ store: BindingStore, mirror: BindingStore | undefined, key: unknown, custom: SharedFunctions }}
  */
@@ -36,17 +36,15 @@ function sharedStore(store, shared) {
     throw wrongType('options.store.warnings', 'a function', warnings)
   }
   if (statePath === undefined) {
-    throw invalid(
-      'options.store.statePath is missing: give the folder of this host for what the store does not take at once, or null on a host without a disk',
-    )
+    throw invalid("options.store.statePath is missing: give a folder on this host's own disk, or null if it has none")
   }
   const checked = nonEmpty('options.store.account', account)
-  // Half a surrogate pair becomes U+FFFD on its way, and would have the spool of another account.
+  // The native part gets half a surrogate pair as U+FFFD: two accounts would have one spool.
   if (/\p{Surrogate}/u.test(checked)) throw invalid('options.store.account must be well-formed Unicode')
   if (Buffer.byteLength(checked) > MAX_ACCOUNT_BYTES) {
     throw invalid(`options.store.account must have at most ${MAX_ACCOUNT_BYTES} bytes`)
   }
-  // Without a prototype, from which an absent field would be read.
+  // Without a prototype: the native part would read absent fields from it.
   const native = Object.assign(Object.create(null), {
     type: 'shared',
     account: checked,
@@ -57,7 +55,7 @@ function sharedStore(store, shared) {
   return { store: native, mirror: shown, key, custom: new SharedFunctions(store, shared) }
 }
 
-/** Calls the functions of a shared store, also while an earlier call has not ended, and knows what is called from inside them. */
+/** Calls the functions of a shared store, also while an earlier call has not ended, and recognises calls of the manager from inside them. */
 class SharedFunctions {
   #store
   #shared
@@ -73,7 +71,7 @@ class SharedFunctions {
     if (typeof store.warnings !== 'function') this.warnings = undefined
   }
 
-  // Fields, which are defined: what is assigned would go to a setter on Object.prototype.
+  // Fields are defined. An assignment in the constructor would call a setter on Object.prototype.
 
   /** @type {() => Promise<BindingAnswer>} */
   load = () =>
@@ -83,11 +81,11 @@ class SharedFunctions {
         if (kept === null || kept === undefined) return done()
         const { value, version } = kept
         if (typeof value === 'string' && isVersion(version)) return done({ token: value, version })
-        return failed(`load gave ${kindOf(kept)}, not null or { value, version } with two texts`)
+        return failed(`load gave ${kindOf(kept)}, not null or { value, version } with two strings`)
       },
     )
 
-  // The native part knows one function that keeps something.
+  // The native part calls `save` for both kinds of stores.
   /** @type {(change: import('../binding/binding.js').BindingChange) => Promise<BindingAnswer>} */
   save = (change) =>
     this.#run(
@@ -95,7 +93,7 @@ class SharedFunctions {
       (version) => {
         if (version === null) return done()
         if (isVersion(version)) return done({ version })
-        return failed(`commit gave ${kindOf(version)}, not the new version as a text or null`)
+        return failed(`commit gave ${kindOf(version)}, not the new version as a string or null`)
       },
     )
 
@@ -110,13 +108,13 @@ class SharedFunctions {
   key = () =>
     this.#run(
       () => this.#store.key(),
-      // The core refuses, as an invalid argument, a text that is not a key.
+      // The core refuses a text that is not a key, with INVALID_ARGUMENT.
       (key) => done({ token: this.#shared.keyText(key) ?? '' }),
       // The error's own message could contain the key.
       () => 'it threw',
     )
 
-  /** The manager waits for the function that runs: a call from inside it would wait for itself. */
+  /** Throws if the manager is called from inside load, commit or key: the manager waits for that function, so the call would wait for itself. */
   refuseInside() {
     if (isInside(this)) {
       throw invalid('The manager cannot be called from inside its own load, commit or key, which it is waiting for')

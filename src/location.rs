@@ -135,7 +135,7 @@ impl Opened {
     }
 }
 
-/// The name of an account's spool: the digest tells two accounts apart whose names look alike.
+/// The file name of an account's spool. It contains a digest of the account's name, so that two accounts never have the same spool.
 fn spool_name(account: &str) -> String {
     let label: String =
         account.chars().take(40).map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();

@@ -4,8 +4,8 @@
 /** @typedef {import('./index.js').SharedStore} SharedStore */
 
 /**
- * A shared store as the manager takes it. `remove` is for `checkStore` alone, which cleans up with it: it is not listed among the
- * properties, so that a copy of the store does not have it, and the manager does not see it.
+ * Adds the method `remove` to a shared store. `checkStore` uses it to clean up. The method is not enumerable, so that a copy of the store
+ * does not have it, and the manager does not take it for an unknown option.
  * @param {SharedStore} store
  * @param {(version: string) => Promise<void>} remove
  * @returns {SharedStore}

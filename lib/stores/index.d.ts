@@ -1,24 +1,24 @@
-// `ring-auth/stores`: shared stores, for several hosts with one account.
+// `ring-auth/stores`: shared stores in PostgreSQL and Redis, for one account on several hosts.
 
 import type { SharedStore, SharedStoreMirror, StoreKey } from '../../index.js'
 
 export type { SharedStore } from '../../index.js'
 
-/** Options that both adapters have. */
+/** The options of both {@link postgresStore} and {@link redisStore}. */
 export interface SharedStoreOptions {
-  /** The name of the account in the engine. At most 512 bytes. Default: `default`. */
+  /** The name of the account in the database, the same on all hosts. At most 512 bytes. Default: `default`. */
   account?: string | undefined
-  /** The folder of this host's spool, on a disk of its own. `null` says that this host has no disk. */
+  /** The folder of this host's spool, on a disk that only this host uses. `null` if this host has no disk. */
   statePath: string | null
-  /** Seals the record and the spool. All hosts need the same key. Default: both are plain text. */
+  /** The key that seals the record and the spool. All hosts need the same key. Default: both are plain text. */
   key?: StoreKey | undefined
   /** A file of this host that always shows the newest token, such as Homebridge's `config.json`. Default: none. */
   mirror?: SharedStoreMirror | undefined
 }
 
 /**
- * A client of PostgreSQL: a pool or a client of the package `pg`, one of Neon, or
- * `{ query: async (text, values) => ({ rows: await sql.unsafe(text, values) }) }` for the package `postgres`.
+ * A client of PostgreSQL: a pool or a client of the package `pg`, a client of Neon, or any other object with `query`. For the package
+ * `postgres`: `{ query: async (text, values) => ({ rows: await sql.unsafe(text, values) }) }`.
  */
 export interface PostgresClient {
   // biome-ignore lint/suspicious/noExplicitAny: the clients declare their rows and values differently
@@ -27,7 +27,7 @@ export interface PostgresClient {
 
 /** Options of {@link postgresStore}. */
 export interface PostgresStoreOptions extends SharedStoreOptions {
-  /** The table, as `table` or `schema.table`. Every other character is part of a name. Default: `ring_auth`. */
+  /** The table, as `table` or `schema.table`. All characters but the dot are part of a name. Default: `ring_auth`. */
   table?: string | undefined
 }
 
@@ -44,7 +44,7 @@ export interface PostgresStoreOptions extends SharedStoreOptions {
  */
 export function postgresStore(client: PostgresClient, options: PostgresStoreOptions): SharedStore
 
-/** A client of Redis or Valkey: of the packages `ioredis` and `redis`, or a function that sends one command. */
+/** A client of Redis or Valkey: one of the packages `ioredis` or `redis`, or a function that sends one command. */
 export type RedisClient =
   | ((...args: string[]) => unknown)
   | { call(command: string, ...args: string[]): Promise<unknown> }
@@ -53,18 +53,18 @@ export type RedisClient =
 
 /** Options of {@link redisStore}. */
 export interface RedisStoreOptions extends SharedStoreOptions {
-  /** The key is the prefix and the account. Default: `ring-auth:`. */
+  /** The prefix of the key in Redis. The account follows it. Default: `ring-auth:`. */
   prefix?: string | undefined
   /**
    * When a commit counts as durable.
-   * - `waitaof`: after `WAITAOF` (Redis 7.2, Valkey 7.2). The server needs `appendonly yes`.
-   * - `always`: if the server has `appendonly yes` and `appendfsync always`. For older servers.
-   * - `server`: at once. The server is trusted, for example a managed one that does not tell its settings.
+   * - `waitaof`: when `WAITAOF` has confirmed it (Redis 7.2 or later, Valkey). The server needs `appendonly yes`.
+   * - `always`: when the server has answered. The server needs `appendonly yes` and `appendfsync always`. For older servers.
+   * - `server`: when the server has answered, whatever its settings are. For a managed server that makes writes durable by itself.
    *
    * Default: `waitaof`.
    */
   durable?: 'waitaof' | 'always' | 'server' | undefined
-  /** With `waitaof`: how many replicas must have the commit on their disks. Default: 0. */
+  /** With `waitaof`: the number of replicas that must have the commit on their disks, at most 100. Default: 0. */
   replicas?: number | undefined
 }
 

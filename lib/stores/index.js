@@ -4,5 +4,5 @@
 const { postgresStore } = require('./postgres.js')
 const { redisStore } = require('./redis.js')
 
-// Written as a literal: this is how Node finds the names for `import`.
+// An object literal, so that Node finds the names for `import`.
 module.exports = { postgresStore, redisStore }

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict'
 
-// The options that all adapters have in common.
+// The options that both adapters have in common.
 
 const { nonEmpty, properties, refuseUnknown } = require('../checks.js')
 const { invalid } = require('../errors.js')
@@ -10,7 +10,7 @@ const { invalid } = require('../errors.js')
 /** @typedef {Pick<SharedStore, 'account' | 'statePath' | 'key' | 'mirror'>} CommonOptions */
 
 const COMMON = ['account', 'statePath', 'key', 'mirror']
-/** The longest name of an account, in bytes: PostgreSQL indexes no longer text than about 2,700 bytes. */
+/** The longest name, in bytes. PostgreSQL cannot index a text of more than about 2,700 bytes. */
 const MOST_NAME_BYTES = 512
 const DEFAULT_ACCOUNT = 'default'
 
@@ -27,7 +27,7 @@ function adapterOptions(options, own) {
   const account = given.account === undefined ? DEFAULT_ACCOUNT : name('options.account', given.account)
   /** @type {CommonOptions} */
   const common = { account, statePath: statePath(given.statePath) }
-  // The manager checks the key and the mirror: it does so for every store.
+  // The manager checks the key and the mirror, as for every store.
   if (given.key !== undefined) common.key = /** @type {any} */ (given.key)
   if (given.mirror !== undefined) common.mirror = /** @type {any} */ (given.mirror)
   return { account, common, given }
@@ -43,13 +43,13 @@ function statePath(value) {
 }
 
 /**
- * A name under which an engine keeps something. Two names that are different here must be different there, too.
+ * Checks a name that an engine uses as a key. Two different names must be different for the engine too.
  * @param {string} option
  * @param {unknown} value
  */
 function name(option, value) {
   const text = withoutNull(option, nonEmpty(option, value))
-  // Half a surrogate pair becomes U+FFFD on its way to the engine, and would be the name of another account.
+  // The engine gets half a surrogate pair as U+FFFD: two names would be one.
   if (/\p{Surrogate}/u.test(text)) throw invalid(`${option} must be well-formed Unicode`)
   if (Buffer.byteLength(text) > MOST_NAME_BYTES) throw invalid(`${option} is longer than ${MOST_NAME_BYTES} bytes`)
   return text

@@ -1,16 +1,16 @@
 // @ts-check
 'use strict'
 
-// The statements of PostgreSQL, and how the name of a table is written in them.
+// The SQL statements of the adapter for PostgreSQL, and the quoting of the table's name.
 
 const { invalid } = require('../errors.js')
 const { name } = require('./options.js')
 
-/** PostgreSQL cuts a longer name without an error, and then two names are one table. */
+/** The longest name of a table or schema, in bytes. PostgreSQL truncates a longer name without an error, so that two names could be one table. */
 const MOST_IDENTIFIER_BYTES = 63
 
 /**
- * `table` or `schema.table`, quoted.
+ * Returns `table` or `schema.table` with each part quoted.
  * @param {string} option
  * @param {unknown} value
  */
@@ -33,20 +33,20 @@ function identifier(option, part) {
 }
 
 /**
- * Turns `synchronous_commit` on for the transaction of this statement if the role has it off, and is always true. PostgreSQL would
- * otherwise answer before the row is on the disk.
+ * A condition that is always true, and turns `synchronous_commit` on for the transaction of this statement if the role has it off.
+ * Otherwise PostgreSQL would answer before the row is on the disk.
  */
 const DURABLY = `(CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) ELSE '' END) IS NOT NULL`
 
-/** @param {string} table A name that is quoted already. */
+/** @param {string} table The quoted name. */
 function statements(table) {
   return {
     create: `CREATE TABLE IF NOT EXISTS ${table} (account text PRIMARY KEY, version bigint NOT NULL, value text NOT NULL, changed_at timestamptz NOT NULL DEFAULT now())`,
-    // One row in any case, so that a replica is recognised even if it has no value.
+    // Returns one row in any case, so that a replica is recognised even if there is no value.
     load: `SELECT pg_is_in_recovery() AS replica, kept.version::text AS version, kept.value AS value FROM (SELECT 1) AS one LEFT JOIN ${table} AS kept ON kept.account = $1::text`,
     role: 'SELECT pg_is_in_recovery() AS replica',
     insert: `INSERT INTO ${table} (account, value, version) SELECT $1::text, $2::text, $3::bigint WHERE ${DURABLY} ON CONFLICT DO NOTHING RETURNING version::text AS version`,
-    // A client that sends the statement again finds its own version there.
+    // If a client sends the statement twice, the second one finds the new version.
     update: `UPDATE ${table} SET version = $4::bigint, value = $2::text, changed_at = now() WHERE account = $1::text AND version IN ($3::bigint, $4::bigint) AND ${DURABLY} RETURNING version::text AS version`,
     remove: `DELETE FROM ${table} WHERE account = $1::text AND version = $2::bigint`,
     fsync: `SELECT current_setting('fsync') AS fsync`,

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict'
 
-// A shared store in a table of PostgreSQL. Each call is one statement and keeps no state of a session, so that it works behind every
+// A shared store in a table of PostgreSQL. Each call is one statement and uses no session state, so that the store works behind every
 // pooler.
 
 const { randomBytes } = require('node:crypto')
@@ -17,7 +17,7 @@ const { statements, tableName } = require('./postgres-sql.js')
 
 const DEFAULT_TABLE = 'ring_auth'
 
-// The codes of errors, as PostgreSQL calls them.
+// Error codes of PostgreSQL, with the names from its documentation.
 const UNDEFINED_TABLE = '42P01'
 const DUPLICATE_TABLE = '42P07'
 const DUPLICATE_OBJECT = '42710'
@@ -25,8 +25,8 @@ const UNIQUE_VIOLATION = '23505'
 const SERIALIZATION_FAILURE = '40001'
 const INSUFFICIENT_PRIVILEGE = '42501'
 /**
- * What `CREATE TABLE IF NOT EXISTS` fails with if another host creates the table at the same time: it depends on which catalogue the
- * two meet in, that of relations or that of types.
+ * The codes with which `CREATE TABLE IF NOT EXISTS` fails if another host creates the table at the same time. The code depends on the
+ * catalogue in which the conflict occurs: that of relations or that of types.
  */
 const CREATED_MEANWHILE = [DUPLICATE_TABLE, DUPLICATE_OBJECT, UNIQUE_VIOLATION]
 
@@ -122,7 +122,7 @@ function postgresStore(client, options) {
 }
 
 /**
- * The rows of a statement, from whatever client of PostgreSQL this is.
+ * Returns a function that runs a statement with the client, and resolves to the rows.
  * @param {any} client
  * @returns {(text: string, values: string[]) => Promise<Row[]>}
  */
@@ -145,7 +145,7 @@ function queryOf(client) {
   }
 }
 
-/** A version that was never used before, and that no failover can bring back: 63 random bits. */
+/** Returns 63 random bits as the new version. A counter would repeat versions after a failover that forgets commits. */
 function newVersion() {
   return (randomBytes(8).readBigUInt64BE() >> 1n).toString()
 }

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict'
 
-// Which client of Redis this is, by its methods, and one way to send a command with each of them.
+// Recognises the client of Redis by its methods, and sends commands with it. Also converts the replies of all clients.
 
 const { kindOf } = require('../checks.js')
 const { invalid } = require('../errors.js')
@@ -11,7 +11,7 @@ const { invalid } = require('../errors.js')
 const WANTED = 'a client of ioredis, a client of the package redis, or a function (...args) => reply'
 
 /**
- * A function that sends a command to the server that has a key, whether or not the command names the key itself.
+ * Returns a function that sends a command to the server that has a key, even if the command does not name the key.
  * @param {any} client
  * @param {string} key
  * @returns {Send}
@@ -22,7 +22,7 @@ function sender(client, key) {
     throw invalid(`The client of Redis must be ${WANTED}, got ${kindOf(client)}`)
   }
   const has = (/** @type {string} */ method) => typeof client[method] === 'function'
-  // ioredis; its cluster has `nodes` too, and sends a command without a key anywhere. In a pipeline it goes where the others go.
+  // A cluster of ioredis sends a command without a key to any server. In a pipeline, the command goes to the server of the other command.
   if (has('call') && has('nodes') && has('pipeline')) {
     return async ([command = '', ...args]) => {
       if (args.includes(key)) return client.call(command, ...args)
@@ -38,7 +38,7 @@ function sender(client, key) {
     }
   }
   if (has('call')) return async ([command, ...args]) => client.call(command, ...args)
-  // The package redis: a cluster is told the key, a sentinel is not.
+  // The package redis: a cluster takes the key as an argument, a sentinel does not.
   if (has('sendCommand') && has('nodeClient')) return async (args) => client.sendCommand(key, false, args)
   if (has('sendCommand') && has('acquire')) return async (args) => client.sendCommand(false, args)
   if (has('sendCommand')) return async (args) => client.sendCommand(args)
@@ -46,7 +46,7 @@ function sender(client, key) {
 }
 
 /**
- * A reply as text; null for none.
+ * Converts a reply to text. Returns null if the reply is empty.
  * @param {unknown} reply
  * @returns {string | null}
  */
@@ -59,7 +59,7 @@ function textOf(reply) {
 }
 
 /**
- * A reply of several parts.
+ * Checks that a reply is a list.
  * @param {unknown} reply
  * @returns {unknown[]}
  */
@@ -69,7 +69,7 @@ function listOf(reply) {
 }
 
 /**
- * A reply of names and values: a list in version 2 of the protocol, a map or an object in version 3.
+ * Converts a reply of names and values to a map. The reply is a list in version 2 of the protocol, and a map or an object in version 3.
  * @param {unknown} reply
  * @returns {Map<string, string>}
  */

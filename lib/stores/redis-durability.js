@@ -1,19 +1,19 @@
 // @ts-check
 'use strict'
 
-// When a commit to Redis counts as durable.
+// Checks that a commit to Redis is durable, in the ways of the option `durable`.
 
 const { listOf, mapOf, textOf } = require('./redis-client.js')
 
 /** @typedef {import('./redis-client.js').Send} Send */
 
 /**
- * What is asked before a commit, and after it. Both throw if the commit is not durable, or may not be.
+ * The checks before and after a commit. Each rejects if the commit is not durable, or if that is not known.
  * @typedef {object} Durability
- * @property {() => Promise<() => Promise<void>>} begin Throws before anything was written. Gives what is called after the commit.
+ * @property {() => Promise<() => Promise<void>>} begin The check before the commit. Resolves to the check after it.
  */
 
-/** How long a commit waits for the disks, in milliseconds. The manager waits for ten seconds in all. */
+/** The time for which a commit waits for the disks, in milliseconds. The manager waits ten seconds for the whole call. */
 const WAIT_MS = 5000
 
 /**
@@ -29,7 +29,7 @@ function durability(send, durable, replicas) {
 }
 
 /**
- * `WAITAOF` speaks of what its own connection has written, so that connection must be the same before and after.
+ * Checks with `WAITAOF`. This command confirms only the writes of its own connection, so the connection must be the same before and after.
  * @param {Send} send
  * @param {number} replicas
  * @returns {Durability}
@@ -56,7 +56,7 @@ function byWaitAof(send, replicas) {
 }
 
 /**
- * Which connection this is, on which run of the server: the numbers of connections begin anew with each.
+ * Identifies the connection, by its number and the run of the server. After a restart, the server uses the same numbers again.
  * @param {Send} send
  */
 async function connection(send) {
@@ -66,12 +66,12 @@ async function connection(send) {
 }
 
 /**
- * Asks for what is true of any write, before one is made: a server that cannot answer must not be written to.
+ * Calls `WAITAOF` before the commit. If the server does not support it, the commit must not be written.
  * @param {Send} send
  */
 async function demandWaitAof(send) {
   try {
-    // The shortest wait: nothing has been written yet, and a wait of 0 has no end.
+    // 1 ms, the shortest wait, because nothing has been written yet. A wait of 0 would have no end.
     await send(['waitaof', '1', '0', '1'])
   } catch (error) {
     const words = String(/** @type {any} */ (error)?.message)

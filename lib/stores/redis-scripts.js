@@ -1,11 +1,11 @@
 // @ts-check
 'use strict'
 
-// The scripts that run inside Redis or Valkey. Each names its key, so that a cluster runs it where the key is.
+// The Lua scripts that run inside Redis or Valkey. Each names its key, so that a cluster runs it on the server of the key.
 
 /**
- * Refuses a replica, which can be behind. If the user may not ask for the role, a write that changes nothing takes its place, which a
- * replica refuses.
+ * Ends with an error on a replica, which can be behind. If the user of Redis may not call INFO, the script tries a write that changes
+ * nothing: a replica refuses every write.
  */
 const REFUSES_REPLICA = `
 local info = redis.pcall('INFO', 'replication')
@@ -16,15 +16,15 @@ elseif string.find(info, 'role:slave', 1, true) then
 end
 `
 
-/** Gives the value and its version. It is a script, so that no client sends it to a replica. */
+/** Returns the value and its version. This is a script, so that no client sends it to a replica. */
 const LOAD = `${REFUSES_REPLICA}
 return redis.call('HMGET', KEYS[1], 'value', 'version')
 `
 
 /**
- * Keeps a value (ARGV[3]) if the version is still the expected one (ARGV[1], empty if there is to be none), and gives the new version
- * (ARGV[2]). A client that sends the script again finds its own version there. It writes again then: the server's answer about
- * durability is about what this connection has written.
+ * Stores a value (ARGV[3]) if the version is still the expected one (ARGV[1]; empty if there must be no value yet), and returns the new
+ * version (ARGV[2]). If a client sends the script twice, the second run finds the new version. It writes the value again, because
+ * `WAITAOF` confirms only the writes of its own connection.
  */
 const COMMIT = `${REFUSES_REPLICA}
 local version = redis.call('HGET', KEYS[1], 'version') or ''
@@ -35,7 +35,7 @@ redis.call('PERSIST', KEYS[1])
 return ARGV[2]
 `
 
-/** Removes the value of a version (ARGV[1]). */
+/** Removes the value if it has a certain version (ARGV[1]). */
 const REMOVE = `
 if redis.call('HGET', KEYS[1], 'version') == ARGV[1] then redis.call('DEL', KEYS[1]) end
 return false

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict'
 
-// A shared store in a hash of Redis or Valkey, one for each account.
+// A shared store in Redis or Valkey: one hash for each account.
 
 const { randomUUID } = require('node:crypto')
 const { wrongType } = require('../checks.js')
@@ -70,7 +70,7 @@ function redisStore(client, options) {
         const memory = textOf(await send(['info', 'memory'])) ?? ''
         const setting = (/** @type {string} */ of) => new RegExp(`^${of}:(\\S+)`, 'm').exec(memory)?.[1] ?? ''
         const policy = setting('maxmemory_policy')
-        // The other policies evict only keys with a time to live, and this one has none.
+        // The other policies evict only keys with a time to live. The key of this store has none.
         return policy.startsWith('allkeys') && setting('maxmemory') !== '0'
           ? [
               `This Redis evicts keys (maxmemory-policy ${policy}): it can forget a token. Set maxmemory-policy noeviction`,

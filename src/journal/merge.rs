@@ -19,8 +19,8 @@ pub enum Outcome {
         sent: Fingerprint,
         /// The time of the rejection.
         at: Millis,
-        /// Whether Ring may have accepted the token before, in a request whose answer is not known: of another process or host, or
-        /// one that failed. Then the token before it is two behind, and is not sent.
+        /// Whether Ring may have accepted the token before, in a request whose answer is not known: one of another process or host, or
+        /// one that failed. Then the previous token is two rotations behind, and is not sent.
         in_doubt: bool,
     },
     /// The requests with a token failed, and the manager has to wait before the next one.
@@ -70,7 +70,8 @@ pub struct Granted {
     pub access: Access,
     /// Whether the time of the access token is that of the answer. Of two answers to one token, one without a time is the later one.
     pub is_dated: bool,
-    /// With a shared store: the manager that has the answer. A mark of any other one is of a request that may still be under way.
+    /// With a shared store: the holder of the marks of the manager that has the answer. A mark of another holder stands for a request that
+    /// may still be under way.
     pub holder: Option<u128>,
 }
 
@@ -88,7 +89,7 @@ pub struct LoggedIn {
 /// Applies an outcome to a state.
 ///
 /// An outcome that is applied twice changes nothing the second time. A token that was spent never becomes the current
-/// one again. A token that Ring gave with an outcome is the current one afterwards, or the newest of the fallback,
+/// one again. A token that Ring gave with an outcome is afterwards the current one, a sibling of it, or the newest of the fallback,
 /// unless the state knows that it was spent already, that the account was logged out after it came, or two newer
 /// families that work.
 #[must_use]
@@ -97,7 +98,7 @@ pub fn merge(mut state: State, outcome: &Outcome) -> State {
         Outcome::Granted(granted) => grant(&mut state, granted),
         Outcome::Rejected { sent, at, in_doubt } => reject(&mut state, *sent, *at, *in_doubt),
         Outcome::BackedOff { sent, cool_down, in_doubt } => {
-            // Between hosts the mark stays beside the wait: it says to all of them that the token may be spent.
+            // In a record the mark stays beside the cool-down: it tells the other hosts that the token may be spent.
             let stays = |mark: &Mark| mark.fingerprint == *sent && mark.lease.is_some() && *in_doubt;
             if !state.mark.as_ref().is_some_and(stays) {
                 clear_mark(&mut state, *sent);
@@ -129,8 +130,7 @@ pub fn merge(mut state: State, outcome: &Outcome) -> State {
     state
 }
 
-/// Takes over the answers beside the current token that only the spool has, because the record did not take the write with them. Says
-/// whether there were any.
+/// Takes over the siblings that only the spool has, because the record did not take the write with them. Returns whether there were any.
 pub fn take_siblings(state: &mut State, spool: &State) -> bool {
     let Some(current) = state.fingerprint() else { return false };
     let mut has_taken = false;
@@ -139,7 +139,7 @@ pub fn take_siblings(state: &mut State, spool: &State) -> bool {
         if !is_unknown(state, fingerprint) {
             continue;
         }
-        // If another host rotated since, it is spent.
+        // If another host has rotated the token since, the sibling is spent, and only its fingerprint is kept.
         if spool.fingerprint() == Some(current) && state.siblings.len() < MAX_SIBLINGS {
             state.siblings.push(sibling.clone());
         }
@@ -186,7 +186,7 @@ fn grant(state: &mut State, granted: &Granted) {
     }
 }
 
-/// Puts an answer where its token is.
+/// Applies an answer at the place of the token that was sent: the current token, a sibling, the fallback or none of these.
 fn place(state: &mut State, granted: &Granted) {
     let (sent, new) = (granted.sent, granted.token.fingerprint());
     let access = &granted.access;
@@ -214,7 +214,7 @@ fn place(state: &mut State, granted: &Granted) {
     }
     forgive(state, sent);
     if let Some(at) = sibling(state, sent) {
-        // Ring accepted this one, so it has the place of the current token, which may still work.
+        // Ring accepted the sibling, so its successor becomes the current token. The former current token may still work, and is kept.
         let other = state.use_sibling(at);
         rotate(state, Sent::Current, granted);
         state.siblings.extend(other);
@@ -254,7 +254,7 @@ fn place(state: &mut State, granted: &Granted) {
     state.remember(new);
 }
 
-/// The place of a token among the other answers.
+/// The index of a token among the siblings.
 fn sibling(state: &State, fingerprint: Fingerprint) -> Option<usize> {
     state.siblings.iter().position(|sibling| is(Some(&sibling.held), fingerprint))
 }
@@ -281,7 +281,7 @@ fn rotate(state: &mut State, sent: Sent, granted: &Granted) {
     state.rotated(sent, &granted.token.raw(), &granted.hardware_id, granted.access.clone());
 }
 
-/// Applies a second answer to one token: the later one is used, and the other becomes the fallback. The spent token is never sent again.
+/// Applies a second answer to one token: the later one is used, and the other becomes a sibling. The spent token is never sent again.
 fn second_successor(state: &mut State, granted: &Granted) {
     let new = stored(granted);
     let fingerprint = granted.token.fingerprint();

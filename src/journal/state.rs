@@ -73,14 +73,15 @@ pub struct State {
     pub mirrors: Vec<MirrorRecord>,
     /// Other answers to the token that the current one came from, the last one at the end; bounded by [`MAX_SIBLINGS`].
     pub siblings: Vec<Sibling>,
-    /// The token for which a request was sent whose answer is not known, while it is the current one. Ring may have spent it: if it is
-    /// rejected, that says nothing about the token before it.
+    /// The current token, if a request with it was sent and the answer is not known. Ring may have accepted it already: a rejection of it
+    /// then says nothing about the previous token.
     pub doubted: Option<Fingerprint>,
-    /// 128 random bits, new for each write of a shared store's record: a write whose answer was lost is recognised by them.
+    /// In the record of a shared store: 128 random bits, new for each write. By these bits, a manager recognises its write if the answer to
+    /// it was lost.
     pub write: Option<u128>,
-    /// Where the spool of a shared store is, as [`super::Guard::place`] says. A copy of the spool is recognised by it.
+    /// In a spool: its place when its mark was written, as [`super::Guard::place`] returns it. A copy of the spool has another place.
     pub spool_place: Option<String>,
-    /// In a spool: how far Ring's clock is ahead of this host's, in milliseconds.
+    /// In a spool: the time by which Ring's clock is ahead of this host's, in milliseconds.
     pub clock_offset: i64,
     /// Keys of later versions of this package.
     pub unknown: Map<String, Value>,
@@ -196,32 +197,32 @@ pub struct Mark {
     pub deadline: Millis,
     /// The number of starts that have found the mark and have sent the token again.
     pub starts: u32,
-    /// In the record of a shared store: who waits for the answer, and for how long the others wait.
+    /// In the record of a shared store: the manager that wrote the mark, and the time for which the other hosts wait.
     pub lease: Option<Lease>,
 }
 
-/// The right to send a token, between hosts.
+/// The right of one manager to send a token, while other hosts wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
-    /// 128 random bits of the manager that has it.
+    /// 128 random bits that stand for the manager.
     pub holder: u128,
-    /// How long another host waits from its first look at the mark.
+    /// The time for which another host waits, from its first look at the mark.
     pub length: Duration,
 }
 
 impl Lease {
-    /// The holder of a mark behind which no request is under way: the token only rests.
+    /// The holder of a mark without a request: nobody sends the token before the lease is over.
     pub const NOBODY: u128 = 0;
 }
 
 impl Mark {
-    /// Whether a request is under way, or was when its process ended.
+    /// Whether the mark stands for a request: one that is under way, or was when its process ended.
     #[must_use]
     pub fn is_of_a_request(&self) -> bool {
         self.lease.is_none_or(|lease| lease.holder != Lease::NOBODY)
     }
 
-    /// The mark with which another token rests for as long as the request of this one may take.
+    /// Returns a mark without a request for another token. That token rests until the request of this mark has ended.
     #[must_use]
     pub fn resting(self, fingerprint: Fingerprint) -> Self {
         let lease = self.lease.map(|lease| Lease { holder: Lease::NOBODY, ..lease });
@@ -232,9 +233,9 @@ impl Mark {
 /// Another answer to the token that the current one came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sibling {
-    /// The token of that answer. The time is Ring's.
+    /// The token of that answer, with Ring's time.
     pub held: StoredToken,
-    /// The token that was sent for it.
+    /// The token that was sent to get it.
     pub source: Fingerprint,
 }
 

@@ -11,7 +11,7 @@
 //!  handle                                      the manager as its callers have it
 //!  edit, login                                 what a user changes
 //!  refresh                                     what time changes
-//!  sync, watch, share                          the mirror follows the journal; another process logs in; the shared store follows the spool
+//!  sync, watch, share                          the mirror follows the journal; another process logs in; the shared store gets what only the spool has
 //!  account/ enter                              the way into the store
 //!  account/ sharing                            the record of a shared store within a transaction
 //!  account/ transaction                        the right to change what is kept

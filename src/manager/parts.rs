@@ -26,7 +26,7 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// The receiver of events.
     pub listener: Arc<dyn Listener>,
-    /// The shared store that keeps the account, if it is kept in one. `store` is the spool of this host then.
+    /// The shared store, if the account is kept in one. Then `store` is the spool of this host.
     pub shared: Option<SharedParts>,
     /// The runtime in which tasks run.
     pub runtime: Handle,
@@ -36,7 +36,7 @@ pub struct Parts {
 pub struct SharedParts {
     pub(super) engine: Arc<dyn SharedStore>,
     pub(super) codec: Codec,
-    /// What the manager knows about the engine, once it is open.
+    /// The shared store as the manager uses it, once the manager is open.
     pub(super) sharing: Option<Box<Sharing>>,
 }
 

@@ -4,22 +4,22 @@ import type { SharedStore } from '../index.js'
 
 export type { SharedStore } from '../index.js'
 
-/** What {@link checkStore} takes: a shared store that can perhaps remove what was written. */
+/** A shared store for {@link checkStore}. It may have a method that removes a value. */
 export interface CheckedStore extends SharedStore {
-  /** Removes the value of a version. Only `checkStore` calls it, to clean up. */
+  /** Removes the value if it has this version. Only `checkStore` calls this method, to clean up. */
   remove?(version: string): Promise<void>
 }
 
 /**
- * Checks that a store keeps the rules of shared stores. Each call of `makeStore` makes a store of its own for the same account, as if
- * it were on another host. Nothing may be kept for that account yet. A check makes about a hundred commits, and removes at its end what
- * it has written if the store has a method `remove`.
+ * Checks that a store follows the rules of shared stores. Each call of `makeStore` must return a new store for the same account, as if it
+ * were on another host. The account must have no value yet. A check makes about a hundred commits. If the store has a method `remove`, the
+ * check removes its value at the end.
  *
- * Not everything can be seen from outside: that a failure of the network makes `commit` reject, that a commit is on the disk when it
- * resolves, and that the engine forgets nothing at a failover.
+ * Three rules cannot be checked: `commit` rejects if the network fails, a commit is on the disk when it resolves, and the engine forgets
+ * no commit at a failover.
  *
- * @throws {RingAuthError} `STORE`: the message says which rule is broken. `INVALID_ARGUMENT`: `makeStore` does not make a store, or the
- * store holds a value already, which is left as it is.
+ * @throws {RingAuthError} `STORE`: the store breaks a rule, and the message says which one. `INVALID_ARGUMENT`: `makeStore` does not return
+ * a store, or the store has a value already, which stays as it is.
  *
  * @example
  * await checkStore(() => myStore({ account: 'check', statePath: null }))

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict'
 
-// The rules that a shared store must keep, in the order in which they are tried. Each takes up what the one before has left.
+// The rules of shared stores, in the order in which they are checked. Each check begins with the value that the previous check has left.
 
 const { RingAuthError } = require('../../errors.js')
 const { broken, wordsOf } = require('./subject.js')
@@ -12,10 +12,10 @@ const { broken, wordsOf } = require('./subject.js')
 
 const HOSTS = 8
 const ROUNDS = 5
-/** About what a record has with the longest list of fingerprints, and tokens of an ordinary length. */
+/** The length of the longest text: more than a record has with the longest list of fingerprints, and tokens of an ordinary length. */
 const LARGE = 100_000
 
-/** What happens to a text on its way through an engine. A record ends with a line end. */
+/** Texts that an engine may change by mistake. A record ends with a line end. */
 const TEXTS = [
   { what: 'white space at its end', text: '\t two spaces  \r\n\n' },
   { what: 'letters outside of ASCII', text: 'ä ß 漢字 🔑 e\u0301 \u2028' },
@@ -26,10 +26,10 @@ const TEXTS = [
   { what: `a length of ${LARGE.toLocaleString('en')} characters`, text: 'kä'.repeat(LARGE / 2) },
 ]
 
-/** A version that the store never gave replaces nothing where nothing is. @param {Subject} subject */
+/** A commit with a version stores nothing if there is no value yet. @param {Subject} subject */
 async function needsAVersionThatIs(subject) {
   const { first } = subject
-  // An engine may refuse a version that is none of its own.
+  // An engine may reject a version that it did not make.
   await subject.attempt(first, subject.text(), '1').catch((error) => {
     if (error instanceof RingAuthError) throw error
   })
@@ -38,13 +38,13 @@ async function needsAVersionThatIs(subject) {
   }
 }
 
-/** Of several first values one is kept. @param {Subject} subject */
+/** Of several first values at the same time, the store keeps one. @param {Subject} subject */
 async function keepsOneFirstValue(subject) {
   const hosts = await makeHosts(subject)
   await race(subject, hosts, null)
 }
 
-/** What a commit has kept is there for everybody, at once. @param {Subject} subject */
+/** Every host sees a committed value at once. @param {Subject} subject */
 async function isThereAtOnce(subject) {
   const { first, second } = subject
   const before = await current(subject, second)
@@ -55,7 +55,7 @@ async function isThereAtOnce(subject) {
     throw broken('The version changed between two loads, although nobody had committed')
 }
 
-/** A host that was slower replaces nothing. @param {Subject} subject */
+/** A commit with an old version replaces nothing. @param {Subject} subject */
 async function refusesAnOldVersion(subject) {
   const { first, second } = subject
   const old = await current(subject, second)
@@ -63,13 +63,13 @@ async function refusesAnOldVersion(subject) {
   await loses(subject, second, old.version, kept, 'with a version that had been replaced')
 }
 
-/** Nor does one that saw no value. @param {Subject} subject */
+/** A commit with null replaces nothing if there is a value. @param {Subject} subject */
 async function refusesASecondFirstValue(subject) {
   const { first, second } = subject
   await loses(subject, second, null, await current(subject, first), 'with null, which means that there is no value,')
 }
 
-/** A text is kept as it is. @param {Subject} subject */
+/** The store returns exactly the text that was committed. @param {Subject} subject */
 async function keepsEachCharacter(subject) {
   const { first, second } = subject
   for (const { what, text } of TEXTS) {
@@ -81,7 +81,7 @@ async function keepsEachCharacter(subject) {
   }
 }
 
-/** Of several commits at the same time one wins. @param {Subject} subject */
+/** Of several commits at the same time on one version, one wins. @param {Subject} subject */
 async function letsOneWin(subject) {
   const hosts = await makeHosts(subject)
   for (let round = 0; round < ROUNDS; round++) {
@@ -90,7 +90,7 @@ async function letsOneWin(subject) {
   }
 }
 
-/** A version does not come back with another value under the same name. @param {Subject} subject */
+/** After the value was removed, the next first value has a new version. @param {Subject} subject */
 async function neverRepeatsAVersion(subject) {
   const { first } = subject
   if (!('remove' in first) || typeof first.remove !== 'function') return
@@ -124,7 +124,7 @@ const RULES = [
 const makeHosts = (subject) => Promise.all(Array.from({ length: HOSTS }, () => subject.another()))
 
 /**
- * The value that there must be.
+ * Loads the value. Throws if there is none.
  * @param {Subject} subject
  * @param {SharedStore} store
  */
@@ -135,7 +135,7 @@ async function current(subject, store) {
 }
 
 /**
- * Each host sees what was kept: one that was there, and a new one.
+ * Checks that each host sees the value that was kept: the existing hosts and a new one.
  * @param {Subject} subject
  * @param {Kept} kept
  */
@@ -148,7 +148,7 @@ async function isThere(subject, kept) {
       if (found.version === kept.version) continue
       throw broken('load gave another version than the commit that had kept the value')
     }
-    // If the value is there, a commit on it wins, whatever load says.
+    // This commit wins if the engine has the value, whatever load returns.
     const next = await subject.attempt(fresh, subject.text(), kept.version).catch(() => null)
     throw next === null
       ? broken('commit resolved before the value was kept: a load right after it did not find it')
@@ -157,7 +157,7 @@ async function isThere(subject, kept) {
 }
 
 /**
- * A commit that must lose, and change nothing.
+ * Checks that a commit loses, and changes nothing.
  * @param {Subject} subject
  * @param {SharedStore} store
  * @param {string | null} version
@@ -176,7 +176,7 @@ async function loses(subject, store, version, kept, how) {
 }
 
 /**
- * The outcome of a commit that may lose: it must say so by null.
+ * Commits, and returns the outcome. If another commit was faster, the outcome must be null and not an error.
  * @param {Subject} subject
  * @param {SharedStore} store
  * @param {string} value

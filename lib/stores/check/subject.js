@@ -1,7 +1,7 @@
 // @ts-check
 'use strict'
 
-// The store that is checked, as two hosts see it, and what is true of each single call.
+// The store under test, as two hosts see it, and the rules for each single call.
 
 const { randomUUID } = require('node:crypto')
 const { kindOf } = require('../../checks.js')
@@ -10,16 +10,16 @@ const { RingAuthError, invalid } = require('../../errors.js')
 /** @typedef {import('../index.js').SharedStore} SharedStore */
 /** @typedef {{ value: string, version: string }} Kept */
 
-/** What every text begins with that a check writes. */
+/** The beginning of every text that a check writes. */
 const SIGNATURE = 'ring-auth checkStore'
-/** How long the manager waits for a call. */
+/** The time for which the manager waits for a call, in milliseconds. */
 const CALL_MS = 10_000
 
 class Subject {
   #makeStore
-  /** @type {Set<string>} Every version that any commit gave. */
+  /** @type {Set<string>} The versions that all commits have returned. */
   #versions = new Set()
-  /** @type {string} Who wrote it, in case two checks run on one account. */
+  /** @type {string} A name for this check, in case two checks run on one account. */
   #run = randomUUID()
   #texts = 0
 
@@ -30,9 +30,9 @@ class Subject {
    */
   constructor(makeStore, first, second) {
     this.#makeStore = makeStore
-    /** A host. */
+    /** The store of one host. */
     this.first = first
-    /** Another host with the same account. */
+    /** The store of another host with the same account. */
     this.second = second
   }
 
@@ -49,13 +49,13 @@ class Subject {
     return subject
   }
 
-  /** One more host. */
+  /** Makes the store of one more host. */
   async another() {
     return checkShape(await this.#makeStore())
   }
 
   /**
-   * A text that was never written before.
+   * Makes a text that was never written before.
    * @param {string} [more]
    */
   text(more = '') {
@@ -86,7 +86,7 @@ class Subject {
   }
 
   /**
-   * A commit whose outcome is not yet judged. The version that it gives must be new.
+   * Commits, and returns the outcome, which the caller judges. If there is a version, it must be new.
    * @param {SharedStore} store
    * @param {string} value
    * @param {string | null} version
@@ -110,7 +110,7 @@ class Subject {
   }
 
   /**
-   * A commit that must win, as nobody else commits.
+   * Commits, and checks that the commit wins, because no other host commits.
    * @param {SharedStore} store
    * @param {string} value
    * @param {string | null} version
@@ -127,7 +127,7 @@ class Subject {
       : broken('commit with the current version resolved to null, although nobody else had committed')
   }
 
-  /** Removes what was written, if the store can. */
+  /** Removes the value of this check, if the store has a method `remove`. */
   async cleanUp() {
     const { first } = this
     if (!('remove' in first) || typeof first.remove !== 'function') return
@@ -135,7 +135,7 @@ class Subject {
       const found = await first.load()
       if (found?.value.startsWith(`${SIGNATURE} ${this.#run}`)) await first.remove(found.version)
     } catch {
-      // What the check has found says more.
+      // The result of the check matters more than this error.
     }
   }
 }
@@ -169,7 +169,7 @@ function checkShape(store) {
 }
 
 /**
- * What a function of the store gives, within the time that the manager grants.
+ * Calls a function of the store, and rejects if it takes longer than the manager would wait.
  * @template T
  * @param {string} name
  * @param {() => Promise<T>} call

@@ -132,14 +132,14 @@ impl Transaction<'_> {
         self.in_flight = Some(Box::new(Answered { write, auth }));
     }
 
-    /// Remembers an outcome for the case that another host is faster.
+    /// Remembers an outcome, so that it can be applied again if another host writes the record first.
     pub(super) fn remember_for_record(&mut self, outcome: &Outcome) {
         if let Some(turned) = &mut self.turned {
             turned.noted.push(outcome.clone());
         }
     }
 
-    /// Whether the record was joined, so that what changes goes there.
+    /// Whether this transaction has read the record of a shared store, so that its changes must be written there too.
     pub(super) fn is_shared(&self) -> bool {
         self.turned.is_some()
     }
@@ -386,7 +386,7 @@ impl Inner {
 
     /// Whether the newest token is in the spool of this host, and the shared store has not taken it.
     pub(in crate::manager) fn is_spooled(&self) -> bool {
-        // Nothing is being written, and nothing is left that the spool has not taken either.
+        // No write is under way, and the spool has taken everything.
         let is_idle = self.entry.try_lock().is_ok_and(|unwritten| unwritten.is_none());
         let snapshot = self.snapshot();
         let is_unshared = !snapshot.is_persisted() && snapshot.offered.given.is_none();
