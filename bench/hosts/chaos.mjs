@@ -1,16 +1,16 @@
 // @ts-check
-// What goes wrong in a run, one accident after another. Each of them ends: afterwards the network is whole, and every host runs.
+// The accidents of a run. Each accident ends: afterwards the network works again, and every host runs.
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** @typedef {import('./world.mjs').World} World */
 /** @typedef {import('./world.mjs').Host} Host */
 
-/** The moments at which a host can be caught: what it has just done. */
+/** The steps of a host at which an accident can happen. */
 export const STEPS = /** @type {const} */ (['loads', 'marks', 'sends', 'is answered', 'stores'])
 /** @typedef {(typeof STEPS)[number]} Step */
 
 /**
- * Waits until a host does something, and acts at that moment, before the network passes it on.
+ * Waits until a host does a step, and calls `act` at that moment, before the network passes the bytes on.
  * @param {World} world
  * @param {Step} step
  * @param {(host: Host) => void} act
@@ -25,7 +25,7 @@ export function catchAt(world, step, act) {
       resolve(host)
     }
     for (const host of world.hosts) {
-      // A commit before the request is the mark, and one after it the answer.
+      // A commit before the request stores the mark, and a commit after it stores the answer.
       let hasSent = false
       host.toRing.watch((from) => {
         if (from === 'client') hasSent = true
@@ -41,7 +41,7 @@ export function catchAt(world, step, act) {
 }
 
 /**
- * Waits for so many rotations from now.
+ * Waits for a number of further rotations.
  * @param {World} world
  * @param {number} more
  * @param {number} [ms] the longest wait
@@ -49,11 +49,11 @@ export function catchAt(world, step, act) {
 export async function rotations(world, more, ms = 120_000) {
   const wanted = world.ring.counts.rotations + more
   const deadline = performance.now() + ms
-  // Where all are locked out there are none.
+  // If all hosts are locked out, there are no more rotations.
   while (world.ring.counts.rotations < wanted && performance.now() < deadline) await sleep(20)
 }
 
-/** Which leases there are: a host with the default time-out of a request waits for 25 s. @param {World} world */
+/** Returns the lease of ring-auth, or the time to live of the lock, in milliseconds. @param {World} world */
 const leaseMs = ({ plan }) => (plan.keeper === 'ours' ? plan.requestTimeoutMs + 5000 : plan.lockMs)
 
 /** @param {Step} step @param {(lease: number) => number} ms */
@@ -96,11 +96,11 @@ async function seen({ hosts }) {
   }
 }
 
-/** Whether Ring may have rotated while nobody else has its answer. @param {Step} step */
+/** Whether Ring may have rotated at this step while no other host has the answer. @param {Step} step */
 const isSent = (step) => ['sends', 'is answered'].includes(step)
 
 /**
- * The accidents by their names. `loses`: an answer of Ring may be lost with them, so Ring needs a grace if nobody is to log in again.
+ * The accidents by their names. `loses`: an answer of Ring may be lost, so without a grace period of Ring a person would have to log in.
  * @type {Record<string, { run: (world: World) => Promise<unknown>, loses?: boolean, needs?: 'replica' | 'clocks' }>}
  */
 export const ACCIDENTS = {
@@ -149,7 +149,7 @@ export const ACCIDENTS = {
   'a host is cut off from the store during its request, for less than the lease': {
     run: cutOff((lease) => lease / 2),
   },
-  // Then another host sends the same token, which is the one before.
+  // Another host then sends the same token, which is the one before the current token.
   'a host is cut off from the store during its request, for longer than the lease': {
     loses: true,
     run: cutOff((lease) => lease * 1.5),
@@ -163,7 +163,7 @@ export const ACCIDENTS = {
     needs: 'replica',
     run: async (world) => failOver(world),
   },
-  // A host that has not seen the last rotation may be the first that asks, and sends the one before.
+  // The first host that asks may be one that has not seen the last rotation. It sends the token before the current one.
   'a replica is promoted, without the last rotation': {
     needs: 'replica',
     loses: true,
@@ -178,7 +178,7 @@ export const ACCIDENTS = {
     run: async (world) => {
       await world.engine.detach?.()
       await rotations(world, 2)
-      // The lifetime of the last one is long enough for all of them.
+      // The last access token lives long enough for all hosts to see it.
       world.ring.settings.expiresIn = 20
       await rotations(world, 1)
       await seen(world)
@@ -190,14 +190,14 @@ export const ACCIDENTS = {
 }
 
 /**
- * Accidents that can come one after the other in one world, chosen by a seed.
+ * Chooses accidents that can happen one after the other in one world, by a seed.
  * @param {number} seed
  * @param {number} count
  */
 export function storm(seed, count) {
   const all = Object.entries(ACCIDENTS).filter(([, { needs }]) => needs === undefined)
   let state = seed >>> 0
-  // A linear congruential generator, as Numerical Recipes has it.
+  // The linear congruential generator of Numerical Recipes.
   const next = () => (state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0) / 2 ** 32
   return Array.from({ length: count }, () => /** @type {(typeof all)[number]} */ (all[Math.floor(next() * all.length)]))
 }

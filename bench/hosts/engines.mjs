@@ -1,5 +1,5 @@
 // @ts-check
-// The engines that hosts share, as a run starts, restarts and fails them over; and a host's client of each.
+// The engines of the shared stores: how a run starts, restarts and fails them over, and the clients of the hosts.
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -17,7 +17,7 @@ import { advisoryLock, redisLock } from './keepers.mjs'
 
 /** @type {EngineName[]} */
 export const ENGINES = ['postgres', 'pgbouncer', 'redis', 'valkey', 'etcd']
-/** The clients of each, the first one by default. @type {Record<EngineName, string[]>} */
+/** The clients of each engine. The first one is the default. @type {Record<EngineName, string[]>} */
 export const CLIENTS = {
   postgres: Object.keys(POSTGRES),
   pgbouncer: Object.keys(POSTGRES),
@@ -31,11 +31,11 @@ const TOKENS = 'CREATE TABLE locked (account text PRIMARY KEY, tokens text)'
  * An engine that runs.
  * @typedef {object} Engine
  * @property {number} port
- * @property {RegExp} commits what a commit has in it on the wire, and a load has not
- * @property {() => Promise<void>} restart as after a crash
- * @property {(() => Promise<void>) | undefined} detach lets the replica miss what comes from now on
- * @property {(() => Promise<number>) | undefined} promote ends the primary, and gives the port of the one that was the replica
- * @property {(account: string, tokens: import('./keepers.mjs').Tokens) => Promise<unknown>} seed for lock-and-write
+ * @property {RegExp} commits matches the bytes of a commit on the wire, and not those of a load
+ * @property {() => Promise<void>} restart kills the server and starts it again
+ * @property {(() => Promise<void>) | undefined} detach makes the replica miss all further writes
+ * @property {(() => Promise<number>) | undefined} promote ends the primary, promotes the replica, and returns its port
+ * @property {(account: string, tokens: import('./keepers.mjs').Tokens) => Promise<unknown>} seed stores the first tokens, for lock-and-write
  * @property {() => Promise<void>} end
  */
 
@@ -161,11 +161,11 @@ async function etcd() {
 }
 
 /**
- * A host's client.
+ * Connects a client for a host.
  * @param {EngineName} name
- * @param {string} kind of `CLIENTS`
+ * @param {string} kind one of `CLIENTS`
  * @param {number} port
- * @param {string} folder of the host
+ * @param {string} folder the folder of the host
  * @returns {Promise<{ store: (account: string) => any, locked: (account: string, lockMs: number) => LockedDatabase, end: () => unknown }>}
  */
 export async function connect(name, kind, port, folder) {

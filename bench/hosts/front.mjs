@@ -1,12 +1,13 @@
 // @ts-check
-// One address of Ring for all hosts, as a journal belongs to one: each connection is led to the network of the host that made it.
+// One address of Ring for all hosts, because a journal belongs to one server. Each connection continues in the network of the host that made
+// it.
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 
-/** What a host puts into its `User-Agent`, so that its connections can be told apart. @param {number} host */
+/** The `User-Agent` of a host, by which its connections are recognised. @param {number} host */
 export const userAgentOf = (host) => `android:com.ringapp:3.113.0(70497080) host-${host};`
 
-/** @param {(host: number) => number | undefined} portOf the port of a host's own way to Ring */
+/** @param {(host: number) => number | undefined} portOf the port of a host's own network to Ring */
 export async function startFront(portOf) {
   /** @type {Set<import('node:net').Socket>} */
   const sockets = new Set()
@@ -14,7 +15,7 @@ export async function startFront(portOf) {
     sockets.add(client)
     client.on('error', () => {})
     client.once('data', (first) => {
-      // ring-client-api, which is on one host alone, has a name of its own.
+      // ring-client-api has a User-Agent of its own. It runs on one host alone, which is host 0.
       const port = portOf(Number(/host-(\d+);/.exec(first.toString('latin1'))?.[1] ?? 0))
       if (port === undefined) {
         client.destroy()

@@ -1,6 +1,6 @@
 // @ts-check
-// One host, in a process of its own: it needs an access token for each of its accounts, again and again, and says what it got.
-//   node host.mjs SETUP, where SETUP is the path of a file of JSON
+// One host, in a process of its own: it repeatedly asks for an access token for each of its accounts, and reports each result.
+//   node host.mjs SETUP        SETUP is the path of a JSON file
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect } from './engines.mjs'
@@ -15,12 +15,12 @@ import { alone, lockAndWrite, ours } from './keepers.mjs'
  * @property {string} url of Ring
  * @property {string} userAgent of this host's requests
  * @property {string} folder of this host
- * @property {{ name: string, hardwareId: string, refreshToken: string }[]} accounts `refreshToken`: as a variable of the environment gives it
+ * @property {{ name: string, hardwareId: string, refreshToken: string }[]} accounts `refreshToken`: the first token, as an environment variable would give it
  * @property {number} requestTimeoutMs
  * @property {number} lockMs
  * @property {number} pollMs
  *
- * What a host took until now: `bytes` for its keepers, and the time of the processor in seconds.
+ * The resources that a host has used until now: the memory of its keepers in bytes, and the time of the processor in seconds.
  * @typedef {{ bytes: number, cpuS: number }} Taken
  *
  * @typedef {{ type: 'ready' } | { type: 'taken', taken: Taken } | { type: 'token', account: string, token: string } | { type: 'error', account: string, message: string }} Word
@@ -54,7 +54,7 @@ process.on('message', () => {
 say({ type: 'ready' })
 await Promise.all(
   keepers.map(async ({ name, keeper }) => {
-    // A thousand accounts are not needed in the same moment.
+    // The accounts begin at different moments.
     await sleep(pollMs * Math.random())
     for (;;) {
       try {
@@ -63,7 +63,7 @@ await Promise.all(
         const { code, message } = /** @type {any} */ (error)
         say({ type: 'error', account: name, message: `${code ?? 'error'}: ${message}` })
       }
-      // Not in step with the others.
+      // A random wait, so that the hosts do not ask at the same moments.
       await sleep(pollMs * (0.5 + Math.random()))
     }
   }),

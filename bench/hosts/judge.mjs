@@ -1,23 +1,23 @@
 // @ts-check
-// What Ring saw of a run, and what that says about those who kept the account.
+// Figures about a run, computed from the requests that Ring saw and the tokens that the hosts reported.
 
 /**
  * A refresh as Ring saw it.
  * @typedef {object} Seen
  * @property {string} family
- * @property {number} number of the token that was presented, within its family
+ * @property {number} number the number of the token that was sent, within its family
  * @property {number | undefined} status 0 or undefined if the answer was cut off
- * @property {number} at when it came, in milliseconds
+ * @property {number} at the time at which the request arrived, in milliseconds
  */
 
 /**
- * How many rotations behind the current token the oldest one was that was presented. The refreshes are in the order in which Ring
- * processed them. Of several answers to one token, each is one rotation after it, so that a token whose answers were lost again and again
- * stays the one before.
+ * Returns how many rotations the oldest token that was sent was behind the current one. The refreshes are in the order in which Ring
+ * processed them. If Ring answers one token several times, each answer counts as one rotation after that token. So a token whose answers
+ * were lost several times stays one rotation behind.
  * @param {Pick<Seen, 'family' | 'number' | 'status'>[]} seen
  */
 export function oldest(seen) {
-  /** The newest token of each family, and how many rotations each of its tokens is after the first one. */
+  /** For each family: its newest token, and the number of rotations from the first token to each other one. */
   /** @type {Map<string, { newest: number, depths: Map<number, number> }>} */
   const families = new Map()
   let most = 0
@@ -28,7 +28,7 @@ export function oldest(seen) {
     const depthOf = (/** @type {number} */ of) => depths.get(of) ?? of - newest + (depths.get(newest) ?? 0)
     const depth = depthOf(number)
     most = Math.max(most, depthOf(newest) - depth)
-    // Ring rotates before it answers: an answer that was cut off counts.
+    // Ring rotates before it answers, so an answer that was cut off counts.
     if (status === 200 || (!status && number >= newest)) {
       known.newest = Math.max(newest, number) + 1
       depths.set(known.newest, depth + 1)
@@ -38,9 +38,9 @@ export function oldest(seen) {
 }
 
 /**
- * How many refreshes of one family Ring worked on at the same time, at most.
- * @param {Pick<Seen, 'family' | 'at'>[]} seen in the order in which they came
- * @param {number} latencyMs how long Ring works on each
+ * Returns the largest number of refreshes of one family on which Ring worked at the same time.
+ * @param {Pick<Seen, 'family' | 'at'>[]} seen in the order of their arrival
+ * @param {number} latencyMs the time for which Ring works on each
  */
 export function atOnce(seen, latencyMs) {
   return Math.max(
@@ -52,8 +52,8 @@ export function atOnce(seen, latencyMs) {
 }
 
 /**
- * The shortest time between two rotations of one family, in seconds.
- * @param {Pick<Seen, 'family' | 'status' | 'at'>[]} seen in the order in which they came
+ * Returns the shortest time between two rotations of one family, in seconds.
+ * @param {Pick<Seen, 'family' | 'status' | 'at'>[]} seen in the order of their arrival
  */
 export function shortest(seen) {
   const rotations = seen.filter(({ status }) => status === 200)
@@ -61,7 +61,7 @@ export function shortest(seen) {
   return gaps.length === 0 ? undefined : Math.min(...gaps) / 1000
 }
 
-/** The times of each family. @param {Pick<Seen, 'family' | 'at'>[]} seen */
+/** Groups the times of arrival by family. @param {Pick<Seen, 'family' | 'at'>[]} seen */
 function byFamily(seen) {
   /** @type {Map<string, number[]>} */
   const times = new Map()
@@ -70,7 +70,7 @@ function byFamily(seen) {
 }
 
 /**
- * How long it took from the first host that had an access token to each other one, in milliseconds.
+ * Returns, for each access token and each host, the time from the first host that had the token to this host, in milliseconds.
  * @param {{ host: number, token: string, at: number }[]} reports
  */
 export function adoptions(reports) {
@@ -87,7 +87,7 @@ export function adoptions(reports) {
   })
 }
 
-/** The value below which a share of the values lies. @param {number[]} values @param {number} share */
+/** Returns the quantile of some values. @param {number[]} values @param {number} share */
 export function quantile(values, share) {
   const sorted = values.toSorted((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]

@@ -1,5 +1,6 @@
 // @ts-check
-// Two ways in which hosts keep one account: ours, and lock-and-write as it is done elsewhere. And ring-client-api, which shares nothing.
+// The ways to keep an account that are compared: ring-auth with a shared store, lock-and-write as other projects do it, and ring-client-api,
+// which shares nothing.
 import { createHash } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -17,12 +18,12 @@ import { root } from '../../scripts/setup.mjs'
  * @property {string} url of Ring
  * @property {string} userAgent
  * @property {string} hardwareId
- * @property {string} refreshToken to begin with
+ * @property {string} refreshToken the first token
  * @property {number} requestTimeoutMs
  *
  * @typedef {{ refresh: string, access: string, expiresAt: number }} Tokens
  *
- * @typedef {object} LockedDatabase What lock-and-write needs of a database.
+ * @typedef {object} LockedDatabase The operations of a database that lock-and-write uses.
  * @property {() => Promise<boolean>} lock
  * @property {() => Promise<unknown>} unlock
  * @property {() => Promise<Tokens>} read
@@ -41,7 +42,7 @@ export function ours(store, { url, userAgent, hardwareId, refreshToken, requestT
 }
 
 /**
- * ring-client-api as one process uses it alone, without storing anything.
+ * Makes keepers with ring-client-api, which one process uses alone, without storing anything.
  * @returns {Promise<(name: string, where: Where) => Keeper>}
  */
 export async function alone() {
@@ -50,9 +51,9 @@ export async function alone() {
   /** @type {any} */
   let made
   return (_name, { url, refreshToken, hardwareId }) => {
-    // It is loaded for the first one, so that its own memory counts.
+    // The first keeper loads the package, so that its memory counts.
     made ??= import(pathToFileURL(join(path, 'lib', 'rest-client.js')).href).then(({ RingRestClient }) => {
-      // It has Ring's hosts built in: only they are replaced.
+      // The addresses of Ring's hosts are built in. Only these are replaced.
       globalThis.fetch = /** @type {any} */ (
         (/** @type {string} */ to, /** @type {any} */ options) =>
           undici.fetch(to.replace(/^https:\/\/(oauth|api)\.ring\.com/, url), options)
@@ -72,7 +73,7 @@ export async function alone() {
 }
 
 /**
- * Whoever has the lock looks whether the token has expired, refreshes it, writes it, and gives the lock back.
+ * Lock-and-write: a host takes the lock, refreshes the token if it has expired, writes the new one, and releases the lock.
  * @param {LockedDatabase} database
  * @param {Where} where
  * @returns {Keeper}
@@ -120,12 +121,12 @@ async function refresh({ url, userAgent, hardwareId, requestTimeoutMs }, refresh
   })
   if (!answer.ok) throw new Error(`Ring answered ${answer.status}`)
   const grant = /** @type {any} */ (await answer.json())
-  // Refreshed a tenth before its end, as everybody does.
+  // The token counts as expired a tenth of its lifetime early, as is usual.
   return { refresh: grant.refresh_token, access: grant.access_token, expiresAt: Date.now() + grant.expires_in * 900 }
 }
 
 /**
- * A lock with a time to live, as `SET NX PX` and `DEL` make it.
+ * A lock with a time to live in Redis, by `SET NX PX` and `DEL`.
  * @param {(...args: string[]) => Promise<any>} send
  * @param {string} account
  * @param {number} lockMs
@@ -142,7 +143,7 @@ export function redisLock(send, account, lockMs) {
 }
 
 /**
- * An advisory lock of the session.
+ * An advisory lock of a session of PostgreSQL.
  * @param {{ query(text: string, values: any[]): Promise<any> }} client
  * @param {string} account
  * @returns {LockedDatabase}

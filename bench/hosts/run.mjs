@@ -1,16 +1,16 @@
 // @ts-check
-// `node bench/hosts/run.mjs`: several hosts on one account, with ring-auth or with lock-and-write, as real processes on a real engine.
+// `node bench/hosts/run.mjs` runs several hosts on one account, with ring-auth or with lock-and-write, as real processes on a real engine.
 //   --keeper ours,lock,alone      default: ours,lock; alone is ring-client-api on one host, which shares nothing
 //   --engine postgres,redis,…     of postgres, pgbouncer, redis, valkey, etcd; default: all
 //   --client NAME                 a client of the engine; default: the first one
 //   --hosts N --accounts N        default: 8 and 1
-//   --lifetimes N                 of access tokens, when nothing goes wrong; default: 200
-//   --lifetime SECONDS            default: 2
+//   --lifetimes N                 the length of a run without accidents, in lifetimes of access tokens; default: 200
+//   --lifetime SECONDS            the lifetime of an access token; default: 2
 //   --poll MS                     how often a host needs each of its access tokens; default: 100
-//   --timeout MS                  of a request; default: 2000
-//   --storm N --seed S            N accidents, one after the other, in one world: which ones, the seed says
-//   --chaos [--only WORDS]        the accidents, each in a world of its own; or those with these words in their name
-//   --json                        the rows on standard output
+//   --timeout MS                  the time-out of a request; default: 2000
+//   --storm N --seed S            N accidents one after the other in one world; the seed chooses them
+//   --chaos [--only WORDS]        each accident in a world of its own; with --only those with these words in their name
+//   --json                        print the rows as JSON on standard output
 import { parseArgs } from 'node:util'
 import { ACCIDENTS, rotations, storm } from './chaos.mjs'
 import { CLIENTS, ENGINES } from './engines.mjs'
@@ -39,7 +39,7 @@ const { values: options } = parseArgs({
   },
 })
 
-/** How long a host has to recover by itself: waits, cool-downs and a lease or two. */
+/** The time within which a host must recover by itself: waits, cool-downs and one or two leases. */
 const RECOVERY_MS = 60_000
 const rows = []
 
@@ -56,7 +56,7 @@ for (const engine of ENGINES.filter((name) => options.engine.split(',').includes
     }
     for (const [name, accident] of Object.entries(ACCIDENTS)) {
       if (!name.includes(options.only)) continue
-      // A pooler and etcd are not failed over here.
+      // There is no failover for pgbouncer and etcd here.
       if (accident.needs === 'replica' && !['postgres', 'redis', 'valkey'].includes(engine)) continue
       rows.push(await chaos(planOf(engine, keeper), name))
     }
@@ -79,7 +79,7 @@ function planOf(engine, keeper) {
   }
 }
 
-/** Nothing goes wrong. @param {Plan} plan */
+/** A run without accidents. @param {Plan} plan */
 async function calm(plan) {
   const world = await makeWorld(plan)
   try {
@@ -94,7 +94,7 @@ async function calm(plan) {
       await new Promise((resolve) => setTimeout(resolve, 50))
       const { rotations } = world.ring.counts
       if (rotations > last.rotations) last = { rotations, at: performance.now() }
-      // Nobody rotates any more: all are locked out.
+      // No host rotates any more: all are locked out.
       if (performance.now() - last.at > RECOVERY_MS) break
     }
     const seconds = (performance.now() - start) / 1000
@@ -116,7 +116,7 @@ function round(value) {
   return Math.round(value * 10) / 10
 }
 
-/** Many accidents in one world. @param {Plan} plan @param {number} count @param {number} seed */
+/** A run with many accidents in one world. @param {Plan} plan @param {number} count @param {number} seed */
 async function stormy(plan, count, seed) {
   const world = await makeWorld({ ...plan, graceMs: 600_000 })
   try {
@@ -147,7 +147,7 @@ async function chaos(plan, name) {
     await world.start()
     await world.alive(RECOVERY_MS)
     await accident.run(world)
-    // What the accident has left behind shows when the next hosts rotate.
+    // Damage that the accident has caused shows at the next rotations.
     await rotations(world, 2, RECOVERY_MS / 2)
     return await report(world, name, {})
   } finally {

@@ -1,5 +1,5 @@
 // @ts-check
-// A run's world: Ring, an engine, and hosts as processes, each behind a network of its own to both.
+// The world of a run: Ring, an engine, and hosts. Each host is a process with a network of its own to both.
 import { fork } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { once } from 'node:events'
@@ -24,9 +24,9 @@ import { atOnce, oldest, shortest } from './judge.mjs'
  * @property {string} client
  * @property {number} hosts
  * @property {number} accounts
- * @property {number} lifetimeS of an access token, in seconds
- * @property {number} latencyMs of Ring
- * @property {number} graceMs for which Ring accepts a spent token
+ * @property {number} lifetimeS the lifetime of an access token, in seconds
+ * @property {number} latencyMs the time for which Ring works on a request
+ * @property {number} graceMs the time for which Ring accepts a spent token
  * @property {number} requestTimeoutMs
  * @property {number} lockMs the time to live of the lock, for lock-and-write
  * @property {number} pollMs how often a host needs its access token
@@ -37,20 +37,20 @@ import { atOnce, oldest, shortest } from './judge.mjs'
 const HOST = join(dirname(fileURLToPath(import.meta.url)), 'host.mjs')
 const FAKETIME = '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1'
 
-/** The hosts that run. One that is stopped would not hear that its parent has ended. @type {Set<import('node:child_process').ChildProcess>} */
+/** The processes that run. This process kills them at its end, because a stopped one would not notice that end. @type {Set<import('node:child_process').ChildProcess>} */
 const running = new Set()
 process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL')
 })
 
-/** One host: a process that can be stopped, killed and started again, and its two networks. */
+/** One host: its process, which can be stopped, killed and started again, and its two networks. */
 export class Host {
   /** @type {import('node:child_process').ChildProcess | undefined} */
   #process
   /** @type {Setup} */
   #setup
   #clockOffsetS
-  /** What it said last, by account. @type {Map<string, Word>} */
+  /** The last message of the process for each account. @type {Map<string, Word>} */
   #last = new Map()
   /** @type {{ host: number, token: string, at: number }[]} */
   reports = []
@@ -79,7 +79,7 @@ export class Host {
       FAKETIME: `${this.#clockOffsetS > 0 ? '+' : ''}${this.#clockOffsetS}s`,
       FAKETIME_DONT_FAKE_MONOTONIC: '1',
     }
-    // In a file: a thousand accounts are more than an argument can be long.
+    // The setup is in a file, because an argument is too short for a thousand accounts.
     const setup = join(this.#setup.folder, 'setup.json')
     writeFileSync(setup, JSON.stringify(this.#setup))
     const child = fork(HOST, [setup], {
@@ -125,7 +125,7 @@ export class Host {
   }
 
   /**
-   * Whether it gets a token for each account by itself, from now on.
+   * Returns whether the host gets a token for each account by itself, counted from now.
    * @param {(token: string) => boolean} isLive
    * @param {number} withinMs
    */
@@ -140,7 +140,7 @@ export class Host {
     }
   }
 
-  /** What it took until now. @returns {Promise<import('./host.mjs').Taken>} */
+  /** Asks the process for the resources that it has used until now. @returns {Promise<import('./host.mjs').Taken>} */
   taken() {
     return new Promise((resolve) => {
       this.#heardTaken = resolve
@@ -148,7 +148,7 @@ export class Host {
     })
   }
 
-  /** The last failure that it told of. */
+  /** The last failure that the process has reported. */
   failure() {
     return [...this.#last.values()].map((word) => (word.type === 'error' ? word.message : '')).find(Boolean)
   }
@@ -200,7 +200,7 @@ export async function makeWorld(plan) {
     engine,
     hosts,
     start: () => Promise.all(hosts.map((host) => host.start())),
-    /** The hosts that get a token for each account by themselves, from now on. */
+    /** Returns the number of hosts that get a token for each account by themselves, counted from now. */
     alive: async (/** @type {number} */ withinMs) => {
       const isLive = (/** @type {string} */ token) => ring.isAccessLive(token)
       const answers = await Promise.all(hosts.map((host) => host.isAlive(isLive, withinMs)))
@@ -216,7 +216,7 @@ export async function makeWorld(plan) {
         })
       return {
         ...{ requests: refreshes, rotations, rejected: invalidGrants },
-        // Of several accounts, Ring does not count each by itself.
+        // With several accounts, the counter of Ring mixes them.
         atOnce: plan.accounts === 1 ? maxConcurrentRefreshes : atOnce(seen, plan.latencyMs),
         ...{ oldest: oldest(seen), shortestS: shortest(seen) },
       }

@@ -10,7 +10,7 @@ import { RingTokenManager } from 'ring-auth'
 const { default: store, close } = await import(pathToFileURL(resolve(process.argv[2] ?? './postgres-store.mjs')).href)
 
 const manager = new RingTokenManager({
-  // Only for the first start: as soon as the store holds a token, this one is ignored.
+  // Used only at the first start. Once the store has a token, the manager ignores this one.
   refreshToken: process.env.RING_REFRESH_TOKEN,
   store,
   logger: ({ level, message }) => {
@@ -23,7 +23,7 @@ const response = await fetch('https://api.ring.com/clients_api/ring_devices', {
   headers: {
     authorization: `Bearer ${accessToken}`,
     hardware_id: hardwareId,
-    'user-agent': 'android:com.ringapp:3.113.0(70497080)', // Ring refuses what does not look like its app.
+    'user-agent': 'android:com.ringapp:3.113.0(70497080)', // Ring refuses clients that do not look like its app.
   },
 })
 if (!response.ok) throw new Error(`Ring's API answered ${response.status}.`)

@@ -4,7 +4,7 @@
 //   npx ring-auth login --store-module ./postgres-store.mjs
 //   npx ring-auth status --store-module ./postgres-store.mjs
 //
-// All hosts have the same database and the same account. Each has a `statePath` of its own, on its own disk.
+// All hosts use the same database and the same account. Each host has its own `statePath`, on its own disk.
 //
 //   npm install ring-auth pg
 import pg from 'pg'
@@ -12,13 +12,13 @@ import { postgresStore } from 'ring-auth/stores'
 
 const pool = new pg.Pool({
   connectionString: process.env.DATABASE_URL ?? 'postgres://localhost/ring',
-  // One connection is enough for one account: it is used for a moment, and never during a request to Ring.
+  // One connection is enough for one account: the store uses it briefly, and never during a request to Ring.
   max: 1,
   connectionTimeoutMillis: 5000,
-  // Without it, a connection that has died without a word is noticed after minutes.
+  // Without it, the client may notice only after minutes that the server is gone.
   keepAlive: true,
 })
-// Without a listener, a lost connection would end the program.
+// Without this listener, a lost connection would end the program.
 pool.on('error', (error) => console.error(`PostgreSQL: ${error.message}`))
 
 export default postgresStore(pool, {
