@@ -1,4 +1,4 @@
-//! The things that a manager is given on a simulated host. Each of them stands still or ends with its process.
+//! The parts of a manager on a simulated host. Each part stops or ends with its process.
 
 use std::future::pending;
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ use crate::world::{Given, Shared, Step, World, lock};
 
 pub const ISSUER: &str = "https://oauth.ring.com";
 pub const TIMEOUT: Duration = Duration::from_secs(20);
-/// A request on its way longer than a lease is longer than it cannot be protected from.
+/// The longest way of a request to Ring, in milliseconds. Nothing protects from a request that arrives more than 5 seconds after its time-out.
 const LONGEST_WAY: u64 = 4_000;
 const EPOCH: i64 = 1_800_000_000_000;
 
@@ -40,7 +40,7 @@ impl Process {
         lock(&self.world)
     }
 
-    /// Comes to a step, and goes on when the host does: never, if the process died there.
+    /// Reaches a step, at which the host may be hit. Continues when the host does; never, if the process died.
     pub async fn at(&self, step: Step) {
         self.world().step(self.host, self.number, step);
         self.runs().await;
@@ -62,9 +62,9 @@ impl Process {
         self.world().stands_still(self.host, self.number).is_some()
     }
 
-    /// Sends a token. The request ends after the time-out, whatever comes of it; `Err` without an answer.
+    /// Sends a token. The request ends after the time-out at the latest; `Err` without an answer.
     pub async fn post(&self, token: usize, checks: bool) -> Result<Given, ()> {
-        // From the look at the clock to here nothing waits: that is the one thing that cannot be excluded.
+        // The manager has just checked the clock. A stop between that check and this line is not simulated, because nothing can exclude it.
         let began = self.world().now();
         let request = self.world().begin_request(self.host, self.number, token, checks);
         let (there, back, lost) = {
@@ -90,7 +90,7 @@ impl Process {
                 }
                 pending::<()>().await;
             }
-            // Nobody may be there any more.
+            // The receiver may be gone.
             let _ = answer.send(given);
         });
         self.world().step(self.host, self.number, Step::Sent);
@@ -103,7 +103,7 @@ impl Process {
         self.runs().await;
         let mut world = self.world();
         world.requests.all[request].is_over = true;
-        // From an answer that a stopped host got late it learns no more than a limit.
+        // A host that was stopped gets the answer late. It then learns only a limit of Ring's time.
         let is_quick = world.now().saturating_sub(began) < TIMEOUT / 2;
         world.hosts[self.host].knows_the_time |= given.is_ok() && is_quick;
         given
@@ -139,7 +139,7 @@ impl Clock for Process {
     }
 }
 
-/// A time of Ring as a header says it: in whole seconds.
+/// A time of Ring in the header `Date`: in whole seconds.
 fn date(at: Duration) -> Duration {
     Duration::from_secs(u64::try_from(EPOCH / 1_000).unwrap() + at.as_secs())
 }
@@ -195,7 +195,7 @@ impl OauthClient for Wire {
 /// The engine, as a client on one host sees it.
 pub struct Client(pub Process);
 
-/// How a call of the engine goes: the way there, the way back, and whether it does not come back.
+/// The course of a call of the engine: the time until the engine gets it, the time until the answer arrives, and whether the answer is lost.
 struct Way {
     there: Duration,
     back: Duration,
@@ -231,7 +231,7 @@ impl Client {
         let Way { there, back, fails } = self.way();
         let world = Arc::clone(&self.0.world);
         let (answer, answered) = oneshot::channel();
-        // It happens whether or not anybody still waits for it.
+        // The engine does its work even if the caller has stopped waiting.
         tokio::spawn(async move {
             if there == Duration::MAX {
                 return;

@@ -1,5 +1,5 @@
-//! Several hosts with one account, simulated: each of them runs the real manager, on a clock that nobody waits for, and everything that
-//! happens comes from a seed. The invariants are those of `docs/shared-store.md`.
+//! A simulation of several hosts with one account. Each host runs the real manager, on a simulated clock, and a seed determines everything that
+//! happens. The rules are those of `docs/shared-store.md`.
 //!
 //! `RING_AUTH_SIMULATION` is the number of executions of each kind. `RING_AUTH_SIMULATION_MINUTES` goes on with other seeds, that many
 //! executions at a time, until the time is over. `RING_AUTH_SEED` runs one execution again and prints what happened in it:
@@ -32,7 +32,7 @@ const HOSTS: usize = 3;
 const EXECUTIONS: u64 = 80;
 /// Three lifetimes.
 const TROUBLE: Duration = Duration::from_secs(360);
-/// Longer than any cool-down.
+/// The time for healing: longer than any cool-down.
 const HEALING: Duration = Duration::from_secs(1_500);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,7 @@ fn everything_and_forgetting(chance: &mut Chance) -> Plan {
     Plan { forgets: vec![2 + chance.below(20), 2 + chance.below(20)], asks: true, ..everything(chance) }
 }
 
-/// Where the process died is shown for this row.
+/// The row for which the output says where the process died.
 const A_CRASH: usize = 6;
 
 const ROWS: [Row; 14] = [
@@ -126,7 +126,7 @@ const ROWS: [Row; 14] = [
     Row { name: "and forgetting, and more calls", protocol: Protocol::Ours, plan: everything_and_forgetting },
 ];
 
-/// What became of an execution.
+/// The result of an execution.
 struct Ended {
     /// No host has a token that Ring takes.
     is_lost: bool,
@@ -137,7 +137,7 @@ struct Ended {
     steps: u64,
 }
 
-/// A process of either protocol.
+/// A process that runs the manager or one of the models.
 #[derive(Clone)]
 enum Running {
     Ours(Manager),
@@ -247,7 +247,7 @@ async fn live(world: Shared, host: usize, protocol: Protocol, disk: Disk, fine: 
         world.hosts[host].is_up = true;
         drop(world);
         calls.abort();
-        // What that process began goes on to wait for something that never comes.
+        // The tasks of the dead process stay, and wait for something that never comes.
         dead.push(running);
     }
 }
@@ -339,7 +339,7 @@ impl Share {
     }
 }
 
-/// What became of the executions of one row on one kind of Ring.
+/// The results of the executions of one row on one kind of Ring.
 #[derive(Debug, Clone, Default)]
 struct Cell {
     all: Share,
@@ -382,7 +382,7 @@ fn run(row: usize, kind: usize, executions: u64, from: u64) -> Cell {
 
 type Table = [[Cell; Kind::ALL.len()]; ROWS.len()];
 
-/// Runs all rows on all kinds of Ring, on as many threads as there are cores, and adds what became of them.
+/// Runs all rows on all kinds of Ring, on as many threads as there are cores, and adds up the results.
 fn run_all(table: &mut Table, executions: u64, from: u64) {
     let (next, columns) = (AtomicUsize::new(0), Kind::ALL.len());
     let done = Mutex::new(Vec::new());
@@ -436,7 +436,7 @@ fn show(table: &Table) -> String {
     text
 }
 
-/// Runs so many executions of each row and kind, and again with other seeds until that time is over.
+/// Runs that many executions of each row and kind, and repeats this with other seeds until the time is over.
 fn main_of(executions: u64, from: u64, time: Duration) {
     let began = Instant::now();
     let mut table = Table::default();
@@ -484,7 +484,7 @@ fn the_same_seed_is_the_same_execution() {
     }
 }
 
-/// Runs something on simulated hosts to which nothing happens.
+/// Runs a scenario on simulated hosts, without accidents from a plan.
 fn calmly<F: Future<Output = ()>>(work: impl FnOnce(Vec<(Process, Disk)>) -> F) {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {

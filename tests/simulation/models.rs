@@ -1,5 +1,4 @@
-//! What other projects do, in a few lines each: a lock with a time to live, and then a write. Beside the protocol, they show what it is
-//! for.
+//! Models of what other projects do: a lock with a time to live, and then a write. The comparison with them shows what the protocol is for.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,27 +8,27 @@ use tokio::time::sleep;
 use crate::host::{Client, Process};
 use crate::world::{Given, Step, World};
 
-/// What is written after the answer.
+/// How a host writes an answer of Ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writes {
-    /// Whatever came, over whatever is there.
+    /// It replaces any value.
     Blindly,
-    /// Only if nobody wrote since the token was read: the usual fence.
+    /// It replaces the value only if no host has written since the token was read: the usual fence.
     Fenced,
 }
 
-/// As long as the leases of the protocol.
+/// The time to live of the lock: the lease of the protocol.
 const TIME_TO_LIVE: Duration = Duration::from_secs(25);
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// What a host knows.
+/// The memory of a host.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Known {
-    /// The access token, and when it was made.
+    /// The access token, and the time at which it was made.
     pub access: Option<(usize, Duration)>,
 }
 
-/// Ten seconds for a call, as the protocol has.
+/// Waits for a call for ten seconds, as the protocol does.
 async fn limited<T>(call: ring_auth::shared::Answer<'_, T>) -> Option<T> {
     tokio::select! {
         biased;
@@ -60,7 +59,7 @@ fn is_valid(world: &World, made: Duration) -> bool {
     world.now().saturating_sub(made) < world.ring.lifetime / 10 * 9
 }
 
-/// Gets an access token the way others do.
+/// Gets an access token with lock and write.
 pub async fn auth(process: &Process, writes: Writes, known: &Arc<Mutex<Known>>) -> bool {
     let valid = |known: Known| known.access.is_some_and(|(_, made)| is_valid(&process.world(), made));
     let know = |access: Option<usize>| {

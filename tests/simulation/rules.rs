@@ -1,4 +1,4 @@
-//! What really happened to each request, and so which of the rules may be broken: nothing is excused that the protocol could know.
+//! The facts about each request, by which a break of a rule is excused or not. A break is excused only if the protocol could not know better.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use ring_auth::token::Fingerprint;
 
 use crate::host::{ISSUER, raw};
 
-/// One request, as somebody knows it who sees all hosts, Ring and the engine.
+/// The facts about one request on its host, at Ring and in the engine.
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact that one rule needs")]
 pub struct Request {
     pub host: usize,
@@ -20,7 +20,7 @@ pub struct Request {
     /// The token that Ring gave for it.
     pub child: Option<usize>,
     pub is_refused: bool,
-    /// Whether its process waits for it no longer.
+    /// Whether its process has stopped waiting for it.
     pub is_over: bool,
     /// Whether its answer is on the disk of its host.
     is_spooled: bool,
@@ -43,13 +43,13 @@ impl Request {
 /// Where a process died, by what had become of its last request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Moment {
-    /// It had none under way: the mark was not written yet, or nothing was sent with it, or the record has the answer.
+    /// It had no request under way: the mark was not written yet, or nothing was sent with it, or the record had the answer.
     NoRequest,
-    /// Ring had not got it.
+    /// Ring had not received the request.
     OnItsWay,
     /// Ring had answered, and the answer was on no disk.
     BeforeTheDisk,
-    /// The disk has the answer, and the record does not.
+    /// The disk had the answer, and the record did not.
     BeforeTheStore,
 }
 
@@ -70,11 +70,11 @@ impl Moment {
 #[derive(Default)]
 pub struct Requests {
     pub all: Vec<Request>,
-    /// For each write of the record the one that it was made over.
+    /// For each write of the record: the write that it replaced.
     writes: Vec<u64>,
     /// The writes that the engine forgot.
     forgotten: BTreeSet<u64>,
-    /// The writes that the process of each host has seen, and all before those.
+    /// The writes that the process of each host has seen, with all that they replaced.
     seen: Vec<BTreeSet<u64>>,
     /// The last record that the process of each host has written.
     written: Vec<(u64, String)>,
@@ -92,7 +92,7 @@ fn fingerprint(token: usize) -> Fingerprint {
 fn has(value: &str, token: usize) -> bool {
     match state(value) {
         Some(state) => state.known.contains(&fingerprint(token)),
-        // The models write the token alone.
+        // The models write only the token.
         None => value.split_once(':').is_some_and(|(refresh, _)| refresh == token.to_string()),
     }
 }
@@ -123,20 +123,20 @@ impl Requests {
         (0..self.all.len()).any(|at| self.is_of(at, host, process) && self.all[at].is_open())
     }
 
-    /// A process has read or written the record of that write.
+    /// Notes that a process has read or written the record of this write.
     pub fn saw(&mut self, host: usize, mut write: u64) {
         while write > 0 && self.seen[host].insert(write) {
             write = self.writes[usize::try_from(write).unwrap() - 1];
         }
     }
 
-    /// A process knows that its write was kept.
+    /// Notes that a process knows that its write was stored.
     pub fn wrote(&mut self, host: usize, write: u64, value: String) {
         self.saw(host, write);
         self.written[host] = (write, value);
     }
 
-    /// The engine keeps a value over the one of another write.
+    /// Notes that the engine stores a value, which replaces that of another write.
     pub fn keep(&mut self, write: u64, over: u64, value: &str) {
         self.writes.push(over);
         assert_eq!(self.writes.len(), usize::try_from(write).unwrap());
@@ -156,17 +156,17 @@ impl Requests {
         }
     }
 
-    /// What was kept for a process is on its disk.
+    /// Notes that the answers to the requests of a process are on the disk of its host.
     pub fn spooled(&mut self, host: usize, process: u64) {
         self.of(host, process).filter(|request| request.is_over).for_each(|request| request.is_spooled = true);
     }
 
-    /// A host stops, or cannot use the engine.
+    /// Notes that a host stops, or cannot use the engine.
     pub fn has_trouble(&mut self, host: usize, process: u64) {
         self.of(host, process).filter(|request| request.is_open()).for_each(|request| request.has_trouble = true);
     }
 
-    /// What had become of the last request of a process that dies now.
+    /// Returns how far the last request was of a process that dies now.
     pub fn moment(&self, host: usize, process: u64) -> Moment {
         match self.all.iter().rfind(|request| (request.host, request.process) == (host, process)) {
             Some(request) if !request.is_open() => Moment::NoRequest,
@@ -179,7 +179,7 @@ impl Requests {
 
     pub fn dies(&mut self, host: usize, process: u64) {
         self.has_trouble(host, process);
-        // A rejection says nothing once another host has moved on, so it is lost as long as the record does not have it.
+        // A rejection does not count once another host has written, so it is lost unless the record has it.
         let is_nowhere = |request: &Request| !request.is_spooled || (request.is_refused && request.kept.is_none());
         self.of(host, process).filter(|request| is_nowhere(request)).for_each(|request| request.is_lost = true);
         self.seen[host].clear();
@@ -218,12 +218,12 @@ impl Requests {
         self.is_unseen(self.all[at].mark, host)
     }
 
-    /// Whether the engine forgot the mark with which a host is about to send: another host may have one, too.
+    /// Whether the engine forgot the mark with which a host is about to send: another host may have a mark too.
     pub fn has_forgotten_mark_of(&self, host: usize) -> bool {
         self.forgotten.contains(&self.written[host].0)
     }
 
-    /// Why a host must not send a token, by what it could know. `disk` is what its spool holds.
+    /// Returns the rule that a host breaks if it sends a token, considering what the host could know. `disk` is the state in its spool.
     pub fn against(&self, host: usize, token: usize, disk: Option<&State>) -> Option<String> {
         let record = state(&self.written[host].1);
         let is_known = |child: usize| {
@@ -243,14 +243,14 @@ impl Requests {
             }
             let request = &self.all[at];
             let is_forgotten = request.forgotten.is_some_and(|write| self.is_unseen(write, host));
-            // After the rejection of a token that never worked, the one before it is the next.
+            // The host may not know the successor at all, or may have lost the mark that would have made it wait.
             let is_unknown = is_forgotten || self.has_no_mark_for(at, host) || self.has_forgotten_mark_of(host);
             if is_rejected.is_none() && !request.has_trouble && !is_unknown {
                 return Some(format!("(ii) t{token} is sent although nothing happened to the answer t{child}"));
             }
             for (later, grandchild) in spent(child) {
-                // The one accident too many: the engine forgot the mark, and the host whose mark it was has the answer for itself, or the
-                // engine forgot the answer as well.
+                // Two accidents together excuse this: the engine forgot the mark, and the record does not have the answer, because its host had
+                // trouble or the engine forgot the answer as well.
                 let answered = &self.all[later];
                 let is_forgotten = answered.forgotten.is_some_and(|write| self.is_unseen(write, host));
                 if !(self.has_no_mark_for(later, host) && (answered.has_trouble || is_forgotten)) {
@@ -261,21 +261,22 @@ impl Requests {
         None
     }
 
-    /// The answers that reached a disk, and of which a record knows nothing. If the engine forgot a write, it may have forgotten a token that
-    /// is spent.
+    /// Returns the answers that reached a disk, and that a record does not know. Returns none if the engine forgot a write, because that may
+    /// have had a spent token.
     pub fn dropped<'a>(&'a self, value: &'a str) -> impl Iterator<Item = usize> + 'a {
-        // The newest one may be on its way to the record.
+        // The newest answer may be on its way to the record.
         let kept = self.all.iter().rev().skip(1).filter(|request| request.is_spooled && !request.is_lost);
         let kept = kept.filter(|_| self.forgotten.is_empty());
         kept.filter_map(|request| request.child).filter(|child| !has(value, *child))
     }
 
-    /// Whether a rejection is gone forever: the next one of that token is in doubt.
+    /// Whether a rejection is gone forever, so that the next rejection of that token is in doubt.
     pub fn lost_a_rejection(&self) -> bool {
         self.all.iter().any(|request| request.is_refused && request.is_lost)
     }
 
-    /// Whether the answer that brought a token is gone forever, and no host and no record has it. `Err` if it is nowhere for no reason.
+    /// Whether the answer that brought a token is gone forever, and no host and no record has the token. `Err` if they have lost the token
+    /// without such a reason.
     pub fn is_gone(&self, token: usize, disks: &[Option<State>], value: Option<&str>) -> Result<bool, String> {
         let record = value.and_then(state);
         if disks.iter().flatten().chain(&record).any(|state| can_send(state, token)) {

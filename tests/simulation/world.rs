@@ -1,4 +1,4 @@
-//! What surrounds the hosts: time, chance, accidents, Ring and the engine. Everything that happens comes from one seed.
+//! The world around the hosts: time, chance, accidents, Ring and the engine. One seed determines everything that happens.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,16 +11,16 @@ use tokio::time::Instant;
 use crate::host::Disk;
 use crate::rules::{Moment, Requests};
 
-/// What a request with a token before the current one does.
+/// What Ring does with a token before the current one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// It is refused, and ends the family.
+    /// Ring refuses it, and ends the family.
     StrictAndKilling,
-    /// It is refused.
+    /// Ring refuses it.
     Strict,
-    /// The one before the current one is answered with the current one again.
+    /// Ring answers the one before the current token with the current token again.
     Same,
-    /// The one before the current one is answered with another one, which takes the place of the current one.
+    /// Ring answers the one before the current token with another token, which replaces the current one.
     Another,
 }
 
@@ -67,7 +67,7 @@ impl Chance {
     }
 }
 
-/// A moment at which a host can be hit.
+/// A moment at which an accident can hit a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     BeforeLoad,
@@ -76,35 +76,35 @@ pub enum Step {
     AfterCommit,
     BeforeSpool,
     AfterSpool,
-    /// The request is on its way, and Ring has not got it.
+    /// The request is on its way, and Ring has not received it.
     Sent,
     /// Ring has answered, and the answer is not on the host's disk.
     Answered,
 }
 
-/// What hits a host.
+/// An accident of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accident {
-    /// It stops for that long, while the clocks go on.
+    /// The host stops for that long, while the clocks continue.
     Stop(Duration),
-    /// Its process dies, and is started again after that.
+    /// The process dies, and starts again after that time.
     Die(Duration),
 }
 
 /// What can go wrong in one execution.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
-    /// At the step of that number, of those that may be hit.
+    /// The accidents of hosts, each at the step with that number. Only some kinds of steps count.
     pub accidents: BTreeMap<u64, Accident>,
-    /// Whether only hosts are hit that have the lock or the mark, and have not sent.
+    /// Whether only those hosts are hit that have the lock or the mark and have not sent yet.
     pub before_sending: bool,
     /// One answer of Ring in so many is lost; none for 0.
     pub lost_answers: u64,
     /// One call of the engine in so many fails or takes long, before or after it was done; none for 0.
     pub engine_trouble: u64,
-    /// The engine forgets its last write when it is written for that time.
+    /// The numbers of the writes that the engine forgets at a failover.
     pub forgets: Vec<u64>,
-    /// The engine does not answer in between.
+    /// The times between which the engine does not answer.
     pub outage: Option<(Duration, Duration)>,
     /// Whether hosts make more calls than those for an access token.
     pub asks: bool,
@@ -112,10 +112,10 @@ pub struct Plan {
     pub skews: bool,
 }
 
-/// How Ring sees a family.
+/// The state of a token family at Ring.
 pub struct Ring {
     pub kind: Kind,
-    /// For each token the one that it came from, and how many came before that.
+    /// For each token: the token that it came from, and the number of its ancestors.
     pub parents: Vec<(Option<usize>, u64)>,
     pub current: usize,
     pub alive: bool,
@@ -167,7 +167,7 @@ pub struct Engine {
     pub lock: Option<(u128, Duration)>,
 }
 
-/// What is true of one host whatever it knows.
+/// The facts about one host, whether its process knows them or not.
 pub struct HostState {
     /// The number of its process. A process with another number is dead.
     pub process: u64,
@@ -177,7 +177,7 @@ pub struct HostState {
     pub skew: i64,
     /// Whether its process knows Ring's time by an answer.
     pub knows_the_time: bool,
-    /// Outlives its processes.
+    /// The disk, which outlives the processes.
     pub disk: Disk,
 }
 
@@ -199,7 +199,7 @@ pub struct World {
     pub violations: Vec<String>,
     /// Where the first process died, and how long its host was down.
     pub death: Option<(Moment, Duration)>,
-    /// Rung when a process dies.
+    /// Notified when a process dies.
     pub deaths: Arc<Notify>,
     log: Option<String>,
 }
@@ -280,7 +280,7 @@ impl World {
         self.violations.push(rule);
     }
 
-    /// A host of that process has come to a step: it may be hit there.
+    /// Notes that a process has reached a step, at which an accident may hit its host.
     pub fn step(&mut self, host: usize, process: u64, step: Step) {
         if self.hosts[host].process != process || !self.hosts[host].is_up {
             return;
@@ -321,13 +321,13 @@ impl World {
         }
     }
 
-    /// How long a host stands still from now on; `None` if that process is dead.
+    /// The time for which a host is still stopped; `None` if the process is dead.
     pub fn stands_still(&self, host: usize, process: u64) -> Option<Duration> {
         let state = &self.hosts[host];
         (state.process == process && state.is_up).then(|| state.stopped_until.saturating_sub(self.now()))
     }
 
-    /// Whether a host stood still within that time.
+    /// Whether a host was stopped within that time.
     pub fn was_stopped(&self, host: usize, within: Duration) -> bool {
         self.hosts[host].stopped_until + within > self.now() && self.hosts[host].stopped_until > Duration::ZERO
     }
@@ -336,7 +336,7 @@ impl World {
         self.stands_still(host, process) == Some(Duration::ZERO)
     }
 
-    /// A host sends a token. Gives the number of the request.
+    /// Notes that a host sends a token. Returns the number of the request.
     pub fn begin_request(&mut self, host: usize, process: u64, token: usize, checks: bool) -> usize {
         self.say(|| format!("host {host} sends t{token}"));
         if checks {
@@ -357,7 +357,7 @@ impl World {
         self.requests.begin(host, process, token)
     }
 
-    /// Ring gets the token of a request.
+    /// Lets Ring answer a request.
     pub fn present(&mut self, request: usize) -> Given {
         let token = self.requests.all[request].token;
         let now = self.now();
@@ -390,7 +390,7 @@ impl World {
         given
     }
 
-    /// The engine compares and sets.
+    /// Compares and sets the value of the engine.
     pub fn commit(&mut self, value: String, version: Option<&str>) -> Option<(String, u64)> {
         if self.engine.value.as_ref().map(|(_, kept)| kept.as_str()) != version {
             return None;
@@ -413,9 +413,9 @@ impl World {
         Some((new, writes))
     }
 
-    /// A failover: the last write is gone.
+    /// A failover of the engine, which forgets the last write.
     pub fn fail_over(&mut self) {
-        // Only the last write can be forgotten: after another one it is too late.
+        // Only the last write can be forgotten.
         if let Some((before, number)) = self.engine.before.take() {
             self.say(|| "the engine forgets its last write".to_owned());
             let forgotten = std::mem::replace(&mut self.engine.number, number);
@@ -443,19 +443,19 @@ impl World {
 }
 
 impl World {
-    /// What the engine keeps now, for [`World::restore`].
+    /// The current value of the engine, for [`World::restore`].
     pub fn snapshot(&self) -> Snapshot {
         (self.engine.value.clone(), self.engine.number)
     }
 
-    /// The engine forgets all that it kept since: the last write.
+    /// Puts back an earlier value, so that the engine forgets the last write.
     pub fn restore(&mut self, snapshot: Snapshot) {
         self.may_repeat = true;
         self.engine.before = Some(snapshot);
         self.fail_over();
     }
 
-    /// Says of which answers the record knows nothing, although they reached a disk.
+    /// Reports the answers that reached a disk and that the record does not know.
     pub fn dropped(&self) -> Vec<String> {
         let value = self.engine.value.as_ref().map_or("", |(value, _)| value.as_str());
         let rule = |token| format!("(viii) the answer t{token} reached a disk, and the record knows nothing of it");
