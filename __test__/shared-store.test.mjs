@@ -359,8 +359,12 @@ describe('a shared store', () => {
     assert.ok(!engine.kept?.value.includes(refreshToken))
     const { manager: other } = open(t, ring, { store: engine.host(tempDir(t), { key }) })
     assert.equal((await other.getAuth()).refreshToken, refreshToken)
-    const { manager: without } = open(t, ring, { store: engine.host(tempDir(t)) })
-    await failure(without.getAccessToken(), 'STORE')
+    const { manager: without } = open(t, ring, { store: engine.host(tempDir(t), { name: 'PostgreSQL' }) })
+    const { message } = await failure(without.getAccessToken(), 'STORE')
+    assert.match(message, /^The record in PostgreSQL is sealed with the key \S+, and no key was given\./)
+    const another = { name: 'PostgreSQL', key: Buffer.alloc(32, 8) }
+    const { manager: wrong } = open(t, ring, { store: engine.host(tempDir(t), another) })
+    assert.match((await failure(wrong.getAccessToken(), 'STORE')).message, /^The record in PostgreSQL is sealed/)
   })
 
   it('has one AsyncLocalStorage for all stores: before Node 24 each of them makes every promise larger', async (t) => {

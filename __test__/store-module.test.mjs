@@ -140,7 +140,9 @@ describe('--store-module', () => {
     const doctor = await command(['doctor', '--json'])
     assert.equal(doctor.code, 6, doctor.stdout)
     const { checks } = json(doctor)
-    assert.match(checks.find((/** @type {any} */ { id }) => id === 'store').message, /connection refused/)
+    const message = (/** @type {string} */ wanted) => checks.find((/** @type {any} */ { id }) => id === wanted).message
+    assert.match(message('store'), /connection refused/)
+    assert.equal(message('journal'), 'The shared store cannot be read.')
     rmSync(`${engine}.down`)
     const well = json(await command(['doctor', '--json'])).checks
     assert.equal(well.find((/** @type {any} */ { id }) => id === 'store').state, 'ok')

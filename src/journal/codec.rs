@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
@@ -202,27 +201,26 @@ enum Lacking {
 }
 
 impl Locked {
-    /// The error for the file at that path.
-    pub(super) fn error(&self, path: &Path) -> Error {
-        let path = path.display();
+    /// The error for what is sealed, such as `journal /path`.
+    pub(super) fn error(&self, what: &str) -> Error {
         let needed = self.needed.as_ref().map_or_else(String::new, |key| format!(" with the key {key}"));
         match &self.why {
             Lacking::Nothing => Error::new(
                 ErrorCode::Store,
                 format!(
-                    "The journal {path} is sealed{needed}, and no key was given. Give it as the store's key. Nothing was changed, and nothing was sent."
+                    "The {what} is sealed{needed}, and no key was given. Give it as the store's key. Nothing was changed, and nothing was sent."
                 ),
             ),
             Lacking::Others(given) => Error::new(
                 ErrorCode::Store,
                 format!(
-                    "The journal {path} is sealed{needed}, and the key that was given is another one, {}. Give the right one as the store's key. Nothing was changed, and nothing was sent.",
+                    "The {what} is sealed{needed}, and the key that was given is another one, {}. Give the right one as the store's key. Nothing was changed, and nothing was sent.",
                     given.join(" or ")
                 ),
             ),
             Lacking::Failed(error) => error
                 .clone()
-                .with_message(format!("The journal {path} is sealed, and its key is missing. {}", error.message())),
+                .with_message(format!("The {what} is sealed, and its key is missing. {}", error.message())),
         }
     }
 }

@@ -93,7 +93,7 @@ pub fn decode(text: &Secret, codec: &Codec, name: &str) -> Result<State> {
     let opened = codec.open(text.expose().as_bytes()).map_err(|shut| match shut {
         Shut::Newer(version) => newer(version),
         Shut::OtherIssuer(issuer) => other_issuer(name, &issuer, codec),
-        Shut::Locked(locked) => locked.error(name.as_ref()),
+        Shut::Locked(locked) => locked.error(&format!("record in {name}")),
     })?;
     let state = format::decode(&opened.text).map_err(|error| match error {
         Unreadable::Newer(version) => newer(version),

@@ -121,6 +121,7 @@ pub(super) fn look(wanted: &Wanted) -> Looked {
     let (kept, why_not) = match told.and_then(|told| status::look(&chosen, &opened, told)) {
         Ok(seen) => (Some(with_token_file(seen)), String::new()),
         Err(_) if peeked.is_err() => (None, "The journal cannot be read.".to_owned()),
+        Err(_) if opened.shared.is_some() => (None, "The shared store cannot be read.".to_owned()),
         Err(_) => (None, "The journal holds no token, and the file cannot be read.".to_owned()),
     };
     let sealed = Disk::default().read_most(&real).ok().flatten().and_then(|bytes| sealed_with(&bytes));

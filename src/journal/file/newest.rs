@@ -71,7 +71,7 @@ impl Shared {
                 // The copy was torn before it contained anything.
                 Some(_) if sequence.is_none() => {}
                 slot if newest.state.as_ref().is_some_and(is_older) => newest.copies.extend(slot),
-                _ => return Err(locked.error(&self.given)),
+                _ => return Err(locked.error(&format!("journal {}", self.given.display()))),
             }
         }
         Ok(newest)
