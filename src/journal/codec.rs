@@ -218,9 +218,9 @@ impl Locked {
                     given.join(" or ")
                 ),
             ),
-            Lacking::Failed(error) => error
-                .clone()
-                .with_message(format!("The {what} is sealed, and its key is missing. {}", error.message())),
+            Lacking::Failed(error) => {
+                error.clone().with_message(format!("The {what} is sealed, and its key is missing. {}", error.message()))
+            }
         }
     }
 }
