@@ -73,8 +73,8 @@ pub struct State {
     pub mirrors: Vec<MirrorRecord>,
     /// Other answers to the token that the current one came from, the last one at the end; bounded by [`MAX_SIBLINGS`].
     pub siblings: Vec<Sibling>,
-    /// The current token, if a request with it was sent and the answer is not known. Ring may have accepted it already: a rejection of it
-    /// then says nothing about the previous token.
+    /// The current token, or that of the fallback, if a request with it was sent and the answer is not known. Ring may have accepted it
+    /// already: a rejection of it then says nothing about the token before it.
     pub doubted: Option<Fingerprint>,
     /// In the record of a shared store: 128 random bits, new for each write. By these bits, a manager recognises its write if the answer to
     /// it was lost.
@@ -659,9 +659,10 @@ impl State {
         }
         self.come_back();
         self.access = None;
-        self.mark = None;
+        // The displaced token may come back, and a request with it may be under way, or have no known answer.
+        let marked = self.mark.take().filter(Mark::is_of_a_request);
+        self.doubted = marked.map(|mark| mark.fingerprint).or(self.doubted);
         self.siblings.clear();
-        self.doubted = None;
         self.cool_down = None;
         self.forced_at = None;
         self.logged_out_at = None;
@@ -685,7 +686,6 @@ impl State {
         self.access = None;
         self.mark = None;
         self.siblings.clear();
-        self.doubted = None;
         self.cool_down = None;
         self.come_back();
     }
@@ -820,9 +820,9 @@ impl State {
     pub fn reject(&mut self, sent: Sent, now: Millis, in_doubt: bool) -> AfterRejection {
         if let Some(fingerprint) = self.to_send(sent).map(|held| held.token.fingerprint()) {
             self.bury(fingerprint, now);
+            self.doubted = self.doubted.filter(|doubted| *doubted != fingerprint);
         }
         self.mark = None;
-        self.doubted = None;
         if let Some(family) = self.family.as_mut().filter(|_| in_doubt && sent == Sent::Current) {
             family.current.succeeded = true;
         }

@@ -389,8 +389,7 @@ impl Inner {
                 if !self.tries_another(transaction.state(), after, tries, &mut sent) {
                     break (failure.error, ended);
                 }
-                let rests = self.sharing().is_some() && after != AfterRejection::Fallback;
-                if rests {
+                if transaction.state().mark.is_some() {
                     transaction.commit(&ended).await;
                     return Ok(Flown::MovedOn);
                 }

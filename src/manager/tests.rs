@@ -1276,6 +1276,18 @@ async fn a_rejection_in_doubt_sends_nothing_older() {
     bench.wire.then(rejection());
     assert_eq!(code(manager.refresh(true).await), ErrorCode::RefreshTokenRejected);
     assert_eq!(bench.wire.sent()[1..], [current; 5], "an earlier call");
+    // A user gave another token meanwhile. Ring rejects it, so that the marked one is the current token again.
+    let bench = Bench::new();
+    bench.manager(Some("token-a-of-this-test")).auth().await.unwrap();
+    bench.edit(|state| {
+        let fingerprint = Fingerprint::of(current);
+        state.mark = Some(Mark { fingerprint, started_at: 1, deadline: 2, starts: 0, lease: None });
+    });
+    bench.wire.then(rejection());
+    bench.wire.then(rejection());
+    let manager = bench.manager(Some("another-token-of-this-test"));
+    assert_eq!(code(manager.auth().await), ErrorCode::RefreshTokenRejected);
+    assert_eq!(bench.wire.sent()[1..], ["another-token-of-this-test", current], "displaced");
     assert_eq!(manager.status().phase, Phase::NeedsLogin);
 }
 

@@ -113,7 +113,9 @@ impl Transaction<'_> {
             Some(Sent::Previous) => AfterRejection::Previous,
             _ => AfterRejection::Dead,
         };
-        if matches!(after, AfterRejection::Sibling | AfterRejection::Previous) {
+        // A request of another host may be under way with the fallback, which a user displaced meanwhile.
+        let is_doubted = after == AfterRejection::Fallback && self.state.doubted == self.state.fingerprint();
+        if is_doubted || matches!(after, AfterRejection::Sibling | AfterRejection::Previous) {
             self.rest();
         }
         after

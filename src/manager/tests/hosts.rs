@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::*;
 use crate::journal::record;
+use crate::journal::state::Lease;
 use crate::shared::{Answer, CALL_LIMIT, Kept, SharedStore, lease};
 
 /// What becomes of a commit.
@@ -53,11 +54,34 @@ impl Engine {
         tokio::time::sleep(takes).await;
     }
 
+    fn record(&self) -> State {
+        let kept = self.kept.lock().unwrap();
+        record::decode(&kept.as_ref().unwrap().value, &ISSUER.into(), "the engine").unwrap()
+    }
+
     /// The token in the record.
     fn raw(&self) -> String {
-        let kept = self.kept.lock().unwrap();
-        let record = record::decode(&kept.as_ref().unwrap().value, &ISSUER.into(), "the engine").unwrap();
-        record.current().map_or_else(String::new, |held| held.token.raw())
+        self.record().current().map_or_else(String::new, |held| held.token.raw())
+    }
+
+    /// Changes the record, as another host would.
+    fn edit(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.record();
+        change(&mut state);
+        state.sequence += 1;
+        let value = record::encode(&state, &ISSUER.into()).unwrap();
+        let version = self.versions.fetch_add(1, Ordering::SeqCst).to_string();
+        *self.kept.lock().unwrap() = Some(Kept { value, version });
+    }
+
+    /// Marks the current token, as another host would before it sends it.
+    fn mark(&self, holder: u128) {
+        self.edit(|state| {
+            let fingerprint = state.fingerprint().unwrap();
+            let lease = Some(Lease { holder, length: lease(SECOND * 20) });
+            state.mark = Some(Mark { fingerprint, started_at: 1, deadline: 2, starts: 0, lease });
+            state.cool_down = None;
+        });
     }
 }
 
@@ -155,7 +179,73 @@ impl Host {
     }
 }
 
+/// Spool at a known place. A test can have another process write it in spite of its lock.
+struct Spool {
+    inner: MemoryStore,
+    theirs: Arc<Mutex<Option<State>>>,
+}
+
+impl Spool {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { inner: MemoryStore::new(ISSUER), theirs: Arc::default() })
+    }
+}
+
+impl Store for Spool {
+    fn peek(&self) -> Result<Option<State>> {
+        self.inner.peek()
+    }
+
+    fn try_lock(&self) -> Result<Option<Box<dyn Guard>>> {
+        let locked = self.inner.try_lock()?;
+        Ok(locked.map(|inner| Box::new(SpoolGuard { inner, theirs: Arc::clone(&self.theirs) }) as Box<dyn Guard>))
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        None
+    }
+
+    fn name(&self) -> String {
+        "spool".into()
+    }
+}
+
+struct SpoolGuard {
+    inner: Box<dyn Guard>,
+    theirs: Arc<Mutex<Option<State>>>,
+}
+
+impl Guard for SpoolGuard {
+    fn read(&mut self) -> Result<Found> {
+        self.inner.read()
+    }
+
+    fn begin(&mut self, state: &mut State) -> Result<Begun> {
+        match self.theirs.lock().unwrap().take() {
+            Some(theirs) => Ok(Begun::Overtaken(Box::new(theirs))),
+            None => self.inner.begin(state),
+        }
+    }
+
+    fn commit(&mut self, state: &mut State) -> Result<Vec<Notice>> {
+        self.inner.commit(state)
+    }
+
+    fn forget(&mut self) -> Result<Vec<Notice>> {
+        self.inner.forget()
+    }
+
+    fn place(&self) -> Option<String> {
+        Some("here".into())
+    }
+}
+
 const TOKEN: &str = "token-a-of-this-test";
+const OTHER: &str = "another-token-of-this-test";
 
 /// Waits until it is so, on the clock that nobody waits for.
 async fn until(what: impl Fn() -> bool) {
@@ -372,4 +462,27 @@ async fn hosts_refresh_unasked_one_after_the_other_so_that_one_does_it_for_all()
         let newest = managers.each_ref().map(|manager| raw(manager.refresh_token()));
         assert_eq!(newest[0], newest[1]);
     }
+}
+
+/// A rotation that a caller asks for, in a task of its own.
+fn asks(manager: &Manager) -> tokio::task::JoinHandle<Result<Auth>> {
+    let manager = manager.clone();
+    tokio::spawn(async move { manager.refresh(true).await })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_marked_token_that_comes_back_as_the_fallback_rests_and_stays_in_doubt() {
+    let (engine, host) = (Engine::new(), Host::on(Spool::new(), 1));
+    let manager = host.open(&engine, Some(TOKEN), false);
+    manager.auth().await.unwrap();
+    engine.mark(7);
+    manager.set_refresh_token(OTHER).await.unwrap();
+    for _ in 0..2 {
+        host.bench.wire.then(failure(ErrorCode::RefreshTokenRejected, false));
+    }
+    let asking = asks(&manager);
+    tokio::time::sleep(SECOND * 20).await;
+    assert_eq!(host.sent(), [TOKEN, OTHER], "the other host's request may be under way");
+    assert_eq!(code(asking.await.unwrap()), ErrorCode::RefreshTokenRejected);
+    assert_eq!(host.sent(), [TOKEN.to_owned(), OTHER.to_owned(), format!("{TOKEN}+")], "the one before is two behind");
 }
