@@ -189,7 +189,7 @@ impl Transaction<'_> {
         let inner = self.inner;
         let Some(sharing) = inner.sharing() else { return Ok(Start::Ready) };
         mark.lease = Some(Lease { holder: sharing.holder, length: inner.lease() });
-        let before = self.state.mark.clone();
+        let before = (self.state.mark.clone(), self.state.spool_place.clone());
         for _ in 0..MOST_LATE_MARKS {
             mark.started_at = sharing.clock.wall();
             self.state.mark = Some(mark.clone());
@@ -204,7 +204,8 @@ impl Transaction<'_> {
             }
         }
         // Nothing was sent with these marks. If the last one stayed, it would count as a request whose answer is not known.
-        self.state.mark = before;
+        // The place of the spool belongs to them: with it, the holder of the mark before would count as a process that has ended.
+        (self.state.mark, self.state.spool_place) = before;
         if self.write_before().await?.is_none() {
             return Ok(Start::Overtaken);
         }

@@ -471,6 +471,25 @@ fn asks(manager: &Manager) -> tokio::task::JoinHandle<Result<Auth>> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_host_whose_mark_was_written_too_late_does_not_take_the_other_host_for_dead() {
+    let (engine, host) = (Engine::new(), Host::on(Spool::new(), 1));
+    let manager = host.open(&engine, Some(TOKEN), false);
+    manager.auth().await.unwrap();
+    engine.mark(7);
+    engine.takes(SECOND * 6);
+    assert_eq!(code(manager.refresh(false).await), ErrorCode::Store);
+    engine.takes(Duration::ZERO);
+    assert_eq!(host.sent().len(), 1);
+    // The other host sends the token again.
+    engine.mark(7);
+    let asking = asks(&manager);
+    tokio::time::sleep(SECOND * 24).await;
+    assert_eq!(host.sent().len(), 1, "its request may be under way");
+    asking.await.unwrap().unwrap();
+    assert_eq!(host.sent().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_marked_token_that_comes_back_as_the_fallback_rests_and_stays_in_doubt() {
     let (engine, host) = (Engine::new(), Host::on(Spool::new(), 1));
     let manager = host.open(&engine, Some(TOKEN), false);
