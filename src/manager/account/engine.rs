@@ -115,8 +115,7 @@ impl Sharing {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let is_same = seen.as_ref().is_some_and(|seen| seen.version.as_deref() == version);
         if let Some(Seen { mark: Some(mark), sequence: before, .. }) = &*seen
-            && (is_same || sequence < *before)
-            && state.mark.is_none()
+            && (is_same || sequence <= *before)
             && Some(mark.fingerprint) == state.fingerprint()
         {
             state.mark = Some(mark.clone());

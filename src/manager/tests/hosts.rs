@@ -490,6 +490,26 @@ async fn a_host_whose_mark_was_written_too_late_does_not_take_the_other_host_for
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_mark_that_the_store_forgot_counts_also_if_an_older_one_of_this_host_is_there_again() {
+    let (engine, host) = (Engine::new(), Host::on(Spool::new(), 1));
+    let manager = host.open(&engine, Some(TOKEN), false);
+    manager.auth().await.unwrap();
+    host.bench.wire.always(ErrorCode::Network, true);
+    assert_eq!(code(manager.refresh(false).await), ErrorCode::Network);
+    host.bench.wire.recovers();
+    let (before, record) = (host.sent().len(), engine.kept.lock().unwrap().clone());
+    // Another host takes the mark over, and this one waits for it.
+    engine.mark(7);
+    let asking = asks(&manager);
+    tokio::time::sleep(SECOND).await;
+    *engine.kept.lock().unwrap() = record;
+    tokio::time::sleep(SECOND * 20).await;
+    assert_eq!(host.sent().len(), before, "the other host's request may be under way");
+    asking.await.unwrap().unwrap();
+    assert_eq!(host.sent().len(), before + 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_marked_token_that_comes_back_as_the_fallback_rests_and_stays_in_doubt() {
     let (engine, host) = (Engine::new(), Host::on(Spool::new(), 1));
     let manager = host.open(&engine, Some(TOKEN), false);
