@@ -114,7 +114,11 @@ impl Transaction<'_> {
             sharing.clock.note_at_least(access.obtained_at);
         }
         let version = read.version.clone();
-        self.read = Stored::joined(read, &spool, sharing);
+        // The spool may not have yet what this transaction has read before, and the store may have forgotten it since.
+        let is_behind = |state: &State| state.is_behind(&self.read);
+        let forgets = is_behind(&spool) && read.state.as_ref().is_none_or(is_behind);
+        let joined = Stored::joined(read, if forgets { &self.read } else { &spool }, sharing);
+        self.read = joined;
         let is_ahead = self.read.is_unwritten();
         let mut state = State::clone(&self.read);
         // The other outcomes are about a request and its mark. Another host has written since, so they do not count.

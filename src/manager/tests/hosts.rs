@@ -510,6 +510,25 @@ async fn a_mark_that_the_store_forgot_counts_also_if_an_older_one_of_this_host_i
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_that_the_store_forgets_before_the_mark_of_it_is_put_back() {
+    for gone in [false, true] {
+        let (engine, host) = (Engine::new(), Host::on(Spool::new(), 1));
+        let manager = host.open(&engine, Some(TOKEN), false);
+        manager.auth().await.unwrap();
+        let record = engine.kept.lock().unwrap().clone().filter(|_| !gone);
+        let newest = format!("{TOKEN}-of-another-host");
+        engine.edit(|state| state.rotated(Sent::Current, &newest, "h", access_called("expired", 1)));
+        engine.takes(SECOND);
+        let asking = asks(&manager);
+        // The record is read, and the mark is on its way.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        *engine.kept.lock().unwrap() = record;
+        asking.await.unwrap().unwrap();
+        assert_eq!(host.sent(), [TOKEN.to_owned(), newest]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_marked_token_that_comes_back_as_the_fallback_rests_and_stays_in_doubt() {
     let (engine, host) = (Engine::new(), Host::on(Spool::new(), 1));
     let manager = host.open(&engine, Some(TOKEN), false);
