@@ -244,7 +244,8 @@ fn place(state: &mut State, granted: &Granted) {
         if !state.is_ancestor(sent) || !state.fallback.as_ref().is_some_and(|fallback| state.is_usable(fallback)) {
             state.fallback = Some(family);
         }
-    } else if state.logged_out_at.is_none_or(|at| at <= access.obtained_at) {
+    } else if state.logged_out_at.is_none_or(|at| at <= access.obtained_at && granted.holder.is_none()) {
+        // Between hosts a logout can come during a request. The record had tokens when this one was marked, so the logout is newer.
         state.family = Some(family);
         state.logged_out_at = None;
         state.hardware_id = Some(granted.hardware_id.clone());

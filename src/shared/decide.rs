@@ -48,7 +48,9 @@ pub fn join(record: Option<State>, spool: &State) -> Joined {
             && record.current().is_none_or(|current| is_before(current.obtained_at));
         return if is_ahead { Joined { state: spool.clone(), is_ahead } } else { as_it_is(record) };
     };
-    if record.family.is_none() && record.logged_out_at.is_some_and(|at| held.obtained_at <= at) {
+    // An answer is as old as the token that was sent: the logout came during that request.
+    let began = spool.previous().unwrap_or(held).obtained_at;
+    if record.family.is_none() && record.logged_out_at.is_some_and(|at| began <= at) {
         return as_it_is(record);
     }
     let newest = held.token.fingerprint();
@@ -298,9 +300,15 @@ mod tests {
         let b = rotated(&with("a"), "b", 5);
         let out = |at| State::logged_out(ISSUER, at);
         assert_eq!(join(Some(out(5)), &b), Joined { state: out(5), is_ahead: false });
+        // The answer to a request that was under way.
+        assert_eq!(join(Some(out(4)), &b), Joined { state: out(4), is_ahead: false });
         // A login that came after it.
-        let joined = join(Some(out(4)), &b);
-        assert_eq!((raw(&joined.state).as_str(), joined.is_ahead), ("b", true));
+        let mut login = State::new(ISSUER);
+        login.take_over(RefreshToken::from_raw("b"), 5);
+        for login in [login.clone(), rotated(&login, "c", 6)] {
+            let joined = join(Some(out(4)), &login);
+            assert_eq!((raw(&joined.state), joined.is_ahead), (raw(&login), true));
+        }
         // The record forgot the logout.
         assert_eq!(join(Some(b.clone()), &out(2_006)), Joined { state: out(2_006), is_ahead: true });
         for in_the_same_moment in [4, 6, 2_005] {

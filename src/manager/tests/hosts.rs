@@ -544,3 +544,22 @@ async fn a_marked_token_that_comes_back_as_the_fallback_rests_and_stays_in_doubt
     assert_eq!(code(asking.await.unwrap()), ErrorCode::RefreshTokenRejected);
     assert_eq!(host.sent(), [TOKEN.to_owned(), OTHER.to_owned(), format!("{TOKEN}+")], "the one before is two behind");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_revives_no_account_that_was_logged_out_during_its_request() {
+    let (engine, host) = (Engine::new(), Host::on(Spool::new(), 1));
+    let manager = host.open(&engine, Some(TOKEN), false);
+    manager.auth().await.unwrap();
+    let asking = asks(&manager);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let now = host.bench.clock.wall();
+    engine.edit(|state| *state = State { sequence: state.sequence, ..state.clone().after_logout(now) });
+    asking.await.unwrap().unwrap();
+    tokio::time::sleep(SECOND * 60).await;
+    let newest = Fingerprint::of(&format!("{TOKEN}++"));
+    for state in [engine.record(), host.bench.state()] {
+        assert_eq!((state.family.is_none(), state.logged_out_at), (true, Some(now)));
+        assert_eq!(state.recognise(newest), Known::Former, "a mirror that shows it brings nothing back");
+    }
+    assert_eq!(code(manager.refresh(true).await), ErrorCode::NoRefreshToken);
+}
