@@ -253,7 +253,12 @@ impl Transaction<'_> {
             Ok(Begun::Overtaken(theirs)) => {
                 let read = sharing.load().await;
                 read.map(|read| {
-                    self.take_in(read, *theirs, Vec::new());
+                    let (mut spool, noted) = self
+                        .turned
+                        .take()
+                        .map_or_else(|| (State::clone(&theirs), Vec::new()), |turned| (turned.spool, turned.noted));
+                    spool.merge(*theirs);
+                    self.take_in(read, spool, noted);
                     None
                 })
             }

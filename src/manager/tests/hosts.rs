@@ -563,3 +563,14 @@ async fn a_late_answer_revives_no_account_that_was_logged_out_during_its_request
     }
     assert_eq!(code(manager.refresh(true).await), ErrorCode::NoRefreshToken);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_given_token_is_not_lost_if_another_process_writes_the_spool_in_spite_of_its_lock() {
+    let (engine, spool) = (Engine::new(), Spool::new());
+    let host = Host::on(Arc::clone(&spool) as Arc<_>, 1);
+    host.open(&engine, Some(TOKEN), false).auth().await.unwrap();
+    tokio::time::sleep(HOUR * 2).await;
+    *spool.theirs.lock().unwrap() = Some(host.bench.state());
+    host.open(&engine, Some(OTHER), false).auth().await.unwrap();
+    assert_eq!(host.sent(), [TOKEN, OTHER]);
+}
