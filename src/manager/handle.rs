@@ -22,7 +22,7 @@ use super::stats::Stats;
 use super::status::{Auth, Status};
 use super::steps::{Asked, Credentials, Step};
 use super::sync;
-use crate::journal::state::Known;
+use crate::journal::state::{Known, Mark};
 use crate::mirror::{Allowance, Attempts, Follower};
 use crate::pasted;
 use crate::task::BoxFuture;
@@ -139,7 +139,7 @@ impl Manager {
         snapshot.mirror.flaw_shown = flaw_shown;
         snapshot.store_problem.clone_from(&trouble);
         snapshot.counts_as_heard(parts.clock.as_ref());
-        let left_behind = found.as_ref().is_some_and(|state| state.mark.is_some());
+        let left_behind = found.as_ref().is_some_and(|state| state.mark.as_ref().is_some_and(Mark::is_of_a_request));
         let inner = Inner::new(parts, settings, snapshot, HOOKS);
         // A key that is asked for at the first call is no trouble.
         let trouble = trouble.filter(|_| !inner.parts.store.is_shut());

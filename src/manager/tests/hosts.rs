@@ -574,3 +574,15 @@ async fn a_given_token_is_not_lost_if_another_process_writes_the_spool_in_spite_
     host.open(&engine, Some(OTHER), false).auth().await.unwrap();
     assert_eq!(host.sent(), [TOKEN, OTHER]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_start_sends_nothing_for_a_token_that_only_rests() {
+    let (engine, host) = (Engine::new(), Host::on(Spool::new(), 1));
+    host.open(&engine, Some(TOKEN), false).auth().await.unwrap();
+    engine.mark(Lease::NOBODY);
+    host.bench.edit(|state| state.mark = engine.record().mark);
+    let manager = host.open(&engine, None, false);
+    tokio::time::sleep(SECOND * 60).await;
+    manager.auth().await.unwrap();
+    assert_eq!(host.sent(), [TOKEN]);
+}
