@@ -111,6 +111,6 @@ impl SharedStore for JsStore {
     }
 
     fn name(&self) -> String {
-        self.name.clone().unwrap_or_else(|| "The shared store".to_owned())
+        self.name.clone().unwrap_or_else(|| "the shared store".to_owned())
     }
 }

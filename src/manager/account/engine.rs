@@ -144,7 +144,7 @@ impl Sharing {
             result = call => result.map_err(|words| {
                 let words = without_tokens(words.expose(), []);
                 let message =
-                    format!("{} failed ({words}). Nothing is sent until it works again; this is tried again.", self.store.name());
+                    format!("A call of {} failed ({words}). Nothing is sent until it works again; this is tried again.", self.store.name());
                 Error::new(ErrorCode::Store, message).passing()
             }),
             () = limit => Err(self.unanswered()),
@@ -154,7 +154,7 @@ impl Sharing {
     /// The error for a call that did not end in time.
     pub(super) fn unanswered(&self) -> Error {
         let message = format!(
-            "{} did not answer within 10 seconds. Nothing is sent until it does; this is tried again.",
+            "A call of {} took longer than 10 seconds. Nothing is sent until it works again; this is tried again.",
             self.store.name()
         );
         Error::new(ErrorCode::Store, message).passing()
@@ -310,7 +310,7 @@ pub(super) fn raced(sharing: &Sharing, then: &str) -> Error {
 /// The error for a store that reports that another host was faster, although it has this host's own write.
 fn refuses_what_it_has(sharing: &Sharing) -> Error {
     let message = format!(
-        "{} says again and again that another host was faster, but it holds what this host has written. Test the store with checkStore of ring-auth/stores/check; this is tried again.",
+        "Again and again, {} says that another host was faster, but it holds what this host has written. Test the store with checkStore of ring-auth/stores/check; this is tried again.",
         sharing.store.name()
     );
     Error::new(ErrorCode::Store, message).passing()

@@ -216,7 +216,7 @@ impl Transaction<'_> {
         Err(Error::new(
             ErrorCode::Store,
             format!(
-                "{} took too long to store the mark that is written before a request, three times in a row. Nothing was sent; this is tried again at the next call.",
+                "It took too long to store the mark of a request in {}, three times in a row. Nothing was sent; this is tried again at the next call.",
                 sharing.store.name()
             ),
         )
