@@ -173,7 +173,7 @@ fn clear_mark(state: &mut State, sent: Fingerprint) {
 }
 
 fn grant(state: &mut State, granted: &Granted) {
-    // A token that rests already does so because of a request that need not be the one of this answer.
+    // If the token rests, it rests because of a request. The answer of that request need not be this one.
     let is_of_another = |mark: &Mark| mark.lease.is_some_and(|lease| Some(lease.holder) != granted.holder);
     let under_way = state.mark.clone().filter(is_of_another);
     place(state, granted);
@@ -650,7 +650,7 @@ mod tests {
         let lease = Some(Lease { holder: Lease::NOBODY, length: Duration::from_secs(25) });
         let rest = Mark { fingerprint: displaced, started_at: 2, deadline: 2, starts: 0, lease };
         world.state.mark = Some(rest.clone());
-        // It is the second late answer to a token that a third host sends.
+        // This is the second late answer to a token that a third host is sending.
         world.happens(Step::AnswerAgain);
         let current = world.state.fingerprint().unwrap();
         assert_ne!(current, displaced);

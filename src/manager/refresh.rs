@@ -62,12 +62,12 @@ impl Reason {
 /// How a caller came to a refresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Boarding {
-    /// It began the refresh.
+    /// The caller began the refresh.
     New,
-    /// It joined a refresh under way.
+    /// The caller joined a refresh under way.
     Joined,
-    /// It came when the callers of the refresh had their result, and the shared store did not have the answer yet. The next refresh
-    /// begins after that.
+    /// The caller came after the callers of the refresh had got their result, and before the shared store had the answer. The next refresh
+    /// begins when the store has it.
     Late,
 }
 
@@ -132,7 +132,7 @@ impl Inner {
         }
     }
 
-    /// The refresh under way, or a new one, and which of both. It continues if its caller is dropped.
+    /// Returns the refresh under way, or begins one, and says which. The refresh continues if its caller is dropped.
     pub(super) fn fly(
         self: &Arc<Self>,
         reason: Reason,

@@ -15,7 +15,7 @@ use crate::{Error, ErrorCode, Result, Secret, task};
 
 /// The largest number of tries of one write, if the store reports that another host was faster but has this write.
 const MOST_WRITES: usize = 5;
-/// How many writes whose outcome is not known are remembered.
+/// The largest number of remembered writes whose outcome is not known.
 const MOST_UNCONFIRMED: usize = 32;
 
 /// The shared store of a manager, with everything that the manager needs to use it.
@@ -29,7 +29,7 @@ pub(in crate::manager) struct Sharing {
     seen: Mutex<Option<Seen>>,
     /// The writes whose outcome is not known, since the last one that was confirmed.
     unconfirmed: Mutex<Vec<u128>>,
-    /// Whether one of them has an outcome that has to be in the store, and not just a mark.
+    /// Whether one of these writes had the outcome of a request, which must be in the store, and not just a mark.
     is_owed: AtomicBool,
     has_asked_for_warnings: AtomicBool,
     /// Whether a task already writes the spool's answer to the store.
@@ -251,13 +251,13 @@ impl Sharing {
         self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Notes that the outcome of the last write has to be in the store.
+    /// Notes that the last write had the outcome of a request, which must be in the store.
     pub(super) fn owes(&self) {
         self.is_owed.store(true, Ordering::Release);
     }
 
-    /// Whether a record with that write has to be written once more: the store shows an outcome of this host whose write it has not
-    /// confirmed, and what is visible need not be durable.
+    /// Whether the record with this write must be written once more: it has an outcome of this host, the store has not confirmed the write,
+    /// and a visible write need not be durable.
     pub(super) fn is_unconfirmed(&self, write: Option<u128>) -> bool {
         let Some(write) = write.filter(|_| self.is_owed.load(Ordering::Acquire)) else { return false };
         self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner).contains(&write)

@@ -47,7 +47,7 @@ impl Inner {
         self.update(|snapshot, _| snapshot.store_problem = Some(error.clone()));
     }
 
-    /// The error of a write of the record, with where the newest token is meanwhile.
+    /// Adds a sentence to the error of a write of the record: where the newest token is meanwhile.
     fn only_in_spool(&self, error: Error) -> Error {
         let is_on_disk = self.parts.store.is_durable();
         let place = if is_on_disk { self.parts.store.name() } else { "memory".to_owned() };
@@ -310,7 +310,8 @@ impl Transaction<'_> {
         }
     }
 
-    /// Writes the state into the record, also over what other hosts write meanwhile. Says what became of a rejection in it.
+    /// Writes the state into the record. If other hosts write meanwhile, applies the noted outcomes to their records and tries again. Returns
+    /// whether a rejection among these outcomes still counts.
     async fn write_record(&mut self, sharing: &Sharing) -> (Fate, Result<()>) {
         let is_about_rejection = self
             .turned
@@ -347,7 +348,7 @@ impl Transaction<'_> {
         let (guard, (newest, spooled)) =
             inner.blocking(guard, move |guard| Stored::commit(guard.as_mut(), state)).await;
         let state = State::clone(&newest);
-        // From here on the end of the process loses nothing.
+        // From here on, the end of the process loses nothing.
         drop(write);
         self.state = state.clone();
         let is_on_disk = spooled.is_ok() && inner.parts.store.is_durable();
@@ -372,7 +373,7 @@ impl Transaction<'_> {
                     tokio::select! {
                         biased;
                         written = &mut writing => written,
-                        // Closing tries it itself, once.
+                        // `close` tries once by itself.
                         () = inner.closes() => (Fate::Kept, Err(sharing.unanswered())),
                     }
                 }

@@ -498,7 +498,7 @@ impl Inner {
                 let allowance = Allowance::new();
                 let mut slot = inner.entry.lock().await;
                 if inner.snapshot().is_closing() {
-                    // Closing tries it itself, once.
+                    // `close` tries once by itself.
                     inner.snapshot().keeps_writing = false;
                     return;
                 }

@@ -1,4 +1,4 @@
-//! Managers on one shared store, on a clock that nobody waits for. The accidents of the protocol are in `tests/simulation`.
+//! Managers on one shared store, with a simulated clock. The accidents of the protocol are in `tests/simulation`.
 
 use std::sync::atomic::AtomicU64;
 
@@ -7,7 +7,7 @@ use crate::journal::record;
 use crate::journal::state::Lease;
 use crate::shared::{Answer, CALL_LIMIT, Kept, SharedStore, lease};
 
-/// What becomes of a commit.
+/// The outcome of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Commit {
     Works,
@@ -16,7 +16,7 @@ enum Commit {
     IsNotConfirmed,
 }
 
-/// Engine with one place, in memory. A test decides what becomes of each commit, and how long a call takes.
+/// An engine with one value, in memory. A test chooses the outcome of each commit, and the time that a call takes.
 struct Engine {
     kept: Mutex<Option<Kept>>,
     next: Mutex<VecDeque<Commit>>,
@@ -247,7 +247,7 @@ impl Guard for SpoolGuard {
 const TOKEN: &str = "token-a-of-this-test";
 const OTHER: &str = "another-token-of-this-test";
 
-/// Waits until it is so, on the clock that nobody waits for.
+/// Waits until a condition holds, on the simulated clock.
 async fn until(what: impl Fn() -> bool) {
     for _ in 0..1_000 {
         if what() {
