@@ -132,8 +132,8 @@ export class RingTokenManager {
 
   /**
    * Waits until there is a refresh token that Ring has not rejected: until a person has logged in with this manager, with
-   * another manager on the same store, or with the command line. While a login is needed, the manager reads its journal every
-   * 15 seconds. A waiting call keeps the process alive.
+   * another manager on the same store, or with the command line. While a login is needed, the manager reads its journal, or its shared
+   * store, every 15 seconds. A waiting call keeps the process alive.
    *
    * @throws {RingAuthError} `CLOSED`, `ABORTED`.
    *
@@ -496,7 +496,7 @@ export interface Status {
   readonly message?: string
   /** The time when the cool-down ends, in milliseconds since 1970. */
   readonly retryAt?: number
-  /** Whether the newest token is on disk. Always `false` with the `memory` store. */
+  /** Whether the newest token is on disk; with a shared store, whether that store has it. Always `false` with the `memory` store. */
   readonly persisted: boolean
 }
 
@@ -566,8 +566,8 @@ export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
  * - `NETWORK`: no connection, or it was cut off. Transient.
  * - `TIMEOUT`: no answer in time. Transient.
  * - `PROTOCOL`: an answer that does not come from Ring. Transient.
- * - `STORE`: the store cannot be read or written.
- * - `STORE_LOCKED`: another process holds the store for too long, or it cannot be locked. Transient.
+ * - `STORE`: the store cannot be read or written. A shared store that does not answer may answer the next call.
+ * - `STORE_LOCKED`: another process or host holds the store for too long, or it cannot be locked. Transient.
  * - `CLOSED`: the manager was closed.
  * - `ABORTED`: the call's signal was aborted.
  */
