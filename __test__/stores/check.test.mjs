@@ -218,7 +218,7 @@ const BROKEN = [
       commit: async (/** @type {string} */ value, /** @type {string | null} */ version) =>
         version === null ? store.commit(value, version) : null,
     }),
-    sentence: /^commit with the current version resolved to null, although nobody else had committed/,
+    sentence: /^commit with the current version resolved to null, although no other host had committed/,
   },
   {
     what: 'resolves to a version for a commit that lost',
@@ -237,8 +237,7 @@ const BROKEN = [
         return next
       },
     }),
-    sentence:
-      /^commit must resolve to null if somebody else was faster, and rejected: ConditionalCheckFailedException$/,
+    sentence: /^commit must resolve to null if another host was faster, and rejected: ConditionalCheckFailedException$/,
   },
   {
     what: 'rejects where there is no value',

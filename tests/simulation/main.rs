@@ -1,7 +1,7 @@
 //! A simulation of several hosts with one account. Each host runs the real manager, on a simulated clock, and a seed determines everything that
 //! happens. The rules are those of `docs/shared-store.md`.
 //!
-//! `RING_AUTH_SIMULATION` is the number of executions of each kind. `RING_AUTH_SIMULATION_MINUTES` goes on with other seeds, that many
+//! `RING_AUTH_SIMULATION` is the number of executions of each kind. `RING_AUTH_SIMULATION_MINUTES` continues with other seeds, that many
 //! executions at a time, until the time is over. `RING_AUTH_SEED` runs one execution again and prints what happened in it:
 //! `RING_AUTH_SEED=row:kind:seed cargo test --test simulation -- --nocapture`.
 

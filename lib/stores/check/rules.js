@@ -52,7 +52,7 @@ async function isThereAtOnce(subject) {
   await isThere(subject, kept)
   const again = await current(subject, first)
   if (again.version !== kept.version)
-    throw broken('The version changed between two loads, although nobody had committed')
+    throw broken('The version changed between two loads, although no host had committed')
 }
 
 /** A commit with an old version replaces nothing. @param {Subject} subject */
@@ -185,7 +185,7 @@ async function loses(subject, store, version, kept, how) {
 async function lost(subject, store, value, version) {
   return subject.attempt(store, value, version).catch((error) => {
     if (error instanceof RingAuthError) throw error
-    throw broken(`commit must resolve to null if somebody else was faster, and rejected: ${wordsOf(error)}`, error)
+    throw broken(`commit must resolve to null if another host was faster, and rejected: ${wordsOf(error)}`, error)
   })
 }
 
@@ -214,7 +214,7 @@ async function race(subject, hosts, version) {
   if (winner === undefined) {
     throw found !== null && values.includes(found.value)
       ? broken('commit resolved to null, but it had kept the value: it must reject if it does not know the outcome')
-      : broken(`None of ${hosts.length} ${what} at the same time won, and nobody else had committed`)
+      : broken(`None of ${hosts.length} ${what} at the same time won, and no other host had committed`)
   }
   if (found !== null && found.value !== winner.value && values.includes(found.value)) {
     throw broken('commit resolved to null, but replaced the value of the commit that had won')

@@ -124,7 +124,7 @@ class Subject {
     const found = await this.load(store)
     throw found?.value === value
       ? broken('commit resolved to null, but it had kept the value: it must reject if it does not know the outcome')
-      : broken('commit with the current version resolved to null, although nobody else had committed')
+      : broken('commit with the current version resolved to null, although no other host had committed')
   }
 
   /** Removes the value of this check, if the store has a method `remove`. */
