@@ -383,10 +383,13 @@ impl Inner {
         };
         // A step of a login may be about to bring a token, which has to be stored as well.
         drop(self.login.lock().await);
-        self.at_the_end(Box::pin(self.store_unstored(&allowance))).await;
-        // Another task that has the store ends first. Then a pending write is tried once more.
-        self.write_at_the_end(&allowance).await;
-        self.at_the_end(Box::pin(self.share_spooled(&allowance))).await;
+        let last_try = async {
+            self.store_unstored(&allowance).await;
+            // Another task that has the store ends first. Then a pending write is tried once more.
+            self.write_at_the_end(&allowance).await;
+            self.share_spooled(&allowance).await;
+        };
+        self.at_the_end(Box::pin(last_try)).await;
         self.sync_mirror_at_the_end(&allowance).await;
         self.give_up_pending().await;
         self.snapshot().lifecycle = Lifecycle::Closed;

@@ -76,7 +76,7 @@ impl Inner {
             last_try.await;
             return;
         }
-        let calls = if self.is_spooled() { 1 } else { 2 };
+        let calls = if self.parts.store.is_durable() { 1 } else { 2 };
         tokio::select! {
             biased;
             _ = last_try => {}

@@ -468,9 +468,14 @@ impl Inner {
         }
     }
 
-    /// Gives up a pending state, and releases its lock.
+    /// Gives up a pending state, and releases its lock. With a shared store it does not wait for a task that still writes: the wait for
+    /// that is over.
     pub(in crate::manager) async fn give_up_pending(&self) {
-        let mut slot = self.entry.lock().await;
+        let mut slot = match self.entry.try_lock() {
+            Ok(slot) => slot,
+            Err(_) if self.sharing().is_some() => return,
+            Err(_) => self.entry.lock().await,
+        };
         if let Some(pending) = slot.take() {
             self.release(pending.guard).await;
         }

@@ -340,6 +340,23 @@ async fn close_tries_once_more_for_ten_seconds_while_the_store_hangs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn close_waits_ten_seconds_in_all_although_another_task_writes() {
+    let (engine, host) = (Engine::new(), Host::new(1));
+    engine.commits(&[Commit::Works], Commit::Hangs);
+    let manager = host.open(&engine, Some(TOKEN), false);
+    manager.auth().await.unwrap();
+    manager.close().await;
+    // The first look of the next process finds that the store does not have the answer, and writes it.
+    let manager = host.open(&engine, None, false);
+    manager.auth().await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    let began = host.bench.clock.monotonic();
+    manager.close().await;
+    let waited = host.bench.clock.since(began);
+    assert!(waited <= CALL_LIMIT + SECOND, "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn close_without_a_disk_loses_nothing_on_a_store_that_answers_each_call_in_time() {
     let (engine, host) = (Engine::new(), Host::without_a_disk(1));
     let manager = host.open(&engine, Some(TOKEN), false);
