@@ -121,9 +121,14 @@ impl Transaction<'_> {
         self.read = joined;
         let is_ahead = self.read.is_unwritten();
         let mut state = State::clone(&self.read);
-        // The other outcomes are about a request and its mark. Another host has written since, so they do not count.
-        let still_counts = |outcome: &Outcome| {
-            !matches!(outcome, Outcome::Rejected { .. } | Outcome::BackedOff { .. } | Outcome::Ended { .. })
+        // These outcomes are about a request and its mark. Another host has written since, so they do not count. A failed request still does
+        // if its mark is there: that host changed something else, such as the push credentials.
+        let lease = state.mark.as_ref().and_then(|mark| mark.lease);
+        let is_marked = lease.is_some_and(|lease| lease.holder == sharing.holder);
+        let still_counts = |outcome: &Outcome| match outcome {
+            Outcome::Rejected { .. } | Outcome::Ended { .. } => false,
+            Outcome::BackedOff { .. } => is_marked,
+            _ => true,
         };
         let noted: Vec<_> = noted.into_iter().filter(still_counts).collect();
         for outcome in &noted {

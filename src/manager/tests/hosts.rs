@@ -603,3 +603,29 @@ async fn a_start_sends_nothing_for_a_token_that_only_rests() {
     manager.auth().await.unwrap();
     assert_eq!(host.sent(), [TOKEN]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_request_counts_although_another_host_sets_push_credentials_meanwhile() {
+    let (engine, host) = (Engine::new(), Host::new(1));
+    let manager = host.open(&engine, Some(TOKEN), false);
+    manager.auth().await.unwrap();
+    for is_ambiguous in [false, true] {
+        let before = host.sent().len();
+        host.bench.wire.always(ErrorCode::ServerError, is_ambiguous);
+        let asking = asks(&manager);
+        // The last try is the one that counts.
+        while host.sent().len() < before + 4 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        engine.edit(|state| {
+            let token = state.current().unwrap().token.with_push_credentials(Some(before.into()));
+            state.wrap(token);
+        });
+        assert_eq!(code(asking.await.unwrap()), ErrorCode::ServerError);
+        assert_eq!(host.sent().len(), before + 4);
+        let record = engine.record();
+        assert!(record.cool_down.is_some(), "no host asks again at once");
+        assert_eq!((record.mark.is_some(), record.doubted.is_some()), (is_ambiguous, is_ambiguous));
+        host.bench.wire.recovers();
+    }
+}
