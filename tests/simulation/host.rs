@@ -20,6 +20,8 @@ pub const ISSUER: &str = "https://oauth.ring.com";
 pub const TIMEOUT: Duration = Duration::from_secs(20);
 /// The longest way of a request to Ring, in milliseconds. Nothing protects from a request that arrives more than 5 seconds after its time-out.
 const LONGEST_WAY: u64 = 4_000;
+/// A slow answer may come when nobody waits for it any more, except a host that stood still meanwhile.
+const SLOW_ANSWER: u64 = 23_000;
 const EPOCH: i64 = 1_800_000_000_000;
 
 /// A refresh token as Ring might write it.
@@ -58,6 +60,11 @@ impl Process {
         }
     }
 
+    /// What tells it from other processes.
+    fn id(&self) -> (usize, u64) {
+        (self.host, self.number)
+    }
+
     pub fn is_alive(&self) -> bool {
         self.world().stands_still(self.host, self.number).is_some()
     }
@@ -73,9 +80,11 @@ impl Process {
             let lost = loses > 0 && !world.heals && world.chance.one_in(loses);
             let slow = if world.chance.one_in(10) { LONGEST_WAY } else { 200 };
             let there = world.chance.between(5, slow);
-            (there, world.chance.between(5, slow), lost)
+            let slows = world.plan.slow_answers;
+            let is_slow = slows > 0 && !world.heals && world.chance.one_in(slows);
+            (there, world.chance.between(5, if is_slow { SLOW_ANSWER } else { slow }), lost)
         };
-        let (answer, answered) = oneshot::channel();
+        let (answer, mut answered) = oneshot::channel();
         let server = Arc::clone(&self.world);
         tokio::spawn(async move {
             sleep(there).await;
@@ -85,8 +94,7 @@ impl Process {
                 {
                     let mut world = lock(&server);
                     world.say(|| format!("the answer to t{token} is lost"));
-                    world.may_repeat = true;
-                    world.requests.loses(request);
+                    world.loses(request);
                 }
                 pending::<()>().await;
             }
@@ -96,12 +104,19 @@ impl Process {
         self.world().step(self.host, self.number, Step::Sent);
         let given = tokio::select! {
             biased;
-            given = answered => given.map_err(drop),
-            () = sleep(TIMEOUT) => Err(()),
+            given = &mut answered => given.map_err(drop),
+            () = sleep(TIMEOUT) => {
+                self.runs().await;
+                // What arrived while the host stood still is read, although the time is over.
+                answered.try_recv().map_err(drop)
+            }
         };
         self.world().step(self.host, self.number, Step::Answered);
         self.runs().await;
         let mut world = self.world();
+        if given.is_err() {
+            world.loses(request);
+        }
         world.requests.all[request].is_over = true;
         // A host that was stopped gets the answer late. It then learns only a limit of Ring's time.
         let is_quick = world.now().saturating_sub(began) < TIMEOUT / 2;
@@ -207,7 +222,7 @@ impl Client {
         let mut world = self.0.world();
         let trouble = world.plan.engine_trouble;
         let mut way = Way { there: world.chance.between(1, 20), back: world.chance.between(1, 20), fails: false };
-        if world.is_out() {
+        if world.is_out(self.0.host) {
             way.fails = true;
             way.there = Duration::MAX;
         } else if trouble > 0 && !world.heals && world.chance.one_in(trouble) {
@@ -269,7 +284,8 @@ impl SharedStore for Client {
             let (value, text) = (value.expose().to_owned(), value.expose().to_owned());
             let done = self.call(move |world| world.commit(value, version.as_deref())).await;
             self.0.at(Step::AfterCommit).await;
-            let Some((version, write)) = done? else { return Ok(None) };
+            let done = done.inspect_err(|_| self.0.world().requests.marks_in_vain(&text))?;
+            let Some((version, write)) = done else { return Ok(None) };
             self.0.world().requests.wrote(self.0.host, write, text);
             Ok(Some(version))
         })
@@ -287,8 +303,8 @@ pub struct Disk(Arc<Mutex<Spooled>>);
 #[derive(Default)]
 struct Spooled {
     state: Option<State>,
-    /// The process that holds the lock.
-    locked: Option<u64>,
+    /// The host and the number of the process that holds the lock.
+    locked: Option<(usize, u64)>,
 }
 
 impl Disk {
@@ -314,13 +330,14 @@ impl Store for Spool {
     }
 
     fn try_lock(&self) -> Result<Option<Box<dyn Guard>>> {
+        let world = self.process.world();
         let mut spooled = self.disk.0.lock().unwrap();
         // The death of a process releases its locks.
-        if spooled.locked == Some(self.process.number) {
+        if spooled.locked.is_some_and(|(host, number)| world.stands_still(host, number).is_some()) {
             return Ok(None);
         }
-        spooled.locked = Some(self.process.number);
-        let place = self.is_local.then(|| format!("host {}", self.process.host));
+        spooled.locked = Some(self.process.id());
+        let place = self.is_local.then(|| format!("machine {}", world.hosts[self.process.host].machine));
         Ok(Some(Box::new(SpoolGuard { disk: self.disk.clone(), process: self.process.clone(), place })))
     }
 
@@ -389,7 +406,7 @@ impl Guard for SpoolGuard {
 impl Drop for SpoolGuard {
     fn drop(&mut self) {
         let mut spooled = self.disk.0.lock().unwrap();
-        if spooled.locked == Some(self.process.number) {
+        if spooled.locked == Some(self.process.id()) {
             spooled.locked = None;
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ring_auth::Secret;
-use ring_auth::journal::state::State;
+use ring_auth::journal::state::{Mark, State};
 use ring_auth::journal::{Codec, record};
 use ring_auth::token::Fingerprint;
 
@@ -54,8 +54,6 @@ pub enum Moment {
 }
 
 impl Moment {
-    pub const ALL: [Self; 4] = [Self::NoRequest, Self::OnItsWay, Self::BeforeTheDisk, Self::BeforeTheStore];
-
     pub fn name(self) -> &'static str {
         match self {
             Self::NoRequest => "no request under way",
@@ -76,6 +74,8 @@ pub struct Requests {
     forgotten: BTreeSet<u64>,
     /// The writes that the process of each host has seen, with all that they replaced.
     seen: Vec<BTreeSet<u64>>,
+    /// The tokens whose marks a spool has, although the record did not take them.
+    marked_in_vain: Vec<Fingerprint>,
     /// The last record that the process of each host has written.
     written: Vec<(u64, String)>,
 }
@@ -190,6 +190,12 @@ impl Requests {
         self.all[at].is_lost = true;
     }
 
+    /// A write of the record failed. The spool has the mark that was in it: to the next process the token may have been sent.
+    pub fn marks_in_vain(&mut self, value: &str) {
+        let mark = state(value).and_then(|state| state.mark).filter(Mark::is_of_a_request);
+        self.marked_in_vain.extend(mark.map(|mark| mark.fingerprint));
+    }
+
     pub fn begin(&mut self, host: usize, process: u64, token: usize) -> usize {
         let mark = self.written[host].0;
         self.all.push(Request {
@@ -253,7 +259,10 @@ impl Requests {
                 // trouble or the engine forgot the answer as well.
                 let answered = &self.all[later];
                 let is_forgotten = answered.forgotten.is_some_and(|write| self.is_unseen(write, host));
-                if !(self.has_no_mark_for(later, host) && (answered.has_trouble || is_forgotten)) {
+                // One write brought the mark and the token that was sent with it, because that token's host had trouble before.
+                let is_one_write = request.has_trouble && request.forgotten == Some(answered.mark);
+                let is_excused = answered.has_trouble || is_forgotten || is_one_write;
+                if !(self.has_no_mark_for(later, host) && is_excused) {
                     return Some(format!("(i) t{token} is two behind t{grandchild}"));
                 }
             }
@@ -273,6 +282,24 @@ impl Requests {
     /// Whether a rejection is gone forever, so that the next rejection of that token is in doubt.
     pub fn lost_a_rejection(&self) -> bool {
         self.all.iter().any(|request| request.is_refused && request.is_lost)
+    }
+
+    /// Whether Ring refused a token after which the protocol does not send the one before it: the rejection is in doubt, or the hosts have
+    /// another answer to that one.
+    pub fn has_no_way_back(&self) -> bool {
+        let refused: BTreeSet<_> =
+            self.all.iter().filter(|request| request.is_refused).map(|request| request.token).collect();
+        refused.into_iter().any(|token| {
+            let mut uses = self.all.iter().filter(|request| request.token == token);
+            let is_in_doubt = uses.any(|request| {
+                let is_forgotten = request.forgotten.is_some() || self.forgotten.contains(&request.mark);
+                request.has_trouble || request.is_lost || is_forgotten
+            }) || self.marked_in_vain.contains(&fingerprint(token));
+            let source = self.all.iter().find(|request| request.child == Some(token)).map(|request| request.token);
+            let has_answer = |request: &&Request| Some(request.token) == source && !request.is_lost;
+            let answers = self.all.iter().filter(has_answer).filter_map(|request| request.child);
+            is_in_doubt || answers.collect::<BTreeSet<_>>().len() > 1
+        })
     }
 
     /// Whether the answer that brought a token is gone forever, and no host and no record has the token. `Err` if they have lost the token

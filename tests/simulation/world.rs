@@ -68,7 +68,7 @@ impl Chance {
 }
 
 /// A moment at which an accident can hit a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
     BeforeLoad,
     AfterLoad,
@@ -89,6 +89,22 @@ pub enum Accident {
     Stop(Duration),
     /// The process dies, and starts again after that time.
     Die(Duration),
+    /// The host cannot reach the engine for that long.
+    Cut(Duration),
+}
+
+/// The steps at which an accident can hit a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Hits {
+    /// All but those that read the record.
+    #[default]
+    Writes,
+    /// All, also those of hosts that only read.
+    All,
+    /// Those of a host that has the lock or the mark, and has not sent.
+    BeforeSending,
+    /// Those of a host with a request whose answer is not in the record.
+    WithARequest,
 }
 
 /// What can go wrong in one execution.
@@ -96,20 +112,34 @@ pub enum Accident {
 pub struct Plan {
     /// The accidents of hosts, each at the step with that number. Only some kinds of steps count.
     pub accidents: BTreeMap<u64, Accident>,
-    /// Whether only those hosts are hit that have the lock or the mark and have not sent yet.
-    pub before_sending: bool,
+    /// The steps that count.
+    pub hits: Hits,
     /// One answer of Ring in so many is lost; none for 0.
     pub lost_answers: u64,
+    /// One answer of Ring in so many takes long, perhaps longer than its time-out; none for 0.
+    pub slow_answers: u64,
+    /// How long an access token lives; 120 seconds if it is not given.
+    pub lifetime: Option<Duration>,
+    /// Whether the last two hosts are processes of one host, with one spool.
+    pub shares_disk: bool,
     /// One call of the engine in so many fails or takes long, before or after it was done; none for 0.
     pub engine_trouble: u64,
     /// The numbers of the writes that the engine forgets at a failover.
     pub forgets: Vec<u64>,
     /// The times between which the engine does not answer.
     pub outage: Option<(Duration, Duration)>,
-    /// Whether hosts make more calls than those for an access token.
+    /// Whether hosts make more calls than those for an access token, also when they wake.
     pub asks: bool,
     /// Whether the clocks of hosts are up to an hour apart.
     pub skews: bool,
+}
+
+/// Where the first process died, and how long its host was down.
+#[derive(Debug, Clone, Copy)]
+pub struct Death {
+    pub moment: Moment,
+    pub step: Step,
+    pub down: Duration,
 }
 
 /// The state of a token family at Ring.
@@ -173,6 +203,10 @@ pub struct HostState {
     pub process: u64,
     pub is_up: bool,
     pub stopped_until: Duration,
+    /// Until then it cannot reach the engine.
+    pub cut_until: Duration,
+    /// The number of its machine: the place of its spool.
+    pub machine: usize,
     pub starts_at: Option<Duration>,
     pub skew: i64,
     /// Whether its process knows Ring's time by an answer.
@@ -197,10 +231,11 @@ pub struct World {
     /// When each process first handed out an access token: host, process, token.
     pub handed_out: BTreeMap<(usize, u64, usize), Duration>,
     pub violations: Vec<String>,
-    /// Where the first process died, and how long its host was down.
-    pub death: Option<(Moment, Duration)>,
+    pub death: Option<Death>,
     /// Notified when a process dies.
     pub deaths: Arc<Notify>,
+    /// Notified when a host stops.
+    pub stops: Arc<Notify>,
     log: Option<String>,
 }
 
@@ -215,14 +250,16 @@ impl World {
         let mut chance = Chance::new(seed);
         let skews = plan.skews;
         let requests = Requests::new(hosts);
-        let hosts = (0..hosts)
-            .map(|_| {
+        let mut hosts: Vec<HostState> = (0..hosts)
+            .map(|machine| {
                 let skew = i64::try_from(chance.below(7_200_000)).unwrap() - 3_600_000;
                 let skew = if skews { skew } else { 0 };
                 HostState {
                     process: 0,
                     is_up: true,
                     stopped_until: Duration::ZERO,
+                    cut_until: Duration::ZERO,
+                    machine,
                     starts_at: None,
                     skew,
                     knows_the_time: false,
@@ -230,6 +267,9 @@ impl World {
                 }
             })
             .collect();
+        if let ([.., one, other], true) = (&mut *hosts, plan.shares_disk) {
+            (other.machine, other.skew, other.disk) = (one.machine, one.skew, one.disk.clone());
+        }
         let ring = Ring {
             kind,
             parents: vec![(None, 0)],
@@ -238,7 +278,7 @@ impl World {
             grants: 0,
             rejections: 0,
             access: Vec::new(),
-            lifetime: Duration::from_secs(120),
+            lifetime: plan.lifetime.unwrap_or(Duration::from_secs(120)),
         };
         Self {
             start: Instant::now(),
@@ -256,6 +296,7 @@ impl World {
             violations: Vec::new(),
             death: None,
             deaths: Arc::default(),
+            stops: Arc::default(),
             log: speaks.then(String::new),
         }
     }
@@ -292,8 +333,13 @@ impl World {
             return;
         }
         let is_about_a_read = matches!(step, Step::BeforeLoad | Step::AfterLoad);
-        let state = &self.hosts[host];
-        if is_about_a_read || (self.plan.before_sending && self.requests.has_open(host, state.process)) {
+        let has_request = self.requests.has_open(host, process);
+        let is_spared = match self.plan.hits {
+            Hits::Writes | Hits::All => false,
+            Hits::BeforeSending => has_request,
+            Hits::WithARequest => !has_request,
+        };
+        if is_spared || (is_about_a_read && self.plan.hits != Hits::All) {
             return;
         }
         self.hittable += 1;
@@ -305,11 +351,16 @@ impl World {
             Accident::Stop(long) => {
                 self.hosts[host].stopped_until = now + long;
                 self.requests.has_trouble(host, process);
+                self.stops.notify_waiters();
+            }
+            Accident::Cut(long) => {
+                self.hosts[host].cut_until = now + long;
+                self.requests.has_trouble(host, process);
             }
             Accident::Die(long) => {
                 let moment = self.requests.moment(host, process);
                 self.say(|| format!("host {host}: {}", moment.name()));
-                self.death.get_or_insert((moment, long));
+                self.death.get_or_insert(Death { moment, step, down: long });
                 self.requests.dies(host, process);
                 let (skew, offset) = (self.hosts[host].skew, self.hosts[host].disk.clock_offset());
                 self.hosts[host].knows_the_time = offset.is_some_and(|offset| (offset + skew).abs() < 2_000);
@@ -325,6 +376,12 @@ impl World {
     pub fn stands_still(&self, host: usize, process: u64) -> Option<Duration> {
         let state = &self.hosts[host];
         (state.process == process && state.is_up).then(|| state.stopped_until.saturating_sub(self.now()))
+    }
+
+    /// Nobody waits for the answer to a request any more, or it is lost on its way.
+    pub fn loses(&mut self, request: usize) {
+        self.may_repeat = true;
+        self.requests.loses(request);
     }
 
     /// Whether a host was stopped within that time.
@@ -424,9 +481,11 @@ impl World {
         }
     }
 
-    pub fn is_out(&self) -> bool {
+    /// Whether a host cannot reach the engine.
+    pub fn is_out(&self, host: usize) -> bool {
         let now = self.now();
-        !self.heals && self.plan.outage.is_some_and(|(from, until)| from <= now && now < until)
+        let is_out = self.plan.outage.is_some_and(|(from, until)| from <= now && now < until);
+        !self.heals && (is_out || now < self.hosts[host].cut_until)
     }
 
     pub fn heal(&mut self) {
@@ -476,8 +535,10 @@ impl World {
                     false
                 })
             }
-            // Another answer to the same token displaced the one that is held, so that its rejection may be in doubt.
-            Kind::Another if self.ring.rejections > 0 && self.requests.is_gone(current, &disks, value) == Ok(true) => {
+            // The newest answer displaced those that the hosts have, and is gone.
+            Kind::Another
+                if self.requests.is_gone(current, &disks, value) == Ok(true) && self.requests.has_no_way_back() =>
+            {
                 true
             }
             Kind::Same | Kind::Another => self.requests.lost_a_rejection(),
