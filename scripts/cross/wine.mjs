@@ -73,6 +73,8 @@ export function windowsNodes() {
     const [command = '', ...args] = inside('/')
     const { status } = spawnSync(command, [...args, 'wineboot.exe', '--init'], { env: environment(), stdio: 'ignore' })
     if (status !== 0) throw new Error(`Wine could not prepare its drive: exit code ${status}`)
+    // While the server of this command is still there, no other one can be started that stays.
+    wineServer('--wait')
   }
   const folder = once('node-win32-x64', (into) =>
     installNpm(
@@ -103,7 +105,11 @@ export function onPath(node) {
 /** How a program in Wine sees a path of this system. @param {string} path */
 const windowsPath = (path) => `Z:${path.replaceAll('/', '\\')}`
 
-/** Wine's server: kept for as long as tests run, where otherwise each program would start it anew. @param {'--persistent' | '--kill'} how */
+/**
+ * Wine's server: kept for as long as tests run, because otherwise it ends between two programs, and a program that is started in that moment
+ * fails. `--wait` waits until it has ended by itself.
+ * @param {'--persistent' | '--wait' | '--kill'} how
+ */
 export function wineServer(how) {
   const [command = '', ...args] = inside('/')
   const server = args.map((arg) => arg.replace('/usr/lib/wine/wine64', '/usr/lib/wine/wineserver64'))
