@@ -10,10 +10,10 @@ import { PACKAGE, binaryOf, project, publish } from '../support/packages.mjs'
 const MIB = 1024 * 1024
 /**
  * What `npm run build` has and a published binary does not, because only a compiler that may use unstable options can leave it out: the reader of
- * function names for backtraces, in Rust's standard library, and the place in the source of each possible panic. scripts/cross/check.mjs holds
- * the published binaries to MAX_BYTES.
+ * function names for backtraces and the longer, faster functions, in Rust's standard library, and the place in the source of each possible panic.
+ * scripts/cross/check.mjs holds the published binaries to MAX_BYTES.
  */
-const UNPUBLISHED = 340 * 1024
+const UNPUBLISHED = 370 * 1024
 
 /** @param {string} folder @returns {number} */
 function sizeOf(folder) {
