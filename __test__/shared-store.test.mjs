@@ -371,12 +371,14 @@ describe('a shared store', () => {
     const script = `
       const hooks = require('node:async_hooks')
       let made = 0
-      hooks.AsyncLocalStorage = class extends hooks.AsyncLocalStorage {
+      const value = class extends hooks.AsyncLocalStorage {
         constructor() {
           super()
           made++
         }
       }
+      // From Node 22 on it is a getter, which an assignment leaves as it is.
+      Object.defineProperty(hooks, 'AsyncLocalStorage', { value })
       const { RingTokenManager } = require(${JSON.stringify(join(root, 'index.js'))})
       const stores = [{ load: async () => null, save: async () => {} }, { load: async () => null, commit: async () => '1', statePath: null }]
       const all = Array.from({ length: 20 }, (_, i) => new RingTokenManager({ store: { ...stores[i % 2] } }))
