@@ -396,6 +396,17 @@ impl Bench {
         Self::on(Arc::new(MemoryStore::new(ISSUER)))
     }
 
+    /// A process was killed in the middle of its second request, with the token `token-a-of-this-test+`.
+    async fn killed_in_its_request() -> Self {
+        let bench = Self::new();
+        bench.manager(Some("token-a-of-this-test")).auth().await.unwrap();
+        bench.edit(|state| {
+            let fingerprint = state.fingerprint().unwrap();
+            state.mark = Some(Mark { fingerprint, started_at: 1, deadline: 2, starts: 0, lease: None });
+        });
+        bench
+    }
+
     fn on(store: Arc<dyn Store>) -> Self {
         Self {
             mirror: None,
@@ -1012,12 +1023,7 @@ async fn what_a_killed_process_left_behind_is_sent_first_and_twice_at_most() {
 
 #[tokio::test(start_paused = true)]
 async fn a_logout_does_not_repeat_what_a_killed_process_left_behind() {
-    let bench = Bench::new();
-    bench.manager(Some("token-a-of-this-test")).auth().await.unwrap();
-    bench.edit(|state| {
-        let fingerprint = Fingerprint::of("token-a-of-this-test+");
-        state.mark = Some(Mark { fingerprint, started_at: 1, deadline: 2, starts: 0, lease: None });
-    });
+    let bench = Bench::killed_in_its_request().await;
     let (parts, settings) = bench.parts(None, false);
     let manager = Manager::open_to_forget(parts, settings).unwrap();
     tokio::time::sleep(SECOND).await;
@@ -1246,12 +1252,7 @@ async fn a_rejection_in_doubt_sends_nothing_older() {
     let rejection = || failure(ErrorCode::RefreshTokenRejected, false);
     let current = "token-a-of-this-test+";
     // A process was killed in the middle of its request.
-    let bench = Bench::new();
-    bench.manager(Some("token-a-of-this-test")).auth().await.unwrap();
-    bench.edit(|state| {
-        let fingerprint = Fingerprint::of(current);
-        state.mark = Some(Mark { fingerprint, started_at: 1, deadline: 2, starts: 0, lease: None });
-    });
+    let bench = Bench::killed_in_its_request().await;
     bench.wire.then(rejection());
     let manager = bench.manager(None);
     tokio::time::sleep(SECOND).await;
@@ -1277,12 +1278,7 @@ async fn a_rejection_in_doubt_sends_nothing_older() {
     assert_eq!(code(manager.refresh(true).await), ErrorCode::RefreshTokenRejected);
     assert_eq!(bench.wire.sent()[1..], [current; 5], "an earlier call");
     // A user gave another token meanwhile. Ring rejects it, so that the marked one is the current token again.
-    let bench = Bench::new();
-    bench.manager(Some("token-a-of-this-test")).auth().await.unwrap();
-    bench.edit(|state| {
-        let fingerprint = Fingerprint::of(current);
-        state.mark = Some(Mark { fingerprint, started_at: 1, deadline: 2, starts: 0, lease: None });
-    });
+    let bench = Bench::killed_in_its_request().await;
     bench.wire.then(rejection());
     bench.wire.then(rejection());
     let manager = bench.manager(Some("another-token-of-this-test"));

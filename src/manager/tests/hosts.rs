@@ -481,6 +481,14 @@ async fn hosts_refresh_unasked_one_after_the_other_so_that_one_does_it_for_all()
     }
 }
 
+/// Opens a host that has rotated the token of an engine once.
+async fn rotated_once(host: Host) -> (Arc<Engine>, Host, Manager) {
+    let engine = Engine::new();
+    let manager = host.open(&engine, Some(TOKEN), false);
+    manager.auth().await.unwrap();
+    (engine, host, manager)
+}
+
 /// A rotation that a caller asks for, in a task of its own.
 fn asks(manager: &Manager) -> tokio::task::JoinHandle<Result<Auth>> {
     let manager = manager.clone();
@@ -489,9 +497,7 @@ fn asks(manager: &Manager) -> tokio::task::JoinHandle<Result<Auth>> {
 
 #[tokio::test(start_paused = true)]
 async fn a_host_whose_mark_was_written_too_late_does_not_take_the_other_host_for_dead() {
-    let (engine, host) = (Engine::new(), Host::on(Spool::new(), 1));
-    let manager = host.open(&engine, Some(TOKEN), false);
-    manager.auth().await.unwrap();
+    let (engine, host, manager) = rotated_once(Host::on(Spool::new(), 1)).await;
     engine.mark(7);
     engine.takes(SECOND * 6);
     assert_eq!(code(manager.refresh(false).await), ErrorCode::Store);
@@ -508,9 +514,7 @@ async fn a_host_whose_mark_was_written_too_late_does_not_take_the_other_host_for
 
 #[tokio::test(start_paused = true)]
 async fn a_mark_that_the_store_forgot_counts_also_if_an_older_one_of_this_host_is_there_again() {
-    let (engine, host) = (Engine::new(), Host::on(Spool::new(), 1));
-    let manager = host.open(&engine, Some(TOKEN), false);
-    manager.auth().await.unwrap();
+    let (engine, host, manager) = rotated_once(Host::on(Spool::new(), 1)).await;
     host.bench.wire.always(ErrorCode::Network, true);
     assert_eq!(code(manager.refresh(false).await), ErrorCode::Network);
     host.bench.wire.recovers();
@@ -529,9 +533,7 @@ async fn a_mark_that_the_store_forgot_counts_also_if_an_older_one_of_this_host_i
 #[tokio::test(start_paused = true)]
 async fn a_token_that_the_store_forgets_before_the_mark_of_it_is_put_back() {
     for gone in [false, true] {
-        let (engine, host) = (Engine::new(), Host::on(Spool::new(), 1));
-        let manager = host.open(&engine, Some(TOKEN), false);
-        manager.auth().await.unwrap();
+        let (engine, host, manager) = rotated_once(Host::on(Spool::new(), 1)).await;
         let record = engine.kept.lock().unwrap().clone().filter(|_| !gone);
         let newest = format!("{TOKEN}-of-another-host");
         engine.edit(|state| state.rotated(Sent::Current, &newest, "h", access_called("expired", 1)));
@@ -547,9 +549,7 @@ async fn a_token_that_the_store_forgets_before_the_mark_of_it_is_put_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_marked_token_that_comes_back_as_the_fallback_rests_and_stays_in_doubt() {
-    let (engine, host) = (Engine::new(), Host::on(Spool::new(), 1));
-    let manager = host.open(&engine, Some(TOKEN), false);
-    manager.auth().await.unwrap();
+    let (engine, host, manager) = rotated_once(Host::on(Spool::new(), 1)).await;
     engine.mark(7);
     manager.set_refresh_token(OTHER).await.unwrap();
     for _ in 0..2 {
@@ -564,9 +564,7 @@ async fn a_marked_token_that_comes_back_as_the_fallback_rests_and_stays_in_doubt
 
 #[tokio::test(start_paused = true)]
 async fn a_late_answer_revives_no_account_that_was_logged_out_during_its_request() {
-    let (engine, host) = (Engine::new(), Host::on(Spool::new(), 1));
-    let manager = host.open(&engine, Some(TOKEN), false);
-    manager.auth().await.unwrap();
+    let (engine, host, manager) = rotated_once(Host::on(Spool::new(), 1)).await;
     let asking = asks(&manager);
     tokio::time::sleep(Duration::from_millis(20)).await;
     let now = host.bench.clock.wall();
@@ -606,9 +604,7 @@ async fn a_start_sends_nothing_for_a_token_that_only_rests() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_request_counts_although_another_host_sets_push_credentials_meanwhile() {
-    let (engine, host) = (Engine::new(), Host::new(1));
-    let manager = host.open(&engine, Some(TOKEN), false);
-    manager.auth().await.unwrap();
+    let (engine, host, manager) = rotated_once(Host::new(1)).await;
     for is_ambiguous in [false, true] {
         let before = host.sent().len();
         host.bench.wire.always(ErrorCode::ServerError, is_ambiguous);
