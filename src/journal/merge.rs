@@ -174,7 +174,7 @@ fn clear_mark(state: &mut State, sent: Fingerprint) {
 
 fn grant(state: &mut State, granted: &Granted) {
     // If the token rests, it rests because of a request. The answer of that request need not be this one.
-    let is_of_another = |mark: &Mark| mark.lease.is_some_and(|lease| Some(lease.holder) != granted.holder);
+    let is_of_another = |mark: &Mark| mark.lease.is_some() && mark.holder() != granted.holder;
     let under_way = state.mark.clone().filter(is_of_another);
     place(state, granted);
     // A request of another host may be under way, with the token that was sent or with one that this answer displaced: the current one

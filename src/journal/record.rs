@@ -2,7 +2,7 @@
 
 use super::codec::{Codec, Shut, Step};
 use super::format::{self, Unreadable};
-use super::state::State;
+use super::state::{Mark, State};
 use crate::{Error, ErrorCode, Result, Secret};
 
 /// The name in the text of a record. A journal has the name of its file there.
@@ -41,7 +41,7 @@ pub fn on_host(mut record: State, spool: &State, now: u64) -> State {
     record.machines.clone_from(&spool.machines);
     record.mirrors.clone_from(&spool.mirrors);
     // The place says where the spool was when its mark was written. Without a mark of a process of this host, it has no meaning.
-    let holder = |state: &State| state.mark.as_ref().and_then(|mark| mark.lease).map(|lease| lease.holder);
+    let holder = |state: &State| state.mark.as_ref().and_then(Mark::holder);
     record.spool_place = spool.spool_place.clone().filter(|_| holder(&record) == holder(spool));
     record.clock_offset = spool.clock_offset;
     if record.family.is_none() && record.logged_out_at.is_some() {

@@ -216,10 +216,16 @@ impl Lease {
 }
 
 impl Mark {
+    /// The holder of the lease. `None` without a shared store, where a mark has no lease.
+    #[must_use]
+    pub fn holder(&self) -> Option<u128> {
+        self.lease.map(|lease| lease.holder)
+    }
+
     /// Whether the mark stands for a request: one that is under way, or was when its process ended.
     #[must_use]
     pub fn is_of_a_request(&self) -> bool {
-        self.lease.is_none_or(|lease| lease.holder != Lease::NOBODY)
+        self.holder() != Some(Lease::NOBODY)
     }
 
     /// Returns a mark without a request for another token. That token rests until the request of this mark has ended.

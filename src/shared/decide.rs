@@ -76,9 +76,8 @@ pub fn join(record: Option<State>, spool: &State) -> Joined {
         let mut state = spool.clone();
         // A mark of the record is of a token before this one. That request may be under way, unless it is of the process that has marked
         // the spool: the token rests until it has ended.
-        let holder = |mark: &Mark| mark.lease.map(|lease| lease.holder);
         let spooled = state.mark.as_ref();
-        if let Some(theirs) = record.mark.as_ref().filter(|mark| spooled.and_then(holder) != holder(mark)) {
+        if let Some(theirs) = record.mark.as_ref().filter(|mark| spooled.and_then(Mark::holder) != mark.holder()) {
             if spooled.is_some_and(Mark::is_of_a_request) {
                 state.doubted = Some(newest);
             }
@@ -157,7 +156,7 @@ pub fn may_send(since: Duration, request_timeout: Duration, lease: Duration) -> 
 pub fn dead_holder(spool: &State, place: Option<&str>) -> Option<u128> {
     let is_here = place.is_some() && spool.spool_place.as_deref() == place;
     let mark = spool.mark.as_ref().filter(|mark| is_here && mark.is_of_a_request());
-    mark.and_then(|mark| mark.lease).map(|lease| lease.holder)
+    mark.and_then(Mark::holder)
 }
 
 /// Whether a rejection of a token is in doubt: Ring may have accepted the token in a request whose answer is not known.

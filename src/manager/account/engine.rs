@@ -121,7 +121,7 @@ impl Sharing {
             state.mark = Some(mark.clone());
         }
         if !is_same {
-            let is_own = |mark: &&Mark| mark.lease.is_some_and(|lease| lease.holder == self.holder);
+            let is_own = |mark: &&Mark| mark.holder() == Some(self.holder);
             *seen = Some(Seen {
                 version: version.map(str::to_owned),
                 since: self.clock.monotonic(),

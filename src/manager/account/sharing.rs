@@ -123,8 +123,7 @@ impl Transaction<'_> {
         let mut state = State::clone(&self.read);
         // These outcomes are about a request and its mark. Another host has written since, so they do not count. A failed request still does
         // if its mark is there: that host changed something else, such as the push credentials.
-        let lease = state.mark.as_ref().and_then(|mark| mark.lease);
-        let is_marked = lease.is_some_and(|lease| lease.holder == sharing.holder);
+        let is_marked = state.mark.as_ref().and_then(Mark::holder) == Some(sharing.holder);
         let still_counts = |outcome: &Outcome| match outcome {
             Outcome::Rejected { .. } | Outcome::Ended { .. } => false,
             Outcome::BackedOff { .. } => is_marked,
@@ -235,8 +234,7 @@ impl Transaction<'_> {
         let Some(sharing) = inner.sharing() else { return Ok(None) };
         let Some(guard) = self.guard.take() else { return Err(closed()) };
         let mut state = State { clock_offset: sharing.clock.offset(), ..self.state.clone() };
-        let holder = self.state.mark.as_ref().and_then(|mark| mark.lease).map(|lease| lease.holder);
-        let is_own = holder == Some(sharing.holder);
+        let is_own = self.state.mark.as_ref().and_then(Mark::holder) == Some(sharing.holder);
         let (guard, (state, begun)) = inner
             .blocking(guard, move |guard| {
                 // The place of the spool belongs to a mark of this host alone.
