@@ -614,6 +614,25 @@ describe('another token', { concurrency: true }, () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
+  it('calls have their effect in the order in which they are made, although nobody waits between them', async (t) => {
+    const ring = await startRing(t)
+    for (let round = 0; round < 20; round++) {
+      const path = join(tempDir(t), 'journal.json')
+      const { manager } = open(t, ring, { store: fileStore(path) })
+      const tokens = Array.from({ length: 4 }, () => ring.mint())
+      const set = tokens.map((token) => manager.setRefreshToken(token))
+      const pnc = [1, 2, 3].map((number) => manager.setPushCredentials({ number }))
+      const refresh = manager.refresh()
+      const last = ring.mint()
+      const calls = [...set, ...pnc, refresh, manager.setRefreshToken(last)]
+      await Promise.all([manager.close(), ...calls])
+      assert.equal(ring.tokenRequests.at(-1)?.form['refresh_token'], tokens.at(-1))
+      assert.deepEqual(unwrap(String((await refresh).refreshToken)).pnc, { number: 3 })
+      assert.equal(rawOf(readJournal(path).current.token), last, 'and the manager closes after all of them')
+      assert.equal(ring.counts.tokenPosts, round + 1)
+    }
+  })
+
   it('another token that is set replaces a rejected one', async (t) => {
     const ring = await startRing(t)
     const { manager } = open(t, ring, { refreshToken: ring.mint() })

@@ -187,14 +187,14 @@ impl BindingManager {
 
     #[napi]
     pub fn get_auth(&self, env: Env) -> napi::Result<AsyncBlock<BindingResult>> {
-        let manager = self.manager.clone();
-        promise(env, async move { auth_result(manager.auth().await) })
+        let auth = self.manager.auth();
+        promise(env, async move { auth_result(auth.await) })
     }
 
     #[napi]
     pub fn refresh(&self, env: Env, force: bool) -> napi::Result<AsyncBlock<BindingResult>> {
-        let manager = self.manager.clone();
-        promise(env, async move { auth_result(manager.refresh(force).await) })
+        let auth = self.manager.refresh(force);
+        promise(env, async move { auth_result(auth.await) })
     }
 
     #[napi]
@@ -205,12 +205,12 @@ impl BindingManager {
         password: String,
         totp_secret: Option<String>,
     ) -> napi::Result<AsyncBlock<BindingResult>> {
-        let manager = self.manager.clone();
         let (email, password, totp_secret) = (Secret::new(email), Secret::new(password), totp_secret.map(Secret::new));
+        let totp = totp_secret.map(|text| Totp::parse(text.expose(), "credentials.totpSecret")).transpose();
+        let step = totp.map(|totp| self.manager.login(Credentials { email, password, totp, device: Device::Kept }));
         promise(env, async move {
-            let totp = totp_secret.map(|text| Totp::parse(text.expose(), "credentials.totpSecret")).transpose();
-            step_result(match totp {
-                Ok(totp) => manager.login(Credentials { email, password, totp, device: Device::Kept }).await,
+            step_result(match step {
+                Ok(step) => step.await,
                 Err(error) => Err(error),
             })
         })
@@ -224,22 +224,22 @@ impl BindingManager {
         password: String,
         code: String,
     ) -> napi::Result<AsyncBlock<BindingResult>> {
-        let manager = self.manager.clone();
         let (email, password) = (Secret::new(email), Secret::new(password));
         let credentials = Credentials { email, password, totp: None, device: Device::Kept };
-        promise(env, async move { step_result(manager.login_with_code(credentials, Secret::new(code)).await) })
+        let step = self.manager.login_with_code(credentials, Secret::new(code));
+        promise(env, async move { step_result(step.await) })
     }
 
     #[napi]
     pub fn submit_two_factor_code(&self, env: Env, code: String) -> napi::Result<AsyncBlock<BindingResult>> {
-        let manager = self.manager.clone();
-        promise(env, async move { step_result(manager.submit_two_factor_code(Secret::new(code)).await) })
+        let step = self.manager.submit_two_factor_code(Secret::new(code));
+        promise(env, async move { step_result(step.await) })
     }
 
     #[napi]
     pub fn resend_two_factor_code(&self, env: Env) -> napi::Result<AsyncBlock<BindingResult>> {
-        let manager = self.manager.clone();
-        promise(env, async move { step_result(manager.resend_two_factor_code().await) })
+        let step = self.manager.resend_two_factor_code();
+        promise(env, async move { step_result(step.await) })
     }
 
     #[napi]
@@ -260,17 +260,17 @@ impl BindingManager {
 
     #[napi]
     pub fn set_refresh_token(&self, env: Env, token: String) -> napi::Result<AsyncBlock<BindingResult>> {
-        let manager = self.manager.clone();
-        promise(env, async move { empty_result(manager.set_refresh_token(&token).await) })
+        let edit = self.manager.set_refresh_token(&token);
+        promise(env, async move { empty_result(edit.await) })
     }
 
     #[napi]
     pub fn set_push_credentials(&self, env: Env, json: Option<String>) -> napi::Result<AsyncBlock<BindingResult>> {
-        let manager = self.manager.clone();
+        let parsed = json.map(|json| serde_json::from_str(&json)).transpose();
+        let edit = parsed.map(|credentials| self.manager.set_push_credentials(credentials));
         promise(env, async move {
-            let parsed = json.map(|json| serde_json::from_str(&json)).transpose();
-            let result = match parsed {
-                Ok(credentials) => manager.set_push_credentials(credentials).await,
+            let result = match edit {
+                Ok(edit) => edit.await,
                 Err(_) => Err(Error::invalid(
                     "The push credentials (pnc) cannot be kept: they are nested too deeply, or have half a character in them.",
                 )),
@@ -306,8 +306,7 @@ impl BindingManager {
 
     #[napi]
     pub fn close(&self, env: Env) -> napi::Result<AsyncBlock<()>> {
-        let manager = self.manager.clone();
-        promise(env, async move { manager.close().await })
+        promise(env, self.manager.close())
     }
 }
 
@@ -426,7 +425,7 @@ pub fn restore_terminal() {
     ring_auth::cli::restore_terminal();
 }
 
-/// A promise for the result of a future. All futures with the same result are boxed into one type: napi and tokio would be compiled
+/// A promise for the result of a future. The runtime begins futures in any order, so the manager's calls are made before. All futures with the same result are boxed into one type: napi and tokio would be compiled
 /// once more for each other type.
 fn promise<T: ToNapiValue + Send + 'static>(
     env: Env,

@@ -5,16 +5,17 @@
 //! a dead mount answers, another process ends, the user acts. It is not counted any more, so that no other work waits behind it.
 
 use std::any::Any;
+use std::future;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
+use tokio::task::{JoinError, JoinHandle, unconstrained};
 
 /// A future that can be held without naming its type.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -57,6 +58,19 @@ pub(crate) fn spawn<T: Send + 'static>(runtime: &Handle, work: impl Future<Outpu
     let work = Box::pin(work);
     let work: Pin<Box<dyn Future<Output = Done> + Send>> = Box::pin(async move { Box::new(work.await) as Done });
     Task { handle: runtime.spawn(work), gives: PhantomData }
+}
+
+/// Takes a place in the queue for a lock now, so that callers get the lock in the order of their calls. The future of a lock alone takes its
+/// place when it is polled first, and tasks begin in any order.
+pub(crate) fn queue_for<T: Send + 'static>(
+    lock: &Arc<tokio::sync::Mutex<T>>,
+) -> BoxFuture<'static, OwnedMutexGuard<T>> {
+    let mut turn = Box::pin(unconstrained(Arc::clone(lock).lock_owned()));
+    // Nothing has to be woken yet: whoever waits for the turn polls it again.
+    match turn.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(guard) => Box::pin(future::ready(guard)),
+        Poll::Pending => turn,
+    }
 }
 
 /// Does blocking work on a thread for it: work that waits for a disk, another process or the user. Call it only in a task. Work that has

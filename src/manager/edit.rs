@@ -1,22 +1,28 @@
 //! Changes of the journal that need no request to Ring.
 
+use std::future;
 use std::sync::Arc;
 
 use serde_json::Value;
+use tokio::sync::OwnedMutexGuard;
 
-use super::account::inner::Inner;
+use super::account::inner::{Inner, broken};
 use super::account::transaction::KeptIn;
 use super::events::Level;
 use crate::journal::Origin;
 use crate::journal::merge::Outcome;
 use crate::journal::state::Known;
 use crate::mirror::Allowance;
+use crate::task::BoxFuture;
 use crate::token::RefreshToken;
-use crate::{Error, Result};
+use crate::{Error, Result, task};
+
+/// The turn of a change. It ends when the store has the change: no other one waits until the mirrors show it.
+type Turn = OwnedMutexGuard<()>;
 
 impl Inner {
-    pub(super) async fn set_refresh_token(self: &Arc<Self>, token: RefreshToken) -> Result<()> {
-        self.detached(async move |inner: Arc<Self>| {
+    pub(super) fn set_refresh_token(self: &Arc<Self>, token: RefreshToken) -> BoxFuture<'static, Result<()>> {
+        self.edit(async move |inner: Arc<Self>, turn: Turn| {
             let allowance = Allowance::new();
             let mut transaction = inner.enter(&allowance).await?;
             match transaction.state().recognise(token.fingerprint()) {
@@ -45,14 +51,14 @@ impl Inner {
             }
             let at = inner.parts.clock.wall();
             transaction.commit(&Outcome::Given { token, at }).await;
+            drop(turn);
             inner.sync_mirror(&allowance).await;
             Ok(())
         })
-        .await
     }
 
-    pub(super) async fn set_push_credentials(self: &Arc<Self>, credentials: Option<Value>) -> Result<()> {
-        self.detached(async move |inner: Arc<Self>| {
+    pub(super) fn set_push_credentials(self: &Arc<Self>, credentials: Option<Value>) -> BoxFuture<'static, Result<()>> {
+        self.edit(async move |inner: Arc<Self>, turn: Turn| {
             let allowance = Allowance::new();
             let transaction = inner.enter(&allowance).await?;
             let Some(stored) = transaction.state().current() else {
@@ -74,20 +80,36 @@ impl Inner {
                 ));
             }
             transaction.commit(&Outcome::PushCredentials(credentials)).await;
+            drop(turn);
             inner.sync_mirror(&allowance).await;
             Ok(())
         })
-        .await
     }
 
-    pub(super) async fn forget(self: &Arc<Self>) -> Result<()> {
-        self.detached(async move |inner: Arc<Self>| {
+    pub(super) fn forget(self: &Arc<Self>) -> BoxFuture<'static, Result<()>> {
+        self.edit(async move |inner: Arc<Self>, _turn: Turn| {
             // Another task that uses the mirror ends first, and no task looks into it until it shows no token: without a
             // journal, a token in it would count as pasted.
-            let _turn = inner.following.lock().await;
+            let _following = inner.following.lock().await;
             let transaction = inner.enter(&Allowance::new()).await?;
             transaction.erase(inner.clear_mirror()).await?
         })
-        .await
+    }
+
+    /// Makes a change in a task of its own, which continues if the caller is dropped. Changes are made in the order of the calls.
+    fn edit<F>(
+        self: &Arc<Self>,
+        change: impl FnOnce(Arc<Self>, Turn) -> F + Send + 'static,
+    ) -> BoxFuture<'static, Result<()>>
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        if let Err(error) = self.check_open() {
+            return Box::pin(future::ready(Err(error)));
+        }
+        let turn = task::queue_for(&self.edits);
+        let inner = Arc::clone(self);
+        let task = task::spawn(&self.parts.runtime, async move { change(Arc::clone(&inner), turn.await).await });
+        Box::pin(async move { task.await.unwrap_or_else(|_| Err(broken())) })
     }
 }

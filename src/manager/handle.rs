@@ -1,5 +1,6 @@
 //! The manager's interface for its callers.
 
+use std::future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use crate::mirror::{Allowance, Attempts, Follower};
 use crate::pasted;
 use crate::task::BoxFuture;
 use crate::token::RefreshToken;
-use crate::{Error, ErrorCode, Result, Secret};
+use crate::{Error, ErrorCode, Result, Secret, task};
 
 /// What the files above `account/` do after the snapshot has changed.
 const HOOKS: Hooks = Hooks {
@@ -37,6 +38,9 @@ const HOOKS: Hooks = Hooks {
 };
 
 /// A manager, which keeps one account's token valid. Its clones are the same manager.
+///
+/// Calls that return a boxed future begin at once, not when it is polled first, and continue if it is dropped. So they have their effect in
+/// the order in which they are made: the token that is set last counts, and a refresh uses the token that was set before it.
 ///
 /// Large futures are boxed here, because the addon's crate would otherwise compile them, and all that they await, a second time.
 #[derive(Clone)]
@@ -180,17 +184,21 @@ impl Manager {
     }
 
     /// A valid access token and all that belongs to it. Refreshes only if needed.
-    pub async fn auth(&self) -> Result<Auth> {
-        if let Some(auth) = self.cached_auth() {
-            return Ok(auth);
+    pub fn auth(&self) -> BoxFuture<'static, Result<Auth>> {
+        match self.cached_auth() {
+            Some(auth) => Box::pin(future::ready(Ok(auth))),
+            None => self.join(Reason::Needed),
         }
-        self.inner.join(Reason::Needed, Allowance::new()).await.result
     }
 
     /// Rotates now, even if the access token is still valid; with `force` even in a cool-down.
-    pub async fn refresh(&self, force: bool) -> Result<Auth> {
-        let reason = if force { Reason::Forced } else { Reason::Asked };
-        self.inner.join(reason, Allowance::new()).await.result
+    pub fn refresh(&self, force: bool) -> BoxFuture<'static, Result<Auth>> {
+        self.join(if force { Reason::Forced } else { Reason::Asked })
+    }
+
+    fn join(&self, reason: Reason) -> BoxFuture<'static, Result<Auth>> {
+        let landing = self.inner.join(reason, Allowance::new());
+        Box::pin(async move { landing.await.result })
     }
 
     /// Reports that an API answered 401 to this access token. However many callers report it, the next call makes one refresh.
@@ -209,37 +217,38 @@ impl Manager {
     }
 
     /// Uses this token from now on, unless it is an old copy: the user linked the account again.
-    pub fn set_refresh_token<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            let known = self.inner.snapshot().account().known.clone();
-            self.inner.set_refresh_token(pasted::token(token, known.as_deref())?).await
-        })
+    pub fn set_refresh_token(&self, token: &str) -> BoxFuture<'static, Result<()>> {
+        let known = self.inner.snapshot().account().known.clone();
+        match pasted::token(token, known.as_deref()) {
+            Ok(token) => self.inner.set_refresh_token(token),
+            Err(error) => Box::pin(future::ready(Err(error))),
+        }
     }
 
     /// Replaces the push-notification credentials in the wrapper of the token, or removes them.
-    pub fn set_push_credentials(&self, credentials: Option<Value>) -> BoxFuture<'_, Result<()>> {
-        Box::pin(self.inner.set_push_credentials(credentials))
+    pub fn set_push_credentials(&self, credentials: Option<Value>) -> BoxFuture<'static, Result<()>> {
+        self.inner.set_push_credentials(credentials)
     }
 
     /// Starts a login. Ring sends a code if the account needs one. A call with the same credentials joins a login that is not answered
     /// yet, so that a double click sends one code. The other steps of a login do the same.
-    pub fn login(&self, credentials: Credentials) -> BoxFuture<'_, Result<Step>> {
-        Box::pin(login::ask(&self.inner, Asked::Start { credentials, code: None }))
+    pub fn login(&self, credentials: Credentials) -> BoxFuture<'static, Result<Step>> {
+        login::ask(&self.inner, Asked::Start { credentials, code: None })
     }
 
     /// Logs in with a code that an earlier login asked for, so that Ring sends no other code. This uses the password flow.
-    pub fn login_with_code(&self, credentials: Credentials, code: Secret) -> BoxFuture<'_, Result<Step>> {
-        Box::pin(login::ask(&self.inner, Asked::Start { credentials, code: Some(code) }))
+    pub fn login_with_code(&self, credentials: Credentials, code: Secret) -> BoxFuture<'static, Result<Step>> {
+        login::ask(&self.inner, Asked::Start { credentials, code: Some(code) })
     }
 
     /// Ends a login with its code. After a wrong code the login still waits.
-    pub fn submit_two_factor_code(&self, code: Secret) -> BoxFuture<'_, Result<Step>> {
-        Box::pin(login::ask(&self.inner, Asked::Submit(code)))
+    pub fn submit_two_factor_code(&self, code: Secret) -> BoxFuture<'static, Result<Step>> {
+        login::ask(&self.inner, Asked::Submit(code))
     }
 
     /// Asks Ring for another code, if it can send one.
-    pub fn resend_two_factor_code(&self) -> BoxFuture<'_, Result<Step>> {
-        Box::pin(login::ask(&self.inner, Asked::Resend))
+    pub fn resend_two_factor_code(&self) -> BoxFuture<'static, Result<Step>> {
+        login::ask(&self.inner, Asked::Resend)
     }
 
     /// Whether a login waits for its code. A failure that ends a login ends this, too.
@@ -305,13 +314,13 @@ impl Manager {
     }
 
     /// Closes the manager, after a refresh under way and all pending writes. Every later call fails with `CLOSED`.
-    pub fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.inner.close())
+    pub fn close(&self) -> BoxFuture<'static, ()> {
+        self.inner.close()
     }
 
     /// Logs out: removes the tokens in the journal, its copies and the mirror.
-    pub async fn forget(&self) -> Result<()> {
-        self.inner.forget().await
+    pub fn forget(&self) -> BoxFuture<'static, Result<()>> {
+        self.inner.forget()
     }
 }
 
@@ -366,32 +375,37 @@ impl Inner {
         Some(taken)
     }
 
-    async fn close(self: &Arc<Self>) {
+    fn close(self: &Arc<Self>) -> BoxFuture<'static, ()> {
         let flight = {
             let mut snapshot = self.snapshot();
             snapshot.lifecycle = Lifecycle::Closing;
             snapshot.flight.as_ref().map(|flight| (flight.subscribe(), flight.allowance()))
         };
         self.changed.notify_waiters();
-        let allowance = match flight {
-            Some((mut flight, allowance)) => {
-                let _ = flight.wait_for(Option::is_some).await;
-                // The time that the refresh has waited for the program's own code counts for this call, too.
-                allowance
-            }
-            None => Allowance::new(),
-        };
-        // A step of a login may be about to bring a token, which has to be stored as well.
-        drop(self.login.lock().await);
-        let last_try = async {
-            self.store_unstored(&allowance).await;
-            // Another task that has the store ends first. Then a pending write is tried once more.
-            self.write_at_the_end(&allowance).await;
-            self.share_spooled(&allowance).await;
-        };
-        self.at_the_end(Box::pin(last_try)).await;
-        self.sync_mirror_at_the_end(&allowance).await;
-        self.give_up_pending().await;
-        self.snapshot().lifecycle = Lifecycle::Closed;
+        // A step of a login may be about to bring a token, which has to be stored as well, and so may a change that a caller has asked for.
+        let (login, edits) = (task::queue_for(&self.login), task::queue_for(&self.edits));
+        let inner = Arc::clone(self);
+        Box::pin(async move {
+            let allowance = match flight {
+                Some((mut flight, allowance)) => {
+                    let _ = flight.wait_for(Option::is_some).await;
+                    // The time that the refresh has waited for the program's own code counts for this call, too.
+                    allowance
+                }
+                None => Allowance::new(),
+            };
+            drop(login.await);
+            let last_try = async {
+                drop(edits.await);
+                inner.store_unstored(&allowance).await;
+                // Another task that has the store ends first. Then a pending write is tried once more.
+                inner.write_at_the_end(&allowance).await;
+                inner.share_spooled(&allowance).await;
+            };
+            inner.at_the_end(Box::pin(last_try)).await;
+            inner.sync_mirror_at_the_end(&allowance).await;
+            inner.give_up_pending().await;
+            inner.snapshot().lifecycle = Lifecycle::Closed;
+        })
     }
 }

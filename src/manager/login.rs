@@ -17,27 +17,30 @@ use crate::journal::Origin;
 use crate::journal::merge::{LoggedIn, Outcome};
 use crate::mirror::{Allowance, Follower};
 use crate::oauth::{Grant, Login, LoginRequest, LoginStep, TwoFactorMethod};
+use crate::task::BoxFuture;
 use crate::token::RefreshToken;
 use crate::totp::Totp;
 use crate::{Error, ErrorCode, Result, Secret, hardware_id, task};
 
 /// Does a step of a login, or joins the same step if it was just asked for and is not answered yet: a double click must not make Ring
 /// send two codes, or reject the first one.
-pub(super) async fn ask(inner: &Arc<Inner>, asked: Asked) -> Result<Step> {
+pub(super) fn ask(inner: &Arc<Inner>, asked: Asked) -> BoxFuture<'static, Result<Step>> {
+    let step = begin_step(inner, asked);
+    Box::pin(async move {
+        match step?.wait_for(Option::is_some).await {
+            Ok(answer) => answer.clone().unwrap_or_else(|| Err(broken())),
+            Err(_) => Err(broken()),
+        }
+    })
+}
+
+fn begin_step(inner: &Arc<Inner>, asked: Asked) -> Result<watch::Receiver<Option<Result<Step>>>> {
     if let Asked::Start { credentials, .. } = &asked
         && (credentials.email.is_empty() || credentials.password.is_empty())
     {
         return Err(Error::invalid("A login needs an e-mail address and a password, and one of them is empty."));
     }
     inner.check_open()?;
-    let mut answer = begin_step(inner, asked);
-    match answer.wait_for(Option::is_some).await {
-        Ok(answer) => answer.clone().unwrap_or_else(|| Err(broken())),
-        Err(_) => Err(broken()),
-    }
-}
-
-fn begin_step(inner: &Arc<Inner>, asked: Asked) -> watch::Receiver<Option<Result<Step>>> {
     let mut latest = inner.asked.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(under_way) = &*latest
         && under_way.asked == asked
@@ -45,19 +48,23 @@ fn begin_step(inner: &Arc<Inner>, asked: Asked) -> watch::Receiver<Option<Result
         // If its channel is closed without an answer, its task has panicked.
         && under_way.answer.has_changed().is_ok()
     {
-        return under_way.answer.clone();
+        return Ok(under_way.answer.clone());
     }
     let (told, answer) = watch::channel(None);
     *latest = Some(Box::new(UnderWay { asked: asked.clone(), answer: answer.clone() }));
+    // The step that is asked for last is also done last, and [`Inner::close`] waits for it.
+    let turn = task::queue_for(&inner.login);
     drop(latest);
     let worker = Arc::clone(inner);
     let ours = answer.clone();
     task::spawn(&inner.parts.runtime, async move {
+        let mut slot = turn.await;
         let answer = match asked {
-            Asked::Start { credentials, code } => worker.start(credentials, code).await,
-            Asked::Submit(code) => worker.submit(&code).await,
-            Asked::Resend => worker.resend().await,
+            Asked::Start { credentials, code } => worker.start(&mut slot, credentials, code).await,
+            Asked::Submit(code) => worker.submit(&mut slot, &code).await,
+            Asked::Resend => worker.resend(&mut slot).await,
         };
+        drop(slot);
         // From here on the same step is a new one, and no password is kept for comparing.
         let mut latest = worker.asked.lock().unwrap_or_else(PoisonError::into_inner);
         if latest.as_ref().is_some_and(|latest| latest.answer.same_channel(&ours)) {
@@ -66,7 +73,7 @@ fn begin_step(inner: &Arc<Inner>, asked: Asked) -> watch::Receiver<Option<Result
         drop(latest);
         told.send_replace(Some(answer));
     });
-    answer
+    Ok(answer)
 }
 
 fn nobody_waits() -> Error {
@@ -74,8 +81,12 @@ fn nobody_waits() -> Error {
 }
 
 impl Inner {
-    async fn start(self: &Arc<Self>, credentials: Credentials, code: Option<Secret>) -> Result<Step> {
-        let mut slot = self.login.lock().await;
+    async fn start(
+        self: &Arc<Self>,
+        slot: &mut Option<Box<WaitingLogin>>,
+        credentials: Credentials,
+        code: Option<Secret>,
+    ) -> Result<Step> {
         *slot = None;
         self.update(|snapshot, _| snapshot.login.waits = false);
         let allowance = Allowance::new();
@@ -95,7 +106,7 @@ impl Inner {
             let step = waiting.login.start().await;
             self.answer_with(credentials.totp, &mut waiting.login, step).await
         };
-        self.go_on(&mut slot, waiting, step, allowance).await
+        self.go_on(slot, waiting, step, allowance).await
     }
 
     /// Answers with the authenticator's own codes if Ring asks for one: with that of this time step, and after a wrong one
@@ -146,18 +157,16 @@ impl Inner {
         })
     }
 
-    async fn submit(self: &Arc<Self>, code: &Secret) -> Result<Step> {
-        let mut slot = self.login.lock().await;
+    async fn submit(self: &Arc<Self>, slot: &mut Option<Box<WaitingLogin>>, code: &Secret) -> Result<Step> {
         let mut waiting = slot.take().ok_or_else(nobody_waits)?;
         let step = waiting.login.submit(code).await;
-        self.go_on(&mut slot, waiting, step, Allowance::new()).await
+        self.go_on(slot, waiting, step, Allowance::new()).await
     }
 
-    async fn resend(self: &Arc<Self>) -> Result<Step> {
-        let mut slot = self.login.lock().await;
+    async fn resend(self: &Arc<Self>, slot: &mut Option<Box<WaitingLogin>>) -> Result<Step> {
         let mut waiting = slot.take().ok_or_else(nobody_waits)?;
         let step = waiting.login.resend(Instant::now()).await;
-        self.go_on(&mut slot, waiting, step, Allowance::new()).await
+        self.go_on(slot, waiting, step, Allowance::new()).await
     }
 
     /// Decides the hardware id and stores it. That also proves that the token can be stored, before Ring sends a code.

@@ -100,18 +100,26 @@ impl Before {
 
 impl Inner {
     /// Waits for the refresh under way, or begins one and waits for it.
-    pub(super) fn join(self: &Arc<Self>, reason: Reason, allowance: Arc<Allowance>) -> BoxFuture<'_, Landing> {
-        Box::pin(self.join_in(reason, allowance))
+    pub(super) fn join(self: &Arc<Self>, reason: Reason, allowance: Arc<Allowance>) -> BoxFuture<'static, Landing> {
+        // It begins in this call and not when the future is polled first.
+        let boarded = self.fly(reason, Arc::clone(&allowance));
+        Box::pin(Arc::clone(self).join_in(boarded, reason, allowance))
     }
 
-    async fn join_in(self: &Arc<Self>, reason: Reason, allowance: Arc<Allowance>) -> Landing {
+    async fn join_in(
+        self: Arc<Self>,
+        mut boarded: Result<(watch::Receiver<Option<Landing>>, Boarding)>,
+        reason: Reason,
+        allowance: Arc<Allowance>,
+    ) -> Landing {
         loop {
-            let (mut flight, boarding) = match self.fly(reason, Arc::clone(&allowance)) {
+            let (mut flight, boarding) = match boarded {
                 Ok(flight) => flight,
                 Err(error) => return Landing { result: Err(error), requests: 0 },
             };
             if boarding == Boarding::Late {
                 while flight.changed().await.is_ok() {}
+                boarded = self.fly(reason, Arc::clone(&allowance));
                 continue;
             }
             let landing = match flight.wait_for(Option::is_some).await {
@@ -126,6 +134,7 @@ impl Inner {
                 && landing.requests == 0
                 && landing.result.is_err()
             {
+                boarded = self.fly(reason, Arc::clone(&allowance));
                 continue;
             }
             return landing;
@@ -169,12 +178,15 @@ impl Inner {
         };
         // This begins now and not when the task runs first: the process may be about to end.
         let under_way = Rotation::begin(self.settings.request_timeout + Duration::from_secs(5));
+        let edits = task::queue_for(&self.edits);
         let inner = Arc::clone(self);
         let began = clock.monotonic();
         if self.parts.listener.traces() {
             self.parts.listener.on_event(Event::Begun(reason.as_str()));
         }
         task::spawn(&self.parts.runtime, async move {
+            // A token that the caller has set before is used.
+            drop(edits.await);
             let (worker, allowed) = (Arc::clone(&inner), Arc::clone(&allowance));
             // If this task panics, the callers get an error, and the next call begins a new refresh.
             let landing =

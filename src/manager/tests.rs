@@ -1,4 +1,5 @@
 mod hosts;
+mod order;
 
 use std::collections::VecDeque;
 use std::path::Path;

@@ -30,7 +30,10 @@ pub(in crate::manager) struct Inner {
     telling: Mutex<()>,
     /// Lets one task of this process enter the store at a time, and keeps a state that could not be written.
     pub(super) entry: tokio::sync::Mutex<Slot>,
-    pub(in crate::manager) login: tokio::sync::Mutex<Option<Box<WaitingLogin>>>,
+    /// Locked during a step of a login.
+    pub(in crate::manager) login: Arc<tokio::sync::Mutex<Option<Box<WaitingLogin>>>>,
+    /// Locked during a change that a caller asks for: its token, its push credentials, a logout.
+    pub(in crate::manager) edits: Arc<tokio::sync::Mutex<()>>,
     /// The step of a login that was asked for last, so that a call that asks for the same can join it.
     pub(in crate::manager) asked: Mutex<Option<Box<UnderWay>>>,
     /// Locked while the mirror is read and written.
@@ -64,7 +67,8 @@ impl Inner {
             snapshot: Mutex::new(snapshot),
             telling: Mutex::new(()),
             entry: tokio::sync::Mutex::new(None),
-            login: tokio::sync::Mutex::new(None),
+            login: Arc::default(),
+            edits: Arc::default(),
             asked: Mutex::new(None),
             following: tokio::sync::Mutex::new(()),
             at_place: Turns::default(),
@@ -176,16 +180,6 @@ impl Inner {
     /// Fails with `CLOSED` if the manager is closing.
     pub(in crate::manager) fn check_open(&self) -> Result<()> {
         self.snapshot().check_open()
-    }
-
-    /// Does work in a task of its own, which continues if the caller is dropped.
-    pub(in crate::manager) async fn detached<T, F>(self: &Arc<Self>, work: impl FnOnce(Arc<Self>) -> F) -> Result<T>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T>> + Send + 'static,
-    {
-        self.check_open()?;
-        task::spawn(&self.parts.runtime, work(Arc::clone(self))).await.unwrap_or_else(|_| Err(broken()))
     }
 
     /// Runs work that may wait for a disk on a thread for blocking calls.

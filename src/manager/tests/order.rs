@@ -1,0 +1,119 @@
+//! Calls have their effect in the order in which they are made, in whatever order their futures are polled and their tasks begin. The
+//! runtime of these tests has one worker: of two tasks that a task begins, such a worker runs the second one first.
+
+use super::*;
+use crate::http::FailureKind;
+
+const A: &str = "token-a-of-this-test";
+const B: &str = "token-b-of-this-test";
+
+/// A server that nobody reaches. It notes the e-mail address of each login.
+#[derive(Default)]
+struct Unreachable(Mutex<Vec<String>>);
+
+impl Http for Unreachable {
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, HttpFailure>> {
+        let body = request.body.unwrap();
+        let mut fields = url::form_urlencoded::parse(body.bytes());
+        let (_, email) = fields.find(|(name, _)| name == "username").unwrap();
+        self.0.lock().unwrap().push(email.into_owned());
+        let failure = HttpFailure { kind: FailureKind::NotSent, ambiguous: false, cause: None };
+        Box::pin(std::future::ready(Err(failure)))
+    }
+}
+
+fn login(manager: &Manager, email: &str) -> BoxFuture<'static, Result<Step>> {
+    let (email, password) = (email.into(), "p".into());
+    manager.login(Credentials { email, password, totp: None, device: Device::Kept })
+}
+
+/// A manager whose logins reach nobody.
+fn before(server: &Arc<Unreachable>) -> (Bench, Manager) {
+    let mut bench = Bench::new();
+    let endpoints = Endpoints::parse(None, None).unwrap();
+    let oauth = Arc::new(RingOauth::new(Arc::clone(server) as Arc<_>, endpoints, None).unwrap());
+    Arc::get_mut(&mut bench.wire).unwrap().oauth = oauth;
+    let (parts, settings) = bench.parts(None, false);
+    let manager = Manager::open(parts, Settings { login_flow: LoginFlow::Password, ..settings }).unwrap();
+    (bench, manager)
+}
+
+/// Runs a test in a task of a runtime with one worker.
+fn in_a_task(test: impl Future<Output = ()> + Send + 'static) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async { tokio::spawn(test).await }).unwrap();
+}
+
+#[test]
+fn the_token_that_was_set_last_counts() {
+    in_a_task(async {
+        let bench = Bench::new();
+        let manager = bench.manager(None);
+        let (first, second) = (manager.set_refresh_token(A), manager.set_refresh_token(B));
+        second.await.unwrap();
+        first.await.unwrap();
+        assert_eq!(raw(manager.refresh_token()), B);
+    });
+}
+
+#[test]
+fn the_push_credentials_that_were_set_last_count_and_a_logout_ends_both() {
+    in_a_task(async {
+        let bench = Bench::new();
+        let manager = bench.manager(None);
+        let token = manager.set_refresh_token(A);
+        let first = manager.set_push_credentials(Some(serde_json::json!({ "number": 1 })));
+        let second = manager.set_push_credentials(Some(serde_json::json!({ "number": 2 })));
+        second.await.unwrap();
+        first.await.unwrap();
+        token.await.unwrap();
+        let newest = RefreshToken::parse(manager.refresh_token().unwrap().expose()).unwrap();
+        assert_eq!(newest, newest.with_push_credentials(Some(serde_json::json!({ "number": 2 }))));
+        let (token, logout) = (manager.set_refresh_token(B), manager.forget());
+        logout.await.unwrap();
+        token.await.unwrap();
+        assert_eq!(raw(manager.refresh_token()), "");
+    });
+}
+
+#[test]
+fn a_refresh_uses_the_token_that_was_set_before_it() {
+    in_a_task(async {
+        let bench = Bench::new();
+        let manager = bench.manager(Some(A));
+        let (token, refresh) = (manager.set_refresh_token(B), manager.refresh(false));
+        refresh.await.unwrap();
+        token.await.unwrap();
+        assert_eq!(bench.wire.sent(), [B]);
+    });
+}
+
+#[test]
+fn the_steps_of_logins_are_sent_in_the_order_of_the_calls() {
+    in_a_task(async {
+        let server = Arc::default();
+        let (_bench, manager) = before(&server);
+        let (first, second) = (login(&manager, "first"), login(&manager, "second"));
+        assert_eq!(code(second.await), ErrorCode::Network);
+        assert_eq!(code(first.await), ErrorCode::Network);
+        assert_eq!(*server.0.lock().unwrap(), ["first", "second"]);
+    });
+}
+
+#[test]
+fn a_manager_closes_after_the_calls_that_came_before() {
+    in_a_task(async {
+        let server = Arc::default();
+        let (bench, manager) = before(&server);
+        let (token, refresh, login) = (manager.set_refresh_token(A), manager.refresh(false), login(&manager, "last"));
+        let closing = manager.close();
+        assert_eq!(code(manager.set_refresh_token(B).await), ErrorCode::Closed);
+        closing.await;
+        token.await.unwrap();
+        refresh.await.unwrap();
+        assert_eq!(code(login.await), ErrorCode::Network);
+        assert_eq!(*server.0.lock().unwrap(), ["last"]);
+        assert_eq!(bench.wire.sent(), [A]);
+        assert_eq!(bench.state().current().unwrap().token.raw(), format!("{A}+"));
+    });
+}
