@@ -10,7 +10,7 @@ import { pathToFileURL } from 'node:url'
 import { LOGIN, Screen, account, failure, json, noSecret, run, setUp, start } from './support/cli.mjs'
 import { EMAIL, PASSWORD, failure as rejection, open, readJournal, root, until, unwrap } from './support/index.mjs'
 import { fileEngine } from './support/file-engine.mjs'
-import { terminal } from './support/systems.mjs'
+import { links, terminal } from './support/systems.mjs'
 
 const ENGINE = pathToFileURL(join(root, '__test__', 'support', 'file-engine.mjs')).href
 const STORE = ['--store-module', './ring-store.mjs']
@@ -88,7 +88,7 @@ describe('--store-module', () => {
     assert.equal(ring.counts.stalePresentations, 0)
   })
 
-  it('asks a person at a terminal, and then ends by itself', async (t) => {
+  it('asks a person at a terminal, and then ends by itself', { skip: terminal }, async (t) => {
     const { ring, folder, stored } = await withModule(t)
     const screen = Screen.login(t, ['login', ...STORE], { ring, cwd: folder })
     await screen.sees('It will be kept in the store of ./ring-store.mjs.')
@@ -174,7 +174,7 @@ describe('--store-module', () => {
     assert.deepEqual(readdirSync(folder).sort(), ['engine.json', 'ring-store.mjs'])
   })
 
-  it('waits for a login in watch, and ends with the signal', async (t) => {
+  it('waits for a login in watch, and ends with the signal', { skip: terminal }, async (t) => {
     const { ring, folder, command } = await withModule(t)
     const screen = Screen.login(t, ['watch', ...STORE], { ring, cwd: folder })
     await screen.sees('needs-login')
@@ -328,7 +328,7 @@ describe('--store-module', () => {
     assert.match(stray.stderr, /Error: stray/)
   })
 
-  it('finds packages behind links also if standard input is a pipe', async (t) => {
+  it('finds packages behind links also if standard input is a pipe', { skip: links() }, async (t) => {
     const { folder } = await setUp(t)
     // As pnpm and npm link make it: what a package needs stands beside the place that the link leads to.
     const write = (/** @type {string} */ path, /** @type {string} */ text) => {
@@ -420,7 +420,7 @@ describe('--store-module', () => {
     assert.equal(ring.tokenRequests.length, 1)
   })
 
-  it('shows the page of login --web, and ends after it', async (t) => {
+  it('shows the page of login --web, and ends after it', { skip: terminal }, async (t) => {
     const { ring, folder } = await withModule(t)
     mkdirSync(join(folder, 'elsewhere'))
     const screen = Screen.login(t, ['login', '--web', ...STORE], { ring, cwd: folder })

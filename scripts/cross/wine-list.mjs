@@ -52,6 +52,7 @@ export const ALL_SKIPPED = {
   'real/cli.test.mjs': 'it links folders, and in Wine a symbolic link is no link',
   'real/homebridge.test.mjs': LINUX,
   'stores/examples.test.mjs': SERVERS,
+  'stores/hosts.test.mjs': SERVERS,
   'stores/postgres.test.mjs': SERVERS,
   'stores/redis.test.mjs': SERVERS,
   'unattended-docs.test.mjs': LINUX,
