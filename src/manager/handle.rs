@@ -383,7 +383,7 @@ impl Inner {
         };
         self.changed.notify_waiters();
         // A step of a login may be about to bring a token, which has to be stored as well, and so may a change that a caller has asked for.
-        let (login, edits) = (task::queue_for(&self.login), task::queue_for(&self.edits));
+        let (login, edits) = (task::queue_for(&self.logins.waiting), task::queue_for(&self.edits));
         let inner = Arc::clone(self);
         Box::pin(async move {
             let allowance = match flight {

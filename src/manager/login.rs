@@ -41,7 +41,7 @@ fn begin_step(inner: &Arc<Inner>, asked: Asked) -> Result<watch::Receiver<Option
         return Err(Error::invalid("A login needs an e-mail address and a password, and one of them is empty."));
     }
     inner.check_open()?;
-    let mut latest = inner.asked.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut latest = inner.logins.asked.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(under_way) = &*latest
         && under_way.asked == asked
         && under_way.answer.borrow().is_none()
@@ -53,7 +53,7 @@ fn begin_step(inner: &Arc<Inner>, asked: Asked) -> Result<watch::Receiver<Option
     let (told, answer) = watch::channel(None);
     *latest = Some(Box::new(UnderWay { asked: asked.clone(), answer: answer.clone() }));
     // The step that is asked for last is also done last, and [`Inner::close`] waits for it.
-    let turn = task::queue_for(&inner.login);
+    let turn = task::queue_for(&inner.logins.waiting);
     drop(latest);
     let worker = Arc::clone(inner);
     let ours = answer.clone();
@@ -66,7 +66,7 @@ fn begin_step(inner: &Arc<Inner>, asked: Asked) -> Result<watch::Receiver<Option
         };
         drop(slot);
         // From here on the same step is a new one, and no password is kept for comparing.
-        let mut latest = worker.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut latest = worker.logins.asked.lock().unwrap_or_else(PoisonError::into_inner);
         if latest.as_ref().is_some_and(|latest| latest.answer.same_channel(&ours)) {
             *latest = None;
         }

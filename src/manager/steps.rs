@@ -1,5 +1,7 @@
 //! The steps of a login.
 
+use std::sync::{Arc, Mutex};
+
 use tokio::sync::watch;
 
 use crate::oauth::{Login, TwoFactor};
@@ -35,6 +37,15 @@ pub enum Step {
     Authenticated,
     /// The login needs a code.
     TwoFactor(TwoFactor),
+}
+
+/// The logins of a manager, of which one at a time waits for its code.
+#[derive(Default)]
+pub(super) struct Logins {
+    /// Locked during a step of a login.
+    pub(super) waiting: Arc<tokio::sync::Mutex<Option<Box<WaitingLogin>>>>,
+    /// The step that was asked for last, so that a call that asks for the same can join it.
+    pub(super) asked: Mutex<Option<Box<UnderWay>>>,
 }
 
 /// A login that waits for its code.

@@ -15,7 +15,7 @@ use crate::manager::activity::Write;
 use crate::manager::clock::Clock;
 use crate::manager::events::{Event, Level};
 use crate::manager::parts::{Parts, Settings};
-use crate::manager::steps::{UnderWay, WaitingLogin};
+use crate::manager::steps::Logins;
 use crate::mirror::{Allowance, Turns};
 use crate::shared::CALL_LIMIT;
 use crate::task::BoxFuture;
@@ -30,12 +30,9 @@ pub(in crate::manager) struct Inner {
     telling: Mutex<()>,
     /// Lets one task of this process enter the store at a time, and keeps a state that could not be written.
     pub(super) entry: tokio::sync::Mutex<Slot>,
-    /// Locked during a step of a login.
-    pub(in crate::manager) login: Arc<tokio::sync::Mutex<Option<Box<WaitingLogin>>>>,
+    pub(in crate::manager) logins: Logins,
     /// Locked during a change that a caller asks for: its token, its push credentials, a logout.
     pub(in crate::manager) edits: Arc<tokio::sync::Mutex<()>>,
-    /// The step of a login that was asked for last, so that a call that asks for the same can join it.
-    pub(in crate::manager) asked: Mutex<Option<Box<UnderWay>>>,
     /// Locked while the mirror is read and written.
     pub(in crate::manager) following: tokio::sync::Mutex<()>,
     /// The order of the disk calls for a mirror that is a file.
@@ -67,9 +64,8 @@ impl Inner {
             snapshot: Mutex::new(snapshot),
             telling: Mutex::new(()),
             entry: tokio::sync::Mutex::new(None),
-            login: Arc::default(),
+            logins: Logins::default(),
             edits: Arc::default(),
-            asked: Mutex::new(None),
             following: tokio::sync::Mutex::new(()),
             at_place: Turns::default(),
             changed: Arc::new(Notify::new()),
