@@ -425,8 +425,10 @@ pub fn restore_terminal() {
     ring_auth::cli::restore_terminal();
 }
 
-/// A promise for the result of a future. The runtime begins futures in any order, so the manager's calls are made before. All futures with the same result are boxed into one type: napi and tokio would be compiled
-/// once more for each other type.
+/// A promise for the result of a future. The runtime begins futures in any order, so a call of the manager is made before this one, and the
+/// future only awaits its result.
+///
+/// All futures with the same result are boxed into one type: napi and tokio would be compiled once more for each other type.
 fn promise<T: ToNapiValue + Send + 'static>(
     env: Env,
     work: impl Future<Output = T> + Send + 'static,

@@ -60,13 +60,15 @@ pub(crate) fn spawn<T: Send + 'static>(runtime: &Handle, work: impl Future<Outpu
     Task { handle: runtime.spawn(work), gives: PhantomData }
 }
 
-/// Takes a place in the queue for a lock now, so that callers get the lock in the order of their calls. The future of a lock alone takes its
-/// place when it is polled first, and tasks begin in any order.
+/// Takes a place in the queue for a lock at once, so that callers get the lock in the order of their calls. The lock's own future takes
+/// its place only when it is polled for the first time, and tasks begin in any order.
+///
+/// The callers behind this place wait until the result is dropped or was awaited, so pass it to a task.
 pub(crate) fn queue_for<T: Send + 'static>(
     lock: &Arc<tokio::sync::Mutex<T>>,
 ) -> BoxFuture<'static, OwnedMutexGuard<T>> {
     let mut turn = Box::pin(unconstrained(Arc::clone(lock).lock_owned()));
-    // Nothing has to be woken yet: whoever waits for the turn polls it again.
+    // No task has to be woken yet: the task that waits for the turn polls this future again, with a waker of its own.
     match turn.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(guard) => Box::pin(future::ready(guard)),
         Poll::Pending => turn,

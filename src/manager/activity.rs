@@ -90,3 +90,9 @@ fn latest_deadline() -> Option<Instant> {
     let now = Instant::now();
     rotations.until.values().copied().filter(|deadline| *deadline > now).max()
 }
+
+/// Makes each refresh wait in its first step, until the result is dropped.
+#[cfg(test)]
+pub(super) fn hold_refreshes() -> impl Drop {
+    ACTIVITY.rotations.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -104,10 +104,10 @@ impl Inner {
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        if let Err(error) = self.check_open() {
-            return Box::pin(future::ready(Err(error)));
-        }
-        let turn = task::queue_for(&self.edits);
+        let turn = match self.queue_if_open(&self.edits) {
+            Ok(turn) => turn,
+            Err(error) => return Box::pin(future::ready(Err(error))),
+        };
         let inner = Arc::clone(self);
         let task = task::spawn(&self.parts.runtime, async move { change(Arc::clone(&inner), turn.await).await });
         Box::pin(async move { task.await.unwrap_or_else(|_| Err(broken())) })

@@ -1,10 +1,12 @@
 //! The manager's interface for its callers.
 
 use std::future;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::task::JoinError;
 
 use super::account::engine::Sharing;
 use super::account::enter::ignoring;
@@ -39,8 +41,9 @@ const HOOKS: Hooks = Hooks {
 
 /// A manager, which keeps one account's token valid. Its clones are the same manager.
 ///
-/// Calls that return a boxed future begin at once, not when it is polled first, and continue if it is dropped. So they have their effect in
-/// the order in which they are made: the token that is set last counts, and a refresh uses the token that was set before it.
+/// A call that returns a boxed future begins at once, and not when the future is polled for the first time. It continues if the future is
+/// dropped. So calls have their effect in the order in which they are made: the token that is set last counts, and a refresh uses the token
+/// that was set before it.
 ///
 /// Large futures are boxed here, because the addon's crate would otherwise compile them, and all that they await, a second time.
 #[derive(Clone)]
@@ -376,16 +379,20 @@ impl Inner {
     }
 
     fn close(self: &Arc<Self>) -> BoxFuture<'static, ()> {
-        let flight = {
+        let (flight, login, edits) = {
             let mut snapshot = self.snapshot();
-            snapshot.lifecycle = Lifecycle::Closing;
-            snapshot.flight.as_ref().map(|flight| (flight.subscribe(), flight.allowance()))
+            if !snapshot.is_closed() {
+                snapshot.lifecycle = Lifecycle::Closing;
+            }
+            let flight = snapshot.flight.as_ref().map(|flight| (flight.subscribe(), flight.allowance()));
+            // A step of a login may be about to bring a token, which has to be stored as well, and so may a change that a caller has asked
+            // for.
+            (flight, task::queue_for(&self.logins.waiting), task::queue_for(&self.edits))
         };
         self.changed.notify_waiters();
-        // A step of a login may be about to bring a token, which has to be stored as well, and so may a change that a caller has asked for.
-        let (login, edits) = (task::queue_for(&self.logins.waiting), task::queue_for(&self.edits));
         let inner = Arc::clone(self);
-        Box::pin(async move {
+        // In a task: the places in the queues must not depend on a future that its caller does not poll.
+        let closing = task::spawn(&self.parts.runtime, async move {
             let allowance = match flight {
                 Some((mut flight, allowance)) => {
                     let _ = flight.wait_for(Option::is_some).await;
@@ -406,6 +413,12 @@ impl Inner {
             inner.sync_mirror_at_the_end(&allowance).await;
             inner.give_up_pending().await;
             inner.snapshot().lifecycle = Lifecycle::Closed;
+        });
+        Box::pin(async move {
+            // If the task does not panic, only the end of the runtime ends it without a result.
+            if let Err(Ok(panic)) = closing.await.map_err(JoinError::try_into_panic) {
+                resume_unwind(panic);
+            }
         })
     }
 }

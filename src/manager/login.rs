@@ -50,10 +50,10 @@ fn begin_step(inner: &Arc<Inner>, asked: Asked) -> Result<watch::Receiver<Option
     {
         return Ok(under_way.answer.clone());
     }
+    // The step that is asked for last is also done last, and [`Inner::close`] waits for it.
+    let turn = inner.queue_if_open(&inner.logins.waiting)?;
     let (told, answer) = watch::channel(None);
     *latest = Some(Box::new(UnderWay { asked: asked.clone(), answer: answer.clone() }));
-    // The step that is asked for last is also done last, and [`Inner::close`] waits for it.
-    let turn = task::queue_for(&inner.logins.waiting);
     drop(latest);
     let worker = Arc::clone(inner);
     let ours = answer.clone();

@@ -101,7 +101,7 @@ impl Before {
 impl Inner {
     /// Waits for the refresh under way, or begins one and waits for it.
     pub(super) fn join(self: &Arc<Self>, reason: Reason, allowance: Arc<Allowance>) -> BoxFuture<'static, Landing> {
-        // It begins in this call and not when the future is polled first.
+        // The refresh begins in this call, and not when the future is polled for the first time.
         let boarded = self.fly(reason, Arc::clone(&allowance));
         Box::pin(Arc::clone(self).join_in(boarded, reason, allowance))
     }
@@ -148,7 +148,7 @@ impl Inner {
         allowance: Arc<Allowance>,
     ) -> Result<(watch::Receiver<Option<Landing>>, Boarding)> {
         let clock = self.parts.clock.as_ref();
-        let (ended, flight, before) = {
+        let (ended, flight, before, edits) = {
             let mut snapshot = self.snapshot();
             snapshot.check_open()?;
             if let Some(flight) = &snapshot.flight {
@@ -174,18 +174,18 @@ impl Inner {
                 allowance: Arc::clone(&allowance),
                 stage: Stage::Deciding,
             });
-            (ended, flight, before)
+            // In one step with the check above: `close` waits for this refresh, and has a place in this queue itself.
+            (ended, flight, before, task::queue_for(&self.edits))
         };
         // This begins now and not when the task runs first: the process may be about to end.
         let under_way = Rotation::begin(self.settings.request_timeout + Duration::from_secs(5));
-        let edits = task::queue_for(&self.edits);
         let inner = Arc::clone(self);
         let began = clock.monotonic();
         if self.parts.listener.traces() {
             self.parts.listener.on_event(Event::Begun(reason.as_str()));
         }
         task::spawn(&self.parts.runtime, async move {
-            // A token that the caller has set before is used.
+            // The refresh uses a token that was set before it.
             drop(edits.await);
             let (worker, allowed) = (Arc::clone(&inner), Arc::clone(&allowance));
             // If this task panics, the callers get an error, and the next call begins a new refresh.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedMutexGuard};
 
 use super::engine::Sharing;
 use super::pending::Slot;
@@ -176,6 +176,17 @@ impl Inner {
     /// Fails with `CLOSED` if the manager is closing.
     pub(in crate::manager) fn check_open(&self) -> Result<()> {
         self.snapshot().check_open()
+    }
+
+    /// Takes a place in the queue for a lock, unless the manager is closing. Both are one step, and [`Inner::close`] takes its places in the
+    /// same way: a call is ahead of it in the queue, or fails.
+    pub(in crate::manager) fn queue_if_open<T: Send + 'static>(
+        &self,
+        lock: &Arc<tokio::sync::Mutex<T>>,
+    ) -> Result<BoxFuture<'static, OwnedMutexGuard<T>>> {
+        let snapshot = self.snapshot();
+        snapshot.check_open()?;
+        Ok(task::queue_for(lock))
     }
 
     /// Runs work that may wait for a disk on a thread for blocking calls.

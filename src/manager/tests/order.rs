@@ -7,7 +7,7 @@ use crate::http::FailureKind;
 const A: &str = "token-a-of-this-test";
 const B: &str = "token-b-of-this-test";
 
-/// A server that nobody reaches. It notes the e-mail address of each login.
+/// HTTP client that reaches no server. It notes the e-mail address of each login.
 #[derive(Default)]
 struct Unreachable(Mutex<Vec<String>>);
 
@@ -27,7 +27,7 @@ fn login(manager: &Manager, email: &str) -> BoxFuture<'static, Result<Step>> {
     manager.login(Credentials { email, password, totp: None, device: Device::Kept })
 }
 
-/// A manager whose logins reach nobody.
+/// A manager whose logins reach no server.
 fn before(server: &Arc<Unreachable>) -> (Bench, Manager) {
     let mut bench = Bench::new();
     let endpoints = Endpoints::parse(None, None).unwrap();
@@ -115,5 +115,48 @@ fn a_manager_closes_after_the_calls_that_came_before() {
         assert_eq!(*server.0.lock().unwrap(), ["last"]);
         assert_eq!(bench.wire.sent(), [A]);
         assert_eq!(bench.state().current().unwrap().token.raw(), format!("{A}+"));
+    });
+}
+
+#[test]
+fn a_manager_closes_although_its_future_is_not_polled() {
+    in_a_task(async {
+        let bench = Bench::new();
+        let manager = bench.manager(Some(A));
+        let refresh = manager.refresh(false);
+        let (first, second) = (manager.close(), manager.close());
+        tokio::time::timeout(SECOND * 60, second).await.unwrap();
+        refresh.await.unwrap();
+        first.await;
+        let third = manager.close();
+        assert_eq!(code(manager.auth().await), ErrorCode::Closed);
+        third.await;
+        // A caller may drop the future.
+        let manager = bench.manager(None);
+        drop(manager.close());
+        while !manager.inner.snapshot().is_closed() {
+            tokio::task::yield_now().await;
+        }
+    });
+}
+
+#[test]
+fn a_manager_closes_although_a_refresh_begins_on_another_thread_at_that_moment() {
+    in_a_task(async {
+        let bench = Bench::new();
+        let manager = bench.manager(Some(A));
+        let closing = {
+            let held = activity::hold_refreshes();
+            let other = manager.clone();
+            std::thread::spawn(move || drop(other.refresh(false)));
+            while manager.inner.snapshot().flight.is_none() {
+                std::thread::yield_now();
+            }
+            let closing = manager.close();
+            drop(held);
+            closing
+        };
+        tokio::time::timeout(SECOND * 60, closing).await.unwrap();
+        assert_eq!(bench.wire.sent(), [A]);
     });
 }
