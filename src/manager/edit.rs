@@ -22,7 +22,7 @@ type Turn = OwnedMutexGuard<()>;
 
 impl Inner {
     pub(super) fn set_refresh_token(self: &Arc<Self>, token: RefreshToken) -> BoxFuture<'static, Result<()>> {
-        self.edit(async move |inner: Arc<Self>, turn: Turn| {
+        let edit = self.edit(async move |inner: Arc<Self>, turn: Turn| {
             let allowance = Allowance::new();
             let mut transaction = inner.enter(&allowance).await?;
             match transaction.state().recognise(token.fingerprint()) {
@@ -54,7 +54,9 @@ impl Inner {
             drop(turn);
             inner.sync_mirror(&allowance).await;
             Ok(())
-        })
+        });
+        self.outdate_refresh();
+        edit
     }
 
     pub(super) fn set_push_credentials(self: &Arc<Self>, credentials: Option<Value>) -> BoxFuture<'static, Result<()>> {
@@ -87,13 +89,22 @@ impl Inner {
     }
 
     pub(super) fn forget(self: &Arc<Self>) -> BoxFuture<'static, Result<()>> {
-        self.edit(async move |inner: Arc<Self>, _turn: Turn| {
+        let edit = self.edit(async move |inner: Arc<Self>, _turn: Turn| {
             // Another task that uses the mirror ends first, and no task looks into it until it shows no token: without a
             // journal, a token in it would count as pasted.
             let _following = inner.following.lock().await;
             let transaction = inner.enter(&Allowance::new()).await?;
             transaction.erase(inner.clear_mirror()).await?
-        })
+        });
+        self.outdate_refresh();
+        edit
+    }
+
+    /// Keeps later callers from the result of a refresh that began with another token.
+    fn outdate_refresh(&self) {
+        if let Some(flight) = &mut self.snapshot().flight {
+            flight.is_outdated = true;
+        }
     }
 
     /// Makes a change in a task of its own, which continues if the caller is dropped. Changes are made in the order of the calls.

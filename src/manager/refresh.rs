@@ -66,8 +66,8 @@ pub(super) enum Boarding {
     New,
     /// The caller joined a refresh under way.
     Joined,
-    /// The caller came after the callers of the refresh had got their result, and before the shared store had the answer. The next refresh
-    /// begins when the store has it.
+    /// The caller came after the callers of the refresh had got their result, and before the shared store had the answer, or after another
+    /// token was set. The next refresh begins when this one has ended.
     Late,
 }
 
@@ -152,9 +152,8 @@ impl Inner {
             let mut snapshot = self.snapshot();
             snapshot.check_open()?;
             if let Some(flight) = &snapshot.flight {
-                let flight = flight.subscribe();
-                let boarding = if flight.borrow().is_some() { Boarding::Late } else { Boarding::Joined };
-                return Ok((flight, boarding));
+                let boarding = if flight.takes_callers() { Boarding::Joined } else { Boarding::Late };
+                return Ok((flight.subscribe(), boarding));
             }
             if reason == Reason::Unasked {
                 snapshot.demand.last_unasked = Some(clock.monotonic());
@@ -173,6 +172,7 @@ impl Inner {
                 lands: Arc::downgrade(&ended),
                 allowance: Arc::clone(&allowance),
                 stage: Stage::Deciding,
+                is_outdated: false,
             });
             // In one step with the check above: `close` waits for this refresh, and has a place in this queue itself.
             (ended, flight, before, task::queue_for(&self.edits))

@@ -23,6 +23,8 @@ pub(in crate::manager) struct Flight {
     pub(in crate::manager) lands: Weak<watch::Sender<Option<Landing>>>,
     pub(in crate::manager) allowance: Arc<Allowance>,
     pub(in crate::manager) stage: Stage,
+    /// Whether a caller has set another token, or has logged out, since the refresh began. Then its result is not for later callers.
+    pub(in crate::manager) is_outdated: bool,
 }
 
 /// The stage of a refresh.
@@ -35,6 +37,11 @@ pub(in crate::manager) enum Stage {
 }
 
 impl Flight {
+    /// Whether a caller who comes now gets the result of this refresh.
+    pub(in crate::manager) fn takes_callers(&self) -> bool {
+        !self.is_outdated && self.landing.borrow().is_none()
+    }
+
     pub(in crate::manager) fn subscribe(&self) -> watch::Receiver<Option<Landing>> {
         self.landing.clone()
     }

@@ -38,6 +38,13 @@ fn before(server: &Arc<Unreachable>) -> (Bench, Manager) {
     (bench, manager)
 }
 
+/// Waits until so many requests of refreshes were sent.
+async fn has_sent(bench: &Bench, requests: usize) {
+    while bench.wire.sent().len() < requests {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Runs a test in a task of a runtime with one worker.
 fn in_a_task(test: impl Future<Output = ()> + Send + 'static) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -115,6 +122,30 @@ fn a_manager_closes_after_the_calls_that_came_before() {
         assert_eq!(*server.0.lock().unwrap(), ["last"]);
         assert_eq!(bench.wire.sent(), [A]);
         assert_eq!(bench.state().current().unwrap().token.raw(), format!("{A}+"));
+    });
+}
+
+#[test]
+fn a_refresh_that_began_before_another_token_was_set_serves_no_later_call() {
+    in_a_task(async {
+        let bench = Bench::new();
+        let manager = bench.manager(Some(A));
+        bench.wire.then(failure(ErrorCode::RefreshTokenRejected, false));
+        let first = manager.refresh(false);
+        has_sent(&bench, 1).await;
+        let (token, second, third) = (manager.set_refresh_token(B), manager.refresh(false), manager.auth());
+        assert_eq!(raw(Some(second.await.unwrap().refresh_token)), format!("{B}+"));
+        assert_eq!(raw(Some(third.await.unwrap().refresh_token)), format!("{B}+"));
+        assert_eq!(code(first.await), ErrorCode::RefreshTokenRejected);
+        token.await.unwrap();
+        assert_eq!(bench.wire.sent(), [A, B]);
+        // The same applies to a logout.
+        let refresh = manager.refresh(false);
+        has_sent(&bench, 3).await;
+        let (logout, late) = (manager.forget(), manager.refresh(false));
+        assert_eq!(code(late.await), ErrorCode::NoRefreshToken);
+        logout.await.unwrap();
+        refresh.await.unwrap();
     });
 }
 
