@@ -24,7 +24,7 @@ impl Inner {
     pub(super) fn set_refresh_token(self: &Arc<Self>, token: RefreshToken) -> BoxFuture<'static, Result<()>> {
         let edit = self.edit(async move |inner: Arc<Self>, turn: Turn| {
             let allowance = Allowance::new();
-            let mut transaction = inner.enter(&allowance).await?;
+            let mut transaction = inner.enter_although_closing(&allowance).await?;
             match transaction.state().recognise(token.fingerprint()) {
                 Known::Unknown => {
                     if transaction.accept(&token, Origin::Given).await? == KeptIn::Elsewhere {
@@ -32,7 +32,7 @@ impl Inner {
                         // Mirrors that show one family have one journal. The journal that has the token is found by what the
                         // mirror shows.
                         inner.show(&token).await?;
-                        transaction = inner.enter(&allowance).await?;
+                        transaction = inner.enter_although_closing(&allowance).await?;
                     }
                 }
                 Known::Fallback => {}
@@ -62,7 +62,7 @@ impl Inner {
     pub(super) fn set_push_credentials(self: &Arc<Self>, credentials: Option<Value>) -> BoxFuture<'static, Result<()>> {
         self.edit(async move |inner: Arc<Self>, turn: Turn| {
             let allowance = Allowance::new();
-            let transaction = inner.enter(&allowance).await?;
+            let transaction = inner.enter_although_closing(&allowance).await?;
             let Some(stored) = transaction.state().current() else {
                 transaction.leave().await;
                 return Err(Error::new(
@@ -93,7 +93,7 @@ impl Inner {
             // Another task that uses the mirror ends first, and no task looks into it until it shows no token: without a
             // journal, a token in it would count as pasted.
             let _following = inner.following.lock().await;
-            let transaction = inner.enter(&Allowance::new()).await?;
+            let transaction = inner.enter_although_closing(&Allowance::new()).await?;
             transaction.erase(inner.clear_mirror()).await?
         });
         self.outdate_refresh();
@@ -107,7 +107,8 @@ impl Inner {
         }
     }
 
-    /// Makes a change in a task of its own, which continues if the caller is dropped. Changes are made in the order of the calls.
+    /// Makes a change in a task of its own, which continues if the caller is dropped. Changes are made in the order of the calls. [`Inner::close`]
+    /// comes after all of them, so a change waits for the store's lock although the manager is closing.
     fn edit<F>(
         self: &Arc<Self>,
         change: impl FnOnce(Arc<Self>, Turn) -> F + Send + 'static,

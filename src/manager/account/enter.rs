@@ -26,7 +26,8 @@ const MOST_RELOCATIONS: u32 = 3;
 enum LockWait {
     /// Until the manager is being closed: the task loses nothing by giving up.
     UntilClosing,
-    /// As long as a holder may take: the token that the task brings exists nowhere else.
+    /// As long as a holder may take: the task brings a token that exists nowhere else, or a change that a caller asked for before it closed
+    /// the manager.
     ToTheEnd,
 }
 

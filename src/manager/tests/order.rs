@@ -150,6 +150,29 @@ fn a_refresh_that_began_before_another_token_was_set_serves_no_later_call() {
 }
 
 #[test]
+fn a_token_that_was_set_before_close_is_stored_although_another_process_has_the_lock() {
+    in_a_task(async {
+        let store = Shaky::new();
+        let bench = Bench::on(Arc::clone(&store) as Arc<_>);
+        let manager = bench.manager(None);
+        let other = bench.store.try_lock().unwrap().unwrap();
+        let token = tokio::spawn(manager.set_refresh_token(A));
+        let push = manager.set_push_credentials(Some(serde_json::json!({ "number": 1 })));
+        let closing = manager.close();
+        // The manager tries to take the lock again and again.
+        let before = store.locked.load(Ordering::SeqCst);
+        while store.locked.load(Ordering::SeqCst) < before + 3 && !token.is_finished() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        drop(other);
+        closing.await;
+        token.await.unwrap().unwrap();
+        push.await.unwrap();
+        assert_eq!(bench.state().current().unwrap().token.raw(), A);
+    });
+}
+
+#[test]
 fn a_manager_closes_although_its_future_is_not_polled() {
     in_a_task(async {
         let bench = Bench::new();
