@@ -269,17 +269,78 @@ describe('a macOS binary fails', () => {
 })
 
 describe('the checks', () => {
-  it('the checks end with a sentence for a file that is cut off anywhere', () => {
-    for (const [platform, bytes] of /** @type {const} */ ([
-      ['linux-x64-gnu', elf()],
-      ['win32-x64-msvc', pe()],
-      ['darwin-arm64', macho()],
-    ])) {
-      for (let length = 0; length < bytes.length - 1; length += 61) {
+  const whole = /** @type {const} */ ([
+    ['linux-x64-gnu', elf()],
+    ['linux-arm-gnueabihf', elf({ arch: 'arm' })],
+    ['linux-s390x-gnu', elf({ arch: 's390x' })],
+    ['win32-x64-msvc', pe()],
+    ['win32-arm64-msvc', pe({ arch: 'arm64' })],
+    ['darwin-x64', macho({ arch: 'x64' })],
+    ['darwin-arm64', macho()],
+    ['darwin-x64', macho({ arch: 'x64', isSigned: false })],
+  ])
+
+  it('the checks refuse a file that is cut off anywhere, with a sentence', () => {
+    for (const [platform, bytes] of whole) {
+      const lengths = Array.from({ length: Math.ceil(bytes.length / 61) }, (_, index) => 61 * index)
+      for (const length of [...lengths, bytes.length - 4, bytes.length - 1]) {
         const found = problemsOf(platform, bytes.subarray(0, length))
-        assert.ok(found.length > 0, `${platform} of ${length} bytes`)
+        assert.ok(found.length > 0, `${platform}, ${length} of ${bytes.length} bytes`)
+        for (const words of found) assert.doesNotMatch(words, /"offset"|buffer/)
       }
     }
+  })
+
+  it('the checks of a damaged file end, whichever of its numbers is wrong', (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'ring-auth-check-'))
+    t.after(() => rmSync(folder, { recursive: true }))
+    const lists = { macos: join(folder, 'macos'), musl: join(folder, 'musl') }
+    writeFileSync(lists.macos, APPLE_LIST)
+    writeFileSync(lists.musl, MUSL_LIST)
+    let refused = 0
+    for (const [platform, bytes] of whole) {
+      // A page of code says nothing, and each check of a signed file takes all hashes.
+      const places = Array.from({ length: bytes.length / 4 }, (_, index) => 4 * index)
+      for (const at of places.filter((place) => bytes.readUInt32LE(place) !== 0)) {
+        for (const value of [0, 1, 0xff, 0x10000000, 0x7fffffff, 0xfffffff0, 0xffffffff]) {
+          const damaged = Buffer.from(bytes)
+          damaged.writeUInt32LE(value, at)
+          if (check(platform, damaged, () => lists).problems.length > 0) refused += 1
+        }
+      }
+    }
+    assert.ok(refused > 1000, String(refused))
+  })
+
+  it('the checks refuse a list of more entries than the file has room for, before they go through it', () => {
+    // The number of needed versions, of symbols, and of sections.
+    const versions = elf()
+    const header = Number(versions.readBigUInt64LE(40)) + 64 * 4
+    assert.equal(versions.readUInt32LE(header + 4), 0x6ffffffe)
+    versions.writeUInt32LE(0xffffffff, header + 44)
+    const symbols = elf()
+    assert.equal(symbols.readUInt32LE(header - 2 * 64 + 4), 11)
+    symbols.writeBigUInt64LE(0xfffffff0n, header - 2 * 64 + 32)
+    const sections = macho()
+    sections.writeUInt32LE(0xffffffff, 32 + 64)
+    const blobs = macho()
+    blobs.writeUInt32BE(0xffffffff, blobs.indexOf(Buffer.from('fade0cc0', 'hex')) + 8)
+    for (const [platform, bytes] of /** @type {const} */ ([
+      ['linux-x64-gnu', versions],
+      ['linux-x64-gnu', symbols],
+      ['darwin-arm64', sections],
+      ['darwin-arm64', blobs],
+    ])) {
+      assert.match(problemsOf(platform, bytes)[0] ?? '', /^it is cut off or damaged: /)
+    }
+  })
+
+  it('the checks refuse a file whose loader and whose tools find other tables', () => {
+    const moved = elf()
+    const dynamic = 64 + 56
+    assert.equal(moved.readUInt32LE(dynamic), 2)
+    moved.writeBigUInt64LE(moved.readBigUInt64LE(dynamic + 8) + 16n, dynamic + 8)
+    eachFails('linux-x64-gnu', [[moved, ['it is cut off or damaged: its segments and its sections differ']]])
   })
 
   it('the checks do not loop if a length is zero', () => {

@@ -9,6 +9,7 @@ import { checkElf, namesInMusl } from './elf.mjs'
 import { checkMacho, namesInList } from './macho.mjs'
 import { checkPe } from './pe.mjs'
 import { MAX_BYTES, TARGETS, chosen } from './platforms.mjs'
+import { Damaged } from './tables.mjs'
 import { oldestSystems } from './toolchain.mjs'
 
 /**
@@ -32,9 +33,11 @@ export function check(platform, bytes, lists) {
           : checkElf(bytes, { arch, glibc, musl: glibc ? new Set() : namesInMusl(readFileSync(lists().musl, 'utf8')) })
     return { size, problems: [...tooLarge, ...problems], notes }
   } catch (error) {
-    // What an offset in the file points to is not there.
-    if (!(error instanceof RangeError)) throw error
-    return { size, problems: [...tooLarge, `it is cut off or damaged: ${error.message}`], notes: [] }
+    // Node throws a RangeError if the place that is read is not there. Its sentence is about Node's buffer.
+    const reason =
+      error instanceof Damaged ? error.message : error instanceof RangeError ? 'a part of it is not there' : undefined
+    if (reason === undefined) throw error
+    return { size, problems: [...tooLarge, `it is cut off or damaged: ${reason}`], notes: [] }
   }
 }
 

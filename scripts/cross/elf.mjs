@@ -1,6 +1,7 @@
 // @ts-check
 // What can be said of a Linux binary without running it.
 import { ENTRY, GLIBC_LIBRARIES, MUSL_LIBRARIES, isOlderOrSame } from './lists.mjs'
+import { Damaged, entries, inFile, textAt } from './tables.mjs'
 
 /**
  * ELF's number of a processor; its word, its byte order, and the largest page of the kernels that run on it: an addon whose parts are aligned to
@@ -16,10 +17,12 @@ const PROCESSORS = {
 }
 
 const SHARED_OBJECT = 3
-const SEGMENT = { load: 1, ehFrame: 0x6474e550, stack: 0x6474e551, armExidx: 0x70000001 }
+const SEGMENT = { load: 1, dynamic: 2, ehFrame: 0x6474e550, stack: 0x6474e551, armExidx: 0x70000001 }
 const SECTION = { dynamic: 6, symbols: 11, versionsNeeded: 0x6ffffffe, versions: 0x6fffffff }
 const TAG = { needed: 1, rpath: 15, textrel: 22, runpath: 29 }
 const WEAK = 2
+/** The bytes of an entry in the list of needed versions. */
+const VERSION = 16
 
 /**
  * @param {Buffer} bytes
@@ -41,7 +44,9 @@ export function checkElf(bytes, { arch, glibc, musl }) {
   const u32 = (/** @type {number} */ at) => (little ? bytes.readUInt32LE(at) : bytes.readUInt32BE(at))
   const word = (/** @type {number} */ at) =>
     is64 ? Number(little ? bytes.readBigUInt64LE(at) : bytes.readBigUInt64BE(at)) : u32(at)
-  const text = (/** @type {number} */ at) => bytes.toString('latin1', at, bytes.indexOf(0, at))
+  const text = (/** @type {number} */ at) => textAt(bytes, at)
+  const each = (/** @type {number} */ count, /** @type {number} */ offset, /** @type {number} */ size) =>
+    entries(bytes, { count, offset, size })
 
   if (u16(16) !== SHARED_OBJECT) problems.push('it is no shared library')
   if (u16(18) !== machine) problems.push(`it is for processor ${u16(18)}, not ${machine} (${arch})`)
@@ -64,9 +69,10 @@ export function checkElf(bytes, { arch, glibc, musl }) {
   const section = (/** @type {number} */ type) => sections.find((one) => one.type === type)
   const namesOf = (/** @type {{ link: number }} */ one) => sections[one.link]?.offset ?? 0
 
-  for (const { type, align } of segments) {
-    if (type === SEGMENT.load && align < page)
-      problems.push(`a part is aligned to ${align} bytes, fewer than a page of ${page}`)
+  for (const { type, align, offset, size } of segments) {
+    if (type !== SEGMENT.load) continue
+    inFile(bytes, offset, size)
+    if (align < page) problems.push(`a part is aligned to ${align} bytes, fewer than a page of ${page}`)
   }
   const stack = segments.find(({ type }) => type === SEGMENT.stack)
   if (!stack || stack.flags & 1) problems.push('it asks for a stack whose content can be executed')
@@ -81,6 +87,9 @@ export function checkElf(bytes, { arch, glibc, musl }) {
   const libraries = []
   if (!dynamic) problems.push('it names no libraries')
   else {
+    // The loader looks for them by the segment, and what follows by the section.
+    if (segments.find(({ type }) => type === SEGMENT.dynamic)?.offset !== dynamic.offset)
+      throw new Damaged('its segments and its sections differ')
     for (const at of each(dynamic.size / (2 * width), dynamic.offset, 2 * width)) {
       const tag = word(at)
       if (tag === TAG.needed) libraries.push(text(namesOf(dynamic) + word(at + width)))
@@ -97,8 +106,10 @@ export function checkElf(bytes, { arch, glibc, musl }) {
   /** @type {string[]} */
   const versions = []
   if (needed) {
-    for (let [left, at] = [needed.info, needed.offset]; left > 0; left -= 1, at += u32(at + 12)) {
-      for (let [count, one] = [u16(at + 2), at + u32(at + 8)]; count > 0; count -= 1, one += u32(one + 12)) {
+    inFile(bytes, needed.offset, needed.size)
+    const end = needed.offset + needed.size
+    for (const at of chain(needed.info, needed.offset, (one) => u32(one + 12), end)) {
+      for (const one of chain(u16(at + 2), at + u32(at + 8), (one) => u32(one + 12), end)) {
         const version = text(namesOf(needed) + u32(one + 8))
         if (version.startsWith('GLIBC_') && !(u16(one + 4) & WEAK)) versions.push(version.slice('GLIBC_'.length))
       }
@@ -143,7 +154,17 @@ export function namesInMusl(list) {
   return new Set([...list.matchAll(/^\s*(?:\.globl|\.weak|WEAK64) (\w+)$/gm)].map((match) => match[1] ?? ''))
 }
 
-/** Where each entry of a table begins. @param {number} count @param {number} offset @param {number} size */
-function each(count, offset, size) {
-  return Array.from({ length: count }, (_, index) => offset + index * size)
+/**
+ * Where each entry of a list begins, each of which says how far it is to the next one.
+ * @param {number} count
+ * @param {number} first
+ * @param {(at: number) => number} next
+ * @param {number} end of the list
+ */
+function* chain(count, first, next, end) {
+  for (let [left, at] = [count, first]; left > 0; left -= 1, at += next(at)) {
+    if (at + VERSION > end) throw new Damaged('a list goes beyond its end')
+    yield at
+    if (left > 1 && next(at) < VERSION) throw new Damaged('an entry of a list points to itself')
+  }
 }

@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto'
 import { ENTRY, MACOS_LIBRARIES, isOlderOrSame } from './lists.mjs'
 import { MACOS } from './platforms.mjs'
+import { Damaged, entries, inFile, textAt } from './tables.mjs'
 
 const PROCESSORS = /** @type {Record<string, number>} */ ({ x64: 0x01000007, arm64: 0x0100000c })
 
@@ -34,7 +35,7 @@ export function checkMacho(bytes, { arch, system }) {
   const problems = []
   const u32 = (/** @type {number} */ at) => bytes.readUInt32LE(at)
   const u64 = (/** @type {number} */ at) => Number(bytes.readBigUInt64LE(at))
-  const text = (/** @type {number} */ at) => bytes.toString('latin1', at, bytes.indexOf(0, at))
+  const text = (/** @type {number} */ at) => textAt(bytes, at)
   const fixed = (/** @type {number} */ at) => bytes.toString('latin1', at, at + 16).replace(/\0+$/, '')
 
   if (u32(0) !== MAGIC) return { problems: ['it is no Mach-O file of 64 bits'], notes: [] }
@@ -54,7 +55,7 @@ export function checkMacho(bytes, { arch, system }) {
   let symbols = 0
   for (let [left, at] = [u32(16), 32]; left > 0; left -= 1, at += u32(at + 4)) {
     const command = u32(at)
-    if (u32(at + 4) < 8) throw new RangeError('a load command without a length')
+    if (u32(at + 4) < 8) throw new Damaged('a load command without a length')
     if (COMMAND.libraries.includes(command)) libraries.push(text(at + u32(at + 8)))
     if (command === COMMAND.rpath) problems.push(`it looks for libraries in ${text(at + u32(at + 8))}`)
     if (command === COMMAND.oldest) oldest = versionOf(u32(at + 8))
@@ -65,7 +66,8 @@ export function checkMacho(bytes, { arch, system }) {
     if (command === COMMAND.signature) signature = { at: u32(at + 8), size: u32(at + 12) }
     if (command === COMMAND.symbols) symbols = at
     if (command === COMMAND.segment) {
-      for (let section = at + 72; section < at + 72 + 80 * u32(at + 64); section += 80) {
+      inFile(bytes, u64(at + 40), u64(at + 48))
+      for (const section of entries(bytes, { count: u32(at + 64), offset: at + 72, size: 80 })) {
         if (fixed(section) === '__unwind_info') functions = unwindPages(bytes, u32(section + 48), u64(section + 40))
       }
     }
@@ -83,7 +85,8 @@ export function checkMacho(bytes, { arch, system }) {
   const imported = []
   if (symbols > 0) {
     const [first, count, names] = [u32(symbols + 8), u32(symbols + 12), u32(symbols + 16)]
-    for (let at = first; at < first + 16 * count; at += 16) {
+    inFile(bytes, names, u32(symbols + 20))
+    for (const at of entries(bytes, { count, offset: first, size: 16 })) {
       const [kind, name] = [bytes[at + 4] ?? 0, text(names + u32(at))]
       if (kind & DEBUG || !(kind & EXTERNAL)) continue
       if (kind & 0x0e) exported.push({ name, isWeak: (bytes.readUInt16LE(at + 6) & WEAK_DEFINITION) !== 0 })
@@ -128,7 +131,7 @@ function wrongInSignature(bytes, { at, size }) {
   if (at + size !== bytes.length) return ['its signature is not at its end']
   const u32 = (/** @type {number} */ place) => bytes.readUInt32BE(place)
   if (u32(at) !== SIGNATURE) return ['its signature cannot be read']
-  const directory = Array.from({ length: u32(at + 8) }, (_, index) => at + 12 + 8 * index)
+  const directory = entries(bytes, { count: u32(at + 8), offset: at + 12, size: 8 })
     .filter((entry) => u32(entry) === 0)
     .map((entry) => at + u32(entry + 4))[0]
   if (directory === undefined || u32(directory) !== CODE_DIRECTORY) return ['its signature has no list of hashes']

@@ -1,6 +1,7 @@
 // @ts-check
 // What can be said of a Windows binary without running it.
 import { ENTRY, WINDOWS_LIBRARIES, isOlderOrSame } from './lists.mjs'
+import { Damaged, entries, inFile, textAt } from './tables.mjs'
 
 /** The oldest Windows of Node 20, 22 and 24. */
 const WINDOWS = '10.0'
@@ -50,14 +51,12 @@ export function checkPe(bytes, { arch }) {
     if (!(flags & flag)) problems.push(`it has not the flag for: ${words}`)
 
   const first = optional + bytes.readUInt16LE(header + 20)
-  const sections = Array.from({ length: bytes.readUInt16LE(header + 6) }, (_, index) => {
-    const at = first + 40 * index
-    return {
-      address: bytes.readUInt32LE(at + 12),
-      size: bytes.readUInt32LE(at + 16),
-      offset: bytes.readUInt32LE(at + 20),
-    }
-  })
+  const sections = entries(bytes, { count: bytes.readUInt16LE(header + 6), offset: first, size: 40 }).map((at) => ({
+    address: bytes.readUInt32LE(at + 12),
+    size: bytes.readUInt32LE(at + 16),
+    offset: bytes.readUInt32LE(at + 20),
+  }))
+  for (const { offset, size } of sections) inFile(bytes, offset, size)
   /** Where an address of the loaded file lies in the file; -1 if nowhere. @param {number} address */
   const place = (address) => {
     const section = sections.find((one) => address >= one.address && address < one.address + one.size)
@@ -65,14 +64,18 @@ export function checkPe(bytes, { arch }) {
   }
   const text = (/** @type {number} */ address) => {
     const at = place(address)
-    return at < 0 ? '' : bytes.toString('latin1', at, bytes.indexOf(0, at))
+    if (at < 0) throw new Damaged('a name of it lies nowhere')
+    return textAt(bytes, at)
   }
   const directory = (/** @type {number} */ index) => {
     const [address, size] = [
       bytes.readUInt32LE(optional + 112 + 8 * index),
       bytes.readUInt32LE(optional + 116 + 8 * index),
     ]
-    return size === 0 ? undefined : { address, size, at: place(address) }
+    if (size === 0) return undefined
+    const at = place(address)
+    if (at < 0) throw new Damaged('a table of it lies nowhere')
+    return { size, at }
   }
 
   /** @type {string[]} */
@@ -92,9 +95,11 @@ export function checkPe(bytes, { arch }) {
 
   const exports = directory(DIRECTORY.exports)
   const names = exports
-    ? Array.from({ length: bytes.readUInt32LE(exports.at + 24) }, (_, index) =>
-        text(bytes.readUInt32LE(place(bytes.readUInt32LE(exports.at + 32)) + 4 * index)),
-      )
+    ? entries(bytes, {
+        count: bytes.readUInt32LE(exports.at + 24),
+        offset: place(bytes.readUInt32LE(exports.at + 32)),
+        size: 4,
+      }).map((at) => text(bytes.readUInt32LE(at)))
     : []
   // Zig exports what is written in assembly too. Nobody takes it: on Windows a name belongs to the library that it is asked of.
   if (!names.includes(ENTRY)) problems.push(`it does not export ${ENTRY}`)
@@ -114,7 +119,7 @@ export function checkPe(bytes, { arch }) {
  * @param {(address: number) => number} place
  */
 function unwindTable(bytes, table, entry, place) {
-  if (!table || table.at < 0 || table.size < 2 * entry) return 'it has no unwind tables: a panic would end the process'
+  if (!table || table.size < 2 * entry) return 'it has no unwind tables: a panic would end the process'
   const count = Math.floor(table.size / entry)
   let last = -1
   for (let index = 0; index < count; index += 1) {
