@@ -3,6 +3,7 @@
 // left out exists, and the list grows only together with this file. `npm run test:wine` checks that each entry fails, and that no other test
 // does.
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
@@ -10,6 +11,19 @@ import { ALL_SKIPPED, JAVASCRIPT, LEFT_OUT, RUST } from '../scripts/cross/wine-l
 import { root } from './support/packages.mjs'
 
 const read = (/** @type {string} */ path) => readFileSync(join(root, path), 'utf8')
+
+describe('the command that runs tests under Wine', () => {
+  it('the Wine command refuses what is neither a half nor a test file, and runs nothing', () => {
+    for (const name of ['bogus', 'no-such.test.mjs', 'support/core.mjs']) {
+      const { status, stdout, stderr } = spawnSync(process.execPath, ['scripts/cross/test-wine.mjs', 'rust', name], {
+        cwd: root,
+        encoding: 'utf8',
+      })
+      assert.deepEqual({ status, stdout }, { status: 2, stdout: '' })
+      assert.equal(stderr, `${name}: not rust, javascript or a test file below __test__/\n`)
+    }
+  })
+})
 
 describe('the list of what fails under Wine', () => {
   it('the Wine list names tests that exist', () => {

@@ -20,7 +20,7 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { root } from './setup.mjs'
+import { Failure, asCommand, root } from './setup.mjs'
 
 /** @type {{ PLATFORMS: string[] }} */
 export const { PLATFORMS } = createRequire(import.meta.url)('../lib/load.js')
@@ -167,23 +167,27 @@ export function pack(folders, cwd, destination) {
 
 /** @param {string} command @param {string[]} args @param {string} [cwd] */
 function run(command, args, cwd = root) {
-  const { status, stdout, stderr } = spawnSync(command, args, {
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
     cwd,
     encoding: 'utf8',
-    shell: process.platform === 'win32',
+    // On Windows npm is a script, which needs a shell. Node does not, and its path may have spaces.
+    shell: process.platform === 'win32' && command === 'npm',
   })
-  if (status !== 0) throw new Error(`${command} ${args.join(' ')} failed in ${cwd}:\n${stderr}`)
+  if (error || status !== 0)
+    throw new Failure(`${command} ${args.join(' ')} failed in ${cwd}:\n${error?.message ?? stderr}`)
   return stdout
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [command, folder] = process.argv.slice(2)
-  if (command === 'create') create()
-  else if (command === 'place') place(resolve(folder ?? join(root, 'binding')))
-  else if (command === 'pack' && folder) {
-    for (const tarball of [...packFolders(resolve(folder)), packMain(resolve(folder))]) console.log(tarball)
-  } else {
-    console.error('usage: node scripts/packages.mjs create | place [FROM] | pack TO')
-    process.exitCode = 2
-  }
+  await asCommand(() => {
+    if (command === 'create') create()
+    else if (command === 'place') place(resolve(folder ?? join(root, 'binding')))
+    else if (command === 'pack' && folder) {
+      for (const tarball of [...packFolders(resolve(folder)), packMain(resolve(folder))]) console.log(tarball)
+    } else {
+      console.error('usage: node scripts/packages.mjs create | place [FROM] | pack TO')
+      process.exitCode = 2
+    }
+  })
 }

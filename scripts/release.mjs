@@ -8,7 +8,7 @@ import { readdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { CLI, PLATFORMS, binaryOf, publishedFiles, readJson } from './packages.mjs'
-import { root } from './setup.mjs'
+import { Failure, asCommand, root } from './setup.mjs'
 import { unpack } from './tar.mjs'
 
 /** The placeholder in package.json for an address that is not known yet. */
@@ -70,7 +70,9 @@ function read(folder) {
     .map((name) => {
       const path = join(folder, name)
       const files = unpack(path)
-      return { path, files, manifest: JSON.parse(String(files.get('package.json')?.bytes)) }
+      const manifest = files.get('package.json')?.bytes
+      if (!manifest) throw new Failure(`${path} has no package.json`)
+      return { path, files, manifest: JSON.parse(String(manifest)) }
     })
   return new Map(packages.map((each) => [each.manifest.name, each]))
 }
@@ -139,9 +141,11 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     console.error('usage: node scripts/release.mjs check FOLDER [TAG] | publish FOLDER [by-hand]')
     process.exit(2)
   }
-  const found = problems(folder, command === 'check' ? last : undefined)
-  for (const words of found) console.error(words)
-  if (found.length > 0) process.exitCode = 1
-  else if (command === 'publish') process.exitCode = publish(folder, last === 'by-hand')
-  else console.log(`${PLATFORMS.length + 2} packages, each what it says`)
+  await asCommand(() => {
+    const found = problems(folder, command === 'check' ? last : undefined)
+    for (const words of found) console.error(words)
+    if (found.length > 0) process.exitCode = 1
+    else if (command === 'publish') process.exitCode = publish(folder, last === 'by-hand')
+    else console.log(`${PLATFORMS.length + 2} packages, each what it says`)
+  })
 }

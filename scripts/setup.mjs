@@ -11,6 +11,24 @@ const { platformOf, thisHost } = createRequire(import.meta.url)('../lib/load.js'
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
+/** An error whose sentence says all. */
+export class Failure extends Error {}
+
+/**
+ * Runs what a script of this folder does. A failure, or an error of the system (such as a file that is not there), ends it with its sentence
+ * and exit code 1. An error of the script itself shows its stack.
+ * @param {() => void | Promise<void>} script
+ */
+export async function asCommand(script) {
+  try {
+    await script()
+  } catch (error) {
+    if (!(error instanceof Failure) && !(error instanceof Error && 'syscall' in error)) throw error
+    console.error(error.message)
+    process.exitCode = 1
+  }
+}
+
 /**
  * Runs a command with its output shown, and ends this process if the command fails.
  * @param {string} command

@@ -2,6 +2,7 @@
 // Reads the tarballs that npm makes, which have short names and regular files only.
 import { readFileSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
+import { Failure } from './setup.mjs'
 
 /**
  * The files of a tarball by their path in the package.
@@ -9,7 +10,7 @@ import { gunzipSync } from 'node:zlib'
  * @returns {Map<string, { bytes: Buffer, mode: number }>}
  */
 export function unpack(path) {
-  const tar = gunzipSync(readFileSync(path))
+  const tar = unzip(path)
   const text = (/** @type {number} */ start, /** @type {number} */ length) =>
     tar
       .subarray(start, start + length)
@@ -20,10 +21,20 @@ export function unpack(path) {
     const name = text(at, 100)
     const size = Number.parseInt(text(at + 124, 12), 8)
     const type = text(at + 156, 1)
-    if (type !== '0' && type !== '') throw new Error(`${name} is no plain file (${type})`)
+    if (type !== '0' && type !== '') throw new Failure(`${path}: ${name} is no plain file (${type})`)
     const bytes = tar.subarray(at + 512, at + 512 + size)
     files.set(name.replace(/^package\//, ''), { bytes, mode: Number.parseInt(text(at + 100, 8), 8) })
     at += 512 + Math.ceil(size / 512) * 512
   }
   return files
+}
+
+/** @param {string} path */
+function unzip(path) {
+  const bytes = readFileSync(path)
+  try {
+    return gunzipSync(bytes)
+  } catch (error) {
+    throw new Failure(`${path} is no whole tarball: ${error instanceof Error ? error.message : error}`)
+  }
 }

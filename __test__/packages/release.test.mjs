@@ -128,6 +128,23 @@ describe('a release', () => {
     assert.deepEqual(problems(folder), ['ring-auth does not name each platform of its own version'])
   })
 
+  it('a release is stopped by a folder that is missing, and by a tarball that is cut off, with a sentence', (t) => {
+    const folder = tarballs(t)
+    const run = (/** @type {string[]} */ ...args) => {
+      const { status, stderr } = spawnSync(process.execPath, args, { cwd: root, encoding: 'utf8' })
+      assert.equal(status, 1)
+      return stderr
+    }
+    for (const args of [
+      ['scripts/release.mjs', 'check'],
+      ['scripts/packages.mjs', 'place'],
+    ])
+      assert.match(run(...args, join(folder, 'nowhere')), /^ENOENT: no such file or directory, .*\n$/)
+    const main = join(folder, `ring-auth-${VERSION}.tgz`)
+    writeFileSync(main, readFileSync(main).subarray(0, 1000))
+    assert.equal(run('scripts/release.mjs', 'check', folder), `${main} is no whole tarball: unexpected end of file\n`)
+  })
+
   it('a release knows the platform of a binary', () => {
     for (const platform of PLATFORMS) assert.equal(systemOf(binary(platform)), platform)
     const local = readdirSync(join(root, 'binding')).filter((name) => name.endsWith('.node'))

@@ -2,7 +2,7 @@
 // The checks of a published binary that do not run it. Each binary here is made for its test, with one defect.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
@@ -402,6 +402,25 @@ describe('the checks', () => {
       { status: 1, stderr: `${binaryOf('linux-x64-gnu')}: ${NO_TABLES}\n` },
     )
     assert.equal(run().status, 2)
-    assert.equal(run(join(folder, 'ring-auth.amiga.node')).status, 2)
+    for (const name of ['ring-auth.amiga.node', 'ring-auth.constructor.node', 'README.md'])
+      assert.equal(run(join(folder, name)).status, 2, name)
+  })
+
+  it('the checks end with a sentence for a file that is missing, empty or a folder', (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'ring-auth-check-'))
+    t.after(() => rmSync(folder, { recursive: true }))
+    const name = binaryOf('linux-x64-gnu')
+    const run = () => {
+      const script = join(root, 'scripts', 'cross', 'check.mjs')
+      const { status, stderr } = spawnSync(process.execPath, [script, join(folder, name)], { encoding: 'utf8' })
+      assert.equal(status, 1)
+      return stderr
+    }
+    assert.match(run(), /^ENOENT: no such file or directory, .*\n$/)
+    writeFileSync(join(folder, name), '')
+    assert.equal(run(), `${name}: it is cut off or damaged: a part of it is not there\n`)
+    rmSync(join(folder, name))
+    mkdirSync(join(folder, name))
+    assert.equal(run(), `${join(folder, name)} is a folder\n`)
   })
 })

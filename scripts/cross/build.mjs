@@ -4,7 +4,7 @@
 import { copyFileSync, existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { binaryOf, create } from '../packages.mjs'
-import { root, run } from '../setup.mjs'
+import { Failure, asCommand, install, root, run } from '../setup.mjs'
 import { check } from './check.mjs'
 import { need } from './fetch.mjs'
 import { TARGETS, chosen } from './platforms.mjs'
@@ -26,20 +26,24 @@ function build(tools, platform) {
   const folder = join(buildFolder, target, 'release')
   const names = ['libring_auth_binding.so', 'libring_auth_binding.dylib', 'ring_auth_binding.dll']
   const built = names.map((name) => join(folder, name)).find((path) => existsSync(path))
-  if (!built) throw new Error(`${folder} has none of ${names.join(', ')}`)
+  if (!built) throw new Failure(`${folder} has none of ${names.join(', ')}`)
   copyFileSync(built, join(root, 'npm', platform, binaryOf(platform)))
   return Math.round((Date.now() - begun) / 1000)
 }
 
 const platforms = chosen(process.argv.slice(2))
-need(['cargo', 'apt-get', 'dpkg-deb', 'python3'])
-const tools = toolchain()
-create()
-const seconds = Object.fromEntries(platforms.map((platform) => [platform, build(tools, platform)]))
-const results = platforms.map((platform) => {
-  const bytes = readFileSync(join(root, 'npm', platform, binaryOf(platform)))
-  return { platform, seconds: seconds[platform], ...check(platform, bytes, oldestSystems) }
+need(['cargo', 'npm', 'apt-get', 'dpkg-deb', 'python3'])
+await asCommand(() => {
+  // A package of napi writes the folders of npm/.
+  install(root)
+  const tools = toolchain()
+  create()
+  const seconds = Object.fromEntries(platforms.map((platform) => [platform, build(tools, platform)]))
+  const results = platforms.map((platform) => {
+    const bytes = readFileSync(join(root, 'npm', platform, binaryOf(platform)))
+    return { platform, seconds: seconds[platform], ...check(platform, bytes, oldestSystems) }
+  })
+  console.log(table(results))
+  for (const { platform, problems } of results) for (const problem of problems) console.error(`${platform}: ${problem}`)
+  if (results.some(({ problems }) => problems.length > 0)) process.exitCode = 1
 })
-console.log(table(results))
-for (const { platform, problems } of results) for (const problem of problems) console.error(`${platform}: ${problem}`)
-if (results.some(({ problems }) => problems.length > 0)) process.exitCode = 1

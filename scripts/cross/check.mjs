@@ -1,10 +1,11 @@
 // @ts-check
 // What can be said of a published binary without running it: `node scripts/cross/check.mjs FILE …` checks files that have their published names.
 // `npm run build:cross` checks what it built, and the release workflow what it built, by the same rules.
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { binaryOf } from '../packages.mjs'
+import { Failure, asCommand } from '../setup.mjs'
 import { checkElf, namesInMusl } from './elf.mjs'
 import { checkMacho, namesInList } from './macho.mjs'
 import { checkPe } from './pe.mjs'
@@ -47,11 +48,17 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     console.error('usage: node scripts/cross/check.mjs FILE …')
     process.exit(2)
   }
-  for (const file of files) {
-    const [platform = ''] = chosen([/^ring-auth\.([\w-]+)\.node$/.exec(basename(file))?.[1] ?? basename(file)])
-    const { size, problems, notes } = check(platform, readFileSync(file), oldestSystems)
-    console.log(`${binaryOf(platform)}: ${size} bytes; ${notes.join(', ')}`)
-    for (const problem of problems) console.error(`${binaryOf(platform)}: ${problem}`)
-    if (problems.length > 0) process.exitCode = 1
-  }
+  const platforms = chosen(
+    files.map((file) => /^ring-auth\.([\w-]+)\.node$/.exec(basename(file))?.[1] ?? basename(file)),
+  )
+  await asCommand(() => {
+    for (const [index, file] of files.entries()) {
+      const platform = platforms[index] ?? ''
+      if (statSync(file).isDirectory()) throw new Failure(`${file} is a folder`)
+      const { size, problems, notes } = check(platform, readFileSync(file), oldestSystems)
+      console.log([`${binaryOf(platform)}: ${size} bytes`, notes.join(', ')].filter(Boolean).join('; '))
+      for (const problem of problems) console.error(`${binaryOf(platform)}: ${problem}`)
+      if (problems.length > 0) process.exitCode = 1
+    }
+  })
 }

@@ -3,14 +3,14 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { root } from '../setup.mjs'
+import { Failure, root } from '../setup.mjs'
 
 export const crossFolder = join(root, 'target', 'cross')
 
 /** @param {string} command @param {string[]} args @param {string} [cwd] */
 export function output(command, args, cwd = root) {
   const { status, stdout, stderr, error } = spawnSync(command, args, { cwd, encoding: 'utf8', maxBuffer: 1 << 28 })
-  if (error || status !== 0) throw new Error(`${command} ${args.join(' ')}: ${error?.message ?? stderr}`)
+  if (error || status !== 0) throw new Failure(`${command} ${args.join(' ')}: ${error?.message ?? stderr}`)
   return stdout
 }
 
@@ -105,6 +105,6 @@ export function aptOf(release, arch) {
 export function archive() {
   const known = output('apt-get', ['indextargets', '--format', '$(CREATED_BY) $(COMPONENT) $(REPO_URI)'])
   const uri = /^Packages main (\S+\/debian\/)$/m.exec(known)?.[1]
-  if (!uri) throw new Error('apt knows no archive of Debian')
+  if (!uri) throw new Failure('apt knows no archive of Debian')
   return uri
 }

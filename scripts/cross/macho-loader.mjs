@@ -3,6 +3,7 @@
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { Failure } from '../setup.mjs'
 import { crossFolder, output } from './fetch.mjs'
 import { toolchain } from './toolchain.mjs'
 
@@ -47,7 +48,7 @@ export function machoLoader(arch) {
   const file = join(unwind, 'src', 'AddressSpace.hpp')
   let text = readFileSync(file, 'utf8')
   for (const [place = '', change = ''] of CHANGES) {
-    if (text.split(place).length !== 2) throw new Error(`${file} of this version of Zig has not once: ${place}`)
+    if (text.split(place).length !== 2) throw new Failure(`${file} of this version of Zig has not once: ${place}`)
     text = text.replace(place, change)
   }
   writeFileSync(file, text)

@@ -33,7 +33,7 @@ export const TARGETS = {
 
 /** The platforms that the arguments of a command name, all if there are none. An unknown name ends the process. @param {string[]} names */
 export function chosen(names) {
-  const unknown = names.filter((name) => !(name in TARGETS))
+  const unknown = names.filter((name) => !Object.hasOwn(TARGETS, name))
   if (unknown.length > 0) {
     console.error(`${unknown.join(', ')}: not one of ${Object.keys(TARGETS).join(', ')}`)
     process.exit(2)

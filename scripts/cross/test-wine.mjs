@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { basename, join, relative, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { binaryOf } from '../packages.mjs'
-import { root, setUp } from '../setup.mjs'
+import { Failure, asCommand, root, setUp } from '../setup.mjs'
 import { need } from './fetch.mjs'
 import { environment, toolchain } from './toolchain.mjs'
 import { ALL_SKIPPED, JAVASCRIPT, LEFT_OUT, RUST } from './wine-list.mjs'
@@ -31,26 +31,37 @@ const FILE_LIMIT_MS = 30 * 60_000
 
 /** @typedef {{ name: string, outcome: 'pass' | 'fail' | 'skip', reason?: string }} Result */
 
+const HALVES = ['rust', 'javascript']
 const chosen = process.argv.slice(2)
+const unknown = chosen.filter((name) => !HALVES.includes(name) && !testFiles().includes(name))
+if (unknown.length > 0) {
+  console.error(`${unknown.join(', ')}: not ${HALVES.join(', ')} or a test file below __test__/`)
+  process.exit(2)
+}
 // The longest tests do less there.
 process.env['RING_AUTH_WINE'] = '1'
 need(['cargo', 'apt-get', 'dpkg-deb', 'python3', 'npm', 'mmdebstrap', 'unshare', 'setpriv', 'chroot'])
-const tools = toolchain()
-const nodes = windowsNodes()
-wineServer('--persistent')
-process.on('exit', () => wineServer('--kill'))
-
+/** @type {ReturnType<typeof toolchain>} */
+let tools
+/** @type {ReturnType<typeof windowsNodes>} */
+let nodes
 /** @type {string[]} */
 const problems = []
-const isAll = (/** @type {string} */ half) => chosen.length === 0 || chosen.includes(half)
-const files = isAll('javascript')
-  ? testFiles().filter((file) => !(file in LEFT_OUT))
-  : chosen.filter((name) => name.endsWith('.mjs'))
-if (isAll('rust')) await testRust()
-if (files.length > 0) await testJavaScript(files)
-for (const problem of problems) console.error(problem)
-if (problems.length > 0) process.exitCode = 1
-else console.log('\nEverything passed but for the entries of the list.')
+await asCommand(async () => {
+  tools = toolchain()
+  nodes = windowsNodes()
+  wineServer('--persistent')
+  process.on('exit', () => wineServer('--kill'))
+  const isAll = (/** @type {string} */ half) => chosen.length === 0 || chosen.includes(half)
+  const files = isAll('javascript')
+    ? testFiles().filter((file) => !(file in LEFT_OUT))
+    : chosen.filter((name) => name.endsWith('.mjs'))
+  if (isAll('rust')) await testRust()
+  if (files.length > 0) await testJavaScript(files)
+  for (const problem of problems) console.error(problem)
+  if (problems.length > 0) process.exitCode = 1
+  else console.log('\nEverything passed but for the entries of the list.')
+})
 
 async function testRust() {
   const args = [
@@ -165,7 +176,7 @@ function built(args, which) {
     maxBuffer: 1 << 28,
     stdio: ['ignore', 'pipe', 'inherit'],
   })
-  if (status !== 0) throw new Error(`cargo-zigbuild ended with ${status}`)
+  if (status !== 0) throw new Failure(`cargo-zigbuild ended with ${status}`)
   const messages = stdout.split('\n').filter((line) => line.startsWith('{'))
   return messages.flatMap((line) => JSON.parse(line)[which] ?? [])
 }

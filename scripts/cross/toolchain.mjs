@@ -3,6 +3,7 @@
 // linker and C compiler.
 import { writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
+import { Failure } from '../setup.mjs'
 import { crossFolder, installPython, once, unpackDebian } from './fetch.mjs'
 import { MACOS } from './platforms.mjs'
 
@@ -31,7 +32,7 @@ export function toolchain() {
     script('rustc', 'usr/bin/rustc')
     // By this name Rust calls what strips a Mach-O. LLVM's signs anew what it changes.
     script('rust-objcopy', `usr/lib/llvm-${version}/bin/llvm-objcopy`)
-    if (!tools.includes(llvm)) throw new Error(`LLVM's tools do not depend on ${llvm}`)
+    if (!tools.includes(llvm)) throw new Failure(`LLVM's tools do not depend on ${llvm}`)
   })
   const python = once('python', (folder) => installPython(PYTHON_PACKAGES, folder))
   // napi's build script asks for Node's import library for MinGW. The addon finds Node's functions at run time and takes nothing from it.
@@ -45,7 +46,7 @@ export function toolchain() {
 /** @param {RegExp} pattern @param {string} text */
 function found(pattern, text) {
   const [match] = pattern.exec(text) ?? []
-  if (!match) throw new Error(`no ${pattern} in: ${text}`)
+  if (!match) throw new Failure(`no ${pattern} in: ${text}`)
   return match
 }
 

@@ -7,7 +7,7 @@ import { copyFileSync, existsSync, mkdirSync, mkdtempSync, openSync, readSync, r
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { root } from '../setup.mjs'
+import { Failure, root } from '../setup.mjs'
 import { archive, crossFolder, installNpm, once, output } from './fetch.mjs'
 
 const PACKAGES = ['wine64', 'libwine', 'libc6', 'libgnutls30t64', 'dash', 'coreutils', 'usr-is-merged', 'base-files']
@@ -72,7 +72,7 @@ export function windowsNodes() {
     copyFileSync(join(tree, 'usr', 'x86_64-w64-mingw32', 'lib', 'zlib1.dll'), join(system, 'zlib1.dll'))
     const [command = '', ...args] = inside('/')
     const { status } = spawnSync(command, [...args, 'wineboot.exe', '--init'], { env: environment(), stdio: 'ignore' })
-    if (status !== 0) throw new Error(`Wine could not prepare its drive: exit code ${status}`)
+    if (status !== 0) throw new Failure(`Wine could not prepare its drive: exit code ${status}`)
     // While the server of this command is still there, no other one can be started that stays.
     wineServer('--wait')
   }
