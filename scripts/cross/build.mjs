@@ -19,7 +19,7 @@ function build(tools, platform) {
   // The names of functions are stripped, so what reads them out for a backtrace, 170 KB, would find none. Of two versions of a function the
   // standard library takes the shorter one, instead of the faster one: 18 KB at least.
   args.push('-Zbuild-std-features=panic-unwind,backtrace,backtrace-trace-only,optimize_for_size')
-  for (const file of ['release.toml', 'zig.toml']) args.push('--config', join('binding', file))
+  for (const file of ['release.toml', 'published.toml']) args.push('--config', join('binding', file))
   run('cargo-zigbuild', [...args, '--target', glibc ? `${target}.${glibc}` : target], {
     env: environment(tools),
   })
