@@ -38,7 +38,7 @@ import {
   start,
 } from './support/cli.mjs'
 import { EMAIL, PASSWORD, root, unwrap, until, wrap, writeJournal } from './support/index.mjs'
-import { assertMode, commandLineOf, devices, links, modes, shell, terminal } from './support/systems.mjs'
+import { assertMode, commandLineOf, fullDevice, links, modes, shell, terminal } from './support/systems.mjs'
 
 const { version, bin: bins } = createRequire(import.meta.url)('../package.json')
 
@@ -530,7 +530,7 @@ describe('login in a script', { concurrency: 4 }, () => {
     assert.equal(ring.requests.length, 0)
   })
 
-  it('a login in a script fails if the only copy of a token cannot be printed', { skip: devices }, async (t) => {
+  it('a login in a script fails if the only copy of a token cannot be printed', { skip: fullDevice }, async (t) => {
     const { ring } = await setUp(t, account('none'))
     const full = openSync('/dev/full', 'w')
     t.after(() => closeSync(full))

@@ -14,6 +14,7 @@ import { fileURLToPath } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { FakeRing } from './index.mjs'
+import { canRun, needs } from '../support/systems.mjs'
 
 const HID = '7c0c1d8e-8f0e-4b5a-9d52-0b0a3e7d1c11'
 const AGENT = 'android:com.ringapp:3.113.0(70497080)'
@@ -1243,7 +1244,7 @@ describe('the rest', () => {
   })
 
   test('the fake Ring speaks TLS, resets included', {
-    skip: spawnSync('openssl', ['version']).status === 0 ? false : 'no openssl',
+    skip: needs('openssl', () => canRun('openssl', ['version'])),
   }, async () => {
     const folder = mkdtempSync(join(tmpdir(), 'fake-ring-'))
     try {

@@ -97,6 +97,13 @@ export const exchange = only(
 /** For tests with devices that have a path. */
 export const devices = only('unix', 'Windows has no such device', 'the tests of pipes, and src/cli/stdout.rs')
 
+/** For tests with the device that is always full. */
+export const fullDevice = only(
+  'linux',
+  'no other of these systems has /dev/full',
+  'the tests of the null device and of a closed pipe',
+)
+
 /** For tests with a pipe without a reader. */
 export const closedPipes = only(
   'unix',
