@@ -22,7 +22,7 @@ describe('the command that builds every platform', () => {
       cpSync(join(root, name), join(folder, name), { recursive: true })
     const bin = join(folder, 'bin')
     mkdirSync(bin)
-    for (const name of ['cargo', 'npm', 'apt-get', 'dpkg-deb', 'python3']) {
+    for (const name of ['cargo', 'cc', 'npm', 'apt-get', 'dpkg-deb', 'python3']) {
       writeFileSync(join(bin, name), `#!/bin/sh\necho "${name} $*" >> '${folder}/log'\necho 'no network' >&2\nexit 3\n`)
       chmodSync(join(bin, name), 0o755)
     }

@@ -289,6 +289,12 @@ describe('the workflows', () => {
     )
   })
 
+  it('the page about releases names each file that builds, checks and runs the platforms', () => {
+    const page = source('docs/releasing.md')
+    const files = readdirSync(join(root, 'scripts', 'cross'), { withFileTypes: true })
+    for (const file of files) assert.ok(page.includes(`\`${file.name}${file.isDirectory() ? '/' : ''}\``), file.name)
+  })
+
   it('the workflows build and test each platform', () => {
     const release = text('release.yml')
     const built = [...release.matchAll(/platform: ([\w-]+)\n +target: ([\w-]+)/g)]

@@ -32,7 +32,7 @@ function build(tools, platform) {
 }
 
 const platforms = chosen(process.argv.slice(2))
-need(['cargo', 'npm', 'apt-get', 'dpkg-deb', 'python3'])
+need(['cargo', 'cc', 'npm', 'apt-get', 'dpkg-deb', 'python3'])
 await asCommand(() => {
   // A package of napi writes the folders of npm/.
   install(root)

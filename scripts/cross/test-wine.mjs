@@ -40,7 +40,7 @@ if (unknown.length > 0) {
 }
 // The longest tests do less there.
 process.env['RING_AUTH_WINE'] = '1'
-need(['cargo', 'apt-get', 'dpkg-deb', 'python3', 'npm', 'mmdebstrap', 'unshare', 'setpriv', 'chroot'])
+need(['cargo', 'cc', 'apt-get', 'dpkg-deb', 'python3', 'npm', 'mmdebstrap', 'unshare', 'setpriv', 'chroot'])
 /** @type {ReturnType<typeof toolchain>} */
 let tools
 /** @type {ReturnType<typeof windowsNodes>} */
