@@ -160,6 +160,13 @@ pub(crate) fn check_text(path: &Path) -> Result<(), Error> {
     )))
 }
 
+/// Whether a path is that of a folder, or is written like one that does not exist: with a separator at its end, which on Windows
+/// is a backslash as well.
+pub(crate) fn is_folder(path: &Path) -> bool {
+    let last = path.as_os_str().as_encoded_bytes().last();
+    path.is_dir() || last.is_some_and(|last| std::path::is_separator(char::from(*last)))
+}
+
 /// Refuses a folder of our own that is a symbolic link of another user, because that user decides where it leads.
 pub(crate) fn refuse_foreign_link(folder: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(folder) {
@@ -214,6 +221,15 @@ fn resolve_links(given: &Path, links_left: u32) -> io::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_with_a_separator_at_its_end_is_that_of_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let none = folder.path().join("none").into_os_string().into_string().unwrap();
+        assert!(is_folder(folder.path()) && !is_folder(Path::new(&none)) && !is_folder(Path::new("")));
+        assert!(is_folder(Path::new(&format!("{none}/"))));
+        assert_eq!(is_folder(Path::new(&format!("{none}\\"))), cfg!(windows));
+    }
 
     #[test]
     fn a_folder_that_was_never_given_away_is_removed() {

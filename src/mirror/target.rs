@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::which_journal::{Sightings, WhichJournal, not_found};
 use super::{Attempts, Dotenv, FileMirror, Format, Homebridge, Mirror, wanted};
 use crate::files::names::hidden_sibling;
-use crate::files::{Disk, check_text, resolve};
+use crate::files::{Disk, check_text, is_folder, resolve};
 use crate::journal::{Codec, JournalStore, KEY_BYTES, Key};
 use crate::{Error, ErrorCode, Result};
 
@@ -160,7 +160,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 }
 
 fn check_file(path: &Path) -> Result<()> {
-    if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+    if is_folder(path) {
         return Err(Error::invalid(format!(
             "{} is a folder. Give the path of the file in it that shows the token.",
             path.display()

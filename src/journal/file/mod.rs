@@ -21,7 +21,7 @@ use super::{Guard, Stamp, Store, origin};
 use crate::files::lock::Lock;
 use crate::files::names::{sibling, stand_ins_if_there};
 use crate::files::whereabouts::{self, Whereabouts};
-use crate::files::{Disk, Folder, check_text, kind, make_folder_of, resolve, unusable};
+use crate::files::{Disk, Folder, check_text, is_folder, kind, make_folder_of, resolve, unusable};
 use crate::looks::Look;
 use crate::{Error, ErrorCode, Result};
 
@@ -119,7 +119,7 @@ impl JournalFile {
             return Err(Error::invalid("The store's path is empty or has a NUL in it. Give the path of a file."));
         }
         check_text(path)?;
-        if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        if is_folder(path) {
             return Err(Error::invalid(format!(
                 "The store's path {} is a folder. Give the path of a file in it, for example {}.",
                 path.display(),
