@@ -87,6 +87,7 @@ export function systemOf(bytes) {
   if (bytes.readUInt32BE(0) === 0x7f454c46) {
     const machine = bytes[5] === 1 ? bytes.readUInt16LE(18) : bytes.readUInt16BE(18)
     const arch = { 0x3e: 'x64', 0xb7: 'arm64', 0x28: 'arm', 0xf3: 'riscv64', 0x16: 's390x' }[machine]
+    if (!arch) return unknown
     const gnu = bytes.includes('\0libc.so.6\0')
     return arch === 'arm'
       ? gnu
@@ -94,12 +95,15 @@ export function systemOf(bytes) {
         : 'linux-arm-musleabihf'
       : `linux-${arch}-${gnu ? 'gnu' : 'musl'}`
   }
-  if (bytes.readUInt32LE(0) === 0xfeedfacf)
-    return `darwin-${{ 0x01000007: 'x64', 0x0100000c: 'arm64' }[bytes.readUInt32LE(4)]}`
+  if (bytes.readUInt32LE(0) === 0xfeedfacf) {
+    const arch = { 0x01000007: 'x64', 0x0100000c: 'arm64' }[bytes.readUInt32LE(4)]
+    return arch ? `darwin-${arch}` : unknown
+  }
   if (bytes.readUInt16BE(0) === 0x4d5a) {
     const header = bytes.readUInt32LE(0x3c)
     if (header + 6 > bytes.length) return unknown
-    return `win32-${{ 0x8664: 'x64', 0xaa64: 'arm64' }[bytes.readUInt16LE(header + 4)]}-msvc`
+    const arch = { 0x8664: 'x64', 0xaa64: 'arm64' }[bytes.readUInt16LE(header + 4)]
+    return arch ? `win32-${arch}-msvc` : unknown
   }
   return unknown
 }

@@ -150,9 +150,13 @@ describe('a release', () => {
     const local = readdirSync(join(root, 'binding')).filter((name) => name.endsWith('.node'))
     for (const name of local) assert.equal(binaryOf(systemOf(readFileSync(join(root, 'binding', name)))), name)
     assert.ok(local.length > 0)
-    for (const bytes of [Buffer.alloc(0), Buffer.alloc(64), Buffer.from('MZ'.padEnd(64, '\xff'), 'latin1')]) {
-      assert.equal(systemOf(bytes), 'no system that is known')
-    }
+    // Of each kind of binary one for a processor without a package: PowerPC, a Mac's or a PC's of 32 bits.
+    const others = ['linux-x64-gnu', 'darwin-x64', 'win32-x64-msvc'].map(binary)
+    others[0]?.writeUInt16LE(0x15, 18)
+    others[1]?.writeUInt32LE(7, 4)
+    others[2]?.writeUInt16LE(0x14c, 132)
+    const cut = [Buffer.alloc(0), Buffer.alloc(64), Buffer.from('MZ'.padEnd(64, '\xff'), 'latin1')]
+    for (const bytes of [...cut, ...others]) assert.equal(systemOf(bytes), 'no system that is known')
   })
 
   it('a release publishes the main package after its platforms, ends at the first failure, and continues from there', {
