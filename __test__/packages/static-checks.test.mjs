@@ -340,7 +340,14 @@ describe('the checks', () => {
     const dynamic = 64 + 56
     assert.equal(moved.readUInt32LE(dynamic), 2)
     moved.writeBigUInt64LE(moved.readBigUInt64LE(dynamic + 8) + 16n, dynamic + 8)
-    eachFails('linux-x64-gnu', [[moved, ['it is cut off or damaged: its segments and its sections differ']]])
+    // A part that is loaded elsewhere, that is not loaded at all, and of which only the beginning is loaded.
+    const load = 64
+    const [elsewhere, unloaded, cut] = [elf(), elf(), elf()]
+    elsewhere.writeBigUInt64LE(0x10000n, load + 16)
+    unloaded.writeUInt32LE(4, load)
+    cut.writeBigUInt64LE(100n, load + 32)
+    for (const bytes of [moved, elsewhere, unloaded, cut])
+      eachFails('linux-x64-gnu', [[bytes, ['it is cut off or damaged: its segments and its sections differ']]])
   })
 
   it('the checks do not loop if a length is zero', () => {

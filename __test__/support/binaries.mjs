@@ -129,8 +129,9 @@ export function elf({
     numbers(
       [4, 0],
       [4, type],
-      [word, 0],
-      [word, 0],
+      // It is loaded, at the same address.
+      [word, type === 0 ? 0 : 2],
+      [word, at],
       [word, at],
       [word, part.length],
       [4, 1],

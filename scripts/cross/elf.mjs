@@ -19,6 +19,8 @@ const PROCESSORS = {
 const SHARED_OBJECT = 3
 const SEGMENT = { load: 1, dynamic: 2, ehFrame: 0x6474e550, stack: 0x6474e551, armExidx: 0x70000001 }
 const SECTION = { dynamic: 6, symbols: 11, versionsNeeded: 0x6ffffffe, versions: 0x6fffffff }
+/** A section without bytes in the file; the flag of one that is loaded. */
+const [WITHOUT_BYTES, LOADED] = [8, 2]
 const TAG = { needed: 1, rpath: 15, textrel: 22, runpath: 29 }
 const WEAK = 2
 /** The bytes of an entry in the list of needed versions. */
@@ -56,11 +58,14 @@ export function checkElf(bytes, { arch, glibc, musl }) {
     type: u32(at),
     flags: u32(is64 ? at + 4 : at + 24),
     offset: word(is64 ? at + 8 : at + 4),
+    address: word(is64 ? at + 16 : at + 8),
     size: word(is64 ? at + 32 : at + 16),
     align: word(is64 ? at + 48 : at + 28),
   }))
   const sections = each(u16(is64 ? 60 : 48), word(is64 ? 40 : 32), u16(is64 ? 58 : 46)).map((at) => ({
     type: u32(at + 4),
+    isLoaded: (word(at + 8) & LOADED) !== 0,
+    address: word(at + 8 + width),
     offset: word(at + 8 + 2 * width),
     size: word(at + 8 + 3 * width),
     link: u32(at + 8 + 4 * width),
@@ -73,6 +78,16 @@ export function checkElf(bytes, { arch, glibc, musl }) {
     if (type !== SEGMENT.load) continue
     inFile(bytes, offset, size)
     if (align < page) problems.push(`a part is aligned to ${align} bytes, fewer than a page of ${page}`)
+  }
+  // The loader reads the segments, and what follows here the sections.
+  const isWithin = (/** @type {(typeof sections)[0]} */ one, /** @type {(typeof segments)[0]} */ { type, ...part }) =>
+    type === SEGMENT.load &&
+    one.offset >= part.offset &&
+    one.offset + one.size <= part.offset + part.size &&
+    one.address - part.address === one.offset - part.offset
+  for (const one of sections) {
+    const isThere = !one.isLoaded || one.type === WITHOUT_BYTES || segments.some((segment) => isWithin(one, segment))
+    if (!isThere) throw new Damaged('its segments and its sections differ')
   }
   const stack = segments.find(({ type }) => type === SEGMENT.stack)
   if (!stack || stack.flags & 1) problems.push('it asks for a stack whose content can be executed')
@@ -87,7 +102,6 @@ export function checkElf(bytes, { arch, glibc, musl }) {
   const libraries = []
   if (!dynamic) problems.push('it names no libraries')
   else {
-    // The loader looks for them by the segment, and what follows by the section.
     if (segments.find(({ type }) => type === SEGMENT.dynamic)?.offset !== dynamic.offset)
       throw new Damaged('its segments and its sections differ')
     for (const at of each(dynamic.size / (2 * width), dynamic.offset, 2 * width)) {
