@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { isMain } from '../scripts/setup.mjs'
 
 const FIRST = '4. kill -9 in the middle of a rotation'
 const [COLUMNS, CELL, LINE, MARGIN, TITLE] = [98, 8.2, 19, 18, 32]
@@ -49,7 +50,7 @@ function picture(lines) {
   ].join('\n')}\n`
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
+if (isMain(import.meta.url)) {
   const folder = dirname(fileURLToPath(import.meta.url))
   const { status, stdout } = spawnSync(process.execPath, [join(folder, 'run.mjs')], {
     encoding: 'utf8',

@@ -19,8 +19,7 @@ import {
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { Failure, asCommand, root } from './setup.mjs'
+import { Failure, asCommand, isMain, root } from './setup.mjs'
 
 /** @type {{ PLATFORMS: string[] }} */
 export const { PLATFORMS } = createRequire(import.meta.url)('../lib/load.js')
@@ -178,7 +177,7 @@ function run(command, args, cwd = root) {
   return stdout
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
+if (isMain(import.meta.url)) {
   const [command, folder] = process.argv.slice(2)
   await asCommand(() => {
     if (command === 'create') create()

@@ -6,9 +6,8 @@
 import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { CLI, PLATFORMS, binaryOf, publishedFiles, readJson } from './packages.mjs'
-import { Failure, asCommand, root } from './setup.mjs'
+import { Failure, asCommand, isMain, root } from './setup.mjs'
 import { unpack } from './tar.mjs'
 
 /** The placeholder in package.json for an address that is not known yet. */
@@ -137,7 +136,7 @@ function npm(args, stdio) {
   return spawnSync('npm', args, { stdio, encoding: 'utf8', shell: process.platform === 'win32' })
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
+if (isMain(import.meta.url)) {
   const [command, given = '', last] = process.argv.slice(2)
   const folder = resolve(given)
   const isKnown = command === 'check' || (command === 'publish' && (last === undefined || last === 'by-hand'))

@@ -2,7 +2,7 @@
 // Prepares a clone for its tests: installs its packages and the test-only packages, and builds the addon. It does only what is missing or
 // older than its sources, so that a second run costs nothing.
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -10,6 +10,12 @@ import { fileURLToPath } from 'node:url'
 const { platformOf, thisHost } = createRequire(import.meta.url)('../lib/load.js')
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)))
+
+/** Whether a module is the script that Node was started with, also by a path with links. @param {string} url its `import.meta.url` */
+export function isMain(url) {
+  const script = process.argv[1]
+  return script !== undefined && existsSync(script) && realpathSync(script) === fileURLToPath(url)
+}
 
 /** An error whose sentence says all. */
 export class Failure extends Error {}
@@ -96,4 +102,4 @@ export function setUp() {
   build()
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) setUp()
+if (isMain(import.meta.url)) setUp()

@@ -11,6 +11,7 @@ import {
   readFileSync,
   readdirSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -20,7 +21,7 @@ import { after, before, describe, it } from 'node:test'
 import { create, pack, packFolders, packMain } from '../../scripts/packages.mjs'
 import { problems, systemOf } from '../../scripts/release.mjs'
 import { PLATFORMS, VERSION, binaryOf, readJson, root, writeJson } from '../support/packages.mjs'
-import { shell } from '../support/systems.mjs'
+import { links, shell } from '../support/systems.mjs'
 
 /** The beginning of a binary for a platform. @param {string} platform */
 function binary(platform) {
@@ -143,6 +144,16 @@ describe('a release', () => {
     const main = join(folder, `ring-auth-${VERSION}.tgz`)
     writeFileSync(main, readFileSync(main).subarray(0, 1000))
     assert.equal(run('scripts/release.mjs', 'check', folder), `${main} is no whole tarball: unexpected end of file\n`)
+  })
+
+  it('a release is checked also by a path with a link in it', { skip: links() }, (t) => {
+    const link = join(tarballs(t), 'link')
+    symlinkSync(root, link, 'dir')
+    for (const script of ['release.mjs', 'packages.mjs', join('cross', 'check.mjs')]) {
+      const { status, stderr } = spawnSync(process.execPath, [join(link, 'scripts', script)], { encoding: 'utf8' })
+      assert.equal(status, 2, script)
+      assert.match(stderr, /^usage: /, script)
+    }
   })
 
   it('a release knows the platform of a binary', () => {

@@ -3,9 +3,8 @@
 // `npm run build:cross` checks what it built, and the release workflow what it built, by the same rules.
 import { readFileSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { binaryOf } from '../packages.mjs'
-import { Failure, asCommand } from '../setup.mjs'
+import { Failure, asCommand, isMain } from '../setup.mjs'
 import { checkElf, namesInMusl } from './elf.mjs'
 import { checkMacho, namesInList } from './macho.mjs'
 import { checkPe } from './pe.mjs'
@@ -42,7 +41,7 @@ export function check(platform, bytes, lists) {
   }
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
+if (isMain(import.meta.url)) {
   const files = process.argv.slice(2)
   if (files.length === 0) {
     console.error('usage: node scripts/cross/check.mjs FILE …')

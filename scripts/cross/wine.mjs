@@ -7,7 +7,7 @@ import { copyFileSync, existsSync, mkdirSync, mkdtempSync, openSync, readSync, r
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Failure, root } from '../setup.mjs'
+import { Failure, asCommand, isMain, root } from '../setup.mjs'
 import { archive, crossFolder, installNpm, once, output } from './fetch.mjs'
 
 const PACKAGES = ['wine64', 'libwine', 'libc6', 'libgnutls30t64', 'dash', 'coreutils', 'usr-is-merged', 'base-files']
@@ -121,6 +121,9 @@ export function wineServer(how) {
  * @param {string[]} program
  */
 async function runInWine(program) {
+  if (program.length === 0) throw new Failure('usage: node scripts/cross/wine.mjs PROGRAM.exe ARGUMENT …')
+  if (!existsSync(join(prefix, 'system.reg')))
+    throw new Failure('Wine is not prepared yet. Run: npm run test:wine -- no-addon.test.mjs')
   const folder = mkdtempSync(join(tmpdir(), 'ring-auth-wine-'))
   const streams = [process.stdout, process.stderr].map((to, index) => {
     const path = join(folder, `${index}`)
@@ -144,4 +147,4 @@ async function runInWine(program) {
   process.exitCode = code ?? 1
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await runInWine(process.argv.slice(2))
+if (isMain(import.meta.url)) await asCommand(() => runInWine(process.argv.slice(2)))
