@@ -50,7 +50,10 @@ export function run(command, args, options = {}) {
     // On Windows npm is a script, which needs a shell. Other programs do not, and their paths may have spaces.
     shell: process.platform === 'win32' && command === 'npm',
   })
-  if (error) throw error
+  if (error) {
+    console.error(`\n${command} cannot be started: ${error.message}`)
+    process.exit(1)
+  }
   if (status !== 0) {
     console.error(`\n${command} ${args.join(' ')} failed (${status ?? 'killed'})`)
     process.exit(status ?? 1)

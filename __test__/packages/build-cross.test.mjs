@@ -6,6 +6,7 @@ import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeF
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { describe, it } from 'node:test'
+import { pathToFileURL } from 'node:url'
 import { root } from '../support/packages.mjs'
 import { needs, only } from '../support/systems.mjs'
 
@@ -51,6 +52,18 @@ describe('the command that builds every platform', () => {
     const { status, stderr } = run()
     assert.equal(status, 1)
     assert.equal(stderr, 'apt-get download rustc-web: no network\n\n')
+  })
+
+  it('a script that calls a program which this machine lacks ends with its name, and no stack', () => {
+    const setup = JSON.stringify(pathToFileURL(join(root, 'scripts', 'setup.mjs')))
+    const script = `import { run } from ${setup}; run('no-such-program', ['build'])`
+    const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', script], {
+      encoding: 'utf8',
+    })
+    assert.deepEqual(
+      { status, stderr },
+      { status: 1, stderr: '\nno-such-program cannot be started: spawnSync no-such-program ENOENT\n' },
+    )
   })
 
   it('the commands for every platform refuse the name of none, before they fetch anything', () => {
