@@ -22,8 +22,9 @@ declare global {
  * One manager per account is enough for a process. Several managers, in one process or in many, can use the same `file`
  * store: they take turns, and each uses the token that another one has stored.
  *
- * Calls have their effect in the order in which they are made, also if nothing waits between them: the token that is set last and the login
- * that is started last count, and `close` comes after all of them.
+ * Calls have their effect in the order in which they are made, also if your program does not wait between them: the token that is set last
+ * and the login that is started last count, `close` waits for both, and a refresh uses the token that was set before it. A login has its
+ * effect when Ring accepts it.
  *
  * An idle manager does not keep the process alive. A rotation under way does, until it is stored.
  *
