@@ -103,7 +103,18 @@ impl Inner {
     pub(super) fn join(self: &Arc<Self>, reason: Reason, allowance: Arc<Allowance>) -> BoxFuture<'static, Landing> {
         // The refresh begins in this call, and not when the future is polled for the first time.
         let boarded = self.fly(reason, Arc::clone(&allowance));
-        Box::pin(Arc::clone(self).join_in(boarded, reason, allowance))
+        let may_begin_next = match &boarded {
+            Ok((_, Boarding::Late)) => true,
+            Ok((_, Boarding::Joined)) => reason == Reason::Forced,
+            Ok((_, Boarding::New)) | Err(_) => false,
+        };
+        let joining = Arc::clone(self).join_in(boarded, reason, allowance);
+        if !may_begin_next {
+            return Box::pin(joining);
+        }
+        // The next refresh begins although its caller does not poll the future or drops it.
+        let task = task::spawn(&self.parts.runtime, joining);
+        Box::pin(async move { task.await.unwrap_or_else(|_| Landing { result: Err(broken()), requests: 0 }) })
     }
 
     async fn join_in(

@@ -357,6 +357,26 @@ async fn close_waits_ten_seconds_in_all_although_another_task_writes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn close_waits_ten_seconds_in_all_although_changes_wait_for_their_turn() {
+    let (engine, host) = (Engine::new(), Host::new(1));
+    let manager = host.open(&engine, Some(TOKEN), false);
+    manager.auth().await.unwrap();
+    engine.commits(&[], Commit::Hangs);
+    let began = host.bench.clock.monotonic();
+    let (first, second) = (manager.set_refresh_token(OTHER), manager.set_refresh_token("token-c-of-this-test"));
+    manager.close().await;
+    let waited = host.bench.clock.since(began);
+    assert!(waited <= CALL_LIMIT + SECOND, "{waited:?}");
+    // The spool has the first token. The second one is not accepted.
+    first.await.unwrap();
+    assert_eq!(code(second.await), ErrorCode::Closed);
+    engine.commits(&[], Commit::Works);
+    let manager = host.open(&engine, None, false);
+    manager.auth().await.unwrap();
+    assert_eq!(host.sent(), [TOKEN, OTHER]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn close_without_a_disk_loses_nothing_on_a_store_that_answers_each_call_in_time() {
     let (engine, host) = (Engine::new(), Host::without_a_disk(1));
     let manager = host.open(&engine, Some(TOKEN), false);

@@ -6,6 +6,7 @@ use crate::http::FailureKind;
 
 const A: &str = "token-a-of-this-test";
 const B: &str = "token-b-of-this-test";
+const C: &str = "token-c-of-this-test";
 
 /// HTTP client that reaches no server. It notes the e-mail address of each login.
 #[derive(Default)]
@@ -40,9 +41,12 @@ fn before(server: &Arc<Unreachable>) -> (Bench, Manager) {
 
 /// Waits until so many requests of refreshes were sent.
 async fn has_sent(bench: &Bench, requests: usize) {
-    while bench.wire.sent().len() < requests {
-        tokio::task::yield_now().await;
-    }
+    let sent = async {
+        while bench.wire.sent().len() < requests {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SECOND * 60, sent).await.unwrap();
 }
 
 /// Runs a test in a task of a runtime with one worker.
@@ -139,13 +143,36 @@ fn a_refresh_that_began_before_another_token_was_set_serves_no_later_call() {
         assert_eq!(code(first.await), ErrorCode::RefreshTokenRejected);
         token.await.unwrap();
         assert_eq!(bench.wire.sent(), [A, B]);
-        // The same applies to a logout.
+        // The later call continues if its caller drops the future.
         let refresh = manager.refresh(false);
         has_sent(&bench, 3).await;
+        drop((manager.set_refresh_token(C), manager.refresh(false)));
+        has_sent(&bench, 4).await;
+        assert_eq!(bench.wire.sent()[3], C);
+        refresh.await.unwrap();
+        // This joins the fourth.
+        manager.refresh(false).await.unwrap();
+        // The same applies to a logout.
+        let refresh = manager.refresh(false);
+        has_sent(&bench, 5).await;
         let (logout, late) = (manager.forget(), manager.refresh(false));
         assert_eq!(code(late.await), ErrorCode::NoRefreshToken);
         logout.await.unwrap();
         refresh.await.unwrap();
+    });
+}
+
+#[test]
+fn a_forced_refresh_that_comes_during_another_one_is_made_although_its_caller_drops_the_future() {
+    in_a_task(async {
+        let bench = Bench::new();
+        let manager = bench.manager(Some(A));
+        bench.wire.then(failure(ErrorCode::Blocked, false));
+        assert_eq!(code(manager.refresh(false).await), ErrorCode::Blocked);
+        let refused = manager.refresh(false);
+        drop(manager.refresh(true));
+        assert_eq!(code(refused.await), ErrorCode::Blocked);
+        has_sent(&bench, 2).await;
     });
 }
 
