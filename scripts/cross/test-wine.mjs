@@ -4,12 +4,13 @@
 // both directions: a failure that is not in it fails this command, and so does an entry that passed.
 // `npm run test:wine -- rust` or `-- javascript` runs one half, `-- no-addon.test.mjs` these files of __test__/ alone.
 import { spawn, spawnSync } from 'node:child_process'
-import { closeSync, copyFileSync, existsSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { closeSync, copyFileSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { basename, join, relative, sep } from 'node:path'
+import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { binaryOf } from '../packages.mjs'
 import { Failure, asCommand, root, setUp } from '../setup.mjs'
+import { testFiles } from '../test-files.mjs'
 import { need } from './fetch.mjs'
 import { environment, toolchain } from './toolchain.mjs'
 import { ALL_SKIPPED, JAVASCRIPT, LEFT_OUT, RUST } from './wine-list.mjs'
@@ -32,8 +33,12 @@ const FILE_LIMIT_MS = 30 * 60_000
 /** @typedef {{ name: string, outcome: 'pass' | 'fail' | 'skip', reason?: string }} Result */
 
 const HALVES = ['rust', 'javascript']
+/** Every test file there is, as its path in `__test__`. */
+const FILES = testFiles('__test__')
+  .map((path) => path.slice('__test__/'.length))
+  .sort()
 const chosen = process.argv.slice(2)
-const unknown = chosen.filter((name) => !HALVES.includes(name) && !testFiles().includes(name))
+const unknown = chosen.filter((name) => !HALVES.includes(name) && !FILES.includes(name))
 if (unknown.length > 0) {
   console.error(`${unknown.join(', ')}: not ${HALVES.join(', ')} or a test file below __test__/`)
   process.exit(2)
@@ -54,7 +59,7 @@ await asCommand(async () => {
   process.on('exit', () => wineServer('--kill'))
   const isAll = (/** @type {string} */ half) => chosen.length === 0 || chosen.includes(half)
   const files = isAll('javascript')
-    ? testFiles().filter((file) => !(file in LEFT_OUT))
+    ? FILES.filter((file) => !(file in LEFT_OUT))
     : chosen.filter((name) => name.endsWith('.mjs'))
   if (isAll('rust')) await testRust()
   if (files.length > 0) await testJavaScript(files)
@@ -151,15 +156,6 @@ async function testFile(node, file) {
     wineServer('--persistent')
   }
   return { results, hasEnded, said: `exit code ${code}\n${stdout}` }
-}
-
-/** Every test file there is, as its path in `__test__`. */
-function testFiles() {
-  const folder = join(root, '__test__')
-  return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.name.endsWith('.test.mjs') && !/[\\/]node_modules/.test(entry.parentPath))
-    .map((entry) => relative(folder, join(entry.parentPath, entry.name)).replaceAll(sep, '/'))
-    .sort()
 }
 
 /**
