@@ -80,13 +80,13 @@ export function checkElf(bytes, { arch, glibc, musl }) {
     if (align < page) problems.push(`a part is aligned to ${align} bytes, fewer than a page of ${page}`)
   }
   // The loader reads the segments, and what follows here the sections.
-  const isWithin = (/** @type {(typeof sections)[0]} */ one, /** @type {(typeof segments)[0]} */ { type, ...part }) =>
-    type === SEGMENT.load &&
+  const isWithin = (/** @type {(typeof sections)[0]} */ one, /** @type {(typeof segments)[0]} */ part) =>
+    part.type === SEGMENT.load &&
     one.offset >= part.offset &&
     one.offset + one.size <= part.offset + part.size &&
     one.address - part.address === one.offset - part.offset
   for (const one of sections) {
-    const isThere = !one.isLoaded || one.type === WITHOUT_BYTES || segments.some((segment) => isWithin(one, segment))
+    const isThere = !one.isLoaded || one.type === WITHOUT_BYTES || segments.some((part) => isWithin(one, part))
     if (!isThere) throw new Damaged('its segments and its sections differ')
   }
   const stack = segments.find(({ type }) => type === SEGMENT.stack)
