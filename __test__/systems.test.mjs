@@ -1,9 +1,10 @@
 // @ts-check
 // The rules for skipped tests are in one place, each with a reason, and the gate on Linux skips none.
 import assert from 'node:assert/strict'
-import { readFileSync, readdirSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { testFiles } from '../scripts/test-files.mjs'
 import { root } from './support/packages.mjs'
 import * as systems from './support/systems.mjs'
 
@@ -38,24 +39,15 @@ describe('where a test holds', () => {
   })
 
   it('no test has its own rule for a skip, so that the gate on Linux skips none for its system', () => {
-    const files = testFiles(join(root, '__test__'))
+    const files = testFiles('__test__')
     assert.ok(files.length > 40, String(files.length))
     const own =
       /skip:\s[^{}]*process\.(platform|getuid)|skip:\s+spawnSync|process\.platform [!=]== '(win32|linux)' &&|t\.skip\('sudo/
     assert.deepEqual(
-      files.filter((file) => own.test(readFileSync(file, 'utf8'))),
+      files.filter((file) => own.test(readFileSync(join(root, file), 'utf8'))),
       [],
     )
     if (process.platform === 'linux')
       for (const [name, skip] of Object.entries(systems)) if (typeof skip === 'string') assert.fail(`${name}: ${skip}`)
   })
 })
-
-/** The test files below a folder, without those of packages. @param {string} folder @returns {string[]} */
-function testFiles(folder) {
-  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
-    const path = join(folder, entry.name)
-    if (entry.isDirectory()) return entry.name === 'node_modules' ? [] : testFiles(path)
-    return entry.name.endsWith('.test.mjs') ? [path] : []
-  })
-}
