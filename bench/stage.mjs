@@ -13,7 +13,7 @@ import {
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { binaryOf } from '../scripts/packages.mjs'
-import { root, run } from '../scripts/setup.mjs'
+import { root, run } from '../scripts/command.mjs'
 
 const { platformOf, thisHost } = createRequire(import.meta.url)('../lib/load.js')
 

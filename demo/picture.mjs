@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { isMain } from '../scripts/setup.mjs'
+import { isMain } from '../scripts/command.mjs'
 
 const FIRST = '4. kill -9 in the middle of a rotation'
 const [COLUMNS, CELL, LINE, MARGIN, TITLE] = [98, 8.2, 19, 18, 32]

@@ -1,6 +1,7 @@
 // `npm run demo`: ring-auth with a simulated Ring. Each claim is compared with the counters of that Ring.
 import { statSync } from 'node:fs'
-import { build, install, root } from '../scripts/setup.mjs'
+import { root } from '../scripts/command.mjs'
+import { build, install } from '../scripts/setup.mjs'
 import { Broken, claim, proved, say, step } from './report.mjs'
 import { EMAIL, inner, PASSWORD, Stage, until } from './stage.mjs'
 

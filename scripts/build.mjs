@@ -1,7 +1,7 @@
 // @ts-check
 // `npm run build [-- OPTION …]`: builds the release addon for this machine into binding/. The options are those of napi.
 import { join } from 'node:path'
-import { root, run } from './setup.mjs'
+import { root, run } from './command.mjs'
 
 const NAPI = join(root, 'node_modules', '@napi-rs', 'cli', 'dist', 'cli.js')
 

@@ -3,7 +3,7 @@
 // A test that passes here waits for conditions and not for times.
 import { spawn, spawnSync } from 'node:child_process'
 import { availableParallelism } from 'node:os'
-import { root } from './setup.mjs'
+import { root } from './command.mjs'
 
 const runs = Number(process.argv[2] ?? 3)
 if (!Number.isInteger(runs) || runs < 1) {

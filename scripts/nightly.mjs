@@ -1,7 +1,7 @@
 // @ts-check
 // `npm run test:nightly [-- NAME …]`: runs the tests that take too long for the gate, `.ci/run`. Each part runs, also if another one has failed.
 import { spawnSync } from 'node:child_process'
-import { root } from './setup.mjs'
+import { root } from './command.mjs'
 
 /** The scripts of package.json for each part, by its name. */
 const PARTS = /** @type {Record<string, string[]>} */ ({

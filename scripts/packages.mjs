@@ -19,7 +19,7 @@ import {
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { Failure, asCommand, isMain, root } from './setup.mjs'
+import { Failure, asCommand, isMain, root } from './command.mjs'
 
 /** @type {{ PLATFORMS: string[] }} */
 export const { PLATFORMS } = createRequire(import.meta.url)('../lib/load.js')

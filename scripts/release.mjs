@@ -7,7 +7,7 @@ import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { CLI, PLATFORMS, binaryOf, publishedFiles, readJson } from './packages.mjs'
-import { Failure, asCommand, isMain, root } from './setup.mjs'
+import { Failure, asCommand, isMain, root } from './command.mjs'
 import { unpack } from './tar.mjs'
 
 /** The placeholder in package.json for an address that is not known yet. */

@@ -1,7 +1,8 @@
 // @ts-check
 // `npm run test:runtimes`: tests the packed package in Node 20 to 26, Bun and Deno, which are npm packages for Linux x64.
 import { join } from 'node:path'
-import { install, root, run, setUp } from './setup.mjs'
+import { root, run } from './command.mjs'
+import { install, setUp } from './setup.mjs'
 
 if (`${process.platform} ${process.arch}` !== 'linux x64') {
   console.error('test:runtimes runs on Linux x64, for which npm has every runtime.')

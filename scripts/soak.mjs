@@ -1,7 +1,7 @@
 // @ts-check
 // `npm run test:soak [-- MINUTES]`: runs the long suites ten times as long as `npm test` does, and a million generated inputs. After that the
 // simulation of several hosts runs for that many minutes, 30 if none are given, with seeds that no earlier run had.
-import { run } from './setup.mjs'
+import { run } from './command.mjs'
 
 const [minutes = '30'] = process.argv.slice(2)
 if (!/^[1-9]\d{0,4}$/.test(minutes)) {

@@ -2,7 +2,7 @@
 // Reads the tarballs that npm makes, which have short names and regular files only.
 import { readFileSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
-import { Failure } from './setup.mjs'
+import { Failure } from './command.mjs'
 
 /**
  * The files of a tarball by their path in the package.

@@ -2,7 +2,7 @@
 // The files of the JavaScript suite.
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { root } from './setup.mjs'
+import { root } from './command.mjs'
 
 /**
  * The test files below a folder of this project, as paths from the root, with slashes. Folders of packages are not entered: some have thousands of

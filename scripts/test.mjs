@@ -1,6 +1,7 @@
 // @ts-check
 // `npm test`: prepares a clone and runs all tests, Rust first. With arguments, it runs only these JavaScript tests.
-import { run, setUp } from './setup.mjs'
+import { run } from './command.mjs'
+import { setUp } from './setup.mjs'
 import { testFiles } from './test-files.mjs'
 
 const chosen = process.argv.slice(2)

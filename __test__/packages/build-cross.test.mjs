@@ -55,8 +55,8 @@ describe('the command that builds every platform', () => {
   })
 
   it('a script that calls a program which this machine lacks ends with its name, and no stack', () => {
-    const setup = JSON.stringify(pathToFileURL(join(root, 'scripts', 'setup.mjs')))
-    const script = `import { run } from ${setup}; run('no-such-program', ['build'])`
+    const command = JSON.stringify(pathToFileURL(join(root, 'scripts', 'command.mjs')))
+    const script = `import { run } from ${command}; run('no-such-program', ['build'])`
     const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', script], {
       encoding: 'utf8',
     })

@@ -18,7 +18,7 @@ import {
   place,
   readJson,
 } from '../../scripts/packages.mjs'
-import { root } from '../../scripts/setup.mjs'
+import { root } from '../../scripts/command.mjs'
 import { startRegistry } from './registry.mjs'
 
 export { PLATFORMS, binaryOf, readJson, root }

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { RingTokenManager } from '../../index.js'
-import { root } from '../../scripts/setup.mjs'
+import { root } from '../../scripts/command.mjs'
 
 /**
  * @typedef {object} Keeper

@@ -4,7 +4,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
 import { binaryOf } from '../packages.mjs'
-import { Failure, asCommand, isMain } from '../setup.mjs'
+import { Failure, asCommand, isMain } from '../command.mjs'
 import { checkElf, namesInMusl } from './elf.mjs'
 import { checkMacho, namesInList } from './macho.mjs'
 import { checkPe } from './pe.mjs'

@@ -3,7 +3,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Failure, root } from '../setup.mjs'
+import { Failure, root } from '../command.mjs'
 
 export const crossFolder = join(root, 'target', 'cross')
 

@@ -3,7 +3,7 @@
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Failure } from '../setup.mjs'
+import { Failure } from '../command.mjs'
 import { crossFolder, output } from './fetch.mjs'
 import { toolchain } from './toolchain.mjs'
 

@@ -3,7 +3,7 @@
 // linker and C compiler.
 import { writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
-import { Failure } from '../setup.mjs'
+import { Failure } from '../command.mjs'
 import { crossFolder, installPython, once, unpackDebian } from './fetch.mjs'
 import { MACOS } from './platforms.mjs'
 

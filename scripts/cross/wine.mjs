@@ -7,7 +7,7 @@ import { copyFileSync, existsSync, mkdirSync, mkdtempSync, openSync, readSync, r
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Failure, asCommand, isMain, root } from '../setup.mjs'
+import { Failure, asCommand, isMain, root } from '../command.mjs'
 import { archive, crossFolder, installNpm, once, output } from './fetch.mjs'
 
 const PACKAGES = ['wine64', 'libwine', 'libc6', 'libgnutls30t64', 'dash', 'coreutils', 'usr-is-merged', 'base-files']
